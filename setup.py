@@ -1,0 +1,61 @@
+"""Package metadata. Exact versions that are known to work together are in requirements/."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+ABOUT: dict[str, str] = {}
+for line in (HERE / "grpo_jax" / "__init__.py").read_text().splitlines():
+    if line.startswith("__version__"):
+        ABOUT["version"] = line.split('"')[1]
+
+setup(
+    name="grpo_jax",
+    version=ABOUT["version"],
+    description="Reinforcement learning of language models with contrastive groups (2-GRPO, GRPO) in JAX",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["grpo_jax", "grpo_jax.*"]),
+    package_data={"grpo_jax": ["py.typed"]},
+    install_requires=[
+        "jax>=0.10.2,<0.13",
+        "flax>=0.12.8,<0.13",
+        "optax>=0.2.8,<0.3",
+        "orbax-checkpoint>=0.12.8,<0.13",
+        "grain>=0.2.18,<0.3",
+        "transformers>=5.23,<6",
+        "tokenizers>=0.23,<0.24",
+        "safetensors>=0.8,<0.9",
+        "ml-collections>=1.1,<2",
+        "numpy>=2.4",
+        "jaxtyping>=0.3.11",
+        "tensorboardX>=2.6",
+        "matplotlib>=3.10",
+        "rich>=14",
+    ],
+    extras_require={
+        "tpu": ["jax[tpu]"],
+        "cuda": ["jax[cuda13]"],
+        "notebook": ["ipykernel>=7"],
+        "test": [
+            "beartype>=0.22",
+            "ipykernel>=7",
+            "libtpu; platform_system == 'Linux' and platform_machine == 'x86_64'",
+            "mypy>=2",
+            "nbclient>=0.10",
+            "nbformat>=5.10",
+            "pytest>=9",
+            "pytest-timeout>=2.4",
+            "ruff>=0.14",
+        ],
+        "dev": ["pre-commit>=4"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
+)
