@@ -1,0 +1,42 @@
+"""The command line of the launch scripts: --config=FILE, --config.FIELD=VALUE, and what a script adds."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import Any
+
+OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser with --config; a script adds its own flags to it, and calls `parse`."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config()")
+    made.add_argument(
+        "--config.FIELD",
+        dest="overrides",
+        metavar="VALUE",
+        help="sets a field of the configuration, as in --config.optimizer.learning_rate=1e-4; may be repeated",
+    )
+    return made
+
+
+def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
+    """The arguments, with `overrides` as (field, text) pairs. Ends the process with code 2 if they cannot be read."""
+    overrides: list[tuple[str, str]] = []
+    others: list[str] = []
+    rest = iter(argv)
+    for argument in rest:
+        match = OVERRIDE.fullmatch(argument)
+        if not match:
+            others.append(argument)
+        elif match["text"] is not None:
+            overrides.append((match["field"], match["text"]))
+        else:  # --config.FIELD VALUE
+            text = next(rest, None)
+            if text is None:
+                made.error(f"{argument}: needs a value, as in {argument}=VALUE")
+            overrides.append((match["field"], text))
+    arguments = made.parse_args(others)
+    arguments.overrides = overrides
+    return arguments

@@ -1,0 +1,173 @@
+"""From a config file and the command line's overrides to a validated `Config`.
+
+A config file has a function `get_config()` that returns a `ConfigDict` naming every field of the schema. Whatever
+cannot work is refused with one sentence that names the field, its value and the remedy, before anything is built.
+Nothing outside this file knows `ml_collections`.
+"""
+
+import ast
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import runpy
+import sys
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from ml_collections import ConfigDict
+
+from grpo_jax.config.rules import RULES
+from grpo_jax.config.schema import Config, ConfigError
+
+T = TypeVar("T")
+
+
+def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
+    """The configuration of a config file, with overrides from the command line.
+
+    Args:
+      path: a Python file with `get_config() -> ConfigDict`. As in a script, it may import its siblings.
+      overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`; later ones win.
+
+    Raises:
+      ConfigError: for a file that cannot be read, and for every field that is unknown, missing, of the wrong type,
+        out of range or impossible together with another.
+    """
+    values = _run_config_file(Path(path))
+    for field, text in overrides:
+        _override(values, field, text)
+    return from_dict(values)
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The configuration that a nested mapping describes (such as a run's config.json). Raises ConfigError."""
+    config = _build(Config, values, prefix="")
+    for sentence in (rule(config) for rule in RULES):
+        if sentence:
+            raise ConfigError(sentence)
+    return config
+
+
+def to_dict(config: Config) -> dict[str, Any]:
+    """The nested dictionary that `from_dict` turns back into this configuration."""
+    return dataclasses.asdict(config)
+
+
+def digest(values: Mapping[str, Any]) -> str:
+    """A short hash of a nested dictionary of plain values, the same in every process."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """The tail of a sentence about an unknown name: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+
+
+def _run_config_file(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"--config={path}: no such file; name a Python file with get_config(), see configs/.")
+    siblings = str(path.resolve().parent)
+    before = set(sys.modules)
+    sys.path.insert(0, siblings)
+    try:
+        values = runpy.run_path(str(path))["get_config"]()
+    except Exception as error:  # whatever a user's file raises is reported as that file's fault
+        raise ConfigError(f"--config={path}: get_config() cannot be run: {type(error).__name__}: {error}.") from error
+    finally:
+        sys.path.remove(siblings)
+        for name in set(sys.modules) - before:
+            if str(getattr(sys.modules[name], "__file__", "")).startswith(siblings):
+                del sys.modules[name]  # another config file may have a sibling of the same name
+    if not isinstance(values, ConfigDict):
+        raise ConfigError(f"--config={path}: get_config() returned {type(values).__name__}; return a ConfigDict.")
+    return values.to_dict()
+
+
+def _override(values: dict[str, Any], field: str, text: str) -> None:
+    *sections, leaf = field.split(".")
+    kind: Any = Config
+    for depth, name in enumerate([*sections, leaf]):
+        known = typing.get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
+        if name not in known:
+            where = ".".join([*sections, leaf][: depth + 1])
+            raise ConfigError(f"--config.{field}={text}: unknown field {where}; {did_you_mean(name, list(known))}")
+        kind = known[name]
+    if dataclasses.is_dataclass(kind):
+        raise ConfigError(f"--config.{field}={text}: is a section; set one of its fields, as in {field}.NAME=VALUE.")
+    section = values
+    for name in sections:
+        section = section.setdefault(name, {})
+    section[leaf] = _parse(kind, text)
+
+
+def _parse(kind: Any, text: str) -> Any:
+    """The text of a flag as a value; text that is none stays text, for `_check` to refuse."""
+    if _base(kind) is str or typing.get_origin(_base(kind)) is Literal:
+        return text
+    if text in ("true", "false"):
+        return text == "true"
+    if text == "inf":
+        return math.inf
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{prefix[:-1]}={values!r}: must be a section with fields, not {type(values).__name__}.")
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name in values:
+        if name not in hints:
+            raise ConfigError(f"{prefix}{name}={values[name]!r}: unknown field; {did_you_mean(str(name), list(hints))}")
+    for name in hints:
+        if name not in values:
+            raise ConfigError(f"{prefix}{name}: is missing; give it a value, see configs/two_grpo.py.")
+    return kind(
+        **{
+            name: _build(hint, values[name], f"{prefix}{name}.")
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+            else _check(hint, values[name], f"{prefix}{name}")
+            for name, hint in hints.items()
+        }
+    )
+
+
+def _check(kind: Any, value: Any, field: str) -> Any:
+    base = _base(kind)
+    if typing.get_origin(base) is Literal:
+        choices = typing.get_args(base)
+        if value not in choices:
+            raise ConfigError(f"{field}={value!r}: must be one of {', '.join(map(str, choices))}.")
+        return value
+    if base is float and type(value) is int:
+        value = float(value)
+    if type(value) is not base:
+        raise ConfigError(f"{field}={value!r}: must be {_NOUNS[base]}, not {_NOUNS.get(type(value), 'that')}.")
+    for allowed in getattr(kind, "__metadata__", ()):
+        if not allowed.admits(value):
+            raise ConfigError(f"{field}={value!r}: must be {allowed}.")
+    return value
+
+
+_NOUNS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a tuple",
+    list: "a list",
+    dict: "a section",
+    types.NoneType: "nothing",
+}
+
+
+def _base(kind: Any) -> Any:
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind

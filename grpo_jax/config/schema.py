@@ -1,0 +1,225 @@
+"""What a configuration is: frozen dataclasses that say what each field means and which values it may take.
+
+The config files (`configs/*.py`) say why a field has the value it has.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot run. Its text is one sentence for the person who wrote the configuration."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """The values a number may take: low <= value <= high, or low < value where `open_low` is set."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+
+    def admits(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and value <= self.high  # False for NaN
+
+    def __str__(self) -> str:
+        low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        if self.low == -math.inf:
+            return f"at most {self.high:g}"
+        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+
+
+Count = Annotated[int, Range(1)]
+CountOrNone = Annotated[int, Range(0)]
+Positive = Annotated[float, Range(0, 1e12, open_low=True)]
+NonNegative = Annotated[float, Range(0, 1e12)]
+Share = Annotated[float, Range(0, 1)]
+Seed = Annotated[int, Range(0, 2**32 - 1)]
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """What is to be learned."""
+
+    name: str  # a key of grpo_jax.data.tasks.TASKS
+    operations: Annotated[int, Range(1, 12)]  # binary operations in an expression: the difficulty
+    operators: str  # which of + - * appear
+    modulus: Annotated[int, Range(2, 10)]  # values are taken modulo this, so that each is one digit
+    train_problems: Count  # distinct; an epoch
+
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary positions, and how they are stretched beyond the length that a model was made for."""
+
+    theta: Positive  # base of the rotary frequencies
+    scaling: Literal["none", "linear", "llama3"]
+    factor: Annotated[float, Range(1)]  # context extension factor of the scaling
+    low_frequency_factor: Positive  # llama3: wavelengths above original_length / this are stretched fully
+    high_frequency_factor: Positive  # llama3: wavelengths below original_length / this are left alone
+    original_length: Count  # llama3: context length before the extension
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The decoder's shape."""
+
+    vocab_size: CountOrNone  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
+    embed_dim: Count
+    num_layers: Count
+    num_heads: Count
+    num_kv_heads: Count  # grouped-query attention: each serves num_heads / num_kv_heads query heads
+    head_dim: Count
+    mlp_dim: Count
+    qkv_bias: bool  # Qwen2
+    qk_norm: bool  # Qwen3
+    tied_head: bool  # the output head is the transposed embedding
+    norm_epsilon: Positive
+    rope: RopeConfig
+    compute_dtype: Literal["float32", "bfloat16"]  # of activations; parameters and optimizer are always float32
+    scan_layers: bool  # one compiled layer in a loop (compiles fast) or all layers unrolled (runs faster on CPU)
+    remat: Literal["none", "full", "dots"]  # what the backward pass recomputes: nothing, all, or all but matmuls
+
+
+@dataclass(frozen=True)
+class WarmStartConfig:
+    """How the base policy is made from nothing."""
+
+    full_steps: CountOrNone  # supervised steps on solutions that write every line
+    skip_steps: CountOrNone  # then steps on solutions that leave lines out
+    skip_probability: Share  # of each intermediate line, in the second phase
+    batch_size: Count
+    full_learning_rate: Positive
+    skip_learning_rate: Positive
+    weight_decay: NonNegative
+    seed: Seed  # of the base policy's parameters and its data; not touched by the run's seed
+    checkpoint_every: Count  # steps
+    cache_dir: str  # finished warm starts, by a hash of their recipe; "" is ~/.cache/grpo_jax
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """The distribution that tokens are drawn from. Temperature comes first, then top-k, top-p and min-p."""
+
+    temperature: NonNegative  # 0 is greedy
+    top_k: CountOrNone  # 0 is off
+    top_p: Annotated[float, Range(0, 1, open_low=True)]  # 1 is off
+    min_p: Annotated[float, Range(0, 1)]  # 0 is off
+
+    @property
+    def truncated(self) -> bool:
+        """Whether a filter cuts tokens off, so that the sampled distribution is not the policy's."""
+        return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """What one step samples."""
+
+    prompts_per_step: Count
+    group_size: Annotated[int, Range(2, 4096)]  # completions of each prompt
+    max_new_tokens: Count  # the stop token included
+    sampling: SamplingConfig
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """What the policy is updated towards."""
+
+    name: str  # a key of grpo_jax.objectives.OBJECTIVES
+    aggregation: Literal["sequence", "token", "constant"]  # how tokens are averaged
+    denominator: Literal["sampled", "valid"]  # whether groups without signal count in the average
+    clip_low: Share  # 1 is off: a ratio is never below 0
+    clip_high: Annotated[float, Range(0)]  # inf is off
+    std_ddof: Annotated[int, Range(0, 1)]  # GRPO's standard deviation: 0 as in the paper, 1 as in verl and TRL
+    std_epsilon: NonNegative  # added to that standard deviation
+    no_signal_tolerance: NonNegative  # a group whose rewards spread no wider than this carries no signal
+    old_logprobs: Literal["sampler", "trainer"]  # the denominator of the ratio
+    importance_cap: NonNegative  # truncated importance sampling between sampler and trainer; 0 is off
+    kl_coef: NonNegative  # of the KL to the frozen base policy; 0 is off
+    kl_estimator: Literal["k1", "k2", "k3"]
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """How far an update goes."""
+
+    learning_rate: Positive
+    warmup_updates: CountOrNone  # linear, in optimizer steps
+    schedule: Literal["constant", "cosine"]  # after the warm-up
+    weight_decay: NonNegative  # 0 is Adam, above it AdamW; norms and biases are never decayed
+    beta1: Annotated[float, Range(0, 0.999999)]
+    beta2: Annotated[float, Range(0, 0.999999)]
+    epsilon: Positive
+    clip_norm: Annotated[float, Range(0, open_low=True)]  # of the global gradient; inf is off
+    max_nonfinite: CountOrNone  # updates in a row that may be skipped as not finite before the run stops
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long to train, and in which portions."""
+
+    steps: Count  # rollout batches
+    minibatches: Count  # optimizer steps per rollout batch
+    microbatch_groups: Count  # groups whose activations are in memory at once
+    logprob_chunk: CountOrNone  # positions whose logits are in memory at once; 0 is all
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Measurements on held-out problems: of the test split before and after, of the validation split on a schedule."""
+
+    every: CountOrNone  # steps between evaluations on the validation split; 0 is never
+    validation_problems: Count
+    validation_samples: Count
+    test_problems: Count  # of the evaluation before and after training
+    test_samples: Count
+    prompts_per_batch: Count
+    bootstrap: Count  # resamples of the problems, for the intervals
+    sampling: SamplingConfig
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """What is kept to continue from."""
+
+    every: Count  # steps
+    keep_last: Count
+    keep_best: CountOrNone  # by validation pass@1
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """What a run writes down beside its metrics."""
+
+    rollouts_every: CountOrNone  # steps between rollout batches written out in full; 0 is never
+    tensorboard: bool
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """How many devices along each axis of the mesh."""
+
+    data: Annotated[int, Range(-1)]  # -1: all devices that fsdp and tensor leave
+    fsdp: Count
+    tensor: Count
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    seed: Seed
+    task: TaskConfig
+    model: ModelConfig
+    warm_start: WarmStartConfig
+    rollout: RolloutConfig
+    objective: ObjectiveConfig
+    optimizer: OptimizerConfig
+    train: TrainConfig
+    evaluation: EvaluationConfig
+    checkpoint: CheckpointConfig
+    logging: LoggingConfig
+    mesh: MeshConfig

@@ -1,0 +1,32 @@
+"""Strict surroundings for all tests: eight devices, shapes checked at every call, nothing broadcast by accident."""
+
+import os
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+# For compiling TPU programs where there is no TPU: libtpu asks its surroundings for one otherwise.
+os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
+
+from jaxtyping import install_import_hook
+
+# Where arrays are computed with, every call is checked against the shapes in its annotations. The hook must be there
+# before anything imports the package.
+CHECKED = ("evaluation.estimators", "objectives", "policy", "sampling", "training.batching", "training.statistics")
+HOOK = install_import_hook([f"grpo_jax.{name}" for name in (*CHECKED, "training.update")], "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+# Tests compile the same small programs again and again; the second time they are read from here.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory):
+    """No test reads or fills the user's cache of warm starts."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
