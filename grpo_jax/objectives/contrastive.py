@@ -1,0 +1,83 @@
+"""The contrastive form of GRPO: positives against negatives of the same prompt ("It Takes Two", arXiv 2510.00977).
+
+    J = E_q sqrt(p(1-p)) [ 1/G+ sum_j 1/|o_j| sum_t C+(rho_jt)  -  1/G- sum_k 1/|o_k| sum_t C-(rho_kt) ]
+
+with p = G+/G the share of positives, C+(x) = min(x, 1 + clip_high) and C-(x) = max(x, 1 - clip_low) (Propositions 3.1
+and 3.2). For binary rewards J is GRPO's objective with a population standard deviation and no epsilon; with one
+positive and one negative it is the paper's 2-GRPO,
+
+    J = E_q 1(r_1 != r_2) 1/2 [ 1/|o+| sum_t C+(rho_t) - 1/|o-| sum_t C-(rho_t) ],
+
+whose pairs are DPO's. The functions here return -J as a sum over completions (G times each group's bracket), so that
+the division by the number of completions gives the mean over groups. They take any token weights; 1/|o| gives the
+paper's formulas.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from grpo_jax.objectives.surrogate import cap, clipped_surrogate, floor
+
+
+def clipped_loss(
+    ratio: Float[Array, "*batch G C"],
+    weights: Float[Array, "*batch G C"],
+    advantages: Float[Array, "*batch G"],
+    clip_low: float,
+    clip_high: float,
+) -> Float[Array, ""]:
+    """GRPO's sum: -weight x min(rho A, clip(rho) A) over all tokens of all groups.
+
+    Args:
+      ratio: importance ratios, finite also off the mask.
+      weights: of each token, 0 off the mask.
+      advantages: of each completion; 0 leaves it out.
+      clip_low: eps of the lower bound 1 - eps; 1 switches it off.
+      clip_high: eps of the upper bound 1 + eps; inf switches it off.
+    """
+    return -(weights * clipped_surrogate(ratio, advantages, clip_low, clip_high)).sum()
+
+
+def n_vs_m_loss(
+    ratio: Float[Array, "*batch G C"],
+    weights: Float[Array, "*batch G C"],
+    advantages: Float[Array, "*batch G"],
+    clip_low: float,
+    clip_high: float,
+) -> Float[Array, ""]:
+    """Minus the N-vs-M contrast of each group, times its number of completions. Arguments as in `clipped_loss`.
+
+    Only the sign of an advantage is read: above 0 is a positive, below 0 a negative, and 0 is out of the group
+    (without a verdict, or in a group of one kind).
+    """
+    positive, negative = advantages > 0, advantages < 0
+    n, m = positive.sum(-1).astype(jnp.float32), negative.sum(-1).astype(jnp.float32)
+    share = n / jnp.maximum(n + m, 1.0)
+
+    capped = (weights * cap(ratio, clip_high)).sum(-1)
+    floored = (weights * floor(ratio, clip_low)).sum(-1)
+    positives = jnp.where(positive, capped, 0.0).sum(-1) / jnp.maximum(n, 1.0)
+    negatives = jnp.where(negative, floored, 0.0).sum(-1) / jnp.maximum(m, 1.0)
+    return -((n + m) * jnp.sqrt(share * (1 - share)) * (positives - negatives)).sum()
+
+
+def two_grpo_loss(
+    ratio: Float[Array, "*batch 2 C"],
+    weights: Float[Array, "*batch 2 C"],
+    advantages: Float[Array, "*batch 2"],
+    clip_low: float,
+    clip_high: float,
+) -> Float[Array, ""]:
+    """Minus the contrast of each valid pair, times 2 x 1/2. Arguments as in `clipped_loss`.
+
+    Only the order of the two advantages is read; a tie is not a valid pair and contributes nothing.
+    """
+    first, second = advantages[..., 0], advantages[..., 1]
+    better = jnp.where(first > second, 0, 1)[..., None, None]
+
+    def pick(values: Float[Array, "*batch 2 C"], which: Array) -> Float[Array, "*batch C"]:
+        return jnp.where(which == 0, values[..., :1, :], values[..., 1:, :])[..., 0, :]
+
+    positive = (pick(weights, better) * cap(pick(ratio, better), clip_high)).sum(-1)
+    negative = (pick(weights, 1 - better) * floor(pick(ratio, 1 - better), clip_low)).sum(-1)
+    return -jnp.where(first != second, positive - negative, 0.0).sum()

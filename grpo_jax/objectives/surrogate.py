@@ -1,0 +1,42 @@
+"""The importance ratio and PPO's clipped surrogate, token by token."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+MAX_LOG_RATIO = 20.0  # exp(20) is 5e8: far beyond any clip, and finite
+
+
+def importance_ratio(
+    logprobs: Float[Array, "*batch C"], old_logprobs: Float[Array, "*batch C"], mask: Bool[Array, "*batch C"]
+) -> Float[Array, "*batch C"]:
+    """rho_t = pi(o_t) / pi_old(o_t), and 1 off the mask, whatever (NaN too) stands there.
+
+    The log-ratio is clamped to +-20 before the exponential.
+    """
+    log_ratio = jnp.where(mask, logprobs - old_logprobs, 0.0)
+    return jnp.exp(jnp.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO))
+
+
+def cap(ratio: Float[Array, "..."], clip_high: float) -> Float[Array, "..."]:
+    """C+(rho) = min(rho, 1 + clip_high): what a positive completion may gain.
+
+    At a tie the gradient is that of rho, as in the paper's indicator 1[not clipped]; `jnp.minimum` would halve it.
+    """
+    return jnp.where(ratio > 1 + clip_high, 1 + clip_high, ratio)
+
+
+def floor(ratio: Float[Array, "..."], clip_low: float) -> Float[Array, "..."]:
+    """C-(rho) = max(rho, 1 - clip_low): what a negative completion may lose. Ties as in `cap`."""
+    return jnp.where(ratio < 1 - clip_low, 1 - clip_low, ratio)
+
+
+def clipped_surrogate(
+    ratio: Float[Array, "*batch C"], advantages: Float[Array, "*batch"], clip_low: float, clip_high: float
+) -> Float[Array, "*batch C"]:
+    """min(rho A, clip(rho, 1 - clip_low, 1 + clip_high) A), to be maximised; PPO (arXiv 1707.06347).
+
+    The minimum binds above 1 + clip_high where A > 0 and below 1 - clip_low where A < 0, so it is written as one cap
+    and one floor. Separate bounds are DAPO's clip-higher (arXiv 2503.14476). clip_low = 1 and clip_high = inf are off.
+    """
+    advantages = advantages[..., None]
+    return advantages * jnp.where(advantages > 0, cap(ratio, clip_high), floor(ratio, clip_low))

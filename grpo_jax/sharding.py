@@ -1,0 +1,96 @@
+"""The device mesh, and the one table that says how a logical axis lies on it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from grpo_jax.config import ConfigError, MeshConfig
+
+# Logical axis -> mesh axes. Parameters are cut along `embed` by fsdp (gathered where they are used) and along
+# heads, mlp and vocabulary by tensor; whatever has a batch is spread over data and fsdp.
+RULES: Mapping[str | None, str | tuple[str, ...] | None] = {
+    "batch": ("data", "fsdp"),
+    "layers": None,
+    "vocab": "tensor",
+    "embed": "fsdp",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "head_dim": None,
+    "mlp": "tensor",
+    None: None,
+}
+
+# While sampling, every decode step reads all parameters: gather them over fsdp once, not once a token.
+SAMPLING_RULES: Mapping[str | None, str | tuple[str, ...] | None] = {**RULES, "embed": None}
+
+
+def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The (data, fsdp, tensor) mesh over all devices, or over those given.
+
+    Raises:
+      ConfigError: if the mesh's size is not the number of devices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    fixed = config.fsdp * config.tensor
+    data = len(devices) // fixed if config.data == -1 else config.data
+    if data * fixed != len(devices):
+        raise ConfigError(
+            f"mesh={config.data}x{config.fsdp}x{config.tensor} (data x fsdp x tensor): does not cover the "
+            f"{len(devices)} devices; set mesh.data to -1 and fsdp x tensor to a divisor of {len(devices)}."
+        )
+    grid = np.array(devices).reshape(data, config.fsdp, config.tensor)
+    return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+
+
+def batch_shards(mesh: Mesh) -> int:
+    """How many pieces a batch axis is cut into."""
+    return _pieces(mesh, RULES["batch"])
+
+
+def named(mesh: Mesh, *axes: str | None, rules: Mapping[str | None, Any] = RULES) -> NamedSharding:
+    """The sharding of an array whose axes have these logical names (missing trailing ones are not cut)."""
+    return NamedSharding(mesh, PartitionSpec(*(rules[axis] for axis in axes)))
+
+
+def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Mapping[str | None, Any] = RULES) -> Any:
+    """The shardings of a tree of arrays (or of their shapes), given a like tree of tuples of logical names.
+
+    An axis whose length its mesh axes do not divide is not cut: a vocabulary of 17 stays whole on every device.
+    """
+
+    def of_leaf(leaf: Any, axes: tuple[str | None, ...]) -> NamedSharding:
+        cut = [rules[axis] for axis in axes]
+        fits = [size % _pieces(mesh, over) == 0 for size, over in zip(leaf.shape, cut, strict=True)]
+        return NamedSharding(mesh, PartitionSpec(*(over if fit else None for over, fit in zip(cut, fits, strict=True))))
+
+    return jax.tree.map(of_leaf, shapes, logical_axes)
+
+
+def _pieces(mesh: Mesh, over: str | tuple[str, ...] | None) -> int:
+    names = (over,) if isinstance(over, str) else over or ()
+    return math.prod(mesh.shape[name] for name in names)
+
+
+def put(tree: Any, shardings: Any) -> Any:
+    """Host arrays, the same on every process, as global arrays with these shardings (a tree, or one for all)."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+    if isinstance(shardings, NamedSharding):
+        shardings = jax.tree.map(lambda _: shardings, tree)
+    return jax.tree.map(
+        lambda leaf, sharding: jax.make_array_from_callback(np.shape(leaf), sharding, lambda i: np.asarray(leaf)[i]),
+        tree,
+        shardings,
+    )
+
+
+def fetch(tree: Any) -> Any:
+    """Global arrays as whole host arrays, on every process."""
+    if jax.process_count() == 1:
+        return jax.device_get(tree)
+    return multihost_utils.process_allgather(tree, tiled=True)

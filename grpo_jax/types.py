@@ -1,0 +1,87 @@
+"""The pytrees that flow through a step, and the letters their axes go by.
+
+N prompts, G completions of each (a group), P prompt tokens, C completion tokens, L = P + C tokens of a joined row,
+B rows, V vocabulary, K micro-batches of M groups.
+
+Three conventions hold everywhere:
+  * The group is an axis, so nothing can split a pair by accident.
+  * Padding is on the right and known by lengths alone; no token id means padding.
+  * `logprobs[..., t]` belongs to `tokens[..., t]`.
+
+The leaves are `Any` to the type checker: arrays on the host or on the devices, or shapes and shardings of them.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+from jaxtyping import Float, Int, UInt32
+
+Params: TypeAlias = dict[str, Any]  # nested; the leaves are arrays
+
+
+class StopReason(enum.IntEnum):
+    """Why a completion ended. Only this tells a truncated one: its length may be the maximum and it still be whole."""
+
+    LENGTH = 0  # cut off at the maximum length
+    STOP = 1  # the model sampled a stop token
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PromptBatch:
+    """Prompts as the sampler takes them."""
+
+    ids: UInt32[Any, " N"]  # of the prompt's text, the same in every run: part of every sampling key
+    tokens: Int[Any, "N P"]
+    lengths: Int[Any, " N"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Rollouts:
+    """Groups of completions, as the sampler returns them."""
+
+    prompt_tokens: Int[Any, "N P"]
+    prompt_lengths: Int[Any, " N"]
+    completion_tokens: Int[Any, "N G C"]
+    completion_lengths: Int[Any, "N G"]  # the stop token included
+    logprobs: Float[Any, "N G C"]  # of each sampled token under the distribution it was drawn from; 0 past the end
+    stop_reasons: Int[Any, "N G"]  # a StopReason
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Groups:
+    """Whole groups as an update sees them: [M], or [K, M] when stacked into micro-batches."""
+
+    prompt_tokens: Int[Any, "*M P"]
+    prompt_lengths: Int[Any, "*M"]
+    completion_tokens: Int[Any, "*M G C"]
+    completion_lengths: Int[Any, "*M G"]  # 0 in padding groups
+    advantages: Float[Any, "*M G"]
+    sampler_logprobs: Float[Any, "*M G C"]
+    old_logprobs: Float[Any, "*M G C"] | None  # None: the sampler's are the ratio's denominator
+    reference_logprobs: Float[Any, "*M G C"] | None  # None: there is no KL term
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class UpdateBatch:
+    """One minibatch: the groups that an optimizer step learns from."""
+
+    groups: Groups  # K micro-batches of M groups
+    filled: Int[Any, ""]  # the first so many micro-batches hold any group; the rest costs nothing
+    dropped_weight: Float[Any, ""]  # what the groups left out add to the loss's denominator
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that an update changes."""
+
+    params: Params
+    opt_state: Any  # optax's
+    updates: Int[Any, ""]  # optimizer steps taken, skipped ones not counted
+    nonfinite_in_a_row: Int[Any, ""]  # updates skipped since the last one that was finite

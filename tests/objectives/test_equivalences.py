@@ -1,0 +1,147 @@
+"""The paper's equivalences, as equal gradients; and its identities, on a policy that is enumerated exactly."""
+
+import itertools
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from grpo_jax.objectives import (
+    AGGREGATIONS,
+    clipped_loss,
+    completion_mask,
+    contrastive_advantages,
+    group_normalized,
+    importance_ratio,
+    leave_one_out,
+    mean_centered,
+    n_vs_m_loss,
+    two_grpo_loss,
+)
+
+WIDTH = 6
+CLIPS = {"on": (0.2, 0.28), "off": (1.0, float("inf")), "zero": (0.0, 0.0)}
+
+
+def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="sequence"):
+    """The gradient of a loss by the log-probabilities of random completions, off-policy where the clip matters."""
+    groups, size = rewards.shape
+    keys = jax.random.split(jax.random.key(0), 3)
+    lengths = jax.random.randint(keys[0], (groups, size), 1, WIDTH + 1)
+    old = jax.random.uniform(keys[1], (groups, size, WIDTH), minval=-3.0, maxval=-0.1)
+    logprobs = old if clip == "zero" else old + 0.5 * jax.random.normal(keys[2], old.shape)
+    mask = completion_mask(lengths, WIDTH)
+    weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
+    advantages = estimator(rewards, jnp.ones(rewards.shape, bool) if scored is None else scored)
+
+    @jax.jit
+    def total(logprobs):
+        return loss(importance_ratio(logprobs, old, mask), weights, advantages, *CLIPS[clip])
+
+    return jax.grad(total)(logprobs)
+
+
+def all_pairs():
+    return jnp.array(list(itertools.product([0.0, 1.0], repeat=2)))
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+def test_two_grpo_is_everything_it_should_be(clip, aggregation):
+    """2-GRPO = N-vs-M(1, 1) = GRPO(G=2, ddof 0) = RLOO(2) = 2 x Dr. GRPO."""
+    of = partial(gradient, rewards=all_pairs(), clip=clip, aggregation=aggregation)
+    two_grpo = of(two_grpo_loss, contrastive_advantages)
+    assert np.abs(two_grpo).max() > 0.01
+    np.testing.assert_allclose(of(n_vs_m_loss, contrastive_advantages), two_grpo, atol=1e-6)
+    np.testing.assert_allclose(of(clipped_loss, partial(group_normalized, ddof=0)), two_grpo, atol=1e-6)
+    np.testing.assert_allclose(of(clipped_loss, leave_one_out), two_grpo, atol=1e-6)
+    np.testing.assert_allclose(2 * of(clipped_loss, mean_centered), two_grpo, atol=1e-6)
+
+
+@pytest.mark.parametrize("clip", CLIPS)
+def test_n_vs_m_is_grpo_for_every_split(clip):
+    """Groups of 2, 3, ..., 16, each with 0, 1, ..., G positives; what a small group leaves free has no verdict."""
+    splits = [(size, positives) for size in range(2, 17) for positives in range(size + 1)]
+    rewards = jnp.array([[float(index < positives) for index in range(16)] for _, positives in splits])
+    scored = jnp.array([[index < size for index in range(16)] for size, _ in splits])
+    grpo = gradient(clipped_loss, group_normalized, rewards, scored, clip=clip)
+    n_vs_m = gradient(n_vs_m_loss, contrastive_advantages, rewards, scored, clip=clip)
+    np.testing.assert_allclose(n_vs_m, grpo, atol=2e-6)
+    of_one_kind = np.array([positives in (0, size) for size, positives in splits])
+    assert (np.abs(grpo).max(axis=(1, 2)) > 0.001).tolist() == (~of_one_kind).tolist()
+
+
+def test_two_grpo_by_hand():
+    """Prompt A: the second of two is right, with lengths 2 and 1; prompt B: both wrong."""
+    old = jnp.log(jnp.array([[[0.5, 0.4], [0.2, 0.9]], [[0.5, 0.5], [0.5, 0.5]]]))
+    logprobs = jnp.log(jnp.array([[[0.6, 0.2], [0.25, 0.9]], [[0.9, 0.1], [0.1, 0.9]]]))
+    lengths = jnp.array([[2, 1], [2, 2]])
+    mask = completion_mask(lengths, 2)
+    weights = jnp.where(mask, 1.0 / lengths[..., None], 0.0)
+    advantages = jnp.array([[-1.0, 1.0], [0.0, 0.0]])
+    loss = two_grpo_loss(importance_ratio(logprobs, old, mask), weights, advantages, 0.2, 0.28)
+    positive = 1.25  # 0.25 / 0.2, below the cap of 1.28
+    negative = (1.2 + 0.8) / 2  # 0.6 / 0.5, and 0.2 / 0.4 = 0.5, floored at 0.8
+    assert float(loss) == pytest.approx(-(positive - negative), rel=1e-5)
+
+
+# Four one-token answers, of which the first two are right: p = .412, the share of PAPER's check.
+LOGITS = jnp.log(jnp.array([0.25, 0.162, 0.4, 0.188]))
+RIGHT = jnp.array([1.0, 1.0, 0.0, 0.0])
+
+
+def exact_gradient(loss, estimator, size):
+    """E over all groups of `size` answers of the gradient, per completion: what infinitely many prompts would give."""
+    groups = jnp.array(list(itertools.product(range(4), repeat=size)))
+    probability = jax.nn.softmax(LOGITS)[groups].prod(-1)
+    advantages = estimator(RIGHT[groups], jnp.ones(groups.shape, bool))
+
+    def of_group(logits, answers, advantage):
+        logprobs = jax.nn.log_softmax(logits)[answers][:, None]
+        mask = jnp.ones(logprobs.shape, bool)
+        ratio = importance_ratio(logprobs, jax.lax.stop_gradient(logprobs), mask)
+        return -loss(ratio, jnp.ones(logprobs.shape), advantage, 0.2, 0.28) / size
+
+    gradients = jax.jit(jax.vmap(jax.grad(of_group), (None, 0, 0)))(LOGITS, groups, advantages)
+    return (probability[:, None] * gradients).sum(0)
+
+
+def mean_gradients():
+    """g+ and g-: the mean gradient of log pi over right and over wrong answers."""
+    scores = jax.jacobian(jax.nn.log_softmax)(LOGITS)
+    probability = jax.nn.softmax(LOGITS)
+    right, wrong = probability * RIGHT, probability * (1 - RIGHT)
+    return right @ scores / right.sum(), wrong @ scores / wrong.sum()
+
+
+@pytest.mark.parametrize(("size", "printed"), [(2, 0.242), (4, 0.392), (6, None)])
+@pytest.mark.parametrize(
+    ("loss", "estimator"), [(clipped_loss, group_normalized), (n_vs_m_loss, contrastive_advantages)]
+)
+def test_expected_gradient_is_w_times_the_contrast(size, printed, loss, estimator):
+    """E gradient = w_G(p) (g+ - g-), with w_G(p) = E_{K ~ Bin(G, p)} sqrt(K/G (1 - K/G))."""
+    p = float(jax.nn.softmax(LOGITS) @ RIGHT)
+    weight = sum(
+        math.comb(size, k) * p**k * (1 - p) ** (size - k) * math.sqrt(k / size * (1 - k / size))
+        for k in range(size + 1)
+    )
+    if printed:
+        assert weight == pytest.approx(printed, abs=5e-4)
+    positive, negative = mean_gradients()
+    np.testing.assert_allclose(exact_gradient(loss, estimator, size), weight * (positive - negative), atol=1e-6)
+
+
+def test_two_grpo_climbs_the_success_rate_exactly():
+    """Without length normalisation the expected gradient of 2-GRPO is the gradient of p itself."""
+    expected = jax.grad(lambda logits: jax.nn.softmax(logits) @ RIGHT)(LOGITS)
+    np.testing.assert_allclose(exact_gradient(two_grpo_loss, contrastive_advantages, 2), expected, atol=1e-6)
+
+
+def test_positive_and_negative_scores_balance():
+    """p g+ + (1 - p) g- = 0: given the prompt, the two arms are two views of one direction."""
+    p = float(jax.nn.softmax(LOGITS) @ RIGHT)
+    positive, negative = mean_gradients()
+    np.testing.assert_allclose(p * positive + (1 - p) * negative, 0.0, atol=1e-7)

@@ -1,0 +1,198 @@
+"""The composed objective: sums and weights, aggregation, unscored completions, KL, importance sampling."""
+
+import dataclasses
+import itertools
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.objectives import (
+    AGGREGATIONS,
+    OBJECTIVES,
+    Objective,
+    clipped_loss,
+    group_normalized,
+    k2,
+    k3,
+    make_objective,
+)
+from tests.helpers import make_config
+
+LENGTHS = jnp.array([[2, 5], [1, 3]])
+ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
+
+
+def objective(**changes) -> Objective:
+    parts = {
+        "advantages": group_normalized,
+        "surrogate_loss": clipped_loss,
+        "aggregation": AGGREGATIONS["sequence"],
+        "clip_low": 0.2,
+        "clip_high": 0.28,
+        "kl_coef": 0.0,
+        "kl": k3,
+        "importance_cap": 0.0,
+    }
+    return Objective(**(parts | changes))
+
+
+def logprobs(seed=0, shape=(2, 2, 5)):
+    return jax.random.uniform(jax.random.key(seed), shape, minval=-2.0, maxval=-0.1)
+
+
+@partial(jax.jit, static_argnums=0)
+def loss(made, *arrays):
+    return made.loss(*arrays)
+
+
+@partial(jax.jit, static_argnums=0)
+def gradient(made, logprobs, *arrays):
+    return jax.grad(lambda lp: made.loss(lp, *arrays).total)(logprobs)
+
+
+def on_policy_gradient(made, lengths=LENGTHS, width=5):
+    old = logprobs(shape=(*lengths.shape, width))
+    total = gradient(made, old, old, old, None, lengths, ADVANTAGES)
+    return total / loss(made, old, old, old, None, lengths, ADVANTAGES).weight
+
+
+def token_weights(lengths, width, weight_of_length):
+    return np.array([[[weight_of_length(n) * (t < n) for t in range(width)] for n in row] for row in np.array(lengths)])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("sequence", lambda n: 1 / n / 4),  # mean over 4 completions of the mean over n tokens
+        ("token", lambda n: 1 / 11),  # mean over 11 tokens
+        ("constant", lambda n: 1 / 5 / 4),  # over the maximum length, mean over 4 completions
+    ],
+)
+def test_aggregations(name, expected):
+    found = on_policy_gradient(objective(aggregation=AGGREGATIONS[name]))
+    np.testing.assert_allclose(found, -np.array(ADVANTAGES)[..., None] * token_weights(LENGTHS, 5, expected), atol=1e-7)
+
+
+@pytest.mark.trap(18)
+def test_dr_grpo_divides_by_the_configured_width_not_by_the_longest():
+    """Four of the five columns may be empty: the divisor stays 5."""
+    short = jnp.ones((2, 2), jnp.int32)
+    found = on_policy_gradient(objective(aggregation=AGGREGATIONS["constant"]), lengths=short)
+    np.testing.assert_allclose(np.abs(found[..., 0]), 1 / 5 / 4, rtol=1e-6)
+
+
+@pytest.mark.trap(13)
+@pytest.mark.trap(14)
+@pytest.mark.parametrize("name", AGGREGATIONS)
+def test_parts_add_up_to_the_whole(name):
+    """Sums and weights of any split add up to those of the batch: a mean of means would not."""
+    made = objective(aggregation=AGGREGATIONS[name])
+    new, old = logprobs(1), logprobs(2)
+    whole = loss(made, new, old, old, None, LENGTHS, ADVANTAGES)
+    parts = [
+        loss(made, new[i : i + 1], old[i : i + 1], old[i : i + 1], None, LENGTHS[i : i + 1], ADVANTAGES[i : i + 1])
+        for i in range(2)
+    ]
+    np.testing.assert_allclose(sum(part.total for part in parts), whole.total, rtol=1e-6)
+    np.testing.assert_allclose(sum(part.weight for part in parts), whole.weight, rtol=1e-6)
+
+
+@pytest.mark.trap(7)
+@pytest.mark.parametrize("name", AGGREGATIONS)
+@pytest.mark.parametrize("surrogate_loss", {surrogate for _, surrogate in OBJECTIVES.values()})
+def test_padding_counts_nowhere(name, surrogate_loss):
+    made = objective(aggregation=AGGREGATIONS[name], surrogate_loss=surrogate_loss)
+    new, old = logprobs(1), logprobs(2)
+    alone = loss(made, new, old, old, None, LENGTHS, ADVANTAGES)
+    nothing = jnp.full((1, 2, 5), jnp.nan)
+    padded = loss(
+        made,
+        jnp.concatenate([new, nothing]),
+        jnp.concatenate([old, nothing]),
+        jnp.concatenate([old, nothing]),
+        None,
+        jnp.concatenate([LENGTHS, jnp.zeros((1, 2), jnp.int32)]),
+        jnp.concatenate([ADVANTAGES, jnp.zeros((1, 2))]),
+    )
+    np.testing.assert_allclose(padded.total, alone.total, rtol=1e-6)
+    np.testing.assert_allclose(padded.weight, alone.weight, rtol=1e-6)
+
+
+@pytest.mark.trap(25)
+def test_on_policy_the_loss_is_zero_and_its_gradient_is_not():
+    made, old = objective(), logprobs()
+    assert float(loss(made, old, old, old, None, LENGTHS, ADVANTAGES).total) == pytest.approx(0.0, abs=1e-6)
+    assert np.abs(on_policy_gradient(made)).max() > 0.01
+
+
+def test_kl_is_added_with_its_coefficient():
+    new, old, reference = logprobs(1), logprobs(2), logprobs(3)
+    without = loss(objective(), new, old, old, None, LENGTHS, ADVANTAGES)
+    with_kl = loss(objective(kl_coef=0.3, kl=k2), new, old, old, reference, LENGTHS, ADVANTAGES)
+    weights = token_weights(LENGTHS, 5, lambda n: 1 / n)
+    expected = 0.3 * (weights * np.array(k2(new, reference))).sum()
+    np.testing.assert_allclose(with_kl.total - without.total, expected, rtol=1e-4)
+
+
+@pytest.mark.trap(26)
+def test_truncated_importance_sampling_weights_tokens():
+    """A token that the sampler drew twice as often as the old policy would counts half; none more than the cap."""
+    old = logprobs(2)
+    sampler = old + jnp.log(2.0)
+    plain = gradient(objective(), old, old, sampler, None, LENGTHS, ADVANTAGES)
+    corrected = objective(importance_cap=1.5)
+    halved = gradient(corrected, old, old, sampler, None, LENGTHS, ADVANTAGES)
+    np.testing.assert_allclose(halved, 0.5 * plain, rtol=1e-5)
+    rare = old - jnp.log(9.0)
+    capped = gradient(corrected, old, old, rare, None, LENGTHS, ADVANTAGES)
+    np.testing.assert_allclose(capped, 1.5 * plain, rtol=1e-5)
+
+
+@pytest.mark.trap(21)
+def test_importance_sampling_undoes_a_cut_vocabulary():
+    """Tokens drawn with top-p have the cut distribution's log-probs; the weight is the mass that was kept."""
+    logits = jnp.array([2.0, 1.0, 0.0, -1.0])
+    full = jax.nn.log_softmax(logits)
+    kept = jnp.exp(full[:2]).sum()
+    cut = full[:2] - jnp.log(kept)
+    assert not np.allclose(cut, full[:2])
+    made = objective(importance_cap=2.0)
+    old, sampler = full[0].reshape(1, 1, 1), cut[0].reshape(1, 1, 1)
+    lengths, advantages = jnp.ones((1, 1), jnp.int32), jnp.ones((1, 1))
+    found = gradient(made, old, old, sampler, None, lengths, advantages)
+    np.testing.assert_allclose(found, -kept.reshape(1, 1, 1), rtol=1e-6)
+
+
+@pytest.mark.trap(16)
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "two_grpo"])
+def test_an_unscored_completion_gets_no_gradient(name):
+    made = make_objective(dataclasses.replace(make_config().objective, name=name))
+    rewards = jnp.array([[1.0, 0.0, 0.0, 1.0]])
+    scored = jnp.array([[True, True, False, True]])
+    lengths = jnp.array([[2, 3, 5, 4]])
+    old = logprobs(shape=(1, 4, 5))
+    advantages = made.advantages(rewards, scored)
+    found = gradient(made, old, old, old, None, lengths, advantages)
+    assert np.abs(found[0, [0, 1, 3]]).max() > 0.01
+    np.testing.assert_array_equal(found[0, 2], 0.0)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_named_objective_prefers_the_right_completion(name):
+    made = make_objective(dataclasses.replace(make_config().objective, name=name))
+    for rewards in itertools.permutations([1.0, 0.0]):
+        old = logprobs(shape=(1, 2, 5))
+        advantages = made.advantages(jnp.array([rewards]), jnp.ones((1, 2), bool))
+        found = gradient(made, old, old, old, None, jnp.full((1, 2), 5), advantages)
+        better = int(np.argmax(rewards))
+        assert (found[0, better] < 0).all()
+        assert (found[0, 1 - better] > 0).all()
+
+
+def test_an_unknown_objective_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match=r"objective.name='two_gpro': unknown; did you mean two_grpo\?"):
+        make_objective(dataclasses.replace(make_config().objective, name="two_gpro"))
