@@ -1,0 +1,44 @@
+"""Attention over keys and values, as pure functions. Softmax is in float32.
+
+`Attend` is the seam between the decoder and whoever runs it: a layer computes queries, keys and values of the tokens
+it is given, and asks `attend` what they see. Training and prefill pass `causal`; the sampler passes a function that
+also looks into its caches (grpo_jax/sampling/cache.py).
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+# (queries [B, T, N, H], keys [B, T, K, H], values [B, T, K, H], the layer's context) -> [B, T, N, H]
+Attend: TypeAlias = Callable[[Array, Array, Array, Any], Array]
+
+MASKED = float(np.finfo(np.float32).min)  # finite: a row that sees nothing averages instead of giving NaN
+
+
+def precision(dtype: jnp.dtype) -> jax.lax.Precision:
+    """float32 shall mean float32 on TPU and GPU too, where the default would multiply in bfloat16 or TF32."""
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
+
+
+def split_groups(q: Float[Array, "B T heads H"], kv_heads: int) -> Float[Array, "B T K R H"]:
+    """Queries by the key-value head that serves them (query head h belongs to h // R, as in Hugging Face)."""
+    b, t, n, h = q.shape
+    return q.reshape(b, t, kv_heads, n // kv_heads, h)
+
+
+def causal(
+    q: Float[Array, "B T heads H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], context: None = None
+) -> Float[Array, "B T heads H"]:
+    """Every token sees itself and what stands before it. Padding is on the right, so no valid token sees any."""
+    exact = precision(q.dtype)
+    length = q.shape[1]
+    grouped = split_groups(q, k.shape[2])
+    scores = jnp.einsum("btkrh,bskh->bkrts", grouped, k, precision=exact, preferred_element_type=jnp.float32)
+    visible = jnp.tril(jnp.ones((length, length), bool))[None, None, None]
+    scores = jnp.where(visible, scores * q.shape[-1] ** -0.5, MASKED)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("bkrts,bskh->btkrh", weights, v, precision=exact).reshape(q.shape)

@@ -1,0 +1,150 @@
+"""The policy as the rest of the package sees it: pure functions of a plain dictionary of parameters."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from grpo_jax.config import ModelConfig
+from grpo_jax.objectives import token_logprobs
+from grpo_jax.policy.attention import Attend, causal
+from grpo_jax.policy.decoder import Decoder
+from grpo_jax.sharding import named
+from grpo_jax.types import Params
+
+MATRICES = ("kernel", "embedding")  # the other parameters are norm scales and biases
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A decoder of this shape. It holds no arrays; all methods can be used inside `jax.jit`."""
+
+    config: ModelConfig
+    vocab_size: int
+    mesh: Mesh | None = None  # activations are spread over it by rows; without one the compiler places them
+
+    @cached_property
+    def _graph(self) -> tuple[nnx.GraphDef[Decoder], Any]:
+        model = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
+        graph, state = nnx.split(model)
+        return graph, state
+
+    def _make(self, key: Array) -> Decoder:
+        return Decoder(self.config, self.vocab_size, nnx.Rngs(params=key))
+
+    def _model(self, params: Params) -> Decoder:
+        return nnx.merge(self._graph[0], nnx.State(params))
+
+    def _spread(self, x: Array) -> Array:
+        """Rows over all devices that share a batch; left alone, the compiler may cut x along its features instead."""
+        if self.mesh is None:
+            return x
+        return jax.lax.with_sharding_constraint(x, named(self.mesh, "batch"))
+
+    def init(self, key: Array) -> Params:
+        """Fresh parameters: a nested dictionary of float32 arrays."""
+        return nnx.to_pure_dict(nnx.state(self._make(key)))
+
+    def logical_axes(self) -> Any:
+        """The tree of parameters, with the names of its axes (a tuple of texts) in place of each array."""
+
+        def names(param: nnx.Variable[Any]) -> tuple[str, ...]:
+            axes: tuple[str, ...] = param.get_metadata("axes")
+            stacked = len(param.get_value().shape) > len(axes)
+            return ("layers", *axes) if stacked else axes
+
+        return nnx.to_pure_dict(
+            jax.tree.map(names, self._graph[1], is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
+        )
+
+    def cast(self, params: Params) -> Params:
+        """Kernels and embeddings in the dtype that a forward pass casts them to: the same results, in fewer bytes."""
+
+        def leaf(path: tuple[Any, ...], parameter: Array) -> Array:
+            return parameter.astype(self.config.compute_dtype) if path[-1].key in MATRICES else parameter
+
+        return jax.tree_util.tree_map_with_path(leaf, params)
+
+    def hidden_states(
+        self,
+        params: Params,
+        tokens: Int[Array, "B T"],
+        positions: Int[Array, "B T"] | None = None,
+        attend: Attend = causal,
+        contexts: Any = None,
+    ) -> tuple[Float[Array, "B T D"], Any]:
+        """Final hidden states and each layer's keys and values; see `Decoder`. Positions default to 0, 1, 2, ..."""
+        if positions is None:
+            positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        return self._model(params)(tokens, positions, attend, contexts, self._spread)
+
+    def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
+        """Logits in float32, of the next token after each hidden state."""
+        return self._model(params).logits(hidden)
+
+    def apply(self, params: Params, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Logits of rows that start at position 0; logits[:, t] predict tokens[:, t + 1]."""
+        hidden, _ = self.hidden_states(params, tokens)
+        return self.logits(params, hidden)
+
+    def completion_logprobs(
+        self,
+        params: Params,
+        prompt_tokens: Int[Array, "B P"],
+        prompt_lengths: Int[Array, " B"],
+        completion_tokens: Int[Array, "B C"],
+        *,
+        temperature: float = 1.0,
+        chunk: int = 0,
+    ) -> Float[Array, "B C"]:
+        """log pi(completion token t | prompt, completion tokens before t). Past a completion's length it is undefined.
+
+        The one place where tokens and the states that predict them are shifted against each other.
+
+        Args:
+          temperature: that divides the logits.
+          chunk: how many positions have their logits [B, chunk, V] in memory at once, in the backward pass too;
+            0 is all C.
+        """
+        width = completion_tokens.shape[1]
+        rows = join(prompt_tokens, prompt_lengths, completion_tokens)
+        hidden, _ = self.hidden_states(params, rows)
+        before = (
+            prompt_lengths[:, None] - 1 + jnp.arange(width)[None]
+        )  # the state before completion token t predicts it
+        predicting = jnp.take_along_axis(hidden, before[..., None], axis=1)
+
+        def score(hidden: Array, tokens: Array) -> Array:
+            return token_logprobs(self.logits(params, hidden), tokens, temperature)
+
+        if chunk == 0 or chunk >= width:
+            return score(predicting, completion_tokens)
+        padding = -width % chunk
+        pieces = jax.tree.map(
+            lambda x: jnp.moveaxis(
+                jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)).reshape(len(x), -1, chunk, *x.shape[2:]),
+                1,
+                0,
+            ),
+            (predicting, completion_tokens),
+        )
+        scored = jax.lax.map(jax.checkpoint(lambda piece: score(*piece)), pieces)  # [chunks, B, chunk]
+        return jnp.moveaxis(scored, 0, 1).reshape(len(rows), -1)[:, :width]
+
+
+def join(
+    prompt_tokens: Int[Array, "B P"], prompt_lengths: Int[Array, " B"], completion_tokens: Int[Array, "B C"]
+) -> Int[Array, "B P+C"]:
+    """Rows in which each completion follows its prompt without a gap; what is left over is on the right."""
+    padded = prompt_tokens.shape[1]
+    index = jnp.arange(padded + completion_tokens.shape[1])[None]
+    in_prompt = index < prompt_lengths[:, None]
+    # The prompt's padding moves behind the completion: an index into [prompt | completion] without left padding.
+    source = jnp.where(in_prompt, index, index - prompt_lengths[:, None] + padded)
+    both = jnp.concatenate([prompt_tokens, completion_tokens], axis=1)
+    return jnp.take_along_axis(both, jnp.minimum(source, both.shape[1] - 1), axis=1)

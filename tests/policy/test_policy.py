@@ -1,0 +1,241 @@
+"""The decoder: against a second implementation, and by the properties that training relies on."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from grpo_jax.config import ModelConfig, RopeConfig
+from grpo_jax.objectives import token_logprobs
+from grpo_jax.policy import Policy, join, load_params, save_params
+from tests.policy import reference
+
+VOCABULARY = 13
+ROPE = RopeConfig(100.0, "none", 1.0, 1.0, 4.0, 64)
+CONFIG = ModelConfig(
+    vocab_size=0,
+    embed_dim=16,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=8,
+    mlp_dim=24,
+    qkv_bias=False,
+    qk_norm=True,
+    tied_head=True,
+    norm_epsilon=1e-6,
+    rope=ROPE,
+    compute_dtype="float32",
+    scan_layers=False,
+    remat="none",
+)
+VARIANTS = {
+    "qwen3": {},
+    "qwen2": {"qkv_bias": True, "qk_norm": False},
+    "llama": {"qk_norm": False, "tied_head": False},
+    "multi_head": {"num_kv_heads": 4},
+    "multi_query": {"num_kv_heads": 1, "tied_head": False, "qkv_bias": True},
+}
+
+
+def make(**changes) -> Policy:
+    return Policy(dataclasses.replace(CONFIG, **changes), VOCABULARY)
+
+
+def randomised(policy, seed=0):
+    """Parameters none of which is at a special value such as a norm's scale of 1 or a bias of 0."""
+    params = jax.jit(policy.init)(jax.random.key(seed))
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+    return jax.tree.unflatten(
+        tree, [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def apply(policy, params, rows):
+    return policy.apply(params, rows)
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("temperature", "chunk"))
+def completion_logprobs(policy, *arguments, **options):
+    return policy.completion_logprobs(*arguments, **options)
+
+
+def tokens(shape, seed=0):
+    return jax.random.randint(jax.random.key(seed), shape, 0, VOCABULARY)
+
+
+@pytest.mark.trap(31)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_logits_are_those_of_a_second_implementation(name):
+    policy = make(**VARIANTS[name])
+    params, row = randomised(policy), tokens((1, 9))
+    expected = reference.logits(params, np.array(row[0]), policy.config)
+    np.testing.assert_allclose(apply(policy, params, row)[0], expected, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_scanned_layers_are_unrolled_layers(name):
+    unrolled, scanned = make(**VARIANTS[name]), make(**VARIANTS[name], scan_layers=True)
+    params = jax.jit(unrolled.init)(jax.random.key(3))
+    stacked = jax.jit(scanned.init)(jax.random.key(3))
+    layers = [params["layers"][str(index)] for index in range(CONFIG.num_layers)]
+    jax.tree.map(np.testing.assert_array_equal, stacked["layers"], jax.tree.map(lambda *x: np.stack(x), *layers))
+    row = tokens((3, 7))
+    np.testing.assert_allclose(apply(scanned, stacked, row), apply(unrolled, params, row), atol=1e-5)
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+@pytest.mark.parametrize("remat", ["full", "dots"])
+def test_remat_changes_memory_only(remat, scan_layers):
+    row = tokens((2, 6))
+
+    def gradient(policy):
+        params = jax.jit(policy.init)(jax.random.key(0))
+        return jax.jit(jax.grad(lambda p: (apply(policy, p, row) ** 2).sum()))(params)
+
+    plain, other = gradient(make(scan_layers=scan_layers)), gradient(make(scan_layers=scan_layers, remat=remat))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), plain, other)
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_every_parameter_has_named_axes(scan_layers):
+    policy = make(qkv_bias=True, tied_head=False, scan_layers=scan_layers)
+    params = jax.jit(policy.init)(jax.random.key(0))
+    jax.tree.map(
+        lambda leaf, axes: pytest.fail(f"{axes} for {leaf.shape}") if len(axes) != leaf.ndim else None,
+        params,
+        policy.logical_axes(),
+    )
+
+
+def test_causality():
+    """No logit changes, by a single bit, with what comes after it; and those after do change."""
+    policy = make()
+    params, row = randomised(policy), tokens((1, 8))
+    changed = row.at[0, 5].set((row[0, 5] + 1) % VOCABULARY)
+    before, after = apply(policy, params, row)[0], apply(policy, params, changed)[0]
+    np.testing.assert_array_equal(before[:5], after[:5])
+    assert (np.abs(before[5:] - after[5:]).max(axis=-1) > 1e-4).all()
+
+
+def test_join_leaves_no_gap():
+    prompt = jnp.array([[1, 2, 3], [4, 0, 0]])
+    rows = join(prompt, jnp.array([3, 1]), jnp.array([[7, 8], [9, 6]]))
+    np.testing.assert_array_equal(rows[0], [1, 2, 3, 7, 8])
+    np.testing.assert_array_equal(rows[1, :3], [4, 9, 6])
+
+
+def test_completion_logprobs_are_those_of_the_full_forward():
+    """logprobs[t] is of completion token t, given the prompt and the completion before it."""
+    policy = make()
+    params = randomised(policy)
+    prompt, completion = tokens((3, 5), 1), tokens((3, 4), 2)
+    lengths = jnp.array([5, 2, 1])
+    found = completion_logprobs(policy, params, prompt, lengths, completion)
+    for row in range(3):
+        n = int(lengths[row])
+        whole = jnp.concatenate([prompt[row, :n], completion[row]])[None]
+        logits = apply(policy, params, whole)[0, n - 1 : n + 3]
+        np.testing.assert_allclose(found[row], token_logprobs(logits, completion[row]), atol=1e-5)
+
+
+@pytest.mark.trap(7)
+@pytest.mark.trap(34)
+def test_padding_and_neighbours_change_nothing():
+    policy = make()
+    params = randomised(policy)
+    prompt, completion, length = tokens((1, 3), 1), tokens((1, 4), 2), jnp.array([3])
+    alone = completion_logprobs(policy, params, prompt, length, completion)
+    wide = jnp.pad(prompt, ((0, 0), (0, 6)), constant_values=VOCABULARY - 1)
+    beside = jnp.concatenate([wide, tokens((2, 9), 5)])
+    together = completion_logprobs(
+        policy, params, beside, jnp.array([3, 9, 1]), jnp.concatenate([completion, tokens((2, 4), 6)])
+    )
+    np.testing.assert_allclose(together[0], alone[0], atol=2e-6)
+
+
+def test_an_empty_row_gives_no_nan():
+    policy = make()
+    row = completion_logprobs(
+        policy, randomised(policy), jnp.zeros((1, 3), int), jnp.array([1]), jnp.zeros((1, 2), jnp.int32)
+    )
+    assert np.isfinite(row).all()
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 7, 100])
+def test_chunks_change_neither_values_nor_gradients(chunk):
+    policy = make()
+    params = jax.jit(policy.init)(jax.random.key(0))
+    arguments = (tokens((2, 5), 1), jnp.array([5, 3]), tokens((2, 7), 2))
+
+    def total(params, chunk):
+        logprobs = completion_logprobs(policy, params, *arguments, temperature=0.7, chunk=chunk)
+        return (logprobs * jnp.arange(7)[None]).sum()
+
+    both = jax.jit(jax.value_and_grad(total), static_argnums=1)
+    whole, pieces = both(params, 0), both(params, chunk)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole, pieces)
+
+
+def test_with_chunks_the_full_logits_never_exist():
+    """Neither forward nor backward holds an array of B x C x V elements."""
+    policy = Policy(CONFIG, vocab_size=20_011)
+    params = jax.eval_shape(policy.init, jax.random.key(0))
+    b, c = 4, 32
+
+    def program(chunk):
+        def total(params, prompt, lengths, completion):
+            return completion_logprobs(policy, params, prompt, lengths, completion, chunk=chunk).sum()
+
+        shapes = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((b, 6), (b,), (b, c))]
+        return jax.jit(jax.grad(total)).lower(params, *shapes).compile().memory_analysis().temp_size_in_bytes
+
+    full = b * c * 20_011 * 4
+    assert program(0) > full
+    assert program(4) < full / 2
+
+
+@pytest.mark.trap(20)
+def test_temperature_is_applied_to_the_logits_of_a_free_head():
+    policy = make(tied_head=False)
+    params = randomised(policy)
+    prompt, completion = tokens((1, 3)), tokens((1, 2), 1)
+    logits = apply(policy, params, jnp.concatenate([prompt, completion], 1))[:, 2:4]
+    np.testing.assert_allclose(
+        completion_logprobs(policy, params, prompt, jnp.array([3]), completion, temperature=0.5),
+        token_logprobs(logits / 0.5, completion),
+        atol=1e-5,
+    )
+
+
+@pytest.mark.trap(29)
+@pytest.mark.trap(30)
+@pytest.mark.trap(35)
+@pytest.mark.parametrize("tied_head", [True, False])
+def test_bfloat16_compute_keeps_float32_parameters_and_logits(tied_head):
+    policy = make(compute_dtype="bfloat16", tied_head=tied_head)
+    params = jax.jit(policy.init)(jax.random.key(0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    hidden, _ = policy.hidden_states(params, tokens((2, 5)))
+    assert hidden.dtype == jnp.bfloat16
+    logits = policy.logits(params, hidden)
+    assert logits.dtype == jnp.float32
+    assert (logits != logits.astype(jnp.bfloat16).astype(jnp.float32)).mean() > 0.9  # not rounded on the way
+
+
+def test_bfloat16_is_near_float32():
+    full, half = make(), make(compute_dtype="bfloat16")
+    params, row = jax.jit(full.init)(jax.random.key(0)), tokens((2, 8))
+    np.testing.assert_allclose(apply(half, params, row), apply(full, params, row), atol=0.1)
+
+
+def test_safetensors_round_trip(tmp_path):
+    params = jax.device_get(make(qkv_bias=True, tied_head=False).init(jax.random.key(0)))
+    save_params(tmp_path / "deep" / "params.safetensors", params)
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["params.safetensors"]
+    jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path / "deep" / "params.safetensors"), params)
