@@ -1,0 +1,19 @@
+"""Data: problems and their splits, tokenizers, tasks, and the order of prompts."""
+
+from grpo_jax.data.problem import Problem, Split
+from grpo_jax.data.prompts import PromptSource, encode_prompts
+from grpo_jax.data.tasks import TASKS, Task, make_task
+from grpo_jax.data.tokenizer import decode, encode, pad
+
+__all__ = [
+    "TASKS",
+    "Problem",
+    "PromptSource",
+    "Split",
+    "Task",
+    "decode",
+    "encode",
+    "encode_prompts",
+    "make_task",
+    "pad",
+]

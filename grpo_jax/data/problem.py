@@ -1,0 +1,40 @@
+"""A problem, its identity, and the split it belongs to: both are functions of its prompt's text."""
+
+import enum
+import hashlib
+from dataclasses import dataclass
+
+
+class Split(enum.Enum):
+    """Disjoint by construction: a prompt's hash decides. The values are shares of all prompts, in sixteenths."""
+
+    TEST = 1
+    VALIDATION = 2
+    WARM_START = 5
+    TRAIN = 8
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is asked, and the answer that counts."""
+
+    prompt: str
+    answer: str  # the gold one
+
+    @property
+    def id(self) -> int:
+        """32 bits of the prompt's hash: the same in every data set, order and run."""
+        return int.from_bytes(_hash(self.prompt)[:4], "big")
+
+    @property
+    def split(self) -> Split:
+        sixteenth = _hash(self.prompt)[4] % 16
+        for split in Split:
+            if sixteenth < split.value:
+                return split
+            sixteenth -= split.value
+        raise AssertionError("the shares of the splits add up to 16")
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -1,0 +1,161 @@
+"""Nested expressions over digits, modulo a small number: `8+(8+(4+6))=` is 6 modulo 10.
+
+A full solution writes every reduction, `8+(8+0)=8+8=6`; only what stands behind the last `=` counts. One can answer at
+once and be wrong, or write the lines and be right: a skill that reinforcement can elicit. Characters are tokens.
+"""
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+from grpo_jax.config import ConfigError, TaskConfig
+from grpo_jax.data.problem import Problem, Split
+from grpo_jax.data.tokenizer import EOS, character_tokenizer
+from grpo_jax.rewards import Verdict, last_value
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Expression: TypeAlias = "int | tuple[str, Expression, Expression]"  # a digit, or (operator, left, right)
+
+OPERATORS: Mapping[str, Callable[[int, int], int]] = {
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+}
+
+# Draws before a split is declared too small: for each problem that is wanted (one draw in 16 hits the test split), and
+# for each expression that there is at all.
+DRAWS_PER_PROBLEM, DRAWS_PER_EXPRESSION = 200, 30
+
+
+class ModularExpressions:
+    """See `Task`. The number of operations is the difficulty."""
+
+    def __init__(self, config: TaskConfig):
+        unknown = sorted(set(config.operators) - set(OPERATORS))
+        if unknown or not config.operators:
+            raise ConfigError(f"task.operators={config.operators!r}: must be some of {' '.join(OPERATORS)}.")
+        self.config = config
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
+        return character_tokenizer("0123456789()=" + "".join(OPERATORS))
+
+    @property
+    def stop_tokens(self) -> Sequence[int]:
+        return (self.tokenizer.eos_token_id,)
+
+    @property
+    def max_prompt_tokens(self) -> int:
+        return _equation_tokens(self.config.operations)
+
+    @property
+    def max_solution_tokens(self) -> int:
+        lines = sum(_equation_tokens(left) for left in range(1, self.config.operations))
+        return lines + len("6") + len([EOS])
+
+    @property
+    def _expressions(self) -> int:
+        """How many there are: shapes of the tree (a Catalan number) x operators x digits."""
+        k = self.config.operations
+        shapes = math.comb(2 * k, k) // (k + 1)
+        return shapes * len(set(self.config.operators)) ** k * self.config.modulus ** (k + 1)
+
+    def problems(self, split: Split, number: int, *, at_most: bool = False) -> Sequence[Problem]:
+        rng = random.Random(f"problems of {split.name}")
+        found: dict[str, Problem] = {}
+        for _ in range(min(number * DRAWS_PER_PROBLEM, self._expressions * DRAWS_PER_EXPRESSION)):
+            if len(found) == number:
+                break
+            expression = draw(rng, self.config.operations, self.config.operators, self.config.modulus)
+            problem = Problem(render(expression) + "=", str(evaluate(expression, self.config.modulus)))
+            if problem.split is split:
+                found.setdefault(problem.prompt, problem)
+        if len(found) == number or (at_most and found):
+            return list(found.values())
+        raise ConfigError(
+            f"task.operations={self.config.operations}: there are hardly more than {len(found)} such problems in the "
+            f"{split.name.lower()} split, and {number} are wanted; raise it, or ask for fewer problems."
+        )
+
+    def verify(self, problem: Problem, completion: str, stopped: bool) -> Verdict:
+        return last_value.verify(problem.prompt, completion, problem.answer, stopped)
+
+    def demonstration(self, problem: Problem, skip_probability: float, rng: random.Random) -> str:
+        *lines, answer = reductions(parse(problem.prompt.removesuffix("=")), self.config.modulus)
+        return "=".join([line for line in lines if rng.random() >= skip_probability] + [answer])
+
+
+def _equation_tokens(operations: int) -> int:
+    """k operations: k + 1 digits, k operators, a pair of brackets round all but the outermost, and `=`."""
+    return (operations + 1) + operations + 2 * (operations - 1) + 1
+
+
+def draw(rng: random.Random, operations: int, operators: str, modulus: int) -> Expression:
+    """A random expression. The operations are divided between left and right uniformly, at every node."""
+    if operations == 0:
+        return int(rng.random() * modulus)
+    operator = operators[int(rng.random() * len(operators))]
+    left = int(rng.random() * operations)
+    return (
+        operator,
+        draw(rng, left, operators, modulus),
+        draw(rng, operations - 1 - left, operators, modulus),
+    )
+
+
+def render(expression: Expression) -> str:
+    """With brackets round every operation but the outermost."""
+
+    def inner(expression: Expression) -> str:
+        return str(expression) if isinstance(expression, int) else f"({render(expression)})"
+
+    if isinstance(expression, int):
+        return str(expression)
+    operator, left, right = expression
+    return f"{inner(left)}{operator}{inner(right)}"
+
+
+def parse(text: str) -> Expression:
+    """The inverse of `render`, for its output only."""
+    operands: list[Expression] = []
+    operators: list[str] = []
+    for character in text + ")":
+        if character.isdigit():
+            operands.append(int(character))
+        elif character in OPERATORS:
+            operators.append(character)
+        elif character == ")" and operators:
+            right, left = operands.pop(), operands.pop()
+            operands.append((operators.pop(), left, right))
+    return operands[0]
+
+
+def evaluate(expression: Expression, modulus: int) -> int:
+    """The expression's value: modulo is taken after every operation."""
+    if isinstance(expression, int):
+        return expression
+    operator, left, right = expression
+    return OPERATORS[operator](evaluate(left, modulus), evaluate(right, modulus)) % modulus
+
+
+def reductions(expression: Expression, modulus: int) -> list[str]:
+    """The lines of a full solution: the leftmost innermost operation is carried out in each; the last is the value."""
+    lines = []
+    while not isinstance(expression, int):
+        expression = _reduce_once(expression, modulus)
+        lines.append(render(expression))
+    return lines
+
+
+def _reduce_once(expression: Expression, modulus: int) -> Expression:
+    assert not isinstance(expression, int)
+    operator, left, right = expression
+    if not isinstance(left, int):
+        return operator, _reduce_once(left, modulus), right
+    if not isinstance(right, int):
+        return operator, left, _reduce_once(right, modulus)
+    return evaluate(expression, modulus)

@@ -1,0 +1,54 @@
+"""Tokenizers, and how texts become arrays. Token arrays are padded on the right and measured by lengths."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Int
+
+if TYPE_CHECKING:  # transformers takes a second to import, and a config mistake should be told at once
+    from transformers import PreTrainedTokenizerFast
+
+EOS = "<eos>"
+
+
+def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
+    """A fast tokenizer whose tokens are single characters, and one end-of-sequence token that is also the padding.
+
+    Padding with the end-of-sequence token is what many real models do; code that tells padding by token id breaks here.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {EOS: 0} | {character: index for index, character in enumerate(sorted(set(alphabet)), start=1)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=EOS))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=EOS)
+
+
+def encode(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, without special tokens."""
+    return [encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+
+def decode(
+    tokenizer: "PreTrainedTokenizerFast", tokens: Int[np.ndarray, "B C"], lengths: Int[np.ndarray, " B"]
+) -> list[str]:
+    """The text of the first `lengths` tokens of each row, special tokens left out."""
+    rows = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
+    return tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=True)
+
+
+def pad(rows: Sequence[Sequence[int]], width: int) -> tuple[Int[np.ndarray, "B width"], Int[np.ndarray, " B"]]:
+    """Rows of ids as one array, filled with 0 on the right, and their lengths.
+
+    Raises:
+      ValueError: if a row is longer than `width`.
+    """
+    tokens = np.zeros((len(rows), width), np.int32)
+    for index, row in enumerate(rows):
+        if len(row) > width:
+            raise ValueError(f"a row of {len(row)} tokens does not fit into {width}")
+        tokens[index, : len(row)] = row
+    return tokens, np.array([len(row) for row in rows], np.int32)

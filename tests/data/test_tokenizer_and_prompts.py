@@ -1,0 +1,58 @@
+"""Texts to arrays and back, and the order of prompts."""
+
+import numpy as np
+import pytest
+
+from grpo_jax.config import TaskConfig
+from grpo_jax.data import PromptSource, Split, decode, encode, encode_prompts, make_task, pad
+
+TASK = make_task(TaskConfig("modular_expressions", 2, "+", 10, train_problems=40))
+PROBLEMS = TASK.problems(Split.TRAIN, 40)
+
+
+def test_characters_are_tokens():
+    tokenizer = TASK.tokenizer
+    assert tokenizer.is_fast
+    assert len(tokenizer) == len("0123456789()=+-*") + 1
+    assert encode(tokenizer, ["1+2="]) == [[tokenizer.convert_tokens_to_ids(character) for character in "1+2="]]
+
+
+@pytest.mark.trap(1)
+@pytest.mark.trap(8)
+def test_decoding_goes_by_length_and_leaves_special_tokens_out():
+    """The padding has the id of the end of sequence: only lengths can tell them apart."""
+    tokenizer = TASK.tokenizer
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == TASK.stop_tokens[0]
+    tokens, lengths = pad([[*ids, tokenizer.eos_token_id] for ids in encode(tokenizer, ["7", "3+4=7"])], 9)
+    assert lengths.tolist() == [2, 6]
+    assert decode(tokenizer, tokens, lengths) == ["7", "3+4=7"]
+    assert decode(tokenizer, tokens, np.array([1, 3])) == ["7", "3+4"]
+
+
+@pytest.mark.trap(9)
+def test_no_special_token_is_added():
+    assert encode_prompts(TASK.tokenizer, PROBLEMS[:3], TASK.max_prompt_tokens).lengths.tolist() == [8, 8, 8]
+
+
+def test_pad_refuses_what_does_not_fit():
+    with pytest.raises(ValueError, match="a row of 3 tokens does not fit into 2"):
+        pad([[1, 2, 3]], 2)
+
+
+def test_ids_are_of_the_text():
+    batch = encode_prompts(TASK.tokenizer, PROBLEMS, TASK.max_prompt_tokens)
+    assert batch.ids.dtype == np.uint32
+    assert batch.ids.tolist() == [problem.id for problem in PROBLEMS]
+    assert len(set(batch.ids.tolist())) == len(PROBLEMS)
+
+
+@pytest.mark.trap(41)
+def test_the_order_is_a_function_of_the_cursor():
+    source = PromptSource(PROBLEMS, seed=3)
+    whole = source.batch(0, 120)
+    assert [problem for cursor in range(0, 120, 24) for problem in PromptSource(PROBLEMS, 3).batch(cursor, 24)] == whole
+    epochs = [whole[start : start + 40] for start in (0, 40, 80)]
+    for epoch in epochs:
+        assert sorted(problem.prompt for problem in epoch) == sorted(problem.prompt for problem in PROBLEMS)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert PromptSource(PROBLEMS, seed=4).batch(0, 40) != epochs[0]
