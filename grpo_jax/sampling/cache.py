@@ -1,0 +1,94 @@
+"""Keys and values of the past while decoding: one copy of a prompt's for its whole group, one of each completion's."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from grpo_jax.policy.attention import MASKED, Attend, precision, split_groups
+
+KV = tuple[Array, Array]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cache:
+    """Per layer (a list, or a leading axis on every leaf), as the decoder hands them out.
+
+    Layers only read the cache, and return what they computed for the token they were given: `newest`. It is written
+    at the beginning of the next step, for all layers at once, before anything reads: so the compiler can write in
+    place. If it were written at the end of its own step, next to reads of the same buffer, each step would copy all.
+    """
+
+    prompts: Any  # of KV [N, K, P, H]
+    completions: Any  # of KV [N, G, K, C, H]
+    newest: Any  # of KV [N, G, K, H]
+
+    def contexts(self) -> Any:
+        """Layer by layer, as the decoder takes them."""
+        if isinstance(self.prompts, list):
+            return list(zip(self.prompts, self.completions, strict=True))
+        return (self.prompts, self.completions)
+
+    def write_newest(self, index: Int[Array, ""]) -> "Cache":
+        """With `newest` at this position of the completions.
+
+        Before the first token there is none: what is then written to position 0 is overwritten before anyone sees it.
+        """
+
+        def write(cache: Array, token: Array) -> Array:
+            axis = cache.ndim - 2
+            return jax.lax.dynamic_update_slice_in_dim(cache, jnp.expand_dims(token, axis), index, axis)
+
+        return Cache(self.prompts, jax.tree.map(write, self.completions, self.newest), self.newest)
+
+
+def empty_cache(prompts: Any, group_size: int, width: int) -> Cache:
+    """A cache for groups whose prompts have been prefilled; `prompts` as the decoder returned them, [N, P, K, H]."""
+
+    def zeros(keys: Array, *room: int) -> Array:
+        *layers, n, _, kv_heads, head_dim = keys.shape
+        return jnp.zeros((*layers, n, group_size, kv_heads, *room, head_dim), keys.dtype)
+
+    return Cache(
+        prompts=jax.tree.map(lambda keys: jnp.swapaxes(keys, -3, -2), prompts),
+        completions=jax.tree.map(lambda keys: zeros(keys, width), prompts),
+        newest=jax.tree.map(zeros, prompts),
+    )
+
+
+def group_attention(prompt_mask: Bool[Array, "N P"], written: Bool[Array, " C"]) -> Attend:
+    """What the newest token of each completion sees: its prompt, its completion so far, and itself.
+
+    The decoder's rows are prompts and its T axis is the group, so a prompt's keys are read once for all G queries.
+
+    Args:
+      prompt_mask: the prompt's valid positions.
+      written: the completion positions already in the cache.
+    """
+
+    def attend(
+        q: Float[Array, "N G heads H"], k: Float[Array, "N G K H"], v: Float[Array, "N G K H"], context: tuple[KV, KV]
+    ) -> Float[Array, "N G heads H"]:
+        (prompt_k, prompt_v), (past_k, past_v) = context
+        exact = precision(q.dtype)
+        grouped = split_groups(q, k.shape[2]) * q.shape[-1] ** -0.5
+
+        def scores(spec: str, keys: Array) -> Array:
+            return jnp.einsum(spec, grouped, keys, precision=exact, preferred_element_type=jnp.float32)
+
+        of_prompt = jnp.where(prompt_mask[:, None, None, None, :], scores("ngkrh,nkph->ngkrp", prompt_k), MASKED)
+        of_past = jnp.where(written[None, None, None, None], scores("ngkrh,ngkch->ngkrc", past_k), MASKED)
+        of_self = scores("ngkrh,ngkh->ngkr", k)[..., None]
+        weights = jax.nn.softmax(jnp.concatenate([of_prompt, of_past, of_self], axis=-1), axis=-1).astype(v.dtype)
+        to_prompt, to_past, to_self = jnp.split(weights, [prompt_mask.shape[1], weights.shape[-1] - 1], axis=-1)
+        seen = (
+            jnp.einsum("ngkrp,nkph->ngkrh", to_prompt, prompt_v, precision=exact)
+            + jnp.einsum("ngkrc,ngkch->ngkrh", to_past, past_v, precision=exact)
+            + to_self * v[:, :, :, None, :]
+        )
+        return seen.reshape(q.shape)
+
+    return attend

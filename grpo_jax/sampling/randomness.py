@@ -1,0 +1,60 @@
+"""Keys by counter: every random draw is a function of what it is for, never of when or where it is made.
+
+A token's key is folded from (run seed, stream, step, prompt id, sample index, position). So a completion sampled alone
+is the one that is sampled in any batch, order, slot, device or host; a run that was interrupted draws what it would
+have drawn; and evaluation cannot disturb training.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Key, UInt32
+
+
+class Stream(enum.IntEnum):
+    """What randomness is for. Two streams never share a key."""
+
+    TRAINING = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Counter:
+    """Where in a run something is sampled. Plain numbers, so that a jitted program can be given another step."""
+
+    seed: UInt32[Any, ""]
+    stream: UInt32[Any, ""]
+    step: UInt32[Any, ""]
+
+    @staticmethod
+    def of(seed: int, stream: Stream, step: int) -> "Counter":
+        return Counter(*(np.asarray(number, np.uint32) for number in (seed, stream, step)))
+
+    def key(self) -> Key[Array, ""]:
+        """The key of everything that this step of this stream samples."""
+        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), self.stream), self.step)
+
+
+def sample_keys(key: Key[Array, ""], prompt_ids: UInt32[Array, " N"], group_size: int) -> Key[Array, "N G"]:
+    """One key for each completion."""
+
+    def of_prompt(prompt_id: Array) -> Array:
+        prompt_key = jax.random.fold_in(key, prompt_id)
+        return jax.vmap(lambda index: jax.random.fold_in(prompt_key, index))(jnp.arange(group_size))
+
+    return jax.vmap(of_prompt)(prompt_ids)
+
+
+def gumbel(keys: Key[Array, "N G"], position: Array, vocab_size: int) -> Array:
+    """Gumbel noise [N, G, V] for the token at this position of each completion."""
+
+    def of_sample(key: Array) -> Array:
+        return jax.random.gumbel(jax.random.fold_in(key, position), (vocab_size,), jnp.float32)
+
+    return jax.vmap(jax.vmap(of_sample))(keys)
