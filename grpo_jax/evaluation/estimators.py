@@ -1,0 +1,58 @@
+"""Estimates from n samples of each problem: mean@k, pass@k, majority@k, and intervals over problems."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def pass_at_k(correct: Int[np.ndarray, " problems"], n: int, k: int) -> Float[np.ndarray, " problems"]:
+    """1 - C(n-c, k) / C(n, k): the unbiased estimate of P(at least one of k is right), Codex (arXiv 2107.03374).
+
+    Drawing k of the n with replacement instead gives another, lower number.
+
+    Args:
+      correct: c, how many of the n samples of each problem are right.
+
+    Raises:
+      ValueError: unless 1 <= k <= n.
+    """
+    if not 1 <= k <= n:
+        raise ValueError(f"k={k}: must be between 1 and the {n} samples of a problem")
+    # C(n-c, k) / C(n, k) as a product of k factors (n-c-i)/(n-i), of which one is 0 if k > n-c.
+    failures = np.maximum(n - correct[:, None] - np.arange(k), 0) / (n - np.arange(k))
+    return 1.0 - failures.prod(axis=1)
+
+
+def majority_correct(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
+    """maj@n of one problem: whether its most frequent answer is right; if several tie, the share of them that is.
+
+    Args:
+      answers: of each sample; None where there is no answer, which gets no vote.
+      correct: whether each is right.
+    """
+    votes = Counter(answer for answer in answers if answer is not None)
+    if not votes:
+        return 0.0
+    most = max(votes.values())
+    winners = [answer for answer, count in votes.items() if count == most]
+    right = {answer for answer, is_right in zip(answers, correct, strict=True) if is_right}
+    return sum(answer in right for answer in winners) / len(winners)
+
+
+def bootstrap_interval(
+    values: Float[np.ndarray, " problems"], resamples: int, seed: int, level: float = 0.95
+) -> tuple[float, float]:
+    """A percentile interval for the mean over problems: problems are drawn anew, with replacement.
+
+    It says how much the number would move with another sample of problems from the same source; not how much it would
+    move with another training run.
+    """
+    rng = np.random.default_rng(seed)
+    # The mean of a resample depends only on how often each distinct value is drawn: few of them, so draw the counts.
+    distinct, counts = np.unique(values, return_counts=True)
+    drawn = rng.multinomial(len(values), counts / len(values), size=resamples)
+    means = drawn @ distinct / len(values)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

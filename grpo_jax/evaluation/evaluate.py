@@ -1,0 +1,115 @@
+"""Evaluation: samples of held-out problems, judged, and summed up with intervals."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from grpo_jax.data import Problem, Task, decode
+from grpo_jax.evaluation.estimators import bootstrap_interval, majority_correct, pass_at_k
+from grpo_jax.rewards import Verdict
+from grpo_jax.types import Rollouts, StopReason
+
+
+class Evaluation(NamedTuple):
+    """The numbers, and what they were made from."""
+
+    summary: dict[str, Any]  # see `summarize`
+    records: list[dict[str, Any]]  # one a problem
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The completions of one problem, with what the verifier says of them."""
+
+    problem: Problem
+    completions: Sequence[str]
+    verdicts: Sequence[Verdict]
+    lengths: Sequence[int]  # in tokens
+    stop_reasons: Sequence[StopReason]
+
+
+def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[Judged]:
+    """Reads the completions (host arrays) of these problems and asks the task's verifier about each."""
+    n, g, c = rollouts.completion_tokens.shape
+    texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), rollouts.completion_lengths.ravel())
+    judged = []
+    for index, problem in enumerate(problems):
+        completions = texts[index * g : (index + 1) * g]
+        reasons = [StopReason(reason) for reason in rollouts.stop_reasons[index].tolist()]
+        verdicts = [
+            task.verify(problem, text, reason is StopReason.STOP)
+            for text, reason in zip(completions, reasons, strict=True)
+        ]
+        judged.append(Judged(problem, completions, verdicts, rollouts.completion_lengths[index].tolist(), reasons))
+    return judged
+
+
+def evaluate(
+    sample: Callable[[Sequence[Problem]], Rollouts | None],
+    task: Task,
+    problems: Sequence[Problem],
+    *,
+    prompts_per_batch: int,
+    bootstrap: int,
+) -> Evaluation | None:
+    """Samples every problem's completions and judges them; None if `sample` once returned None, to stop.
+
+    Args:
+      sample: problems -> rollouts as host arrays; called with `prompts_per_batch` problems each time, the last batch
+        filled up with repetitions that are thrown away.
+      bootstrap: resamples for the intervals.
+    """
+    judged: list[Judged] = []
+    for start in range(0, len(problems), prompts_per_batch):
+        batch = list(problems[start : start + prompts_per_batch])
+        filled = batch + [batch[-1]] * (prompts_per_batch - len(batch))
+        rollouts = sample(filled)
+        if rollouts is None:
+            return None
+        judged += judge(task, filled, rollouts)[: len(batch)]
+    return Evaluation(summarize(judged, bootstrap), [_record(one) for one in judged])
+
+
+def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
+    """mean@n, the unbiased pass@k for every k up to n, maj@n, and lengths; 95 % intervals over problems beside them.
+
+    A completion that could not be scored counts as wrong here, and is counted in "unscored".
+    """
+    n = len(judged[0].verdicts)
+    right = np.array([[verdict.reward == 1.0 for verdict in one.verdicts] for one in judged])
+    correct = right.sum(axis=1)
+    curves = {f"pass@{k}": pass_at_k(correct, n, k) for k in range(1, n + 1)}
+    curves[f"mean@{n}"] = correct / n
+    curves[f"maj@{n}"] = np.array(
+        [
+            majority_correct([v.answer for v in one.verdicts], row.tolist())
+            for one, row in zip(judged, right, strict=True)
+        ]
+    )
+    lengths = np.array([one.lengths for one in judged])
+    truncated = np.array([[reason is StopReason.LENGTH for reason in one.stop_reasons] for one in judged])
+    return {
+        **{name: float(values.mean()) for name, values in curves.items()},
+        "interval": {name: bootstrap_interval(values, bootstrap, seed=0) for name, values in curves.items()},
+        "mean_length": float(lengths.mean()),
+        "truncated_share": float(truncated.mean()),
+        "unscored": sum(not verdict.scored for one in judged for verdict in one.verdicts),
+        "problems": len(judged),
+        "samples": n,
+    }
+
+
+def _record(one: Judged) -> dict[str, Any]:
+    return {
+        "id": one.problem.id,
+        "prompt": one.problem.prompt,
+        "gold": one.problem.answer,
+        "completions": list(one.completions),
+        "rewards": [verdict.reward for verdict in one.verdicts],
+        "answers": [verdict.answer for verdict in one.verdicts],
+        "scored": [verdict.scored for verdict in one.verdicts],
+        "lengths": list(one.lengths),
+        "stop_reasons": [reason.name.lower() for reason in one.stop_reasons],
+    }
