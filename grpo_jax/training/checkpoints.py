@@ -1,0 +1,106 @@
+"""Checkpoints by Orbax: written in the background, whole or not at all, and examined before they are read again."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from grpo_jax.training.seals import damage, seal
+from grpo_jax.types import TrainState
+
+logger = logging.getLogger(__name__)
+
+SCORE = "score"
+
+
+class Restored(NamedTuple):
+    """A checkpoint, back on the devices."""
+
+    step: int
+    state: TrainState
+    record: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one directory.
+
+    A checkpoint holds a state and a JSON record (cursor, seeds, config, clocks). Orbax writes into a temporary
+    directory and renames it, so a process that is killed at any moment leaves a whole checkpoint or none. It does not
+    notice when the bytes on the disk have changed since, so each checkpoint also carries a seal.
+    """
+
+    def __init__(self, directory: Path, *, keep_last: int, keep_best: int):
+        policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
+        if keep_best:
+            policies.append(
+                checkpoint_managers.BestN(
+                    get_metric_fn=lambda metrics: metrics[SCORE], n=keep_best, keep_checkpoints_without_metrics=False
+                )
+            )
+        self._directory = directory.absolute()
+        self._options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
+            enable_async_checkpointing=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        )
+        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+
+    def save(self, step: int, state: TrainState, record: Mapping[str, Any], score: float | None = None) -> None:
+        """Copies the state and returns; the writing goes on in the background.
+
+        Args:
+          score: by which the best checkpoints are kept; None for a checkpoint that was not evaluated.
+        """
+        self._manager.save(
+            step,
+            args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record))),
+            metrics=None if score is None else {SCORE: score},
+            force=True,
+        )
+
+    def restore_latest(self, like: TrainState) -> Restored | None:
+        """The newest checkpoint that is sound, or None where there is none.
+
+        A checkpoint that is damaged is moved aside with a warning (to `<directory>_damaged`), and the one before it is
+        tried.
+
+        Args:
+          like: a state of the same shapes and shardings, arrays or ShapeDtypeStructs.
+        """
+        for step in sorted(self._manager.all_steps(), reverse=True):
+            reason = damage(self._directory / str(step))
+            if not reason:
+                abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+                restored = self._manager.restore(
+                    step,
+                    args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore()),
+                )
+                return Restored(step, restored.state, dict(restored.record))
+            logger.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, reason)
+            self._move_aside(step)
+        return None
+
+    def close(self) -> None:
+        """Returns when everything saved is on the disk."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _seal(self) -> None:
+        """Called by Orbax when a checkpoint is complete, and not yet renamed to its final name."""
+        if jax.process_index() == 0:
+            for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):
+                seal(unfinished)
+
+    def _move_aside(self, step: int) -> None:
+        self._manager.close()
+        if jax.process_index() == 0:
+            damaged = self._directory.with_name(self._directory.name + "_damaged")
+            damaged.mkdir(exist_ok=True)
+            before = sum(1 for path in damaged.iterdir() if path.name.split("_")[0] == str(step))
+            (self._directory / str(step)).rename(damaged / (f"{step}_{before}" if before else str(step)))
+        self._manager = ocp.CheckpointManager(self._directory, options=self._options)

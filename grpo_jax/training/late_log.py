@@ -1,0 +1,88 @@
+"""Metrics of a step, written when the next one is under way: the host never waits for the newest update."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from grpo_jax.config import Config
+from grpo_jax.sharding import fetch
+from grpo_jax.training.clock import Clock
+from grpo_jax.training.display import Display
+from grpo_jax.training.errors import TrainingError
+from grpo_jax.training.run_directory import Phase, RunDirectory
+from grpo_jax.training.update import Metrics
+
+
+class Pending(NamedTuple):
+    """A step's metrics before they are all known."""
+
+    step: int
+    values: Mapping[str, float]  # known to the host
+    minibatches: Sequence[Metrics]  # still on the devices
+
+
+class LateLog:
+    """Holds the newest step's metrics until the next `push`, or `flush`."""
+
+    def __init__(self, config: Config, directory: RunDirectory, clock: Clock, display: Display, updates: int):
+        """`updates`: optimizer steps taken before the first step that will be pushed."""
+        self._config = config
+        self._directory = directory
+        self._clock = clock
+        self._display = display
+        self._updates = updates
+        self._seconds = clock.training()
+        self._pending: Pending | None = None
+
+    def push(self, step: int, values: Mapping[str, float], minibatches: Sequence[Metrics]) -> None:
+        """Takes a step's metrics, and writes those of the step before.
+
+        Raises:
+          TrainingError: if more updates in a row were not finite than the config allows.
+        """
+        self.flush()
+        seconds = self._clock.training()  # all of this step but the rest of its update, which is still running
+        prompts = step * self._config.rollout.prompts_per_step
+        budget = {
+            "prompts": prompts,
+            "rollouts": prompts * self._config.rollout.group_size,
+            "seconds": round(seconds, 4),
+            "tokens_per_second": round(values["tokens"] / max(seconds - self._seconds, 1e-9), 1),
+        }
+        self._seconds = seconds
+        self._pending = Pending(step, {**budget, **values}, minibatches)
+
+    def flush(self) -> None:
+        """Writes whatever is held back. Raises as `push` does."""
+        if self._pending is None:
+            return
+        step, values, minibatches = self._pending
+        self._pending = None
+        of_updates = combine(fetch(minibatches))
+        self._updates = int(of_updates.pop("updates", self._updates))
+        # `minibatches` counts those with any group to learn from: one update each.
+        of_step = {"minibatches": len(minibatches), "updates": self._updates}
+        line: dict[str, Any] = {"kind": "train", **values, **of_step, **of_updates}
+        self._directory.append_metrics(Phase.TRAIN, step, line)
+        self._display.progress("training", step, self._config.train.steps, line)
+        self._check_finite(step, of_updates)
+
+    def _check_finite(self, step: int, of_updates: Mapping[str, float]) -> None:
+        in_a_row = int(of_updates.get("nonfinite_in_a_row", 0))
+        if in_a_row > self._config.optimizer.max_nonfinite:
+            raise TrainingError(
+                f"step {step}: {in_a_row} updates in a row had gradients that are not finite, and "
+                f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; the policy is as it was before them. "
+                "Lower optimizer.learning_rate or optimizer.clip_norm, and continue from the last checkpoint."
+            )
+
+
+def combine(minibatches: Sequence[Metrics]) -> dict[str, float]:
+    """The fetched metrics of a step's minibatches as plain numbers; of `max/NAME`, the largest as NAME."""
+    if not minibatches:
+        return {}
+    combined = {}
+    for name in minibatches[0]:
+        totals, weights = zip(*(minibatch[name] for minibatch in minibatches), strict=True)
+        largest = name.startswith("max/")
+        combined[name.removeprefix("max/")] = float(max(totals) if largest else sum(totals) / sum(weights))
+    return combined

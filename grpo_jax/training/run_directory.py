@@ -1,0 +1,148 @@
+"""The run directory: everything a run leaves behind, and how it is brought back in step with a checkpoint.
+
+config.json       the configuration
+metrics.jsonl     one line a step and an evaluation
+tensorboard/      the same as TensorBoard events
+rollouts/         completions with text, rewards and stop reasons, one line a group
+evaluation/       one line a problem
+warm_start/       the base policy (safetensors), and checkpoints while it is made
+checkpoints/      of the training
+summary.json      the result
+report.html       the result, to be looked at
+"""
+
+import enum
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+from tensorboardX import SummaryWriter
+
+from grpo_jax.config import ConfigError
+
+STEPS_PER_ROLLOUT_FILE = 100
+
+
+class Phase(enum.Enum):
+    """A run's phases; each counts its own steps."""
+
+    WARM_START = enum.auto()
+    TRAIN = enum.auto()
+
+
+class RunDirectory:
+    """Appends to the files of a run. Only the first process of a multi-host run writes."""
+
+    def __init__(self, path: Path, *, tensorboard: bool = False):
+        self.path = path
+        self._writes = jax.process_index() == 0
+        self._tensorboard = tensorboard and self._writes
+        self._events: SummaryWriter | None = None
+
+    def create(self) -> None:
+        """Makes the directory. Raises ConfigError if that is not possible."""
+        if not self._writes:
+            return
+        try:
+            for name in ("", "rollouts", "evaluation", "warm_start"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+            probe = self.path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"--workdir={self.path}: cannot be written to ({error.strerror}); name one that you may write to."
+            ) from error
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON file of the run, or None if there is none."""
+        path = self.path / name
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        self.write_text(name, json.dumps(values, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Whole or not at all."""
+        if not self._writes:
+            return
+        path = self.path / name
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(text)
+        os.replace(temporary, path)
+
+    def write_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        self.write_text(name, "".join(_line(record) for record in records))
+
+    def append_metrics(self, phase: Phase, step: int, values: Mapping[str, Any]) -> None:
+        """One line of metrics.jsonl, and its numbers as TensorBoard events. `values["kind"]` says what it is about."""
+        self._append("metrics.jsonl", [{"phase": phase.name.lower(), "step": step, **values}])
+        if self._tensorboard:
+            if self._events is None:  # events after this step, from a process that was killed, are void
+                self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=step, flush_secs=10)
+            group = "_".join([values["kind"], *([values["split"].lower()] if "split" in values else [])])
+            for name, value in values.items():
+                if isinstance(value, int | float) and math.isfinite(value):
+                    self._events.add_scalar(f"{group}/{name}", value, step)
+
+    def close(self) -> None:
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+
+    def append_rollouts(self, step: int, groups: Iterable[Mapping[str, Any]]) -> None:
+        self._append(
+            _rollout_file(step), [{"phase": Phase.TRAIN.name.lower(), "step": step, **group} for group in groups]
+        )
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All lines of metrics.jsonl; one that a killed process left half-written is not among them."""
+        return _read_lines(self.path / "metrics.jsonl")
+
+    def rollouts(self) -> Iterator[dict[str, Any]]:
+        """All groups that were written out, in the order of their steps."""
+        for path in sorted((self.path / "rollouts").glob("*.jsonl")):
+            yield from _read_lines(path)
+
+    def rewind(self, phase: Phase, step: int) -> None:
+        """Drops the lines of a phase's steps after this one: they will be made, and written, again."""
+        if not self._writes:
+            return
+        for path in [self.path / "metrics.jsonl", *(self.path / "rollouts").glob("*.jsonl")]:
+            if not path.exists():
+                continue
+            kept = [line for line in _read_lines(path) if line["phase"] != phase.name.lower() or line["step"] <= step]
+            if kept:
+                self.write_lines(str(path.relative_to(self.path)), kept)
+            else:
+                path.unlink()
+
+    def _append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
+        if self._writes:
+            with open(self.path / name, "a") as file:
+                file.write("".join(_line(record) for record in records))
+
+
+def _rollout_file(step: int) -> str:
+    first = (step - 1) // STEPS_PER_ROLLOUT_FILE * STEPS_PER_ROLLOUT_FILE + 1
+    return f"rollouts/{first:06d}.jsonl"
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps({name: _plain(value) for name, value in record.items()}) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN and no infinity: a number that is not known is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    lines = path.read_text().split("\n")
+    return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle

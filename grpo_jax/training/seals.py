@@ -1,0 +1,42 @@
+"""Seals: a list of a directory's files with their checksums, written last, so that damage is seen before it is read."""
+
+import json
+import zlib
+from pathlib import Path
+
+SEAL = "seal.json"
+BLOCK = 1 << 24
+
+
+def seal(directory: Path) -> None:
+    """Seals all files in the subdirectories of a directory."""
+    files = {
+        str(path.relative_to(directory)): _checksum(path)
+        for folder in directory.iterdir()
+        if folder.is_dir()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    (directory / SEAL).write_text(json.dumps(files, indent=1))
+
+
+def damage(directory: Path) -> str:
+    """What is wrong with a sealed directory, or "" if all is as it was."""
+    try:
+        files = json.loads((directory / SEAL).read_text())
+    except (OSError, ValueError):
+        return f"{SEAL} cannot be read"
+    for name, checksum in files.items():
+        if not (directory / name).is_file():
+            return f"{name} is missing"
+        if _checksum(directory / name) != checksum:
+            return f"{name} is not as it was written"
+    return ""
+
+
+def _checksum(path: Path) -> int:
+    total = 0
+    with open(path, "rb") as file:
+        while block := file.read(BLOCK):
+            total = zlib.crc32(block, total)
+    return total

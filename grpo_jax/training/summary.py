@@ -1,0 +1,52 @@
+"""summary.json: the result of a run, from its metrics."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from grpo_jax.config import Config, digest, to_dict
+from grpo_jax.training.versions import versions
+
+
+def summarize_run(
+    config: Config, metrics: Sequence[Mapping[str, Any]], seconds: Mapping[str, float], updates: int
+) -> dict[str, Any]:
+    """The result of a finished run.
+
+    Args:
+      metrics: the lines of metrics.jsonl.
+      seconds: by phase; see `Clock`.
+      updates: optimizer steps taken.
+    """
+    test = {line["step"]: line for line in metrics if line["kind"] == "evaluation" and line["split"] == "TEST"}
+    training = [line for line in metrics if line["kind"] == "train"]
+    prompts = config.train.steps * config.rollout.prompts_per_step
+    return {
+        "base": _result(test[0]),
+        "final": _result(test[config.train.steps]),
+        "prompts": prompts,
+        "rollouts": prompts * config.rollout.group_size,
+        "updates": updates,
+        "valid_pair_share": float(np.mean([line["valid_pair_share"] for line in training])),
+        "sampler_difference": max((line.get("sampler_difference") or 0.0 for line in training), default=0.0),
+        "seconds": dict(seconds),
+        "seed": config.seed,
+        "config_hash": digest(to_dict(config)),
+        "versions": versions(),
+    }
+
+
+def _result(line: Mapping[str, Any]) -> dict[str, Any]:
+    n = line["samples"]
+    return {
+        "pass@1": line["pass@1"],
+        "pass@k": line[f"pass@{n}"],
+        "maj@k": line[f"maj@{n}"],
+        "k": n,
+        "mean_length": line["mean_length"],
+        "truncated_share": line["truncated_share"],
+        "problems": line["problems"],
+        "interval": {"pass@1": line["interval"]["pass@1"], "pass@k": line["interval"][f"pass@{n}"]},
+        "pass@k curve": [line[f"pass@{k}"] for k in range(1, n + 1)],
+    }

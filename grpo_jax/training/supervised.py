@@ -1,0 +1,79 @@
+"""Supervised learning from a task's demonstrations: the batches, the optimizer and the update of the warm start."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from grpo_jax.config import Config, WarmStartConfig
+from grpo_jax.data import Problem, Split, Task, encode, pad
+from grpo_jax.objectives import completion_mask
+from grpo_jax.policy import Policy
+from grpo_jax.training.optimizer import adamw
+from grpo_jax.training.update import apply_gradients
+from grpo_jax.types import Params, TrainState
+
+PROBLEMS = 8192  # to draw demonstrations from; only the easiest tasks have fewer
+
+# prompt_tokens [B, P], prompt_lengths [B], completion_tokens [B, C], completion_lengths [B]
+Batch: TypeAlias = dict[str, Any]
+
+
+def make_optimizer(config: WarmStartConfig) -> optax.GradientTransformation:
+    """AdamW at one learning rate for each of the two phases, the gradient clipped to norm 1."""
+    schedule = optax.piecewise_constant_schedule(
+        config.full_learning_rate,
+        {config.full_steps: config.skip_learning_rate / config.full_learning_rate},
+    )
+    return optax.chain(optax.clip_by_global_norm(1.0), adamw(schedule, config.weight_decay))
+
+
+def make_supervised_update(
+    policy: Policy, tx: optax.GradientTransformation
+) -> Callable[[TrainState, Batch], tuple[TrainState, Float[Array, ""]]]:
+    """A function (state, batch) -> (state, mean negative log-likelihood a completion token), to be jitted."""
+
+    def loss(params: Params, batch: Batch) -> Float[Array, ""]:
+        logprobs = policy.completion_logprobs(
+            params, batch["prompt_tokens"], batch["prompt_lengths"], batch["completion_tokens"]
+        )
+        mask = completion_mask(batch["completion_lengths"], logprobs.shape[-1])
+        return -jnp.where(mask, logprobs, 0.0).sum() / mask.sum()
+
+    def update(state: TrainState, batch: Batch) -> tuple[TrainState, Float[Array, ""]]:
+        value, gradients = jax.value_and_grad(loss)(state.params, batch)
+        return apply_gradients(tx, state, gradients, optax.tree.norm(gradients)), value
+
+    return update
+
+
+def demonstrations(config: Config, task: Task) -> Callable[[int], Batch]:
+    """A function step -> host arrays of that step's batch, the same whenever it is asked."""
+    settings = config.warm_start
+    problems = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
+
+    def batch(step: int) -> Batch:
+        rng = random.Random(f"demonstrations {settings.seed} {step}")
+        skip = settings.skip_probability if step >= settings.full_steps else 0.0
+        chosen = [problems[int(rng.random() * len(problems))] for _ in range(settings.batch_size)]
+        solutions = [task.demonstration(problem, skip, rng) for problem in chosen]
+        return encode_demonstrations(task, chosen, solutions, config.rollout.max_new_tokens)
+
+    return batch
+
+
+def encode_demonstrations(task: Task, problems: Sequence[Problem], solutions: Sequence[str], width: int) -> Batch:
+    """Prompts and solutions as host arrays; every solution ends with the first stop token."""
+    prompts, prompt_lengths = pad(encode(task.tokenizer, [p.prompt for p in problems]), task.max_prompt_tokens)
+    stop = [task.stop_tokens[0]]
+    completions, completion_lengths = pad([ids + stop for ids in encode(task.tokenizer, solutions)], width)
+    return {
+        "prompt_tokens": prompts,
+        "prompt_lengths": prompt_lengths,
+        "completion_tokens": completions,
+        "completion_lengths": completion_lengths,
+    }

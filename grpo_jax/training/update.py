@@ -1,0 +1,172 @@
+"""The update: gradients of the objective over micro-batches, one optimizer step, and what it says of itself."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
+from grpo_jax.policy import Policy
+from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
+
+
+class Mean(NamedTuple):
+    """A metric on the way: means are divided once, at the end."""
+
+    total: Float[Array, ""]
+    weight: Float[Array, ""]
+
+
+Metrics: TypeAlias = dict[str, Mean]
+Update: TypeAlias = Callable[[TrainState, UpdateBatch], tuple[TrainState, Metrics]]
+Scorer: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
+
+
+def group_logprobs(
+    policy: Policy, params: Params, groups: Groups, temperature: float, chunk: int
+) -> Float[Array, "M G C"]:
+    """Log-probabilities of the groups' completions."""
+    m, g, c = groups.completion_tokens.shape
+    return policy.completion_logprobs(
+        params,
+        jnp.repeat(groups.prompt_tokens, g, axis=0),
+        jnp.repeat(groups.prompt_lengths, g, axis=0),
+        groups.completion_tokens.reshape(m * g, c),
+        temperature=temperature,
+        chunk=chunk,
+    ).reshape(m, g, c)
+
+
+def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
+    """A function (params, batch) -> log-probabilities of a minibatch, micro-batch by micro-batch; to be jitted."""
+
+    def score(params: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
+        def one(index: Array, scores: Array) -> Array:
+            micro = _microbatch(batch, index)
+            return jax.lax.dynamic_update_index_in_dim(
+                scores, group_logprobs(policy, params, micro, temperature, chunk), index, 0
+            )
+
+        return jax.lax.fori_loop(0, batch.filled, one, jnp.zeros_like(batch.groups.sampler_logprobs))
+
+    return score
+
+
+def make_update(
+    policy: Policy,
+    objective: Objective,
+    tx: optax.GradientTransformation,
+    schedule: optax.Schedule,
+    temperature: float,
+    chunk: int,
+) -> Update:
+    """A function (state, batch) -> (state, metrics), to be jitted with its state donated.
+
+    Gradients of the loss's sum are added up over the filled micro-batches and divided once, by the weight of all of
+    them and of the groups left out: so they do not depend on how the batch is cut. An update that is not finite
+    leaves the state as it was, and is counted.
+
+    Args:
+      tx: the optimizer.
+      schedule: its learning rate by optimizer steps taken, for the log only.
+      temperature: that the sampler divided its logits by; so do the policy, the old policy and the reference.
+      chunk: see `Policy.completion_logprobs`.
+    """
+
+    def loss(params: Params, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
+        logprobs = group_logprobs(policy, params, groups, temperature, chunk)
+        old = groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
+        total, weight = objective.loss(
+            logprobs,
+            old,
+            groups.sampler_logprobs,
+            groups.reference_logprobs,
+            groups.completion_lengths,
+            groups.advantages,
+        )
+        return total, {"loss": Mean(total, weight), **_token_metrics(objective, logprobs, old, groups)}
+
+    def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
+        def one(index: Array, carry: tuple[Params, Metrics]) -> tuple[Params, Metrics]:
+            (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, _microbatch(batch, index))
+            return jax.tree.map(jnp.add, carry[0], gradients), merge(carry[1], metrics)
+
+        shapes = jax.eval_shape(lambda: loss(state.params, _microbatch(batch, jnp.int32(0)))[1])
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (state.params, shapes))
+        gradients, metrics = jax.lax.fori_loop(0, batch.filled, one, nothing)
+
+        weight = metrics["loss"].weight + batch.dropped_weight
+        gradients = jax.tree.map(lambda g: g / weight, gradients)
+        norm = optax.tree.norm(gradients)
+        metrics["loss"] = Mean(metrics["loss"].total, weight)
+        one_more = jnp.ones(())
+        metrics["grad_norm"] = Mean(norm, one_more)
+        metrics["learning_rate"] = Mean(jnp.asarray(schedule(state.updates), jnp.float32), one_more)
+        state = apply_gradients(tx, state, gradients, norm)
+        metrics["max/updates"] = Mean(state.updates, one_more)
+        metrics["max/nonfinite_in_a_row"] = Mean(state.nonfinite_in_a_row, one_more)
+        return state, metrics
+
+    return update
+
+
+def apply_gradients(
+    tx: optax.GradientTransformation, state: TrainState, gradients: Params, norm: Float[Array, ""]
+) -> TrainState:
+    """One optimizer step, or none if the gradient's norm is not finite."""
+    changes, opt_state = tx.update(gradients, state.opt_state, state.params)
+    finite = jnp.isfinite(norm)
+    stepped = TrainState(
+        params=optax.apply_updates(state.params, changes),
+        opt_state=opt_state,
+        updates=state.updates + 1,
+        nonfinite_in_a_row=jnp.zeros_like(state.nonfinite_in_a_row),
+    )
+    stayed = TrainState(state.params, state.opt_state, state.updates, state.nonfinite_in_a_row + 1)
+    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, stayed)
+
+
+def merge(first: Metrics, second: Metrics) -> Metrics:
+    """The metrics of two micro-batches together: sums are added, and of `max/...` the larger is kept."""
+    return {
+        name: Mean(*map(jnp.maximum if name.startswith("max/") else jnp.add, first[name], second[name]))
+        for name in second
+    }
+
+
+def _microbatch(batch: UpdateBatch, index: Array) -> Groups:
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), batch.groups)
+
+
+def _token_metrics(
+    objective: Objective, logprobs: Float[Array, "M G C"], old: Float[Array, "M G C"], groups: Groups
+) -> Metrics:
+    """How far the policy is from the one that sampled, and how much of the surrogate is clipped."""
+    logprobs = jax.lax.stop_gradient(logprobs)
+    mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
+    ratio = importance_ratio(logprobs, old, mask)
+    advantages = groups.advantages[..., None]
+    difference = jnp.where(mask, jnp.abs(logprobs - groups.sampler_logprobs), 0.0)
+    tokens = mask.sum().astype(jnp.float32)
+
+    def share(where: Array) -> Mean:
+        return Mean((where & mask).sum().astype(jnp.float32), tokens)
+
+    metrics = {
+        "clip_share/high": share((advantages > 0) & (ratio > 1 + objective.clip_high)),
+        "clip_share/low": share((advantages < 0) & (ratio < 1 - objective.clip_low)),
+        "sampler_difference/mean": Mean(difference.sum(), tokens),
+        "max/sampler_difference": Mean(difference.max(), jnp.ones(())),
+        # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
+        "sampler_difference/kl": Mean(
+            jnp.where(mask, k3(jnp.where(mask, groups.sampler_logprobs, 0), jnp.where(mask, logprobs, 0)), 0).sum(),
+            tokens,
+        ),
+    }
+    if groups.reference_logprobs is not None:
+        divergence = k3(jnp.where(mask, logprobs, 0.0), jnp.where(mask, groups.reference_logprobs, 0.0))
+        metrics["reference_kl"] = Mean(jnp.where(mask, divergence, 0.0).sum(), tokens)
+    return metrics

@@ -1,0 +1,135 @@
+"""The warm start: a base policy made from nothing by supervised learning, once per recipe.
+
+First on full solutions, then on solutions that leave lines out, so that the policy knows how to compute but seldom
+takes the trouble: what reinforcement can elicit. The result is cached by a hash of the recipe and copied into the run
+directory; a run that is killed in the middle continues from its last checkpoint, bit for bit.
+"""
+
+import os
+import platform
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+from jaxtyping import Array
+from safetensors import SafetensorError
+
+from grpo_jax.config import Config, digest, to_dict
+from grpo_jax.policy import load_params, save_params
+from grpo_jax.sharding import fetch, put
+from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.training.clock import Clock
+from grpo_jax.training.display import Display
+from grpo_jax.training.errors import Interrupted
+from grpo_jax.training.experiment import Experiment, jit_init_state, make_shardings
+from grpo_jax.training.interrupts import StopRequest
+from grpo_jax.training.run_directory import Phase, RunDirectory
+from grpo_jax.training.supervised import demonstrations, make_optimizer, make_supervised_update
+from grpo_jax.training.versions import versions
+from grpo_jax.types import Params
+
+
+def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
+    """All that decides which base policy comes out, down to the bits."""
+    values = to_dict(config)
+    warm_start = {k: v for k, v in values["warm_start"].items() if k not in ("cache_dir", "checkpoint_every")}
+    task = {k: v for k, v in values["task"].items() if not k.endswith("_problems")}
+    return {
+        "task": task,
+        "model": values["model"],
+        "max_new_tokens": config.rollout.max_new_tokens,
+        "warm_start": warm_start,
+        "mesh": mesh_shape,
+        "device": jax.devices()[0].device_kind,
+        "machine": platform.machine(),
+        "versions": versions(),
+    }
+
+
+def cache_path(config: Config, mesh_shape: dict[str, int]) -> Path:
+    """Where a finished warm start of this recipe is, or will be."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    directory = Path(config.warm_start.cache_dir or f"{home}/grpo_jax").expanduser()
+    return directory / f"warm_start_{digest(recipe(config, mesh_shape))}.safetensors"
+
+
+def make_base_policy(
+    experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRequest, display: Display
+) -> Params:
+    """The base policy's parameters on the mesh: from the run directory, from the cache, or trained now.
+
+    Raises:
+      Interrupted: if a stop was requested; the warm start is then saved, and continues with the same command.
+    """
+    own = run.path / "warm_start" / "params.safetensors"
+    cached = cache_path(experiment.config, dict(experiment.mesh.shape))
+    params = _load(own, display)
+    if params is None:
+        params = _load(cached, display)
+        if params is not None:
+            display.note(f"base policy: taken from {cached}")
+    if params is None:
+        with clock.phase("warm_start"):
+            params = fetch(_train(experiment, run, clock, stop, display))
+        save_params(cached, params)
+    if not own.exists():
+        save_params(own, params)
+    return put(params, experiment.shardings.params)
+
+
+def _load(path: Path, display: Display) -> Params | None:
+    """Parameters from a file; None if there is none, or none that can be read."""
+    if not path.exists():
+        return None
+    try:
+        return load_params(path)
+    except (OSError, SafetensorError) as error:
+        display.note(f"base policy: {path} cannot be read ({error}); it is made anew")
+        path.unlink()
+        return None
+
+
+def _train(experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRequest, display: Display) -> Params:
+    config, shardings = experiment.config, experiment.shardings
+    settings = config.warm_start
+    total = settings.full_steps + settings.skip_steps
+    tx = make_optimizer(settings)
+    state_sharding = make_shardings(experiment.mesh, experiment.policy, tx).state
+    init_state = jit_init_state(tx, state_sharding)
+    update = jax.jit(
+        make_supervised_update(experiment.policy, tx),
+        donate_argnums=0,
+        out_shardings=(state_sharding, shardings.replicated),
+    )
+    batches = demonstrations(config, experiment.task)
+
+    with closing(Checkpoints(run.path / "warm_start" / "checkpoints", keep_last=2, keep_best=0)) as checkpoints:
+        state = init_state(experiment.init_params(jax.random.key(settings.seed)))
+        restored = checkpoints.restore_latest(state)
+        if restored:
+            state = restored.state
+            clock.continue_from(restored.record["seconds"])
+            display.note(f"base policy: continued at step {restored.step} of {total}")
+        first = restored.step if restored else 0
+        run.rewind(Phase.WARM_START, first)
+
+        late: tuple[int, Array] | None = None
+        for step in range(first + 1, total + 1):
+            state, loss = update(state, put(batches(step - 1), shardings.batch))
+            if late:
+                _log(run, display, *late, total)
+            late = (step, loss)
+            if stop or step % settings.checkpoint_every == 0 or step == total:
+                _log(run, display, *late, total)
+                late = None
+                checkpoints.save(step, state, {"seconds": clock.read()})
+            if stop:
+                raise Interrupted(f"{stop.name}: saved at step {step} of {total} of the warm start")
+    return state.params
+
+
+def _log(run: RunDirectory, display: Display, step: int, loss: Array, total: int) -> None:
+    values = {"loss": float(fetch(loss))}
+    run.append_metrics(Phase.WARM_START, step, {"kind": "warm_start", **values})
+    display.progress("warm start", step, total, values)

@@ -1,0 +1,55 @@
+"""Imports point down: each package of the house may use those on lower floors only."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "grpo_jax"
+
+# From the ground up. What stands on one floor may not use its neighbours.
+FLOORS = (
+    {"types", "config"},
+    {"sharding", "objectives", "rewards"},
+    {"policy", "data"},
+    {"sampling"},
+    {"evaluation"},
+    {"training"},
+    {"reporting"},
+)
+FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def modules():
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] != "__init__":
+            yield path, parts[0]
+
+
+def test_imports_point_down():
+    for path, room in modules():
+        for module in imports(path):
+            if module.startswith("grpo_jax."):
+                other = module.split(".")[1]
+                assert other == room or FLOOR[other] < FLOOR[room], f"{path.name} of {room} imports {module}"
+
+
+def test_objectives_know_jax_and_nothing_else():
+    allowed = {"jax", "jaxtyping", "collections", "dataclasses", "functools", "typing", "grpo_jax"}
+    for path, room in modules():
+        if room == "objectives":
+            assert {module.split(".")[0] for module in imports(path)} <= allowed, path.name
+
+
+def test_only_the_loader_knows_ml_collections_and_only_the_policy_knows_flax():
+    for path, room in modules():
+        found = {module.split(".")[0] for module in imports(path)}
+        assert "ml_collections" not in found or path.name == "loading.py"
+        assert "flax" not in found or room == "policy"

@@ -1,0 +1,130 @@
+"""Checkpoints: whole or not at all, examined before they are read, and which are kept."""
+
+import logging
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.types import TrainState
+
+
+def state(value=0.0):
+    """Random numbers do not compress: a checkpoint's largest file then holds them."""
+    kernel = jax.random.normal(jax.random.key(int(10 * value)), (60, 50))
+    params = {"layer": {"kernel": kernel, "scale": jnp.ones(30)}}
+    return TrainState(params, optax.adam(1e-3).init(params), jnp.int32(value), jnp.int32(0))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A directory with checkpoints 1, 2 and 3."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep_last=3, keep_best=0)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state(step), {"cursor": 10 * step})
+    checkpoints.close()
+    return tmp_path / "checkpoints"
+
+
+def restore(directory):
+    checkpoints = Checkpoints(directory, keep_last=3, keep_best=0)
+    restored = checkpoints.restore_latest(state())
+    checkpoints.close()
+    return restored
+
+
+def test_what_is_saved_comes_back(saved):
+    restored = restore(saved)
+    assert (restored.step, restored.record) == (3, {"cursor": 30})
+    jax.tree.map(np.testing.assert_array_equal, restored.state, state(3))
+
+
+def test_nothing_saved(tmp_path):
+    assert restore(tmp_path / "checkpoints") is None
+
+
+def largest_file(directory):
+    return max((path for path in directory.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+def truncate(directory):
+    path = largest_file(directory / "state")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_one_bit(directory):
+    """Orbax itself would hand out the wrong numbers."""
+    path = largest_file(directory / "state")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+def lose_the_record(directory):
+    shutil.rmtree(directory / "record")
+
+
+def lose_the_data(directory):
+    largest_file(directory / "state").unlink()
+
+
+def empty_every_file(directory):
+    for path in directory.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip_one_bit, lose_the_record, lose_the_data, empty_every_file])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(saved, damage, caplog):
+    damage(saved / "3")
+    with caplog.at_level(logging.WARNING):
+        restored = restore(saved)
+    assert (restored.step, restored.record) == (2, {"cursor": 20})
+    jax.tree.map(np.testing.assert_array_equal, restored.state, state(2))
+    assert "checkpoint 3 is damaged" in caplog.text
+    assert "falling back to the one before it" in caplog.text
+    assert (saved.parent / "checkpoints_damaged" / "3").is_dir()  # moved aside, not thrown away
+
+
+def test_after_a_fallback_the_step_can_be_saved_again(saved):
+    flip_one_bit(saved / "3")
+    checkpoints = Checkpoints(saved, keep_last=3, keep_best=0)
+    assert checkpoints.restore_latest(state()).step == 2
+    checkpoints.save(3, state(3.5), {"cursor": 31})
+    checkpoints.close()
+    assert restore(saved).record == {"cursor": 31}
+
+
+def test_all_damaged(saved, caplog):
+    for step in ("1", "2", "3"):
+        flip_one_bit(saved / step)
+    assert restore(saved) is None
+    assert caplog.text.count("is damaged") == 3
+
+
+def test_a_half_written_checkpoint_is_not_seen(saved):
+    """What a killed process leaves: a temporary directory that was never renamed."""
+    shutil.copytree(saved / "3", saved / "4.orbax-checkpoint-tmp-1")
+    assert restore(saved).step == 3
+
+
+def test_which_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep_last=2, keep_best=1)
+    for step, score in ((1, 0.2), (2, 0.9), (3, None), (4, 0.5), (5, None)):
+        checkpoints.save(step, state(step), {}, score)
+    checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "4", "5"]
+
+
+def test_moving_the_same_step_aside_twice_loses_neither(saved):
+    for value in (3.5, 3.75):
+        flip_one_bit(saved / "3")
+        checkpoints = Checkpoints(saved, keep_last=3, keep_best=0)
+        checkpoints.restore_latest(state())
+        checkpoints.save(3, state(value), {})
+        checkpoints.close()
+    assert sorted(path.name for path in (saved.parent / "checkpoints_damaged").iterdir()) == ["3", "3_1"]

@@ -1,0 +1,270 @@
+"""Whole runs, small: what they leave behind, and that they end alike however often they are interrupted."""
+
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from grpo_jax.data import Problem
+from grpo_jax.training import Interrupted, Silent, TrainingError, loop, train
+from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.training.experiment import build
+from grpo_jax.training.loop import evaluations_due
+from grpo_jax.training.run_directory import RunDirectory
+from tests.helpers import make_config
+
+ONE_DEVICE = jax.devices()[:1]
+TIMES = ("seconds", "tokens_per_second")
+
+
+def run(workdir, display=None, **changes):
+    return train(make_config(**changes), workdir, display, ONE_DEVICE)
+
+
+def final_params(workdir, **changes):
+    made = build(make_config(**changes), ONE_DEVICE)
+    state = made.init_state(made.init_params(jax.random.key(0)))
+    checkpoints = Checkpoints(workdir / "checkpoints", keep_last=2, keep_best=1)
+    restored = checkpoints.restore_latest(state)
+    checkpoints.close()
+    assert restored.step == made.config.train.steps
+    return jax.device_get(restored.state)
+
+
+def metrics(workdir):
+    """Every line but for its times, which no two runs share."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+def assert_same_run(first, second):
+    jax.tree.map(np.testing.assert_array_equal, final_params(first), final_params(second))
+    assert metrics(first) == metrics(second)
+    for folder in ("rollouts", "evaluation"):
+        files = sorted(path.name for path in (first / folder).iterdir())
+        assert files == sorted(path.name for path in (second / folder).iterdir())
+        for name in files:
+            assert (first / folder / name).read_text() == (second / folder / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run from beginning to end, warm start included."""
+    workdir = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("empty_cache")))
+        return workdir, run(workdir)
+
+
+class Disturbed(Silent):
+    """Does something when a phase reaches a step."""
+
+    def __init__(self, phase, step, act):
+        self.moment, self.act = (phase, step), act
+
+    def progress(self, phase, step, total, values):
+        if (phase, step) == self.moment:
+            self.act()
+
+
+def terminate():
+    signal.raise_signal(signal.SIGTERM)
+
+
+class Crash(Exception):
+    pass
+
+
+def crash():
+    raise Crash
+
+
+def test_what_a_run_leaves_behind(whole):
+    workdir, summary = whole
+    assert sorted(path.name for path in workdir.iterdir()) == [
+        "checkpoints", "config.json", "evaluation", "metrics.jsonl", "rollouts", "summary.json", "tensorboard",
+        "warm_start",
+    ]  # fmt: skip
+    assert json.loads((workdir / "summary.json").read_text()) == summary
+    assert {"pass@1", "pass@k", "mean_length"} <= set(summary["base"]) & set(summary["final"])
+    assert summary["prompts"] == 96
+    assert summary["rollouts"] == 192
+    assert 0 < summary["updates"] <= 12
+    assert 0 < summary["valid_pair_share"] < 1
+    phases = {"warm_start", "sampling", "rewards", "update", "evaluation", "compile", "total"}
+    assert set(summary["seconds"]) == phases
+    assert summary["seconds"]["total"] > sum(summary["seconds"][phase] for phase in phases - {"total"})
+    assert summary["seed"] == 0
+    assert {"jax", "flax", "python"} <= set(summary["versions"])
+    assert len(summary["config_hash"]) == 16
+
+
+def test_every_step_is_logged(whole):
+    workdir, summary = whole
+    lines = metrics(workdir)
+    training = [line for line in lines if line["kind"] == "train"]
+    assert [line["step"] for line in training] == list(range(1, 13))
+    assert [line["rollouts"] for line in training] == [16 * step for step in range(1, 13)]
+    assert training[-1]["updates"] == summary["updates"]
+    for line in training:
+        shares = line["valid_pair_share"] + line["groups/all_right"] + line["groups/all_wrong"]
+        assert shares + line["groups/unjudged"] == pytest.approx(1.0)
+        if line["valid_pair_share"]:
+            assert line["sampler_difference"] < 1e-4
+            assert line["grad_norm"] > 0
+    assert training[0]["learning_rate"] == pytest.approx(2e-4 / 5)
+    warm = [line["step"] for line in lines if line["kind"] == "warm_start"]
+    assert warm == list(range(1, 51))
+
+
+def test_evaluations_happen_when_they_should(whole):
+    workdir, _ = whole
+    found = [(line["split"], line["step"]) for line in metrics(workdir) if line["kind"] == "evaluation"]
+    assert found == [
+        ("TEST", 0), ("VALIDATION", 0), ("VALIDATION", 4), ("VALIDATION", 8), ("TEST", 12), ("VALIDATION", 12)
+    ]  # fmt: skip
+    names = sorted(path.name for path in (workdir / "evaluation").iterdir())
+    assert names == [
+        "000000_test.jsonl", "000000_validation.jsonl", "000004_validation.jsonl", "000008_validation.jsonl",
+        "000012_test.jsonl", "000012_validation.jsonl",
+    ]  # fmt: skip
+    lines = (workdir / "evaluation" / names[0]).read_text().splitlines()
+    assert len(lines) == 8
+    assert len(json.loads(lines[0])["completions"]) == 2
+
+
+def test_rollouts_are_readable_and_their_advantages_follow_from_their_rewards(whole):
+    workdir, _ = whole
+    groups = list(RunDirectory(workdir).rollouts())
+    assert len(groups) == 96
+    for group in groups:
+        assert len(group["completions"]) == 2
+        first, second = group["rewards"]
+        assert group["advantages"] == [first - second, second - first]
+        assert group["stop_reasons"][0] in ("stop", "length")
+
+
+@pytest.mark.trap(41)
+@pytest.mark.parametrize(
+    "moment", [("warm start", 7), ("warm start", 30), ("training", 2), ("training", 5), ("training", 8)]
+)
+def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monkeypatch):
+    """SIGTERM saves at once, also between checkpoints, at the end of an epoch (5) and before an evaluation (8)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(Interrupted, match="SIGTERM: saved at step"):
+        run(tmp_path / "run", Disturbed(*moment, terminate))
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    run(tmp_path / "run")
+    assert_same_run(whole[0], tmp_path / "run")
+
+
+@pytest.mark.trap(41)
+@pytest.mark.parametrize("moment", [("warm start", 25), ("training", 3), ("training", 6), ("training", 11)])
+def test_crashed_and_continued_is_the_same_run(whole, tmp_path, moment, monkeypatch):
+    """Nothing is saved when a process dies: the steps since the last checkpoint are made again, and their lines too."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(Crash):
+        run(tmp_path / "run", Disturbed(*moment, crash))
+    with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
+        file.write('{"phase": "train", "step": 9')  # and it died in the middle of a line
+    run(tmp_path / "run")
+    assert_same_run(whole[0], tmp_path / "run")
+
+
+def test_a_finished_run_stays_as_it_is(whole):
+    workdir, summary = whole
+    before = metrics(workdir)
+    again = run(workdir)
+    assert metrics(workdir) == before
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in summary.items() if k != "seconds"}
+
+
+@pytest.mark.trap(42)
+def test_evaluation_does_not_disturb_training(whole, tmp_path):
+    run(tmp_path, evaluation__every=1, checkpoint__every=5)
+    jax.tree.map(np.testing.assert_array_equal, final_params(tmp_path).params, final_params(whole[0]).params)
+
+
+def test_another_seed_is_another_run_of_the_same_base_policy(whole, tmp_path):
+    run(tmp_path, seed=1)
+    own, other = (path / "warm_start" / "params.safetensors" for path in (tmp_path, whole[0]))
+    assert own.read_bytes() == other.read_bytes()
+    assert [line for line in metrics(tmp_path) if line["kind"] == "train"] != [
+        line for line in metrics(whole[0]) if line["kind"] == "train"
+    ]
+
+
+def test_the_warm_start_is_taken_from_the_cache(tmp_path):
+    notes = []
+    run(tmp_path / "first")
+
+    class Listening(Silent):
+        def note(self, text):
+            notes.append(text)
+
+    summary = run(tmp_path / "second", Listening(), seed=2)
+    assert any(note.startswith("base policy: taken from") for note in notes)
+    assert summary["seconds"]["warm_start"] == 0.0
+    assert not [line for line in metrics(tmp_path / "second") if line["kind"] == "warm_start"]
+
+
+def test_a_damaged_base_policy_is_made_anew(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(Crash):
+        run(tmp_path / "run", Disturbed("training", 6, crash))
+    own = tmp_path / "run" / "warm_start" / "params.safetensors"
+    (cached,) = (tmp_path / "cache").rglob("*.safetensors")
+    for path in (own, cached):
+        path.write_bytes(path.read_bytes()[:1000])
+    run(tmp_path / "run")
+    jax.tree.map(np.testing.assert_array_equal, final_params(whole[0]), final_params(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"train__minibatches": 2},
+        {"objective__old_logprobs": "trainer", "rollout__sampling__top_p": 0.9, "objective__importance_cap": 2.0},
+        {"objective__kl_coef": 0.05, "train__minibatches": 2},
+        {"rollout__group_size": 4, "objective__name": "grpo", "objective__std_ddof": 1},
+        {"model__scan_layers": True, "model__remat": "full", "train__logprob_chunk": 3, "objective__name": "n_vs_m"},
+    ],
+    ids=["minibatches", "trainer", "kl", "grpo", "scanned"],
+)
+def test_other_settings_run_too(tmp_path, changes):
+    summary = run(tmp_path, **changes)
+    training = [line for line in metrics(tmp_path) if line["kind"] == "train"]
+    with_update = [line for line in training if line["minibatches"]]
+    assert summary["updates"] == sum(line["minibatches"] for line in training) > 0
+    assert all(np.isfinite(line["grad_norm"]) for line in with_update)
+    if "objective__kl_coef" in changes:
+        assert len(with_update) == 12  # every group takes part in the KL term
+        assert with_update[0]["reference_kl"] == pytest.approx(0.0, abs=1e-6)
+        assert with_update[-1]["reference_kl"] > 0
+
+
+@pytest.mark.trap(41)
+def test_a_run_without_any_update_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(Problem, "answer", property(lambda self: "?", lambda self, value: None), raising=False)
+    with pytest.raises(TrainingError, match="no update was made"):
+        run(tmp_path, train__steps=6)
+
+
+def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
+    sound = loop._advantages
+    monkeypatch.setattr(loop, "_advantages", lambda *x: np.where(sound(*x) != 0, np.float32(np.nan), sound(*x)))
+    with pytest.raises(TrainingError, match=r"3 updates in a row .* optimizer\.max_nonfinite=2"):
+        run(tmp_path, optimizer__max_nonfinite=2, objective__name="grpo")
+    training = [line for line in metrics(tmp_path) if line["kind"] == "train"]
+    assert [line["nonfinite_in_a_row"] for line in training if line["minibatches"]] == [1, 2, 3]
+    assert training[-1]["grad_norm"] is None
+
+
+def test_the_schedule_of_evaluations():
+    config = make_config(evaluation__every=5)
+    due = {step: [split.name for split in evaluations_due(config, step)] for step in range(13)}
+    assert {step: splits for step, splits in due.items() if splits} == {
+        0: ["TEST", "VALIDATION"], 5: ["VALIDATION"], 10: ["VALIDATION"], 12: ["TEST", "VALIDATION"]
+    }  # fmt: skip

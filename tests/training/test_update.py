@@ -1,0 +1,227 @@
+"""The update: the same whatever way the batch is cut, nothing for groups without signal, and safe against NaN."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from grpo_jax.data import Split, encode_prompts
+from grpo_jax.sampling import Counter, Stream
+from grpo_jax.sharding import put
+from grpo_jax.training.batching import make_minibatches
+from grpo_jax.training.experiment import build, update_batch_shardings
+from grpo_jax.training.late_log import combine
+from tests.helpers import make_config
+
+ONE_DEVICE = jax.devices()[:1]
+
+
+@cache
+def experiment(**changes):
+    return build(make_config(**changes), ONE_DEVICE)
+
+
+@cache
+def rollouts(group_size=2):
+    """A batch of rollouts of a fresh policy, and advantages of which some are zero, made up."""
+    made = experiment(rollout__group_size=group_size, objective__name="grpo")
+    problems = made.task.problems(Split.TRAIN, 8)
+    prompts = encode_prompts(made.task.tokenizer, problems, made.task.max_prompt_tokens)
+    params = made.init_params(jax.random.key(0))
+    found = jax.device_get(made.sample(params, prompts, Counter.of(0, Stream.TRAINING, 1)))
+    advantages = np.array(
+        made.advantages((np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, np.ones((8, group_size), bool))
+    )
+    advantages[[2, 5]] = 0.0
+    return params, found, advantages
+
+
+def batches_of(made, found, advantages, wanted=None):
+    config = made.config
+    wanted = (advantages != 0).any(1) if wanted is None else wanted
+    for batch in make_minibatches(
+        found,
+        advantages,
+        wanted,
+        minibatches=config.train.minibatches,
+        microbatch_groups=config.train.microbatch_groups,
+        aggregation=made.objective.aggregation,
+        denominator=config.objective.denominator,
+    ):
+        yield put(batch, update_batch_shardings(batch, made.shardings))
+
+
+def updated(wanted=None, shift=0.0, **changes):
+    """The state and metrics after one update by the made-up batch; `shift` makes it off-policy."""
+    size = changes.get("rollout__group_size", 2)
+    params, found, advantages = rollouts(size)
+    found = dataclasses.replace(
+        found,
+        logprobs=found.logprobs
+        + shift * np.sin(np.arange(found.logprobs.size)).reshape(found.logprobs.shape).astype(np.float32),
+    )
+    made = experiment(**changes)
+    state = made.init_state(params)
+    for batch in batches_of(made, found, advantages, wanted):
+        state, metrics = made.update(state, batch)
+    return state, jax.device_get(metrics)
+
+
+def assert_same_params(first, second, atol=1e-6):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), first.params, second.params)
+
+
+@pytest.mark.trap(13)
+@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_microbatches_do_not_change_the_update(groups, aggregation):
+    """SGD-like settings: Adam would hide a wrong scale, the gradient's norm does not."""
+    whole, whole_metrics = updated(train__microbatch_groups=4, objective__aggregation=aggregation, shift=0.3)
+    cut, cut_metrics = updated(train__microbatch_groups=groups, objective__aggregation=aggregation, shift=0.3)
+    assert_same_params(whole, cut)
+    for name in whole_metrics:
+        np.testing.assert_allclose(cut_metrics[name].total, whole_metrics[name].total, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(cut_metrics[name].weight, whole_metrics[name].weight, rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
+@pytest.mark.parametrize("name", ["two_grpo", "n_vs_m", "grpo", "rloo", "dr_grpo"])
+def test_groups_without_signal_can_be_left_out(name, aggregation):
+    """With denominator "sampled" the update is what it would be if they had been computed; and it costs less."""
+    everything = np.ones(8, bool)
+    settings = {"objective__name": name, "objective__aggregation": aggregation, "train__microbatch_groups": 2}
+    without, metrics = updated(**settings)
+    with_them, all_metrics = updated(wanted=everything, **settings)
+    assert_same_params(without, with_them)
+    np.testing.assert_allclose(metrics["grad_norm"].total, all_metrics["grad_norm"].total, rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"].weight, all_metrics["loss"].weight, rtol=1e-6)
+
+
+@pytest.mark.trap(15)
+def test_denominator_valid_averages_over_what_is_left():
+    _, sampled = updated()
+    _, valid = updated(objective__denominator="valid")
+    assert sampled["loss"].weight == 16  # 8 groups of 2
+    assert valid["loss"].weight == 2 * (rollouts()[2] != 0).any(1).sum()
+    np.testing.assert_allclose(
+        valid["grad_norm"].total * valid["loss"].weight, sampled["grad_norm"].total * 16, rtol=1e-4
+    )
+
+
+def test_the_gradient_is_the_objectives(monkeypatch):
+    """Against autodiff of the paper's formula, written out for one batch on plain arrays."""
+    params, found, advantages = rollouts()
+    made = experiment()
+    _, metrics = updated(shift=0.3)
+    old = found.logprobs + 0.3 * np.sin(np.arange(found.logprobs.size)).reshape(found.logprobs.shape)
+
+    def loss(params):
+        total = 0.0
+        for n in range(8):
+            for g in range(2):
+                length = int(found.completion_lengths[n, g])
+                new = made.policy.completion_logprobs(
+                    params,
+                    jnp.asarray(found.prompt_tokens[n : n + 1]),
+                    jnp.asarray(found.prompt_lengths[n : n + 1]),
+                    jnp.asarray(found.completion_tokens[n, g : g + 1]),
+                )[0, :length]
+                ratio = jnp.exp(new - old[n, g, :length])
+                a = float(advantages[n, g])
+                total -= jnp.minimum(ratio * a, jnp.clip(ratio, 0.8, 1.28) * a).mean() / 16
+        return total
+
+    gradient = jax.jit(jax.grad(loss))(params)
+    norm = np.sqrt(sum(float((leaf**2).sum()) for leaf in jax.tree.leaves(gradient)))
+    assert float(metrics["grad_norm"].total) == pytest.approx(norm, rel=1e-4)
+
+
+def test_cost_falls_with_the_groups_and_nothing_recompiles():
+    """The number of loop iterations is that of filled micro-batches; one program serves all."""
+    made = build(make_config(train__microbatch_groups=1), ONE_DEVICE)
+    params, found, advantages = rollouts()
+    state = made.init_state(params)
+    for count in (1, 3, 8):
+        (batch,) = batches_of(made, found, advantages, wanted=np.arange(8) < count)
+        assert int(batch.filled) == count
+        state, metrics = made.update(state, batch)
+        tokens = found.completion_lengths[:count].sum()
+        assert float(metrics["sampler_difference/mean"].weight) == tokens  # only these were looked at
+    assert made.update._cache_size() == 1
+
+
+@pytest.mark.trap(26)
+def test_on_policy_the_trainer_agrees_with_the_sampler():
+    _, metrics = updated()
+    plain = combine([metrics])
+    assert 0 < plain["sampler_difference"] < 1e-4
+    assert plain["sampler_difference/mean"] <= plain["sampler_difference"]
+    assert plain["clip_share/high"] == plain["clip_share/low"] == 0.0
+    _, shifted = updated(shift=0.3)
+    assert combine([shifted])["sampler_difference"] == pytest.approx(0.3, rel=0.05)
+    assert combine([shifted])["clip_share/low"] > 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_an_update_that_is_not_finite_changes_nothing(bad):
+    params, found, advantages = rollouts()
+    made = experiment(objective__name="grpo")
+    before = jax.device_get(made.init_state(params))
+    state = made.init_state(params)
+    for expected in (1, 2):
+        (batch,) = batches_of(made, found, np.where(advantages != 0, np.float32(bad), advantages))
+        state, metrics = made.update(state, batch)
+        assert int(state.nonfinite_in_a_row) == expected
+        assert combine([jax.device_get(metrics)])["nonfinite_in_a_row"] == expected
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), before.params)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.opt_state), before.opt_state)
+    assert int(state.updates) == 0
+    (batch,) = batches_of(made, found, advantages)
+    state, _ = made.update(state, batch)
+    assert (int(state.updates), int(state.nonfinite_in_a_row)) == (1, 0)
+
+
+@pytest.mark.trap(36)
+def test_an_update_leaves_the_reference_alone():
+    """The state is donated; the parameters that it was made from are another copy."""
+    params, found, advantages = rollouts()
+    before = jax.device_get(params)
+    made = experiment()
+    state = made.init_state(params)
+    for _ in range(2):
+        (batch,) = batches_of(made, found, advantages)
+        state, _ = made.update(state, batch)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), before)
+
+
+def test_scores_are_log_probabilities_of_the_filled_microbatches():
+    params, found, advantages = rollouts()
+    made = experiment(train__microbatch_groups=2)
+    (batch,) = batches_of(made, found, advantages)
+    scores = np.array(made.score(params, batch))
+    assert scores.shape == batch.groups.sampler_logprobs.shape
+    valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
+    np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
+    assert (scores[int(batch.filled) :] == 0).all()
+
+
+def test_a_kl_term_pulls_towards_the_reference():
+    params, found, advantages = rollouts()
+    made = experiment(objective__kl_coef=5.0)
+    away = jax.tree.map(lambda leaf: leaf + 0.05 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
+    state = made.init_state(away)
+    divergences = []
+    for _ in range(25):
+        (batch,) = batches_of(made, found, 0 * advantages, wanted=np.ones(8, bool))
+        batch = dataclasses.replace(
+            batch,
+            groups=dataclasses.replace(
+                batch.groups, reference_logprobs=made.score(params, batch), old_logprobs=made.score(state.params, batch)
+            ),
+        )
+        state, metrics = made.update(state, batch)
+        divergences.append(combine([jax.device_get(metrics)])["reference_kl"])
+    assert divergences[-1] < 0.5 * divergences[0]
