@@ -1,0 +1,156 @@
+"""Figures of runs, from the lines of their metrics.jsonl. Matplotlib draws; nothing here opens a window or a file."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Lines = Sequence[Mapping[str, Any]]
+
+SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
+BLUE, ORANGE, GREEN, GREY = "#1f6fb4", "#d9730d", "#2e8b57", "#8a8a8a"
+
+STYLE: dict[Any, Any] = {
+    "svg.hashsalt": "grpo_jax",  # the same run gives the same file
+    "svg.fonttype": "none",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "legend.frameon": False,
+}
+
+
+def to_svg(figure: Figure) -> str:
+    """The figure as an SVG element that can stand in a page."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def of_kind(lines: Lines, kind: str, split: str | None = None) -> Lines:
+    """The lines of training steps, warm-start steps or evaluations (of one split)."""
+    return [line for line in lines if line["kind"] == kind and (split is None or line["split"] == split)]
+
+
+def learning_curve(lines: Lines) -> Figure:
+    """Pass@1 on held-out problems with its interval, and the training reward behind it."""
+    figure, axes = _panel("rollouts", "pass@1")
+    training, evaluations = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
+    rollouts = [line["rollouts"] for line in training]
+    axes.plot(rollouts, _smooth(training, "reward"), color=GREY, linewidth=1, label="training reward")
+    _draw_pass_at_1(axes, evaluations, _at_steps(training, evaluations, "rollouts"), BLUE, "validation")
+    axes.set_ylim(0, 1.02)
+    axes.legend(loc="lower right")
+    return figure
+
+
+def signal(lines: Lines) -> Figure:
+    """The share of groups with signal, against 2p(1-p) at the mean reward p, and how the others fail to have any."""
+    figure, axes = _panel("rollouts", "share of groups")
+    training = of_kind(lines, "train")
+    rollouts = [line["rollouts"] for line in training]
+    axes.plot(rollouts, _smooth(training, "valid_pair_share"), color=BLUE, label="with signal")
+    axes.plot(rollouts, _smooth(training, "pair_share_bound"), color=BLUE, linestyle=":", label="2p(1-p)")
+    axes.plot(rollouts, _smooth(training, "groups/all_right"), color=GREEN, linewidth=1, label="all right")
+    axes.plot(rollouts, _smooth(training, "groups/all_wrong"), color=ORANGE, linewidth=1, label="all wrong")
+    axes.set_ylim(0, 1.02)
+    axes.legend()
+    return figure
+
+
+def length_and_entropy(lines: Lines) -> Figure:
+    """Tokens of a completion, and nats of a token."""
+    figure, axes = _panel("rollouts", "tokens a completion")
+    training = of_kind(lines, "train")
+    rollouts = [line["rollouts"] for line in training]
+    axes.plot(rollouts, _smooth(training, "completion_length"), color=BLUE)
+    axes.yaxis.label.set_color(BLUE)
+    other = axes.twinx()
+    other.grid(visible=False)
+    other.plot(rollouts, _smooth(training, "entropy"), color=ORANGE)
+    other.set_ylabel("entropy, nats a token", color=ORANGE)
+    other.set_ylim(bottom=0)
+    return figure
+
+
+def sampler_difference(lines: Lines) -> Figure:
+    """How far the trainer's log-probabilities are from the sampler's, in every step that had an update."""
+    figure, axes = _panel("rollouts", "nats")
+    training = [line for line in of_kind(lines, "train") if line.get("sampler_difference") is not None]
+    rollouts = [line["rollouts"] for line in training]
+    for name, label, color in (
+        ("sampler_difference", "largest |difference| of a token", ORANGE),
+        ("sampler_difference/mean", "mean |difference|", BLUE),
+        ("sampler_difference/kl", "KL(sampler || trainer)", GREEN),
+    ):
+        axes.plot(rollouts, [max(line[name], 1e-12) for line in training], color=color, linewidth=1, label=label)
+    axes.set_yscale("log")
+    axes.legend()
+    return figure
+
+
+def time_by_phase(seconds: Mapping[str, float]) -> Figure:
+    """Where the run's time went."""
+    phases = [name for name in seconds if name != "total"]
+    rest = max(seconds["total"] - sum(seconds[name] for name in phases), 0.0)
+    values = [*(seconds[name] for name in phases), rest]
+    figure, axes = _panel("seconds", "")
+    bars = axes.barh([*(name.replace("_", " ") for name in phases), "rest"][::-1], values[::-1], color=BLUE)
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.grid(visible=False)
+    return figure
+
+
+def comparison(runs: Mapping[str, Lines]) -> Figure:
+    """Validation pass@1 of several runs at equal rollouts, at equal prompts and against seconds of training."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(10.5, 3.2), layout="constrained")
+        panels = figure.subplots(1, 3, sharey=True)
+    for axes, budget in zip(panels, ("rollouts", "prompts", "seconds"), strict=True):
+        for (name, lines), color in zip(runs.items(), (BLUE, ORANGE, GREEN, GREY), strict=False):
+            training, evaluations = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
+            _draw_pass_at_1(axes, evaluations, _at_steps(training, evaluations, budget), color, name)
+        axes.set_xlabel("seconds of sampling, rewards and updates" if budget == "seconds" else budget)
+        axes.set_ylim(0, 1.02)
+    panels[0].set_ylabel("validation pass@1")
+    panels[0].legend(loc="lower right")
+    return figure
+
+
+def _panel(x: str, y: str) -> tuple[Figure, Axes]:
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.0), layout="constrained")
+        axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
+
+
+def _draw_pass_at_1(axes: Axes, evaluations: Lines, x: Sequence[float], color: str, label: str) -> None:
+    low, high = zip(*(line["interval"]["pass@1"] for line in evaluations), strict=True) if evaluations else ((), ())
+    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, [line["pass@1"] for line in evaluations], color=color, marker="o", markersize=3, label=label)
+
+
+def _at_steps(training: Lines, evaluations: Lines, budget: str) -> list[float]:
+    """What the training had used up when each evaluation was made."""
+    used = {line["step"]: line[budget] for line in training}
+    return [used.get(line["step"], 0) for line in evaluations]
+
+
+def _smooth(lines: Lines, name: str) -> np.ndarray:
+    """A running mean over the last steps; steps without a value are passed over."""
+    values = np.array([np.nan if line.get(name) is None else line[name] for line in lines], float)
+    known = np.isfinite(values)
+    kernel = np.ones(SMOOTHING_STEPS)
+    count = np.convolve(known, kernel)[: len(values)]
+    total = np.convolve(np.where(known, values, 0.0), kernel)[: len(values)]
+    return total / np.maximum(count, 1)

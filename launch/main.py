@@ -1,0 +1,61 @@
+"""Trains a policy by reinforcement learning, or continues a run that was stopped.
+
+    python launch/main.py --config=configs/two_grpo.py --workdir=runs/two_grpo [--config.FIELD=VALUE ...]
+
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
+the configuration.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_jax.config import ConfigError, command_line, load
+
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that PyTorch is not there, and is not needed
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
+    arguments = command_line.parse(parser, argv)
+    try:
+        config = load(arguments.config, arguments.overrides)
+    except ConfigError as error:
+        return _fail(error, 2)
+
+    # JAX takes seconds to import: most mistakes are told before.
+    import jax
+
+    from grpo_jax.reporting import Console, write_report
+    from grpo_jax.training import Interrupted, TrainingError, train
+
+    if arguments.distributed:
+        jax.distributed.initialize()
+    console = Console()
+    try:
+        with console:
+            summary = train(config, arguments.workdir, console)
+    except ConfigError as error:
+        return _fail(error, 2)
+    except TrainingError as error:
+        return _fail(error, 1)
+    except Interrupted as stopped:
+        print(f"{stopped}; the same command continues")
+        return 0
+    if jax.process_index() == 0:
+        write_report(arguments.workdir)
+        console.show(summary, arguments.workdir)
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""Every mistake in a configuration gives its one sentence and exit code 2, and creates nothing."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import CONFIGS
+
+ROOT = CONFIGS.parent
+
+# flags -> what the sentence must say: the field, its value, and the remedy
+MISTAKES = {
+    "--config.optimizer.learning_rat=1": "unknown field optimizer.learning_rat; did you mean learning_rate?",
+    "--config.optimiser.learning_rate=1": "unknown field optimiser; did you mean optimizer?",
+    "--config.nonsense=1": "unknown field nonsense; known are seed, task,",
+    "--config.model=1": "is a section; set one of its fields",
+    "--config.optimizer.learning_rate=fast": "optimizer.learning_rate='fast': must be a number, not a text",
+    "--config.optimizer.learning_rate=0": "optimizer.learning_rate=0.0: must be above 0",
+    "--config.optimizer.learning_rate=-1e-3": "optimizer.learning_rate=-0.001: must be above 0",
+    "--config.optimizer.learning_rate=nan": "optimizer.learning_rate='nan': must be a number",
+    "--config.train.steps=1.5": "train.steps=1.5: must be a whole number, not a number",
+    "--config.train.steps=0": "train.steps=0: must be at least 1",
+    "--config.train.steps=true": "train.steps=True: must be a whole number, not true or false",
+    "--config.model.scan_layers=1": "model.scan_layers=1: must be true or false, not a whole number",
+    "--config.rollout.group_size=1": "rollout.group_size=1: must be at least 2",
+    "--config.rollout.group_size=16": "rollout.group_size=16: the objective two_grpo is defined on pairs; set it to 2",
+    "--config.rollout.prompts_per_step=30": "train.microbatch_groups=4: must divide the 30 groups of a minibatch",
+    "--config.train.minibatches=5": "train.minibatches=5: must divide rollout.prompts_per_step=32",
+    "--config.rollout.sampling.temperature=0": "greedy completions of a prompt are all the same",
+    "--config.rollout.sampling.temperature=-1": "rollout.sampling.temperature=-1.0: must be at least 0",
+    "--config.rollout.sampling.top_p=0": "rollout.sampling.top_p=0.0: must be above 0 and at most 1",
+    "--config.rollout.sampling.top_p=0.9": "set it to 'trainer', or switch the filters off",
+    "--config.rollout.sampling.top_k=-1": "rollout.sampling.top_k=-1: must be at least 0",
+    "--config.rollout.max_new_tokens=3": "rollout.max_new_tokens=3: full solutions take up to 14 tokens; raise it",
+    "--config.objective.clip_low=-0.1": "objective.clip_low=-0.1: must be at least 0 and at most 1",
+    "--config.objective.clip_high=-0.1": "objective.clip_high=-0.1: must be at least 0",
+    "--config.objective.aggregation=mean": "objective.aggregation='mean': must be one of sequence, token, constant",
+    "--config.objective.name=grop": "objective.name='grop': unknown; did you mean grpo?",
+    "--config.objective.std_ddof=2": "objective.std_ddof=2: must be at least 0 and at most 1",
+    "--config.objective.importance_cap=2": "set objective.old_logprobs to 'trainer', or the cap to 0",
+    "--config.objective.kl_coef=0.1 --config.objective.kl_estimator=k1": "gradient is exactly zero; use 'k2'",
+    "--config.objective.kl_coef=0.1 --config.objective.denominator=valid": "set it to 'sampled'",
+    "--config.optimizer.warmup_updates=1000000": "optimizer.warmup_updates=1000000: must be below the",
+    "--config.model.num_kv_heads=3": "model.num_kv_heads=3: must divide model.num_heads=4",
+    "--config.model.head_dim=7": "model.head_dim=7: must be even",
+    "--config.model.remat=some": "model.remat='some': must be one of none, full, dots",
+    "--config.model.vocab_size=5": "model.vocab_size=5: the tokenizer has 17 tokens; set it to 0, or at least that",
+    "--config.task.name=sudoku": "task.name='sudoku': unknown; known are modular_expressions",
+    "--config.task.operators=+/": "task.operators='+/': must be some of + - *",
+    "--config.task.operations=1": "task.operations=1: there are hardly more than",
+    "--config.task.train_problems=8": "rollout.prompts_per_step=32: there are only task.train_problems=8",
+    "--config.evaluation.every=0": "checkpoint.keep_best=1: the best is known by evaluation only",
+    "--config.evaluation.sampling.temperature=0": "greedy samples of a problem are all the same",
+    "--config.mesh.data=3": "mesh=3x1x1 (data x fsdp x tensor): does not cover the 8 devices; set mesh.data to -1",
+    "--config.mesh.tensor=4": "model.num_kv_heads=2: must be divisible by mesh.tensor=4",
+    "--config.evaluation.prompts_per_batch=100": "evaluation.prompts_per_batch=100: must be divisible by the 8 devices",
+    "--config.seed=-1": "seed=-1: must be at least 0",
+    "--config=configs/nothing.py": "no such file; name a Python file with get_config()",
+    "--workdir=/proc/no/such/place": "cannot be written to",
+}
+
+
+def launch(*flags, cwd=ROOT):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(ROOT / "launch" / "main.py"), *flags]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("flags", MISTAKES)
+def test_mistake(flags, tmp_path):
+    workdir = tmp_path / "run"
+    standard = ["--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8"]
+    if "microbatch_groups=4" in MISTAKES[flags]:
+        standard.pop()
+    done = launch(*standard, *flags.split())
+    assert done.returncode == 2, done.stderr
+    sentence = done.stderr.strip().split("\n")
+    assert len(sentence) == 1, done.stderr
+    assert sentence[0].startswith("error: ")
+    assert MISTAKES[flags] in sentence[0]
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_another_configuration(tmp_path):
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    (workdir / "config.json").write_text('{"seed": 5}')
+    done = launch("--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8")
+    assert done.returncode == 2
+    assert "holds a run of another configuration (seed is 5 there and 0 here)" in done.stderr
+    assert [path.name for path in workdir.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("flags", [["--config.seed"], ["--seed=1"], []])
+def test_flags_that_cannot_be_read(flags, tmp_path):
+    done = launch("--config=configs/two_grpo.py", *flags, cwd=ROOT)
+    assert done.returncode == 2
+    assert "main.py: error:" in done.stderr
+
+
+def test_workdir_under_a_file(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = launch(
+        "--config=configs/two_grpo.py", f"--workdir={tmp_path / 'file' / 'run'}", "--config.train.microbatch_groups=8"
+    )
+    assert done.returncode == 2
+    assert "cannot be written to (Not a directory)" in done.stderr
+    assert [path.name for path in Path(tmp_path).iterdir()] == ["file"]

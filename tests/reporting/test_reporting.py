@@ -1,0 +1,92 @@
+"""The terminal and the page, from a run's own files."""
+
+import io
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import rich.console
+
+from grpo_jax.reporting import Console, figures, write_report
+from grpo_jax.training.run_directory import RunDirectory
+from tests.training.test_loop import run
+
+SUMMARY = {
+    "base": {"pass@1": 0.134, "pass@k": 0.652, "maj@k": 0.158, "k": 8, "mean_length": 5.6, "problems": 1024,
+             "interval": {"pass@1": [0.126, 0.141]}},
+    "final": {"pass@1": 0.959, "pass@k": 1.0, "maj@k": 1.0, "k": 8, "mean_length": 14.0, "problems": 1024,
+              "interval": {"pass@1": [0.955, 0.964]}},
+    "rollouts": 19200, "prompts": 9600, "updates": 294, "valid_pair_share": 0.176, "seconds": {"total": 32.31},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A finished run whose completions hold what a page must not take for markup."""
+    directory = tmp_path_factory.mktemp("run")
+    run(directory)
+    path = directory / "rollouts" / "000001.jsonl"
+    path.write_text(path.read_text().replace('"completions": ["', '"completions": ["<script>&'))
+    return directory
+
+
+def shown(act, terminal=False):
+    stream = io.StringIO()
+    console = Console(rich.console.Console(file=stream, width=110, force_terminal=terminal, color_system=None))
+    with console:
+        act(console)
+    return stream.getvalue()
+
+
+def test_the_page_is_self_contained_and_escaped(workdir):
+    page = write_report(workdir).read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;&amp;" in page
+    assert not re.search(r'(?:src|href)="(?!#)', page)
+    assert page.count("<svg") == 5
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ElementTree.fromstring(svg)
+    for text in ("before RL", "after RL", "two_grpo on modular_expressions, seed 0", "learning_rate"):
+        assert text in page
+
+
+def test_the_same_run_gives_the_same_page(workdir):
+    assert write_report(workdir).read_text() == write_report(workdir).read_text()
+
+
+def test_an_unfinished_run_has_no_report(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no summary.json; finish the run first"):
+        write_report(tmp_path)
+
+
+def test_a_comparison_of_runs(workdir):
+    lines = RunDirectory(workdir).metrics()
+    svg = figures.to_svg(figures.comparison({"one": lines, "two": lines}))
+    ElementTree.fromstring(svg)
+    for text in ("rollouts", "prompts", "seconds of sampling", "one", "two"):
+        assert text in svg
+
+
+def test_the_table_at_the_end(tmp_path):
+    text = shown(lambda console: console.show(SUMMARY, tmp_path))
+    assert "1024 test problems, 8 samples each" in text
+    assert re.search(r"before RL .* 0\.134 .* 0\.126 - 0\.141 .* 0\.652", text)
+    assert "19,200 rollouts of 9,600 prompts, 294 updates, 17.6% of the groups carried signal" in text
+    assert "total 32.3 s" in text
+
+
+VALUES = {"reward": 0.5, "valid_pair_share": 0.25, "completion_length": 9.0, "tokens_per_second": 36100.0}
+
+
+def test_a_bar_on_a_terminal():
+    text = shown(lambda console: console.progress("training", 3, 10, VALUES), terminal=True)
+    assert "3/10" in text
+    assert "reward 0.50  valid 0.25  length 9.0  36,100 tokens/s" in text
+
+
+def test_lines_where_there_is_no_terminal():
+    def act(console):
+        for step in range(1, 5):
+            console.progress("training", step, 10, VALUES)
+
+    assert shown(act).splitlines() == ["training 1/10  reward 0.50  valid 0.25  length 9.0  36,100 tokens/s"]
