@@ -1,0 +1,75 @@
+"""Cost of an update by the share of its groups that carry signal: groups without signal never reach the model.
+
+    python benchmarks/filter.py [--config=configs/two_grpo.py] [--repetitions=30]
+
+Prints the median milliseconds of one update, the shares taken in turn, and how many programs were compiled for all.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from grpo_jax.config import command_line, load
+from grpo_jax.data import Split, encode_prompts
+from grpo_jax.sampling import Counter, Stream
+from grpo_jax.sharding import fetch, put
+from grpo_jax.training import build
+from grpo_jax.training.batching import make_minibatches
+from grpo_jax.training.experiment import update_batch_shardings
+
+SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    parser = command_line.parser(__doc__)
+    parser.set_defaults(config="configs/two_grpo.py")
+    parser.add_argument("--repetitions", type=int, default=30)
+    arguments = command_line.parse(parser, argv)
+    config = load(arguments.config, arguments.overrides)
+    experiment = build(config)
+    params = experiment.init_params(jax.random.key(0))
+    groups = config.rollout.prompts_per_step
+    problems = experiment.task.problems(Split.TRAIN, groups)
+    prompts = encode_prompts(experiment.task.tokenizer, problems, experiment.task.max_prompt_tokens)
+    rollouts = fetch(
+        experiment.sample(params, put(prompts, experiment.shardings.batch), Counter.of(0, Stream.TRAINING, 0))
+    )
+    signs = np.where(np.arange(config.rollout.group_size) % 2, -1.0, 1.0).astype(np.float32)
+    advantages = np.tile(signs, (groups, 1))
+
+    batches = {}
+    for share in SHARES:
+        (host_batch,) = make_minibatches(
+            rollouts,
+            advantages,
+            wanted=np.arange(groups) < share * groups,
+            minibatches=1,
+            microbatch_groups=config.train.microbatch_groups,
+            aggregation=experiment.objective.aggregation,
+            denominator=config.objective.denominator,
+        )
+        batches[share] = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
+
+    state = experiment.init_state(params)
+    times: dict[float, list[float]] = {share: [] for share in SHARES}
+    for repetition in range(arguments.repetitions + 1):
+        for share, batch in batches.items():
+            started = time.perf_counter()
+            state, _ = experiment.update(state, batch)
+            jax.block_until_ready(state)
+            if repetition:  # the first round compiles
+                times[share].append(time.perf_counter() - started)
+
+    medians = {share: statistics.median(times[share]) for share in SHARES}
+    print(f"{groups} groups of {config.rollout.group_size}, micro-batches of {config.train.microbatch_groups} groups")
+    for share, median in medians.items():
+        print(f"share with signal {share:5.3f}: {1e3 * median:7.2f} ms, {median / medians[1.0]:.3f} of the whole")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""Kills a run with SIGKILL at random moments, continues it each time, and compares it with one that was left alone.
+
+    python tools/kill_and_resume.py --config=configs/two_grpo.py --kills=10 --config.train.steps=300
+
+Both runs make their own warm start. The moments are uniform over the time that the undisturbed run took, so they fall
+into imports, compilation, the warm start, training, evaluations and the writing of checkpoints alike. Exit code 0 if
+parameters, optimizer state and metrics are equal bit for bit, 1 if they are not.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from grpo_jax.config import Config, command_line, load
+from grpo_jax.training import build
+from grpo_jax.training.checkpoints import Checkpoints
+
+MAIN = Path(__file__).parent.parent / "launch" / "main.py"
+TIMES = ("seconds", "tokens_per_second")  # no two runs share them
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = command_line.parse(parser, argv)
+    config = load(arguments.config, arguments.overrides)
+    rng = random.Random(arguments.seed)
+
+    with tempfile.TemporaryDirectory() as directory:
+        whole, killed = Path(directory) / "whole", Path(directory) / "killed"
+        started = time.monotonic()
+        start(arguments, whole).wait()
+        duration = time.monotonic() - started
+        print(f"left alone: {duration:.0f} s")
+
+        for kill in range(1, arguments.kills + 1):
+            moment = rng.uniform(0, duration)
+            process = start(arguments, killed)
+            try:
+                process.wait(moment)
+                print(f"kill {kill}: the run was already over")
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                print(f"kill {kill}: after {moment:.1f} s, {where(killed)}")
+        code = start(arguments, killed).wait()
+        return 1 if code else compare(config, whole, killed)
+
+
+def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[bytes]:
+    """Starts the launcher with a cache of its own."""
+    overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
+    return subprocess.Popen(
+        [sys.executable, str(MAIN), f"--config={arguments.config}", f"--workdir={workdir}", *overrides],
+        env=os.environ | {"XDG_CACHE_HOME": f"{workdir}_cache"},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def where(workdir: Path) -> str:
+    """How far a run's metrics reach."""
+    lines = read_metrics(workdir)
+    return f"at {lines[-1]['phase']} step {lines[-1]['step']}" if lines else "before the first step"
+
+
+def read_metrics(workdir: Path) -> list[dict[str, Any]]:
+    """The whole lines of metrics.jsonl, without their times."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
+
+
+def compare(config: Config, whole: Path, killed: Path) -> int:
+    """Prints what is equal, and returns the exit code."""
+    experiment = build(config)
+    like = experiment.init_state(experiment.init_params(jax.random.key(0)))
+    states = []
+    for workdir in (whole, killed):
+        checkpoints = Checkpoints(
+            workdir / "checkpoints", keep_last=config.checkpoint.keep_last, keep_best=config.checkpoint.keep_best
+        )
+        restored = checkpoints.restore_latest(like)
+        checkpoints.close()
+        assert restored is not None
+        states.append((restored.step, jax.device_get(restored.state)))
+    (step, first), (other_step, second) = states
+    leaves = jax.tree.leaves(jax.tree.map(np.array_equal, first, second))
+    same_state = step == other_step and all(leaves)
+    same_metrics = read_metrics(whole) == read_metrics(killed)
+    print(f"steps {step} and {other_step}, {sum(leaves)} of {len(leaves)} arrays of the state are equal bit for bit")
+    print(f"{len(read_metrics(whole))} lines of metrics are {'equal' if same_metrics else 'NOT equal'}")
+    return 0 if same_state and same_metrics else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
