@@ -49,9 +49,9 @@ setup(
             "nbformat>=5.10",
             "pytest>=9",
             "pytest-timeout>=2.4",
+            "pytest-xdist>=3.8",
             "ruff>=0.14",
         ],
-        "dev": ["pre-commit>=4"],
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",

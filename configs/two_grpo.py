@@ -1,6 +1,11 @@
 """2-GRPO on nested modular expressions: a policy of 0.15M parameters, from nothing to solving them by RL alone.
 
-python launch/main.py --config=configs/two_grpo.py --workdir=runs/two_grpo
+    python launch/main.py --config=configs/two_grpo.py --workdir=runs/two_grpo
+
+Cost on two CPU cores: about two minutes, half of them for the warm start, which the next run finds in its cache.
+Expected: test pass@1 from about .13 to at least .90 after 76,800 rollouts; README.md has the figures of three seeds.
+
+The learning rate was chosen on the validation split; docs/results.md shows what others give.
 """
 
 from ml_collections import ConfigDict
@@ -8,106 +13,117 @@ from ml_collections import ConfigDict
 
 def get_config() -> ConfigDict:
     """The configuration; see the module."""
-    config = ConfigDict()
-    config.seed = 0
-
-    config.task = ConfigDict()
-    config.task.name = "modular_expressions"
-    config.task.operations = 3
-    config.task.operators = "+"
-    config.task.modulus = 10
-    config.task.train_problems = 16384
-
-    config.model = ConfigDict()
-    config.model.vocab_size = 0
-    config.model.embed_dim = 64
-    config.model.num_layers = 3
-    config.model.num_heads = 4
-    config.model.num_kv_heads = 2
-    config.model.head_dim = 16
-    config.model.mlp_dim = 192
-    config.model.qkv_bias = False
-    config.model.qk_norm = True
-    config.model.tied_head = True
-    config.model.norm_epsilon = 1e-6
-    config.model.rope = ConfigDict()
-    config.model.rope.theta = 10_000.0
-    config.model.rope.scaling = "none"
-    config.model.rope.factor = 1.0
-    config.model.rope.low_frequency_factor = 1.0
-    config.model.rope.high_frequency_factor = 4.0
-    config.model.rope.original_length = 8192
-    config.model.compute_dtype = "float32"
-    config.model.scan_layers = False
-    config.model.remat = "none"
-
-    config.warm_start = ConfigDict()
-    config.warm_start.full_steps = 350
-    config.warm_start.skip_steps = 130
-    config.warm_start.skip_probability = 0.7
-    config.warm_start.batch_size = 128
-    config.warm_start.full_learning_rate = 2e-3
-    config.warm_start.skip_learning_rate = 1e-3
-    config.warm_start.weight_decay = 0.01
-    config.warm_start.seed = 0
-    config.warm_start.checkpoint_every = 100
-    config.warm_start.cache_dir = ""
-
-    config.rollout = ConfigDict()
-    config.rollout.prompts_per_step = 32
-    config.rollout.group_size = 2
-    config.rollout.max_new_tokens = 16
-    config.rollout.sampling = ConfigDict({"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0})
-
-    config.objective = ConfigDict()
-    config.objective.name = "two_grpo"
-    config.objective.aggregation = "sequence"
-    config.objective.denominator = "sampled"
-    config.objective.clip_low = 0.2
-    config.objective.clip_high = 0.28
-    config.objective.std_ddof = 0
-    config.objective.std_epsilon = 0.0
-    config.objective.no_signal_tolerance = 1e-6
-    config.objective.old_logprobs = "sampler"
-    config.objective.importance_cap = 0.0
-    config.objective.kl_coef = 0.0
-    config.objective.kl_estimator = "k3"
-
-    config.optimizer = ConfigDict()
-    config.optimizer.learning_rate = 2e-4
-    config.optimizer.warmup_updates = 5
-    config.optimizer.schedule = "constant"
-    config.optimizer.weight_decay = 0.0
-    config.optimizer.beta1 = 0.9
-    config.optimizer.beta2 = 0.999
-    config.optimizer.epsilon = 1e-8
-    config.optimizer.clip_norm = 1.0
-    config.optimizer.max_nonfinite = 3
-
-    config.train = ConfigDict()
-    config.train.steps = 1200
-    config.train.minibatches = 1
-    config.train.microbatch_groups = 4
-    config.train.logprob_chunk = 0
-
-    config.evaluation = ConfigDict()
-    config.evaluation.every = 100
-    config.evaluation.validation_problems = 256
-    config.evaluation.validation_samples = 4
-    config.evaluation.test_problems = 1024
-    config.evaluation.test_samples = 8
-    config.evaluation.prompts_per_batch = 128
-    config.evaluation.bootstrap = 1000
-    config.evaluation.sampling = ConfigDict({"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0})
-
-    config.checkpoint = ConfigDict()
-    config.checkpoint.every = 100
-    config.checkpoint.keep_last = 2
-    config.checkpoint.keep_best = 1
-
-    config.logging = ConfigDict()
-    config.logging.rollouts_every = 1
-    config.logging.tensorboard = True
-
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    return config
+    return ConfigDict(
+        {
+            "seed": 0,  # of the order of prompts and of all sampling
+            "task": {
+                "name": "modular_expressions",  # the one that is embedded
+                "operations": 3,  # difficulty: `8+(8+(4+6))=` has three
+                "operators": "+",  # any of + - *; a policy this small learns + alone well enough to elicit it
+                "modulus": 10,  # values are digits
+                "train_problems": 16384,  # an epoch; the run sees 38,400 prompts, so each about twice
+            },
+            "model": {  # the shape of Qwen3, very small
+                "vocab_size": 0,  # the tokenizer's
+                "embed_dim": 64,
+                "num_layers": 3,
+                "num_heads": 4,
+                "num_kv_heads": 2,  # each serves two query heads
+                "head_dim": 16,
+                "mlp_dim": 192,
+                "qkv_bias": False,  # Qwen2 has them
+                "qk_norm": True,  # Qwen3 has them
+                "tied_head": True,  # the embedding is also the output head
+                "norm_epsilon": 1e-6,
+                "rope": {
+                    "theta": 10_000.0,  # base of the frequencies
+                    "scaling": "none",  # or linear, llama3; only these read what follows
+                    "factor": 1.0,  # how many times longer than original_length
+                    "low_frequency_factor": 1.0,  # llama3 only
+                    "high_frequency_factor": 4.0,  # llama3 only
+                    "original_length": 8192,  # llama3 only
+                },
+                "compute_dtype": "float32",  # bfloat16 is for TPU and GPU
+                "scan_layers": False,  # three layers compile quickly enough, and run faster unrolled
+                "remat": "none",  # there is memory enough to keep all activations
+            },
+            "warm_start": {  # full solutions teach how to compute, those with gaps that one may be lazy
+                "full_steps": 350,
+                "skip_steps": 130,  # more of them lower the base policy's pass@1
+                "skip_probability": 0.7,  # of each intermediate line
+                "batch_size": 128,
+                "full_learning_rate": 2e-3,
+                "skip_learning_rate": 1e-3,
+                "weight_decay": 0.01,
+                "seed": 0,  # one base policy for all seeds of the run, so that runs can be compared
+                "checkpoint_every": 100,  # steps: what a killed warm start loses at most
+                "cache_dir": "",  # ~/.cache/grpo_jax
+            },
+            "rollout": {
+                "prompts_per_step": 32,
+                "group_size": 2,  # a pair
+                "max_new_tokens": 16,  # a full solution takes 14 with its stop token
+                "sampling": {  # the policy itself, as in the paper
+                    "temperature": 1.0,
+                    "top_k": 0,  # off
+                    "top_p": 1.0,  # off
+                    "min_p": 0.0,  # off
+                },
+            },
+            "objective": {
+                "name": "two_grpo",  # or n_vs_m, grpo, rloo, dr_grpo
+                "aggregation": "sequence",  # the paper's formula: a mean over each completion's tokens
+                "denominator": "sampled",  # groups without signal count: a step's size follows the valid share
+                "clip_low": 0.2,  # the paper's
+                "clip_high": 0.28,  # the paper's
+                "std_ddof": 0,  # the paper's standard deviation; read by grpo only
+                "std_epsilon": 0.0,  # read by grpo only
+                "no_signal_tolerance": 1e-6,  # rewards are 0 or 1, so anything below 1 will do
+                "old_logprobs": "sampler",  # they are the trainer's to 1e-5 here: see sampler_difference in the metrics
+                "importance_cap": 0.0,  # off: there is hardly a mismatch to correct
+                "kl_coef": 0.0,  # the paper trains without
+                "kl_estimator": "k3",  # read with kl_coef above 0
+            },
+            "optimizer": {
+                "learning_rate": 2e-4,  # 4e-4 learns faster, but some seeds stall; 8e-4 collapses
+                "warmup_updates": 5,
+                "schedule": "constant",  # the paper's
+                "weight_decay": 0.0,  # Adam, as in the paper
+                "beta1": 0.9,
+                "beta2": 0.999,
+                "epsilon": 1e-8,
+                "clip_norm": 1.0,
+                "max_nonfinite": 3,  # this many bad updates in a row are skipped; one more stops the run
+            },
+            "train": {
+                "steps": 1200,  # x 32 prompts x 2 = 76,800 rollouts
+                "minibatches": 1,  # on-policy: one update a rollout batch
+                "microbatch_groups": 4,  # of 8 rows: fits the CPU's caches, and follows the valid share closely
+                "logprob_chunk": 0,  # logits of all positions at once: the vocabulary has 17 tokens
+            },
+            "evaluation": {
+                "every": 100,  # steps, on the validation split
+                "validation_problems": 256,
+                "validation_samples": 4,
+                "test_problems": 1024,  # before and after training
+                "test_samples": 8,
+                "prompts_per_batch": 128,  # problems sampled at once
+                "bootstrap": 1000,  # resamples for the intervals
+                "sampling": {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0},  # what is trained for
+            },
+            "checkpoint": {
+                "every": 100,  # steps: what a killed run loses at most, two or three seconds here
+                "keep_last": 2,
+                "keep_best": 1,  # by validation pass@1
+            },
+            "logging": {
+                "rollouts_every": 1,  # steps: all 76,800 rollouts take 15 MB
+                "tensorboard": True,
+            },
+            "mesh": {
+                "data": -1,  # all devices
+                "fsdp": 1,
+                "tensor": 1,
+            },
+        }
+    )
