@@ -1,10 +1,14 @@
 """Small things that several tests build."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 from grpo_jax.config import Config, load
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
 
 # The demo, in seconds: the easiest task, the smallest policy.
 TINY = {
@@ -38,3 +42,27 @@ def make_config(name: str = "two_grpo", **changes: object) -> Config:
     """The tiny variant of a config file; `changes` have `__` for the dots of a field's name."""
     changes = {field.replace("__", "."): value for field, value in changes.items()}
     return load(CONFIGS / f"{name}.py", [(field, str(value)) for field, value in (TINY | changes).items()])
+
+
+def tiny_flags(**changes: object) -> list[str]:
+    """The same as flags of the launch scripts."""
+    changes = {field.replace("__", "."): value for field, value in changes.items()}
+    return [f"--config.{field}={value}" for field, value in (TINY | changes).items()]
+
+
+def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]:
+    """A script of the repository in a process of its own, with whatever devices the machine has."""
+    surroundings = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    surroundings |= {
+        "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / script), *flags],
+        cwd=ROOT,
+        env=surroundings | {"PYTHONPATH": str(ROOT)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )

@@ -1,10 +1,11 @@
 """Kills a run with SIGKILL at random moments, continues it each time, and compares it with one that was left alone.
 
-    python tools/kill_and_resume.py --config=configs/two_grpo.py --kills=10 --config.train.steps=300
+    python tools/kill_and_resume.py --config=configs/two_grpo.py --kills=10
 
-Both runs make their own warm start. The moments are uniform over the time that the undisturbed run took, so they fall
-into imports, compilation, the warm start, training, evaluations and the writing of checkpoints alike. Exit code 0 if
-parameters, optimizer state and metrics are equal bit for bit, 1 if they are not.
+Both runs make their own warm start. The moments are uniform over the lines of metrics that the undisturbed run wrote,
+and up to half a second later: they fall into the warm start, training, evaluations and the writing of checkpoints, and
+into the start of the program where two of them are close. Exit code 0 if parameters, optimizer state and metrics are
+equal bit for bit, 1 if they are not.
 """
 
 import argparse
@@ -29,6 +30,8 @@ from grpo_jax.training.checkpoints import Checkpoints
 MAIN = Path(__file__).parent.parent / "launch" / "main.py"
 TIMES = ("seconds", "tokens_per_second")  # no two runs share them
 
+LONGEST_DELAY = 0.5  # seconds between a kill's line of metrics and the kill
+
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line, and returns the exit code."""
@@ -42,20 +45,20 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as directory:
         whole, killed = Path(directory) / "whole", Path(directory) / "killed"
         started = time.monotonic()
-        start(arguments, whole).wait()
-        duration = time.monotonic() - started
-        print(f"left alone: {duration:.0f} s")
+        if start(arguments, whole).wait():
+            return 1
+        total = lines_written(whole)
+        print(f"left alone: {time.monotonic() - started:.0f} s, {total} lines of metrics", flush=True)
 
-        for kill in range(1, arguments.kills + 1):
-            moment = rng.uniform(0, duration)
+        for kill, line in enumerate(sorted(rng.uniform(0, total) for _ in range(arguments.kills)), start=1):
             process = start(arguments, killed)
-            try:
-                process.wait(moment)
-                print(f"kill {kill}: the run was already over")
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                print(f"kill {kill}: after {moment:.1f} s, {where(killed)}")
+            while process.poll() is None and lines_written(killed) < line:
+                time.sleep(0.02)
+            time.sleep(rng.uniform(0, LONGEST_DELAY))
+            over = process.poll() is not None
+            process.kill()
+            process.wait()
+            print(f"kill {kill}: {'too late, the run was over' if over else where(killed)}", flush=True)
         code = start(arguments, killed).wait()
         return 1 if code else compare(config, whole, killed)
 
@@ -74,6 +77,12 @@ def where(workdir: Path) -> str:
     """How far a run's metrics reach."""
     lines = read_metrics(workdir)
     return f"at {lines[-1]['phase']} step {lines[-1]['step']}" if lines else "before the first step"
+
+
+def lines_written(workdir: Path) -> int:
+    """Whole lines of metrics so far."""
+    path = workdir / "metrics.jsonl"
+    return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,123 @@
+"""The launch scripts as a person uses them: in a process of their own, with flags and signals."""
+
+import json
+import signal
+import time
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from tests.helpers import start, tiny_flags
+
+COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
+
+SUMMARY = {
+    "base", "final", "prompts", "rollouts", "updates", "valid_pair_share", "sampler_difference", "seconds", "seed",
+    "config_hash", "versions",
+}  # fmt: skip
+PHASES = {"warm_start", "sampling", "rewards", "update", "evaluation", "compile", "total"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run's directory, and what it printed."""
+    workdir = tmp_path_factory.mktemp("finished") / "run"
+    process = start(*COMMAND, f"--workdir={workdir}", *tiny_flags())
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert err == ""
+    return workdir, out
+
+
+def test_a_run_leaves_everything_behind(finished):
+    workdir, _ = finished
+    names = {path.name for path in workdir.iterdir()}
+    assert names == {
+        "checkpoints", "config.json", "evaluation", "metrics.jsonl", "report.html", "rollouts", "summary.json",
+        "tensorboard", "warm_start",
+    }  # fmt: skip
+    summary = json.loads((workdir / "summary.json").read_text())
+    assert set(summary) == SUMMARY
+    assert set(summary["seconds"]) == PHASES
+    assert {"pass@1", "pass@k", "mean_length"} <= set(summary["base"])
+    assert summary["rollouts"] == 2 * summary["prompts"] == 2 * 12 * 8
+    assert list((workdir / "tensorboard").iterdir())
+
+
+def test_a_run_shows_its_table(finished):
+    workdir, out = finished
+    for text in ("before RL", "after RL", "8 test problems, 2 samples each", f"report: {workdir}/report.html"):
+        assert text in out
+
+
+def test_a_finished_run_is_not_run_again(finished):
+    workdir, _ = finished
+    before = (workdir / "metrics.jsonl").read_bytes()
+    process = start(*COMMAND, f"--workdir={workdir}", *tiny_flags())
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    assert "continued at step 12 of 12" in out
+    assert "after RL" in out
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+def test_reports_are_compared(finished, tmp_path):
+    workdir, _ = finished
+    figure = tmp_path / "both.svg"
+    process = start("launch/report.py", str(workdir), str(workdir), f"--compare={figure}")
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"{workdir}/report.html" in out
+    ElementTree.fromstring(figure.read_text())
+
+
+def test_an_unfinished_run_is_not_reported(tmp_path):
+    process = start("launch/report.py", str(tmp_path))
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert err == f"error: {tmp_path}: has no summary.json; finish the run first\n"
+
+
+def wait_for(process, workdir, kind):
+    """Until the run has written a line of this kind."""
+    metrics = workdir / "metrics.jsonl"
+    while not (metrics.exists() and f'"kind": "{kind}"' in metrics.read_text()):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, "warm_start"), (signal.SIGTERM, "train")])
+def test_a_signal_saves_and_ends_the_run(number, kind, tmp_path):
+    workdir = tmp_path / "run"
+    flags = tiny_flags(train__steps=200, warm_start__full_steps=200, evaluation__every=0, checkpoint__keep_best=0)
+    command = (*COMMAND, f"--workdir={workdir}", "--config.warm_start.cache_dir=" + str(tmp_path), *flags)
+    process = start(*command)
+    wait_for(process, workdir, kind)
+    process.send_signal(number)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert f"{number.name}: saved at step" in out
+    assert "the same command continues" in out
+    assert err == ""
+    assert not (workdir / "summary.json").exists()
+
+    process = start(*command)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert "continued at step" in out
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 201))
+
+
+@pytest.mark.slow
+@pytest.mark.trap(41)
+def test_the_tool_that_kills_and_resumes(tmp_path):
+    flags = ("--config=configs/two_grpo.py", "--kills=3", *tiny_flags())
+    # A cache of compilations of its own, because a kill may leave a torn entry there.
+    process = start("tools/kill_and_resume.py", *flags, JAX_COMPILATION_CACHE_DIR=str(tmp_path))
+    out, err = process.communicate()
+    assert process.returncode == 0, out + err
+    assert out.count("kill ") == 3
+    assert "arrays of the state are equal bit for bit" in out
+    assert "lines of metrics are equal" in out
