@@ -23,9 +23,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from grpo_jax.config import Config, command_line, load
-from grpo_jax.training import build
-from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.config import command_line
+from grpo_jax.training import restore
 
 MAIN = Path(__file__).parent.parent / "launch" / "main.py"
 TIMES = ("seconds", "tokens_per_second")  # no two runs share them
@@ -39,7 +38,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = command_line.parse(parser, argv)
-    config = load(arguments.config, arguments.overrides)
     rng = random.Random(arguments.seed)
 
     with tempfile.TemporaryDirectory() as directory:
@@ -60,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
             process.wait()
             print(f"kill {kill}: {'too late, the run was over' if over else where(killed)}", flush=True)
         code = start(arguments, killed).wait()
-        return 1 if code else compare(config, whole, killed)
+        return 1 if code else compare(whole, killed)
 
 
 def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[bytes]:
@@ -92,18 +90,11 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
 
 
-def compare(config: Config, whole: Path, killed: Path) -> int:
+def compare(whole: Path, killed: Path) -> int:
     """Prints what is equal, and returns the exit code."""
-    experiment = build(config)
-    like = experiment.init_state(experiment.init_params(jax.random.key(0)))
     states = []
     for workdir in (whole, killed):
-        checkpoints = Checkpoints(
-            workdir / "checkpoints", keep_last=config.checkpoint.keep_last, keep_best=config.checkpoint.keep_best
-        )
-        restored = checkpoints.restore_latest(like)
-        checkpoints.close()
-        assert restored is not None
+        _, restored = restore(workdir)
         states.append((restored.step, jax.device_get(restored.state)))
     (step, first), (other_step, second) = states
     leaves = jax.tree.leaves(jax.tree.map(np.array_equal, first, second))

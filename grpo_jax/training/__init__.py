@@ -4,5 +4,6 @@ from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.loop import train
+from grpo_jax.training.restore import restore
 
-__all__ = ["Display", "Experiment", "Interrupted", "Silent", "TrainingError", "build", "train"]
+__all__ = ["Display", "Experiment", "Interrupted", "Silent", "TrainingError", "build", "restore", "train"]

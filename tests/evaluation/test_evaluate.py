@@ -33,6 +33,7 @@ def rollouts_of(texts, cut_off=()):
     )
 
 
+@pytest.mark.trap(5)
 def test_judge_reads_every_completion_of_every_problem():
     golds = [problem.answer for problem in PROBLEMS[:2]]
     judged = judge(TASK, PROBLEMS[:2], rollouts_of([[golds[0], "x1=" + golds[0]], ["", golds[1]]]))

@@ -63,6 +63,7 @@ def valid(rollouts):
     return np.arange(rollouts.completion_tokens.shape[-1]) < np.array(rollouts.completion_lengths)[..., None]
 
 
+@pytest.mark.trap(32)
 @pytest.mark.trap(19)
 @pytest.mark.trap(33)
 @pytest.mark.parametrize("scan_layers", [False, True])

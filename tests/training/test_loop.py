@@ -7,10 +7,9 @@ import jax
 import numpy as np
 import pytest
 
+from grpo_jax.config import to_dict
 from grpo_jax.data import Problem
-from grpo_jax.training import Interrupted, Silent, TrainingError, loop, train
-from grpo_jax.training.checkpoints import Checkpoints
-from grpo_jax.training.experiment import build
+from grpo_jax.training import Interrupted, Silent, TrainingError, loop, restore, train
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from tests.helpers import make_config
@@ -23,13 +22,9 @@ def run(workdir, display=None, **changes):
     return train(make_config(**changes), workdir, display, ONE_DEVICE)
 
 
-def final_params(workdir, **changes):
-    made = build(make_config(**changes), ONE_DEVICE)
-    state = made.init_state(made.init_params(jax.random.key(0)))
-    checkpoints = Checkpoints(workdir / "checkpoints", keep_last=2, keep_best=1)
-    restored = checkpoints.restore_latest(state)
-    checkpoints.close()
-    assert restored.step == made.config.train.steps
+def final_state(workdir):
+    experiment, restored = restore(workdir, ONE_DEVICE)
+    assert restored.step == experiment.config.train.steps
     return jax.device_get(restored.state)
 
 
@@ -40,7 +35,7 @@ def metrics(workdir):
 
 
 def assert_same_run(first, second):
-    jax.tree.map(np.testing.assert_array_equal, final_params(first), final_params(second))
+    jax.tree.map(np.testing.assert_array_equal, final_state(first), final_state(second))
     assert metrics(first) == metrics(second)
     for folder in ("rollouts", "evaluation"):
         files = sorted(path.name for path in (first / folder).iterdir())
@@ -184,7 +179,7 @@ def test_a_finished_run_stays_as_it_is(whole):
 @pytest.mark.trap(42)
 def test_evaluation_does_not_disturb_training(whole, tmp_path):
     run(tmp_path, evaluation__every=1, checkpoint__every=5)
-    jax.tree.map(np.testing.assert_array_equal, final_params(tmp_path).params, final_params(whole[0]).params)
+    jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path).params, final_state(whole[0]).params)
 
 
 def test_another_seed_is_another_run_of_the_same_base_policy(whole, tmp_path):
@@ -219,7 +214,7 @@ def test_a_damaged_base_policy_is_made_anew(whole, tmp_path, monkeypatch):
     for path in (own, cached):
         path.write_bytes(path.read_bytes()[:1000])
     run(tmp_path / "run")
-    jax.tree.map(np.testing.assert_array_equal, final_params(whole[0]), final_params(tmp_path / "run"))
+    jax.tree.map(np.testing.assert_array_equal, final_state(whole[0]), final_state(tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -268,3 +263,12 @@ def test_the_schedule_of_evaluations():
     assert {step: splits for step, splits in due.items() if splits} == {
         0: ["TEST", "VALIDATION"], 5: ["VALIDATION"], 10: ["VALIDATION"], 12: ["TEST", "VALIDATION"]
     }  # fmt: skip
+
+
+def test_what_is_no_run_cannot_be_restored(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no config.json; name the directory of a run"):
+        restore(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(make_config())))
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
+        restore(tmp_path, ONE_DEVICE)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]

@@ -1,0 +1,38 @@
+"""A run directory, back as an experiment and a state: for notebooks, tools and whatever looks at a policy later."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import jax
+
+from grpo_jax.config import from_dict
+from grpo_jax.training.checkpoints import Checkpoints, Restored
+from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.run_directory import RunDirectory
+
+
+def restore(workdir: Path, devices: Sequence[jax.Device] | None = None) -> tuple[Experiment, Restored]:
+    """What a run's configuration builds, and its newest sound checkpoint.
+
+    Args:
+      devices: where to build it; all if None. They need not be those of the run.
+
+    Raises:
+      FileNotFoundError: if the directory holds no run, or one without a checkpoint yet.
+    """
+    values = RunDirectory(workdir).read_json("config.json")
+    if values is None:
+        raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
+    config = from_dict(values)
+    experiment = build(config, devices)
+    saved = workdir / "checkpoints"
+    if not saved.is_dir():
+        raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
+    like = experiment.init_state(experiment.init_params(jax.random.key(0)))
+    keep = config.checkpoint
+    with closing(Checkpoints(saved, keep_last=keep.keep_last, keep_best=keep.keep_best)) as checkpoints:
+        restored = checkpoints.restore_latest(like)
+    if restored is None:
+        raise FileNotFoundError(f"{saved}: holds no checkpoint that is sound; continue the run to make one")
+    return experiment, restored
