@@ -22,7 +22,7 @@ COUNTER = Counter.of(seed=0, stream=Stream.TRAINING, step=5)
 PROMPTS = PromptBatch(
     ids=np.array([40, 7, 2**32 - 1, 12], np.uint32),
     tokens=np.array(jax.random.randint(jax.random.key(9), (4, WIDTH), 0, VOCABULARY)),
-    lengths=np.array([6, 1, 4, 3]),
+    lengths=np.array([6, 1, 4, 3], np.int32),
 )
 
 
