@@ -1,6 +1,7 @@
 """Figures of runs, from the lines of their metrics.jsonl. Matplotlib draws; nothing here opens a window or a file."""
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
 BLUE, ORANGE, GREEN, GREY = "#1f6fb4", "#d9730d", "#2e8b57", "#8a8a8a"
+COLORS = (BLUE, ORANGE, GREEN, GREY, "#7b4fa3", "#c23b5a")
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "grpo_jax",  # the same run gives the same file
@@ -109,17 +111,22 @@ def time_by_phase(seconds: Mapping[str, float]) -> Figure:
     return figure
 
 
-def comparison(runs: Mapping[str, Lines]) -> Figure:
-    """Validation pass@1 of several runs at equal rollouts, at equal prompts and against seconds of training."""
+def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
+    """Validation pass@1 at equal rollouts, at equal prompts and against seconds of training.
+
+    Args:
+      arms: name -> the metrics of its runs, which differ by their seed. Of several the mean is drawn with a band from
+        the lowest to the highest, of a single one its 95 % interval over problems.
+    """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 3.2), layout="constrained")
         panels = figure.subplots(1, 3, sharey=True)
     for axes, budget in zip(panels, ("rollouts", "prompts", "seconds"), strict=True):
-        for (name, lines), color in zip(runs.items(), (BLUE, ORANGE, GREEN, GREY), strict=False):
-            training, evaluations = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
-            _draw_pass_at_1(axes, evaluations, _at_steps(training, evaluations, budget), color, name)
+        for (name, runs), color in zip(arms.items(), itertools.cycle(COLORS), strict=False):
+            _draw_arm(axes, runs, budget, color, name)
         axes.set_xlabel("seconds of sampling, rewards and updates" if budget == "seconds" else budget)
         axes.set_ylim(0, 1.02)
+    panels[1].set_xscale("symlog", linthresh=100)  # arms of other group sizes differ by a large factor here
     panels[0].set_ylabel("validation pass@1")
     panels[0].legend(loc="lower right")
     return figure
@@ -138,6 +145,19 @@ def _draw_pass_at_1(axes: Axes, evaluations: Lines, x: Sequence[float], color: s
     low, high = zip(*(line["interval"]["pass@1"] for line in evaluations), strict=True) if evaluations else ((), ())
     axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
     axes.plot(x, [line["pass@1"] for line in evaluations], color=color, marker="o", markersize=3, label=label)
+
+
+def _draw_arm(axes: Axes, runs: Sequence[Lines], budget: str, color: str, label: str) -> None:
+    curves = [of_kind(lines, "evaluation", "VALIDATION") for lines in runs]
+    used = [_at_steps(of_kind(lines, "train"), curve, budget) for lines, curve in zip(runs, curves, strict=True)]
+    if len(runs) == 1:
+        _draw_pass_at_1(axes, curves[0], used[0], color, label)
+        return
+    shared = min(map(len, curves))  # evaluations that all runs have come to
+    values = np.array([[line["pass@1"] for line in curve[:shared]] for curve in curves])
+    x = np.mean([x[:shared] for x in used], axis=0)
+    axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, values.mean(axis=0), color=color, marker="o", markersize=3, label=f"{label}, {len(runs)} seeds")
 
 
 def _at_steps(training: Lines, evaluations: Lines, budget: str) -> list[float]:

@@ -61,9 +61,9 @@ def test_an_unfinished_run_has_no_report(tmp_path):
 
 def test_a_comparison_of_runs(workdir):
     lines = RunDirectory(workdir).metrics()
-    svg = figures.to_svg(figures.comparison({"one": lines, "two": lines}))
+    svg = figures.to_svg(figures.comparison({"one": [lines], "two": [lines, lines[:-4], lines]}))
     ElementTree.fromstring(svg)
-    for text in ("rollouts", "prompts", "seconds of sampling", "one", "two"):
+    for text in ("rollouts", "prompts", "seconds of sampling", "one", "two, 3 seeds"):
         assert text in svg
 
 
