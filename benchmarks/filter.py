@@ -10,26 +10,27 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from grpo_jax.config import command_line, load
 from grpo_jax.data import Split, encode_prompts
+from grpo_jax.processes import fetch, put
 from grpo_jax.sampling import Counter, Stream
-from grpo_jax.sharding import fetch, put
 from grpo_jax.training import build
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import update_batch_shardings
 
+CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 
 
 def main(argv: Sequence[str]) -> None:
     """Runs the command line."""
-    parser = command_line.parser(__doc__)
-    parser.set_defaults(config="configs/two_grpo.py")
+    parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--repetitions", type=int, default=30)
     arguments = command_line.parse(parser, argv)
     config = load(arguments.config, arguments.overrides)

@@ -8,10 +8,16 @@ from typing import Any
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """A parser with --config; a script adds its own flags to it, and calls `parse`."""
+def parser(description: str, config: str | None = None) -> argparse.ArgumentParser:
+    """A parser with --config; a script adds its own flags to it, and calls `parse`.
+
+    Args:
+      config: the file when none is named; if None, one must be.
+    """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config()")
+    made.add_argument(
+        "--config", required=config is None, default=config, metavar="FILE", help="a Python file with get_config()"
+    )
     made.add_argument(
         "--config.FIELD",
         dest="overrides",

@@ -1,5 +1,6 @@
 """Tokenizers, and how texts become arrays. Token arrays are padded on the right and measured by lengths."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
 
     Padding with the end-of-sequence token is what many real models do; code that tells padding by token id breaks here.
     """
+    # Without it, transformers warns on import that PyTorch is not there, which nothing here needs.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
