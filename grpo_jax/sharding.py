@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from grpo_jax.config import ConfigError, MeshConfig
@@ -74,23 +73,3 @@ def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Mapping[str | 
 def _pieces(mesh: Mesh, over: str | tuple[str, ...] | None) -> int:
     names = (over,) if isinstance(over, str) else over or ()
     return math.prod(mesh.shape[name] for name in names)
-
-
-def put(tree: Any, shardings: Any) -> Any:
-    """Host arrays, the same on every process, as global arrays with these shardings (a tree, or one for all)."""
-    if jax.process_count() == 1:
-        return jax.device_put(tree, shardings)
-    if isinstance(shardings, NamedSharding):
-        shardings = jax.tree.map(lambda _: shardings, tree)
-    return jax.tree.map(
-        lambda leaf, sharding: jax.make_array_from_callback(np.shape(leaf), sharding, lambda i: np.asarray(leaf)[i]),
-        tree,
-        shardings,
-    )
-
-
-def fetch(tree: Any) -> Any:
-    """Global arrays as whole host arrays, on every process."""
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
-    return multihost_utils.process_allgather(tree, tiled=True)

@@ -6,14 +6,11 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1
 the configuration.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, command_line, load
-
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that PyTorch is not there, and is not needed
 
 
 def main(argv: Sequence[str]) -> int:
@@ -35,10 +32,10 @@ def main(argv: Sequence[str]) -> int:
 
     if arguments.distributed:
         jax.distributed.initialize()
-    console = Console()
+    console, first = Console(), jax.process_index() == 0
     try:
         with console:
-            summary = train(config, arguments.workdir, console)
+            summary = train(config, arguments.workdir, console if first else None)
     except ConfigError as error:
         return _fail(error, 2)
     except TrainingError as error:
@@ -46,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     except Interrupted as stopped:
         print(f"{stopped}; the same command continues")
         return 0
-    if jax.process_index() == 0:
+    if first:
         write_report(arguments.workdir)
         console.show(summary, arguments.workdir)
     return 0

@@ -9,6 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from grpo_jax.processes import barrier
 from grpo_jax.training.seals import damage, seal
 from grpo_jax.types import TrainState
 
@@ -103,4 +104,5 @@ class Checkpoints:
             damaged.mkdir(exist_ok=True)
             before = sum(1 for path in damaged.iterdir() if path.name.split("_")[0] == str(step))
             (self._directory / str(step)).rename(damaged / (f"{step}_{before}" if before else str(step)))
+        barrier(f"checkpoint {step} moved aside")
         self._manager = ocp.CheckpointManager(self._directory, options=self._options)

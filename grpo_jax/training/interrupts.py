@@ -5,18 +5,24 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
+from grpo_jax.processes import on_any_process
+
 
 class StopRequest:
-    """Within this context the first SIGTERM or Ctrl-C only sets `name`; a second one acts as usual, at once."""
+    """Within this context the first SIGTERM or Ctrl-C is only noted; a second one acts as usual, at once."""
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
-        self.name = ""
+        self.name = "stopped"  # or the signal that this process has got
+        self._received = False
+        self._agreed = False
         self._previous: dict[signal.Signals, Any] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self.name)
+    def requested(self) -> bool:
+        """Whether any process of the run was asked to stop. All must ask at the same places: they stop together."""
+        self._agreed = self._agreed or on_any_process(self._received)
+        return self._agreed
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
@@ -29,7 +35,7 @@ class StopRequest:
         self._restore()
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
+        self.name, self._received = signal.Signals(number).name, True
         self._restore()
 
     def _restore(self) -> None:

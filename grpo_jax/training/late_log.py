@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from grpo_jax.config import Config
-from grpo_jax.sharding import fetch
+from grpo_jax.processes import fetch
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.errors import TrainingError

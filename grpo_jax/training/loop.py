@@ -19,8 +19,8 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import Config, ConfigError, to_dict
 from grpo_jax.data import Problem, PromptSource, Split, encode_prompts
 from grpo_jax.evaluation import Judged, evaluate, judge
+from grpo_jax.processes import barrier, fetch, put
 from grpo_jax.sampling import Counter, Sampler, Stream
-from grpo_jax.sharding import fetch, put
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.clock import Clock
@@ -87,6 +87,7 @@ def train(
             Checkpoints(workdir / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
         ) as checkpoints:
             state = _train(Run(experiment, problems, directory, checkpoints, clock, stop, display), base)
+    barrier("run finished")  # what the first process wrote is there for all
     if int(fetch(state.updates)) == 0:
         raise TrainingError(
             "no update was made: not one group carried signal; see the rewards in rollouts/, and make the task easier."
@@ -106,24 +107,25 @@ def _train(run: Run, base: Params) -> TrainState:
         clock.continue_from(saved.record["seconds"])
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Phase.TRAIN, step)
-    evaluated = {(line["split"], line["step"]) for line in run.directory.metrics() if line["kind"] == "evaluation"}
+    evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
+    evaluated = {(line["split"], line["step"]) for line in evaluations if line["step"] <= step}
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
 
     while True:
         score = None
         for split in evaluations_due(config, step):
-            if not run.stop and (split.name, step) not in evaluated:
+            if (split.name, step) not in evaluated and not run.stop.requested():
                 log.flush()
                 score = _evaluate(run, state.params, split, step)
-        finished = step == config.train.steps
-        if run.stop or finished or step % config.checkpoint.every == 0:
+        stopping, finished = run.stop.requested(), step == config.train.steps
+        if stopping or finished or step % config.checkpoint.every == 0:
             log.flush()
             if not saved or step > saved.step:
                 run.checkpoints.save(step, state, _record(run, step), score)
         if finished:
             return state
-        if run.stop:
+        if stopping:
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
 
         step += 1
@@ -223,7 +225,7 @@ def _evaluate(run: Run, params: Params, split: Split, step: int) -> float | None
     }[split]
 
     def sample(problems: Sequence[Problem]) -> Rollouts | None:
-        return None if run.stop else fetch(_sample(experiment, sampler, params, problems, stream, step=0))
+        return None if run.stop.requested() else fetch(_sample(experiment, sampler, params, problems, stream, step=0))
 
     with run.clock.phase("evaluation"):
         evaluation = evaluate(

@@ -7,6 +7,7 @@ directory; a run that is killed in the middle continues from its last checkpoint
 
 import os
 import platform
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from safetensors import SafetensorError
 
 from grpo_jax.config import Config, digest, to_dict
 from grpo_jax.policy import load_params, save_params
-from grpo_jax.sharding import fetch, put
+from grpo_jax.processes import barrier, fetch, put
 from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
@@ -64,30 +65,32 @@ def make_base_policy(
     """
     own = run.path / "warm_start" / "params.safetensors"
     cached = cache_path(experiment.config, dict(experiment.mesh.shape))
-    params = _load(own, display)
-    if params is None:
-        params = _load(cached, display)
-        if params is not None:
+    writes = jax.process_index() == 0  # the others see the run directory, but have caches of their own
+    if writes:
+        _discard_unreadable([own, cached], display)
+        if cached.exists() and not own.exists():
+            save_params(own, load_params(cached))
             display.note(f"base policy: taken from {cached}")
-    if params is None:
-        with clock.phase("warm_start"):
-            params = fetch(_train(experiment, run, clock, stop, display))
+    barrier("base policy looked up")
+    if own.exists():
+        return put(load_params(own), experiment.shardings.params)
+    with clock.phase("warm_start"):
+        params = fetch(_train(experiment, run, clock, stop, display))
+    if writes:
         save_params(cached, params)
-    if not own.exists():
         save_params(own, params)
     return put(params, experiment.shardings.params)
 
 
-def _load(path: Path, display: Display) -> Params | None:
-    """Parameters from a file; None if there is none, or none that can be read."""
-    if not path.exists():
-        return None
-    try:
-        return load_params(path)
-    except (OSError, SafetensorError) as error:
-        display.note(f"base policy: {path} cannot be read ({error}); it is made anew")
-        path.unlink()
-        return None
+def _discard_unreadable(paths: Sequence[Path], display: Display) -> None:
+    """Removes files of parameters that cannot be read, so that they are made anew."""
+    for path in paths:
+        try:
+            if path.exists():
+                load_params(path)
+        except (OSError, SafetensorError) as error:
+            display.note(f"base policy: {path} cannot be read ({error}); it is made anew")
+            path.unlink()
 
 
 def _train(experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRequest, display: Display) -> Params:
@@ -120,11 +123,12 @@ def _train(experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRe
             if late:
                 _log(run, display, *late, total)
             late = (step, loss)
-            if stop or step % settings.checkpoint_every == 0 or step == total:
+            stopping = stop.requested()
+            if stopping or step % settings.checkpoint_every == 0 or step == total:
                 _log(run, display, *late, total)
                 late = None
                 checkpoints.save(step, state, {"seconds": clock.read()})
-            if stop:
+            if stopping:
                 raise Interrupted(f"{stop.name}: saved at step {step} of {total} of the warm start")
     return state.params
 

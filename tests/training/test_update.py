@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from grpo_jax.data import Split, encode_prompts
+from grpo_jax.processes import put
 from grpo_jax.sampling import Counter, Stream
-from grpo_jax.sharding import put
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.experiment import build, update_batch_shardings
 from grpo_jax.training.late_log import combine
