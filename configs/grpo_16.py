@@ -18,6 +18,6 @@ def get_config() -> ConfigDict:
     config.optimizer.learning_rate = 8e-4  # chosen on the validation split, as for pairs: docs/results.md
     config.train.steps = 150  # x 32 prompts x 16 = 76,800 rollouts
     config.train.microbatch_groups = 1  # of 16 rows
-    config.evaluation.every = 10
+    config.evaluation.every = 5
     config.checkpoint.every = 50
     return config

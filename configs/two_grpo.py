@@ -102,7 +102,7 @@ def get_config() -> ConfigDict:
                 "logprob_chunk": 0,  # logits of all positions at once: the vocabulary has 17 tokens
             },
             "evaluation": {
-                "every": 100,  # steps, on the validation split
+                "every": 50,  # steps, on the validation split
                 "validation_problems": 256,
                 "validation_samples": 4,
                 "test_problems": 1024,  # before and after training
@@ -117,7 +117,7 @@ def get_config() -> ConfigDict:
                 "keep_best": 1,  # by validation pass@1
             },
             "logging": {
-                "rollouts_every": 1,  # steps: all 76,800 rollouts take 15 MB
+                "rollouts_every": 1,  # steps: all 76,800 rollouts take 11 MB
                 "tensorboard": True,
             },
             "mesh": {
