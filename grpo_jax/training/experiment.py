@@ -5,6 +5,7 @@ Nothing is computed here, so the same programs can be compiled ahead of time for
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import jax
@@ -79,6 +80,7 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None) -> Experi
     shardings = make_shardings(mesh, policy, tx)
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
 
+    @cache  # validation, test and training may well sample alike
     def sampler(sampling: SamplingConfig, group_size: int) -> Sampler:
         return jit_sampler(policy, task, shardings, mesh, sampling, group_size, config.rollout.max_new_tokens)
 

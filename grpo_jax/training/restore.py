@@ -1,30 +1,36 @@
 """A run directory, back as an experiment and a state: for notebooks, tools and whatever looks at a policy later."""
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import jax
 
-from grpo_jax.config import from_dict
+from grpo_jax.config import MeshConfig, from_dict
 from grpo_jax.training.checkpoints import Checkpoints, Restored
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.run_directory import RunDirectory
 
 
-def restore(workdir: Path, devices: Sequence[jax.Device] | None = None) -> tuple[Experiment, Restored]:
+def restore(
+    workdir: Path, devices: Sequence[jax.Device] | None = None, mesh: MeshConfig | None = None
+) -> tuple[Experiment, Restored]:
     """What a run's configuration builds, and its newest sound checkpoint.
 
     Args:
       devices: where to build it; all if None. They need not be those of the run.
+      mesh: over these devices; the run's if None.
 
     Raises:
+      ConfigError: if the mesh does not cover the devices.
       FileNotFoundError: if the directory holds no run, or one without a checkpoint yet.
     """
     values = RunDirectory(workdir).read_json("config.json")
     if values is None:
         raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
     config = from_dict(values)
+    config = dataclasses.replace(config, mesh=mesh or config.mesh)
     experiment = build(config, devices)
     saved = workdir / "checkpoints"
     if not saved.is_dir():

@@ -43,38 +43,29 @@ def metrics(workdir):
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_run(tmp_path):
-    first, second = finish(start_both(tmp_path / "apart", tmp_path))
-    assert any("after RL" in line for line in first)
-    assert second == []  # one of them speaks for both
+def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path):
+    changes = {"train__steps": 60, "evaluation__every": 30, "checkpoint__every": 30}
+    together, apart = tmp_path / "together", tmp_path / "apart"
 
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    finish([start(*COMMAND, f"--workdir={tmp_path / 'together'}", *tiny_flags(), **environment)])
-    for ours, theirs in zip(metrics(tmp_path / "apart"), metrics(tmp_path / "together"), strict=True):
-        assert ours.keys() == theirs.keys()
-        for name, value in ours.items():
-            if isinstance(value, float):
-                assert value == pytest.approx(theirs[name], rel=1e-4, abs=1e-5), name
-            else:
-                assert value == theirs[name]
+    # The second process will find this base policy in its cache and the first will not: they must go the same way.
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "XDG_CACHE_HOME": str(tmp_path / "1")}
+    finish([start(*COMMAND, f"--workdir={together}", *tiny_flags(**changes), **environment)])
 
-    # With a base policy in the second's cache and none in the first's, they must not go different ways.
-    (tmp_path / "0" / "grpo_jax").rename(tmp_path / "1" / "grpo_jax")
-    finish(start_both(tmp_path / "again", tmp_path))
-    assert metrics(tmp_path / "again") == metrics(tmp_path / "apart")
-
-
-@pytest.mark.slow
-def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path):
-    changes = {"train__steps": 200, "evaluation__every": 0, "checkpoint__keep_best": 0}
-    processes = start_both(tmp_path / "run", tmp_path, **changes)
-    wait_for(processes[0], tmp_path / "run", "train")
+    processes = start_both(apart, tmp_path, **changes)
+    wait_for(processes[0], apart, "train")
     processes[1].send_signal(signal.SIGTERM)
     first, second = finish(processes)
     (_, at), (_, at_too) = (lines[-1].split(": ") for lines in (first, second))
     assert at == at_too
     assert "the same command continues" in at
 
-    finish(start_both(tmp_path / "run", tmp_path, **changes))
-    steps = [line["step"] for line in metrics(tmp_path / "run") if line["kind"] == "train"]
-    assert steps == list(range(1, 201))
+    first, second = finish(start_both(apart, tmp_path, **changes))
+    assert any("after RL" in line for line in first)
+    assert second == []  # one of them speaks for both
+    for ours, theirs in zip(metrics(apart), metrics(together), strict=True):
+        assert ours.keys() == theirs.keys()
+        for name, value in ours.items():
+            if isinstance(value, float):
+                assert value == pytest.approx(theirs[name], rel=1e-3, abs=1e-4), name
+            else:
+                assert value == theirs[name], name

@@ -11,7 +11,7 @@ from grpo_jax.sharding import make_mesh, named, tree_named
 from grpo_jax.training import train
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config
-from tests.training.test_loop import final_params
+from tests.training.test_loop import final_state
 
 # Float32 sums in another order differ in the last digits, and Adam passes that on: 20 updates at 2e-4 could move a
 # parameter by 4e-3, and the runs may differ by a hundredth of that.
@@ -56,8 +56,7 @@ def test_a_mesh_reproduces_one_device(one, tmp_path, mesh, changes):
     ]
     if changes:
         return  # parameters of scanned layers are stacked: the same numbers under other names
-    params = final_params(tmp_path, **SETTINGS).params
-    reference = final_params(expected_dir, **SETTINGS).params
+    params, reference = final_state(tmp_path).params, final_state(expected_dir).params
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=PARAMETER_TOLERANCE), params, reference)
 
 

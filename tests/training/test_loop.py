@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.config import to_dict
+from grpo_jax.config import MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.training import Interrupted, Silent, TrainingError, loop, restore, train
 from grpo_jax.training.loop import evaluations_due
@@ -23,7 +23,8 @@ def run(workdir, display=None, **changes):
 
 
 def final_state(workdir):
-    experiment, restored = restore(workdir, ONE_DEVICE)
+    """The last checkpoint, on one device whatever the run's mesh was."""
+    experiment, restored = restore(workdir, ONE_DEVICE, MeshConfig(data=1, fsdp=1, tensor=1))
     assert restored.step == experiment.config.train.steps
     return jax.device_get(restored.state)
 
