@@ -14,6 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
+# Named, because a user may have set JAX's default to a faster one whose draws under `vmap` depend on the batch.
+PRNG = "threefry2x32"
+
 
 class Stream(enum.IntEnum):
     """What randomness is for. Two streams never share a key."""
@@ -38,7 +41,7 @@ class Counter:
 
     def key(self) -> Key[Array, ""]:
         """The key of everything that this step of this stream samples."""
-        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), self.stream), self.step)
+        return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed, impl=PRNG), self.stream), self.step)
 
 
 def sample_keys(key: Key[Array, ""], prompt_ids: UInt32[Array, " N"], group_size: int) -> Key[Array, "N G"]:

@@ -109,7 +109,7 @@ def _train(run: Run, base: Params) -> TrainState:
     run.directory.rewind(Phase.TRAIN, step)
     evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
     evaluated = {(line["split"], line["step"]) for line in evaluations if line["step"] <= step}
-    source = PromptSource(run.problems[Split.TRAIN], config.seed)
+    source = PromptSource(run.problems[Split.TRAIN], config.rollout.prompts_per_step, config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
 
     while True:
@@ -130,7 +130,7 @@ def _train(run: Run, base: Params) -> TrainState:
 
         step += 1
         with jax.transfer_guard("disallow"):
-            problems = source.batch((step - 1) * config.rollout.prompts_per_step, config.rollout.prompts_per_step)
+            problems = source.batch((step - 1) * config.rollout.prompts_per_step)
             sampling = _sample(experiment, experiment.sample, state.params, problems, Stream.TRAINING, step)
             with clock.phase("update"):
                 jax.block_until_ready(state)  # the last update; the sampler is queued behind it

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from grpo_jax.config import Config, digest, to_dict
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import barrier, fetch, put
+from grpo_jax.sampling import PRNG
 from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
@@ -108,7 +109,7 @@ def _train(experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRe
     batches = demonstrations(config, experiment.task)
 
     with closing(Checkpoints(run.path / "warm_start" / "checkpoints", keep_last=2, keep_best=0)) as checkpoints:
-        state = init_state(experiment.init_params(jax.random.key(settings.seed)))
+        state = init_state(experiment.init_params(jax.random.key(settings.seed, impl=PRNG)))
         restored = checkpoints.restore_latest(state)
         if restored:
             state = restored.state

@@ -48,11 +48,21 @@ def test_ids_are_of_the_text():
 
 @pytest.mark.trap(41)
 def test_the_order_is_a_function_of_the_cursor():
-    source = PromptSource(PROBLEMS, seed=3)
-    whole = source.batch(0, 120)
-    assert [problem for cursor in range(0, 120, 24) for problem in PromptSource(PROBLEMS, 3).batch(cursor, 24)] == whole
-    epochs = [whole[start : start + 40] for start in (0, 40, 80)]
+    source = PromptSource(PROBLEMS, batch_size=8, seed=3)
+    batches = [source.batch(cursor) for cursor in range(0, 120, 8)]
+    assert [PromptSource(PROBLEMS, 8, 3).batch(cursor) for cursor in reversed(range(0, 120, 8))] == batches[::-1]
+    epochs = [[p for batch in batches[first : first + 5] for p in batch] for first in (0, 5, 10)]
     for epoch in epochs:
         assert sorted(problem.prompt for problem in epoch) == sorted(problem.prompt for problem in PROBLEMS)
     assert epochs[0] != epochs[1] != epochs[2]
-    assert PromptSource(PROBLEMS, seed=4).batch(0, 40) != epochs[0]
+
+
+def test_seeds_next_to_each_other_have_orders_of_their_own():
+    orders = [[PromptSource(PROBLEMS, 40, seed).batch(cursor) for cursor in (0, 40, 80)] for seed in (3, 4, 5)]
+    assert len({tuple(problem.prompt for problem in epoch) for epochs in orders for epoch in epochs}) == 9
+
+
+def test_no_batch_holds_a_problem_twice():
+    source = PromptSource(PROBLEMS, batch_size=32, seed=0)  # an epoch and a quarter
+    for cursor in range(0, 32 * 20, 32):
+        assert len(set(source.batch(cursor))) == 32

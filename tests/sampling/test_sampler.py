@@ -98,8 +98,14 @@ def test_greedy_takes_the_likeliest_token():
 
 
 @pytest.mark.trap(3)
-def test_a_completion_is_the_same_alone_in_any_batch_and_in_any_order():
+@pytest.mark.parametrize("default", ["threefry2x32", "rbg"])
+def test_a_completion_is_the_same_alone_in_any_batch_and_in_any_order(default):
     policy = make()
+    with jax.default_prng_impl(default):
+        check_a_completion_is_the_same(policy)
+
+
+def check_a_completion_is_the_same(policy):
     params = sharp(policy)
     together = sampler(policy)(params, PROMPTS, COUNTER)
     reordered = sampler(policy)(params, take(PROMPTS, [2, 0, 3, 1]), COUNTER)
