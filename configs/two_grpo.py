@@ -71,7 +71,7 @@ def get_config() -> ConfigDict:
                 },
             },
             "objective": {
-                "name": "two_grpo",  # or n_vs_m, grpo, rloo, dr_grpo
+                "name": "two_grpo",  # or n_vs_m, grpo, rloo, dr_grpo (which wants aggregation "constant")
                 "aggregation": "sequence",  # the paper's formula: a mean over each completion's tokens
                 "denominator": "sampled",  # groups without signal count: a step's size follows the valid share
                 "clip_low": 0.2,  # the paper's

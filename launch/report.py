@@ -6,6 +6,7 @@ Runs whose configurations differ only by their seed are one curve.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,16 +35,18 @@ def main(argv: Sequence[str]) -> int:
 
 
 def arms(workdirs: Sequence[Path]) -> dict[str, list[figures.Lines]]:
-    """The metrics of runs, those of the same configuration but for the seed together; named after the first of each."""
-    names = [workdir.name for workdir in workdirs]
-    by_configuration: dict[str, tuple[str, list[figures.Lines]]] = {}
+    """The metrics of runs, those that differ by the seed only together, named by what their names share."""
+    by_configuration: dict[str, list[Path]] = {}
     for workdir in workdirs:
-        run = RunDirectory(workdir)
-        configuration = digest({**(run.read_json("config.json") or {}), "seed": None})
-        label = workdir.name if names.count(workdir.name) == 1 else str(workdir)
-        _, lines = by_configuration.setdefault(configuration, (label, []))
-        lines.append(run.metrics())
-    return dict(by_configuration.values())
+        configuration = digest({**(RunDirectory(workdir).read_json("config.json") or {}), "seed": None})
+        by_configuration.setdefault(configuration, []).append(workdir)
+    named: dict[str, list[figures.Lines]] = {}
+    for together in by_configuration.values():
+        names = [workdir.name for workdir in together]
+        label = os.path.commonprefix(names).rstrip("_-")  # noqa: RUF071 - of names, not of paths
+        label = label if label and label not in named else str(together[0])
+        named[label] = [RunDirectory(workdir).metrics() for workdir in together]
+    return named
 
 
 if __name__ == "__main__":

@@ -54,8 +54,12 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """The nested dictionary that `from_dict` turns back into this configuration."""
-    return dataclasses.asdict(config)
+    """The nested dictionary of plain JSON values that `from_dict` turns back into this configuration."""
+
+    def plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: "inf" if value == math.inf else value for name, value in fields}
+
+    return dataclasses.asdict(config, dict_factory=plain)
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -82,7 +86,7 @@ def _run_config_file(path: Path) -> dict[str, Any]:
     finally:
         sys.path.remove(siblings)
         for name in set(sys.modules) - before:
-            if str(getattr(sys.modules[name], "__file__", "")).startswith(siblings):
+            if Path(getattr(sys.modules[name], "__file__", None) or "").parent == Path(siblings):
                 del sys.modules[name]  # another config file may have a sibling of the same name
     if not isinstance(values, ConfigDict):
         raise ConfigError(f"--config={path}: get_config() returned {type(values).__name__}; return a ConfigDict.")
@@ -112,8 +116,6 @@ def _parse(kind: Any, text: str) -> Any:
         return text
     if text in ("true", "false"):
         return text == "true"
-    if text == "inf":
-        return math.inf
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -147,7 +149,7 @@ def _check(kind: Any, value: Any, field: str) -> Any:
         if value not in choices:
             raise ConfigError(f"{field}={value!r}: must be one of {', '.join(map(str, choices))}.")
         return value
-    if base is float and type(value) is int:
+    if base is float and (type(value) is int or value == "inf"):  # JSON has no infinity
         value = float(value)
     if type(value) is not base:
         raise ConfigError(f"{field}={value!r}: must be {_NOUNS[base]}, not {_NOUNS.get(type(value), 'that')}.")

@@ -14,12 +14,6 @@ def _pairs(c: Config) -> str:
     return ""
 
 
-def _ddof(c: Config) -> str:
-    if c.objective.std_ddof >= c.rollout.group_size:
-        return f"objective.std_ddof={c.objective.std_ddof}: must be below rollout.group_size={c.rollout.group_size}."
-    return ""
-
-
 def _minibatches(c: Config) -> str:
     if c.rollout.prompts_per_step % c.train.minibatches:
         return (
@@ -46,6 +40,16 @@ def _heads(c: Config) -> str:
             return f"model.{field}={getattr(m, field)}: must be divisible by mesh.tensor={c.mesh.tensor}."
     if m.embed_dim % c.mesh.fsdp:
         return f"model.embed_dim={m.embed_dim}: must be divisible by mesh.fsdp={c.mesh.fsdp}."
+    return ""
+
+
+def _rope(c: Config) -> str:
+    rope = c.model.rope
+    if rope.scaling == "llama3" and rope.low_frequency_factor >= rope.high_frequency_factor:
+        return (
+            f"model.rope.low_frequency_factor={rope.low_frequency_factor:g}: must be below "
+            f"model.rope.high_frequency_factor={rope.high_frequency_factor:g}."
+        )
     return ""
 
 
@@ -118,6 +122,11 @@ def _best(c: Config) -> str:
             f"checkpoint.keep_best={c.checkpoint.keep_best}: the best is known by evaluation only; set "
             "evaluation.every above 0, or keep_best to 0."
         )
+    if c.checkpoint.keep_best and c.checkpoint.every % c.evaluation.every:
+        return (
+            f"checkpoint.every={c.checkpoint.every}: with checkpoint.keep_best each checkpoint needs an evaluation; "
+            f"set it to a multiple of evaluation.every={c.evaluation.every}, or keep_best to 0."
+        )
     return ""
 
 
@@ -133,9 +142,9 @@ def _warmup(c: Config) -> str:
 
 RULES: tuple[Callable[[Config], str], ...] = (
     _pairs,
-    _ddof,
     _minibatches,
     _heads,
+    _rope,
     _temperature,
     _samples,
     _truncation,

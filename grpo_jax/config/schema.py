@@ -148,7 +148,7 @@ class OptimizerConfig:
 
     learning_rate: Positive
     warmup_updates: CountOrNone  # linear, in optimizer steps
-    schedule: Literal["constant", "cosine"]  # after the warm-up
+    schedule: Literal["constant", "cosine"]  # after the warm-up; cosine would reach 0 if every step had an update
     weight_decay: NonNegative  # 0 is Adam, above it AdamW; norms and biases are never decayed
     beta1: Annotated[float, Range(0, 0.999999)]
     beta2: Annotated[float, Range(0, 0.999999)]

@@ -73,11 +73,8 @@ def two_grpo_loss(
     Only the order of the two advantages is read; a tie is not a valid pair and contributes nothing.
     """
     first, second = advantages[..., 0], advantages[..., 1]
-    better = jnp.where(first > second, 0, 1)[..., None, None]
-
-    def pick(values: Float[Array, "*batch 2 C"], which: Array) -> Float[Array, "*batch C"]:
-        return jnp.where(which == 0, values[..., :1, :], values[..., 1:, :])[..., 0, :]
-
-    positive = (pick(weights, better) * cap(pick(ratio, better), clip_high)).sum(-1)
-    negative = (pick(weights, 1 - better) * floor(pick(ratio, 1 - better), clip_low)).sum(-1)
+    swapped = (second > first)[..., None, None]
+    ratio, weights = (jnp.where(swapped, x[..., ::-1, :], x) for x in (ratio, weights))  # the better one first
+    positive = (weights[..., 0, :] * cap(ratio[..., 0, :], clip_high)).sum(-1)
+    negative = (weights[..., 1, :] * floor(ratio[..., 1, :], clip_low)).sum(-1)
     return -jnp.where(first != second, positive - negative, 0.0).sum()

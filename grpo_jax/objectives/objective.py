@@ -93,6 +93,7 @@ OBJECTIVES: Mapping[str, tuple[Callable[[ObjectiveConfig], Estimator], Surrogate
         clipped_loss,
     ),
     "rloo": (lambda c: partial(estimators.leave_one_out, tolerance=c.no_signal_tolerance), clipped_loss),
+    # Its advantage. Dr. GRPO as published also has aggregation "constant".
     "dr_grpo": (lambda c: partial(estimators.mean_centered, tolerance=c.no_signal_tolerance), clipped_loss),
 }
 

@@ -27,6 +27,7 @@ class Policy:
     config: ModelConfig
     vocab_size: int
     mesh: Mesh | None = None  # activations are spread over it by rows; without one the compiler places them
+    tokens: int | None = None  # ids from here on have no token and are never predicted; None: all have
 
     @cached_property
     def _graph(self) -> tuple[nnx.GraphDef[Decoder], Any]:
@@ -85,7 +86,11 @@ class Policy:
 
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Logits in float32, of the next token after each hidden state."""
-        return self._model(params).logits(hidden)
+        logits = self._model(params).logits(hidden)
+        if self.tokens is None or self.tokens == self.vocab_size:
+            return logits
+        ids = jax.lax.broadcasted_iota(jnp.int32, logits.shape, logits.ndim - 1)
+        return jnp.where(ids < self.tokens, logits, -jnp.inf)
 
     def apply(self, params: Params, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Logits of rows that start at position 0; logits[:, t] predict tokens[:, t + 1]."""

@@ -55,12 +55,15 @@ def learning_curve(lines: Lines) -> Figure:
 
 
 def signal(lines: Lines) -> Figure:
-    """The share of groups with signal, against 2p(1-p) at the mean reward p, and how the others fail to have any."""
+    """The share of groups with signal, against its bound at the mean reward p, and how the others fail to have any.
+
+    The bound, 1 - p^G - (1-p)^G, is 2p(1-p) for pairs; it is reached if all prompts are equally hard.
+    """
     figure, axes = _panel("rollouts", "share of groups")
     training = of_kind(lines, "train")
     rollouts = [line["rollouts"] for line in training]
     axes.plot(rollouts, _smooth(training, "valid_pair_share"), color=BLUE, label="with signal")
-    axes.plot(rollouts, _smooth(training, "pair_share_bound"), color=BLUE, linestyle=":", label="2p(1-p)")
+    axes.plot(rollouts, _smooth(training, "valid_share_bound"), color=BLUE, linestyle=":", label="at equal difficulty")
     axes.plot(rollouts, _smooth(training, "groups/all_right"), color=GREEN, linewidth=1, label="all right")
     axes.plot(rollouts, _smooth(training, "groups/all_wrong"), color=ORANGE, linewidth=1, label="all wrong")
     axes.set_ylim(0, 1.02)
@@ -126,7 +129,9 @@ def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
             _draw_arm(axes, runs, budget, color, name)
         axes.set_xlabel("seconds of sampling, rewards and updates" if budget == "seconds" else budget)
         axes.set_ylim(0, 1.02)
-    panels[1].set_xscale("symlog", linthresh=100)  # arms of other group sizes differ by a large factor here
+    # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
+    limit = 2 * min(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
+    panels[1].set_xlim(-0.04 * limit, limit)
     panels[0].set_ylabel("validation pass@1")
     panels[0].legend(loc="lower right")
     return figure

@@ -48,15 +48,13 @@ def write_report(workdir: Path) -> Path:
     if summary is None or config is None:
         raise FileNotFoundError(f"{workdir}: has no summary.json; finish the run first")
     lines = run.metrics()
-    shown = {
-        "Validation pass@1 (with a 95 % interval over problems), and the training reward.": figures.learning_curve(
-            lines
-        ),
-        "Groups that carry signal, against 2p(1-p) at the mean reward p.": figures.signal(lines),
-        "Length of completions, and entropy of the policy.": figures.length_and_entropy(lines),
-        "Difference between the sampler's and the trainer's log-probabilities.": figures.sampler_difference(lines),
-        "Time by phase; compilation is counted apart.": figures.time_by_phase(summary["seconds"]),
-    }
+    shown = [
+        (figures.learning_curve(lines), "Validation pass@1 (95 % interval over problems), and the training reward."),
+        (figures.signal(lines), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
+        (figures.length_and_entropy(lines), "Length of completions, and entropy of the policy."),
+        (figures.sampler_difference(lines), "Difference between the sampler's and the trainer's log-probabilities."),
+        (figures.time_by_phase(summary["seconds"]), "Time by phase; compilation is counted apart."),
+    ]
     page = PAGE.format(
         title=html.escape(f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"),
         green=figures.GREEN,
@@ -64,7 +62,7 @@ def write_report(workdir: Path) -> Path:
         results=_results(summary),
         figures="".join(
             f"<figure>{figures.to_svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"
-            for caption, figure in shown.items()
+            for figure, caption in shown
         ),
         pairs="".join(_pair(group) for group in _pairs_to_show(run.rollouts())),
         config=html.escape(json.dumps({"config": config, "versions": summary["versions"]}, indent=2)),

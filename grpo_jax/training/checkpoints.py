@@ -32,9 +32,14 @@ class Checkpoints:
     A checkpoint holds a state and a JSON record (cursor, seeds, config, clocks). Orbax writes into a temporary
     directory and renames it, so a process that is killed at any moment leaves a whole checkpoint or none. It does not
     notice when the bytes on the disk have changed since, so each checkpoint also carries a seal.
+
+    Args:
+      keep_last: how many of the newest are kept.
+      keep_best: how many of those with the highest scores are kept besides.
+      read_only: nothing is written, moved or cleaned up: another process may be writing here.
     """
 
-    def __init__(self, directory: Path, *, keep_last: int, keep_best: int):
+    def __init__(self, directory: Path, *, keep_last: int, keep_best: int, read_only: bool = False):
         policies: list[checkpoint_managers.PreservationPolicy] = [checkpoint_managers.LatestN(keep_last)]
         if keep_best:
             policies.append(
@@ -43,9 +48,12 @@ class Checkpoints:
                 )
             )
         self._directory = directory.absolute()
+        self._read_only, self._scored = read_only, keep_best > 0
         self._options = ocp.CheckpointManagerOptions(
+            best_fn=(lambda metrics: metrics[SCORE]) if keep_best else None,  # else Orbax would not store the scores
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-            cleanup_tmp_directories=True,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
             enable_async_checkpointing=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
@@ -67,8 +75,8 @@ class Checkpoints:
     def restore_latest(self, like: TrainState) -> Restored | None:
         """The newest checkpoint that is sound, or None where there is none.
 
-        A checkpoint that is damaged is moved aside with a warning (to `<directory>_damaged`), and the one before it is
-        tried.
+        A checkpoint that is damaged is passed over with a warning, and the one before it is tried. Unless read-only, it
+        is also moved aside, to `<directory>_damaged`.
 
         Args:
           like: a state of the same shapes and shardings, arrays or ShapeDtypeStructs.
@@ -76,15 +84,28 @@ class Checkpoints:
         for step in sorted(self._manager.all_steps(), reverse=True):
             reason = damage(self._directory / str(step))
             if not reason:
-                abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-                restored = self._manager.restore(
-                    step,
-                    args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore()),
-                )
-                return Restored(step, restored.state, dict(restored.record))
+                return self._restore(step, like)
             logger.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, reason)
-            self._move_aside(step)
+            if not self._read_only:
+                self._move_aside(step)
         return None
+
+    def restore_best(self, like: TrainState) -> Restored | None:
+        """The checkpoint with the highest score, or None if none has one. Raises ValueError if it is damaged."""
+        step = self._manager.best_step() if self._scored else None
+        if step is None:
+            return None
+        reason = damage(self._directory / str(step))
+        if reason:
+            raise ValueError(f"{self._directory / str(step)}: the best checkpoint is damaged ({reason})")
+        return self._restore(step, like)
+
+    def _restore(self, step: int, like: TrainState) -> Restored:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        restored = self._manager.restore(
+            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
+        )
+        return Restored(step, restored.state, dict(restored.record))
 
     def close(self) -> None:
         """Returns when everything saved is on the disk."""

@@ -73,7 +73,7 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None) -> Experi
             f"rollout.max_new_tokens={config.rollout.max_new_tokens}: full solutions take up to "
             f"{task.max_solution_tokens} tokens; raise it to that."
         )
-    policy = Policy(config.model, _vocab_size(config, task), mesh)
+    policy = Policy(config.model, _vocab_size(config, task), mesh, tokens=len(task.tokenizer))
     objective = make_objective(config.objective)
     schedule = make_schedule(config.optimizer, config.train.steps * config.train.minibatches)
     tx = make_optimizer(config.optimizer, schedule)

@@ -72,7 +72,7 @@ class LateLog:
             raise TrainingError(
                 f"step {step}: {in_a_row} updates in a row had gradients that are not finite, and "
                 f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; the policy is as it was before them. "
-                "Lower optimizer.learning_rate or optimizer.clip_norm, and continue from the last checkpoint."
+                "Lower optimizer.learning_rate or optimizer.clip_norm, and start a new run with another --workdir."
             )
 
 
@@ -82,7 +82,9 @@ def combine(minibatches: Sequence[Metrics]) -> dict[str, float]:
         return {}
     combined = {}
     for name in minibatches[0]:
-        totals, weights = zip(*(minibatch[name] for minibatch in minibatches), strict=True)
+        # Later minibatches are scored by a policy that has moved: what differs there is no error of the sampler's.
+        which = minibatches[:1] if "sampler_difference" in name else minibatches
+        totals, weights = zip(*(minibatch[name] for minibatch in which), strict=True)
         largest = name.startswith("max/")
         combined[name.removeprefix("max/")] = float(max(totals) if largest else sum(totals) / sum(weights))
     return combined

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import Config, ConfigError, to_dict
 from grpo_jax.data import Problem, PromptSource, Split, encode_prompts
 from grpo_jax.evaluation import Judged, evaluate, judge
-from grpo_jax.processes import barrier, fetch, put
+from grpo_jax.processes import barrier, fetch, on_any_process, put
 from grpo_jax.sampling import Counter, Sampler, Stream
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.checkpoints import Checkpoints
@@ -117,16 +117,18 @@ def _train(run: Run, base: Params) -> TrainState:
         for split in evaluations_due(config, step):
             if (split.name, step) not in evaluated and not run.stop.requested():
                 log.flush()
-                score = _evaluate(run, state.params, split, step)
+                pass_at_1 = _evaluate(run, state.params, split, step)
+                if split is Split.VALIDATION:  # nothing may be chosen by the test split
+                    score = pass_at_1
         stopping, finished = run.stop.requested(), step == config.train.steps
         if stopping or finished or step % config.checkpoint.every == 0:
             log.flush()
             if not saved or step > saved.step:
                 run.checkpoints.save(step, state, _record(run, step), score)
+        if stopping:  # also at the last step, where evaluations may be missing
+            raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
         if finished:
             return state
-        if stopping:
-            raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
 
         step += 1
         with jax.transfer_guard("disallow"):
@@ -136,6 +138,7 @@ def _train(run: Run, base: Params) -> TrainState:
                 jax.block_until_ready(state)  # the last update; the sampler is queued behind it
             with clock.phase("sampling"):
                 rollouts = fetch(sampling)
+            _check_policy(rollouts, step)
             with clock.phase("rewards"):
                 judged = judge(experiment.task, problems, rollouts)
                 rewards, scored = _rewards(judged)
@@ -164,6 +167,14 @@ def _sample(
     prompts = encode_prompts(experiment.task.tokenizer, problems, experiment.task.max_prompt_tokens)
     counter = Counter.of(experiment.config.seed, stream, step)
     return sampler(params, put(prompts, experiment.shardings.batch), put(counter, experiment.shardings.replicated))
+
+
+def _check_policy(rollouts: Rollouts, step: int) -> None:
+    if not np.isfinite(rollouts.logprobs).all():
+        raise TrainingError(
+            f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
+            "optimizer.clip_norm, and start a new run with another --workdir."
+        )
 
 
 def _rewards(judged: Sequence[Judged]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
@@ -268,9 +279,17 @@ def _claim(directory: RunDirectory, config: Config) -> None:
             f"--workdir={directory.path}: holds a run of another configuration ({_first_difference(theirs, ours)}); "
             "name another directory, or repeat the run's own command to continue it."
         )
-    directory.create()
-    if theirs is None:
-        directory.write_json("config.json", ours)
+    problem = None
+    try:
+        directory.create()
+        if theirs is None:
+            directory.write_json("config.json", ours)
+    except ConfigError as error:
+        problem = error
+    if on_any_process(problem is not None):
+        raise problem or ConfigError(f"--workdir={directory.path}: the first host cannot use it; see its message.")
+    if on_any_process(directory.read_json("config.json") != ours):
+        raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
 
 
 def _first_difference(theirs: Any, ours: Any, path: str = "") -> str:

@@ -9,15 +9,17 @@ warm_start/       the base policy (safetensors), and checkpoints while it is mad
 checkpoints/      of the training
 summary.json      the result
 report.html       the result, to be looked at
+lock              held while a process is running here
 """
 
 import enum
+import fcntl
 import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import jax
 from tensorboardX import SummaryWriter
@@ -35,24 +37,32 @@ class Phase(enum.Enum):
 
 
 class RunDirectory:
-    """Appends to the files of a run. Only the first process of a multi-host run writes."""
+    """Appends to the files of a run. Only the first process of a multi-host run writes.
+
+    Between `create` and `close` the directory is locked against another run in it; the system undoes the lock of a
+    process that is killed.
+    """
 
     def __init__(self, path: Path, *, tensorboard: bool = False):
         self.path = path
         self._writes = jax.process_index() == 0
         self._tensorboard = tensorboard and self._writes
-        self._events: SummaryWriter | None = None
+        self._events: dict[Phase, SummaryWriter] = {}
+        self._lock: IO[str] | None = None
 
     def create(self) -> None:
-        """Makes the directory. Raises ConfigError if that is not possible."""
+        """Makes the directory and locks it. Raises ConfigError if that is not possible."""
         if not self._writes:
             return
         try:
             for name in ("", "rollouts", "evaluation", "warm_start"):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".writable"
-            probe.touch()
-            probe.unlink()
+            self._lock = open(self.path / "lock", "w")  # noqa: SIM115 - open for as long as the run goes on
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"--workdir={self.path}: another process is running in it; wait for it, or name another directory."
+            ) from error
         except OSError as error:
             raise ConfigError(
                 f"--workdir={self.path}: cannot be written to ({error.strerror}); name one that you may write to."
@@ -82,17 +92,21 @@ class RunDirectory:
         """One line of metrics.jsonl, and its numbers as TensorBoard events. `values["kind"]` says what it is about."""
         self._append("metrics.jsonl", [{"phase": phase.name.lower(), "step": step, **values}])
         if self._tensorboard:
-            if self._events is None:  # events after this step, from a process that was killed, are void
-                self._events = SummaryWriter(str(self.path / "tensorboard"), purge_step=step, flush_secs=10)
+            if phase not in self._events:  # events after this step, from a process that was killed, are void
+                place = self.path / "tensorboard" / phase.name.lower()
+                self._events[phase] = SummaryWriter(str(place), purge_step=step, flush_secs=10)
             group = "_".join([values["kind"], *([values["split"].lower()] if "split" in values else [])])
             for name, value in values.items():
                 if isinstance(value, int | float) and math.isfinite(value):
-                    self._events.add_scalar(f"{group}/{name}", value, step)
+                    self._events[phase].add_scalar(f"{group}/{name}", value, step)
 
     def close(self) -> None:
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        for writer in self._events.values():
+            writer.close()
+        self._events = {}
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def append_rollouts(self, step: int, groups: Iterable[Mapping[str, Any]]) -> None:
         self._append(
@@ -133,11 +147,15 @@ def _rollout_file(step: int) -> str:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps({name: _plain(value) for name, value in record.items()}) + "\n"
+    return json.dumps(_plain(record), allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:
     """JSON has no NaN and no infinity: a number that is not known is null."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

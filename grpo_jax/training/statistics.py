@@ -18,12 +18,13 @@ def rollout_statistics(
     """Plain numbers for the log, from host arrays.
 
     valid_pair_share: the groups that carry signal (with two rollouts: one right, one wrong).
-    pair_share_bound: 2p(1-p) at the mean reward p; the share of valid pairs if all prompts were equally hard, and
-      never less than the expected share.
+    valid_share_bound: 1 - p^G - (1-p)^G at the mean reward p, for pairs 2p(1-p): the expected share if all prompts
+      were equally hard, and never less than the expected share (it is concave in p). Of rewards in {0, 1}.
     groups/...: how the others fail to: all of one reward at the top, at the bottom, or without enough verdicts.
-    entropy: minus the mean log-probability of the sampled tokens; its expectation is the policy's entropy per token.
+    entropy: minus the mean log-probability of the sampled tokens; its expectation is the entropy per token of the
+      distribution that was sampled from (the policy's, at temperature 1 and without filters).
     """
-    lengths = rollouts.completion_lengths
+    lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     mean_reward = float(rewards[scored].mean()) if scored.any() else float("nan")
     valid = (advantages != 0).any(axis=1)
     judged = scored.sum(axis=1) >= 2
@@ -31,7 +32,7 @@ def rollout_statistics(
     return {
         "reward": mean_reward,
         "valid_pair_share": float(valid.mean()),
-        "pair_share_bound": 2 * mean_reward * (1 - mean_reward),
+        "valid_share_bound": 1 - mean_reward**group_size - (1 - mean_reward) ** group_size,
         "groups/all_right": float((~valid & judged & top).mean()),
         "groups/all_wrong": float((~valid & judged & ~top).mean()),
         "groups/unjudged": float((~valid & ~judged).mean()),

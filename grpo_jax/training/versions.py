@@ -1,11 +1,21 @@
 """Which versions a run was made with."""
 
+import hashlib
 import platform
+from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 
 import grpo_jax
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "transformers")
+
+
+def code_digest(parts: Sequence[str]) -> str:
+    """A hash of the source of these modules and packages of grpo_jax."""
+    root = Path(grpo_jax.__file__).parent
+    files = [path for part in parts for path in sorted([root / part, *(root / part).rglob("*.py")]) if path.is_file()]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

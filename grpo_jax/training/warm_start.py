@@ -28,8 +28,11 @@ from grpo_jax.training.experiment import Experiment, jit_init_state, make_shardi
 from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.supervised import demonstrations, make_optimizer, make_supervised_update
-from grpo_jax.training.versions import versions
+from grpo_jax.training.versions import code_digest, versions
 from grpo_jax.types import Params
+
+# What of the package a base policy depends on; a change of anything here makes it anew.
+SOURCES = ("sharding.py", "objectives", "policy", "data", "training")
 
 
 def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
@@ -46,6 +49,7 @@ def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "machine": platform.machine(),
         "versions": versions(),
+        "code": code_digest(SOURCES),
     }
 
 
@@ -78,8 +82,11 @@ def make_base_policy(
     with clock.phase("warm_start"):
         params = fetch(_train(experiment, run, clock, stop, display))
     if writes:
-        save_params(cached, params)
         save_params(own, params)
+        try:
+            save_params(cached, params)
+        except OSError as error:
+            display.note(f"base policy: cannot be cached as {cached} ({error.strerror}); the next run makes it anew")
     return put(params, experiment.shardings.params)
 
 

@@ -1,7 +1,9 @@
 """Config files, overrides, and what is refused."""
 
 import dataclasses
+import json
 import math
+import sys
 
 import pytest
 
@@ -79,6 +81,29 @@ def test_a_config_file_that_is_none(tmp_path, text, sentence):
         load(path)
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_config_file_may_use_libraries_that_lie_beside_it(tmp_path, monkeypatch):
+    """As with .venv in the directory of the config file: what it imports stays imported."""
+    library = tmp_path / "lib" / "beside"
+    library.mkdir(parents=True)
+    (library / "__init__.py").write_text("")
+    (tmp_path / "sibling.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "lib")
+    (tmp_path / "mine.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(CONFIGS)!r})\nimport beside, sibling\nfrom two_grpo import get_config\n"
+    )
+    load(tmp_path / "mine.py")
+    assert "beside" in sys.modules
+    assert "sibling" not in sys.modules
+    sys.path.remove(str(CONFIGS))
+
+
+def test_an_infinity_goes_through_json_and_back():
+    config = make_config(optimizer__clip_norm="inf", objective__clip_high="inf")
+    text = json.dumps(to_dict(config), allow_nan=False)
+    assert from_dict(json.loads(text)) == config
+    assert config.optimizer.clip_norm == math.inf
 
 
 def test_a_section_cannot_be_a_number():

@@ -33,7 +33,7 @@ def test_a_run_leaves_everything_behind(finished):
     workdir, _ = finished
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "evaluation", "metrics.jsonl", "report.html", "rollouts", "summary.json",
+        "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "report.html", "rollouts", "summary.json",
         "tensorboard", "warm_start",
     }  # fmt: skip
     summary = json.loads((workdir / "summary.json").read_text())

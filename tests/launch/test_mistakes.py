@@ -52,6 +52,8 @@ MISTAKES = {
     "--config.task.operators=+/": "task.operators='+/': must be some of + - *",
     "--config.task.operations=1": "task.operations=1: there are hardly more than",
     "--config.task.train_problems=8": "rollout.prompts_per_step=32: there are only task.train_problems=8",
+    "--config.evaluation.every=30": "checkpoint.every=100: with checkpoint.keep_best each checkpoint needs an",
+    "--config.model.rope.scaling=llama3 --config.model.rope.low_frequency_factor=4": "must be below",
     "--config.evaluation.every=0": "checkpoint.keep_best=1: the best is known by evaluation only",
     "--config.evaluation.sampling.temperature=0": "greedy samples of a problem are all the same",
     "--config.mesh.data=3": "mesh=3x1x1 (data x fsdp x tensor): does not cover the 8 devices; set mesh.data to -1",

@@ -200,6 +200,24 @@ def test_with_chunks_the_full_logits_never_exist():
     assert program(4) < full / 2
 
 
+@pytest.mark.parametrize("tied_head", [True, False])
+def test_ids_without_a_token_are_never_predicted(tied_head):
+    """A vocabulary padded so that devices can share it: the same probabilities, and none for the padding."""
+    config = dataclasses.replace(CONFIG, tied_head=tied_head)
+    padded, exact = Policy(config, vocab_size=16, tokens=VOCABULARY), Policy(config, vocab_size=VOCABULARY)
+    params = randomised(padded)
+    cut = jax.tree.map(lambda leaf, shape: leaf[tuple(map(slice, shape.shape))], params, exact.init(jax.random.key(0)))
+    prompt, lengths, completion = tokens((2, 4)), jnp.array([4, 3]), tokens((2, 3), 1)
+
+    def total(policy):
+        return lambda params: completion_logprobs(policy, params, prompt, lengths, completion).sum()
+
+    np.testing.assert_allclose(total(padded)(params), total(exact)(cut), rtol=1e-5)
+    assert (apply(padded, params, completion)[..., VOCABULARY:] == -jnp.inf).all()
+    gradients = jax.grad(total(padded))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+
+
 @pytest.mark.trap(20)
 def test_temperature_is_applied_to_the_logits_of_a_free_head():
     policy = make(tied_head=False)

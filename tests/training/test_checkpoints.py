@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from contextlib import closing
 
 import jax
 import jax.numpy as jnp
@@ -112,12 +113,37 @@ def test_a_half_written_checkpoint_is_not_seen(saved):
     assert restore(saved).step == 3
 
 
+def save_scores(directory, scores):
+    with closing(Checkpoints(directory, keep_last=2, keep_best=1)) as checkpoints:
+        for step, score in scores.items():
+            checkpoints.save(step, state(step), {}, score)
+    return sorted(path.name for path in directory.iterdir())
+
+
 def test_which_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path, keep_last=2, keep_best=1)
-    for step, score in ((1, 0.2), (2, 0.9), (3, None), (4, 0.5), (5, None)):
-        checkpoints.save(step, state(step), {}, score)
-    checkpoints.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2", "4", "5"]
+    """The last two and the best, also when another process goes on."""
+    assert save_scores(tmp_path, {1: 0.2, 2: 0.9, 3: None, 4: 0.5, 5: None}) == ["2", "4", "5"]
+    assert save_scores(tmp_path, {6: 0.3, 7: None}) == ["2", "6", "7"]
+    with closing(Checkpoints(tmp_path, keep_last=2, keep_best=1, read_only=True)) as checkpoints:
+        best = checkpoints.restore_best(state())
+    assert best.step == 2
+    jax.tree.map(np.testing.assert_array_equal, best.state, state(2))
+
+
+def test_without_scores_none_is_the_best(saved):
+    for keep_best in (0, 1):
+        with closing(Checkpoints(saved, keep_last=3, keep_best=keep_best, read_only=True)) as checkpoints:
+            assert checkpoints.restore_best(state()) is None
+
+
+def test_a_reader_leaves_everything_as_it_is(saved):
+    """What is unfinished may be another process's work; what is damaged is that one's to move."""
+    flip_one_bit(saved / "3")
+    shutil.copytree(saved / "2", saved / "4.orbax-checkpoint-tmp-1")
+    before = sorted(path for path in saved.parent.rglob("*"))
+    with closing(Checkpoints(saved, keep_last=1, keep_best=0, read_only=True)) as checkpoints:
+        assert checkpoints.restore_latest(state()).step == 2
+    assert sorted(path for path in saved.parent.rglob("*")) == before
 
 
 def test_moving_the_same_step_aside_twice_loses_neither(saved):

@@ -7,11 +7,12 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.config import MeshConfig, to_dict
+from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
-from grpo_jax.training import Interrupted, Silent, TrainingError, loop, restore, train
+from grpo_jax.training import Interrupted, Silent, TrainingError, loop, restore, train, warm_start
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.warm_start import cache_path
 from tests.helpers import make_config
 
 ONE_DEVICE = jax.devices()[:1]
@@ -80,7 +81,7 @@ def crash():
 def test_what_a_run_leaves_behind(whole):
     workdir, summary = whole
     assert sorted(path.name for path in workdir.iterdir()) == [
-        "checkpoints", "config.json", "evaluation", "metrics.jsonl", "rollouts", "summary.json", "tensorboard",
+        "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "rollouts", "summary.json", "tensorboard",
         "warm_start",
     ]  # fmt: skip
     assert json.loads((workdir / "summary.json").read_text()) == summary
@@ -144,10 +145,11 @@ def test_rollouts_are_readable_and_their_advantages_follow_from_their_rewards(wh
 
 @pytest.mark.trap(41)
 @pytest.mark.parametrize(
-    "moment", [("warm start", 7), ("warm start", 30), ("training", 2), ("training", 5), ("training", 8)]
+    "moment",
+    [("warm start", 7), ("warm start", 30), ("training", 2), ("training", 5), ("training", 8), ("training", 12)],
 )
 def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monkeypatch):
-    """SIGTERM saves at once, also between checkpoints, at the end of an epoch (5) and before an evaluation (8)."""
+    """SIGTERM saves at once: between checkpoints, after an epoch (5), before an evaluation (8), after the last step."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(Interrupted, match="SIGTERM: saved at step"):
         run(tmp_path / "run", Disturbed(*moment, terminate))
@@ -259,7 +261,7 @@ def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
 
 
 def test_the_schedule_of_evaluations():
-    config = make_config(evaluation__every=5)
+    config = make_config(evaluation__every=5, checkpoint__every=5)
     due = {step: [split.name for split in evaluations_due(config, step)] for step in range(13)}
     assert {step: splits for step, splits in due.items() if splits} == {
         0: ["TEST", "VALIDATION"], 5: ["VALIDATION"], 10: ["VALIDATION"], 12: ["TEST", "VALIDATION"]
@@ -273,3 +275,47 @@ def test_what_is_no_run_cannot_be_restored(tmp_path):
     with pytest.raises(FileNotFoundError, match="has no checkpoint yet"):
         restore(tmp_path, ONE_DEVICE)
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_the_best_checkpoint_is_by_validation(whole):
+    workdir, _ = whole
+    evaluations = [line for line in metrics(workdir) if line.get("split") == "VALIDATION"]
+    _, best = restore(workdir, ONE_DEVICE, best=True)
+    assert best.step in {line["step"] for line in evaluations}
+    highest = max(line["pass@1"] for line in evaluations)
+    assert highest == next(line["pass@1"] for line in evaluations if line["step"] == best.step)
+
+
+def test_a_policy_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    sound = loop.make_base_policy
+    broken = lambda *x: jax.tree.map(lambda leaf: leaf * np.float32(np.nan), sound(*x))  # noqa: E731
+    monkeypatch.setattr(loop, "make_base_policy", broken)
+    with pytest.raises(TrainingError, match="step 1: the policy's log-probabilities are not finite"):
+        run(tmp_path, evaluation__every=0, checkpoint__keep_best=0)
+
+
+def test_a_directory_belongs_to_one_run_at_a_time(tmp_path):
+    def second():
+        with pytest.raises(ConfigError, match="another process is running in it"):
+            run(tmp_path)
+
+    run(tmp_path, Disturbed("training", 5, second))
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path):
+    notes = []
+
+    class Listening(Silent):
+        def note(self, text):
+            notes.append(text)
+
+    (tmp_path / "file").write_text("")
+    run(tmp_path / "run", Listening(), warm_start__cache_dir=tmp_path / "file")
+    assert any("cannot be cached" in note for note in notes)
+    assert (tmp_path / "run" / "warm_start" / "params.safetensors").exists()
+
+
+def test_the_cache_of_base_policies_knows_the_code(tmp_path, monkeypatch):
+    before = cache_path(make_config(), {"data": 1})
+    monkeypatch.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
+    assert cache_path(make_config(), {"data": 1}) != before

@@ -7,6 +7,7 @@ import re
 import jax
 import pytest
 from jax.experimental import topologies
+from jax.experimental.compilation_cache import compilation_cache
 
 from grpo_jax.config import load
 from grpo_jax.training.experiment import abstract_inputs, build
@@ -45,8 +46,10 @@ def chips():
 def _compiled_anew():
     """What was compiled for chips that are not there cannot be loaded again from the cache of compilations."""
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # JAX decides once in a process whether there is a cache
     yield
     jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
 
 
 def compiled(chips, overrides):

@@ -1,0 +1,64 @@
+"""What a batch of rollouts says, and what of it is written down."""
+
+import json
+
+import numpy as np
+import pytest
+
+from grpo_jax.training.late_log import combine
+from grpo_jax.training.run_directory import Phase, RunDirectory
+from grpo_jax.training.statistics import rollout_statistics
+from grpo_jax.training.update import Mean
+from grpo_jax.types import Rollouts, StopReason
+
+
+def statistics(rewards, scored=None):
+    rewards = np.asarray(rewards, np.float32)
+    n, g = rewards.shape
+    scored = np.ones((n, g), bool) if scored is None else np.asarray(scored)
+    rollouts = Rollouts(
+        prompt_tokens=np.zeros((n, 2), np.int32),
+        prompt_lengths=np.full(n, 2, np.int32),
+        completion_tokens=np.zeros((n, g, 3), np.int32),
+        completion_lengths=np.full((n, g), 2, np.int32),
+        logprobs=np.tile(np.array([-0.5, -1.5, 0.0], np.float32), (n, g, 1)),
+        stop_reasons=np.full((n, g), StopReason.STOP),
+    )
+    spread = np.where(scored, rewards, -np.inf).max(1) - np.where(scored, rewards, np.inf).min(1)
+    return rollout_statistics(rollouts, rewards, scored, np.where(spread[:, None] > 0, rewards - 0.5, 0.0))
+
+
+@pytest.mark.parametrize("group_size", [2, 3, 16])
+def test_the_bound_is_the_expected_share_at_equal_difficulty(group_size):
+    rewards = np.random.default_rng(0).random((20_000, group_size)) < 0.3
+    found = statistics(rewards)
+    assert found["valid_pair_share"] == pytest.approx(found["valid_share_bound"], abs=0.01)
+
+
+def test_groups_are_told_apart():
+    rewards = [[1, 1], [0, 0], [1, 0], [0, 1]]
+    found = statistics(rewards, scored=[[True, True], [True, True], [True, True], [True, False]])
+    assert found["reward"] == pytest.approx(3 / 7)
+    for name in ("valid_pair_share", "groups/all_right", "groups/all_wrong", "groups/unjudged"):
+        assert found[name] == 0.25, name
+    assert found["unscored"] == 1
+    assert found["entropy"] == 1.0  # two nats over two tokens
+
+
+def test_the_sampler_is_compared_with_the_policy_that_sampled():
+    """Later minibatches are scored by a policy that earlier ones have changed."""
+    one = np.float32(1)
+    first = {"loss": Mean(one, one), "sampler_difference/mean": Mean(1e-6 * one, one)}
+    second = {"loss": Mean(3 * one, one), "sampler_difference/mean": Mean(0.5 * one, one)}
+    assert combine([first, second]) == {"loss": 2.0, "sampler_difference/mean": pytest.approx(1e-6)}
+
+
+def test_what_is_not_finite_is_written_as_null(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.create()
+    nan, inf = float("nan"), float("inf")
+    run.append_metrics(Phase.TRAIN, 1, {"kind": "train", "a": nan, "b": [inf, 1.0], "c": {"d": (nan,)}})
+    run.close()
+    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"phase": "train", "step": 1, "kind": "train", "a": None, "b": [None, 1.0],
+                                "c": {"d": [None]}}  # fmt: skip
