@@ -12,6 +12,7 @@ WORKDIR ?= runs/two_grpo
 PY := $(VENV)/bin/python
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")')
 PINNED := requirements/$(VERSION).txt
+PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: help install install-all demo test test-quick lint requirements clean
@@ -40,11 +41,11 @@ demo: install
 	$(PY) launch/main.py --config=configs/two_grpo.py --workdir=$(WORKDIR)
 
 test: install-all
-	$(PY) -m pytest --numprocesses=2
+	$(PYTEST)
 
-# A subset of a minute or two: no slow test.
+# Without the tests that are marked as slow.
 test-quick: install-all
-	$(PY) -m pytest --numprocesses=2 -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: install-all
 	$(VENV)/bin/ruff check .

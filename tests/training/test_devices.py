@@ -36,6 +36,7 @@ def one(tmp_path_factory):
     return workdir, *run(workdir, "one")
 
 
+@pytest.mark.slow
 @pytest.mark.trap(13)
 @pytest.mark.trap(34)
 @pytest.mark.parametrize(("mesh", "changes"), [("all", {}), ("all", {"model__scan_layers": True}), ("data", {})])

@@ -143,6 +143,7 @@ def test_rollouts_are_readable_and_their_advantages_follow_from_their_rewards(wh
         assert group["stop_reasons"][0] in ("stop", "length")
 
 
+@pytest.mark.slow
 @pytest.mark.trap(41)
 @pytest.mark.parametrize(
     "moment",
@@ -158,6 +159,7 @@ def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monke
     assert_same_run(whole[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.trap(41)
 @pytest.mark.parametrize("moment", [("warm start", 25), ("training", 3), ("training", 6), ("training", 11)])
 def test_crashed_and_continued_is_the_same_run(whole, tmp_path, moment, monkeypatch):
@@ -179,6 +181,7 @@ def test_a_finished_run_stays_as_it_is(whole):
     assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in summary.items() if k != "seconds"}
 
 
+@pytest.mark.slow
 @pytest.mark.trap(42)
 def test_evaluation_does_not_disturb_training(whole, tmp_path):
     run(tmp_path, evaluation__every=1, checkpoint__every=5)
@@ -208,6 +211,7 @@ def test_the_warm_start_is_taken_from_the_cache(tmp_path):
     assert not [line for line in metrics(tmp_path / "second") if line["kind"] == "warm_start"]
 
 
+@pytest.mark.slow
 def test_a_damaged_base_policy_is_made_anew(whole, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(Crash):
@@ -220,6 +224,7 @@ def test_a_damaged_base_policy_is_made_anew(whole, tmp_path, monkeypatch):
     jax.tree.map(np.testing.assert_array_equal, final_state(whole[0]), final_state(tmp_path / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -297,7 +302,7 @@ def test_a_policy_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
 def test_a_directory_belongs_to_one_run_at_a_time(tmp_path):
     def second():
         with pytest.raises(ConfigError, match="another process is running in it"):
-            run(tmp_path)
+            RunDirectory(tmp_path).create()
 
     run(tmp_path, Disturbed("training", 5, second))
 

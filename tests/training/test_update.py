@@ -74,6 +74,7 @@ def assert_same_params(first, second, atol=1e-6):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), first.params, second.params)
 
 
+@pytest.mark.slow
 @pytest.mark.trap(13)
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("groups", [1, 2, 8])
@@ -111,6 +112,7 @@ def test_denominator_valid_averages_over_what_is_left():
     )
 
 
+@pytest.mark.slow
 def test_the_gradient_is_the_objectives(monkeypatch):
     """Against autodiff of the paper's formula, written out for one batch on plain arrays."""
     params, found, advantages = rollouts()
@@ -139,6 +141,7 @@ def test_the_gradient_is_the_objectives(monkeypatch):
     assert float(metrics["grad_norm"].total) == pytest.approx(norm, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_cost_falls_with_the_groups_and_nothing_recompiles():
     """The number of loop iterations is that of filled micro-batches; one program serves all."""
     made = build(make_config(train__microbatch_groups=1), ONE_DEVICE)
@@ -208,6 +211,7 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     assert (scores[int(batch.filled) :] == 0).all()
 
 
+@pytest.mark.slow
 def test_a_kl_term_pulls_towards_the_reference():
     params, found, advantages = rollouts()
     made = experiment(objective__kl_coef=5.0)
