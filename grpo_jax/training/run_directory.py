@@ -60,6 +60,7 @@ class RunDirectory:
             self._lock = open(self.path / "lock", "w")  # noqa: SIM115 - open for as long as the run goes on
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self.close()
             raise ConfigError(
                 f"--workdir={self.path}: another process is running in it; wait for it, or name another directory."
             ) from error
