@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from grpo_jax.config import command_line, load
+from grpo_jax.config import ConfigError, command_line, load
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.processes import fetch, put
 from grpo_jax.sampling import Counter, Stream
@@ -33,8 +33,13 @@ def main(argv: Sequence[str]) -> None:
     parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--repetitions", type=int, default=30)
     arguments = command_line.parse(parser, argv)
-    config = load(arguments.config, arguments.overrides)
-    experiment = build(config)
+    try:
+        config = load(arguments.config, arguments.overrides)
+        experiment = build(config)
+    except ConfigError as error:
+        parser.error(str(error))
+    if arguments.repetitions < 1:
+        parser.error(f"--repetitions={arguments.repetitions}: must be at least 1")
     params = experiment.init_params(jax.random.key(0))
     groups = config.rollout.prompts_per_step
     problems = experiment.task.problems(Split.TRAIN, groups)

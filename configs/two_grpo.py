@@ -57,12 +57,12 @@ def get_config() -> ConfigDict:
                 "weight_decay": 0.01,
                 "seed": 0,  # one base policy for all seeds of the run, so that runs can be compared
                 "checkpoint_every": 100,  # steps: what a killed warm start loses at most
-                "cache_dir": "",  # ~/.cache/grpo_jax
+                "cache_dir": "",  # $XDG_CACHE_HOME/grpo_jax, or ~/.cache/grpo_jax
             },
             "rollout": {
                 "prompts_per_step": 32,
                 "group_size": 2,  # a pair
-                "max_new_tokens": 16,  # a full solution takes 14 with its stop token
+                "max_new_tokens": 16,  # a full solution takes 14 with its stop token; with 4 operations 26
                 "sampling": {  # the policy itself, as in the paper
                     "temperature": 1.0,
                     "top_k": 0,  # off
@@ -73,7 +73,7 @@ def get_config() -> ConfigDict:
             "objective": {
                 "name": "two_grpo",  # or n_vs_m, grpo, rloo, dr_grpo (which wants aggregation "constant")
                 "aggregation": "sequence",  # the paper's formula: a mean over each completion's tokens
-                "denominator": "sampled",  # groups without signal count: a step's size follows the valid share
+                "denominator": "sampled",  # groups without signal count: the gradient's size follows the valid share
                 "clip_low": 0.2,  # the paper's
                 "clip_high": 0.28,  # the paper's
                 "std_ddof": 0,  # the paper's standard deviation; read by grpo only

@@ -3,7 +3,7 @@
     python launch/main.py --config=configs/two_grpo.py --workdir=runs/two_grpo [--config.FIELD=VALUE ...]
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
-the configuration.
+the configuration; 130 stopped by Ctrl-C at once, before there was anything to save or at a second Ctrl-C.
 """
 
 import sys
@@ -49,10 +49,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: BaseException, code: int) -> int:
     print(f"error: {error}", file=sys.stderr)
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # before the run took over, or a second time
+        sys.exit(_fail(KeyboardInterrupt("stopped at once; the same command continues from what was saved"), 130))

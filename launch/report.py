@@ -22,6 +22,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
     parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="where to draw the runs' curves together")
     arguments = parser.parse_args(argv)
+    if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
+        parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")
     try:
         for workdir in arguments.runs:
             print(write_report(workdir))

@@ -7,6 +7,8 @@ from typing import Any
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 
+FORGOTTEN = re.compile(r"--[a-z_]+\.[a-z_.]+")  # a field without --config.
+
 
 def parser(description: str, config: str | None = None) -> argparse.ArgumentParser:
     """A parser with --config; a script adds its own flags to it, and calls `parse`.
@@ -35,6 +37,8 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
     for argument in rest:
         match = OVERRIDE.fullmatch(argument)
         if not match:
+            if FORGOTTEN.match(argument):
+                made.error(f"{argument}: did you mean --config.{argument[2:]}?")
             others.append(argument)
         elif match["text"] is not None:
             overrides.append((match["field"], match["text"]))

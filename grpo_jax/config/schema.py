@@ -96,7 +96,7 @@ class WarmStartConfig:
     weight_decay: NonNegative
     seed: Seed  # of the base policy's parameters and its data; not touched by the run's seed
     checkpoint_every: Count  # steps
-    cache_dir: str  # finished warm starts, by a hash of their recipe; "" is ~/.cache/grpo_jax
+    cache_dir: str  # finished warm starts, by recipe; "" is $XDG_CACHE_HOME/grpo_jax, or ~/.cache/grpo_jax
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ def sampler_difference(lines: Lines) -> Figure:
         ("sampler_difference/mean", "mean |difference|", BLUE),
         ("sampler_difference/kl", "KL(sampler || trainer)", GREEN),
     ):
-        axes.plot(rollouts, [max(line[name], 1e-12) for line in training], color=color, linewidth=1, label=label)
+        values = [line[name] or np.nan for line in training]  # an exact 0 has no place on a logarithmic axis
+        axes.plot(rollouts, values, color=color, linewidth=1, label=label)
     axes.set_yscale("log")
     axes.legend()
     return figure
@@ -156,13 +157,14 @@ def _draw_arm(axes: Axes, runs: Sequence[Lines], budget: str, color: str, label:
     curves = [of_kind(lines, "evaluation", "VALIDATION") for lines in runs]
     used = [_at_steps(of_kind(lines, "train"), curve, budget) for lines, curve in zip(runs, curves, strict=True)]
     if len(runs) == 1:
-        _draw_pass_at_1(axes, curves[0], used[0], color, label)
+        _draw_pass_at_1(axes, curves[0], used[0], color, f"{label}, 95 % interval")
         return
     shared = min(map(len, curves))  # evaluations that all runs have come to
     values = np.array([[line["pass@1"] for line in curve[:shared]] for curve in curves])
     x = np.mean([x[:shared] for x in used], axis=0)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
-    axes.plot(x, values.mean(axis=0), color=color, marker="o", markersize=3, label=f"{label}, {len(runs)} seeds")
+    label = f"{label}, range of {len(runs)} seeds"
+    axes.plot(x, values.mean(axis=0), color=color, marker="o", markersize=3, label=label)
 
 
 def _at_steps(training: Lines, evaluations: Lines, budget: str) -> list[float]:

@@ -15,7 +15,8 @@ PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #222 }}
 h1 {{ font-size: 1.5rem }} h2 {{ font-size: 1.1rem; margin-top: 2rem }}
-table {{ border-collapse: collapse }} td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }}
+table {{ border-collapse: collapse; margin-bottom: 1rem }}
+td, th {{ padding: .2rem .8rem; border-bottom: 1px solid #ddd; text-align: left }}
 td.number {{ text-align: right; font-variant-numeric: tabular-nums }}
 .figures {{ display: flex; flex-wrap: wrap; gap: 1rem }} figure {{ margin: 0; width: 33rem }}
 figure svg {{ width: 100%; height: auto }} figcaption {{ color: #555 }}
@@ -29,7 +30,7 @@ figure svg {{ width: 100%; height: auto }} figcaption {{ color: #555 }}
 {results}
 <div class="figures">{figures}</div>
 <h2>Groups with signal, completions side by side</h2>
-<p>What the completions share is grey; where they part, they are black.</p>
+<p>The beginning that both share is grey.</p>
 {pairs}
 <h2>Configuration</h2>
 <pre>{config}</pre>
@@ -53,7 +54,7 @@ def write_report(workdir: Path) -> Path:
         (figures.signal(lines), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
         (figures.length_and_entropy(lines), "Length of completions, and entropy of the policy."),
         (figures.sampler_difference(lines), "Difference between the sampler's and the trainer's log-probabilities."),
-        (figures.time_by_phase(summary["seconds"]), "Time by phase; compilation is counted apart."),
+        (figures.time_by_phase(summary["seconds"]), "Time by phase; the rest is start, checkpoints, logging."),
     ]
     page = PAGE.format(
         title=html.escape(f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"),

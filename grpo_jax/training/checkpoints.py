@@ -17,6 +17,9 @@ logger = logging.getLogger(__name__)
 
 SCORE = "score"
 
+# Orbax warns of every checkpoint without a score, and some are not evaluated.
+logging.getLogger("absl").addFilter(lambda record: "did not provide metrics" not in record.getMessage())
+
 
 class Restored(NamedTuple):
     """A checkpoint, back on the devices."""

@@ -3,11 +3,13 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jaxtyping import Array, Float
 
 from grpo_jax.config import OptimizerConfig
 from grpo_jax.policy import MATRICES
-from grpo_jax.types import Params
+from grpo_jax.types import Params, TrainState
 
 
 def make_schedule(config: OptimizerConfig, total_updates: int) -> optax.Schedule:
@@ -40,3 +42,19 @@ def adamw(
 def decay_mask(params: Params) -> Any:
     """True for the leaves that weight decay applies to: not norm scales and biases."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in MATRICES, params)
+
+
+def apply_gradients(
+    tx: optax.GradientTransformation, state: TrainState, gradients: Params, norm: Float[Array, ""]
+) -> TrainState:
+    """One optimizer step, or none if the gradient's norm is not finite."""
+    changes, opt_state = tx.update(gradients, state.opt_state, state.params)
+    finite = jnp.isfinite(norm)
+    stepped = TrainState(
+        params=optax.apply_updates(state.params, changes),
+        opt_state=opt_state,
+        updates=state.updates + 1,
+        nonfinite_in_a_row=jnp.zeros_like(state.nonfinite_in_a_row),
+    )
+    stayed = TrainState(state.params, state.opt_state, state.updates, state.nonfinite_in_a_row + 1)
+    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, stayed)

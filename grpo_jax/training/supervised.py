@@ -13,8 +13,7 @@ from grpo_jax.config import Config, WarmStartConfig
 from grpo_jax.data import Problem, Split, Task, encode, pad
 from grpo_jax.objectives import completion_mask
 from grpo_jax.policy import Policy
-from grpo_jax.training.optimizer import adamw
-from grpo_jax.training.update import apply_gradients
+from grpo_jax.training.optimizer import adamw, apply_gradients
 from grpo_jax.types import Params, TrainState
 
 PROBLEMS = 8192  # to draw demonstrations from; only the easiest tasks have fewer

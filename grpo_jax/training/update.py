@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy
+from grpo_jax.training.optimizer import apply_gradients
 from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
 
 
@@ -111,22 +112,6 @@ def make_update(
         return state, metrics
 
     return update
-
-
-def apply_gradients(
-    tx: optax.GradientTransformation, state: TrainState, gradients: Params, norm: Float[Array, ""]
-) -> TrainState:
-    """One optimizer step, or none if the gradient's norm is not finite."""
-    changes, opt_state = tx.update(gradients, state.opt_state, state.params)
-    finite = jnp.isfinite(norm)
-    stepped = TrainState(
-        params=optax.apply_updates(state.params, changes),
-        opt_state=opt_state,
-        updates=state.updates + 1,
-        nonfinite_in_a_row=jnp.zeros_like(state.nonfinite_in_a_row),
-    )
-    stayed = TrainState(state.params, state.opt_state, state.updates, state.nonfinite_in_a_row + 1)
-    return jax.tree.map(lambda new, old: jnp.where(finite, new, old), stepped, stayed)
 
 
 def merge(first: Metrics, second: Metrics) -> Metrics:

@@ -31,8 +31,17 @@ from grpo_jax.training.supervised import demonstrations, make_optimizer, make_su
 from grpo_jax.training.versions import code_digest, versions
 from grpo_jax.types import Params
 
-# What of the package a base policy depends on; a change of anything here makes it anew.
-SOURCES = ("sharding.py", "objectives", "policy", "data", "training")
+# The code that a base policy's bits depend on; a change of anything here makes it anew.
+SOURCES = (
+    "sharding.py",
+    "policy",
+    "data",
+    "objectives/logprobs.py",
+    "objectives/masks.py",
+    "training/supervised.py",
+    "training/optimizer.py",
+    "training/warm_start.py",
+)
 
 
 def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:

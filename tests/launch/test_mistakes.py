@@ -104,6 +104,12 @@ def test_flags_that_cannot_be_read(flags, tmp_path):
     assert "main.py: error:" in done.stderr
 
 
+def test_a_field_without_config():
+    done = launch("--config=configs/two_grpo.py", "--workdir=x", "--optimizer.learning_rate=1")
+    assert done.returncode == 2
+    assert "did you mean --config.optimizer.learning_rate=1?" in done.stderr
+
+
 def test_workdir_under_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     done = launch(
