@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 
 SCORE = "score"
 
-# Orbax warns of every checkpoint without a score, and some are not evaluated.
-logging.getLogger("absl").addFilter(lambda record: "did not provide metrics" not in record.getMessage())
+# Orbax warns of what is meant here: checkpoints without a score, and directories that are only read.
+MEANT = ("did not provide metrics", "read_only=True", "directory is read only")
+logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMessage() for text in MEANT))
 
 
 class Restored(NamedTuple):
