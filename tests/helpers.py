@@ -1,5 +1,6 @@
 """Small things that several tests build."""
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from grpo_jax.config import Config, load
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
+TIMES = ("seconds", "tokens_per_second")
 
 # The demo, in seconds: the easiest task, the smallest policy.
 TINY = {
@@ -66,3 +68,9 @@ def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def metrics(workdir: Path) -> list[dict[str, object]]:
+    """Every line of a run's metrics but for its times, which no two runs share."""
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]

@@ -1,15 +1,12 @@
 """Two processes with a device each, as on two hosts: one run, the one that two devices of a single process make."""
 
-import json
 import signal
 import socket
 
 import pytest
 
-from tests.helpers import start, tiny_flags
+from tests.helpers import metrics, start, tiny_flags
 from tests.launch.test_main import COMMAND, wait_for
-
-TIMES = ("seconds", "tokens_per_second")
 
 
 def start_both(workdir, cache, **changes):
@@ -35,11 +32,6 @@ def finish(processes):
     printed = [process.communicate() for process in processes]
     assert not any(process.returncode for process in processes), printed
     return [[line for line in out.splitlines() if "[Gloo]" not in line] for out, _ in printed]
-
-
-def metrics(workdir):
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 
 @pytest.mark.slow

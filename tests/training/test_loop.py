@@ -13,10 +13,9 @@ from grpo_jax.training import Interrupted, Silent, TrainingError, loop, restore,
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.warm_start import cache_path
-from tests.helpers import make_config
+from tests.helpers import make_config, metrics
 
 ONE_DEVICE = jax.devices()[:1]
-TIMES = ("seconds", "tokens_per_second")
 
 
 def run(workdir, display=None, **changes):
@@ -28,12 +27,6 @@ def final_state(workdir):
     experiment, restored = restore(workdir, ONE_DEVICE, MeshConfig(data=1, fsdp=1, tensor=1))
     assert restored.step == experiment.config.train.steps
     return jax.device_get(restored.state)
-
-
-def metrics(workdir):
-    """Every line but for its times, which no two runs share."""
-    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
 
 
 def assert_same_run(first, second):
