@@ -47,17 +47,27 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
 def from_dict(values: Mapping[str, Any]) -> Config:
     """The configuration that a nested mapping describes (such as a run's config.json). Raises ConfigError."""
     config = _build(Config, values, prefix="")
+    check(config)
+    return config
+
+
+def check(config: Config) -> None:
+    """Raises ConfigError if fields cannot be as they are together."""
     for sentence in (rule(config) for rule in RULES):
         if sentence:
             raise ConfigError(sentence)
-    return config
 
 
 def to_dict(config: Config) -> dict[str, Any]:
     """The nested dictionary of plain JSON values that `from_dict` turns back into this configuration."""
 
+    def as_json(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return list(value)
+        return "inf" if value == math.inf else value
+
     def plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: "inf" if value == math.inf else value for name, value in fields}
+        return {name: as_json(value) for name, value in fields}
 
     return dataclasses.asdict(config, dict_factory=plain)
 
@@ -96,18 +106,26 @@ def _run_config_file(path: Path) -> dict[str, Any]:
 def _override(values: dict[str, Any], field: str, text: str) -> None:
     *sections, leaf = field.split(".")
     kind: Any = Config
+    section: Any = values
     for depth, name in enumerate([*sections, leaf]):
-        known = typing.get_type_hints(kind, include_extras=True) if dataclasses.is_dataclass(kind) else {}
+        where = ".".join([*sections, leaf][: depth + 1])
+        if typing.get_origin(_base(kind)) is dict:  # whose names are free
+            kind = typing.get_args(_base(kind))[1]
+            continue
+        kind = _section(kind, section)
+        known = typing.get_type_hints(kind, include_extras=True) if kind else {}
         if name not in known:
-            where = ".".join([*sections, leaf][: depth + 1])
             raise ConfigError(f"--config.{field}={text}: unknown field {where}; {did_you_mean(name, list(known))}")
         kind = known[name]
-    if dataclasses.is_dataclass(kind):
+        if depth < len(sections):
+            if section.get(name) is None and _is_optional(kind):
+                raise ConfigError(
+                    f"--config.{field}={text}: there is no section {where} here; write it in the config file."
+                )
+            section = section.setdefault(name, {})
+    if _sections(kind) and not (_is_optional(kind) and text == "none"):
         raise ConfigError(f"--config.{field}={text}: is a section; set one of its fields, as in {field}.NAME=VALUE.")
-    section = values
-    for name in sections:
-        section = section.setdefault(name, {})
-    section[leaf] = _parse(kind, text)
+    section[leaf] = None if _sections(kind) else _parse(kind, text)
 
 
 def _parse(kind: Any, text: str) -> Any:
@@ -123,8 +141,6 @@ def _parse(kind: Any, text: str) -> Any:
 
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"{prefix[:-1]}={values!r}: must be a section with fields, not {type(values).__name__}.")
     hints = typing.get_type_hints(kind, include_extras=True)
     for name in values:
         if name not in hints:
@@ -134,25 +150,75 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
             raise ConfigError(f"{prefix}{name}: is missing; give it a value, see configs/two_grpo.py.")
     return kind(
         **{
-            name: _build(hint, values[name], f"{prefix}{name}.")
-            if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+            name: _build_section(hint, values[name], f"{prefix}{name}")
+            if _sections(hint)
             else _check(hint, values[name], f"{prefix}{name}")
             for name, hint in hints.items()
         }
     )
 
 
+def _build_section(kind: Any, value: Any, field: str) -> Any:
+    if value is None and _is_optional(kind):
+        return None
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{field}={value!r}: must be a section with fields, not {_noun(value)}.")
+    chosen = _section(kind, value)
+    if chosen is None:
+        tag = dataclasses.fields(_sections(kind)[0])[0].name
+        if tag not in value:
+            raise ConfigError(f"{field}.{tag}: is missing; give it a value, one of {', '.join(_tags(kind))}.")
+        raise ConfigError(f"{field}.{tag}={value[tag]!r}: unknown; {did_you_mean(str(value[tag]), list(_tags(kind)))}")
+    return _build(chosen, value, f"{field}.")
+
+
+def _sections(kind: Any) -> list[Any]:
+    """The dataclasses that a field of this kind may hold; none for a plain value."""
+    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+    return [member for member in members if dataclasses.is_dataclass(member)]
+
+
+def _section(kind: Any, values: Any) -> Any:
+    """The dataclass that these values are for. In a union, the first field of each tells which."""
+    sections = _sections(kind)
+    if len(sections) < 2:
+        return sections[0] if sections else None
+    tag = dataclasses.fields(sections[0])[0].name
+    return _tags(kind).get(values.get(tag))
+
+
+def _tags(kind: Any) -> dict[str, Any]:
+    """The dataclasses of a union, by what their first field may say."""
+    return {
+        name: section
+        for section in _sections(kind)
+        for name in typing.get_args(typing.get_type_hints(section)[dataclasses.fields(section)[0].name])
+    }
+
+
+def _is_optional(kind: Any) -> bool:
+    return types.NoneType in typing.get_args(kind)
+
+
 def _check(kind: Any, value: Any, field: str) -> Any:
     base = _base(kind)
+    if typing.get_origin(base) is dict:
+        if not isinstance(value, Mapping) or not all(type(name) is str for name in value):
+            raise ConfigError(f"{field}={value!r}: must be names with a value each, as in {{'name': 1.0}}.")
+        return {name: _check(typing.get_args(base)[1], each, f"{field}.{name}") for name, each in value.items()}
     if typing.get_origin(base) is Literal:
         choices = typing.get_args(base)
         if value not in choices:
             raise ConfigError(f"{field}={value!r}: must be one of {', '.join(map(str, choices))}.")
         return value
+    if typing.get_origin(base) is tuple:
+        if not isinstance(value, tuple | list) or not value:  # JSON has no tuples
+            raise ConfigError(f"{field}={value!r}: must be a tuple of at least one value.")
+        return tuple(_check(typing.get_args(base)[0], item, f"{field}[{index}]") for index, item in enumerate(value))
     if base is float and (type(value) is int or value == "inf"):  # JSON has no infinity
         value = float(value)
     if type(value) is not base:
-        raise ConfigError(f"{field}={value!r}: must be {_NOUNS[base]}, not {_NOUNS.get(type(value), 'that')}.")
+        raise ConfigError(f"{field}={value!r}: must be {_NOUNS[base]}, not {_noun(value)}.")
     for allowed in getattr(kind, "__metadata__", ()):
         if not allowed.admits(value):
             raise ConfigError(f"{field}={value!r}: must be {allowed}.")
@@ -169,6 +235,10 @@ _NOUNS: dict[type, str] = {
     dict: "a section",
     types.NoneType: "nothing",
 }
+
+
+def _noun(value: Any) -> str:
+    return _NOUNS.get(type(value), "that")
 
 
 def _base(kind: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from grpo_jax.config.schema import Config
+from grpo_jax.config.schema import Config, QuestionsConfig
 
 
 def _pairs(c: Config) -> str:
@@ -29,27 +29,107 @@ def _minibatches(c: Config) -> str:
     return ""
 
 
+def _sampling_batches(c: Config) -> str:
+    r = c.rollout
+    if r.prompts_per_step % r.prompts_per_batch:
+        return f"rollout.prompts_per_batch={r.prompts_per_batch}: must divide prompts_per_step={r.prompts_per_step}."
+    least = r.prompts_per_step * r.group_size
+    if r.max_rollouts and r.max_rollouts < least:
+        return (
+            f"rollout.max_rollouts={r.max_rollouts}: a step samples {least} before any is replaced; raise it, or set "
+            "it to 0 to leave groups without signal out."
+        )
+    return ""
+
+
+def _questions(c: Config) -> str:
+    if not isinstance(c.task, QuestionsConfig):
+        return ""
+    if "{question}" not in c.task.template:
+        return f"task.template={c.task.template!r}: must hold {{question}}, where the problem goes."
+    if c.evaluation.every and not c.task.hold_out_validation:
+        return (
+            "task.hold_out_validation=False: there is no validation split to evaluate on; set it to true, or "
+            "evaluation.every to 0."
+        )
+    if not c.task.tokenizer and not c.model.checkpoint:
+        return "task.tokenizer='': there is no model.checkpoint to take it from; name a directory with a tokenizer."
+    return ""
+
+
+def _origin(c: Config) -> str:
+    if c.model.checkpoint and c.warm_start:
+        return (
+            f"model.checkpoint={c.model.checkpoint!r}: a policy is loaded or made from nothing, not both; set "
+            "warm_start to none, or the checkpoint to ''."
+        )
+    if not c.model.checkpoint and not c.warm_start:
+        return "model.checkpoint='': there is no warm_start either; name a checkpoint, or write a section warm_start."
+    if not c.model.checkpoint and not c.model.architecture:
+        return "model.architecture: is missing; only a checkpoint can say it instead (model.checkpoint)."
+    return ""
+
+
 def _heads(c: Config) -> str:
-    m = c.model
+    m = c.model.architecture
+    if m is None:
+        return ""
     if m.num_heads % m.num_kv_heads:
-        return f"model.num_kv_heads={m.num_kv_heads}: must divide model.num_heads={m.num_heads}."
+        return (
+            f"model.architecture.num_kv_heads={m.num_kv_heads}: must divide model.architecture.num_heads={m.num_heads}."
+        )
     if m.head_dim % 2:
-        return f"model.head_dim={m.head_dim}: must be even, because RoPE rotates pairs of dimensions."
+        return f"model.architecture.head_dim={m.head_dim}: must be even, because RoPE rotates pairs of dimensions."
     for field in ("num_heads", "num_kv_heads", "mlp_dim"):
         if getattr(m, field) % c.mesh.tensor:
-            return f"model.{field}={getattr(m, field)}: must be divisible by mesh.tensor={c.mesh.tensor}."
+            return f"model.architecture.{field}={getattr(m, field)}: must be divisible by mesh.tensor={c.mesh.tensor}."
     if m.embed_dim % c.mesh.fsdp:
-        return f"model.embed_dim={m.embed_dim}: must be divisible by mesh.fsdp={c.mesh.fsdp}."
+        return f"model.architecture.embed_dim={m.embed_dim}: must be divisible by mesh.fsdp={c.mesh.fsdp}."
+    return ""
+
+
+def _windows(c: Config) -> str:
+    m = c.model.architecture
+    if m is not None and "sliding" in m.layer_types and m.sliding_window == 0:
+        return (
+            f"model.architecture.sliding_window=0: model.architecture.layer_types={m.layer_types} has sliding layers; "
+            "say how many tokens they see."
+        )
+    return ""
+
+
+def _fused_attention(c: Config) -> str:
+    if c.model.attention == "fused" and c.model.compute_dtype == "float32":
+        return (
+            "model.attention='fused': its kernels multiply in bfloat16; set model.compute_dtype to 'bfloat16', or "
+            "model.attention to 'plain'."
+        )
+    m = c.model.architecture
+    if c.model.attention == "fused" and m is not None and (m.attention_cap or "sliding" in m.layers):
+        return (
+            "model.attention='fused': its kernels know neither soft-caps nor sliding windows, which this architecture "
+            "has; set it to 'plain'."
+        )
     return ""
 
 
 def _rope(c: Config) -> str:
-    rope = c.model.rope
-    if rope.scaling == "llama3" and rope.low_frequency_factor >= rope.high_frequency_factor:
-        return (
-            f"model.rope.low_frequency_factor={rope.low_frequency_factor:g}: must be below "
-            f"model.rope.high_frequency_factor={rope.high_frequency_factor:g}."
-        )
+    if c.model.architecture is None:
+        return ""
+    for name in ("rope", "local_rope"):
+        rope = getattr(c.model.architecture, name)
+        if rope and rope.scaling == "llama3" and rope.low_frequency_factor >= rope.high_frequency_factor:
+            return (
+                f"model.architecture.{name}.low_frequency_factor={rope.low_frequency_factor:g}: must be below "
+                f"model.architecture.{name}.high_frequency_factor={rope.high_frequency_factor:g}."
+            )
+    return ""
+
+
+def _lora(c: Config) -> str:
+    modules = c.model.lora.modules if c.model.lora else ()
+    if len(set(modules)) < len(modules):
+        return f"model.lora.modules={modules}: names a module twice; it has one adapter, name it once."
     return ""
 
 
@@ -107,15 +187,6 @@ def _kl_denominator(c: Config) -> str:
     return ""
 
 
-def _enough_problems(c: Config) -> str:
-    if c.rollout.prompts_per_step > c.task.train_problems:
-        return (
-            f"rollout.prompts_per_step={c.rollout.prompts_per_step}: there are only task.train_problems="
-            f"{c.task.train_problems}, and a step's prompts are distinct; lower one or raise the other."
-        )
-    return ""
-
-
 def _best(c: Config) -> str:
     if c.checkpoint.keep_best and not c.evaluation.every:
         return (
@@ -143,15 +214,20 @@ def _warmup(c: Config) -> str:
 RULES: tuple[Callable[[Config], str], ...] = (
     _pairs,
     _minibatches,
+    _sampling_batches,
+    _questions,
+    _origin,
     _heads,
+    _windows,
+    _fused_attention,
     _rope,
+    _lora,
     _temperature,
     _samples,
     _truncation,
     _importance,
     _kl,
     _kl_denominator,
-    _enough_problems,
     _best,
     _warmup,
 )

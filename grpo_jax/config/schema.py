@@ -1,5 +1,8 @@
 """What a configuration is: frozen dataclasses that say what each field means and which values it may take.
 
+A field of kind `A | None` is a section that may be absent. Where one of several sections may stand (`A | B`), their
+first fields tell them apart.
+
 The config files (`configs/*.py`) say why a field has the value it has.
 """
 
@@ -40,14 +43,56 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]
 
 
 @dataclass(frozen=True)
-class TaskConfig:
-    """What is to be learned."""
+class ModularExpressionsConfig:
+    """The embedded task: grpo_jax/data/tasks/modular_expressions.py."""
 
-    name: str  # a key of grpo_jax.data.tasks.TASKS
+    name: Literal["modular_expressions"]
     operations: Annotated[int, Range(1, 12)]  # binary operations in an expression: the difficulty
     operators: str  # which of + - * appear
     modulus: Annotated[int, Range(2, 10)]  # values are taken modulo this, so that each is one digit
     train_problems: Count  # distinct; an epoch
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where problems are read."""
+
+    kind: Literal["jsonl", "parquet", "tfds", "huggingface", "arithmetic", "reasoning_gym"]
+    path: str  # what grpo_jax.data.sources describes for each kind: a file, a pattern, a name, a directory
+    split: str  # tfds, huggingface: as in "train" or "train[:1000]"; others: ""
+    prompt_field: str  # where a record has the question; dots go into nested records, numbers into lists
+    answer_field: str
+    answer_format: Literal["plain", "boxed", "after_hashes"]  # all of it, its last \boxed{}, what follows its last ####
+    limit: CountOrNone  # read only the first so many records; 0 is all
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """What a completion is worth: a weighted sum, and the limits of the processes that compare answers."""
+
+    terms: dict[str, float]  # name -> weight; a key of grpo_jax.rewards.REWARDS, or your own `package.module:function`
+    answer_pattern: str  # a regular expression with one group, whose last match is the answer; "" is the last \boxed{}
+    max_characters: Annotated[int, Range(1, 10_000)]  # of an answer; a longer one is not scored
+    workers: Annotated[int, Range(1, 256)]  # processes
+    seconds: Annotated[float, Range(0.05, 600)]  # for one pair of answers in a worker
+    memory_mb: Annotated[int, Range(256, 65536)]  # of a worker
+    overlong_tokens: CountOrNone  # DAPO's buffer before max_new_tokens, along which `overlong` goes from 0 to -1
+
+
+@dataclass(frozen=True)
+class QuestionsConfig:
+    """Questions of data sets for a pretrained model: grpo_jax/data/tasks/questions.py."""
+
+    name: Literal["questions"]
+    train: SourceConfig
+    test: SourceConfig | None  # None: a share of `train`, by a hash of the prompt
+    hold_out_validation: bool  # whether an eighth of `train` is the validation split; False: there is none
+    tokenizer: str  # a directory; "" is the model's checkpoint
+    system: str  # the system's message; "" is none
+    template: str  # of the user's message, with {question}
+    chat: bool  # through the tokenizer's chat template, or as it is
+    max_prompt_tokens: Count  # longer problems are not trained on
+    reward: RewardConfig
 
 
 @dataclass(frozen=True)
@@ -63,8 +108,8 @@ class RopeConfig:
 
 
 @dataclass(frozen=True)
-class ModelConfig:
-    """The decoder's shape."""
+class ArchitectureConfig:
+    """The decoder's shape. What only some families have names them; grpo_jax/policy/families.py is the whole list."""
 
     vocab_size: CountOrNone  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
     embed_dim: Count
@@ -73,14 +118,53 @@ class ModelConfig:
     num_kv_heads: Count  # grouped-query attention: each serves num_heads / num_kv_heads query heads
     head_dim: Count
     mlp_dim: Count
+    activation: Literal["silu", "gelu_tanh"]  # of the MLP's gate; gelu_tanh: Gemma
     qkv_bias: bool  # Qwen2
-    qk_norm: bool  # Qwen3
+    qk_norm: bool  # Qwen3, Gemma 3
+    post_norms: bool  # Gemma: what attention and MLP give is normed before it is added to the residual stream
+    norm_offset: bool  # Gemma: norms scale by 1 + their parameter
+    scaled_embedding: bool  # Gemma: embeddings are multiplied by sqrt(embed_dim)
     tied_head: bool  # the output head is the transposed embedding
     norm_epsilon: Positive
+    query_scale: NonNegative  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
+    attention_cap: NonNegative  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
+    logit_cap: NonNegative  # Gemma 2: the same for the logits; 0 is off
+    layer_types: tuple[Literal["full", "sliding"], ...]  # of the first layers, then again from the start
+    sliding_window: CountOrNone  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
     rope: RopeConfig
+    local_rope: RopeConfig | None  # Gemma 3: of sliding layers; None: rope is of all
+
+    @property
+    def layers(self) -> tuple[Literal["full", "sliding"], ...]:
+        """The type of every layer."""
+        return tuple(self.layer_types[index % len(self.layer_types)] for index in range(self.num_layers))
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Low-rank adapters (arXiv 2106.09685): they alone are trained, and all other parameters stay as they were."""
+
+    rank: Count
+    alpha: Positive  # adapters are scaled by alpha / rank
+    modules: tuple[Literal["query", "key", "value", "out", "gate", "up", "down"], ...]  # of every layer
+
+    @property
+    def scale(self) -> float:
+        """What adapters are multiplied by."""
+        return self.alpha / self.rank
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Where the policy comes from, and how it is computed."""
+
+    checkpoint: str  # a directory in Hugging Face's format; "" is a policy made from nothing by the warm start
+    architecture: ArchitectureConfig | None  # None: as the checkpoint's config.json says
     compute_dtype: Literal["float32", "bfloat16"]  # of activations; parameters and optimizer are always float32
     scan_layers: bool  # one compiled layer in a loop (compiles fast) or all layers unrolled (runs faster on CPU)
     remat: Literal["none", "full", "dots"]  # what the backward pass recomputes: nothing, all, or all but matmuls
+    attention: Literal["plain", "fused"]  # of whole rows; fused: by a kernel, where the platform (TPU, GPU) has one
+    lora: LoraConfig | None  # None: all parameters are trained
 
 
 @dataclass(frozen=True)
@@ -119,6 +203,8 @@ class RolloutConfig:
     """What one step samples."""
 
     prompts_per_step: Count
+    prompts_per_batch: Count  # of them sampled at once: it bounds the cache's memory
+    max_rollouts: CountOrNone  # a step may take to replace groups without signal by fresh prompts; 0 is leave them out
     group_size: Annotated[int, Range(2, 4096)]  # completions of each prompt
     max_new_tokens: Count  # the stop token included
     sampling: SamplingConfig
@@ -212,9 +298,9 @@ class Config:
     """A run."""
 
     seed: Seed
-    task: TaskConfig
+    task: ModularExpressionsConfig | QuestionsConfig
     model: ModelConfig
-    warm_start: WarmStartConfig
+    warm_start: WarmStartConfig | None  # None: the base policy is the checkpoint
     rollout: RolloutConfig
     objective: ObjectiveConfig
     optimizer: OptimizerConfig

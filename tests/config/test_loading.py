@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from grpo_jax.config import Config, ConfigError, digest, from_dict, load, to_dict
+from grpo_jax.config import Config, ConfigError, digest, from_dict, load, loading, to_dict
 from tests.helpers import CONFIGS, make_config
 
 
@@ -34,11 +34,13 @@ def test_a_configuration_survives_json():
         ("model.scan_layers", "False", False),
         ("objective.aggregation", "token", "token"),
         ("warm_start.cache_dir", "123", "123"),
-        ("model.rope.theta", "5e5", 5e5),
+        ("model.architecture.rope.theta", "5e5", 5e5),
+        ("model.architecture.layer_types", "('sliding', 'full')", ("sliding", "full")),
+        ("model.architecture.layer_types", "['full']", ("full",)),
     ],
 )
 def test_overrides_have_the_type_of_their_field(field, text, value):
-    config = load(CONFIGS / "two_grpo.py", [(field, text)])
+    config = load(CONFIGS / "two_grpo.py", [("model.architecture.sliding_window", "4"), (field, text)])
     for name in field.split("."):
         config = getattr(config, name)
     assert config == value
@@ -115,3 +117,35 @@ def test_a_section_cannot_be_a_number():
 def test_fields_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_config().seed = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Weighted:
+    weights: dict[str, float]
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (3, "weights=3: must be names with a value each"),
+        ({1: 2.0}, "weights={1: 2.0}: must be names with a value each"),
+        ({"a": "many"}, "weights.a='many': must be a number, not a text."),
+        ({"a": True}, "weights.a=True: must be a number, not true or false."),
+    ],
+)
+def test_a_field_of_names_and_numbers_is_checked(value, sentence):
+    assert loading._build(Weighted, {"weights": {"a": 1, "b:c": 0.5}}, "") == Weighted({"a": 1.0, "b:c": 0.5})
+    with pytest.raises(ConfigError) as caught:
+        loading._build(Weighted, {"weights": value}, "")
+    assert sentence in str(caught.value)
+
+
+def test_one_of_its_names_can_be_set_on_the_command_line(monkeypatch):
+    monkeypatch.setattr(loading, "Config", Weighted)
+    values = {"weights": {"a": 1.0}}
+    loading._override(values, "weights.b", "2")
+    assert values == {"weights": {"a": 1.0, "b": 2}}
+    loading._override(values, "weights", "{'c': 3}")
+    assert values == {"weights": {"c": 3}}
+    with pytest.raises(ConfigError, match=r"unknown field weights\.b\.c"):
+        loading._override(values, "weights.b.c", "2")
