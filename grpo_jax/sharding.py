@@ -21,6 +21,7 @@ RULES: Mapping[str | None, str | tuple[str, ...] | None] = {
     "kv_heads": "tensor",
     "head_dim": None,
     "mlp": "tensor",
+    "rank": None,  # of adapters
     None: None,
 }
 

@@ -1,4 +1,4 @@
-"""Attention over keys and values, as pure functions. Softmax is in float32.
+"""Attention over keys and values, as pure functions. Scores, their soft-cap and the softmax are in float32.
 
 `Attend` is the seam between the decoder and whoever runs it: a layer computes queries, keys and values of the tokens
 it is given, and asks `attend` what they see. Training and prefill pass `causal`; the sampler passes a function that
@@ -6,15 +6,38 @@ also looks into its caches (grpo_jax/sampling/cache.py).
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
 
-# (queries [B, T, N, H], keys [B, T, K, H], values [B, T, K, H], the layer's context) -> [B, T, N, H]
-Attend: TypeAlias = Callable[[Array, Array, Array, Any], Array]
+
+class Scoring(NamedTuple):
+    """How a layer weighs what its queries could see."""
+
+    scale: float  # of the products of queries and keys
+    cap: float  # scores become cap * tanh(scores / cap); 0 is off
+    window: Int[Array, ""] | int | None  # tokens that are seen, the querying one included; None: all
+
+    def scores(self, products: Float[Array, "*any"]) -> Float[Array, "*any"]:
+        """From products of queries and keys to what the softmax takes."""
+        scaled = products * self.scale
+        return self.cap * jnp.tanh(scaled / self.cap) if self.cap else scaled
+
+    def within(self, visible: Bool[Array, "*any"], distance: Int[Array, "*any"]) -> Bool[Array, "*any"]:
+        """Of the keys that are visible, those near enough.
+
+        Args:
+          visible: whether the query may see the key at all.
+          distance: the query's position less the key's.
+        """
+        return visible if self.window is None else visible & (distance < self.window)
+
+
+# (queries [B, T, N, H], keys [B, T, K, H], values [B, T, K, H], the layer's scoring and context) -> [B, T, N, H]
+Attend: TypeAlias = Callable[[Array, Array, Array, Scoring, Any], Array]
 
 MASKED = float(np.finfo(np.float32).min)  # finite: a row that sees nothing averages instead of giving NaN
 
@@ -31,14 +54,18 @@ def split_groups(q: Float[Array, "B T heads H"], kv_heads: int) -> Float[Array, 
 
 
 def causal(
-    q: Float[Array, "B T heads H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], context: None = None
+    q: Float[Array, "B T heads H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K H"],
+    scoring: Scoring,
+    context: None = None,
 ) -> Float[Array, "B T heads H"]:
     """Every token sees itself and what stands before it. Padding is on the right, so no valid token sees any."""
     exact = precision(q.dtype)
-    length = q.shape[1]
     grouped = split_groups(q, k.shape[2])
-    scores = jnp.einsum("btkrh,bskh->bkrts", grouped, k, precision=exact, preferred_element_type=jnp.float32)
-    visible = jnp.tril(jnp.ones((length, length), bool))[None, None, None]
-    scores = jnp.where(visible, scores * q.shape[-1] ** -0.5, MASKED)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    products = jnp.einsum("btkrh,bskh->bkrts", grouped, k, precision=exact, preferred_element_type=jnp.float32)
+    at = jnp.arange(q.shape[1])
+    distance = at[:, None] - at[None]
+    visible = scoring.within(distance >= 0, distance)[None, None, None]
+    weights = jax.nn.softmax(jnp.where(visible, scoring.scores(products), MASKED), axis=-1).astype(v.dtype)
     return jnp.einsum("bkrts,bskh->btkrh", weights, v, precision=exact).reshape(q.shape)

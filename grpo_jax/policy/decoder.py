@@ -1,30 +1,51 @@
-"""The decoder-only transformer, as Flax NNX modules: RMSNorm, RoPE, grouped-query attention, SwiGLU.
+"""The decoder-only transformer, as Flax NNX modules: RMSNorm, RoPE, grouped-query attention, gated MLP.
 
 Parameters are float32 whatever the compute dtype: an update of 1e-6 would vanish in bfloat16 weights.
 
-Its variants (q/k/v biases, q/k norms, a tied or a free head, layers unrolled or scanned) come from the config. Every
-parameter is made with the logical names of its axes as metadata; `grpo_jax.sharding` says where those lie on a mesh.
-Modules hold parameters only: no random keys, no caches, no mode.
+What the families of models differ in (biases, norms, caps, windows, a tied or a free head) comes from the config, and
+so does whether layers are unrolled or scanned. Every parameter is made with the logical names of its axes as metadata;
+`grpo_jax.sharding` says where those lie on a mesh. Modules hold parameters only: no random keys, no caches, no mode.
 """
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from grpo_jax.config import ModelConfig
-from grpo_jax.policy.attention import Attend, precision
+from grpo_jax.config import ArchitectureConfig, LoraConfig, ModelConfig
+from grpo_jax.policy.attention import Attend, Scoring, precision
 from grpo_jax.policy.rope import Rotation, inverse_frequencies, rotate, rotation
+from grpo_jax.types import Params
 
 REMAT_POLICIES = {
     "full": jax.checkpoint_policies.nothing_saveable,
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
 }
 
+ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
+    "silu": jax.nn.silu,
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+}
+
 KV = tuple[Array, Array]  # keys (rotated) and values of the tokens a layer was given, each [B, T, K, H]
+
+
+class View(NamedTuple):
+    """What the types of layers differ in: how they turn with the position, and how far back they see."""
+
+    by: Rotation
+    window: Int[Array, ""] | int | None  # None: all that is before
+
+
+LORA_STREAM = 2**31  # beyond what nnx.Rngs counts to
+
+EVERYTHING = int(np.iinfo(np.int32).max)  # the window of a full layer, where there must be a number
 
 
 def _like(parameter: Array, x: Array) -> Array:
@@ -33,7 +54,10 @@ def _like(parameter: Array, x: Array) -> Array:
 
 
 class Linear(nnx.Module):
-    """x @ kernel over the last `len(inputs)` axes of x; kernel [*inputs, *outputs], bias [*outputs]."""
+    """x @ kernel over the last `len(inputs)` axes of x; kernel [*inputs, *outputs], bias [*outputs].
+
+    With an adapter, lora_a [*inputs, rank] and lora_b [rank, *outputs], also scale * (x @ lora_a) @ lora_b (LoRA).
+    """
 
     def __init__(
         self,
@@ -42,6 +66,7 @@ class Linear(nnx.Module):
         rngs: nnx.Rngs,
         *,
         bias: bool = False,
+        lora: LoraConfig | None = None,
     ):
         shape = (*inputs.values(), *outputs.values())
         scale = nnx.initializers.variance_scaling(
@@ -54,96 +79,131 @@ class Linear(nnx.Module):
         self.kernel = nnx.Param(scale(rngs.params(), shape, jnp.float32), axes=(*inputs, *outputs))
         self.bias = nnx.Param(jnp.zeros(tuple(outputs.values()), jnp.float32), axes=tuple(outputs)) if bias else None
         self.contracted = len(inputs)
+        none: tuple[nnx.Param[Array] | None, ...] = (None, None)
+        self.lora_a, self.lora_b = none if lora is None else _adapter(inputs, outputs, lora.rank, rngs)
+        self.lora_scale = 0.0 if lora is None else lora.scale
 
     def __call__(self, x: Array) -> Array:
-        y = jnp.tensordot(x, self.kernel[...].astype(x.dtype), axes=self.contracted, precision=precision(x.dtype))
+        product = partial(jnp.tensordot, precision=precision(x.dtype))
+        y = product(x, self.kernel[...].astype(x.dtype), axes=self.contracted)
+        if self.lora_a is not None and self.lora_b is not None:
+            narrow = product(x, self.lora_a[...].astype(x.dtype), axes=self.contracted)
+            y = y + product(self.lora_scale * narrow, self.lora_b[...].astype(x.dtype), axes=1)
         return y if self.bias is None else y + _like(self.bias[...], y)
 
 
-class RMSNorm(nnx.Module):
-    """x / rms(x) * scale, in float32 (arXiv 1910.07467)."""
+def _adapter(
+    inputs: dict[str, int], outputs: dict[str, int], rank: int, rngs: nnx.Rngs
+) -> tuple[nnx.Param[Array], nnx.Param[Array]]:
+    """A, random, and B, zero: at first they change nothing."""
+    random = nnx.initializers.normal(math.prod(inputs.values()) ** -0.5)
+    a = random(rngs.lora(), (*inputs.values(), rank), jnp.float32)
+    b = jnp.zeros((rank, *outputs.values()), jnp.float32)
+    return nnx.Param(a, axes=(*inputs, "rank")), nnx.Param(b, axes=("rank", *outputs))
 
-    def __init__(self, axis: str, size: int, config: ModelConfig):
-        self.scale = nnx.Param(jnp.ones((size,), jnp.float32), axes=(axis,))
+
+def _for_module(lora: LoraConfig | None, module: str) -> LoraConfig | None:
+    """The adapter of a module, if it has one."""
+    return lora if lora is not None and module in lora.modules else None
+
+
+class RMSNorm(nnx.Module):
+    """x / rms(x) * scale, in float32 (arXiv 1910.07467); or * (1 + scale), which starts from 0."""
+
+    def __init__(self, axis: str, size: int, config: ArchitectureConfig):
+        self.offset = 1 if config.norm_offset else 0
+        self.scale = nnx.Param(jnp.full((size,), 1.0 - self.offset, jnp.float32), axes=(axis,))
         self.epsilon = config.norm_epsilon
 
     def __call__(self, x: Array) -> Array:
         wide = x.astype(jnp.float32)
         wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.epsilon)
-        return (wide * _like(self.scale[...], wide)).astype(x.dtype)
+        scale = self.scale[...] + self.offset if self.offset else self.scale[...]
+        return (wide * _like(scale, wide)).astype(x.dtype)
 
 
 class Attention(nnx.Module):
     """Grouped-query attention with rotary positions; what the queries see is up to `attend`."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ArchitectureConfig, lora: LoraConfig | None, rngs: nnx.Rngs):
+        adapter = partial(_for_module, lora)
         embed = {"embed": config.embed_dim}
         heads = {"heads": config.num_heads, "head_dim": config.head_dim}
         kv_heads = {"kv_heads": config.num_kv_heads, "head_dim": config.head_dim}
-        self.query = Linear(embed, heads, rngs, bias=config.qkv_bias)
-        self.key = Linear(embed, kv_heads, rngs, bias=config.qkv_bias)
-        self.value = Linear(embed, kv_heads, rngs, bias=config.qkv_bias)
-        self.out = Linear(heads, embed, rngs)
+        self.query = Linear(embed, heads, rngs, bias=config.qkv_bias, lora=adapter("query"))
+        self.key = Linear(embed, kv_heads, rngs, bias=config.qkv_bias, lora=adapter("key"))
+        self.value = Linear(embed, kv_heads, rngs, bias=config.qkv_bias, lora=adapter("value"))
+        self.out = Linear(heads, embed, rngs, lora=adapter("out"))
         self.query_norm = RMSNorm("head_dim", config.head_dim, config) if config.qk_norm else None
         self.key_norm = RMSNorm("head_dim", config.head_dim, config) if config.qk_norm else None
+        self.scale = config.query_scale or config.head_dim**-0.5
+        self.cap = config.attention_cap
 
-    def __call__(self, x: Array, by: Rotation, attend: Attend, context: Any) -> tuple[Array, KV]:
+    def __call__(self, x: Array, view: View, attend: Attend, context: Any) -> tuple[Array, KV]:
         q, k, v = self.query(x), self.key(x), self.value(x)
         if self.query_norm is not None and self.key_norm is not None:
             q, k = self.query_norm(q), self.key_norm(k)
-        q, k = rotate(q, by), rotate(k, by)
-        return self.out(attend(q, k, v, context)), (k, v)
+        q, k = rotate(q, view.by), rotate(k, view.by)
+        return self.out(attend(q, k, v, Scoring(self.scale, self.cap, view.window), context)), (k, v)
 
 
 class MLP(nnx.Module):
-    """SwiGLU (arXiv 2002.05202)."""
+    """A gated MLP: SwiGLU or GEGLU (arXiv 2002.05202)."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+    def __init__(self, config: ArchitectureConfig, lora: LoraConfig | None, rngs: nnx.Rngs):
+        adapter = partial(_for_module, lora)
         embed, mlp = {"embed": config.embed_dim}, {"mlp": config.mlp_dim}
-        self.gate = Linear(embed, mlp, rngs)
-        self.up = Linear(embed, mlp, rngs)
-        self.down = Linear(mlp, embed, rngs)
+        self.gate = Linear(embed, mlp, rngs, lora=adapter("gate"))
+        self.up = Linear(embed, mlp, rngs, lora=adapter("up"))
+        self.down = Linear(mlp, embed, rngs, lora=adapter("down"))
+        self.activation = config.activation
 
     def __call__(self, x: Array) -> Array:
-        return self.down(jax.nn.silu(self.gate(x)) * self.up(x))
+        return self.down(ACTIVATIONS[self.activation](self.gate(x)) * self.up(x))
 
 
 class Block(nnx.Module):
-    """Pre-norm residual attention and MLP."""
+    """Residual attention and MLP, each normed before and, in some families, after."""
 
-    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
-        self.attention_norm = RMSNorm("embed", config.embed_dim, config)
-        self.attention = Attention(config, rngs)
-        self.mlp_norm = RMSNorm("embed", config.embed_dim, config)
-        self.mlp = MLP(config, rngs)
+    def __init__(self, config: ArchitectureConfig, lora: LoraConfig | None, rngs: nnx.Rngs):
+        norm = partial(RMSNorm, "embed", config.embed_dim, config)
+        self.attention_norm = norm()
+        self.attention = Attention(config, lora, rngs)
+        self.attention_post_norm = norm() if config.post_norms else None
+        self.mlp_norm = norm()
+        self.mlp = MLP(config, lora, rngs)
+        self.mlp_post_norm = norm() if config.post_norms else None
 
-    def __call__(self, x: Array, by: Rotation, attend: Attend, context: Any) -> tuple[Array, KV]:
-        attended, kv = self.attention(self.attention_norm(x), by, attend, context)
-        x = x + attended
-        return x + self.mlp(self.mlp_norm(x)), kv
+    def __call__(self, x: Array, view: View, attend: Attend, context: Any) -> tuple[Array, KV]:
+        attended, kv = self.attention(self.attention_norm(x), view, attend, context)
+        x = x + (attended if self.attention_post_norm is None else self.attention_post_norm(attended))
+        transformed = self.mlp(self.mlp_norm(x))
+        return x + (transformed if self.mlp_post_norm is None else self.mlp_post_norm(transformed)), kv
 
 
 class Decoder(nnx.Module):
     """Token ids to final hidden states, and hidden states to logits."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int, rngs: nnx.Rngs):
-        self.config = config
+    def __init__(self, config: ArchitectureConfig, model: ModelConfig, rngs: nnx.Rngs):
+        self.config, self.model = config, model
         embedding = nnx.initializers.normal(config.embed_dim**-0.5)(
-            rngs.params(), (vocab_size, config.embed_dim), jnp.float32
+            rngs.params(), (config.vocab_size, config.embed_dim), jnp.float32
         )
         self.embedding = nnx.Param(embedding, axes=("vocab", "embed"))
         layer_keys = jax.random.split(rngs.params(), config.num_layers)
 
         def make_block(key: Array) -> Block:
-            return Block(config, nnx.Rngs(params=key))
+            # Adapters draw from keys of their own: the same key makes the same kernels with and without them.
+            return Block(config, model.lora, nnx.Rngs(params=key, lora=jax.random.fold_in(key, LORA_STREAM)))
 
         self.layers: Any
-        if config.scan_layers:
+        if model.scan_layers:
             self.layers = nnx.vmap(make_block)(layer_keys)  # one Block whose parameters have a leading layer axis
         else:
             self.layers = nnx.Dict({str(index): make_block(key) for index, key in enumerate(layer_keys)})
         self.final_norm = RMSNorm("embed", config.embed_dim, config)
-        self.head = None if config.tied_head else Linear({"embed": config.embed_dim}, {"vocab": vocab_size}, rngs)
+        embed, vocab = {"embed": config.embed_dim}, {"vocab": config.vocab_size}
+        self.head = None if config.tied_head else Linear(embed, vocab, rngs)
 
     def __call__(
         self,
@@ -152,6 +212,7 @@ class Decoder(nnx.Module):
         attend: Attend,
         contexts: Any,
         place: Callable[[Array], Array],
+        gather: Callable[[Params], Params],
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Final hidden states, and every layer's keys and values.
 
@@ -162,38 +223,71 @@ class Decoder(nnx.Module):
           contexts: handed to `attend`, layer by layer: None, or as the keys and values that are returned, a list over
             layers or, with scanned layers, a tree whose leaves have a leading layer axis.
           place: says where the activations between layers lie on the mesh.
+          gather: brings together one layer's parameters for its use.
         """
-        config = self.config
-        dtype = jnp.dtype(config.compute_dtype)
-        by = rotation(inverse_frequencies(config.rope, config.head_dim), positions)
-        x = place(self.embedding[...].astype(dtype)[tokens])
+        config, model = self.config, self.model
+        views = self._views(positions)
+        x = place(self._embed(tokens))
 
         kv: Any
 
-        def run(state: Any, x: Array, context: Any) -> tuple[Array, KV]:
-            x, kv = nnx.merge(graph, state)(x, by, attend, context)
+        def run(params: Params, x: Array, view: View, context: Any) -> tuple[Array, KV]:
+            x, kv = nnx.merge(graph, nnx.State(gather(params)))(x, view, attend, context)
             return place(x), kv
 
-        if config.remat != "none":
-            run = jax.checkpoint(run, policy=REMAT_POLICIES[config.remat])
+        if model.remat != "none":
+            run = jax.checkpoint(run, policy=REMAT_POLICIES[model.remat])
 
-        if config.scan_layers:
+        if model.scan_layers:
             graph, stacked = nnx.split(self.layers)
-            x, kv = jax.lax.scan(lambda x, layer: run(layer[0], x, layer[1]), x, (stacked, contexts))
+            view_of, types = _scanned(views, config.layers)
+            layers = (nnx.to_pure_dict(stacked), types, contexts)
+            x, kv = jax.lax.scan(lambda x, layer: run(layer[0], x, view_of(layer[1]), layer[2]), x, layers)
         else:
             kv = []
-            for index in range(config.num_layers):
+            for index, kind in enumerate(config.layers):
                 graph, state = nnx.split(self.layers[str(index)])
-                x, layer_kv = run(state, x, None if contexts is None else contexts[index])
+                context = None if contexts is None else contexts[index]
+                x, layer_kv = run(nnx.to_pure_dict(state), x, views[kind], context)
                 kv.append(layer_kv)
         return self.final_norm(x), kv
+
+    def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        dtype = jnp.dtype(self.model.compute_dtype)
+        x = self.embedding[...].astype(dtype)[tokens]
+        # The factor is rounded to the compute dtype, as where these models were trained: 55.43 becomes 55.5.
+        return x * jnp.asarray(self.config.embed_dim**0.5, dtype) if self.config.scaled_embedding else x
+
+    def _views(self, positions: Int[Array, "B T"]) -> dict[str, View]:
+        """The view of each type of layer that there is."""
+        config = self.config
+        ropes = {"full": (config.rope, None), "sliding": (config.local_rope or config.rope, config.sliding_window)}
+        return {
+            kind: View(rotation(inverse_frequencies(rope, config.head_dim), positions), window)
+            for kind, (rope, window) in ropes.items()
+            if kind in config.layers
+        }
 
     def logits(self, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """In float32: the products may be bfloat16, their sum is not rounded to it."""
         kernel = self.embedding[...].T if self.head is None else self.head.kernel[...]
-        return jnp.matmul(
+        logits = jnp.matmul(
             hidden,
             kernel.astype(hidden.dtype),
             precision=precision(hidden.dtype),
             preferred_element_type=jnp.float32,
         )
+        cap = self.config.logit_cap
+        return cap * jnp.tanh(logits / cap) if cap else logits
+
+
+def _scanned(views: Mapping[str, View], layers: tuple[str, ...]) -> tuple[Callable[[Any], View], Any]:
+    """A function from a layer's type to its view, and the types as data to scan over; None where all are alike."""
+    if len(views) == 1:
+        (view,) = views.values()
+        return lambda _: view, None
+    kinds = sorted(views)
+    numbered = [View(by, EVERYTHING if window is None else window) for by, window in (views[kind] for kind in kinds)]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *numbered)
+    types = jnp.array([kinds.index(kind) for kind in layers])
+    return lambda kind: jax.tree.map(lambda leaf: leaf[kind], stacked), types

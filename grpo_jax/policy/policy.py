@@ -1,5 +1,6 @@
 """The policy as the rest of the package sees it: pure functions of a plain dictionary of parameters."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,26 +9,33 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
-from grpo_jax.config import ModelConfig
+from grpo_jax.config import ArchitectureConfig, ModelConfig
 from grpo_jax.objectives import token_logprobs
+from grpo_jax.policy import lora
 from grpo_jax.policy.attention import Attend, causal
 from grpo_jax.policy.decoder import Decoder
-from grpo_jax.sharding import named
+from grpo_jax.policy.fused_attention import fused_causal
+from grpo_jax.sharding import SAMPLING_RULES, named, tree_named
 from grpo_jax.types import Params
 
-MATRICES = ("kernel", "embedding")  # the other parameters are norm scales and biases
+MATRICES = ("kernel", "embedding", *lora.ADAPTERS)  # the other parameters are norm scales and biases
 
 
 @dataclass(frozen=True)
 class Policy:
     """A decoder of this shape. It holds no arrays; all methods can be used inside `jax.jit`."""
 
-    config: ModelConfig
-    vocab_size: int
+    architecture: ArchitectureConfig
+    model: ModelConfig  # how it is computed
     mesh: Mesh | None = None  # activations are spread over it by rows; without one the compiler places them
     tokens: int | None = None  # ids from here on have no token and are never predicted; None: all have
+
+    @property
+    def vocab_size(self) -> int:
+        """V: of the logits. Ids from `tokens` on are among them."""
+        return self.architecture.vocab_size
 
     @cached_property
     def _graph(self) -> tuple[nnx.GraphDef[Decoder], Any]:
@@ -35,8 +43,12 @@ class Policy:
         graph, state = nnx.split(model)
         return graph, state
 
+    @property
+    def _causal(self) -> Attend:
+        return fused_causal(self.mesh) if self.model.attention == "fused" else causal
+
     def _make(self, key: Array) -> Decoder:
-        return Decoder(self.config, self.vocab_size, nnx.Rngs(params=key))
+        return Decoder(self.architecture, self.model, nnx.Rngs(params=key))
 
     def _model(self, params: Params) -> Decoder:
         return nnx.merge(self._graph[0], nnx.State(params))
@@ -47,9 +59,29 @@ class Policy:
             return x
         return jax.lax.with_sharding_constraint(x, named(self.mesh, "batch"))
 
+    def _gather(self, layer: Params) -> Params:
+        """One layer's parameters as its products take them: in the compute dtype, and whole along fsdp.
+
+        In this order, so that what travels is the smaller; its gradient travels in the compute dtype, too. Left
+        alone, the compiler multiplies piece by piece, with an accumulator that goes through memory for each.
+        """
+        layer = self.cast(layer)
+        if self.mesh is None:
+            return layer
+        axes = self.logical_axes()["layers"]
+        if self.model.scan_layers:
+            axes = jax.tree.map(lambda names: names[1:], axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
+        else:
+            axes = axes["0"]
+        return jax.lax.with_sharding_constraint(layer, tree_named(self.mesh, layer, axes, SAMPLING_RULES))
+
     def init(self, key: Array) -> Params:
         """Fresh parameters: a nested dictionary of float32 arrays."""
         return nnx.to_pure_dict(nnx.state(self._make(key)))
+
+    def shapes(self) -> Params:
+        """The tree of parameters, with a `jax.ShapeDtypeStruct` in place of each array."""
+        return nnx.to_pure_dict(self._graph[1])
 
     def logical_axes(self) -> Any:
         """The tree of parameters, with the names of its axes (a tuple of texts) in place of each array."""
@@ -64,25 +96,47 @@ class Policy:
         )
 
     def cast(self, params: Params) -> Params:
-        """Kernels and embeddings in the dtype that a forward pass casts them to: the same results, in fewer bytes."""
+        """Matrices in the dtype that a forward pass casts them to: the same results, in fewer bytes."""
 
         def leaf(path: tuple[Any, ...], parameter: Array) -> Array:
-            return parameter.astype(self.config.compute_dtype) if path[-1].key in MATRICES else parameter
+            return parameter.astype(self.model.compute_dtype) if path[-1].key in MATRICES else parameter
 
         return jax.tree_util.tree_map_with_path(leaf, params)
+
+    @cached_property
+    def base(self) -> "Policy":
+        """The policy of this shape without adapters."""
+        return dataclasses.replace(self, model=dataclasses.replace(self.model, lora=None)) if self.model.lora else self
+
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """The parameters that are trained, and those that stay as they are: adapters and the rest, or all and {}."""
+        return lora.split(params) if self.model.lora else (params, {})
+
+    def join(self, trained: Params, frozen: Params) -> Params:
+        """All parameters, from what `split` gives."""
+        return lora.join(trained, frozen)
+
+    def merge(self, params: Params) -> Params:
+        """Parameters of `base` that compute what these do: adapters are added to their kernels, which are float32."""
+        adapters = self.model.lora
+        return lora.merge(params, adapters.scale, stacked=self.model.scan_layers) if adapters else params
 
     def hidden_states(
         self,
         params: Params,
         tokens: Int[Array, "B T"],
         positions: Int[Array, "B T"] | None = None,
-        attend: Attend = causal,
+        attend: Attend | None = None,
         contexts: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Final hidden states and each layer's keys and values; see `Decoder`. Positions default to 0, 1, 2, ..."""
+        """Final hidden states and each layer's keys and values; see `Decoder`.
+
+        Positions default to 0, 1, 2, ..., and attention to the causal one, plain or fused as `model.attention` says.
+        """
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        return self._model(params)(tokens, positions, attend, contexts, self._spread)
+        attend = attend or self._causal
+        return self._model(params)(tokens, positions, attend, contexts, self._spread, self._gather)
 
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Logits in float32, of the next token after each hidden state."""
@@ -124,22 +178,37 @@ class Policy:
         )  # the state before completion token t predicts it
         predicting = jnp.take_along_axis(hidden, before[..., None], axis=1)
 
-        def score(hidden: Array, tokens: Array) -> Array:
-            return token_logprobs(self.logits(params, hidden), tokens, temperature)
+        def score(head: Params, hidden: Array, tokens: Array) -> Array:
+            return token_logprobs(self.logits({**params, **head}, hidden), tokens, temperature)
 
+        name = "embedding" if self.architecture.tied_head else "head"
+        head = {name: params[name]}
         if chunk == 0 or chunk >= width:
-            return score(predicting, completion_tokens)
-        padding = -width % chunk
-        pieces = jax.tree.map(
-            lambda x: jnp.moveaxis(
-                jnp.pad(x, [(0, 0), (0, padding)] + [(0, 0)] * (x.ndim - 2)).reshape(len(x), -1, chunk, *x.shape[2:]),
-                1,
-                0,
-            ),
-            (predicting, completion_tokens),
+            return score(head, predicting, completion_tokens)
+
+        def score_in_pieces(head: Params, hidden: Array, tokens: Array) -> Array:
+            pieces = (_pieces(hidden, chunk), _pieces(tokens, chunk))
+            scored = jax.lax.map(jax.checkpoint(lambda piece: score(head, *piece)), pieces)  # [chunks, B, chunk]
+            return jnp.moveaxis(scored, 0, 1).reshape(len(tokens), -1)[:, :width]
+
+        if self.mesh is None:
+            return score_in_pieces(head, predicting, completion_tokens)
+        # By hand over the rows: the compiler would gather the head, and reduce its gradient, in every piece anew.
+        by_row = named(self.mesh, "batch").spec
+        on_rows = jax.shard_map(
+            score_in_pieces,
+            mesh=self.mesh,
+            in_specs=(jax.P(), by_row, by_row),
+            out_specs=by_row,
+            axis_names={"data", "fsdp"},
         )
-        scored = jax.lax.map(jax.checkpoint(lambda piece: score(*piece)), pieces)  # [chunks, B, chunk]
-        return jnp.moveaxis(scored, 0, 1).reshape(len(rows), -1)[:, :width]
+        return on_rows(head, predicting, completion_tokens)
+
+
+def _pieces(x: Shaped[Array, "B C *rest"], chunk: int) -> Shaped[Array, "pieces B chunk *rest"]:
+    """Cut along C, the last piece padded with zeros."""
+    padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk)] + [(0, 0)] * (x.ndim - 2))
+    return jnp.moveaxis(padded.reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
 
 
 def join(

@@ -9,8 +9,8 @@ def to_float64(params):
     return np.asarray(params, np.float64)
 
 
-def rms_norm(x, scale, epsilon):
-    return x / np.sqrt((x**2).mean() + epsilon) * scale
+def rms_norm(x, weights, config):
+    return x / np.sqrt((x**2).mean() + config.norm_epsilon) * (weights["scale"] + config.norm_offset)
 
 
 def rotate(x, position, theta):
@@ -28,43 +28,66 @@ def linear(x, weights, contract):
     return out + weights["bias"] if "bias" in weights else out
 
 
-def attention(layer, xs, config):
+def soft_cap(x, cap):
+    return cap * np.tanh(x / cap) if cap else x
+
+
+def attention(layer, xs, config, kind):
     group = config.num_heads // config.num_kv_heads
+    sliding = kind == "sliding"
+    theta = (config.local_rope if sliding and config.local_rope else config.rope).theta
+    scale = config.query_scale or 1 / np.sqrt(config.head_dim)
     queries, keys, values = [], [], []
     for position, x in enumerate(xs):
         q, k, v = (linear(x, layer[name], 1) for name in ("query", "key", "value"))
         if config.qk_norm:
-            q = np.array([rms_norm(head, layer["query_norm"]["scale"], config.norm_epsilon) for head in q])
-            k = np.array([rms_norm(head, layer["key_norm"]["scale"], config.norm_epsilon) for head in k])
-        queries.append([rotate(head, position, config.rope.theta) for head in q])
-        keys.append([rotate(head, position, config.rope.theta) for head in k])
+            q = np.array([rms_norm(head, layer["query_norm"], config) for head in q])
+            k = np.array([rms_norm(head, layer["key_norm"], config) for head in k])
+        queries.append([rotate(head, position, theta) for head in q])
+        keys.append([rotate(head, position, theta) for head in k])
         values.append(v)
     out = []
     for t in range(len(xs)):
+        first = max(0, t + 1 - config.sliding_window) if sliding else 0
         heads = []
         for h in range(config.num_heads):
             served_by = h // group
-            scores = np.array([queries[t][h] @ keys[s][served_by] for s in range(t + 1)]) / np.sqrt(config.head_dim)
+            products = np.array([queries[t][h] @ keys[s][served_by] for s in range(first, t + 1)])
+            scores = soft_cap(products * scale, config.attention_cap)
             weights = np.exp(scores - scores.max())
             weights /= weights.sum()
-            heads.append(sum(weights[s] * values[s][served_by] for s in range(t + 1)))
+            heads.append(sum(weight * values[first + s][served_by] for s, weight in enumerate(weights)))
         out.append(linear(np.array(heads), layer["out"], 2))
     return out
 
 
-def mlp(layer, x):
-    gate = linear(x, layer["gate"], 1)
-    return linear(gate / (1 + np.exp(-gate)) * linear(x, layer["up"], 1), layer["down"], 1)
+def activation(x, config):
+    if config.activation == "silu":
+        return x / (1 + np.exp(-x))
+    return x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+def mlp(layer, x, config):
+    return linear(activation(linear(x, layer["gate"], 1), config) * linear(x, layer["up"], 1), layer["down"], 1)
 
 
 def logits(params, tokens, config):
     """Logits [T, V] of one row of tokens, for unrolled layers."""
     params = to_float64(params)
-    xs = [params["embedding"][token] for token in tokens]
+    xs = [
+        params["embedding"][token] * (np.sqrt(config.embed_dim) if config.scaled_embedding else 1) for token in tokens
+    ]
     for index in range(config.num_layers):
         layer = params["layers"][str(index)]
-        normed = [rms_norm(x, layer["attention_norm"]["scale"], config.norm_epsilon) for x in xs]
-        xs = [x + a for x, a in zip(xs, attention(layer["attention"], normed, config), strict=True)]
-        xs = [x + mlp(layer["mlp"], rms_norm(x, layer["mlp_norm"]["scale"], config.norm_epsilon)) for x in xs]
-    final = np.array([rms_norm(x, params["final_norm"]["scale"], config.norm_epsilon) for x in xs])
-    return final @ params["embedding"].T if config.tied_head else linear(final, params["head"], 1)
+        kind = config.layer_types[index % len(config.layer_types)]
+
+        def after(name, x, layer=layer):
+            return rms_norm(x, layer[name], config) if config.post_norms else x
+
+        normed = [rms_norm(x, layer["attention_norm"], config) for x in xs]
+        attended = attention(layer["attention"], normed, config, kind)
+        xs = [x + after("attention_post_norm", a) for x, a in zip(xs, attended, strict=True)]
+        xs = [x + after("mlp_post_norm", mlp(layer["mlp"], rms_norm(x, layer["mlp_norm"], config), config)) for x in xs]
+    final = np.array([rms_norm(x, params["final_norm"], config) for x in xs])
+    free = final @ params["embedding"].T if config.tied_head else linear(final, params["head"], 1)
+    return soft_cap(free, config.logit_cap)

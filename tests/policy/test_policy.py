@@ -8,41 +8,75 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.config import ModelConfig, RopeConfig
+from grpo_jax.config import ArchitectureConfig, ModelConfig, RopeConfig
 from grpo_jax.objectives import token_logprobs
 from grpo_jax.policy import Policy, join, load_params, save_params
+from grpo_jax.policy.attention import Scoring
 from tests.policy import reference
 
 VOCABULARY = 13
 ROPE = RopeConfig(100.0, "none", 1.0, 1.0, 4.0, 64)
-CONFIG = ModelConfig(
-    vocab_size=0,
+ARCHITECTURE = ArchitectureConfig(
+    vocab_size=VOCABULARY,
     embed_dim=16,
     num_layers=2,
     num_heads=4,
     num_kv_heads=2,
     head_dim=8,
     mlp_dim=24,
+    activation="silu",
     qkv_bias=False,
     qk_norm=True,
+    post_norms=False,
+    norm_offset=False,
+    scaled_embedding=False,
     tied_head=True,
     norm_epsilon=1e-6,
+    query_scale=0.0,
+    attention_cap=0.0,
+    logit_cap=0.0,
+    layer_types=("full",),
+    sliding_window=0,
     rope=ROPE,
+    local_rope=None,
+)
+MODEL = ModelConfig(
+    checkpoint="",
+    architecture=None,
+    lora=None,
     compute_dtype="float32",
     scan_layers=False,
     remat="none",
+    attention="plain",
 )
+GEMMA = {
+    "activation": "gelu_tanh",
+    "post_norms": True,
+    "norm_offset": True,
+    "scaled_embedding": True,
+    "query_scale": 0.5,
+    "sliding_window": 3,
+}
 VARIANTS = {
     "qwen3": {},
     "qwen2": {"qkv_bias": True, "qk_norm": False},
     "llama": {"qk_norm": False, "tied_head": False},
     "multi_head": {"num_kv_heads": 4},
     "multi_query": {"num_kv_heads": 1, "tied_head": False, "qkv_bias": True},
+    "mistral": {"qk_norm": False, "tied_head": False, "layer_types": ("sliding",), "sliding_window": 4},
+    "gemma2": GEMMA
+    | {"qk_norm": False, "layer_types": ("sliding", "full"), "attention_cap": 2.0, "logit_cap": 3.0, "num_layers": 3},
+    "gemma3": GEMMA
+    | {"layer_types": ("sliding", "sliding", "full"), "local_rope": dataclasses.replace(ROPE, theta=10.0)}
+    | {"num_layers": 4},
 }
 
 
 def make(**changes) -> Policy:
-    return Policy(dataclasses.replace(CONFIG, **changes), VOCABULARY)
+    """`changes`: of fields of the architecture or of the model, by their names."""
+    of_model = {name: value for name, value in changes.items() if hasattr(MODEL, name)}
+    of_architecture = {name: value for name, value in changes.items() if name not in of_model}
+    return Policy(dataclasses.replace(ARCHITECTURE, **of_architecture), dataclasses.replace(MODEL, **of_model))
 
 
 def randomised(policy, seed=0):
@@ -74,8 +108,12 @@ def tokens(shape, seed=0):
 def test_logits_are_those_of_a_second_implementation(name):
     policy = make(**VARIANTS[name])
     params, row = randomised(policy), tokens((1, 9))
-    expected = reference.logits(params, np.array(row[0]), policy.config)
+    expected = reference.logits(params, np.array(row[0]), policy.architecture)
     np.testing.assert_allclose(apply(policy, params, row)[0], expected, atol=2e-5)
+    scanned = make(**VARIANTS[name], scan_layers=True)
+    layers = [params["layers"][str(index)] for index in range(policy.architecture.num_layers)]
+    stacked = params | {"layers": jax.tree.map(lambda *x: jnp.stack(x), *layers)}
+    np.testing.assert_allclose(apply(scanned, stacked, row)[0], expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -83,7 +121,7 @@ def test_scanned_layers_are_unrolled_layers(name):
     unrolled, scanned = make(**VARIANTS[name]), make(**VARIANTS[name], scan_layers=True)
     params = jax.jit(unrolled.init)(jax.random.key(3))
     stacked = jax.jit(scanned.init)(jax.random.key(3))
-    layers = [params["layers"][str(index)] for index in range(CONFIG.num_layers)]
+    layers = [params["layers"][str(index)] for index in range(unrolled.architecture.num_layers)]
     jax.tree.map(np.testing.assert_array_equal, stacked["layers"], jax.tree.map(lambda *x: np.stack(x), *layers))
     row = tokens((3, 7))
     np.testing.assert_allclose(apply(scanned, stacked, row), apply(unrolled, params, row), atol=1e-5)
@@ -184,7 +222,7 @@ def test_chunks_change_neither_values_nor_gradients(chunk):
 
 def test_with_chunks_the_full_logits_never_exist():
     """Neither forward nor backward holds an array of B x C x V elements."""
-    policy = Policy(CONFIG, vocab_size=20_011)
+    policy = make(vocab_size=20_011)
     params = jax.eval_shape(policy.init, jax.random.key(0))
     b, c = 4, 32
 
@@ -203,8 +241,8 @@ def test_with_chunks_the_full_logits_never_exist():
 @pytest.mark.parametrize("tied_head", [True, False])
 def test_ids_without_a_token_are_never_predicted(tied_head):
     """A vocabulary padded so that devices can share it: the same probabilities, and none for the padding."""
-    config = dataclasses.replace(CONFIG, tied_head=tied_head)
-    padded, exact = Policy(config, vocab_size=16, tokens=VOCABULARY), Policy(config, vocab_size=VOCABULARY)
+    padded = dataclasses.replace(make(tied_head=tied_head, vocab_size=16), tokens=VOCABULARY)
+    exact = make(tied_head=tied_head)
     params = randomised(padded)
     cut = jax.tree.map(lambda leaf, shape: leaf[tuple(map(slice, shape.shape))], params, exact.init(jax.random.key(0)))
     prompt, lengths, completion = tokens((2, 4)), jnp.array([4, 3]), tokens((2, 3), 1)
@@ -244,6 +282,44 @@ def test_bfloat16_compute_keeps_float32_parameters_and_logits(tied_head):
     logits = policy.logits(params, hidden)
     assert logits.dtype == jnp.float32
     assert (logits != logits.astype(jnp.bfloat16).astype(jnp.float32)).mean() > 0.9  # not rounded on the way
+
+
+@pytest.mark.trap(29)
+def test_caps_are_in_float32_and_the_embedding_scale_in_bfloat16():
+    """Near a cap bfloat16 has few values left; and models were trained with sqrt(48) = 6.928 rounded to 6.9375."""
+    policy = make(**VARIANTS["gemma2"], compute_dtype="bfloat16", embed_dim=48)
+    params = randomised(policy)
+    row = tokens((2, 8))
+    logits = apply(policy, params, row)
+    assert logits.dtype == jnp.float32
+    assert (logits != logits.astype(jnp.bfloat16).astype(jnp.float32)).mean() > 0.9
+    assert 2.5 < np.abs(logits).max() < 3.0
+    products = jnp.linspace(10.0, 10.1, 64)
+    scores = Scoring(1.0, 2.0, None).scores(products)
+    assert (np.diff(scores) > 0).sum() > 20  # in bfloat16 they would all be the cap
+    ones = jnp.ones((VOCABULARY, 48))
+    embedded = policy._model(params | {"embedding": ones})._embed(row)
+    assert embedded.dtype == jnp.bfloat16
+    assert float(embedded[0, 0, 0]) == 6.9375
+
+
+def test_windows_are_static_where_layers_are_unrolled_and_data_where_they_are_scanned():
+    def windows(**changes):
+        seen = []
+
+        def look(q, k, v, scoring, context):
+            seen.append(scoring.window)
+            return q
+
+        policy = make(**changes)
+        jax.eval_shape(lambda params: policy.hidden_states(params, tokens((1, 4)), attend=look), policy.shapes())
+        return seen
+
+    assert windows() == windows(scan_layers=True) * ARCHITECTURE.num_layers == [None, None]
+    assert windows(**VARIANTS["mistral"], scan_layers=True) == [4]
+    assert windows(**VARIANTS["gemma2"]) == [3, None, 3]
+    (traced,) = windows(**VARIANTS["gemma2"], scan_layers=True)
+    assert isinstance(traced, jax.core.Tracer)
 
 
 def test_bfloat16_is_near_float32():

@@ -1,0 +1,117 @@
+"""Causal attention that never holds the scores [rows, heads, T, T]: splash attention on TPU, cuDNN's on GPU.
+
+`causal` of grpo_jax/policy/attention.py is the reference, and what runs where there is no kernel. Kernels multiply in
+bfloat16 and add in float32. They are programs for one device, so on a mesh each device runs its own over the rows
+and the heads that lie on it. They know neither soft-caps nor sliding windows, which `causal` does.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.experimental.pallas.ops.tpu import splash_attention
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from grpo_jax.policy.attention import Attend, Scoring, causal
+from grpo_jax.sharding import batch_shards, named
+
+LANES = 128  # TPU kernels take sequences in multiples of it
+BLOCK = 512  # queries, and keys, that are in a TPU core's memory at once
+
+
+def fused_causal(mesh: Mesh | None) -> Attend:
+    """The fused `causal` of this mesh's devices, or of JAX's own without a mesh.
+
+    The function that is returned raises ValueError if the rows or the heads cannot be cut as the mesh asks.
+    """
+    platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
+    kernel = KERNELS.get(platform)
+    return causal if kernel is None else _on_each_device(kernel, mesh)
+
+
+def splash(
+    q: Float[Array, "B T heads H"],
+    k: Float[Array, "B T K H"],
+    v: Float[Array, "B T K H"],
+    scale: float,
+    *,
+    block: int = BLOCK,
+    interpret: bool = False,
+) -> Float[Array, "B T heads H"]:
+    """Splash attention, a Pallas kernel for TPU that skips the blocks above the diagonal, on one device.
+
+    Args:
+      q: queries; T is padded on the right to a multiple of the block, where nothing valid looks.
+      k: keys; each head serves heads / K query heads.
+      v: values.
+      scale: of the products of queries and keys.
+      block: queries and keys in a core's memory at once.
+      interpret: run the kernel as plain JAX, anywhere.
+    """
+    length, heads = q.shape[1], q.shape[2]
+    block = min(block, length + -length % LANES)
+    padded = length + -length % block
+    mask = splash_attention.MultiHeadMask([splash_attention.CausalMask((padded, padded))] * heads)
+    kernel = splash_attention.make_splash_mha(
+        mask,
+        block_sizes=splash_attention.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_kv_dkv_compute=block,
+            block_q_dq=block,
+            block_kv_dq=block,
+        ),
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+    )
+
+    def by_head(x: Array) -> Array:
+        return jnp.swapaxes(jnp.pad(x, ((0, 0), (0, padded - length), (0, 0), (0, 0))), 1, 2)
+
+    seen = jax.vmap(kernel)(by_head(q * scale), by_head(k), by_head(v))  # [B, heads, padded, H]
+    return jnp.swapaxes(seen, 1, 2)[:, :length].astype(q.dtype)
+
+
+def cudnn(
+    q: Float[Array, "B T heads H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], scale: float
+) -> Float[Array, "B T heads H"]:
+    """cuDNN's flash attention, for NVIDIA GPUs from Ampere on, on one device."""
+    return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn")
+
+
+Kernel = Callable[[Array, Array, Array, float], Array]
+
+KERNELS: Mapping[str, Kernel] = {"tpu": splash, "gpu": cudnn}  # by JAX's name of the platform
+
+
+def _on_each_device(kernel: Kernel, mesh: Mesh | None) -> Attend:
+    def attend(
+        q: Float[Array, "B T heads H"],
+        k: Float[Array, "B T K H"],
+        v: Float[Array, "B T K H"],
+        scoring: Scoring,
+        context: None = None,
+    ) -> Float[Array, "B T heads H"]:
+
+        def on_one(q: Array, k: Array, v: Array) -> Array:
+            return kernel(q, k, v, scoring.scale)
+
+        if mesh is None:
+            return on_one(q, k, v)
+        rows, tensor = batch_shards(mesh), mesh.shape["tensor"]
+        if q.shape[0] % rows or k.shape[2] % tensor:
+            raise ValueError(
+                f"model.attention='fused': {q.shape[0]} rows and {k.shape[2]} key-value heads cannot be cut over "
+                f"mesh.data x mesh.fsdp = {rows} and mesh.tensor = {tensor}; set it to 'plain', or change the mesh."
+            )
+        by_row = named(mesh, "batch", None, "heads").spec
+        # Replication is not tracked through a kernel, and nothing here is replicated.
+        each = partial(jax.shard_map, mesh=mesh, in_specs=(by_row, by_row, by_row), out_specs=by_row, check_vma=False)
+        return each(on_one)(q, k, v)
+
+    return attend

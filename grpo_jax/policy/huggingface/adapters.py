@@ -1,0 +1,62 @@
+"""From adapters on the mesh to a directory that PEFT loads on top of the checkpoint they were trained on."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grpo_jax.config import ConfigError
+from grpo_jax.policy.huggingface.config_file import read_config
+from grpo_jax.policy.huggingface.exporter import Piece, write_directory, write_json
+from grpo_jax.policy.huggingface.names import BLOCK, all_stored, stored_params
+from grpo_jax.policy.policy import Policy
+from grpo_jax.types import Params
+
+PREFIX = "base_model.model."  # PEFT wraps the model twice, and its tensors' names tell
+FILE = "adapter_model.safetensors"
+
+
+def save_adapters(directory: Path, policy: Policy, adapters: Params, source: Path, dtype: Any = jnp.float32) -> None:
+    """Writes adapters in PEFT's format: whole, or not at all. All processes take part, the first writes.
+
+    Args:
+      directory: to be made; there must be nothing in its place.
+      policy: with adapters.
+      adapters: what `policy.split` gives first, on any mesh.
+      source: the checkpoint that they were trained on top of, which adapter_config.json names.
+      dtype: of the tensors: float32, bfloat16 or float16.
+
+    Raises:
+      ConfigError: if the policy has no adapters, or the directory exists or cannot be written.
+    """
+    lora = policy.model.lora
+    if lora is None:
+        raise ConfigError("model.lora=None: there are no adapters, all parameters were trained; export them instead.")
+    stored, _ = policy.split(stored_params(policy, read_config(source).family))
+    pieces = [
+        Piece(PREFIX + name, one.flattened, one, parameter, layer if one.stacked else None)
+        for one, parameter in zip(all_stored(stored), jax.tree.leaves(adapters), strict=True)
+        for layer, name in enumerate(one.names)
+    ]
+    theirs = {path.rpartition(".")[2]: name.rpartition(".")[2] for path, name in BLOCK.items()}
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(source),
+        "r": lora.rank,
+        "lora_alpha": lora.alpha,
+        "target_modules": sorted(theirs[module] for module in lora.modules),
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+    }
+
+    def begin(temporary: Path, _: np.dtype[Any]) -> None:
+        temporary.mkdir(parents=True)
+        write_json(temporary / "adapter_config.json", config)
+
+    shards = {FILE: {piece.name: piece.shape for piece in pieces}}
+    write_directory(directory, pieces, shards, np.dtype(dtype), begin)

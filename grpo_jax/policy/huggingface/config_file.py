@@ -1,0 +1,271 @@
+"""A checkpoint's config.json: read as an architecture, and written for one. It is understood by the table of families.
+
+Old files (`rope_theta`, `rope_scaling`, `sliding_window_pattern`) and new ones (`rope_parameters`, `layer_types`) say
+the same in different keys; both are read.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig
+from grpo_jax.policy.families import FAMILIES, FULL, SLIDING, Family
+
+LAYER_TYPES: Mapping[str, Literal["full", "sliding"]] = {FULL: "full", SLIDING: "sliding"}
+SCALINGS: Mapping[str, Literal["none", "linear", "llama3"]] = {
+    "default": "none",
+    "linear": "linear",
+    "llama3": "llama3",
+}
+UNSCALED = RopeConfig(10_000.0, "none", 1.0, 1.0, 4.0, 8192)  # what is not read without a scaling
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """The values of a config.json."""
+
+    where: str  # it came from, for messages
+    values: Mapping[str, Any]
+
+    @property
+    def family(self) -> Family:
+        """Raises ConfigError if it is none of those that are supported."""
+        return FAMILIES[self.choice("model_type", self.values.get("model_type"), list(FAMILIES))]
+
+    def refuse(self, key: str, value: Any, remedy: str) -> ConfigError:
+        return ConfigError(f"{self.where}: {key}={value!r}: {remedy}.")
+
+    def choice(self, key: str, value: Any, supported: list[str]) -> str:
+        """The value, if it is supported."""
+        if value not in supported:
+            raise self.refuse(key, value, f"is not supported; supported are {', '.join(supported)}")
+        return str(value)
+
+    def number(self, key: str, value: Any) -> float:
+        """The value, if it is a number above 0."""
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+            raise self.refuse(key, value, "must be a number above 0")
+        return float(value)
+
+    def count(self, key: str, value: Any) -> int:
+        """The value, if it is a whole number above 0."""
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise self.refuse(key, value, "must be a whole number above 0")
+        return value
+
+
+def read_config(directory: Path) -> ConfigFile:
+    """The config.json of a checkpoint.
+
+    Raises:
+      ConfigError: if there is none, or it is no JSON object.
+    """
+    where = f"model.checkpoint={directory}: config.json"
+    try:
+        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"model.checkpoint={directory}: has no config.json; name a directory in Hugging Face's format."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: cannot be read: {error}; fetch it again.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: is not a JSON object; fetch it again.")
+    return ConfigFile(where, values)
+
+
+def read_architecture(directory: Path) -> ArchitectureConfig:
+    """The architecture that a checkpoint's config.json describes.
+
+    Raises:
+      ConfigError: if there is no such file, or it asks for what the decoder does not have.
+    """
+    return architecture_of(read_config(directory))
+
+
+def architecture_of(file: ConfigFile) -> ArchitectureConfig:
+    """The architecture that these values describe. Raises ConfigError for what the decoder does not have."""
+    family = file.family
+    for key, only in family.fixed.items():
+        value = file.values.get(key)
+        if value is not None and value != only:
+            raise file.refuse(key, value, f"is not supported; the only supported value is {json.dumps(only)}")
+    values = {key: file.values.get(key, default) for key, default in family.defaults.items()}
+
+    def count(key: str, absent: int | None = None) -> int:
+        return absent if values[key] is None and absent else file.count(key, values[key])
+
+    def positive_or_off(key: str) -> float:
+        return 0.0 if values.get(key) is None else file.number(key, values[key])
+
+    embed_dim, num_heads = count("hidden_size"), count("num_attention_heads")
+    rope, local_rope = _ropes(file, family, values)
+    architecture = ArchitectureConfig(
+        vocab_size=count("vocab_size"),
+        embed_dim=embed_dim,
+        num_layers=count("num_hidden_layers"),
+        num_heads=num_heads,
+        num_kv_heads=count("num_key_value_heads", num_heads),
+        head_dim=count("head_dim", embed_dim // num_heads),
+        mlp_dim=count("intermediate_size"),
+        tied_head=bool(values["tie_word_embeddings"]),
+        norm_epsilon=file.number("rms_norm_eps", values["rms_norm_eps"]),
+        query_scale=positive_or_off("query_pre_attn_scalar") ** -0.5 if "query_pre_attn_scalar" in values else 0.0,
+        attention_cap=positive_or_off("attn_logit_softcapping"),
+        logit_cap=positive_or_off("final_logit_softcapping"),
+        **_layers(file, family, values),
+        rope=rope,
+        local_rope=local_rope,
+        **family.features,
+    )
+    if architecture.num_heads % architecture.num_kv_heads:
+        raise file.refuse("num_key_value_heads", architecture.num_kv_heads, f"must divide the {num_heads} query heads")
+    if architecture.head_dim % 2:
+        raise file.refuse("head_dim", architecture.head_dim, "must be even, because RoPE rotates pairs of dimensions")
+    return architecture
+
+
+def _layers(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> dict[str, Any]:
+    count = file.count("num_hidden_layers", values["num_hidden_layers"])
+    if "sliding_window_pattern" in values:
+        file.count("sliding_window_pattern", values["sliding_window_pattern"])
+    listed = values.get("layer_types")
+    if listed is not None and len(listed) != count:
+        raise file.refuse("layer_types", listed, f"must name a type for each of the num_hidden_layers={count}")
+    names = family.layer_types(values) if listed is None else listed
+    types = [LAYER_TYPES[file.choice("layer_types", name, list(LAYER_TYPES))] for name in names]
+    types = [types[index % len(types)] for index in range(count)]
+    if "sliding" not in types:
+        return {"layer_types": ("full",), "sliding_window": 0}
+    window = values["sliding_window"] if values.get("use_sliding_window", True) else None
+    if window is None:
+        raise file.refuse("sliding_window", window, "layer_types has sliding_attention; say how many tokens it sees")
+    return {"layer_types": _period(types), "sliding_window": file.count("sliding_window", window)}
+
+
+def _period(types: Sequence[str]) -> tuple[Any, ...]:
+    """The shortest beginning that gives all types when it is repeated."""
+    return next(
+        tuple(types[:length])
+        for length in range(1, len(types) + 1)
+        if all(kind == types[index % length] for index, kind in enumerate(types))
+    )
+
+
+def _ropes(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> tuple[RopeConfig, RopeConfig | None]:
+    """Of all layers and None, or of full and of sliding ones. `rope_scaling` goes first, as in transformers."""
+    longest = values["max_position_embeddings"]
+    given, new = values["rope_scaling"] or {}, values["rope_parameters"] or {}
+    if family.local_theta is None:
+        return _rope(file, given or new, values["rope_theta"], longest), None
+    full, sliding = new.get(FULL) or {}, new.get(SLIDING) or {}
+    return (
+        _rope(file, {**full, **given}, values["rope_theta"], longest),
+        _rope(file, sliding, values["rope_local_base_freq"], longest),
+    )
+
+
+def _rope(file: ConfigFile, given: Mapping[str, Any], theta: Any, longest: Any) -> RopeConfig:
+    kind = file.choice("rope_type", given.get("rope_type", given.get("type", "default")), list(SCALINGS))
+    if given.get("partial_rotary_factor") not in (None, 1.0):
+        raise file.refuse("partial_rotary_factor", given["partial_rotary_factor"], "is not supported; leave it out")
+    plain = dataclasses.replace(UNSCALED, theta=file.number("rope_theta", given.get("rope_theta", theta)))
+    if kind == "default":
+        return plain
+    scaled = dataclasses.replace(plain, scaling=SCALINGS[kind], factor=file.number("factor", given.get("factor")))
+    if kind == "linear":
+        return scaled
+    return dataclasses.replace(
+        scaled,
+        low_frequency_factor=file.number("low_freq_factor", given.get("low_freq_factor")),
+        high_frequency_factor=file.number("high_freq_factor", given.get("high_freq_factor")),
+        original_length=file.count(
+            "original_max_position_embeddings", given.get("original_max_position_embeddings", longest)
+        ),
+    )
+
+
+def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, Any]:
+    """The config.json of a policy that came from no checkpoint: that of the first family which reads it as what it is.
+
+    Args:
+      max_positions: tokens of the longest row that the model shall be used for.
+
+    Raises:
+      ConfigError: if no family has this combination of features.
+    """
+    a = architecture
+    ropes = {FULL: _rope_parameters(a.rope), SLIDING: _rope_parameters(a.local_rope or a.rope)}
+    for model_type, family in FAMILIES.items():
+        values = {
+            "model_type": model_type,
+            "vocab_size": a.vocab_size,
+            "hidden_size": a.embed_dim,
+            "intermediate_size": a.mlp_dim,
+            "num_hidden_layers": a.num_layers,
+            "num_attention_heads": a.num_heads,
+            "num_key_value_heads": a.num_kv_heads,
+            "head_dim": a.head_dim,
+            "max_position_embeddings": max_positions,
+            "rms_norm_eps": a.norm_epsilon,
+            "tie_word_embeddings": a.tied_head,
+            "rope_parameters": ropes[FULL] if family.local_theta is None else ropes,
+            "use_sliding_window": "sliding" in a.layers,
+            "sliding_window": a.sliding_window or None,
+            "layer_types": [FULL if kind == "full" else SLIDING for kind in a.layers],
+            "query_pre_attn_scalar": round(a.query_scale**-2) if a.query_scale else a.head_dim,
+            "attn_logit_softcapping": a.attention_cap or None,
+            "final_logit_softcapping": a.logit_cap or None,
+        }
+        known = {key: value for key, value in values.items() if key in family.defaults or key == "model_type"}
+        described = {**known, **{key: value for key, value in family.fixed.items() if value is not None}}
+        if settled(architecture_of(ConfigFile("config.json", described))) == settled(a):
+            return {"architectures": [family.architecture], **described}
+    raise ConfigError(
+        f"model.architecture: no family has this combination of features; families are {', '.join(FAMILIES)}, see "
+        "grpo_jax/policy/families.py."
+    )
+
+
+def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
+    scaling = {
+        "factor": rope.factor,
+        "low_freq_factor": rope.low_frequency_factor,
+        "high_freq_factor": rope.high_frequency_factor,
+        "original_max_position_embeddings": rope.original_length,
+    }
+    read = {"none": (), "linear": ("factor",), "llama3": tuple(scaling)}[rope.scaling]
+    kind = next(theirs for theirs, ours in SCALINGS.items() if ours == rope.scaling)
+    return {"rope_type": kind, "rope_theta": rope.theta, **{key: scaling[key] for key in read}}
+
+
+def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
+    """Raises ConfigError if the file is of another architecture. Vocabularies may differ: one may be padded."""
+    theirs, ours = (
+        dataclasses.asdict(settled(dataclasses.replace(one, vocab_size=0)))
+        for one in (architecture_of(file), architecture)
+    )
+    if theirs != ours:
+        other = ", ".join(name for name in ours if ours[name] != theirs[name])
+        raise ConfigError(f"{file.where}: is of another model than the policy, whose {other} is different.")
+
+
+def settled(architecture: ArchitectureConfig) -> ArchitectureConfig:
+    """With every field that nothing reads at the same value, and every one that is implied written out."""
+    a = architecture
+    sliding = "sliding" in a.layers
+
+    def settled_rope(rope: RopeConfig) -> RopeConfig:
+        return _rope(ConfigFile("config.json", {}), _rope_parameters(rope), rope.theta, rope.original_length)
+
+    return dataclasses.replace(
+        a,
+        layer_types=a.layers,
+        sliding_window=a.sliding_window if sliding else 0,
+        query_scale=round(a.query_scale or a.head_dim**-0.5, 12),
+        rope=settled_rope(a.rope),
+        local_rope=settled_rope(a.local_rope or a.rope) if sliding else None,
+    )

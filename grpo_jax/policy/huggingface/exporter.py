@@ -1,0 +1,207 @@
+"""From parameters on the mesh to a directory that transformers and vLLM load, a tensor at a time."""
+
+import json
+import math
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grpo_jax.config import ConfigError
+from grpo_jax.policy.huggingface.config_file import ConfigFile, architecture_of, check_same, read_config
+from grpo_jax.policy.huggingface.names import VOCABULARY, Stored, all_stored, stored_params
+from grpo_jax.policy.huggingface.tensor_files import DTYPES, write_tensors
+from grpo_jax.policy.policy import Policy
+from grpo_jax.processes import fetch, on_any_process
+from grpo_jax.types import Params
+
+# What goes with the weights; everything else in a checkpoint (its model card, its history) is about other weights.
+COMPANIONS = (
+    "tokenizer*",
+    "vocab.*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template*",
+    "generation_config.json",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
+)
+
+
+def save_checkpoint(
+    directory: Path,
+    policy: Policy,
+    params: Params,
+    source: Path | Mapping[str, Any],
+    dtype: Any = jnp.bfloat16,
+    shard_bytes: int = 5 * 10**9,
+) -> None:
+    """Writes a checkpoint in Hugging Face's format: whole, or not at all.
+
+    All processes take part, the first writes. One tensor is in host memory at once.
+
+    Args:
+      directory: to be made; there must be nothing in its place.
+      params: the policy's, on any mesh.
+      source: the checkpoint that the policy came from, whose config.json, tokenizer and licence go along; or the
+        values of a config.json, as `describe` gives them.
+      dtype: of the tensors: float32, bfloat16 or float16.
+      shard_bytes: what a file holds at most, unless one tensor is larger.
+
+    Raises:
+      ConfigError: if the directory exists, cannot be written, or the source is not the policy's.
+    """
+    file = read_config(source) if isinstance(source, Path) else ConfigFile("config.json", source)
+    plan = _plan(policy, params, file)
+    shards = _cut({piece.name: piece.shape for piece in plan}, np.dtype(dtype).itemsize, shard_bytes)
+    write_directory(directory, plan, shards, np.dtype(dtype), partial(_begin, file=file, source=source))
+
+
+def write_directory(
+    directory: Path,
+    plan: Sequence["Piece"],
+    shards: Mapping[str, Mapping[str, tuple[int, ...]]],
+    to: np.dtype[Any],
+    begin: Callable[[Path, np.dtype[Any]], None],
+) -> None:
+    """Writes tensors and what goes with them: whole, or not at all. All processes take part, the first writes.
+
+    Args:
+      plan: all tensors.
+      shards: the files, and which tensors of what shape each of them holds.
+      to: the tensors' dtype.
+      begin: (directory, dtype) makes a directory with everything but tensors.
+
+    Raises:
+      ConfigError: if the directory exists or cannot be written, or the dtype is none of `DTYPES`.
+    """
+    if to not in DTYPES.values():
+        raise ConfigError(f"dtype={to}: cannot be exported; use one of {', '.join(map(str, DTYPES.values()))}.")
+    if on_any_process(directory.exists()):
+        raise ConfigError(f"{directory}: already exists; name a directory that does not.")
+    pieces = {piece.name: piece for piece in plan}
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    try:
+        _first_process(directory, partial(begin, temporary, to))
+        for name, shapes in shards.items():
+            arrays = (pieces[tensor].fetch() for tensor in shapes)
+            _first_process(directory, partial(write_tensors, temporary / name, shapes, to, arrays), arrays)
+        _first_process(directory, partial(_finish, temporary, directory, shards, to.itemsize))
+    finally:
+        if jax.process_index() == 0:
+            shutil.rmtree(temporary, ignore_errors=True)  # there is none if all went well
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tensor to write."""
+
+    name: str
+    shape: tuple[int, ...]  # in the file
+    stored: Stored
+    parameter: Any
+    layer: int | None  # of a stacked parameter
+
+    def fetch(self) -> np.ndarray:
+        """On the host, as it is in the file. All processes take part."""
+        with jax.transfer_guard("allow"):
+            array = np.asarray(fetch(self.parameter if self.layer is None else self.parameter[self.layer]))
+        flat = array.transpose(self.stored.order).reshape(self.stored.flattened)
+        return flat[: self.shape[0]]  # a vocabulary padded for the devices is cut
+
+
+def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
+    """All tensors of the checkpoint. Raises ConfigError if its config.json is of another model."""
+    check_same(file, policy.architecture)
+    rows = architecture_of(file).vocab_size
+    if rows > policy.vocab_size:
+        raise file.refuse("vocab_size", rows, f"the policy has {policy.vocab_size}; name the checkpoint it came from")
+
+    def pieces(stored: Stored, parameter: Any) -> Iterator[Piece]:
+        for layer, name in enumerate(stored.names):
+            shape = (rows, *stored.flattened[1:]) if name in VOCABULARY else stored.flattened
+            yield Piece(name, shape, stored, parameter, layer if stored.stacked else None)
+
+    tree = stored_params(policy, file.family)
+    return [
+        piece
+        for stored, parameter in zip(all_stored(tree), jax.tree.leaves(params), strict=True)
+        for piece in pieces(stored, parameter)
+    ]
+
+
+def _cut(shapes: Mapping[str, tuple[int, ...]], itemsize: int, most: int) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The tensors of each file, by the names that transformers gives them."""
+    shards: list[dict[str, tuple[int, ...]]] = [{}]
+    room = most
+    for name, shape in shapes.items():
+        size = math.prod(shape) * itemsize
+        if size > room and shards[-1]:
+            shards.append({})
+            room = most
+        shards[-1][name] = shape
+        room -= size
+    if len(shards) == 1:
+        return {"model.safetensors": shards[0]}
+    return {f"model-{at + 1:05}-of-{len(shards):05}.safetensors": shard for at, shard in enumerate(shards)}
+
+
+def _first_process(directory: Path, act: Callable[[], None], arrays: Iterable[Any] = ()) -> None:
+    """Lets the first process act; if it cannot, all raise.
+
+    Args:
+      arrays: what `act` uses and all processes must compute together, even where it is not used.
+    """
+    failure = None
+    if jax.process_index() == 0:
+        try:
+            act()
+        except OSError as error:
+            failure = error
+    deque(arrays, maxlen=0)
+    if on_any_process(failure is not None):
+        why = failure or "the first process could not"
+        raise ConfigError(
+            f"{directory}: cannot be written ({why}); nothing was left behind, make room or name another."
+        )
+
+
+def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path | Mapping[str, Any]) -> None:
+    """The directory with everything but tensors."""
+    temporary.mkdir(parents=True)
+    key = "torch_dtype" if "torch_dtype" in file.values else "dtype"
+    if isinstance(source, Path):
+        for pattern in COMPANIONS:
+            for companion in source.glob(pattern):
+                if companion.is_file():
+                    shutil.copyfile(companion, temporary / companion.name)
+        if file.values.get(key) == dtype.name:
+            shutil.copyfile(source / "config.json", temporary / "config.json")
+            return
+    write_json(temporary / "config.json", {**file.values, key: dtype.name})
+
+
+def _finish(
+    temporary: Path, directory: Path, shards: Mapping[str, Mapping[str, tuple[int, ...]]], itemsize: int
+) -> None:
+    """The index, where there are several files, and the name."""
+    if len(shards) > 1:
+        total = sum(math.prod(shape) * itemsize for shard in shards.values() for shape in shard.values())
+        index = {tensor: name for name, shard in shards.items() for tensor in sorted(shard)}
+        write_json(temporary / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": index})
+    os.rename(temporary, directory)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """A file of indented JSON."""
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

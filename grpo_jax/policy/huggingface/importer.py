@@ -1,0 +1,130 @@
+"""From a checkpoint's files straight onto the mesh, a device's shard at a time."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Sharding
+
+from grpo_jax.config import ConfigError
+from grpo_jax.policy.huggingface.config_file import check_same, read_config
+from grpo_jax.policy.huggingface.names import BUFFERS, HEAD, VOCABULARY, Stored, all_stored, stored_params
+from grpo_jax.policy.huggingface.tensor_files import DTYPES, Tensor, open_tensors
+from grpo_jax.policy.policy import Policy
+from grpo_jax.types import Params
+
+
+def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any = jnp.float32) -> Params:
+    """The parameters of a checkpoint in Hugging Face's format.
+
+    Every process reads what its own devices need, and holds one shard of one parameter in memory beside what is on
+    the devices. Rows of the vocabulary that the checkpoint does not have are zeros.
+
+    Args:
+      directory: of config.json and model.safetensors, or its shards and their index.
+      policy: of the checkpoint's architecture; its vocabulary may be larger.
+      shardings: of the parameters, a tree like them, or one for all.
+      dtype: of the parameters, a tree like them, or one for all.
+
+    Raises:
+      ConfigError: if files or tensors are missing, damaged, or not those of the policy.
+    """
+    file = read_config(directory)
+    check_same(file, policy.architecture)
+    wanted = stored_params(policy, file.family)
+    tensors = open_tensors(directory)
+    _check_tensors(directory, policy, list(all_stored(wanted)), tensors)
+    if isinstance(shardings, Sharding):
+        one = shardings
+        shardings = jax.tree.map(lambda _: one, wanted)
+    dtypes = dtype if isinstance(dtype, dict) else jax.tree.map(lambda _: dtype, wanted)
+    return jax.tree.map(
+        lambda stored, sharding, to: _place(stored, [tensors[name] for name in stored.names], sharding, np.dtype(to)),
+        wanted,
+        shardings,
+        dtypes,
+    )
+
+
+def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype: np.dtype[Any]) -> jax.Array:
+    shape = (len(tensors), *stored.shape) if stored.stacked else stored.shape
+    holders: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}  # of each piece, which is read once
+    for device, index in sharding.addressable_devices_indices_map(shape).items():
+        whole = index or (slice(None),) * len(shape)
+        start_stop = [part.indices(size) for part, size in zip(whole, shape, strict=True)]
+        holders.setdefault(tuple((start, stop) for start, stop, _ in start_stop), []).append(device)
+    shards: list[jax.Array] = []
+    for piece, devices in holders.items():
+        block = _read(stored, tensors, [slice(*bounds) for bounds in piece], dtype)
+        with jax.transfer_guard("allow"):
+            shards += jax.block_until_ready([jax.device_put(block, device) for device in devices])
+    return jax.make_array_from_single_device_arrays(shape, sharding, shards)
+
+
+def _read(stored: Stored, tensors: Sequence[Tensor], index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
+    """The piece of the parameter that an index (a slice for each of its axes) selects."""
+    if not stored.stacked:
+        return _read_layer(stored, tensors[0], index, dtype)
+    chosen, inside = tensors[index[0]], index[1:]
+    block = np.empty((len(chosen), *_extent(stored.shape, inside)), dtype)
+    for layer, tensor in enumerate(chosen):
+        block[layer] = _read_layer(stored, tensor, inside, dtype)
+    return block
+
+
+def _read_layer(stored: Stored, tensor: Tensor, index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
+    shape, box = list(stored.unflattened), [index[axis] for axis in stored.order]
+    wanted = _extent(shape, box)
+    shape[0] = tensor.shape[0] * shape[0] // stored.flattened[0]  # a vocabulary may be shorter in the file
+    found = tensor.read(shape, box, dtype)
+    if found.shape != wanted:
+        found = np.pad(found, [(0, size - there) for size, there in zip(wanted, found.shape, strict=True)])
+    return found.transpose(np.argsort(stored.order))
+
+
+def _extent(shape: Sequence[int], box: Sequence[slice]) -> tuple[int, ...]:
+    return tuple(len(range(*piece.indices(size))) for size, piece in zip(shape, box, strict=True))
+
+
+def _check_tensors(directory: Path, policy: Policy, wanted: list[Stored], tensors: Mapping[str, Tensor]) -> None:
+    """Refuses a checkpoint that is not the policy's, before anything is read."""
+    where = f"model.checkpoint={directory}"
+    shapes = {name: stored.flattened for stored in wanted for name in stored.names}
+    known = set(shapes) | ({HEAD} if policy.architecture.tied_head else set())
+    missing = [name for name in shapes if name not in tensors]
+    extra = [name for name in tensors if name not in known and not name.endswith(BUFFERS)]
+    if missing or extra:
+        both = [f"{what} {_some(names)}" for what, names in (("lacks", missing), ("also has", extra)) if names]
+        raise ConfigError(f"{where}: is no checkpoint of its config.json's model: it {' and '.join(both)}.")
+    for name, shape in shapes.items():
+        found = tensors[name].shape
+        padded = name in VOCABULARY and len(found) == 2 and 0 < found[0] <= shape[0] and found[1:] == shape[1:]
+        if found != shape and not padded:
+            raise ConfigError(f"{where}: {name} has the shape {found}, and config.json asks for {shape}.")
+        if tensors[name].kind not in DTYPES:
+            raise ConfigError(
+                f"{where}: {name} is stored as {tensors[name].kind}; supported are {', '.join(DTYPES)}, convert it."
+            )
+    if HEAD in tensors and HEAD not in shapes:
+        _check_tied(where, tensors[VOCABULARY[0]], tensors[HEAD])
+
+
+def _check_tied(where: str, embedding: Tensor, head: Tensor) -> None:
+    def rows(tensor: Tensor, start: int) -> np.ndarray:
+        return tensor.read(tensor.shape, (slice(start, start + 1024), slice(None)), np.dtype(np.float32))
+
+    if embedding.shape != head.shape or not all(
+        np.array_equal(rows(embedding, start), rows(head, start)) for start in range(0, head.shape[0], 1024)
+    ):
+        raise ConfigError(
+            f"{where}: config.json ties the head to the embedding, and {HEAD} is another matrix; set "
+            "tie_word_embeddings to false in it."
+        )
+
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,93 @@
+"""Which tensors of a checkpoint a parameter is, and how its axes lie in them.
+
+A Linear's weight is [out, in] in a checkpoint and [*inputs, *outputs] here. So in the file its outputs come first,
+each group of axes flattened: the very same numbers, read as [*outputs, *inputs].
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from grpo_jax.policy.families import Family
+from grpo_jax.policy.lora import ADAPTERS
+from grpo_jax.policy.policy import Policy
+
+# Our names of modules -> a checkpoint's. Norms of a block go by the family.
+OUTSIDE: Mapping[str, str] = {"embedding": "model.embed_tokens", "final_norm": "model.norm", "head": "lm_head"}
+BLOCK: Mapping[str, str] = {
+    "attention.query": "self_attn.q_proj",
+    "attention.key": "self_attn.k_proj",
+    "attention.value": "self_attn.v_proj",
+    "attention.out": "self_attn.o_proj",
+    "attention.query_norm": "self_attn.q_norm",
+    "attention.key_norm": "self_attn.k_norm",
+    "mlp.gate": "mlp.gate_proj",
+    "mlp.up": "mlp.up_proj",
+    "mlp.down": "mlp.down_proj",
+}
+KIND: Mapping[str, str] = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"} | {
+    "lora_a": "lora_A.weight",  # as PEFT names them
+    "lora_b": "lora_B.weight",
+}
+
+HEAD = "lm_head.weight"  # of a free head; a tied one's may be there as well
+VOCABULARY = ("model.embed_tokens.weight", HEAD)  # the first axis of these may be padded here
+BUFFERS = ("rotary_emb.inv_freq",)  # the ends of names that older checkpoints have and nobody reads
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How a parameter is stored: as one tensor, or as one for each of its stacked layers."""
+
+    names: tuple[str, ...]
+    stacked: bool  # whether the parameter has a leading axis of layers
+    shape: tuple[int, ...]  # of one layer, as it is here
+    inputs: int  # leading axes that stand last in the file
+    flattened: tuple[int, ...]  # the tensor's shape there
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Our axes, in the file's order."""
+        axes = tuple(range(len(self.shape)))
+        return axes[self.inputs :] + axes[: self.inputs]
+
+    @property
+    def unflattened(self) -> tuple[int, ...]:
+        """The tensor's shape with our axes, in the file's order."""
+        return tuple(self.shape[axis] for axis in self.order)
+
+
+def stored_params(policy: Policy, family: Family) -> Any:
+    """The tree of parameters, with a `Stored` in place of each array."""
+    layers = range(policy.architecture.num_layers)
+
+    def leaf(path: tuple[Any, ...], parameter: jax.ShapeDtypeStruct) -> Stored:
+        *module, last = (key.key for key in path)
+        if not module or module[0] != "layers":
+            return _stored([f"{OUTSIDE[(module or [last])[0]]}.{KIND[last]}"], False, parameter.shape, module, last)
+        stacked = policy.model.scan_layers
+        inside = module[1:] if stacked else module[2:]
+        within = {**BLOCK, **family.norms}[".".join(inside)]
+        numbers = layers if stacked else [int(module[1])]
+        names = [f"model.layers.{number}.{within}.{KIND[last]}" for number in numbers]
+        return _stored(names, stacked, parameter.shape[1:] if stacked else parameter.shape, inside, last)
+
+    return jax.tree_util.tree_map_with_path(leaf, policy.shapes())
+
+
+def _stored(names: list[str], stacked: bool, shape: tuple[int, ...], module: list[str], last: str) -> Stored:
+    if last == "embedding":
+        return Stored(tuple(names), stacked, shape, 0, shape)
+    if last in ("kernel", *ADAPTERS):
+        of_kernel = 2 if module[-1:] == ["out"] else 1  # attention's output contracts heads and head_dim
+        inputs = {"kernel": of_kernel, "lora_a": len(shape) - 1, "lora_b": 1}[last]
+        return Stored(tuple(names), stacked, shape, inputs, (math.prod(shape[inputs:]), math.prod(shape[:inputs])))
+    return Stored(tuple(names), stacked, shape, 0, (math.prod(shape),))
+
+
+def all_stored(tree: Any) -> Iterator[Stored]:
+    """The leaves of such a tree."""
+    yield from jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Stored))

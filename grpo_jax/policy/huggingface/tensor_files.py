@@ -1,0 +1,159 @@
+"""safetensors files, read in pieces and written as a stream.
+
+A file is eight bytes that say how long its header is, the header (JSON: each tensor's type, shape and place), and the
+tensors' bytes, little-endian and row-major. The safetensors library maps a file whole, so that what was read of it
+counts as this process's memory, and writes a file from all its tensors at once; here both go piece by piece.
+"""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from grpo_jax.config import ConfigError
+
+DTYPES: Mapping[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(jnp.bfloat16),
+}
+LONGEST_HEADER = 100_000_000  # bytes; the library's own limit
+CHUNK = 2**26  # bytes that are read at once
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor lies."""
+
+    file: Path
+    kind: str  # its type, as the file names it
+    shape: tuple[int, ...]
+    offset: int  # bytes from the file's beginning
+
+    def read(self, shape: Sequence[int], box: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
+        """A box of the tensor, in another dtype.
+
+        Whole rows are read, at most `CHUNK` bytes (or a row) at once: beside the box itself no more is in memory.
+
+        Args:
+          shape: of as many elements, as which the tensor is read.
+          box: a slice without a step for each axis of this shape.
+          dtype: of the result.
+        """
+        bounds = [piece.indices(size)[:2] for piece, size in zip(box, shape, strict=True)]
+        (first, last), *trailing = bounds
+        inner = tuple(slice(*bound) for bound in trailing)
+        out = np.empty([stop - start for start, stop in bounds], dtype)
+        stored = DTYPES[self.kind]
+        row = math.prod(shape[1:]) * stored.itemsize
+        rows = max(1, CHUNK // max(row, 1))
+        with self.file.open("rb") as stream:
+            stream.seek(self.offset + first * row)
+            for start in range(first, last, rows):
+                stop = min(start + rows, last)
+                chunk = np.empty((stop - start, *shape[1:]), stored)
+                if stream.readinto(chunk.reshape(-1).view(np.uint8).data) != chunk.nbytes:
+                    raise ConfigError(f"model.checkpoint={self.file}: got shorter while it was read; fetch it again.")
+                out[start - first : stop - first] = chunk[:, *inner]
+        return out
+
+
+def open_tensors(directory: Path) -> dict[str, Tensor]:
+    """All tensors of a checkpoint, by their names. Only headers are read.
+
+    Raises:
+      ConfigError: for a missing, truncated or damaged file.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in _files(directory):
+        for name, tensor in _read_header(file).items():
+            if name in tensors:
+                raise ConfigError(
+                    f"model.checkpoint={directory}: {file.name} and {tensors[name].file.name} both have {name}; "
+                    "remove the file that does not belong there."
+                )
+            tensors[name] = tensor
+    return tensors
+
+
+def _files(directory: Path) -> list[Path]:
+    whole, index = directory / "model.safetensors", directory / "model.safetensors.index.json"
+    if whole.is_file():
+        return [whole]
+    if not index.is_file():
+        raise ConfigError(
+            f"model.checkpoint={directory}: has neither model.safetensors nor model.safetensors.index.json; convert "
+            "its weights to safetensors, other formats are not read."
+        )
+    try:
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        files = [directory / Path(name).name for name in names]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"model.checkpoint={index}: is damaged ({error!r}); fetch it again.") from error
+    for file in files:
+        if not file.is_file():
+            raise ConfigError(f"model.checkpoint={directory}: {file.name} is missing, which {index.name} names.")
+    return files
+
+
+def _read_header(file: Path) -> dict[str, Tensor]:
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(LONGEST_HEADER, size - 8):
+            raise ConfigError(
+                f"model.checkpoint={file}: {size} bytes are too few for a header of {length}; the file is truncated or "
+                "no safetensors file, fetch it again."
+            )
+        text = stream.read(length)
+    try:
+        entries = {name: entry for name, entry in json.loads(text).items() if name != "__metadata__"}
+        tensors = {
+            name: Tensor(file, str(entry["dtype"]), tuple(entry["shape"]), 8 + length + entry["data_offsets"][0])
+            for name, entry in entries.items()
+        }
+        expected = 8 + length
+        for name, tensor in sorted(tensors.items(), key=lambda item: entries[item[0]]["data_offsets"]):
+            if tensor.offset != expected:
+                raise ValueError(f"{name} does not begin where the tensor before it ends")
+            expected = 8 + length + entries[name]["data_offsets"][1]
+            needed = math.prod(tensor.shape) * DTYPES[tensor.kind].itemsize if tensor.kind in DTYPES else None
+            if needed not in (None, expected - tensor.offset):
+                raise ValueError(f"{name} has another size than its shape {tensor.shape} says")
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise ConfigError(f"model.checkpoint={file}: its header is damaged ({error}); fetch it again.") from error
+    if expected != size:
+        raise ConfigError(f"model.checkpoint={file}: has {size} bytes, and its header says {expected}; fetch it again.")
+    return tensors
+
+
+def write_tensors(
+    file: Path, shapes: Mapping[str, Sequence[int]], dtype: np.dtype[Any], arrays: Iterable[np.ndarray]
+) -> None:
+    """Writes a safetensors file, one array after the other.
+
+    Args:
+      shapes: of the tensors, by their names.
+      dtype: of all of them, one of `DTYPES`.
+      arrays: the tensors in that order; each may have any shape of as many elements.
+    """
+    kind = next(name for name, known in DTYPES.items() if known == dtype)
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers wants this
+    end = 0
+    for name, shape in shapes.items():
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        entries[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [start, end]}
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)  # so that the tensors are aligned
+    with file.open("wb") as stream:
+        stream.write(len(header).to_bytes(8, "little") + header)
+        for array in arrays:
+            stream.write(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
+        stream.flush()
+        os.fsync(stream.fileno())

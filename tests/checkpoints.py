@@ -1,0 +1,80 @@
+"""A pretrained model in small: random weights, but everything that a downloaded one has, in Hugging Face's format."""
+
+import json
+from pathlib import Path
+
+import jax
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from grpo_jax.config import ArchitectureConfig, MeshConfig, ModelConfig, RopeConfig
+from grpo_jax.policy import Policy
+from grpo_jax.policy.huggingface import describe, save_checkpoint
+from grpo_jax.sharding import make_mesh
+
+# SmolLM2's: a system message of its own, unless the conversation begins with one.
+CHAT_TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nYou are a helper.<|im_end|>\n{% endif %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+MAX_POSITIONS = 512
+
+
+def make_checkpoint(directory: Path, *, seed: int = 0, embed_dim: int = 16, num_layers: int = 2) -> Path:
+    """A Llama-shaped random policy, its tokenizer with a chat template, and two stop tokens. Returns the directory.
+
+    Args:
+      directory: to be made; there must be nothing in its place.
+      seed: of the weights.
+    """
+    tokenizer = byte_tokenizer()
+    architecture = ArchitectureConfig(
+        vocab_size=len(tokenizer),
+        embed_dim=embed_dim,
+        num_layers=num_layers,
+        num_heads=2,
+        num_kv_heads=1,
+        head_dim=8,
+        mlp_dim=2 * embed_dim,
+        activation="silu",
+        qkv_bias=False,
+        qk_norm=False,
+        post_norms=False,
+        norm_offset=False,
+        scaled_embedding=False,
+        tied_head=True,
+        norm_epsilon=1e-6,
+        query_scale=0.0,
+        attention_cap=0.0,
+        logit_cap=0.0,
+        layer_types=("full",),
+        sliding_window=0,
+        rope=RopeConfig(10_000.0, "none", 1.0, 1.0, 4.0, 8192),
+        local_rope=None,
+    )
+    mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
+    policy = Policy(architecture, ModelConfig("", architecture, "float32", False, "none", "plain", None), mesh)
+    params = jax.jit(policy.init)(jax.random.key(seed))
+    save_checkpoint(directory, policy, params, describe(architecture, MAX_POSITIONS), "float32")
+    tokenizer.save_pretrained(str(directory))
+    ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))
+    return directory
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A fast tokenizer whose tokens are bytes, so that it can write every text, and three special tokens."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: index for index, token in enumerate([*SPECIAL, *alphabet])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        additional_special_tokens=list(SPECIAL),
+        chat_template=CHAT_TEMPLATE,
+    )

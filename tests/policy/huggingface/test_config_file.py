@@ -1,0 +1,165 @@
+"""Reading a config.json: published ones, old and new keys, defaults, and what is refused."""
+
+import json
+import math
+
+import jax
+import pytest
+from transformers import AutoConfig
+
+from grpo_jax.config import ConfigError, ModelConfig, RopeConfig
+from grpo_jax.policy import Policy
+from grpo_jax.policy.families import FAMILIES
+from grpo_jax.policy.huggingface import describe, read_architecture
+from grpo_jax.policy.huggingface.config_file import settled
+from tests.policy.huggingface.configs import PUBLISHED, QWEN2_MATH_1_5B
+from tests.policy.test_policy import VARIANTS, make
+
+GEMMA3 = PUBLISHED["gemma-3-1b"][1]
+LLAMA3 = PUBLISHED["Llama-3.2-1B"][1]
+
+
+def read(folder, values):
+    (folder / "config.json").write_text(json.dumps(values))
+    return read_architecture(folder)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_models_have_as_many_parameters_as_is_told(name, tmp_path):
+    parameters, values = PUBLISHED[name]
+    model = ModelConfig(
+        checkpoint="",
+        architecture=None,
+        compute_dtype="bfloat16",
+        scan_layers=True,
+        remat="none",
+        attention="plain",
+        lora=None,
+    )
+    shapes = Policy(read(tmp_path, values), model).shapes()
+    assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == parameters
+
+
+def test_what_the_families_differ_in(tmp_path):
+    def published(name):
+        return read(tmp_path, PUBLISHED[name][1])
+
+    assert published("Llama-3.2-1B").rope == RopeConfig(500_000.0, "llama3", 32.0, 1.0, 4.0, 8192)
+    assert published("SmolLM2-135M").head_dim == 64  # 576 / 9
+    assert published("Mistral-7B-v0.1").layer_types == ("sliding",)
+    qwen = published("Qwen2.5-Math-1.5B")
+    assert (qwen.qkv_bias, qwen.qk_norm, qwen.layer_types) == (True, False, ("full",))
+    gemma2, gemma3 = published("gemma-2-2b"), published("gemma-3-1b")
+    assert (gemma2.attention_cap, gemma2.logit_cap, gemma2.query_scale) == (50.0, 30.0, 256**-0.5)
+    assert (gemma2.layers[:2], gemma2.sliding_window, gemma2.tied_head) == (("sliding", "full"), 4096, True)
+    assert [index for index, kind in enumerate(gemma3.layers) if kind == "full"] == [5, 11, 17, 23]
+    assert (gemma3.rope.theta, gemma3.local_rope.theta, gemma3.sliding_window) == (1e6, 1e4, 512)
+    assert (gemma3.attention_cap, gemma3.logit_cap, gemma3.qk_norm) == (0.0, 0.0, True)
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_a_key_that_is_left_out_has_the_default_of_transformers(model_type, tmp_path):
+    """Their own file names every key, in the new form; ours names none."""
+    theirs = AutoConfig.for_model(model_type).to_dict()
+    assert read(tmp_path, {"model_type": model_type}) == read(tmp_path, theirs)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_transformers_understands_published_files_alike(name, tmp_path):
+    """What it writes after reading an old file is in new keys, and says the same to us."""
+    ours = read(tmp_path, PUBLISHED[name][1])
+    rewritten = AutoConfig.from_pretrained(tmp_path).to_dict()
+    assert "rope_parameters" in rewritten
+    assert read(tmp_path, rewritten) == ours
+
+
+def test_only_full_layers_of_gemma_3_are_stretched(tmp_path):
+    """As its larger models are: `rope_scaling` is of the global rotation."""
+    found = read(tmp_path, GEMMA3 | {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}})
+    assert (found.rope.scaling, found.rope.factor, found.rope.theta) == ("linear", 8.0, 1e6)
+    assert (found.local_rope.scaling, found.local_rope.theta) == ("none", 1e4)
+    assert read(tmp_path, AutoConfig.from_pretrained(tmp_path).to_dict()) == found
+
+
+def test_upper_layers_of_qwen_slide_where_its_file_says_so(tmp_path):
+    values = QWEN2_MATH_1_5B | {"use_sliding_window": True, "sliding_window": 7}
+    found = read(tmp_path, values)
+    assert found.layers == ("full",) * 21 + ("sliding",) * 7
+    assert found.sliding_window == 7
+    assert AutoConfig.from_pretrained(tmp_path).layer_types[20:22] == ["full_attention", "sliding_attention"]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"model_type": "mamba"}, "model_type='mamba': is not supported; supported are llama, qwen2, qwen3, mistral, "),
+        ({"model_type": "qwen2_moe"}, "model_type='qwen2_moe': is not supported"),
+        ({}, "model_type=None: is not supported"),
+        (LLAMA3 | {"attention_bias": True}, "attention_bias=True: is not supported; the only supported value is false"),
+        (LLAMA3 | {"mlp_bias": True}, "mlp_bias=True: is not supported"),
+        (LLAMA3 | {"hidden_act": "gelu"}, "hidden_act='gelu': is not supported; the only supported value is \"silu\""),
+        (LLAMA3 | {"quantization_config": {"bits": 4}}, "quantization_config={'bits': 4}: is not supported"),
+        (GEMMA3 | {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping=50.0: is not supported"),
+        (GEMMA3 | {"use_bidirectional_attention": True}, "use_bidirectional_attention=True: is not supported"),
+        (
+            QWEN2_MATH_1_5B | {"rope_scaling": {"type": "yarn", "factor": 4.0}},
+            "rope_type='yarn': is not supported; supported are default, linear, llama3",
+        ),
+        (LLAMA3 | {"rope_scaling": {"rope_type": "llama3", "factor": 2}}, "low_freq_factor=None: must be a number"),
+        (
+            LLAMA3 | {"rope_parameters": {"partial_rotary_factor": 0.5}, "rope_scaling": None},
+            "partial_rotary_factor=0.5",
+        ),
+        (LLAMA3 | {"hidden_size": 0}, "hidden_size=0: must be a whole number above 0"),
+        (LLAMA3 | {"hidden_size": "2048"}, "hidden_size='2048': must be a whole number above 0"),
+        (LLAMA3 | {"rms_norm_eps": True}, "rms_norm_eps=True: must be a number above 0"),
+        (LLAMA3 | {"num_key_value_heads": 5}, "num_key_value_heads=5: must divide the 32 query heads"),
+        (LLAMA3 | {"head_dim": 63}, "head_dim=63: must be even"),
+        (GEMMA3 | {"layer_types": ["full_attention"]}, "must name a type for each of the num_hidden_layers=26"),
+        (GEMMA3 | {"layer_types": ["chunked_attention"] * 26}, "layer_types='chunked_attention': is not supported"),
+        (GEMMA3 | {"sliding_window": None}, "sliding_window=None: layer_types has sliding_attention"),
+        (GEMMA3 | {"sliding_window_pattern": 0}, "sliding_window_pattern=0: must be a whole number above 0"),
+    ],
+)
+def test_what_is_refused(values, sentence, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, values)
+    assert str(caught.value).startswith(f"model.checkpoint={tmp_path}: config.json: ")
+    assert sentence in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "has no config.json; name a directory in Hugging Face's format."),
+        ("{", "config.json: cannot be read"),
+        ("[1]", "config.json: is not a JSON object"),
+    ],
+)
+def test_files_that_are_none(text, sentence, tmp_path):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_architecture(tmp_path)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_policy_from_nothing_can_be_described(name, tmp_path):
+    """Both by us and by transformers, whose reading of the description we read again."""
+    if name == "multi_query":
+        changes = VARIANTS[name] | {"qk_norm": False}  # no family has both q/k/v biases and q/k norms
+    else:
+        changes = VARIANTS[name] | ({"query_scale": 0.5} if "query_scale" in VARIANTS[name] else {})
+    architecture = make(**changes).architecture
+    described = describe(architecture, max_positions=99)
+    expected = {"multi_head": "qwen3", "multi_query": "qwen2", "gemma3": "gemma3_text"}.get(name, name)
+    assert described["model_type"] == expected
+    assert settled(read(tmp_path, described)) == settled(architecture)
+    assert settled(read(tmp_path, AutoConfig.from_pretrained(tmp_path).to_dict())) == settled(architecture)
+
+
+def test_what_no_family_has_is_not_described():
+    with pytest.raises(ConfigError, match="no family has this combination of features"):
+        describe(make(qkv_bias=True, qk_norm=True).architecture, max_positions=99)

@@ -1,0 +1,122 @@
+"""Low-rank adapters: nothing at first, the gradient of the merged kernel's factors, and the same logits when merged."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from grpo_jax.config import LoraConfig
+from tests.policy.test_policy import make
+
+LORA = LoraConfig(rank=3, alpha=6.0, modules=("query", "key", "value", "out", "gate", "up", "down"))
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 13, (2, 7)), jnp.int32)
+
+
+def started(**changes):
+    """A policy with adapters, fresh."""
+    policy = make(lora=LORA, **changes)
+    return policy, jax.jit(policy.init)(jax.random.key(0))
+
+
+def learned(**changes):
+    """The same after some learning: no B is zero any more."""
+    policy, params = started(**changes)
+    trained, frozen = policy.split(params)
+    leaves, tree = jax.tree.flatten(trained)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    moved = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    return policy, policy.join(jax.tree.unflatten(tree, moved), frozen)
+
+
+def leaf_names(tree):
+    return {path[-1].key for path, _ in jax.tree.leaves_with_path(tree)}
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_at_first_the_adapted_policy_is_the_base_policy(scan_layers):
+    """The same key gives the same kernels, and the adapters add exactly nothing."""
+    policy, params = started(scan_layers=scan_layers)
+    trained, frozen = policy.split(params)
+    jax.tree.map(np.testing.assert_array_equal, frozen, jax.jit(policy.base.init)(jax.random.key(0)))
+    np.testing.assert_array_equal(jax.jit(policy.apply)(params, TOKENS), jax.jit(policy.base.apply)(frozen, TOKENS))
+    for path, leaf in jax.tree.leaves_with_path(trained):
+        if path[-1].key == "lora_b":
+            assert not leaf.any()
+        else:
+            fan_in = np.prod(leaf.shape[scan_layers:-1])
+            assert np.std(leaf) * np.sqrt(fan_in) == pytest.approx(1.0, abs=0.4)
+
+
+@pytest.mark.trap(35)
+def test_adapters_are_float32_whatever_is_computed_in():
+    policy, params = started(compute_dtype="bfloat16")
+    assert {leaf.dtype for leaf in jax.tree.leaves(policy.split(params)[0])} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(policy.split(policy.cast(params))[0])} == {jnp.dtype("bfloat16")}
+
+
+@pytest.mark.parametrize("changes", [{}, {"scan_layers": True}, {"qkv_bias": True, "num_kv_heads": 1}])
+def test_merged_kernels_give_the_same_logits(changes):
+    policy, params = learned(**changes)
+    merged = policy.merge(params)
+    assert jax.tree.structure(merged) == jax.tree.structure(policy.base.shapes())
+    expected = jax.jit(policy.apply)(params, TOKENS)
+    np.testing.assert_allclose(jax.jit(policy.base.apply)(merged, TOKENS), expected, atol=1e-4)
+    without = jax.jit(policy.base.apply)(policy.split(params)[1], TOKENS)
+    assert np.abs(without - expected).max() > 0.1
+
+
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_the_gradient_is_that_of_the_merged_kernels_factors(scan_layers):
+    """Against autodiff through W + s A B: dA = s (dW) B^T, dB = s A^T (dW); and nothing else has a gradient."""
+    policy, params = learned(scan_layers=scan_layers)
+    trained, frozen = policy.split(params)
+
+    def loss(policy, params):
+        return (jax.nn.log_softmax(policy.apply(params, TOKENS)) ** 2).mean()
+
+    found = jax.jit(jax.grad(lambda trained: loss(policy, policy.join(trained, frozen))))(trained)
+    dense = jax.jit(jax.grad(lambda merged: loss(policy.base, merged)))(policy.merge(params))
+
+    def compare(found, dense, adapters):
+        if "lora_a" not in adapters:
+            for name in adapters:
+                compare(found[name], dense[name], adapters[name])
+            return
+        a, b, change = adapters["lora_a"], adapters["lora_b"], dense["kernel"]
+        if not scan_layers:
+            a, b, change = a[None], b[None], change[None]
+        layers, rank = len(a), LORA.rank
+        a, b = a.reshape(layers, -1, rank), b.reshape(layers, rank, -1)
+        change = change.reshape(layers, a.shape[1], b.shape[2])
+        of_a = LORA.scale * np.einsum("lio,lro->lir", change, b)
+        of_b = LORA.scale * np.einsum("lir,lio->lro", a, change)
+        np.testing.assert_allclose(found["lora_a"].reshape(of_a.shape), of_a, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(found["lora_b"].reshape(of_b.shape), of_b, rtol=1e-3, atol=1e-5)
+        assert np.abs(of_a).max() > 1e-4
+
+    compare(found, dense, trained)
+
+
+def test_split_and_join():
+    policy, params = started()
+    trained, frozen = policy.split(params)
+    assert leaf_names(trained) == {"lora_a", "lora_b"}
+    assert leaf_names(frozen) == {"kernel", "embedding", "scale"}
+    jax.tree.map(np.testing.assert_array_equal, policy.join(trained, frozen), params)
+    base = policy.base
+    assert base.split(frozen) == (frozen, {})
+    assert base.join(frozen, {}) == frozen
+    assert base.merge(frozen) is frozen
+
+
+def test_only_the_named_modules_have_adapters():
+    policy = make(lora=dataclasses.replace(LORA, modules=("query", "down")))
+    trained, _ = policy.split(policy.shapes())
+    layer = trained["layers"]["0"]
+    assert {name: set(part) for name, part in layer.items()} == {"attention": {"query"}, "mlp": {"down"}}
+    assert layer["attention"]["query"]["lora_a"].shape == (16, 3)
+    assert layer["attention"]["query"]["lora_b"].shape == (3, 4, 8)
+    axes = policy.logical_axes()["layers"]["0"]["attention"]["query"]
+    assert (axes["lora_a"], axes["lora_b"]) == (("embed", "rank"), ("rank", "heads", "head_dim"))
