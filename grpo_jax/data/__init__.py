@@ -2,11 +2,12 @@
 
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.prompts import PromptSource, encode_prompts
-from grpo_jax.data.tasks import TASKS, Task, make_task
+from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task
 from grpo_jax.data.tokenizer import decode, encode, pad
 
 __all__ = [
     "TASKS",
+    "Demonstrable",
     "Problem",
     "PromptSource",
     "Split",

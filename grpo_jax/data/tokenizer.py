@@ -12,14 +12,15 @@ if TYPE_CHECKING:  # transformers takes a second to import, and a config mistake
 
 EOS = "<eos>"
 
+# Without it, transformers warns on import that PyTorch is not there, which nothing here needs.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
 
 def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
     """A fast tokenizer whose tokens are single characters, and one end-of-sequence token that is also the padding.
 
     Padding with the end-of-sequence token is what many real models do; code that tells padding by token id breaks here.
     """
-    # Without it, transformers warns on import that PyTorch is not there, which nothing here needs.
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -30,9 +31,16 @@ def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=EOS)
 
 
-def encode(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, without special tokens."""
-    return [encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch(texts, add_special_tokens=False)]
+def encode(
+    tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], *, special_tokens: bool = False
+) -> list[list[int]]:
+    """Token ids of each text.
+
+    Args:
+      special_tokens: whether the tokenizer adds its own, such as a BOS, to a text that has none.
+    """
+    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special_tokens)
+    return [encoding.ids for encoding in encodings]
 
 
 def decode(

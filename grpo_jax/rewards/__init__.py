@@ -1,6 +1,19 @@
-"""Rewards: verifiers of completions."""
+"""Rewards: what completions are worth. Nothing here imports JAX."""
 
 from grpo_jax.rewards import last_value
-from grpo_jax.rewards.verdict import UNSCORED, Verdict
+from grpo_jax.rewards.extraction import last_boxed
+from grpo_jax.rewards.per_attempt import PerAttempt
+from grpo_jax.rewards.registry import REWARDS, make_reward
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Reward, Verdict
 
-__all__ = ["UNSCORED", "Verdict", "last_value"]
+__all__ = [
+    "REWARDS",
+    "UNSCORED",
+    "Attempt",
+    "PerAttempt",
+    "Reward",
+    "Verdict",
+    "last_boxed",
+    "last_value",
+    "make_reward",
+]

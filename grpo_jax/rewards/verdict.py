@@ -1,6 +1,20 @@
-"""What a verifier says of one completion."""
+"""What a reward sees of a completion, and what it says of it."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One completion of one problem."""
+
+    prompt: str  # the problem's text
+    gold: str  # the right answer
+    completion: str  # text, without the stop token
+    stopped: bool  # the model ended it itself; False: cut off at the maximum length
+    tokens: int  # its length in tokens, the stop token included
 
 
 @dataclass(frozen=True)
@@ -10,6 +24,24 @@ class Verdict:
     reward: float
     answer: str | None  # what was read out of the completion, for majority votes and for people
     scored: bool = True
+    right: bool | None = None  # None: this reward says nothing about correctness
 
 
 UNSCORED = Verdict(reward=0.0, answer=None, scored=False)
+
+
+class Reward(Protocol):
+    """Judges completions. `judge` may be called from several threads at once."""
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """How many attempts had no verdict so far, by reason."""
+
+    def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
+        """One verdict for each attempt, in their order."""
+
+    def warm(self) -> None:
+        """Starts what takes long to start, in the background. Without it, the first `judge` does."""
+
+    def close(self) -> None:
+        """Gives back processes. May be called more than once; `judge` may not be called afterwards."""

@@ -4,15 +4,18 @@ import random
 
 import pytest
 
-from grpo_jax.config import ConfigError, TaskConfig
-from grpo_jax.data import Problem, Split, make_task
-from grpo_jax.data.tasks.modular_expressions import draw, evaluate, parse, reductions, render
+from grpo_jax.config import ConfigError, ModularExpressionsConfig
+from grpo_jax.data import Problem, Split
+from grpo_jax.data.tasks.modular_expressions import ModularExpressions, draw, evaluate, parse, reductions, render
+from grpo_jax.rewards import Attempt
 
 PROBLEM = Problem("8+(8+(4+6))=", "6")
 
 
 def task(operations=3, operators="+-*", modulus=10):
-    return make_task(TaskConfig("modular_expressions", operations, operators, modulus, train_problems=100))
+    return ModularExpressions(
+        ModularExpressionsConfig("modular_expressions", operations, operators, modulus, train_problems=100)
+    )
 
 
 def test_the_papers_example():
@@ -94,8 +97,9 @@ def test_too_few_problems():
 )
 @pytest.mark.trap(6)
 def test_verdicts(completion, stopped, reward):
-    verdict = task().verify(PROBLEM, completion, stopped)
+    (verdict,) = task().reward.judge([Attempt(PROBLEM.prompt, PROBLEM.answer, completion, stopped, tokens=3)])
     assert verdict.reward == reward
+    assert verdict.right == (reward == 1.0)
     assert verdict.scored
 
 

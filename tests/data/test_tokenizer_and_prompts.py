@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from grpo_jax.config import TaskConfig
-from grpo_jax.data import PromptSource, Split, decode, encode, encode_prompts, make_task, pad
+from grpo_jax.config import ModularExpressionsConfig
+from grpo_jax.data import PromptSource, Split, decode, encode, encode_prompts, pad
+from grpo_jax.data.tasks import ModularExpressions
 
-TASK = make_task(TaskConfig("modular_expressions", 2, "+", 10, train_problems=40))
+TASK = ModularExpressions(ModularExpressionsConfig("modular_expressions", 2, "+", 10, train_problems=40))
 PROBLEMS = TASK.problems(Split.TRAIN, 40)
 
 
@@ -31,7 +32,7 @@ def test_decoding_goes_by_length_and_leaves_special_tokens_out():
 
 @pytest.mark.trap(9)
 def test_no_special_token_is_added():
-    assert encode_prompts(TASK.tokenizer, PROBLEMS[:3], TASK.max_prompt_tokens).lengths.tolist() == [8, 8, 8]
+    assert encode_prompts(TASK, PROBLEMS[:3]).lengths.tolist() == [8, 8, 8]
 
 
 def test_pad_refuses_what_does_not_fit():
@@ -40,7 +41,7 @@ def test_pad_refuses_what_does_not_fit():
 
 
 def test_ids_are_of_the_text():
-    batch = encode_prompts(TASK.tokenizer, PROBLEMS, TASK.max_prompt_tokens)
+    batch = encode_prompts(TASK, PROBLEMS)
     assert batch.ids.dtype == np.uint32
     assert batch.ids.tolist() == [problem.id for problem in PROBLEMS]
     assert len(set(batch.ids.tolist())) == len(PROBLEMS)
@@ -48,9 +49,9 @@ def test_ids_are_of_the_text():
 
 @pytest.mark.trap(41)
 def test_the_order_is_a_function_of_the_cursor():
-    source = PromptSource(PROBLEMS, batch_size=8, seed=3)
-    batches = [source.batch(cursor) for cursor in range(0, 120, 8)]
-    assert [PromptSource(PROBLEMS, 8, 3).batch(cursor) for cursor in reversed(range(0, 120, 8))] == batches[::-1]
+    source = PromptSource(PROBLEMS, seed=3)
+    batches = [source.take(cursor, 8) for cursor in range(0, 120, 8)]
+    assert [PromptSource(PROBLEMS, 3).take(cursor, 8) for cursor in reversed(range(0, 120, 8))] == batches[::-1]
     epochs = [[p for batch in batches[first : first + 5] for p in batch] for first in (0, 5, 10)]
     for epoch in epochs:
         assert sorted(problem.prompt for problem in epoch) == sorted(problem.prompt for problem in PROBLEMS)
@@ -58,11 +59,16 @@ def test_the_order_is_a_function_of_the_cursor():
 
 
 def test_seeds_next_to_each_other_have_orders_of_their_own():
-    orders = [[PromptSource(PROBLEMS, 40, seed).batch(cursor) for cursor in (0, 40, 80)] for seed in (3, 4, 5)]
+    orders = [[PromptSource(PROBLEMS, seed).take(cursor, 40) for cursor in (0, 40, 80)] for seed in (3, 4, 5)]
     assert len({tuple(problem.prompt for problem in epoch) for epochs in orders for epoch in epochs}) == 9
 
 
-def test_no_batch_holds_a_problem_twice():
-    source = PromptSource(PROBLEMS, batch_size=32, seed=0)  # an epoch and a quarter
-    for cursor in range(0, 32 * 20, 32):
-        assert len(set(source.batch(cursor))) == 32
+def test_no_step_holds_a_problem_twice():
+    source = PromptSource(PROBLEMS, seed=0)  # 40 of them
+    cursor, begun = 0, []
+    for number in (32, 8, 24, 32, 40, 1):
+        cursor = source.begin(cursor, number)
+        begun.append(cursor)
+        assert len(set(source.take(cursor, number))) == number
+        cursor += number
+    assert begun == [0, 32, 40, 80, 120, 160]

@@ -1,19 +1,23 @@
-"""Tasks, by name. A task says where problems come from, how they are written, and what a completion is worth."""
+"""Tasks. A task says where problems come from, how they are written, and what a completion is worth."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
-from grpo_jax.config import ConfigError, TaskConfig, did_you_mean
+from grpo_jax.config import Config
 from grpo_jax.data.tasks.modular_expressions import ModularExpressions
-from grpo_jax.data.tasks.task import Task
+from grpo_jax.data.tasks.questions import Questions
+from grpo_jax.data.tasks.task import Demonstrable, Task
 
-TASKS: Mapping[str, Callable[[TaskConfig], Task]] = {"modular_expressions": ModularExpressions}
-
-
-def make_task(config: TaskConfig) -> Task:
-    """The task that a configuration names. Raises ConfigError if there is none of that name, or it is impossible."""
-    if config.name not in TASKS:
-        raise ConfigError(f"task.name={config.name!r}: unknown; {did_you_mean(config.name, list(TASKS))}")
-    return TASKS[config.name](config)
+# task.name -> what builds the task from its section and the whole configuration.
+TASKS: Mapping[str, Callable[[Any, Config], Task]] = {
+    "modular_expressions": lambda section, config: ModularExpressions(section),
+    "questions": Questions,
+}
 
 
-__all__ = ["TASKS", "Task", "make_task"]
+def make_task(config: Config) -> Task:
+    """The task that a configuration describes. Raises ConfigError if it is impossible."""
+    return TASKS[config.task.name](config.task, config)
+
+
+__all__ = ["TASKS", "Demonstrable", "ModularExpressions", "Questions", "Task", "make_task"]

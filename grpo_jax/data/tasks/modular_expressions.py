@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
-from grpo_jax.config import ConfigError, TaskConfig
+from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data.problem import Problem, Split
-from grpo_jax.data.tokenizer import EOS, character_tokenizer
-from grpo_jax.rewards import Verdict, last_value
+from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
+from grpo_jax.rewards import PerAttempt, Reward, last_value
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -34,7 +34,7 @@ DRAWS_PER_PROBLEM, DRAWS_PER_EXPRESSION = 200, 30
 class ModularExpressions:
     """See `Task`. The number of operations is the difficulty."""
 
-    def __init__(self, config: TaskConfig):
+    def __init__(self, config: ModularExpressionsConfig):
         unknown = sorted(set(config.operators) - set(OPERATORS))
         if unknown or not config.operators:
             raise ConfigError(f"task.operators={config.operators!r}: must be some of {' '.join(OPERATORS)}.")
@@ -47,6 +47,10 @@ class ModularExpressions:
     @property
     def stop_tokens(self) -> Sequence[int]:
         return (self.tokenizer.eos_token_id,)
+
+    @property
+    def reward(self) -> Reward:
+        return PerAttempt("last_value", last_value.verify)
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -64,7 +68,8 @@ class ModularExpressions:
         shapes = math.comb(2 * k, k) // (k + 1)
         return shapes * len(set(self.config.operators)) ** k * self.config.modulus ** (k + 1)
 
-    def problems(self, split: Split, number: int, *, at_most: bool = False) -> Sequence[Problem]:
+    def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
+        number = number or self.config.train_problems
         rng = random.Random(f"problems of {split.name}")
         found: dict[str, Problem] = {}
         for _ in range(min(number * DRAWS_PER_PROBLEM, self._expressions * DRAWS_PER_EXPRESSION)):
@@ -81,8 +86,8 @@ class ModularExpressions:
             f"{split.name.lower()} split, and {number} are wanted; raise it, or ask for fewer problems."
         )
 
-    def verify(self, problem: Problem, completion: str, stopped: bool) -> Verdict:
-        return last_value.verify(problem.prompt, completion, problem.answer, stopped)
+    def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
+        return encode(self.tokenizer, [problem.prompt for problem in problems])
 
     def demonstration(self, problem: Problem, skip_probability: float, rng: random.Random) -> str:
         *lines, answer = reductions(parse(problem.prompt.removesuffix("=")), self.config.modulus)

@@ -2,10 +2,10 @@
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from grpo_jax.data.problem import Problem, Split
-from grpo_jax.rewards import Verdict
+from grpo_jax.rewards import Reward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -26,18 +26,27 @@ class Task(Protocol):
         """P: no prompt is longer."""
 
     @property
-    def max_solution_tokens(self) -> int:
-        """C is at least this: no demonstration is longer, its stop token included."""
+    def reward(self) -> Reward:
+        """The judge of completions."""
 
-    def problems(self, split: Split, number: int, *, at_most: bool = False) -> Sequence[Problem]:
-        """The first `number` distinct problems of a split, always the same.
+    def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
+        """The first `number` distinct problems of a split, always the same; 0 is all that the task has.
 
         Raises:
           ConfigError: if there are fewer; unless `at_most` is set, then fewer are returned.
         """
 
-    def verify(self, problem: Problem, completion: str, stopped: bool) -> Verdict:
-        """What a completion (its text, without the stop token) is worth."""
+    def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
+        """The ids that a completion of each problem follows."""
+
+
+@runtime_checkable
+class Demonstrable(Task, Protocol):
+    """A task that can show how it is done, which the warm start learns from."""
+
+    @property
+    def max_solution_tokens(self) -> int:
+        """No demonstration is longer, its stop token included."""
 
     def demonstration(self, problem: Problem, skip_probability: float, rng: random.Random) -> str:
         """A right completion to learn from, each intermediate line left out with this probability."""

@@ -1,0 +1,83 @@
+"""What a checkpoint in Hugging Face's format says of its text: the tokenizer, its prompts and its stop tokens."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grpo_jax.config import ConfigError
+from grpo_jax.data.tokenizer import encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+
+def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
+    """The fast tokenizer of a directory.
+
+    Args:
+      field: of the configuration, for messages.
+
+    Raises:
+      ConfigError: if there is none.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    if not (directory / "tokenizer.json").is_file():
+        raise ConfigError(f"{field}={str(directory)!r}: has no tokenizer.json; name a directory with a fast tokenizer.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+    except Exception as error:  # whatever a library raises at a broken file
+        raise ConfigError(f"{field}={str(directory)!r}: its tokenizer cannot be read ({error}).") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise ConfigError(f"{field}={str(directory)!r}: its tokenizer is not a fast one; convert it.")
+    return tokenizer
+
+
+def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
+    """All tokens that end a completion: generation_config.json may name several, and the tokenizer has its own.
+
+    A chat model often ends a turn with another token than the one its base model ends a text with (Qwen3: 151645 and
+    151643, Gemma: 1 and 106).
+    """
+    found = {tokenizer.eos_token_id}
+    for name in ("generation_config.json", "config.json"):
+        path = directory / name
+        ends = json.loads(path.read_text()).get("eos_token_id") if path.is_file() else None
+        found |= set(ends) if isinstance(ends, list) else {ends}
+    return tuple(sorted(found - {None}))
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a problem is put to a model."""
+
+    system: str  # the system's message; "" is none
+    template: str  # of the user's message, with {question}
+    chat: bool  # through the tokenizer's chat template
+
+    def render(self, tokenizer: "PreTrainedTokenizerFast", question: str) -> str:
+        """The text that a completion follows."""
+        # Not str.format: questions and templates are full of braces.
+        user = self.template.replace("{question}", question)
+        if not self.chat:
+            return user
+        messages = [{"role": "system", "content": self.system}] if self.system else []
+        messages.append({"role": "user", "content": user})
+        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return rendered
+
+    def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:
+        """Token ids of the rendered questions. A chat template writes its own special tokens; none is added to them."""
+        texts = [self.render(tokenizer, question) for question in questions]
+        rows = encode(tokenizer, texts, special_tokens=not self.chat)
+        return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
+
+
+def _without_end(row: list[int], tokenizer: "PreTrainedTokenizerFast") -> list[int]:
+    """A plain prompt goes on: no EOS behind it, and no second BOS where the template already begins with one."""
+    if row[-1:] == [tokenizer.eos_token_id]:
+        row = row[:-1]
+    doubled = tokenizer.bos_token_id is not None and row[:2] == [tokenizer.bos_token_id] * 2
+    return row[1:] if doubled else row

@@ -1,0 +1,70 @@
+"""Data sets of the Hugging Face Hub, or of a directory in one of its formats."""
+
+import re
+from pathlib import Path
+
+from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.data.sources.packages import optional_package
+from grpo_jax.data.sources.records import Records
+
+_REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^/]+))?(/(?P<subset>[^/]+))?")
+_SECONDS = 5.0  # for the Hub to answer; the library alone would try for half a minute
+
+
+def open_huggingface(config: SourceConfig) -> Records:
+    """The records of a split. A repository is downloaded once; with HF_HUB_OFFLINE=1 the cache alone is asked.
+
+    Raises:
+      ConfigError: if the package is missing, the Hub cannot be reached, or has no such repository, subset or split.
+    """
+    datasets = optional_package("datasets", "huggingface")
+    directory = Path(config.path).expanduser()
+    if directory.is_dir():
+        name, revision, subset = str(directory), None, None
+    elif match := _REPOSITORY.fullmatch(config.path):
+        name, revision, subset = match["id"], match["revision"], match["subset"]
+        _knock(name, revision, config.path)
+    else:
+        raise ConfigError(
+            f"path={config.path!r}: neither a directory nor a repository; write owner/name, owner/name/subset or"
+            " owner/name@revision/subset."
+        )
+    try:
+        data = datasets.load_dataset(name, subset, split=config.split, revision=revision)
+    except ConnectionError as error:
+        raise _unreachable(config.path, error) from error
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = _one_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+        raise ConfigError(
+            f"path={config.path!r}: split {config.split!r} cannot be read ({reason}); check the name, the"
+            " subset and the split."
+        ) from error
+    return Records(len(data), data.__getitem__, lambda index: f"{config.path} {config.split}, {index}")
+
+
+def _knock(name: str, revision: str | None, path: str) -> None:
+    """Asks the Hub for a repository. Raises ConfigError, soon, if there is no answer or no such repository."""
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if huggingface_hub.constants.is_offline_mode():
+        return
+    try:
+        huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=_SECONDS)
+    except HfHubHTTPError as error:
+        raise ConfigError(
+            f"path={path!r}: the Hub refuses it ({_one_line(error)}); check the name, or log in with `hf auth login`."
+        ) from error
+    except Exception as error:  # of the HTTP client, which is another one in other versions of the Hub's library
+        raise _unreachable(path, error) from error
+
+
+def _unreachable(path: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"path={path!r}: the Hugging Face Hub cannot be reached ({_one_line(error)}); connect, or load the data set"
+        " once where there is a network and set HF_HUB_OFFLINE=1 here, or name a directory with its files."
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300].rstrip(".")

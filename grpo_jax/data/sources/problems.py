@@ -1,0 +1,60 @@
+"""From the records of a source to problems."""
+
+import hashlib
+import logging
+from array import array
+from collections.abc import Sequence
+
+from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.data.problem import Problem
+from grpo_jax.data.sources.answers import ANSWER_FORMATS
+from grpo_jax.data.sources.fields import pick, text, text_of_answer
+from grpo_jax.data.sources.records import RandomAccess, Records
+
+logger = logging.getLogger(__name__)
+
+
+def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Problem]:
+    """The problems of all records, each prompt once and in the order of the records, read again when asked for.
+
+    Every record is looked at here, so what is wrong with one is told before anything is computed with the others. Of
+    records with the same prompt the first is kept, and their number is logged.
+
+    Raises:
+      ConfigError: for a record without a prompt or an answer.
+    """
+    kept = array("q")
+    answers: dict[bytes, str] = {}
+    contradictions = 0
+    for index in range(len(records)):
+        problem = _problem(records, index, config)
+        digest = hashlib.sha256(problem.prompt.encode()).digest()
+        if digest not in answers:
+            kept.append(index)
+        contradictions += answers.setdefault(digest, problem.answer) != problem.answer
+    if contradictions:
+        logger.warning(
+            "%s: %d records have the prompt of an earlier one and another answer; the first counts.",
+            config.path,
+            contradictions,
+        )
+    if len(kept) < len(records):
+        logger.info("%s: kept %d records of %d; the others repeat a prompt.", config.path, len(kept), len(records))
+    return RandomAccess(len(kept), lambda place: _problem(records, kept[place], config))
+
+
+def _problem(records: Records, index: int, config: SourceConfig) -> Problem:
+    record = records[index]
+    name, field = "prompt_field", config.prompt_field
+    try:
+        prompt = text(pick(record, field))
+        name, field = "answer_field", config.answer_field
+        written = text_of_answer(pick(record, field))
+        answer = ANSWER_FORMATS[config.answer_format](written)
+        if answer is None or not answer.strip():
+            raise ValueError(f"has no answer in the format {config.answer_format!r} there")
+    except ValueError as error:
+        raise ConfigError(
+            f"{name}={field!r}: {records.where(index)} {error}; name another field, or repair the record."
+        ) from error
+    return Problem(prompt, answer.strip())

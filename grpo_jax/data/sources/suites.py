@@ -1,0 +1,54 @@
+"""The suites that the paper evaluates on, as their public files write them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from grpo_jax.config import ConfigError, SourceConfig, did_you_mean
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Where the records of a suite have what is needed."""
+
+    prompt_field: str
+    answer_field: str
+    answer_format: Literal["plain", "boxed", "after_hashes"]
+
+
+SUITES: Mapping[str, Suite] = {
+    "math_500": Suite("problem", "answer", "plain"),  # HuggingFaceH4/MATH-500
+    "amc_2023": Suite("question", "answer", "plain"),  # math-ai/amc23
+    "minerva": Suite("question", "answer", "plain"),  # math-ai/minervamath
+    "aime_2025": Suite("problem", "answer", "plain"),  # math-ai/aime25
+    "olympiad_bench": Suite("question", "final_answer", "plain"),  # Hothan/OlympiadBench, OE_TO_maths_en_COMP
+}
+
+_KINDS: Mapping[str, Literal["jsonl", "parquet"]] = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+
+
+def suite(name: str, directory: Path) -> SourceConfig:
+    """The source of a suite whose public file lies in a directory as NAME.jsonl, NAME.json or NAME.parquet.
+
+    Raises:
+      ConfigError: for an unknown suite, and a directory without its file.
+    """
+    if name not in SUITES:
+        raise ConfigError(f"suite {name!r}: unknown; {did_you_mean(name, list(SUITES))}")
+    files = {directory / f"{name}{suffix}": kind for suffix, kind in _KINDS.items()}
+    for file, kind in files.items():
+        if file.is_file():
+            known = SUITES[name]
+            return SourceConfig(
+                kind=kind,
+                path=str(file),
+                split="",
+                prompt_field=known.prompt_field,
+                answer_field=known.answer_field,
+                answer_format=known.answer_format,
+                limit=0,
+            )
+    raise ConfigError(
+        f"suite {name!r}: {directory} has none of {', '.join(file.name for file in files)}; put one there."
+    )

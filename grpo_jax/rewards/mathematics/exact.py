@@ -1,0 +1,150 @@
+"""Exact rational values of expressions, and which expressions are too large to touch.
+
+Nothing here takes long: every result is bounded before it is computed.
+"""
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+from grpo_jax.rewards.mathematics.expression import Node, TooLargeError
+
+MAX_BITS = 20_000  # of a numerator or denominator
+MAX_EXPONENT = 10_000  # of anything that is no number
+MAX_COMBINATORIAL = 2_000  # the argument of a factorial, the top of a binomial
+
+
+class NotRationalError(ValueError):
+    """The expression has no rational value, or none that this module finds."""
+
+
+def evaluate(node: Node) -> Fraction:
+    """The exact value of an expression over rational numbers.
+
+    Raises:
+      NotRationalError: if it has variables or irrational parts, or divides by zero.
+      TooLargeError: if a number in it passes the limits above; also where the rest of it is not rational.
+    """
+    values = [_rational(argument) for argument in node.arguments]
+    if node.operation == "power" and values[0] is None and values[1] is not None and abs(values[1]) > MAX_EXPONENT:
+        raise TooLargeError("a power that is too large")
+    if None in values:
+        raise NotRationalError(node.operation)
+    if node.operation == "number":
+        return node.value
+    operation = OPERATIONS.get(node.operation)
+    if operation is None:
+        raise NotRationalError(node.operation)
+    return _bounded(operation(*values))
+
+
+def _rational(node: Node) -> Fraction | None:
+    try:
+        return evaluate(node)
+    except NotRationalError:
+        return None
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+        raise TooLargeError("a number that is too large")
+    return value
+
+
+def _sum(*terms: Fraction) -> Fraction:
+    total = Fraction(0)
+    for term in terms:
+        total = _bounded(total + term)
+    return total
+
+
+def _product(*factors: Fraction) -> Fraction:
+    total = Fraction(1)
+    for factor in factors:
+        total = _bounded(total * factor)
+    return total
+
+
+def _quotient(top: Fraction, bottom: Fraction) -> Fraction:
+    if not bottom:
+        raise NotRationalError("a division by zero")
+    return top / bottom
+
+
+def _power(base: Fraction, exponent: Fraction) -> Fraction:
+    if exponent.denominator != 1:
+        return _power(_root(base, Fraction(exponent.denominator)), Fraction(exponent.numerator))
+    if base in (1, -1):
+        return base if exponent % 2 else Fraction(1)
+    if not base:
+        if exponent <= 0:
+            raise NotRationalError("a power of zero")
+        return base
+    if max(base.numerator.bit_length() - 1, base.denominator.bit_length() - 1, 1) * abs(exponent) > MAX_BITS:
+        raise TooLargeError("a power that is too large")
+    return base ** int(exponent)
+
+
+def _root(of: Fraction, degree: Fraction) -> Fraction:
+    if degree.denominator != 1 or not 0 < degree <= MAX_BITS or of < 0:
+        raise NotRationalError("a root")
+    return Fraction(_whole_root(of.numerator, int(degree)), _whole_root(of.denominator, int(degree)))
+
+
+def _whole_root(of: int, degree: int) -> int:
+    """The whole number whose power this is; NotRationalError if there is none."""
+    if degree == 2:
+        root = math.isqrt(of)
+    else:
+        low, high = 0, 1 << (of.bit_length() // degree + 1)
+        while low < high:  # the largest whole number whose power is not above
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if middle**degree <= of else (low, middle - 1)
+        root = low
+    if root**degree != of:
+        raise NotRationalError("a root")
+    return root
+
+
+def _factorial(of: Fraction) -> Fraction:
+    if of > MAX_COMBINATORIAL:
+        raise TooLargeError("a factorial that is too large")
+    if of.denominator != 1 or of < 0:
+        raise NotRationalError("a factorial")
+    return Fraction(math.factorial(int(of)))
+
+
+def _binomial(top: Fraction, bottom: Fraction) -> Fraction:
+    if abs(top) > MAX_COMBINATORIAL or abs(bottom) > MAX_COMBINATORIAL:
+        raise TooLargeError("a binomial that is too large")
+    if top.denominator != 1 or bottom.denominator != 1 or top < 0 or bottom < 0:
+        raise NotRationalError("a binomial")
+    return Fraction(math.comb(int(top), int(bottom)))
+
+
+def _of_integers(function: Callable[..., int]) -> Callable[..., Fraction]:
+    def checked(*values: Fraction) -> Fraction:
+        if any(value.denominator != 1 for value in values):
+            raise NotRationalError("a fraction where a whole number must be")
+        return Fraction(function(*(int(value) for value in values)))
+
+    return checked
+
+
+OPERATIONS: dict[str, Callable[..., Fraction]] = {
+    "sum": _sum,
+    "negative": lambda a: -a,
+    "product": _product,
+    "quotient": _quotient,
+    "power": _power,
+    "root": _root,
+    "factorial": _factorial,
+    "binomial": _binomial,
+    "absolute": abs,
+    "floor": lambda a: Fraction(math.floor(a)),
+    "ceiling": lambda a: Fraction(math.ceil(a)),
+    "max": max,
+    "min": min,
+    "gcd": _of_integers(math.gcd),
+    "lcm": _of_integers(math.lcm),
+}

@@ -1,0 +1,25 @@
+"""The outcome for any pair of answers, by numbers or by math-verify. In workers only: it may take for ever."""
+
+from grpo_jax.rewards.mathematics import fallback, numeric
+from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.numeric import UndefinedError
+from grpo_jax.rewards.mathematics.outcome import Outcome
+from grpo_jax.rewards.mathematics.outcome import judge as judge_with
+
+
+def judge(gold: str, answer: str) -> Outcome:
+    """The outcome for an answer; what cannot be shown to be equal is wrong."""
+    try:
+        return judge_with(gold, answer, COMPARISON) or "wrong"
+    except UndefinedError:
+        return "unparsable_gold"
+
+
+def _same_formulas(gold: Formula, answer: Formula) -> bool:
+    if gold.node is not None and answer.node is not None:
+        return numeric.same_formulas(gold, answer)
+    return fallback.same_formulas(gold, answer)
+
+
+COMPARISON = Comparison(_same_formulas, numeric.same_relations)

@@ -1,0 +1,106 @@
+r"""The reward of mathematical answers.
+
+The answer is the last balanced \boxed{...} (or what a pattern finds). Most answers are compared in this process, with
+exact arithmetic and bounded effort (`compare.py` has the rules). The others go to worker processes that can be killed.
+What could not be decided is unscored, which is not a reward of 0, and is counted by reason.
+
+A completion that was cut off at the maximum length is judged by its text like any other: if its answer is there, it
+counts. `overlong` is the term that punishes length.
+"""
+
+import logging
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+
+from grpo_jax.config import RewardConfig
+from grpo_jax.rewards.extraction import extract
+from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.outcome import Outcome, judge
+from grpo_jax.rewards.mathematics.pool import Pool
+from grpo_jax.rewards.verdict import Attempt, Verdict
+
+LOG = logging.getLogger(__name__)
+
+AT_ONCE = Comparison()
+CACHED = 20_000  # pairs
+BY_CHANCE = frozenset(("timed_out", "killed", "memory"))  # outcomes that another try could change
+
+Pair = tuple[str, str]  # gold, answer
+
+
+class Mathematics:
+    """See the module. May be called from several threads at once."""
+
+    def __init__(self, config: RewardConfig):
+        self._config = config
+        self._pool = Pool(config.workers, config.seconds, config.memory_mb)
+        self._known: OrderedDict[Pair, Outcome] = OrderedDict()
+        self._lock = threading.Lock()
+        self._told = False  # of a mistake of ours
+        self.unscored: Counter[str] = Counter()
+
+    def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
+        """One verdict each: reward 1 or 0, or unscored. Raises WorkerError if no worker can be started."""
+        answers = [extract(attempt.completion, self._config.answer_pattern) for attempt in attempts]
+        outcomes = self.compare(
+            [(attempt.gold, answer) for attempt, answer in zip(attempts, answers, strict=True) if answer is not None]
+        )
+        found = iter(outcomes)
+        return [self._verdict(answer, "wrong" if answer is None else next(found)) for answer in answers]
+
+    def compare(self, pairs: Sequence[Pair]) -> list[Outcome]:
+        """The outcomes for pairs of a gold and a given answer; equal pairs are compared once."""
+        outcomes: dict[Pair, Outcome] = {}
+        left = []
+        for pair in dict.fromkeys(pairs):
+            outcome = self._recall(pair) or self._at_once(pair)
+            if outcome is None:
+                left.append(pair)
+            else:
+                outcomes[pair] = outcome
+        if left:
+            outcomes |= zip(left, self._pool.judge(left), strict=True)
+        self._remember(outcomes)
+        return [outcomes[pair] for pair in pairs]
+
+    def warm(self) -> None:
+        """Starts the workers, and does not wait for them."""
+        self._pool.warm()
+
+    def close(self) -> None:
+        """Ends the workers. May be called more than once."""
+        self._pool.close()
+
+    def _verdict(self, answer: str | None, outcome: Outcome) -> Verdict:
+        if outcome in ("right", "wrong"):
+            return Verdict(float(outcome == "right"), answer, right=outcome == "right")
+        with self._lock:
+            self.unscored[outcome] += 1
+        return Verdict(0.0, answer, scored=False)
+
+    def _at_once(self, pair: Pair) -> Outcome | None:
+        gold, answer = pair
+        if gold.strip() == answer.strip() != "":
+            return "right"
+        if max(len(gold), len(answer)) > self._config.max_characters:
+            return "too_long"
+        try:
+            return judge(gold, answer, AT_ONCE)
+        except Exception:  # a mistake of ours in one pair must not end a run
+            told, self._told = self._told, True
+            if not told:
+                LOG.warning("cannot compare the answer %r with %r:", answer, gold, exc_info=True)
+            return "error"
+
+    def _recall(self, pair: Pair) -> Outcome | None:
+        with self._lock:
+            if pair in self._known:
+                self._known.move_to_end(pair)
+            return self._known.get(pair)
+
+    def _remember(self, outcomes: dict[Pair, Outcome]) -> None:
+        with self._lock:
+            self._known.update((pair, outcome) for pair, outcome in outcomes.items() if outcome not in BY_CHANCE)
+            while len(self._known) > CACHED:
+                self._known.popitem(last=False)

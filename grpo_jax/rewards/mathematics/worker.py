@@ -1,0 +1,102 @@
+"""A process that compares answers for `pool.py`: JSON lines in, JSON lines out.
+
+    {"gold": "...", "answer": "..."}  ->  {"outcome": "right"}
+
+It is started as `python -m`, so it shares nothing with the process that trains, and never imports JAX. It bounds its
+own time and memory; whatever defeats that is killed from outside. It ends when its input does: no parent, no worker.
+"""
+
+import json
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+AGAIN = 0.2  # seconds until a time-out that was swallowed is raised again
+CPU_GRACE = 2  # CPU seconds beyond the limit after which the kernel ends this process, should nobody else
+PARENT_SECONDS = 10.0  # between two looks whether the parent lives
+
+
+class TimedOut(BaseException):
+    """Not an Exception, so that libraries that catch those let it pass."""
+
+
+def main() -> None:
+    """Answers until the input ends. Arguments: seconds for a pair, and megabytes of address space."""
+    seconds, memory_mb = float(sys.argv[1]), int(sys.argv[2])
+    replies = _private_output()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer
+    signal.signal(signal.SIGALRM, _raise_timed_out)
+
+    from grpo_jax.rewards.mathematics import judging  # slow: sympy
+
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _send(replies, {"ready": "jax" not in sys.modules})
+    for request in _requests():
+        outcome = "error"
+        try:
+            with _limited(seconds):
+                outcome = judging.judge(request["gold"], request["answer"])
+        except TimedOut:
+            outcome = "timed_out"
+        except MemoryError:
+            outcome = "memory"
+        except Exception:  # whatever a parser stumbles over is about this pair alone
+            outcome = "error"
+        _send(replies, {"outcome": outcome})
+        if outcome == "memory":  # what is left of the address space may be too little for the next pair
+            break
+
+
+def _private_output() -> int:
+    """A descriptor for replies; whatever libraries print goes nowhere."""
+    replies = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    return replies
+
+
+def _send(replies: int, message: dict[str, object]) -> None:
+    os.write(replies, (json.dumps(message) + "\n").encode())
+
+
+def _requests() -> Iterator[dict[str, str]]:
+    """The lines of the input. Another thread reads them, so that its end is noticed in the middle of a pair."""
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin.buffer:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    parent = os.getppid()
+    while os.getppid() == parent:  # a process forked from the parent may hold the input open for longer than it lives
+        with suppress(queue.Empty):
+            yield json.loads(lines.get(timeout=PARENT_SECONDS))
+
+
+def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
+    raise TimedOut
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = int(used.ru_utime + used.ru_stime + seconds) + CPU_GRACE
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+if __name__ == "__main__":
+    main()

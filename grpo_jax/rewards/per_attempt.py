@@ -1,0 +1,54 @@
+"""Rewards that look at one completion at a time, in this process."""
+
+import logging
+import math
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict
+
+LOG = logging.getLogger(__name__)
+
+
+class Unscorable(ValueError):
+    """No verdict is possible; the text is the reason, to count by."""
+
+
+class PerAttempt:
+    """A `Reward` from a function of one attempt; what it raises leaves that attempt unscored and never ends a run."""
+
+    def __init__(self, name: str, function: Callable[[Attempt], Verdict]):
+        """`name` is for the log."""
+        self._name = name
+        self._function = function
+        self._lock = threading.Lock()
+        self._told = False
+        self.unscored: Counter[str] = Counter()
+
+    def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
+        return [self._judge(attempt) for attempt in attempts]
+
+    def _judge(self, attempt: Attempt) -> Verdict:
+        try:
+            verdict = self._function(attempt)
+            if math.isfinite(verdict.reward):
+                return verdict
+            reason = "not_finite"
+        except Unscorable as unscorable:
+            reason = str(unscorable)
+        except Exception as error:  # of a user's function
+            reason = type(error).__name__
+            with self._lock:
+                told, self._told = self._told, True
+            if not told:
+                LOG.warning("the reward %s fails and leaves completions unscored:", self._name, exc_info=True)
+        with self._lock:
+            self.unscored[reason] += 1
+        return UNSCORED
+
+    def warm(self) -> None:
+        """Nothing takes long here."""
+
+    def close(self) -> None:
+        """Nothing is held here."""

@@ -1,0 +1,88 @@
+"""From a configuration to a reward."""
+
+import importlib
+import math
+import re
+from collections.abc import Callable, Mapping
+
+from grpo_jax.config import ConfigError, RewardConfig, did_you_mean
+from grpo_jax.rewards import terms
+from grpo_jax.rewards.mathematics.reward import Mathematics
+from grpo_jax.rewards.per_attempt import PerAttempt
+from grpo_jax.rewards.verdict import Reward, Verdict
+from grpo_jax.rewards.weighted_sum import Term, WeightedSum
+
+
+def _mathematics(config: RewardConfig, max_new_tokens: int) -> Mathematics:
+    return Mathematics(config)
+
+
+REWARDS: Mapping[str, Callable[[RewardConfig, int], Reward]] = {
+    "mathematics": _mathematics,
+    "exact": terms.exact,
+    "numeric": terms.numeric,
+    "boxed_format": terms.boxed_format,
+    "overlong": terms.overlong,
+    "last_value": terms.last_value_of_chain,
+}
+
+
+def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
+    """The weighted sum that a configuration describes; starts nothing until `warm` or `judge`.
+
+    Args:
+      max_new_tokens: the length at which completions are cut off.
+
+    Raises:
+      ConfigError: for a name, weight, pattern or function that cannot be used.
+    """
+    if not config.terms:
+        raise ConfigError(f"task.reward.terms={{}}: must have at least one term; known are {', '.join(REWARDS)}.")
+    for name, weight in config.terms.items():
+        if not math.isfinite(weight) or weight == 0:
+            raise ConfigError(f"task.reward.terms.{name}={weight}: must be a finite number that is not 0.")
+    _check_pattern(config.answer_pattern)
+    return WeightedSum(
+        [Term(name, weight, _make(name, config, max_new_tokens)) for name, weight in config.terms.items()]
+    )
+
+
+def _make(name: str, config: RewardConfig, max_new_tokens: int) -> Reward:
+    if ":" in name:
+        return _of_user(name)
+    if name not in REWARDS:
+        raise ConfigError(
+            f"task.reward.terms={name!r}: no such reward; {did_you_mean(name, list(REWARDS))} "
+            "A function of your own is named package.module:function."
+        )
+    return REWARDS[name](config, max_new_tokens)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ConfigError(f"task.reward.answer_pattern={pattern!r}: is no regular expression: {error}.") from error
+    if pattern and groups != 1:
+        raise ConfigError(f"task.reward.answer_pattern={pattern!r}: must have exactly one group, which is the answer.")
+
+
+def _of_user(name: str) -> PerAttempt:
+    """A reward from `package.module:function`, a function of an `Attempt` that returns a number; 1 or more is right."""
+    module, _, attribute = name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a user's module raises is reported as that module's fault
+        raise ConfigError(
+            f"task.reward.terms={name!r}: cannot be imported: {type(error).__name__}: {error}."
+        ) from error
+    if not callable(function):
+        raise ConfigError(
+            f"task.reward.terms={name!r}: is no function; name one that takes an Attempt, returns a number."
+        )
+    return PerAttempt(name, lambda attempt: _verdict(function(attempt)))
+
+
+def _verdict(returned: float) -> Verdict:
+    reward = float(returned)
+    return Verdict(reward, answer=None, right=reward >= 1)

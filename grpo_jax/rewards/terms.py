@@ -1,0 +1,102 @@
+"""The simple rewards: equal texts, equal numbers, the form and the length of a completion."""
+
+import re
+from fractions import Fraction
+
+from grpo_jax.config import ConfigError, RewardConfig
+from grpo_jax.rewards import last_value
+from grpo_jax.rewards.extraction import MARKER, extract, last_boxed
+from grpo_jax.rewards.mathematics.answer import Statement, read
+from grpo_jax.rewards.mathematics.expression import TooLargeError
+from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
+from grpo_jax.rewards.per_attempt import PerAttempt, Unscorable
+from grpo_jax.rewards.verdict import Attempt, Verdict
+
+NUMERIC_TOLERANCE = Fraction(1, 10**6)  # relative, of decimals
+DECIMAL = re.compile(r"\d\.\d|\.\d|\d[eE]")
+
+
+def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
+    """1 if the answer is the gold one, as a text without the white space around it."""
+
+    def judge(attempt: Attempt) -> Verdict:
+        answer = extract(attempt.completion, config.answer_pattern)
+        right = answer is not None and answer.strip() == attempt.gold.strip()
+        return Verdict(float(right), answer, right=right)
+
+    return PerAttempt("exact", judge)
+
+
+def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
+    """1 if the answer's number has the gold one's value: exactly, or within 1e-6 of it if one of them is a decimal.
+
+    Units are not looked at. A gold answer that is no number leaves the attempt unscored.
+    """
+
+    def judge(attempt: Attempt) -> Verdict:
+        answer = extract(attempt.completion, config.answer_pattern)
+        gold = _number(attempt.gold, config.max_characters)
+        if gold is None:
+            raise Unscorable("unparsable_gold")
+        value = None if answer is None else _number(answer, config.max_characters)
+        if answer is None or value is None:
+            return Verdict(0.0, answer, right=False)
+        decimal = DECIMAL.search(attempt.gold) or DECIMAL.search(answer)
+        right = abs(value - gold) <= (NUMERIC_TOLERANCE * abs(gold) if decimal else 0)
+        return Verdict(float(right), answer, right=right)
+
+    return PerAttempt("numeric", judge)
+
+
+def _number(text: str, max_characters: int) -> Fraction | None:
+    if len(text) > max_characters:
+        raise Unscorable("too_long")
+    try:
+        answer = read(tokenize(text))
+    except NotationError:
+        return None
+    except (TooLargeError, RecursionError) as error:
+        raise Unscorable("too_large") from error
+    if isinstance(answer, Statement):
+        answer = answer.values[-1]
+    return answer.value if isinstance(answer, Formula) else None
+
+
+def boxed_format(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
+    r"""1 if the model ended the completion itself and it has exactly one \boxed{...}, closed and not empty; else 0."""
+
+    def judge(attempt: Attempt) -> Verdict:
+        boxes = len(MARKER.findall(attempt.completion))
+        box = last_boxed(attempt.completion) if boxes == 1 else None
+        return Verdict(float(attempt.stopped and box is not None and bool(box.strip())), box)
+
+    return PerAttempt("boxed_format", judge)
+
+
+def overlong(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
+    """DAPO's soft overlong punishment (arXiv 2503.14476, equation 13), in tokens.
+
+    0 up to L_max - L_cache, then linearly down to -1 at L_max, with L_max `max_new_tokens` and L_cache
+    `overlong_tokens`.
+
+    Raises:
+      ConfigError: if the buffer is empty or longer than a completion may be.
+    """
+    buffer = config.overlong_tokens
+    if not 0 < buffer <= max_new_tokens:
+        raise ConfigError(
+            f"task.reward.overlong_tokens={buffer}: with the term overlong it must be at least 1 and at most "
+            f"rollout.max_new_tokens={max_new_tokens}."
+        )
+
+    def judge(attempt: Attempt) -> Verdict:
+        over = attempt.tokens - (max_new_tokens - buffer)
+        return Verdict(-min(max(over / buffer, 0.0), 1.0), None)
+
+    return PerAttempt("overlong", judge)
+
+
+def last_value_of_chain(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
+    """See `last_value`."""
+    return PerAttempt("last_value", last_value.verify)

@@ -1,0 +1,51 @@
+"""Several rewards as one."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from grpo_jax.rewards.verdict import Attempt, Reward, Verdict
+
+
+class Term(NamedTuple):
+    """One reward of a sum."""
+
+    name: str
+    weight: float
+    reward: Reward
+
+
+class WeightedSum:
+    """reward = sum of weight x reward. Scored only where all terms are; `right` and `answer` are the first that is."""
+
+    def __init__(self, terms: Sequence[Term]):
+        self._terms = terms
+
+    @property
+    def unscored(self) -> Counter[str]:
+        """By term and reason, as in "mathematics.timed_out"."""
+        return Counter(
+            {f"{term.name}.{reason}": n for term in self._terms for reason, n in term.reward.unscored.items()}
+        )
+
+    def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
+        by_term = [term.reward.judge(attempts) for term in self._terms]
+        return [self._sum(verdicts) for verdicts in zip(*by_term, strict=True)]
+
+    def warm(self) -> None:
+        for term in self._terms:
+            term.reward.warm()
+
+    def close(self) -> None:
+        for term in self._terms:
+            term.reward.close()
+
+    def _sum(self, verdicts: Sequence[Verdict]) -> Verdict:
+        scored = all(verdict.scored for verdict in verdicts)
+        total = sum(term.weight * verdict.reward for term, verdict in zip(self._terms, verdicts, strict=True))
+        return Verdict(
+            reward=total if scored else 0.0,
+            answer=next((verdict.answer for verdict in verdicts if verdict.answer is not None), None),
+            scored=scored,
+            right=next((verdict.right for verdict in verdicts if verdict.right is not None), None),
+        )

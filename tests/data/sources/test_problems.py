@@ -1,0 +1,136 @@
+"""What a record must have to be a problem, and how the problems of a source behave in a run."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.data import PromptSource
+from grpo_jax.data.sources import open_records, read_problems
+from grpo_jax.data.sources.answers import after_hashes
+from grpo_jax.data.sources.fields import pick, text, text_of_answer
+from tests.data.sources.helpers import RECORDS, source, write_lines
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Problems of records, through a file."""
+
+    def problems(records, **changes):
+        return read_problems(source(path=str(write_lines(tmp_path / "a.jsonl", records)), **changes), "task.train")
+
+    return problems
+
+
+@pytest.mark.parametrize(
+    ("record", "sentence"),
+    [
+        ({"problem": "1+1", "answer": "2"}, "prompt_field='question': PLACE has no such field; it has problem, answer"),
+        ({"question": "1+1", "gold": "2"}, "answer_field='answer': PLACE has no such field; it has question, gold"),
+        ({"question": " \n", "answer": "2"}, "prompt_field='question': PLACE is empty there"),
+        ({"question": "1+1", "answer": ""}, "answer_field='answer': PLACE is empty there"),
+        ({"question": 11, "answer": "2"}, "prompt_field='question': PLACE holds the type int there, not text"),
+        ({"question": ["1+1"], "answer": "2"}, "prompt_field='question': PLACE holds the type list there, not text"),
+        ({"question": "1+1", "answer": None}, "answer_field='answer': PLACE holds nothing (null) there, not text"),
+        ({"question": "1+1", "answer": True}, "answer_field='answer': PLACE holds the type bool there, not text"),
+        (
+            {"question": "1+1", "answer": ["2", "3"]},
+            "answer_field='answer': PLACE holds a list of 2 answers there, and",
+        ),
+        ({"question": "1+1\ud800", "answer": "2"}, "prompt_field='question': PLACE holds text that is not Unicode"),
+    ],
+)
+def test_a_record_that_is_no_problem_is_told_with_its_place(read, tmp_path, record, sentence):
+    with pytest.raises(ConfigError) as told:
+        read([*RECORDS, record])
+    place = f"{tmp_path}/a.jsonl:{len(RECORDS) + 1}"
+    assert str(told.value).startswith("task.train." + sentence.replace("PLACE", place))
+    assert str(told.value).endswith("; name another field, or repair the record.")
+
+
+@pytest.mark.parametrize("answer_format", ["boxed", "after_hashes"])
+def test_an_answer_in_another_format_is_told(read, answer_format):
+    with pytest.raises(ConfigError, match=f"has no answer in the format '{answer_format}' there"):
+        read(RECORDS, answer_format=answer_format)
+
+
+def test_dots_go_into_records_and_numbers_into_lists():
+    record = {"prompt": [{"content": "1+1"}], "reward": {"gold": np.array([b"2"])}}
+    assert pick(record, "prompt.0.content") == "1+1"
+    assert pick(record, "reward.gold.0") == b"2"
+    for field, message in {
+        "prompt.1.content": "the list has the numbers 0 to 0, not '1'",
+        "prompt.first": "not 'first'",
+        "prompt.0.role": "it has content",
+        "prompt.0.content.0": "'0' cannot be looked up in a value of the type str",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            pick(record, field)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3, "3"),
+        (27.0, "27"),
+        (18.5, "18.5"),
+        (-0.25, "-0.25"),
+        (["2"], "2"),
+        ([7], "7"),
+        (b"5", "5"),
+        (np.int64(4), "4"),
+        (np.float32(0.5), "0.5"),
+        (np.array([b"6"], object), "6"),
+    ],
+)
+def test_answers_become_text(value, expected):
+    assert text_of_answer(value) == expected
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), False, [], {"value": 1}, np.array([1, 2])])
+def test_what_is_no_answer_does_not_become_text(value):
+    with pytest.raises(ValueError, match="there"):
+        text_of_answer(value)
+
+
+def test_bytes_are_utf8():
+    assert text("π".encode()) == "π"
+    with pytest.raises(ValueError, match="not Unicode"):
+        text("π".encode("utf-16"))
+
+
+def test_hashes_come_before_the_answer_and_digit_groups_are_closed():
+    assert after_hashes("1200 #### 3\n#### -1,234,567") == " -1234567"
+    assert after_hashes("#### 1,2 and 3,4000") == " 1,2 and 3,4000"
+    assert after_hashes("1200") is None
+
+
+def test_a_prompt_is_kept_once_and_the_others_are_counted(read, caplog):
+    with caplog.at_level(logging.INFO):
+        problems = read([RECORDS[0], RECORDS[1], RECORDS[0], RECORDS[2]])
+    assert [problem.prompt for problem in problems] == ["1+1", "2+2", "3+3"]
+    assert "kept 3 records of 4" in caplog.text
+    assert "another answer" not in caplog.text
+
+
+def test_contradictions_are_warned_of(read, caplog):
+    problems = read([RECORDS[0], RECORDS[0] | {"answer": "3"}])
+    assert [problem.answer for problem in problems] == ["2"]
+    assert "1 records have the prompt of an earlier one and another answer" in caplog.text
+
+
+@pytest.mark.trap(41)
+def test_a_cursor_is_enough_to_continue_across_epochs(read):
+    records = [{"question": f"{number}+1", "answer": str(number + 1)} for number in range(10)]
+    first, second = PromptSource(read(records), seed=5), PromptSource(read(records), seed=5)
+    epochs = [first.take(cursor, 10) for cursor in (0, 10, 20, 30)]
+    assert all(len(set(epoch)) == 10 for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert [second.take(cursor, 5) for cursor in (15, 20)] == [epochs[1][5:], epochs[2][:5]]
+
+
+@pytest.mark.parametrize(("kind", "split"), [("tfds", ""), ("huggingface", ""), ("jsonl", "train")])
+def test_a_split_is_named_where_there_are_splits(kind, split):
+    with pytest.raises(ConfigError, match=f"^split={split!r}: kind '{kind}'"):
+        open_records(source(kind=kind, split=split))

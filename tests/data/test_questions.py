@@ -1,0 +1,113 @@
+"""Questions of data sets as a task: splits, prompts, limits and mistakes."""
+
+import json
+
+import pytest
+
+from grpo_jax.config import ConfigError, QuestionsConfig, RewardConfig, SourceConfig
+from grpo_jax.data import Split
+from grpo_jax.data.tasks import Questions
+from grpo_jax.rewards import Attempt
+from tests.data.tokenizer_files import END, EOS, write_tokenizer
+from tests.helpers import make_config
+
+CONFIG = make_config(rollout__max_new_tokens=20)
+REWARD = RewardConfig({"exact": 1.0}, r"(-?\d+)", 100, 1, 1.0, 256, 0)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    return str(write_tokenizer(tmp_path_factory.mktemp("tokenizer")))
+
+
+@pytest.fixture
+def make(tokenizer, tmp_path):
+    def written(name, questions):
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps({"q": q, "a": len(q)}) + "\n" for q in questions))
+        return SourceConfig("jsonl", str(path), "", "q", "a", "plain", 0)
+
+    def made(train, test=None, **changes):
+        fields = {
+            "name": "questions",
+            "train": written("train", train),
+            "test": None if test is None else written("test", test),
+            "hold_out_validation": True,
+            "tokenizer": tokenizer,
+            "system": "",
+            "template": "{question}",
+            "chat": True,
+            "max_prompt_tokens": 64,
+            "reward": REWARD,
+        }
+        return Questions(QuestionsConfig(**fields | changes), CONFIG)
+
+    return made
+
+
+MANY = [f"What is {number}?" for number in range(400)]
+
+
+def prompts(task, split):
+    return [problem.prompt for problem in task.problems(split)]
+
+
+def test_without_a_test_source_the_splits_are_cut_from_one(make):
+    task = make(MANY)
+    splits = {split: prompts(task, split) for split in (Split.TRAIN, Split.VALIDATION, Split.TEST)}
+    assert sorted(prompt for found in splits.values() for prompt in found) == sorted(MANY)
+    assert 12 < len(splits[Split.TEST]) < 40  # a sixteenth is 25
+    assert 25 < len(splits[Split.VALIDATION]) < 80  # an eighth is 50
+    assert {problem.split for problem in task.problems(Split.TEST)} == {Split.TEST}
+    assert task.problems(Split.TEST, 5) == task.problems(Split.TEST)[:5]
+
+
+def test_the_first_of_a_split_are_no_special_ones(make):
+    """A source may be sorted by difficulty; its beginning must not stand for all of it."""
+    numbers = [int(prompt[8:-1]) for prompt in prompts(make(MANY), Split.TEST)]
+    assert numbers != sorted(numbers)
+
+
+def test_nothing_of_the_test_source_is_trained_on(make):
+    task = make(MANY[:100], test=MANY[90:110], hold_out_validation=False)
+    assert sorted(prompts(task, Split.TEST)) == sorted(MANY[90:110])
+    assert sorted(prompts(task, Split.TRAIN)) == sorted(MANY[:90])
+    assert prompts(task, Split.VALIDATION) == []
+
+
+def test_long_problems_are_not_trained_on_and_never_left_out_of_a_test(make, caplog):
+    long = "x" * 60
+    task = make([*MANY[:50], long], test=MANY[50:60])
+    assert long not in prompts(task, Split.TRAIN) + prompts(task, Split.VALIDATION)
+    assert "task.max_prompt_tokens=64: 1 of " in caplog.text
+    said = r"^task.max_prompt_tokens=64: 1 of the 1 problems of the test split are longer, the longest of 79 tokens"
+    with pytest.raises(ConfigError, match=said):
+        make(MANY[:50], test=[long]).problems(Split.TEST)
+
+
+def test_more_than_there_are(make):
+    with pytest.raises(ConfigError, match="task: has 10 problems in the test split, and 11 are wanted"):
+        make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11)
+    assert len(make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11, at_most=True)) == 10
+
+
+def test_prompts_and_stop_tokens_are_the_tokenizers(make):
+    task = make(MANY, system="Be brief.")
+    (row,) = task.prompt_tokens(task.problems(Split.TRAIN, 1))
+    assert task.tokenizer.decode(row) == (
+        f"<bos><turn>system\nBe brief.<end><turn>user\n{task.problems(Split.TRAIN)[0].prompt}<end><turn>assistant\n"
+    )
+    assert task.stop_tokens == (EOS, END)
+
+
+def test_the_reward_is_the_configured_one(make):
+    (verdict,) = make(MANY).reward.judge([Attempt("What?", "5", "It is 4, no, 5.", stopped=True, tokens=9)])
+    assert (verdict.reward, verdict.right, verdict.answer) == (1.0, True, "5")
+
+
+def test_a_tokenizer_without_a_chat_template(make, tmp_path):
+    directory = write_tokenizer(tmp_path / "plain", chat_template=None)
+    with pytest.raises(ConfigError, match=r"^task.chat=True: the tokenizer of .* has no chat template"):
+        make(MANY, tokenizer=str(directory))
+    task = make(MANY, tokenizer=str(directory), chat=False)
+    assert task.tokenizer.decode(task.prompt_tokens(task.problems(Split.TRAIN, 1))[0]).startswith("<bos>What is")

@@ -1,0 +1,32 @@
+"""Rewards as the tests want them, and the labelled pairs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from grpo_jax.config import RewardConfig
+from grpo_jax.rewards import Attempt
+
+CONFIG = RewardConfig(
+    terms={"mathematics": 1.0},
+    answer_pattern="",
+    max_characters=1000,
+    workers=2,
+    seconds=2.0,
+    memory_mb=512,
+    overlong_tokens=0,
+)
+
+LABELLED = [json.loads(line) for line in (Path(__file__).parent / "labelled.jsonl").read_text().splitlines()]
+
+
+def make_config(**changes):
+    return replace(CONFIG, **changes)
+
+
+def attempt(gold, completion, **changes):
+    return replace(Attempt(prompt="2+3=", gold=gold, completion=completion, stopped=True, tokens=10), **changes)
+
+
+def boxed(gold, answer):
+    return attempt(gold, rf"So the answer is $\boxed{{{answer}}}$.")

@@ -1,0 +1,149 @@
+"""A model's answer is hostile input: nothing is executed, everything is bounded, and nobody else pays for it."""
+
+import os
+import random
+import time
+import typing
+
+import pytest
+
+from grpo_jax.rewards.mathematics.outcome import Outcome
+from grpo_jax.rewards.mathematics.reward import Mathematics
+from tests.rewards.helpers import LABELLED, boxed, make_config
+
+SECONDS = 1.0
+OUTCOMES = set(typing.get_args(Outcome))
+
+HOSTILE = [
+    "9^{9^{9}}",
+    "9^{9^{9^{9^{9}}}}",
+    "10^{10^9}",
+    r"9^{9^{9^{\pi}}}",
+    r"e^{e^{e^{e^{e^{e}}}}}",
+    r"x^{10^{10}}",
+    "1e999999999",
+    "9" * 100_000,
+    "0." + "9" * 900,
+    r"\binom{10^9}{5\cdot10^8}",
+    r"\binom{10^9\pi}{5\cdot10^8}",
+    "10^9!",
+    "1000000000!",
+    "9!!!!!!!!!!!!",
+    r"(10^{3000}\pi)!",
+    "{" * 100_000,
+    "}" * 100_000,
+    "(" * 500,
+    "(" * 400 + "1" + ")" * 400,
+    r"\{" * 300 + r"\}" * 300,
+    r"\sqrt" * 150 + "2",
+    r"\frac" * 150 + "2",
+    r"\sin" * 150 + "x",
+    "-" * 900,
+    "x" * 900,
+    "1,2,3," * 150,
+    "a=" * 400,
+    "1:" * 400,
+    "5\x00",
+    "\ud800",
+    "\udfff5",
+    r"\frac{1}{",
+    r"\left(",
+    r"\begin{pmatrix}",
+    r"\begin{pmatrix}" + "1&" * 300 + r"\end{pmatrix}",
+    r"\sum_{k=1}^{10^{12}} k^{k^k}",
+    r"\prod_{k=1}^{10} 9^{9^{9^{9}}}",
+    r"\int_0^1 \sin(\sin(\sin(x^{x^x})))dx",
+    r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{10^{10}}",
+    r"\sum " * 100,
+]
+
+
+@pytest.fixture(scope="module")
+def mathematics():
+    made = Mathematics(make_config(seconds=SECONDS))
+    made.compare([(r"\sqrt{2}", r"\sqrt{3}+1"), (r"\sqrt{2}", r"\sqrt{3}+2")])  # the workers have started
+    yield made
+    made.close()
+
+
+@pytest.mark.trap(39)
+@pytest.mark.parametrize("gold", ["5", r"\sqrt{7}", r"\{1, x\}"])
+def test_every_answer_is_answered_in_time(mathematics, gold):
+    for answer in HOSTILE:
+        start = time.monotonic()
+        (outcome,) = mathematics.compare([(gold, answer)])
+        assert outcome in OUTCOMES - {"right", "error"}, answer[:80]
+        assert time.monotonic() - start < SECONDS + 3, answer[:80]  # the limit, and a busy machine
+
+
+def test_a_hostile_gold_answer_is_answered_too(mathematics):
+    for gold in HOSTILE:
+        assert mathematics.compare([(gold, "5")])[0] in OUTCOMES - {"right", "error"}, gold[:80]
+
+
+@pytest.mark.trap(16)
+def test_the_rest_of_the_batch_keeps_its_verdicts(mathematics):
+    good = [pair for pair in LABELLED if pair["kind"] in ("surd", "tuple", "equation")]
+    pairs = [pair for one in zip(good, HOSTILE * 10, strict=False) for pair in one]
+    verdicts = mathematics.judge(
+        [boxed("5", pair) if isinstance(pair, str) else boxed(pair["gold"], pair["answer"]) for pair in pairs]
+    )
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        if isinstance(pair, dict):
+            assert (verdict.scored, verdict.right) == (True, pair["label"] == "right"), pair
+
+
+@pytest.mark.trap(39)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "{}",
+        r"\text{{{}}}",
+        r"\sum_{{k=1}}^{{2}} {}",
+        r"\int {} dx",
+        r"\mathbb{{R}} {}",
+        r"\operatorname{{{}}}",
+        "x = {}",
+        r"\lim_{{x \to 0}} {}",
+    ],
+)
+def test_nothing_is_executed(mathematics, shape, tmp_path):
+    victim = tmp_path / "executed"
+    code = [f"__import__('os').system('touch {victim}')", f"open('{victim}', 'w')", f"exec(\"open('{victim}','w')\")"]
+    outcomes = mathematics.compare(
+        [pair for line in code for pair in (("5", shape.format(line)), (shape.format(line), "5"))]
+    )
+    assert "right" not in outcomes
+    assert not victim.exists()
+    assert not os.listdir(tmp_path)
+
+
+COMMANDS = [
+    r"\frac", r"\sqrt", r"\{", r"\}", r"\text{", r"\\", r"\pi", r"\cdot", r"\le", r"\pm", r"\infty", r"\left(", "^{",
+    "!!", r"\cup", r"\sin", "é", "∞",
+]  # fmt: skip
+ALPHABET = [*"0123456789.,;:+-*/^_=<>(){}[]|!%&$ \\xyzABie'\x00\ud83d", *COMMANDS]
+
+
+def mutated(text, rng):
+    characters = list(text)
+    for _ in range(rng.randint(1, 4)):
+        place = rng.randrange(len(characters) + 1)
+        match rng.randrange(3):
+            case 0:
+                characters.insert(place, rng.choice(ALPHABET))
+            case 1:
+                del characters[place : place + 1]
+            case _:
+                characters[place:place] = characters[: rng.randint(0, 8)]
+    return "".join(characters)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_answers_are_answered(mathematics, seed):
+    rng = random.Random(seed)
+    pairs = [(pair["gold"], mutated(pair["answer"], rng)) for pair in LABELLED]
+    outcomes = mathematics.compare(pairs)
+    assert set(outcomes) <= OUTCOMES
+    strange = [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome == "error"]
+    assert not strange

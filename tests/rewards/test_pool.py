@@ -1,0 +1,134 @@
+"""Worker processes: limits, kills, threads, and what is left of them."""
+
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from grpo_jax.rewards.mathematics import pool as pool_module
+from grpo_jax.rewards.mathematics.pool import Pool, WorkerError
+from tests.helpers import ROOT
+
+SECONDS = 0.5
+
+
+@pytest.fixture
+def pool(monkeypatch):
+    monkeypatch.setattr(pool_module, "MODULE", "tests.rewards.misbehaving_worker")
+    made = Pool(workers=2, seconds=SECONDS, memory_mb=512)
+    yield made
+    made.close()
+
+
+def outcomes(pool, *answers):
+    return pool.judge([("gold", answer) for answer in answers])
+
+
+@pytest.mark.trap(37)
+def test_workers_are_processes_of_their_own_that_never_import_jax(pool):
+    assert outcomes(pool, "jax", "own process") == ["right", "right"]
+
+
+@pytest.mark.trap(37)
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [("loop", "timed_out"), ("hang", "killed"), ("exit", "killed"), ("memory", "memory"), ("raise", "error")],
+)
+def test_what_one_pair_does_is_no_other_pairs_trouble(pool, answer, outcome):
+    assert outcomes(pool, "right", answer, "wrong", answer, "right", "wrong") == [
+        "right",
+        outcome,
+        "wrong",
+        outcome,
+        "right",
+        "wrong",
+    ]
+
+
+def test_an_ordinary_time_out_does_not_cost_a_process(pool):
+    outcomes(pool, "right", "right")
+    before = {worker._process.pid for worker in pool._all}
+    assert outcomes(pool, "loop") == ["timed_out"]
+    assert {worker._process.pid for worker in pool._all} == before
+    assert outcomes(pool, "hang") == ["killed"]
+    assert {worker._process.pid for worker in pool._all} != before
+
+
+@pytest.mark.parametrize("answer", ["loop", "hang"])
+def test_no_pair_takes_longer_than_its_limit_and_a_second(pool, answer):
+    outcomes(pool, "right", "right", "right", "right")
+    start = time.monotonic()
+    outcomes(pool, answer)
+    assert SECONDS <= time.monotonic() - start < SECONDS + 1
+
+
+@pytest.mark.trap(37)
+def test_it_works_from_several_threads_at_once(pool):
+    """A time-out by signals raises, or scores 0, in all threads but the first."""
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: outcomes(pool, "right", "loop", "wrong"), range(4)))
+    assert found == [["right", "timed_out", "wrong"]] * 4
+
+
+def test_what_libraries_print_is_no_reply(pool):
+    assert outcomes(pool, "noise", "wrong", "noise", "right") == ["right", "wrong", "right", "right"]
+
+
+def test_nothing_is_started_before_the_first_need():
+    made = Pool(workers=2, seconds=1, memory_mb=512)
+    assert not made._all
+    made.close()
+
+
+def test_closing_ends_the_processes_and_may_be_repeated(pool):
+    outcomes(pool, "right")
+    processes = [worker._process for worker in pool._all]
+    pool.close()
+    pool.close()
+    assert all(process.poll() is not None for process in processes)
+    with pytest.raises(WorkerError, match="was closed"):
+        outcomes(pool, "right")
+
+
+def test_a_worker_that_cannot_start_is_told(monkeypatch):
+    monkeypatch.setattr(pool_module, "MODULE", "tests.rewards.no_such_module")
+    made = Pool(workers=1, seconds=1, memory_mb=512)
+    with pytest.raises(WorkerError, match="does not start"):
+        outcomes(made, "right")
+    made.close()
+
+
+PARENT = """
+import os, signal, threading
+from grpo_jax.rewards.mathematics import pool as pool_module
+pool_module.MODULE = "tests.rewards.misbehaving_worker"
+pool = pool_module.Pool(workers=2, seconds=60, memory_mb=512)
+pool.judge([("gold", "right")] * 4)
+threading.Thread(target=pool.judge, args=([("gold", "hang")],), daemon=True).start()
+print(*[worker._process.pid for worker in pool._all], flush=True)
+threading.Event().wait(1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.trap(37)
+def test_workers_do_not_outlive_their_parent():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    parent = subprocess.run([sys.executable, "-c", PARENT], env=environment, capture_output=True, text=True)
+    workers = [int(pid) for pid in parent.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(map(_runs, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(_runs, workers))
+
+
+def _runs(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
