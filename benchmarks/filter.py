@@ -22,7 +22,7 @@ from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training import build
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.experiment import update_batch_shardings
+from grpo_jax.training.programs import update_batch_shardings
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
@@ -40,12 +40,16 @@ def main(argv: Sequence[str]) -> None:
         parser.error(str(error))
     if arguments.repetitions < 1:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 1")
-    params = experiment.init_params(jax.random.key(0))
+    trained, frozen = experiment.adapt(experiment.init_params(jax.random.key(0)))
     groups = config.rollout.prompts_per_step
     problems = experiment.task.problems(Split.TRAIN, groups)
-    prompts = encode_prompts(experiment.task.tokenizer, problems, experiment.task.max_prompt_tokens)
+    prompts = encode_prompts(experiment.task, problems)
     rollouts = fetch(
-        experiment.sample(params, put(prompts, experiment.shardings.batch), Counter.of(0, Stream.TRAINING, 0))
+        experiment.sample(
+            experiment.sampling_weights(trained, frozen),
+            put(prompts, experiment.shardings.batch),
+            Counter.of(0, Stream.TRAINING, 0),
+        )
     )
     signs = np.where(np.arange(config.rollout.group_size) % 2, -1.0, 1.0).astype(np.float32)
     advantages = np.tile(signs, (groups, 1))
@@ -63,14 +67,14 @@ def main(argv: Sequence[str]) -> None:
         )
         batches[share] = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
 
-    state, clock = experiment.init_state(params), Clock()
-    state, _ = experiment.update(state, batches[1.0])
+    state, clock = experiment.init_state(trained), Clock()
+    state, _ = experiment.update(state, frozen, batches[1.0])
     compiled = clock.read()["compile"]
     times: dict[float, list[float]] = {share: [] for share in SHARES}
     for _ in range(arguments.repetitions):
         for share, batch in batches.items():
             started = time.perf_counter()
-            state, _ = experiment.update(state, batch)
+            state, _ = experiment.update(state, frozen, batch)
             jax.block_until_ready(state)
             times[share].append(time.perf_counter() - started)
 

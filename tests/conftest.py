@@ -1,5 +1,6 @@
 """Strict surroundings for all tests: eight devices, shapes checked at every call, nothing broadcast by accident."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -18,6 +19,8 @@ HOOK = install_import_hook([f"grpo_jax.{name}" for name in (*CHECKED, "training.
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax.experimental import topologies  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests compile the same small programs again and again; the second time they are read from here.
@@ -30,3 +33,25 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 def _cache_of_its_own(tmp_path_factory):
     """No test reads or fills the user's cache of warm starts."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def tpu_compiler():
+    """There is a compiler for TPU, and it compiles anew: what was made for chips that are not there cannot be loaded.
+
+    Skips where libtpu is not installed.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        reason = "libtpu, the TPU compiler, is not installed; it comes with pip install -e .[test] on Linux x86-64"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # JAX decides once in a process whether there is a cache
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def chips(tpu_compiler):
+    """Four chips of v5e that are not there."""
+    return topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices

@@ -1,6 +1,6 @@
 """Evaluation: samples of held-out problems, judged, and summed up with intervals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.evaluation.estimators import bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.rewards import Verdict
+from grpo_jax.rewards import Attempt, Verdict
+from grpo_jax.sampling import one_ahead
 from grpo_jax.types import Rollouts, StopReason
 
 
@@ -31,44 +32,56 @@ class Judged:
 
 
 def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[Judged]:
-    """Reads the completions (host arrays) of these problems and asks the task's verifier about each."""
+    """Reads the completions (host arrays) of these problems and asks the task's reward about all of them at once."""
     n, g, c = rollouts.completion_tokens.shape
     texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), rollouts.completion_lengths.ravel())
-    judged = []
-    for index, problem in enumerate(problems):
-        completions = texts[index * g : (index + 1) * g]
-        reasons = [StopReason(reason) for reason in rollouts.stop_reasons[index].tolist()]
-        verdicts = [
-            task.verify(problem, text, reason is StopReason.STOP)
-            for text, reason in zip(completions, reasons, strict=True)
+    reasons = [StopReason(reason) for reason in rollouts.stop_reasons.ravel().tolist()]
+    lengths = rollouts.completion_lengths.ravel().tolist()
+    of_each = [problem for problem in problems for _ in range(g)]
+    verdicts = task.reward.judge(
+        [
+            Attempt(problem.prompt, problem.answer, text, reason is StopReason.STOP, length)
+            for problem, text, reason, length in zip(of_each, texts, reasons, lengths, strict=True)
         ]
-        judged.append(Judged(problem, completions, verdicts, rollouts.completion_lengths[index].tolist(), reasons))
-    return judged
+    )
+    groups = [slice(start, start + g) for start in range(0, n * g, g)]
+    return [
+        Judged(problem, texts[group], verdicts[group], lengths[group], reasons[group])
+        for problem, group in zip(problems, groups, strict=True)
+    ]
 
 
 def evaluate(
-    sample: Callable[[Sequence[Problem]], Rollouts | None],
+    sample: Callable[[Sequence[Problem]], Any],
     task: Task,
     problems: Sequence[Problem],
     *,
     prompts_per_batch: int,
     bootstrap: int,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
-    """Samples every problem's completions and judges them; None if `sample` once returned None, to stop.
+    """Samples every problem's completions and judges them; None if it was stopped on the way.
 
     Args:
-      sample: problems -> rollouts as host arrays; called with `prompts_per_batch` problems each time, the last batch
-        filled up with repetitions that are thrown away.
+      sample: problems -> rollouts, which may still be being computed; called with `prompts_per_batch` problems each
+        time, the last batch filled up with repetitions that are thrown away.
       bootstrap: resamples for the intervals.
+      stop: asked before each batch.
     """
+
+    def batches() -> Iterator[list[Problem]]:
+        for start in range(0, len(problems), prompts_per_batch):
+            if stop():
+                return
+            batch = list(problems[start : start + prompts_per_batch])
+            yield batch + [batch[-1]] * (prompts_per_batch - len(batch))
+
     judged: list[Judged] = []
-    for start in range(0, len(problems), prompts_per_batch):
-        batch = list(problems[start : start + prompts_per_batch])
-        filled = batch + [batch[-1]] * (prompts_per_batch - len(batch))
-        rollouts = sample(filled)
-        if rollouts is None:
-            return None
-        judged += judge(task, filled, rollouts)[: len(batch)]
+    for batch, rollouts in one_ahead(sample, batches()):
+        judged += judge(task, batch, rollouts)
+    if len(judged) < len(problems):
+        return None
+    judged = judged[: len(problems)]
     return Evaluation(summarize(judged, bootstrap), [_record(one) for one in judged])
 
 
@@ -78,7 +91,7 @@ def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
     A completion that could not be scored counts as wrong here, and is counted in "unscored".
     """
     n = len(judged[0].verdicts)
-    right = np.array([[verdict.reward == 1.0 for verdict in one.verdicts] for one in judged])
+    right = np.array([[verdict.right is True for verdict in one.verdicts] for one in judged])
     correct = right.sum(axis=1)
     curves = {f"pass@{k}": pass_at_k(correct, n, k) for k in range(1, n + 1)}
     curves[f"mean@{n}"] = correct / n
@@ -109,6 +122,7 @@ def _record(one: Judged) -> dict[str, Any]:
         "completions": list(one.completions),
         "rewards": [verdict.reward for verdict in one.verdicts],
         "answers": [verdict.answer for verdict in one.verdicts],
+        "right": [verdict.right for verdict in one.verdicts],
         "scored": [verdict.scored for verdict in one.verdicts],
         "lengths": list(one.lengths),
         "stop_reasons": [reason.name.lower() for reason in one.stop_reasons],

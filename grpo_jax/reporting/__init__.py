@@ -2,5 +2,6 @@
 
 from grpo_jax.reporting.console import Console
 from grpo_jax.reporting.report import write_report
+from grpo_jax.reporting.suites import suites_table
 
-__all__ = ["Console", "write_report"]
+__all__ = ["Console", "suites_table", "write_report"]

@@ -18,7 +18,7 @@ SHOWN = {
     "completion_length": "length {:.1f}",
     "tokens_per_second": "{:,.0f} tokens/s",
 }
-IN_PHASE = {
+IN_PHASE = {  # others show how far they are, and no metric
     "warm start": ("loss",),
     "training": ("reward", "valid_pair_share", "completion_length", "tokens_per_second"),
 }
@@ -64,10 +64,10 @@ class Console:
         if phase != self._phase:
             self._phase, self._smooth = phase, {}
             self._task = self._bar.add_task(phase, total=total, completed=step - 1, metrics="")
-        for name in IN_PHASE[phase]:
+        for name in IN_PHASE.get(phase, ()):
             before = self._smooth.get(name, values[name])
             self._smooth[name] = SMOOTHING * before + (1 - SMOOTHING) * values[name]
-        metrics = "  ".join(SHOWN[name].format(self._smooth[name]) for name in IN_PHASE[phase])
+        metrics = "  ".join(SHOWN[name].format(self._smooth[name]) for name in IN_PHASE.get(phase, ()))
         self._bar.update(self._task, completed=step, metrics=metrics)
         if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()

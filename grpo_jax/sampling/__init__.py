@@ -1,7 +1,8 @@
 """Sampling: keys by counter, logit filters, the cache, and the sampler."""
 
+from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.filters import distribution
 from grpo_jax.sampling.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.sampler import Sampler, make_sampler
 
-__all__ = ["PRNG", "Counter", "Sampler", "Stream", "distribution", "make_sampler"]
+__all__ = ["PRNG", "Counter", "Sampler", "Stream", "distribution", "make_sampler", "one_ahead"]

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from grpo_jax.policy.attention import MASKED, Attend, precision, split_groups
+from grpo_jax.policy.attention import MASKED, Attend, Scoring, precision, split_groups
 
 KV = tuple[Array, Array]
 
@@ -59,28 +59,36 @@ def empty_cache(prompts: Any, group_size: int, width: int) -> Cache:
     )
 
 
-def group_attention(prompt_mask: Bool[Array, "N P"], written: Bool[Array, " C"]) -> Attend:
+def group_attention(prompt_mask: Bool[Array, "N P"], index: Int[Array, ""]) -> Attend:
     """What the newest token of each completion sees: its prompt, its completion so far, and itself.
 
     The decoder's rows are prompts and its T axis is the group, so a prompt's keys are read once for all G queries.
 
     Args:
-      prompt_mask: the prompt's valid positions.
-      written: the completion positions already in the cache.
+      prompt_mask: the prompt's valid positions, the first ones.
+      index: the newest token's position in its completion; all before it are in the cache.
     """
+    lengths = prompt_mask.sum(axis=-1)  # a completion's token 0 has this position
 
     def attend(
-        q: Float[Array, "N G heads H"], k: Float[Array, "N G K H"], v: Float[Array, "N G K H"], context: tuple[KV, KV]
+        q: Float[Array, "N G heads H"],
+        k: Float[Array, "N G K H"],
+        v: Float[Array, "N G K H"],
+        scoring: Scoring,
+        context: tuple[KV, KV],
     ) -> Float[Array, "N G heads H"]:
         (prompt_k, prompt_v), (past_k, past_v) = context
         exact = precision(q.dtype)
-        grouped = split_groups(q, k.shape[2]) * q.shape[-1] ** -0.5
+        grouped = split_groups(q, k.shape[2])
 
         def scores(spec: str, keys: Array) -> Array:
-            return jnp.einsum(spec, grouped, keys, precision=exact, preferred_element_type=jnp.float32)
+            return scoring.scores(jnp.einsum(spec, grouped, keys, precision=exact, preferred_element_type=jnp.float32))
 
-        of_prompt = jnp.where(prompt_mask[:, None, None, None, :], scores("ngkrh,nkph->ngkrp", prompt_k), MASKED)
-        of_past = jnp.where(written[None, None, None, None], scores("ngkrh,ngkch->ngkrc", past_k), MASKED)
+        in_prompt, in_past = jnp.arange(prompt_k.shape[-2])[None], jnp.arange(past_k.shape[-2])
+        sees_prompt = scoring.within(prompt_mask, (lengths + index)[:, None] - in_prompt)[:, None, None, None]
+        sees_past = scoring.within(in_past < index, index - in_past)[None, None, None, None]
+        of_prompt = jnp.where(sees_prompt, scores("ngkrh,nkph->ngkrp", prompt_k), MASKED)
+        of_past = jnp.where(sees_past, scores("ngkrh,ngkch->ngkrc", past_k), MASKED)
         of_self = scores("ngkrh,ngkh->ngkr", k)[..., None]
         weights = jax.nn.softmax(jnp.concatenate([of_prompt, of_past, of_self], axis=-1), axis=-1).astype(v.dtype)
         to_prompt, to_past, to_self = jnp.split(weights, [prompt_mask.shape[1], weights.shape[-1] - 1], axis=-1)

@@ -109,7 +109,7 @@ def make_sampler(
             newest = jax.lax.dynamic_index_in_dim(state.tokens, state.index, axis=2, keepdims=False)
             positions = jnp.broadcast_to(prompts.lengths[:, None] + state.index, newest.shape)
             cache = state.cache.write_newest(jnp.maximum(state.index - 1, 0))
-            attend = group_attention(prompt_mask, jnp.arange(max_new_tokens) < state.index)
+            attend = group_attention(prompt_mask, state.index)
             hidden, kv = policy.hidden_states(params, newest, positions, attend, cache.contexts())
             return record(
                 state, state.index + 1, policy.logits(params, hidden), keys, dataclasses.replace(cache, newest=kv)

@@ -5,5 +5,17 @@ from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.loop import train
 from grpo_jax.training.restore import restore
+from grpo_jax.training.suites import evaluate_suites, find_suites
 
-__all__ = ["Display", "Experiment", "Interrupted", "Silent", "TrainingError", "build", "restore", "train"]
+__all__ = [
+    "Display",
+    "Experiment",
+    "Interrupted",
+    "Silent",
+    "TrainingError",
+    "build",
+    "evaluate_suites",
+    "find_suites",
+    "restore",
+    "train",
+]

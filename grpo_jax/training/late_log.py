@@ -33,15 +33,17 @@ class LateLog:
         self._seconds = clock.training()
         self._pending: Pending | None = None
 
-    def push(self, step: int, values: Mapping[str, float], minibatches: Sequence[Metrics]) -> None:
+    def push(self, step: int, prompts: int, values: Mapping[str, float], minibatches: Sequence[Metrics]) -> None:
         """Takes a step's metrics, and writes those of the step before.
+
+        Args:
+          prompts: sampled so far, this step's included.
 
         Raises:
           TrainingError: if more updates in a row were not finite than the config allows.
         """
         self.flush()
         seconds = self._clock.training()  # all of this step but the rest of its update, which is still running
-        prompts = step * self._config.rollout.prompts_per_step
         budget = {
             "prompts": prompts,
             "rollouts": prompts * self._config.rollout.group_size,

@@ -14,26 +14,29 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from grpo_jax.config import Config, ConfigError, to_dict
-from grpo_jax.data import Problem, PromptSource, Split, encode_prompts
-from grpo_jax.evaluation import Judged, evaluate, judge
-from grpo_jax.processes import barrier, fetch, on_any_process, put
-from grpo_jax.sampling import Counter, Sampler, Stream
+from grpo_jax.data import Problem, PromptSource, Split
+from grpo_jax.evaluation import evaluate
+from grpo_jax.processes import barrier, fetch, put
+from grpo_jax.sampling import Stream
+from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.training.claim import claim
 from grpo_jax.training.clock import Clock
+from grpo_jax.training.collect import Collected, collect, dispatch, learned, prompts_at_most
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
-from grpo_jax.training.experiment import Experiment, build, update_batch_shardings
+from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.late_log import LateLog
+from grpo_jax.training.programs import SamplingWeights, update_batch_shardings
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.training.summary import summarize_run
-from grpo_jax.training.warm_start import make_base_policy
-from grpo_jax.types import Params, Rollouts, TrainState, UpdateBatch
+from grpo_jax.types import Params, TrainState, UpdateBatch
 
 
 @dataclass(frozen=True)
@@ -74,19 +77,21 @@ def train(
     display = display or Silent()
     experiment = build(config, devices)
     problems = {
-        Split.TRAIN: experiment.task.problems(Split.TRAIN, config.task.train_problems),
-        Split.VALIDATION: experiment.task.problems(Split.VALIDATION, config.evaluation.validation_problems),
+        Split.TRAIN: experiment.task.problems(Split.TRAIN),
+        Split.VALIDATION: _validation_problems(experiment),
         Split.TEST: experiment.task.problems(Split.TEST, config.evaluation.test_problems),
     }
+    _check_epoch(config, len(problems[Split.TRAIN]))
     directory = RunDirectory(workdir, tensorboard=config.logging.tensorboard)
-    _claim(directory, config)
+    claim(directory, to_dict(config))
     clock, keep = Clock(), config.checkpoint
-    with StopRequest() as stop, closing(directory):
-        base = make_base_policy(experiment, directory, clock, stop, display)
+    with StopRequest() as stop, closing(directory), closing(experiment.task.reward):
+        experiment.task.reward.warm()
+        base = experiment.adapt(make_base_policy(experiment, directory, clock, stop, display))
         with closing(
             Checkpoints(workdir / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
         ) as checkpoints:
-            state = _train(Run(experiment, problems, directory, checkpoints, clock, stop, display), base)
+            state = _train(Run(experiment, problems, directory, checkpoints, clock, stop, display), *base)
     barrier("run finished")  # what the first process wrote is there for all
     if int(fetch(state.updates)) == 0:
         raise TrainingError(
@@ -97,61 +102,59 @@ def train(
     return summary
 
 
-def _train(run: Run, base: Params) -> TrainState:
+def _train(run: Run, reference: Params, frozen: Params) -> TrainState:
+    """Trains from the parameters of the reference on; what is frozen stays as it is in both."""
     config, experiment, clock = run.config, run.experiment, run.clock
-    state = experiment.init_state(base)
+    state = experiment.init_state(reference)
     saved = run.checkpoints.restore_latest(state)
-    step = 0
+    step, cursor, sampled = 0, 0, 0  # sampled: prompts so far, which resampling and the ends of epochs part from cursor
     if saved:
         step, state = saved.step, saved.state
+        cursor, sampled = saved.record["cursor"], saved.record["sampled_prompts"]
         clock.continue_from(saved.record["seconds"])
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Phase.TRAIN, step)
     evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
     evaluated = {(line["split"], line["step"]) for line in evaluations if line["step"] <= step}
-    source = PromptSource(run.problems[Split.TRAIN], config.rollout.prompts_per_step, config.seed)
+    source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
 
     while True:
+        weights = experiment.sampling_weights(state.params, frozen)
         score = None
         for split in evaluations_due(config, step):
             if (split.name, step) not in evaluated and not run.stop.requested():
                 log.flush()
-                pass_at_1 = _evaluate(run, state.params, split, step)
+                pass_at_1 = _evaluate(run, weights, split, step)
                 if split is Split.VALIDATION:  # nothing may be chosen by the test split
                     score = pass_at_1
         stopping, finished = run.stop.requested(), step == config.train.steps
         if stopping or finished or step % config.checkpoint.every == 0:
             log.flush()
             if not saved or step > saved.step:
-                run.checkpoints.save(step, state, _record(run, step), score)
+                run.checkpoints.save(step, state, _record(run, step, cursor, sampled), score)
         if stopping:  # also at the last step, where evaluations may be missing
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
         if finished:
             return state
 
         step += 1
+        cursor = source.begin(cursor, prompts_at_most(config.rollout))
         with jax.transfer_guard("disallow"):
-            problems = source.batch((step - 1) * config.rollout.prompts_per_step)
-            sampling = _sample(experiment, experiment.sample, state.params, problems, Stream.TRAINING, step)
             with clock.phase("update"):
-                jax.block_until_ready(state)  # the last update; the sampler is queued behind it
-            with clock.phase("sampling"):
-                rollouts = fetch(sampling)
-            _check_policy(rollouts, step)
-            with clock.phase("rewards"):
-                judged = judge(experiment.task, problems, rollouts)
-                rewards, scored = _rewards(judged)
-                advantages = _advantages(experiment, rewards, scored)
+                jax.block_until_ready(weights)  # the last update
+            collected = collect(experiment, source, weights, clock, cursor=cursor, step=step)
+            chosen = learned(collected.signal, config.rollout.prompts_per_step)
             with clock.phase("update"):
-                minibatches = _minibatches(experiment, state.params, base, rollouts, advantages)
                 metrics = []
-                for batch in minibatches:
-                    state, of_minibatch = experiment.update(state, batch)
+                for batch in _minibatches(experiment, state.params, reference, frozen, collected, chosen):
+                    state, of_minibatch = experiment.update(state, frozen, batch)
                     metrics.append(of_minibatch)
-            log.push(step, rollout_statistics(rollouts, rewards, scored, advantages), metrics)
-            if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
-                run.directory.append_rollouts(step, readable(judged, rollouts, advantages))
+        cursor += len(chosen)
+        sampled += len(chosen)
+        log.push(step, sampled, rollout_statistics(collected, chosen), metrics)
+        if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
+            run.directory.append_rollouts(step, readable(collected, chosen))
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
@@ -161,54 +164,24 @@ def evaluations_due(config: Config, step: int) -> list[Split]:
     return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
 
 
-def _sample(
-    experiment: Experiment, sampler: Sampler, params: Params, problems: Sequence[Problem], stream: Stream, step: int
-) -> Rollouts:
-    prompts = encode_prompts(experiment.task.tokenizer, problems, experiment.task.max_prompt_tokens)
-    counter = Counter.of(experiment.config.seed, stream, step)
-    return sampler(params, put(prompts, experiment.shardings.batch), put(counter, experiment.shardings.replicated))
-
-
-def _check_policy(rollouts: Rollouts, step: int) -> None:
-    if not np.isfinite(rollouts.logprobs).all():
-        raise TrainingError(
-            f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
-            "optimizer.clip_norm, and start a new run with another --workdir."
-        )
-
-
-def _rewards(judged: Sequence[Judged]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
-    """Rewards, and which of them there are; one that is not a finite number is none."""
-    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
-    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
-    return rewards, scored & np.isfinite(rewards)
-
-
-def _advantages(
-    experiment: Experiment, rewards: Float[np.ndarray, "N G"], scored: Bool[np.ndarray, "N G"]
-) -> Float[np.ndarray, "N G"]:
-    replicated = experiment.shardings.replicated
-    return fetch(experiment.advantages(put(rewards, replicated), put(scored, replicated)))
-
-
 def _minibatches(
     experiment: Experiment,
     params: Params,
     reference: Params,
-    rollouts: Rollouts,
-    advantages: Float[np.ndarray, "N G"],
+    frozen: Params,
+    collected: Collected,
+    chosen: Bool[np.ndarray, " sampled"],
 ) -> list[UpdateBatch]:
     """The minibatches of a step on the devices, with the log-probabilities that the objective asks for.
 
     All are scored before the first update, by the policy that the whole batch calls old.
     """
     config = experiment.config
-    valid = (advantages != 0).any(axis=1)
     batches = []
     for host_batch in make_minibatches(
-        rollouts,
-        advantages,
-        wanted=valid | (config.objective.kl_coef > 0),
+        jax.tree.map(lambda array: array[chosen], collected.rollouts),
+        collected.advantages[chosen],
+        wanted=collected.signal[chosen] | (config.objective.kl_coef > 0),
         minibatches=config.train.minibatches,
         microbatch_groups=config.train.microbatch_groups,
         aggregation=experiment.objective.aggregation,
@@ -217,14 +190,14 @@ def _minibatches(
         batch = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
         scores = {}
         if config.objective.old_logprobs == "trainer":
-            scores["old_logprobs"] = experiment.score(params, batch)
+            scores["old_logprobs"] = experiment.score(params, frozen, batch)
         if config.objective.kl_coef:
-            scores["reference_logprobs"] = experiment.score(reference, batch)
+            scores["reference_logprobs"] = experiment.score(reference, frozen, batch)
         batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **scores)))
     return batches
 
 
-def _evaluate(run: Run, params: Params, split: Split, step: int) -> float | None:
+def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> float | None:
     """Evaluates on a split, writes it down, and returns pass@1; None if a stop was requested on the way.
 
     The keys do not depend on the step, so that two evaluations differ by the policy only.
@@ -235,16 +208,14 @@ def _evaluate(run: Run, params: Params, split: Split, step: int) -> float | None
         Split.TEST: (experiment.sample_test, Stream.TEST),
     }[split]
 
-    def sample(problems: Sequence[Problem]) -> Rollouts | None:
-        return None if run.stop.requested() else fetch(_sample(experiment, sampler, params, problems, stream, step=0))
-
     with run.clock.phase("evaluation"):
         evaluation = evaluate(
-            sample,
+            lambda problems: dispatch(experiment, sampler, weights, problems, stream, step=0),
             experiment.task,
             run.problems[split],
             prompts_per_batch=settings.prompts_per_batch,
             bootstrap=settings.bootstrap,
+            stop=run.stop.requested,
         )
     if evaluation is None:
         return None
@@ -260,41 +231,28 @@ def _evaluate(run: Run, params: Params, split: Split, step: int) -> float | None
     return float(line["pass@1"])
 
 
-def _record(run: Run, step: int) -> dict[str, Any]:
+def _record(run: Run, step: int, cursor: int, sampled: int) -> dict[str, Any]:
     """What a checkpoint holds beside the state."""
     return {
         "step": step,
-        "consumed_prompts": step * run.config.rollout.prompts_per_step,
+        "cursor": cursor,
+        "sampled_prompts": sampled,
         "seed": run.config.seed,
         "config": to_dict(run.config),
         "seconds": run.clock.read(),
     }
 
 
-def _claim(directory: RunDirectory, config: Config) -> None:
-    """Makes the run directory this configuration's, or finds that it is already."""
-    theirs, ours = directory.read_json("config.json"), to_dict(config)
-    if theirs is not None and theirs != ours:
+def _validation_problems(experiment: Experiment) -> Sequence[Problem]:
+    settings = experiment.config.evaluation
+    return experiment.task.problems(Split.VALIDATION, settings.validation_problems) if settings.every else []
+
+
+def _check_epoch(config: Config, problems: int) -> None:
+    most = prompts_at_most(config.rollout)
+    if most > problems:
+        field = "max_rollouts" if config.rollout.max_rollouts else "prompts_per_step"
         raise ConfigError(
-            f"--workdir={directory.path}: holds a run of another configuration ({_first_difference(theirs, ours)}); "
-            "name another directory, or repeat the run's own command to continue it."
+            f"rollout.{field}={getattr(config.rollout, field)}: a step may take {most} prompts, which are distinct, "
+            f"and the task has {problems}; lower one or raise the other."
         )
-    problem = None
-    try:
-        directory.create()
-        if theirs is None:
-            directory.write_json("config.json", ours)
-    except ConfigError as error:
-        problem = error
-    if on_any_process(problem is not None):
-        raise problem or ConfigError(f"--workdir={directory.path}: the first host cannot use it; see its message.")
-    if on_any_process(directory.read_json("config.json") != ours):
-        raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
-
-
-def _first_difference(theirs: Any, ours: Any, path: str = "") -> str:
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for name in [*theirs, *(set(ours) - set(theirs))]:
-            if theirs.get(name) != ours.get(name):
-                return _first_difference(theirs.get(name), ours.get(name), f"{path}.{name}" if path else name)
-    return f"{path} is {theirs!r} there and {ours!r} here"

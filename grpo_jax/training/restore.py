@@ -1,16 +1,39 @@
-"""A run directory, back as an experiment and a state: for notebooks, tools and whatever looks at a policy later."""
+"""A run directory, back as an experiment and a policy: for notebooks, tools and whatever looks at a policy later."""
 
 import dataclasses
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 
-from grpo_jax.config import MeshConfig, from_dict
-from grpo_jax.training.checkpoints import Checkpoints, Restored
+from grpo_jax.config import Config, MeshConfig, from_dict
+from grpo_jax.training.base_policy import read_base_policy
+from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.programs import abstract_state
 from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.types import Params, TrainState
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A policy of a run, back on the devices."""
+
+    step: int
+    params: Params  # of `experiment.policy`, whole: to sample, evaluate, export. Adapters are merged into kernels
+    state: TrainState  # as it was saved: state.params are those that the run trains, with LoRA the adapters alone
+    record: dict[str, Any]
+
+
+def read_config(workdir: Path) -> Config:
+    """The configuration of a run. Raises FileNotFoundError if the directory holds none."""
+    values = RunDirectory(workdir).read_json("config.json")
+    if values is None:
+        raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
+    return from_dict(values)
 
 
 def restore(
@@ -28,24 +51,24 @@ def restore(
       best: the checkpoint with the highest validation pass@1 in place of the newest.
 
     Raises:
-      ConfigError: if the mesh does not cover the devices.
+      ConfigError: if the mesh does not cover the devices, or the model's checkpoint, which adapters need, is gone.
       ValueError: if the best checkpoint is damaged.
       FileNotFoundError: if the directory holds no run, or one without a checkpoint yet.
     """
-    values = RunDirectory(workdir).read_json("config.json")
-    if values is None:
-        raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
-    config = from_dict(values)
+    config = read_config(workdir)
     config = dataclasses.replace(config, mesh=mesh or config.mesh)
     experiment = build(config, devices)
     saved = workdir / "checkpoints"
     if not saved.is_dir():
         raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
-    like = experiment.init_state(experiment.init_params(jax.random.key(0)))
-    keep = config.checkpoint
+    like, keep = abstract_state(experiment), config.checkpoint
     with closing(Checkpoints(saved, keep_last=keep.keep_last, keep_best=keep.keep_best, read_only=True)) as checkpoints:
-        restored = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
-    if restored is None:
+        found = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
+    if found is None:
         wanted = "with a score" if best else "that is sound"
         raise FileNotFoundError(f"{saved}: holds no checkpoint {wanted}; continue the run to make one")
-    return experiment, restored
+    params = found.state.params
+    if config.model.lora:
+        _, frozen = experiment.adapt(read_base_policy(experiment, workdir))
+        params = experiment.merge(params, frozen)
+    return experiment, Restored(found.step, params, found.state, found.record)

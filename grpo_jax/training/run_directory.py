@@ -17,7 +17,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,6 +26,7 @@ from tensorboardX import SummaryWriter
 
 from grpo_jax.config import ConfigError
 
+FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 STEPS_PER_ROLLOUT_FILE = 100
 
 
@@ -50,12 +51,12 @@ class RunDirectory:
         self._events: dict[Phase, SummaryWriter] = {}
         self._lock: IO[str] | None = None
 
-    def create(self) -> None:
-        """Makes the directory and locks it. Raises ConfigError if that is not possible."""
+    def create(self, folders: Sequence[str] = FOLDERS) -> None:
+        """Makes the directory with these folders and locks it. Raises ConfigError if that is not possible."""
         if not self._writes:
             return
         try:
-            for name in ("", "rollouts", "evaluation", "warm_start"):
+            for name in ("", *folders):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / "lock", "w")  # noqa: SIM115 - open for as long as the run goes on
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

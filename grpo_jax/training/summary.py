@@ -21,12 +21,11 @@ def summarize_run(
     """
     test = {line["step"]: line for line in metrics if line["kind"] == "evaluation" and line["split"] == "TEST"}
     training = [line for line in metrics if line["kind"] == "train"]
-    prompts = config.train.steps * config.rollout.prompts_per_step
     return {
         "base": _result(test[0]),
         "final": _result(test[config.train.steps]),
-        "prompts": prompts,
-        "rollouts": prompts * config.rollout.group_size,
+        "prompts": training[-1]["prompts"],
+        "rollouts": training[-1]["rollouts"],
         "updates": updates,
         "valid_pair_share": float(np.mean([line["valid_pair_share"] for line in training])),
         "sampler_difference": max((line.get("sampler_difference") or 0.0 for line in training), default=0.0),

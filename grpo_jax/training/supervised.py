@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from grpo_jax.config import Config, WarmStartConfig
-from grpo_jax.data import Problem, Split, Task, encode, pad
+from grpo_jax.config import WarmStartConfig
+from grpo_jax.data import Demonstrable, Problem, Split, encode, pad
 from grpo_jax.objectives import completion_mask
 from grpo_jax.policy import Policy
 from grpo_jax.training.optimizer import adamw, apply_gradients
@@ -50,9 +50,12 @@ def make_supervised_update(
     return update
 
 
-def demonstrations(config: Config, task: Task) -> Callable[[int], Batch]:
-    """A function step -> host arrays of that step's batch, the same whenever it is asked."""
-    settings = config.warm_start
+def demonstrations(settings: WarmStartConfig, task: Demonstrable, width: int) -> Callable[[int], Batch]:
+    """A function step -> host arrays of that step's batch, the same whenever it is asked.
+
+    Args:
+      width: C, tokens to which solutions are padded.
+    """
     problems = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
 
     def batch(step: int) -> Batch:
@@ -60,14 +63,16 @@ def demonstrations(config: Config, task: Task) -> Callable[[int], Batch]:
         skip = settings.skip_probability if step >= settings.full_steps else 0.0
         chosen = [problems[int(rng.random() * len(problems))] for _ in range(settings.batch_size)]
         solutions = [task.demonstration(problem, skip, rng) for problem in chosen]
-        return encode_demonstrations(task, chosen, solutions, config.rollout.max_new_tokens)
+        return encode_demonstrations(task, chosen, solutions, width)
 
     return batch
 
 
-def encode_demonstrations(task: Task, problems: Sequence[Problem], solutions: Sequence[str], width: int) -> Batch:
+def encode_demonstrations(
+    task: Demonstrable, problems: Sequence[Problem], solutions: Sequence[str], width: int
+) -> Batch:
     """Prompts and solutions as host arrays; every solution ends with the first stop token."""
-    prompts, prompt_lengths = pad(encode(task.tokenizer, [p.prompt for p in problems]), task.max_prompt_tokens)
+    prompts, prompt_lengths = pad(task.prompt_tokens(problems), task.max_prompt_tokens)
     stop = [task.stop_tokens[0]]
     completions, completion_lengths = pad([ids + stop for ids in encode(task.tokenizer, solutions)], width)
     return {

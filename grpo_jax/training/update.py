@@ -22,8 +22,8 @@ class Mean(NamedTuple):
 
 
 Metrics: TypeAlias = dict[str, Mean]
-Update: TypeAlias = Callable[[TrainState, UpdateBatch], tuple[TrainState, Metrics]]
-Scorer: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
+Update: TypeAlias = Callable[[TrainState, Params, UpdateBatch], tuple[TrainState, Metrics]]
+Scorer: TypeAlias = Callable[[Params, Params, UpdateBatch], Float[Array, "K M G C"]]
 
 
 def group_logprobs(
@@ -42,9 +42,11 @@ def group_logprobs(
 
 
 def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
-    """A function (params, batch) -> log-probabilities of a minibatch, micro-batch by micro-batch; to be jitted."""
+    """A function (trained, frozen, batch) -> log-probabilities, micro-batch by micro-batch; to be jitted."""
 
-    def score(params: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
+    def score(trained: Params, frozen: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
+        params = policy.join(trained, frozen)
+
         def one(index: Array, scores: Array) -> Array:
             micro = _microbatch(batch, index)
             return jax.lax.dynamic_update_index_in_dim(
@@ -64,7 +66,9 @@ def make_update(
     temperature: float,
     chunk: int,
 ) -> Update:
-    """A function (state, batch) -> (state, metrics), to be jitted with its state donated.
+    """A function (state, frozen, batch) -> (state, metrics), to be jitted with its state donated.
+
+    `frozen` holds the parameters that the state lacks, as `Policy.split` parts them; they have no gradient.
 
     Gradients of the loss's sum are added up over the filled micro-batches and divided once, by the weight of all of
     them and of the groups left out: so they do not depend on how the batch is cut. An update that is not finite
@@ -77,7 +81,8 @@ def make_update(
       chunk: see `Policy.completion_logprobs`.
     """
 
-    def loss(params: Params, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
+    def loss(trained: Params, frozen: Params, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
+        params = policy.join(trained, frozen)
         logprobs = group_logprobs(policy, params, groups, temperature, chunk)
         old = groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
         total, weight = objective.loss(
@@ -90,12 +95,13 @@ def make_update(
         )
         return total, {"loss": Mean(total, weight), **_token_metrics(objective, logprobs, old, groups)}
 
-    def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, frozen: Params, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
         def one(index: Array, carry: tuple[Params, Metrics]) -> tuple[Params, Metrics]:
-            (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, _microbatch(batch, index))
+            micro = _microbatch(batch, index)
+            (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, micro)
             return jax.tree.map(jnp.add, carry[0], gradients), merge(carry[1], metrics)
 
-        shapes = jax.eval_shape(lambda: loss(state.params, _microbatch(batch, jnp.int32(0)))[1])
+        shapes = jax.eval_shape(lambda: loss(state.params, frozen, _microbatch(batch, jnp.int32(0)))[1])
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (state.params, shapes))
         gradients, metrics = jax.lax.fori_loop(0, batch.filled, one, nothing)
 

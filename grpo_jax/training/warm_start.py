@@ -16,7 +16,8 @@ import jax
 from jaxtyping import Array
 from safetensors import SafetensorError
 
-from grpo_jax.config import Config, digest, to_dict
+from grpo_jax.config import Config, WarmStartConfig, digest, to_dict
+from grpo_jax.data import Demonstrable
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import barrier, fetch, put
 from grpo_jax.sampling import PRNG
@@ -24,8 +25,9 @@ from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.errors import Interrupted
-from grpo_jax.training.experiment import Experiment, jit_init_state, make_shardings
+from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.interrupts import StopRequest
+from grpo_jax.training.programs import jit_init_state, make_shardings
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.supervised import demonstrations, make_optimizer, make_supervised_update
 from grpo_jax.training.versions import code_digest, versions
@@ -43,17 +45,19 @@ SOURCES = (
     "training/warm_start.py",
 )
 
+RESULT = Path("warm_start", "params.safetensors")  # in the run directory
+
 
 def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
     """All that decides which base policy comes out, down to the bits."""
     values = to_dict(config)
-    warm_start = {k: v for k, v in values["warm_start"].items() if k not in ("cache_dir", "checkpoint_every")}
+    settings = {k: v for k, v in values["warm_start"].items() if k not in ("cache_dir", "checkpoint_every")}
     task = {k: v for k, v in values["task"].items() if not k.endswith("_problems")}
     return {
         "task": task,
-        "model": values["model"],
+        "model": {k: v for k, v in values["model"].items() if k != "lora"},  # adapters come after it
         "max_new_tokens": config.rollout.max_new_tokens,
-        "warm_start": warm_start,
+        "warm_start": settings,
         "mesh": mesh_shape,
         "device": jax.devices()[0].device_kind,
         "machine": platform.machine(),
@@ -62,23 +66,40 @@ def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
     }
 
 
-def cache_path(config: Config, mesh_shape: dict[str, int]) -> Path:
+def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
+    """The base policy's parameters on the mesh, from the directory of a run that has made them.
+
+    Raises:
+      FileNotFoundError: if they are not there.
+    """
+    own = workdir / RESULT
+    if not own.exists():
+        raise FileNotFoundError(f"{own}: is missing; continue the run to make it")
+    return put(load_params(own), experiment.shardings.params)
+
+
+def cache_path(config: Config, settings: WarmStartConfig, mesh_shape: dict[str, int]) -> Path:
     """Where a finished warm start of this recipe is, or will be."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    directory = Path(config.warm_start.cache_dir or f"{home}/grpo_jax").expanduser()
+    directory = Path(settings.cache_dir or f"{home}/grpo_jax").expanduser()
     return directory / f"warm_start_{digest(recipe(config, mesh_shape))}.safetensors"
 
 
-def make_base_policy(
-    experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRequest, display: Display
+def warm_start(
+    experiment: Experiment,
+    settings: WarmStartConfig,
+    run: RunDirectory,
+    clock: Clock,
+    stop: StopRequest,
+    display: Display,
 ) -> Params:
     """The base policy's parameters on the mesh: from the run directory, from the cache, or trained now.
 
     Raises:
       Interrupted: if a stop was requested; the warm start is then saved, and continues with the same command.
     """
-    own = run.path / "warm_start" / "params.safetensors"
-    cached = cache_path(experiment.config, dict(experiment.mesh.shape))
+    own = run.path / RESULT
+    cached = cache_path(experiment.config, settings, dict(experiment.mesh.shape))
     writes = jax.process_index() == 0  # the others see the run directory, but have caches of their own
     if writes:
         _discard_unreadable([own, cached], display)
@@ -89,7 +110,7 @@ def make_base_policy(
     if own.exists():
         return put(load_params(own), experiment.shardings.params)
     with clock.phase("warm_start"):
-        params = fetch(_train(experiment, run, clock, stop, display))
+        params = fetch(_train(experiment, settings, run, clock, stop, display))
     if writes:
         save_params(own, params)
         try:
@@ -110,19 +131,28 @@ def _discard_unreadable(paths: Sequence[Path], display: Display) -> None:
             path.unlink()
 
 
-def _train(experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRequest, display: Display) -> Params:
-    config, shardings = experiment.config, experiment.shardings
-    settings = config.warm_start
+def _train(
+    experiment: Experiment,
+    settings: WarmStartConfig,
+    run: RunDirectory,
+    clock: Clock,
+    stop: StopRequest,
+    display: Display,
+) -> Params:
+    shardings = experiment.shardings
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
-    state_sharding = make_shardings(experiment.mesh, experiment.policy, tx).state
+    state_sharding = make_shardings(
+        experiment.mesh, experiment.policy, tx, experiment.config.train.microbatch_groups
+    ).state
     init_state = jit_init_state(tx, state_sharding)
     update = jax.jit(
         make_supervised_update(experiment.policy, tx),
         donate_argnums=0,
         out_shardings=(state_sharding, shardings.replicated),
     )
-    batches = demonstrations(config, experiment.task)
+    assert isinstance(experiment.task, Demonstrable)  # `build` has made sure
+    batches = demonstrations(settings, experiment.task, experiment.config.rollout.max_new_tokens)
 
     with closing(Checkpoints(run.path / "warm_start" / "checkpoints", keep_last=2, keep_best=0)) as checkpoints:
         state = init_state(experiment.init_params(jax.random.key(settings.seed, impl=PRNG)))

@@ -5,7 +5,7 @@ from math import comb
 import numpy as np
 import pytest
 
-from grpo_jax.evaluation import bootstrap_interval, majority_correct, pass_at_k
+from grpo_jax.evaluation import best_of_k_with_replacement, bootstrap_interval, majority_correct, pass_at_k
 
 
 @pytest.mark.trap(40)
@@ -26,10 +26,31 @@ def test_pass_at_k_is_right_on_average():
     assert estimates.mean() == pytest.approx(1 - (1 - p) ** k, abs=0.003)
 
 
+@pytest.mark.trap(40)
+def test_best_of_k_with_replacement_is_another_number_than_pass_at_k():
+    best = best_of_k_with_replacement(np.array([0, 1, 2, 4]), 4, 4)
+    np.testing.assert_allclose(best, [0, 1 - (3 / 4) ** 4, 1 - (1 / 2) ** 4, 1])  # 0, .684, .9375, 1
+    assert best[1] == pytest.approx(0.684, abs=5e-4)
+    assert best_of_k_with_replacement(np.array([3]), 8, 1)[0] == pass_at_k(np.array([3]), 8, 1)[0] == 3 / 8
+    inner = np.arange(1, 8)
+    for k in range(2, 9):
+        assert (best_of_k_with_replacement(inner, 8, k) < pass_at_k(inner, 8, k)).all()
+
+
+@pytest.mark.trap(40)
+def test_best_of_k_is_what_resampling_comes_to():
+    """As verl does it: k of the samples, drawn with replacement, again and again."""
+    rng = np.random.default_rng(0)
+    samples = np.array([True, True, False, False, False, False])
+    drawn = rng.choice(samples, size=(100_000, 3)).any(axis=1).mean()
+    assert best_of_k_with_replacement(np.array([2]), 6, 3)[0] == pytest.approx(drawn, abs=0.005)
+
+
+@pytest.mark.parametrize("estimate", [pass_at_k, best_of_k_with_replacement])
 @pytest.mark.parametrize("k", [0, 5])
-def test_pass_at_k_refuses_other_k(k):
+def test_other_k_are_refused(estimate, k):
     with pytest.raises(ValueError, match=f"k={k}: must be between 1 and the 4 samples"):
-        pass_at_k(np.array([1]), 4, k)
+        estimate(np.array([1]), 4, k)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from grpo_jax.config import TaskConfig
-from grpo_jax.data import Split, encode, make_task, pad
+from grpo_jax.config import ModularExpressionsConfig
+from grpo_jax.data import Split, encode, pad
+from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.evaluation import evaluate, judge
 from grpo_jax.types import Rollouts, StopReason
 
-TASK = make_task(TaskConfig("modular_expressions", 1, "+", 10, train_problems=10))
+TASK = ModularExpressions(ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10))
 PROBLEMS = TASK.problems(Split.TRAIN, 5)
 
 
@@ -68,4 +69,12 @@ def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
 
 
 def test_evaluate_can_be_stopped():
-    assert evaluate(lambda problems: None, TASK, PROBLEMS, prompts_per_batch=2, bootstrap=10) is None
+    asked = []
+
+    def sample(problems):
+        asked.append(len(problems))
+        return rollouts_of([[problem.answer, "="] for problem in problems])
+
+    settings = {"prompts_per_batch": 2, "bootstrap": 10}
+    assert evaluate(sample, TASK, PROBLEMS, **settings, stop=lambda: len(asked) == 2) is None
+    assert asked == [2, 2]

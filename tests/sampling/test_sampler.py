@@ -12,7 +12,7 @@ from grpo_jax.config import SamplingConfig
 from grpo_jax.policy import Policy
 from grpo_jax.sampling import Counter, Stream, make_sampler
 from grpo_jax.types import PromptBatch, StopReason
-from tests.policy.test_policy import VOCABULARY, apply, make, randomised
+from tests.policy.test_policy import VARIANTS, VOCABULARY, apply, make, randomised
 
 PLAIN = SamplingConfig(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
 WIDTH, ROOM = 6, 7  # of prompts and of completions
@@ -83,6 +83,19 @@ def test_logprobs_are_the_trainers(scan_layers, temperature):
     again = run(other, PROMPTS, COUNTER)
     expected = trainer_logprobs(policy, other, again, temperature)
     np.testing.assert_allclose(again.logprobs, np.where(valid(again), expected, 0.0), atol=2e-5)
+
+
+@pytest.mark.trap(7)
+@pytest.mark.parametrize(
+    ("name", "scan_layers"), [("mistral", True), ("gemma2", False), ("gemma3", False), ("gemma3", True)]
+)
+def test_with_sliding_windows_logprobs_are_the_trainers(name, scan_layers):
+    """Windows of 3 and 4 tokens slide out of prompts of any length and along completions of 7."""
+    policy = make(**VARIANTS[name], scan_layers=scan_layers)
+    params = randomised(policy)
+    rollouts = sampler(policy, stops=())(params, PROMPTS, COUNTER)
+    expected = trainer_logprobs(policy, params, rollouts)
+    np.testing.assert_allclose(rollouts.logprobs, expected, atol=5e-5)
 
 
 def test_greedy_takes_the_likeliest_token():
@@ -232,7 +245,7 @@ class Watched(Policy):
 def watched(stops, room=ROOM):
     Watched.shapes, Watched.steps = [], []
     base = make()
-    policy = Watched(base.config, VOCABULARY)
+    policy = Watched(base.architecture, base.model)
     jax.block_until_ready(sampler(policy, stops=stops, room=room)(base.init(jax.random.key(0)), PROMPTS, COUNTER))
     jax.effects_barrier()
     return Watched.shapes, len(Watched.steps)
@@ -255,5 +268,6 @@ def test_the_cache_is_left_in_place():
     room, n, g = 4096, 4, 8
     prompts = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), PROMPTS)
     memory = sampler(policy, group_size=g, room=room).lower(params, prompts, COUNTER).compile().memory_analysis()
-    cache = 2 * policy.config.num_layers * n * g * room * policy.config.num_kv_heads * policy.config.head_dim * 4
+    shape = policy.architecture
+    cache = 2 * shape.num_layers * n * g * room * shape.num_kv_heads * shape.head_dim * 4
     assert memory.temp_size_in_bytes < 1.9 * cache

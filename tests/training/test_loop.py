@@ -1,5 +1,6 @@
 """Whole runs, small: what they leave behind, and that they end alike however often they are interrupted."""
 
+import dataclasses
 import json
 import signal
 
@@ -9,7 +10,7 @@ import pytest
 
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
-from grpo_jax.training import Interrupted, Silent, TrainingError, loop, restore, train, warm_start
+from grpo_jax.training import Interrupted, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.warm_start import cache_path
@@ -249,8 +250,15 @@ def test_a_run_without_any_update_is_an_error(tmp_path, monkeypatch):
 
 
 def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
-    sound = loop._advantages
-    monkeypatch.setattr(loop, "_advantages", lambda *x: np.where(sound(*x) != 0, np.float32(np.nan), sound(*x)))
+    sound = collect._judged
+
+    def broken(*arguments):
+        found = sound(*arguments)
+        return dataclasses.replace(
+            found, advantages=np.where(found.advantages != 0, np.float32(np.nan), found.advantages)
+        )
+
+    monkeypatch.setattr(collect, "_judged", broken)
     with pytest.raises(TrainingError, match=r"3 updates in a row .* optimizer\.max_nonfinite=2"):
         run(tmp_path, optimizer__max_nonfinite=2, objective__name="grpo")
     training = [line for line in metrics(tmp_path) if line["kind"] == "train"]
@@ -314,6 +322,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path):
 
 
 def test_the_cache_of_base_policies_knows_the_code(tmp_path, monkeypatch):
-    before = cache_path(make_config(), {"data": 1})
+    config = make_config()
+    before = cache_path(config, config.warm_start, {"data": 1})
     monkeypatch.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
-    assert cache_path(make_config(), {"data": 1}) != before
+    assert cache_path(config, config.warm_start, {"data": 1}) != before

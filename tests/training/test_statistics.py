@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from grpo_jax.data import Problem
+from grpo_jax.evaluation import Judged
+from grpo_jax.rewards import Verdict
+from grpo_jax.training.collect import Collected
 from grpo_jax.training.late_log import combine
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import rollout_statistics
@@ -12,7 +16,7 @@ from grpo_jax.training.update import Mean
 from grpo_jax.types import Rollouts, StopReason
 
 
-def statistics(rewards, scored=None):
+def statistics(rewards, scored=None, chosen=None):
     rewards = np.asarray(rewards, np.float32)
     n, g = rewards.shape
     scored = np.ones((n, g), bool) if scored is None else np.asarray(scored)
@@ -25,7 +29,17 @@ def statistics(rewards, scored=None):
         stop_reasons=np.full((n, g), StopReason.STOP),
     )
     spread = np.where(scored, rewards, -np.inf).max(1) - np.where(scored, rewards, np.inf).min(1)
-    return rollout_statistics(rollouts, rewards, scored, np.where(spread[:, None] > 0, rewards - 0.5, 0.0))
+    collected = Collected(
+        judged=[
+            Judged(Problem("", ""), [""] * g, [Verdict(float(r), None, right=bool(r == 1)) for r in row], [2] * g, [])
+            for row in rewards
+        ],
+        rollouts=rollouts,
+        rewards=rewards,
+        scored=scored,
+        advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
+    )
+    return rollout_statistics(collected, np.ones(n, bool) if chosen is None else np.asarray(chosen))
 
 
 @pytest.mark.parametrize("group_size", [2, 3, 16])
@@ -42,7 +56,23 @@ def test_groups_are_told_apart():
     for name in ("valid_pair_share", "groups/all_right", "groups/all_wrong", "groups/unjudged"):
         assert found[name] == 0.25, name
     assert found["unscored"] == 1
+    assert found["groups/replaced"] == found["groups/surplus"] == 0
     assert found["entropy"] == 1.0  # two nats over two tokens
+
+
+def test_a_weighted_reward_is_not_the_accuracy():
+    found = statistics([[1.0, 0.2], [0.2, 0.2]])
+    assert found["accuracy"] == 0.25
+    assert found["reward"] == pytest.approx(0.4)
+    assert found["groups/all_wrong"] == 0.5
+    assert found["valid_share_bound"] == pytest.approx(2 * 0.25 * 0.75)
+
+
+@pytest.mark.trap(15)
+def test_what_resampling_did_is_counted():
+    found = statistics([[1, 1], [0, 1], [0, 0], [1, 0], [1, 0]], chosen=[False, True, False, True, False])
+    assert found["groups/replaced"] == 2
+    assert found["groups/surplus"] == 1
 
 
 def test_the_sampler_is_compared_with_the_policy_that_sampled():

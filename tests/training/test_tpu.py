@@ -1,16 +1,13 @@
 """The programs of a run, compiled by the real TPU compiler for a slice that is not there: v5e, four chips of 16 GiB."""
 
-import importlib.util
-import os
 import re
 
 import jax
 import pytest
-from jax.experimental import topologies
-from jax.experimental.compilation_cache import compilation_cache
 
 from grpo_jax.config import load
-from grpo_jax.training.experiment import abstract_inputs, build
+from grpo_jax.training.experiment import build
+from grpo_jax.training.programs import abstract_inputs
 from tests.helpers import CONFIGS
 
 HBM = 16 * 2**30
@@ -18,13 +15,13 @@ HBM = 16 * 2**30
 # Llama-3.2-1B's shape on short prompts, cut over all four chips.
 ONE_BILLION = {
     "task.operations": 12,
-    "model.vocab_size": 128256,
-    "model.embed_dim": 2048,
-    "model.num_layers": 16,
-    "model.num_heads": 32,
-    "model.num_kv_heads": 8,
-    "model.head_dim": 64,
-    "model.mlp_dim": 8192,
+    "model.architecture.vocab_size": 128256,
+    "model.architecture.embed_dim": 2048,
+    "model.architecture.num_layers": 16,
+    "model.architecture.num_heads": 32,
+    "model.architecture.num_kv_heads": 8,
+    "model.architecture.head_dim": 64,
+    "model.architecture.mlp_dim": 8192,
     "model.compute_dtype": "bfloat16",
     "model.scan_layers": True,
     "model.remat": "full",
@@ -34,30 +31,12 @@ ONE_BILLION = {
 }
 
 
-@pytest.fixture(scope="module")
-def chips():
-    if importlib.util.find_spec("libtpu") is None:
-        reason = "libtpu, the TPU compiler, is not installed; it comes with pip install -e .[test] on Linux x86-64"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    return topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
-
-
-@pytest.fixture(autouse=True)
-def _compiled_anew():
-    """What was compiled for chips that are not there cannot be loaded again from the cache of compilations."""
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # JAX decides once in a process whether there is a cache
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
-
-
 def compiled(chips, overrides):
     config = load(CONFIGS / "two_grpo.py", [(field, str(value)) for field, value in overrides.items()])
     experiment = build(config, chips)
-    state, prompts, counter, batch = abstract_inputs(experiment)
-    sample = experiment.sample.lower(state.params, prompts, counter).compile()
-    return state, sample, experiment.update.lower(state, batch).compile()
+    inputs = abstract_inputs(experiment, config, experiment.task.max_prompt_tokens)
+    sample = experiment.sample.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
+    return inputs.state, sample, experiment.update.lower(inputs.state, inputs.frozen, inputs.batch).compile()
 
 
 def peak_bytes(program):

@@ -12,8 +12,9 @@ from grpo_jax.data import Split, encode_prompts
 from grpo_jax.processes import put
 from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training.batching import make_minibatches
-from grpo_jax.training.experiment import build, update_batch_shardings
+from grpo_jax.training.experiment import build
 from grpo_jax.training.late_log import combine
+from grpo_jax.training.programs import update_batch_shardings
 from tests.helpers import make_config
 
 ONE_DEVICE = jax.devices()[:1]
@@ -29,9 +30,9 @@ def rollouts(group_size=2):
     """A batch of rollouts of a fresh policy, and advantages of which some are zero, made up."""
     made = experiment(rollout__group_size=group_size, objective__name="grpo")
     problems = made.task.problems(Split.TRAIN, 8)
-    prompts = encode_prompts(made.task.tokenizer, problems, made.task.max_prompt_tokens)
+    prompts = encode_prompts(made.task, problems)
     params = made.init_params(jax.random.key(0))
-    found = jax.device_get(made.sample(params, prompts, Counter.of(0, Stream.TRAINING, 1)))
+    found = jax.device_get(made.sample(made.sampling_weights(params, {}), prompts, Counter.of(0, Stream.TRAINING, 1)))
     advantages = np.array(
         made.advantages((np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, np.ones((8, group_size), bool))
     )
@@ -66,7 +67,7 @@ def updated(wanted=None, shift=0.0, **changes):
     made = experiment(**changes)
     state = made.init_state(params)
     for batch in batches_of(made, found, advantages, wanted):
-        state, metrics = made.update(state, batch)
+        state, metrics = made.update(state, {}, batch)
     return state, jax.device_get(metrics)
 
 
@@ -150,7 +151,7 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
     for count in (1, 3, 8):
         (batch,) = batches_of(made, found, advantages, wanted=np.arange(8) < count)
         assert int(batch.filled) == count
-        state, metrics = made.update(state, batch)
+        state, metrics = made.update(state, {}, batch)
         tokens = found.completion_lengths[:count].sum()
         assert float(metrics["sampler_difference/mean"].weight) == tokens  # only these were looked at
     assert made.update._cache_size() == 1
@@ -176,14 +177,14 @@ def test_an_update_that_is_not_finite_changes_nothing(bad):
     state = made.init_state(params)
     for expected in (1, 2):
         (batch,) = batches_of(made, found, np.where(advantages != 0, np.float32(bad), advantages))
-        state, metrics = made.update(state, batch)
+        state, metrics = made.update(state, {}, batch)
         assert int(state.nonfinite_in_a_row) == expected
         assert combine([jax.device_get(metrics)])["nonfinite_in_a_row"] == expected
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), before.params)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.opt_state), before.opt_state)
     assert int(state.updates) == 0
     (batch,) = batches_of(made, found, advantages)
-    state, _ = made.update(state, batch)
+    state, _ = made.update(state, {}, batch)
     assert (int(state.updates), int(state.nonfinite_in_a_row)) == (1, 0)
 
 
@@ -191,12 +192,13 @@ def test_an_update_that_is_not_finite_changes_nothing(bad):
 def test_an_update_leaves_the_reference_alone():
     """The state is donated; the parameters that it was made from are another copy."""
     params, found, advantages = rollouts()
-    before = jax.device_get(params)
+    params = jax.tree.map(jnp.copy, params)  # a NumPy view of the buffers would keep XLA from taking them
+    before = jax.device_get(jax.tree.map(jnp.copy, params))
     made = experiment()
     state = made.init_state(params)
     for _ in range(2):
         (batch,) = batches_of(made, found, advantages)
-        state, _ = made.update(state, batch)
+        state, _ = made.update(state, {}, batch)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), before)
 
 
@@ -204,7 +206,7 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     params, found, advantages = rollouts()
     made = experiment(train__microbatch_groups=2)
     (batch,) = batches_of(made, found, advantages)
-    scores = np.array(made.score(params, batch))
+    scores = np.array(made.score(params, {}, batch))
     assert scores.shape == batch.groups.sampler_logprobs.shape
     valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
     np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
@@ -223,9 +225,11 @@ def test_a_kl_term_pulls_towards_the_reference():
         batch = dataclasses.replace(
             batch,
             groups=dataclasses.replace(
-                batch.groups, reference_logprobs=made.score(params, batch), old_logprobs=made.score(state.params, batch)
+                batch.groups,
+                reference_logprobs=made.score(params, {}, batch),
+                old_logprobs=made.score(state.params, {}, batch),
             ),
         )
-        state, metrics = made.update(state, batch)
+        state, metrics = made.update(state, {}, batch)
         divergences.append(combine([jax.device_get(metrics)])["reference_kl"])
     assert divergences[-1] < 0.5 * divergences[0]

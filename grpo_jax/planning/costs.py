@@ -1,0 +1,153 @@
+"""What a compiled program costs: operations, traffic between chips and time, every loop counted as often as it runs.
+
+* Products and sums: of the convolutions, which are what the TPU compiler makes of all matrix products, as XLA's
+  cost analysis counts them. With every loop counted once, they must be what `cost_analysis` says (`Costs.flops_once`).
+* Time of computing: the cycles that the compiler estimated for each operation when it chose its tiles, over the
+  chip's clock. `cost_analysis()["optimal_seconds"]` is no help: it is negative for programs with loops.
+* Kernels (attention): the compiler knows nothing of their inside, so it is their products over a share of the peak.
+* Collectives: see grpo_jax/planning/collectives.py. Those that the compiler made asynchronous run beside the
+  computing of the same loop body, so the longer of the two counts; the others stop it.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from grpo_jax.planning.chips import Chip
+from grpo_jax.planning.collectives import traffic
+from grpo_jax.planning.hlo import Computation, Instruction, Program, visits
+from grpo_jax.policy.fused_attention import BLOCK
+
+KERNEL_EFFICIENCY = 0.5  # share of the peak that attention kernels reach: an assumption, on the careful side
+KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}  # matrix products over [T, T] in each of splash attention's kernels
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Of one run of a program, on one chip."""
+
+    flops: float  # matrix products that the compiler sees
+    flops_once: float  # the same with every loop counted once, to compare with cost_analysis
+    kernel_flops: float  # matrix products inside attention kernels
+    compute_seconds: float  # the compiler's cycles over the clock
+    kernel_seconds: float
+    exposed_seconds: float  # collectives that nothing hides
+    collective_bytes: dict[str, float]  # by kind
+
+    @property
+    def seconds(self) -> float:
+        return self.compute_seconds + self.kernel_seconds + self.exposed_seconds
+
+
+@dataclass
+class _Place:
+    """A computation where it is called, with what its fusions do."""
+
+    times: float
+    compute: float = 0.0
+    kernels: float = 0.0
+    hidden: float = 0.0  # collectives that run beside
+    exposed: float = 0.0
+    channels: set[int] = field(default_factory=set)  # one that is spread over several fusions is named in each
+
+
+def measure(program: Program, chip: Chip, dynamic: Sequence[float]) -> Costs:
+    """The costs of a program.
+
+    Args:
+      program: as compiled for this chip.
+      chip: whose speeds count.
+      dynamic: how often loops run whose number is data, from the outermost inwards.
+    """
+    places: dict[int, _Place] = {}
+    flops = once = kernel_flops = 0.0
+    sent: dict[str, float] = defaultdict(float)
+    for visit in visits(program, dynamic):
+        place = places.setdefault(visit.place, _Place(visit.times))
+        for instruction in visit.computation.instructions.values():
+            products = convolution_flops(instruction, visit.computation)
+            flops, once = flops + visit.times * products, once + products
+            found = traffic(instruction, chip)
+            if found and found.channel not in place.channels:
+                place.channels.add(found.channel)
+                sent[found.kind] += visit.times * found.bytes
+                if visit.fused or instruction.opcode.endswith("-start"):
+                    place.hidden += found.seconds
+                else:
+                    place.exposed += found.seconds
+            if visit.fused:
+                continue
+            place.compute += (instruction.cycles or 0) / chip.clock
+            inside = kernel_products(instruction)
+            kernel_flops += visit.times * inside
+            place.kernels += inside / (KERNEL_EFFICIENCY * chip.flops)
+    return Costs(
+        flops=flops,
+        flops_once=once,
+        kernel_flops=kernel_flops,
+        compute_seconds=sum(p.times * p.compute for p in places.values()),
+        kernel_seconds=sum(p.times * p.kernels for p in places.values()),
+        exposed_seconds=sum(p.times * (p.exposed + max(0.0, p.hidden - p.compute)) for p in places.values()),
+        collective_bytes=dict(sent),
+    )
+
+
+def convolution_flops(instruction: Instruction, computation: Computation) -> float:
+    """2 x the products of a convolution, as XLA's HloCostAnalysis counts: padding and holes cost nothing."""
+    if instruction.opcode != "convolution":
+        return 0.0
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.text)
+    assert labels
+    left, right = (computation.instructions[name].shapes[0].sizes for name in instruction.operands)
+    out = instruction.shapes[0].sizes
+    spatial = [label for label in labels[1] if label.isdigit()]
+    window = _window(instruction.text, len(spatial))
+    positions = math.prod(
+        _valid_positions(
+            left[labels[1].index(label)],
+            right[labels[2].index(label)],
+            out[labels[3].index(label)],
+            {name: values[axis] for name, values in window.items()},
+        )
+        for axis, label in enumerate(sorted(spatial))
+    )
+    groups = re.search(r"batch_group_count=(\d+)", instruction.text)
+    batch = left[labels[1].index("b")] // (int(groups[1]) if groups else 1)
+    return 2.0 * batch * out[labels[3].index("f")] * right[labels[2].index("i")] * positions
+
+
+def kernel_products(instruction: Instruction) -> float:
+    """2 x the products of splash attention's kernels: of the blocks on and below the diagonal, whole."""
+    found = re.match(r"splash_mha_(fwd|dq|dkv)", instruction.name)
+    if not found or instruction.opcode != "custom-call":
+        return 0.0
+    constraints = re.search(r"operand_layout_constraints=\{(.*?)\}, \w+=", instruction.text)
+    queries = re.search(r"bf16\[(\d+),(\d+),(\d+),(\d+)\]", constraints[1] if constraints else "")
+    assert queries, f"{instruction.name}: the kernel's queries are not [B, heads, T, H]"
+    rows, heads, length, size = map(int, queries.groups())
+    blocks = -(-length // min(BLOCK, length))
+    visited = (blocks + 1) / (2 * blocks)
+    return 2.0 * KERNEL_PRODUCTS[found[1]] * rows * heads * length * length * size * visited
+
+
+def _window(text: str, axes: int) -> dict[str, list[tuple[int, ...]]]:
+    found = re.search(r"window=\{([^}]*)\}", text)
+    given = dict(part.split("=") for part in found[1].split()) if found else {}
+    defaults = {"size": (1,), "stride": (1,), "pad": (0, 0), "lhs_dilate": (1,), "rhs_dilate": (1,)}
+    return {
+        name: [tuple(map(int, one.split("_"))) for one in given[name].split("x")] if name in given else [default] * axes
+        for name, default in defaults.items()
+    }
+
+
+def _valid_positions(base: int, size: int, out: int, window: dict[str, tuple[int, ...]]) -> int:
+    """How many pairs of an output and a window position meet an element of the input, and not padding or a hole."""
+    dilation, stride = window["lhs_dilate"][0], window["stride"][0]
+    at = (
+        np.arange(out)[:, None] * stride - window["pad"][0] + np.arange(size)[None] * window["rhs_dilate"][0]
+    )  # [out, size], in the dilated input
+    return int(((at >= 0) & (at % dilation == 0) & (at // dilation < base)).sum())

@@ -1,0 +1,200 @@
+"""A compiled program as text, read far enough to know what runs how often.
+
+XLA's own `cost_analysis` counts the body of a loop once, however often it runs: a model of 28 scanned layers would
+cost one layer. So the optimized program is read, computation by computation, and each gets the number of times that
+the loops around it run. A loop's count stands in its condition; one whose limit is data gets it from the caller.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+ITEM_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s64": 8, "u64": 8, "f64": 8}
+
+_COMPUTATION = re.compile(r"^(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) \(.*\{$")
+_INSTRUCTION = re.compile(r"^\s+(?P<root>ROOT )?%(?P<name>[\w.\-]+) = ")
+_ARRAY = re.compile(r"(?P<dtype>[a-z]\w*)\[(?P<sizes>[\d,]*)\](?P<layout>\{[^{}]*\})?")
+_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_CALLED = re.compile(r"(calls|body|condition|to_apply|branch_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?")
+
+
+class Shape(NamedTuple):
+    """An array, and whether it lies in HBM rather than in a core's own memory."""
+
+    dtype: str
+    sizes: tuple[int, ...]
+    in_hbm: bool
+
+    @property
+    def bytes(self) -> int:
+        return math.prod(self.sizes) * ITEM_BYTES.get(self.dtype, 4)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One operation."""
+
+    name: str
+    shapes: tuple[Shape, ...]  # of the results
+    opcode: str
+    operands: tuple[str, ...]
+    text: str  # what follows the operands
+    root: bool
+
+    @property
+    def cycles(self) -> int | None:
+        """The compiler's estimate of its time; None where it makes none, as for data movement and kernels."""
+        found = _CYCLES.search(self.text)
+        cycles = int(found[1]) if found else 0
+        return cycles if 0 < cycles < 2**50 else None
+
+    def called(self, *attributes: str) -> list[str]:
+        """The computations it names under these attributes."""
+        return [
+            name
+            for attribute, names in _CALLED.findall(self.text)
+            if attribute in attributes
+            for name in re.findall(r"%([\w.\-]+)", names)
+        ]
+
+
+@dataclass(frozen=True)
+class Computation:
+    """A list of instructions, by their names."""
+
+    name: str
+    instructions: dict[str, Instruction] = field(default_factory=dict)
+
+    @property
+    def root(self) -> Instruction:
+        return next(i for i in self.instructions.values() if i.root)
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled program."""
+
+    computations: dict[str, Computation]
+    entry: str
+
+
+class Visit(NamedTuple):
+    """A computation, how often it runs, and whether inside a fusion, which is one operation to the clock."""
+
+    computation: Computation
+    times: float
+    fused: bool
+    place: int  # the same for a computation and its fusions, and for nothing else
+
+
+def parse(text: str) -> Program:
+    """Reads `compiled.as_text()`."""
+    computations: dict[str, Computation] = {}
+    current, entry = Computation(""), ""
+    for line in text.splitlines():
+        if found := _COMPUTATION.match(line):
+            current = computations[found["name"]] = Computation(found["name"])
+            entry = found["name"] if found["entry"] else entry
+        elif found := _INSTRUCTION.match(line):
+            instruction = _instruction(found["name"], line[found.end() :], bool(found["root"]))
+            current.instructions[instruction.name] = instruction
+    return Program(computations, entry)
+
+
+def visits(program: Program, dynamic: Sequence[float]) -> Iterator[Visit]:
+    """Every computation that runs, once for each place that calls it.
+
+    Args:
+      program: as parsed.
+      dynamic: how often loops run whose number is data, from the outermost inwards.
+    """
+
+    places = itertools.count()
+
+    def visit(name: str, times: float, place: int | None, outer: Sequence[float]) -> Iterator[Visit]:
+        computation = program.computations[name]
+        here = next(places) if place is None else place
+        yield Visit(computation, times, place is not None, here)
+        for instruction in computation.instructions.values():
+            if instruction.opcode == "while":
+                counted = trip_count(program, computation, instruction)
+                trips, inner = (outer[0], outer[1:]) if counted is None else (counted, outer)
+                for called in instruction.called("body", "condition"):
+                    yield from visit(called, times * trips, None, inner)
+            elif instruction.opcode in ("fusion", "call", "conditional", "async-start"):
+                within = here if instruction.opcode == "fusion" else place
+                for called in instruction.called("calls", "to_apply", "branch_computations"):
+                    yield from visit(called, times, within, outer)
+
+    yield from visit(program.entry, 1.0, None, dynamic)
+
+
+def trip_count(program: Program, around: Computation, loop: Instruction) -> int | None:
+    """How often a loop runs that counts from a constant to a constant; None for any other."""
+    condition = program.computations[loop.called("condition")[0]]
+    test = condition.root
+    if test.opcode != "compare" or "direction=LT" not in test.text:
+        return None
+    counter, limit = (condition.instructions[name] for name in test.operands)
+    if counter.opcode != "get-tuple-element" or limit.opcode != "constant":
+        return None
+    index = _index(counter)
+    body = program.computations[loop.called("body")[0]]
+    step = _step(body, body.instructions[body.root.operands[index]])
+    state = around.instructions[loop.operands[0]]
+    start = _constant(around.instructions[state.operands[index]]) if state.opcode == "tuple" else 0
+    return -(-(_constant(limit) - start) // step)
+
+
+def _instruction(name: str, rest: str, root: bool) -> Instruction:
+    shape, rest = _split_shape(rest)
+    opcode, _, rest = rest.partition("(")
+    depth, end = 1, 0
+    for end, character in enumerate(rest):  # noqa: B007 - the position is what is looked for
+        depth += (character == "(") - (character == ")")
+        if not depth:
+            break
+    inside = rest[:end]
+    operands = tuple(re.findall(r"%([\w.\-]+)", inside))
+    text = inside + rest[end:] if opcode in ("constant", "parameter") else rest[end + 1 :]
+    return Instruction(name, tuple(_shapes(shape)), opcode, operands, text, root)
+
+
+def _split_shape(rest: str) -> tuple[str, str]:
+    """The result's type, which is one word or a bracket, and the rest of the line."""
+    if not rest.startswith("("):
+        shape, _, rest = rest.partition(" ")
+        return shape, rest
+    depth = 0
+    for position, character in enumerate(rest):
+        depth += (character == "(") - (character == ")")
+        if not depth:
+            return rest[: position + 1], rest[position + 2 :]
+    raise ValueError(f"a line of the compiled program has an open bracket: {rest[:80]}")
+
+
+def _shapes(text: str) -> Iterator[Shape]:
+    for found in _ARRAY.finditer(text):
+        sizes = tuple(int(size) for size in found["sizes"].split(",") if size)
+        yield Shape(found["dtype"], sizes, "S(" not in (found["layout"] or ""))
+
+
+def _index(instruction: Instruction) -> int:
+    found = re.search(r"index=(\d+)", instruction.text)
+    assert found
+    return int(found[1])
+
+
+def _constant(instruction: Instruction) -> int:
+    """0 for what is not a constant: loops of JAX and of the compiler start there."""
+    found = re.match(r"-?\d+", instruction.text)
+    return int(found[0]) if instruction.opcode == "constant" and found else 0
+
+
+def _step(body: Computation, following: Instruction) -> int:
+    if following.opcode != "add":
+        return 1
+    return max((_constant(body.instructions[name]) for name in following.operands), default=1) or 1

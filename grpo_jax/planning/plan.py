@@ -1,0 +1,243 @@
+"""A plan: the real programs of a configuration, compiled for a TPU slice, and what they need and take there."""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+
+from grpo_jax.config import ArchitectureConfig, Config
+from grpo_jax.planning import hlo
+from grpo_jax.planning.chips import Chip, find
+from grpo_jax.planning.costs import Costs, measure
+from grpo_jax.policy import Policy
+from grpo_jax.sharding import batch_shards, make_mesh
+from grpo_jax.training.experiment import check_batches
+from grpo_jax.training.programs import AbstractInputs, abstract_inputs, make_programs
+
+
+@dataclass(frozen=True)
+class Memory:
+    """HBM of one chip while a program runs, in bytes."""
+
+    params: int  # float32 while updating; the sampler's copy in the compute dtype while sampling
+    optimizer: int
+    waiting: int  # while sampling: the training state, which is not the program's but lies there
+    cache: int  # keys and values, while sampling
+    activations: int  # and all else that the program makes: gathered parameters, gradients, logits
+    peak: int  # of all this
+
+    def fits(self, chip: Chip) -> bool:
+        return self.peak <= chip.hbm - chip.reserved
+
+
+@dataclass(frozen=True)
+class ProgramPlan:
+    """One compiled program."""
+
+    runs: int  # in a step
+    memory: Memory
+    costs: Costs
+    compiler_flops: float  # cost_analysis, every loop counted once
+    compiler_bytes: float  # that operations read and write, likewise
+    compiler_seconds: float  # its optimal_seconds, likewise; negative where it has lost its way
+    model_flops: float  # what the model needs on one chip, without recomputation
+    seconds: float  # all runs of a step
+
+    def mfu(self, chip: Chip) -> float:
+        """Model flops utilisation (arXiv 2204.02311): what the model needs over what the chip could do meanwhile."""
+        return self.runs * self.model_flops / (self.seconds * chip.flops)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Of a configuration on a slice."""
+
+    topology: str
+    chip: Chip
+    chips: int
+    parameters: int
+    sample: ProgramPlan
+    update: ProgramPlan
+
+    @property
+    def fits(self) -> bool:
+        return self.sample.memory.fits(self.chip) and self.update.memory.fits(self.chip)
+
+    @property
+    def step_seconds(self) -> float:
+        return self.sample.seconds + self.update.seconds
+
+    @property
+    def step_chip_hours(self) -> float:
+        return self.step_seconds * self.chips / 3600
+
+
+def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, prompt_tokens: int) -> Plan:
+    """Compiles the sampler and the update of a configuration.
+
+    Args:
+      config: of the run.
+      topology: a slice, as in "v5e:8x8".
+      architecture: of the model; vocab_size must be a number of tokens.
+      prompt_tokens: P.
+
+    Raises:
+      ConfigError: if the slice, the mesh and the batches do not go together.
+    """
+    chip, devices = find(topology)
+    mesh = make_mesh(config.mesh, devices)
+    check_batches(config, batch_shards(mesh))
+    programs = make_programs(config, mesh, Policy(architecture, config.model, mesh), stop_tokens=(0,))
+    inputs = abstract_inputs(programs, config, prompt_tokens)
+    updating = _compile("update", programs.update.lower(inputs.state, inputs.frozen, inputs.batch))  # type: ignore[attr-defined]
+    sampling = _compile("sampler", programs.sample.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
+    microbatches = inputs.batch.groups.prompt_lengths.shape[0]
+    work = model_flops(config, architecture, prompt_tokens)
+    state = _bytes(inputs.state)
+    return Plan(
+        topology=topology,
+        chip=chip,
+        chips=len(devices),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(inputs.state.params)),
+        sample=_program_plan(
+            sampling,
+            chip,
+            runs=config.rollout.prompts_per_step // config.rollout.prompts_per_batch,
+            dynamic=(config.rollout.max_new_tokens - 1,),
+            model_flops=work["sample"] / len(devices),
+            memory=_sampling_memory(sampling, inputs, config, state, architecture, prompt_tokens),
+        ),
+        update=_program_plan(
+            updating,
+            chip,
+            runs=config.train.minibatches,
+            dynamic=(microbatches,),
+            model_flops=work["update"] / len(devices),
+            memory=_update_memory(updating, inputs),
+        ),
+    )
+
+
+def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens: int) -> dict[str, float]:
+    """Operations that one run of each program needs on all chips together, for rows of full length.
+
+    A forward pass takes 2 for each parameter of the layers and each token, 2 V D for each token whose logits are
+    needed, and 4 x layers x heads x head_dim for each pair of tokens that see each other; an update three times that
+    (arXiv 2001.08361, 2204.02311). Recomputation does not count.
+    """
+    a, r = architecture, config.rollout
+    kernels = a.embed_dim * a.head_dim * 2 * (a.num_heads + a.num_kv_heads) + 3 * a.embed_dim * a.mlp_dim
+    layers, head, pair = a.num_layers * kernels, a.vocab_size * a.embed_dim, a.num_layers * a.num_heads * a.head_dim
+    c, row = r.max_new_tokens, prompt_tokens + r.max_new_tokens
+
+    def forward(tokens: int, predicted: int, pairs: float) -> float:
+        return 2.0 * layers * tokens + 2.0 * head * predicted + 4.0 * pair * pairs
+
+    rows = r.prompts_per_step // config.train.minibatches * r.group_size
+    prefill = forward(prompt_tokens, 1, prompt_tokens**2 / 2)
+    decode = forward(c - 1, c - 1, (row**2 - prompt_tokens**2) / 2)
+    return {
+        "update": 3 * rows * forward(row, c, row**2 / 2),
+        "sample": r.prompts_per_batch * (prefill + r.group_size * decode),
+    }
+
+
+def advice(config: Config, update_fits: bool, sample_fits: bool) -> list[str]:
+    """What to change, most promising first, for the programs that do not fit."""
+    changes = []
+    if not update_fits:
+        if config.model.attention == "plain":
+            changes.append("model.attention to 'fused', so that scores are not kept")
+        if config.model.remat != "full":
+            changes.append("model.remat to 'full', which keeps one activation a layer")
+        if config.train.logprob_chunk == 0:
+            changes.append("train.logprob_chunk to 256, so that not all logits are in memory")
+        if config.train.microbatch_groups > 1:
+            changes.append(f"train.microbatch_groups to less than {config.train.microbatch_groups}")
+        changes.append("mesh.fsdp to more on a larger slice, which cuts parameters and moments further")
+    if not sample_fits:
+        if config.rollout.prompts_per_batch > 1:
+            changes.append(
+                f"rollout.prompts_per_batch to less than {config.rollout.prompts_per_batch}: a smaller cache"
+            )
+        changes.append(f"mesh.tensor to more than {config.mesh.tensor}, which cuts the sampler's weights")
+    return changes
+
+
+class DoesNotFit(Exception):
+    """The compiler refused a program, because it needs more memory than a chip has."""
+
+    def __init__(self, program: str, needs: str):
+        super().__init__(f"The {program} does not fit: {needs}")
+        self.program = program
+
+
+def _compile(name: str, lowered: Any) -> Any:
+    try:
+        return lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        used = re.search(r"Used \S+ of \S+ hbm\. Exceeded hbm capacity by \S+[^.\s]", str(error))
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise DoesNotFit(name, used[0] if used else str(error)[:300]) from error
+
+
+def _program_plan(
+    compiled: Any, chip: Chip, runs: int, dynamic: tuple[float, ...], model_flops: float, memory: Memory
+) -> ProgramPlan:
+    costs = measure(hlo.parse(compiled.as_text()), chip, dynamic)
+    analysis = compiled.cost_analysis()
+    return ProgramPlan(
+        runs=runs,
+        memory=memory,
+        costs=costs,
+        compiler_flops=analysis["flops"],
+        compiler_bytes=analysis["bytes accessed"],
+        compiler_seconds=analysis["optimal_seconds"],
+        model_flops=model_flops,
+        seconds=runs * costs.seconds,
+    )
+
+
+def _update_memory(compiled: Any, inputs: AbstractInputs) -> Memory:
+    params, optimizer, peak = _bytes(inputs.state.params), _bytes(inputs.state.opt_state), _peak(compiled)
+    return Memory(params, optimizer, waiting=0, cache=0, activations=peak - params - optimizer, peak=peak)
+
+
+def _sampling_memory(
+    compiled: Any, inputs: AbstractInputs, config: Config, state: int, a: ArchitectureConfig, prompt_tokens: int
+) -> Memory:
+    """The training state is not among the sampler's arguments, but it stays where it is."""
+    shards = batch_shards(jax.tree.leaves(inputs.weights)[0].sharding.mesh)
+    tokens = prompt_tokens + config.rollout.group_size * config.rollout.max_new_tokens
+    heads = -(-a.num_kv_heads // config.mesh.tensor)
+    item = 2 if config.model.compute_dtype == "bfloat16" else 4
+    rows = config.rollout.prompts_per_batch // shards
+    cache = rows * tokens * 2 * a.num_layers * heads * a.head_dim * item
+    params, own = _bytes(inputs.weights), _peak(compiled)
+    return Memory(params, 0, waiting=state, cache=cache, activations=own - params - cache, peak=own + state)
+
+
+def _peak(compiled: Any) -> int:
+    memory = compiled.memory_analysis()
+    arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
+
+
+def _bytes(tree: Any) -> int:
+    """On one device."""
+    return sum(leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree))
+
+
+def as_dict(plan: Plan) -> dict[str, Any]:
+    """For --json: all numbers, with those that follow from others."""
+    return {
+        **dataclasses.asdict(plan),
+        "fits": plan.fits,
+        "step_seconds": plan.step_seconds,
+        "step_chip_hours": plan.step_chip_hours,
+        "update_mfu": plan.update.mfu(plan.chip),
+    }

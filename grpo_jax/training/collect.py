@@ -1,0 +1,133 @@
+"""The rollouts of a step: sampled in batches, and judged while the next batch is being sampled.
+
+If `rollout.max_rollouts` is set, groups without signal are replaced by groups of fresh prompts, until every group of
+the step carries signal or that many rollouts have been sampled ("2-GRPO+RS", arXiv 2510.00977, section 4.3).
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from grpo_jax.config import RolloutConfig
+from grpo_jax.data import Problem, PromptSource, encode_prompts
+from grpo_jax.evaluation import Judged, judge
+from grpo_jax.processes import fetch, put
+from grpo_jax.sampling import Counter, Sampler, Stream, one_ahead
+from grpo_jax.training.clock import Clock
+from grpo_jax.training.errors import TrainingError
+from grpo_jax.training.experiment import Experiment
+from grpo_jax.training.programs import SamplingWeights
+from grpo_jax.types import Rollouts
+
+
+@dataclass(frozen=True)
+class Collected:
+    """All groups that a step has sampled, as host arrays."""
+
+    judged: Sequence[Judged]
+    rollouts: Rollouts
+    rewards: Float[np.ndarray, "N G"]
+    scored: Bool[np.ndarray, "N G"]
+    advantages: Float[np.ndarray, "N G"]
+
+    @property
+    def signal(self) -> Bool[np.ndarray, " N"]:
+        """The groups that anything can be learned from."""
+        return (self.advantages != 0).any(axis=1)
+
+
+def collect(
+    experiment: Experiment, source: PromptSource, weights: SamplingWeights, clock: Clock, *, cursor: int, step: int
+) -> Collected:
+    """Samples and judges the groups of a step; the prompts are those from `cursor` on.
+
+    Raises:
+      TrainingError: if the policy's log-probabilities are not finite.
+    """
+    rollout = experiment.config.rollout
+    at_once = rollout.prompts_per_batch
+
+    def batches(first: int, prompts: int) -> Iterable[list[Problem]]:
+        return (source.take(start, at_once) for start in range(first, first + prompts, at_once))
+
+    def sample(problems: Sequence[Problem]) -> Any:
+        return dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step)
+
+    def collected(first: int, prompts: int) -> Iterator[Collected]:
+        sampling = one_ahead(sample, batches(first, prompts))
+        while True:
+            with clock.phase("sampling"):
+                arrived = next(sampling, None)
+            if arrived is None:
+                return
+            with clock.phase("rewards"):
+                yield _judged(experiment, *arrived, step)
+
+    parts = list(collected(cursor, rollout.prompts_per_step))
+    while wants_more(rollout, parts):
+        parts += collected(cursor + sum(len(part.judged) for part in parts), at_once)
+    return Collected(
+        judged=[one for part in parts for one in part.judged],
+        rollouts=jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts)),
+        rewards=np.concatenate([part.rewards for part in parts]),
+        scored=np.concatenate([part.scored for part in parts]),
+        advantages=np.concatenate([part.advantages for part in parts]),
+    )
+
+
+def prompts_at_most(rollout: RolloutConfig) -> int:
+    """How many prompts a step may take."""
+    return max(rollout.prompts_per_step, rollout.max_rollouts // rollout.group_size)
+
+
+def wants_more(rollout: RolloutConfig, parts: Sequence[Collected]) -> bool:
+    """Whether groups without signal are to be replaced by one more batch of fresh prompts."""
+    sampled = sum(len(part.judged) for part in parts)
+    signal = sum(int(part.signal.sum()) for part in parts)
+    room = rollout.max_rollouts // rollout.group_size - sampled
+    return signal < rollout.prompts_per_step and room >= rollout.prompts_per_batch
+
+
+def learned(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarray, " sampled"]:
+    """Which of the sampled groups make up a step of so many: those with signal first, then others, in their order.
+
+    Without resampling these are all groups. With it, what a fresh group replaces is no part of the step any more,
+    neither of its gradient nor of the loss's denominator.
+    """
+    order = np.argsort(~signal, kind="stable")[:groups]
+    chosen = np.zeros(len(signal), bool)
+    chosen[order] = True
+    return chosen
+
+
+def dispatch(
+    experiment: Experiment,
+    sampler: Sampler,
+    weights: SamplingWeights,
+    problems: Sequence[Problem],
+    stream: Stream,
+    step: int,
+) -> Rollouts:
+    """Starts to sample completions of these problems, and returns arrays that are still being computed."""
+    counter = Counter.of(experiment.config.seed, stream, step)
+    prompts = encode_prompts(experiment.task, problems)
+    return sampler(weights, put(prompts, experiment.shardings.batch), put(counter, experiment.shardings.replicated))
+
+
+def _judged(experiment: Experiment, problems: Sequence[Problem], rollouts: Rollouts, step: int) -> Collected:
+    if not np.isfinite(rollouts.logprobs).all():
+        raise TrainingError(
+            f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
+            "optimizer.clip_norm, and start a new run with another --workdir."
+        )
+    judged = judge(experiment.task, problems, rollouts)
+    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
+    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
+    scored &= np.isfinite(rewards)  # what is not a number is no reward
+    replicated = experiment.shardings.replicated
+    advantages = fetch(experiment.advantages(put(rewards, replicated), put(scored, replicated)))
+    return Collected(judged, rollouts, rewards, scored, advantages)

@@ -1,0 +1,247 @@
+"""The jitted programs of a run: what a configuration and a policy make of a mesh.
+
+Nothing is computed here and no text is known, so the same programs can be compiled ahead of time, for models whose
+weights and tokenizer are not there, and for devices that are not there.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array
+
+from grpo_jax.config import Config, SamplingConfig
+from grpo_jax.objectives import Objective, make_objective
+from grpo_jax.policy import Policy
+from grpo_jax.sampling import PRNG, Counter, Sampler, make_sampler
+from grpo_jax.sharding import SAMPLING_RULES, batch_shards, named, tree_named
+from grpo_jax.training.optimizer import make_optimizer, make_schedule
+from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
+from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
+
+# Parameters as the sampler reads them: in the compute dtype, and whole along fsdp.
+SamplingWeights: TypeAlias = Params
+
+
+@dataclass(frozen=True)
+class Shardings:
+    """Where things lie on the mesh; trees of NamedSharding, or one for all leaves."""
+
+    params: Any  # of the policy without adapters
+    state: Any
+    batch: NamedSharding  # leading axis: prompts
+    groups: NamedSharding  # second axis: the groups of a micro-batch, if there is one for each device
+    replicated: NamedSharding
+
+
+@dataclass(frozen=True)
+class Programs:
+    """Jitted functions, and what they are made of."""
+
+    mesh: Mesh
+    policy: Policy  # as it is sampled from and exported: without adapters
+    adapted: Policy  # as it is trained: with those of `model.lora`, if there are any
+    objective: Objective
+    tx: optax.GradientTransformation
+    shardings: Shardings
+
+    init_params: Callable[[Array], Params]  # key -> fresh parameters of `policy`
+    adapt: Callable[[Params], tuple[Params, Params]]  # parameters of `policy` -> (trained, frozen) of `adapted`
+    merge: Callable[[Params, Params], Params]  # (trained, frozen) -> parameters of `policy`
+    init_state: Callable[[Params], TrainState]  # copies the trained parameters
+    sampling_weights: Callable[[Params, Params], SamplingWeights]  # (trained, frozen), once for all that they sample
+    policy_weights: Callable[[Params], SamplingWeights]  # the same, of parameters of `policy`
+    sample: Sampler  # of SamplingWeights, as are the other two
+    sample_validation: Sampler
+    sample_test: Sampler
+    advantages: Callable[[Any, Any], Any]  # rewards [N, G], scored [N, G] -> [N, G]
+    update: Update  # (state, frozen, batch) -> (state, metrics); donates the state
+    score: Scorer  # (trained, frozen, batch) -> log-probabilities
+
+
+def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Sequence[int]) -> Programs:
+    """The programs of a configuration for a policy on a mesh.
+
+    Args:
+      policy: as it is trained.
+      stop_tokens: each of them ends a completion.
+    """
+    adapted, policy = policy, policy.base
+    objective = make_objective(config.objective)
+    schedule = make_schedule(config.optimizer, config.train.steps * config.train.minibatches)
+    tx = make_optimizer(config.optimizer, schedule)
+    shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)
+    gathered = _sampling_shardings(mesh, policy)
+    temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
+
+    @cache  # validation, test and training may well sample alike
+    def sampler(sampling: SamplingConfig, group_size: int) -> Sampler:
+        sample = make_sampler(
+            policy,
+            sampling,
+            group_size=group_size,
+            max_new_tokens=config.rollout.max_new_tokens,
+            stop_tokens=stop_tokens,
+            pad_token=stop_tokens[0],
+        )
+        return jax.jit(sample, out_shardings=shardings.batch)
+
+    return Programs(
+        mesh=mesh,
+        policy=policy,
+        adapted=adapted,
+        objective=objective,
+        tx=tx,
+        shardings=shardings,
+        init_params=jax.jit(policy.init, out_shardings=shardings.params),
+        adapt=_make_adapt(adapted, config.seed, shardings),
+        merge=jax.jit(partial(_merge, adapted), out_shardings=shardings.params),
+        init_state=jit_init_state(tx, shardings.state),
+        sampling_weights=jax.jit(
+            lambda trained, frozen: policy.cast(_merge(adapted, trained, frozen)), out_shardings=gathered
+        ),
+        policy_weights=jax.jit(policy.cast, out_shardings=gathered),
+        sample=sampler(config.rollout.sampling, config.rollout.group_size),
+        sample_validation=sampler(config.evaluation.sampling, config.evaluation.validation_samples),
+        sample_test=sampler(config.evaluation.sampling, config.evaluation.test_samples),
+        advantages=jax.jit(objective.advantages),
+        update=jax.jit(
+            make_update(adapted, objective, tx, schedule, temperature, chunk),
+            donate_argnums=0,
+            out_shardings=(shardings.state, shardings.replicated),
+        ),
+        score=jax.jit(make_scorer(adapted, temperature, chunk), out_shardings=shardings.groups),
+    )
+
+
+def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, microbatch_groups: int) -> Shardings:
+    """Where a policy's parameters and an optimizer's state lie; moments lie with their parameters.
+
+    The state has the parameters that are trained. Groups that are fewer than the devices are handed to all of them:
+    they are token ids. Their rows, whose activations are what counts, are spread one by one (`Policy`).
+    """
+    abstract, _ = policy.split(policy.shapes())
+    params, _ = policy.split(tree_named(mesh, policy.shapes(), policy.logical_axes()))
+    replicated = named(mesh)
+    opt_state = optax.tree.map_params(
+        tx,
+        lambda _, sharding: sharding,
+        jax.eval_shape(tx.init, abstract),
+        params,
+        transform_non_params=lambda _: replicated,
+    )
+    return Shardings(
+        params=tree_named(mesh, policy.base.shapes(), policy.base.logical_axes()),
+        state=TrainState(params, opt_state, updates=replicated, nonfinite_in_a_row=replicated),
+        batch=named(mesh, "batch"),
+        groups=replicated if microbatch_groups % batch_shards(mesh) else named(mesh, None, "batch"),
+        replicated=replicated,
+    )
+
+
+def _merge(policy: Policy, trained: Params, frozen: Params) -> Params:
+    return policy.merge(policy.join(trained, frozen))
+
+
+def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Params], tuple[Params, Params]]:
+    """A function from the base policy's parameters to those that are trained and those that stay.
+
+    What stays is never updated, so it needs no more digits than a forward pass reads: it is kept in the compute dtype.
+    """
+    if policy.model.lora is None:
+        return lambda params: (params, {})
+
+    def fresh() -> Params:
+        return policy.split(policy.init(jax.random.key(seed, impl=PRNG)))[0]
+
+    adapters = jax.jit(fresh, out_shardings=shardings.state.params)
+    freeze = jax.jit(policy.base.cast, out_shardings=shardings.params)
+    return lambda params: (adapters(), freeze(params))
+
+
+def jit_init_state(tx: optax.GradientTransformation, state_sharding: TrainState) -> Callable[[Params], TrainState]:
+    """A jitted function from parameters to the state before the first update."""
+
+    def init_state(params: Params) -> TrainState:
+        # Copies: an update donates its state, and these parameters may have another owner (a frozen reference).
+        return TrainState(jax.tree.map(jnp.copy, params), tx.init(params), jnp.int32(0), jnp.int32(0))
+
+    return jax.jit(init_state, out_shardings=state_sharding)
+
+
+def update_batch_shardings(batch: UpdateBatch, shardings: Shardings) -> UpdateBatch:
+    """The shardings of a minibatch, leaf by leaf."""
+    return UpdateBatch(
+        groups=jax.tree.map(lambda _: shardings.groups, batch.groups),
+        filled=shardings.replicated,
+        dropped_weight=shardings.replicated,
+    )
+
+
+@dataclass(frozen=True)
+class AbstractInputs:
+    """Shapes and shardings of what the training programs take."""
+
+    state: TrainState
+    frozen: Params
+    weights: SamplingWeights
+    prompts: PromptBatch
+    counter: Counter
+    batch: UpdateBatch
+
+
+def abstract_state(programs: Programs) -> TrainState:
+    """Shapes and shardings of the state."""
+    trained, _ = jax.eval_shape(programs.adapt, programs.policy.shapes())
+    return _with_shardings(jax.eval_shape(programs.init_state, trained), programs.shardings.state)
+
+
+def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) -> AbstractInputs:
+    """What to lower the programs with, to compile them ahead of time."""
+    shardings = programs.shardings
+    sampled, p = config.rollout.prompts_per_batch, max_prompt_tokens
+    g, c = config.rollout.group_size, config.rollout.max_new_tokens
+    m = config.train.microbatch_groups
+    k = config.rollout.prompts_per_step // config.train.minibatches // m
+    trained, frozen = jax.eval_shape(programs.adapt, programs.policy.shapes())
+    weights = jax.eval_shape(programs.sampling_weights, trained, frozen)
+    prompts = PromptBatch(
+        ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
+    )
+    batch = UpdateBatch(
+        groups=Groups(
+            prompt_tokens=np.zeros((k, m, p), np.int32),
+            prompt_lengths=np.zeros((k, m), np.int32),
+            completion_tokens=np.zeros((k, m, g, c), np.int32),
+            completion_lengths=np.zeros((k, m, g), np.int32),
+            advantages=np.zeros((k, m, g), np.float32),
+            sampler_logprobs=np.zeros((k, m, g, c), np.float32),
+            old_logprobs=None,
+            reference_logprobs=None,
+        ),
+        filled=np.zeros((), np.int32),
+        dropped_weight=np.zeros((), np.float32),
+    )
+    return AbstractInputs(
+        state=abstract_state(programs),
+        frozen=_with_shardings(frozen, shardings.params if frozen else {}),
+        weights=_with_shardings(weights, _sampling_shardings(programs.mesh, programs.policy)),
+        prompts=_with_shardings(prompts, jax.tree.map(lambda _: shardings.batch, prompts)),
+        counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),
+        batch=_with_shardings(batch, update_batch_shardings(batch, shardings)),
+    )
+
+
+def _with_shardings(tree: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
+
+
+def _sampling_shardings(mesh: Mesh, policy: Policy) -> Any:
+    abstract = jax.eval_shape(policy.init, jax.random.key(0))
+    return tree_named(mesh, abstract, policy.logical_axes(), SAMPLING_RULES)

@@ -1,0 +1,207 @@
+"""A policy on suites: test sets of others, each of them whole, with several samples of every problem.
+
+config.json               the configuration, and whose policy it is
+evaluation/SUITE.jsonl    one line a problem, as in a run
+suites.json               all numbers; a suite that stands in it is not evaluated again
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, digest, to_dict
+from grpo_jax.data import Problem, Task
+from grpo_jax.data.sources import SUITES, read_problems, suite
+from grpo_jax.data.tasks import Questions
+from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate
+from grpo_jax.policy.huggingface import load_checkpoint
+from grpo_jax.processes import barrier
+from grpo_jax.sampling import Stream
+from grpo_jax.training.claim import claim
+from grpo_jax.training.collect import dispatch
+from grpo_jax.training.display import Display, Silent
+from grpo_jax.training.errors import Interrupted
+from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.interrupts import StopRequest
+from grpo_jax.training.programs import SamplingWeights
+from grpo_jax.training.restore import read_config, restore
+from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.versions import versions
+from grpo_jax.types import Rollouts
+
+OWN = "test"  # the name of the configuration's own test problems
+
+
+def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig]:
+    """The sources of the suites with these names, or of all that are known if there are none.
+
+    Args:
+      names: keys of `SUITES`, or "test" for `task.test`.
+      directory: with the files of the suites.
+
+    Raises:
+      ConfigError: if one of them cannot be found.
+    """
+    own = _questions(config).test
+    if own is None and OWN in names:
+        raise ConfigError(f"--suite={OWN}: task.test is none; name a source there, or leave this suite out.")
+    return {name: own if own and name == OWN else suite(name, directory) for name in names or SUITES}
+
+
+def evaluate_suites(
+    config: Config,
+    sources: Mapping[str, SourceConfig],
+    workdir: Path,
+    *,
+    run: Path | None = None,
+    best: bool = False,
+    display: Display | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> dict[str, Any]:
+    """Evaluates a policy on every suite that its directory does not hold yet, and returns what suites.json then says.
+
+    Args:
+      config: how to sample and judge; the policy is its checkpoint, unless `run` is given.
+      sources: of the suites, by their names.
+      workdir: where everything is written; it belongs to one configuration and one policy.
+      run: the directory of a run whose newest policy is evaluated, with that run's tokenizer.
+      best: the run's policy with the best validation instead.
+      display: where progress is told; nowhere if None.
+      devices: to run on; all if None.
+
+    Raises:
+      ConfigError: before anything is sampled or written, if the configuration, a suite, the run or the directory cannot
+        be used.
+      Interrupted: after SIGTERM or Ctrl-C; calling again continues with the suite that was being evaluated.
+    """
+    display = display or Silent()
+    _questions(config)
+    config = config if run is None else _with_policy_of(config, run)
+    experiment = build(config, devices)
+    problems = {name: _problems(experiment.task, name, source) for name, source in sources.items()}
+    weights, policy = _policy(experiment, run, best, devices)
+    directory = RunDirectory(workdir)
+    claim(directory, {"config": to_dict(config), "policy": policy}, folders=("evaluation",))
+    results = (directory.read_json("suites.json") or {"suites": {}})["suites"]
+    with StopRequest() as stop, closing(directory), closing(experiment.task.reward):
+        experiment.task.reward.warm()
+        for name, of_suite in problems.items():
+            contents = digest({"problems": [[problem.prompt, problem.answer] for problem in of_suite]})
+            if name in results and results[name]["problems_hash"] == contents:
+                display.note(f"{name}: is there already")
+                continue
+            start = time.monotonic()
+            evaluation = _evaluate(experiment, weights, name, of_suite, stop, display)
+            if evaluation is None:
+                finished = sum(each in results for each in problems)
+                raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
+            directory.write_lines(f"evaluation/{name}.jsonl", evaluation.records)
+            results[name] = {
+                **evaluation.summary,
+                **_with_replacement(evaluation),
+                "seconds": time.monotonic() - start,
+                "problems_hash": contents,
+                "versions": versions(),
+            }
+            described = {"policy": policy, "config_hash": digest(to_dict(config))}
+            directory.write_json("suites.json", {**described, "average": average(results), "suites": results})
+    barrier("suites evaluated")  # what the first process wrote is there for all
+    written = directory.read_json("suites.json")
+    assert written is not None  # there is at least one suite
+    return written
+
+
+def average(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """The means over suites, in which each counts the same however many problems it has."""
+    n = next(iter(results.values()))["samples"]
+    names = (f"mean@{n}", f"pass@{n}", f"best@{n}_with_replacement", f"maj@{n}")
+    return {name: float(np.mean([result[name] for result in results.values()])) for name in names}
+
+
+def _questions(config: Config) -> QuestionsConfig:
+    if not isinstance(config.task, QuestionsConfig):
+        raise ConfigError(f"task.name={config.task.name!r}: suites hold questions; evaluate with the task 'questions'.")
+    return config.task
+
+
+def _with_policy_of(config: Config, run: Path) -> Config:
+    """The configuration with the model and the tokenizer of a run."""
+    with _of_run():
+        theirs = read_config(run)
+    if not isinstance(theirs.task, QuestionsConfig):
+        raise ConfigError(
+            f"--run={run}: its task is {theirs.task.name}, and its policy reads no other texts; name a run of the task "
+            "'questions'."
+        )
+    task = dataclasses.replace(_questions(config), tokenizer=theirs.task.tokenizer)
+    return dataclasses.replace(config, model=theirs.model, task=task)
+
+
+@contextmanager
+def _of_run() -> Iterator[None]:
+    """What is missing in a run, as a mistake of the one who named it."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (FileNotFoundError, ValueError) as error:
+        raise ConfigError(f"--run={error}.") from error
+
+
+def _problems(task: Task, name: str, source: SourceConfig) -> Sequence[Problem]:
+    assert isinstance(task, Questions)
+    return task.all_short_enough(list(read_problems(source, f"suites.{name}")), name)
+
+
+def _policy(
+    experiment: Experiment, run: Path | None, best: bool, devices: Sequence[jax.Device] | None
+) -> tuple[SamplingWeights, dict[str, Any]]:
+    """What the sampler reads, and where it comes from."""
+    config = experiment.config
+    if run is None:
+        params = load_checkpoint(Path(config.model.checkpoint), experiment.policy, experiment.shardings.params)
+        return experiment.policy_weights(params), {"checkpoint": config.model.checkpoint}
+    with _of_run():
+        _, restored = restore(run, devices, config.mesh, best=best)
+    return experiment.policy_weights(restored.params), {"run": str(run), "step": restored.step}
+
+
+def _evaluate(
+    experiment: Experiment,
+    weights: SamplingWeights,
+    name: str,
+    problems: Sequence[Problem],
+    stop: StopRequest,
+    display: Display,
+) -> Evaluation | None:
+    """Samples as a run evaluates its test split; None if a stop was requested on the way."""
+    settings = experiment.config.evaluation
+    batches = -(-len(problems) // settings.prompts_per_batch)
+    begun = 0
+
+    def sample(batch: Sequence[Problem]) -> Rollouts:
+        nonlocal begun
+        begun += 1
+        display.progress(name, begun, batches, {})
+        return dispatch(experiment, experiment.sample_test, weights, batch, Stream.TEST, step=0)
+
+    return evaluate(
+        sample,
+        experiment.task,
+        problems,
+        prompts_per_batch=settings.prompts_per_batch,
+        bootstrap=settings.bootstrap,
+        stop=stop.requested,
+    )
+
+
+def _with_replacement(evaluation: Evaluation) -> dict[str, float]:
+    n = evaluation.summary["samples"]
+    correct = np.array([sum(right is True for right in record["right"]) for record in evaluation.records])
+    return {f"best@{n}_with_replacement": float(best_of_k_with_replacement(correct, n, n).mean())}

@@ -1,0 +1,30 @@
+"""The table of suites."""
+
+import io
+
+from rich.console import Console
+
+from grpo_jax.reporting import suites_table
+
+
+def shown(report):
+    console = Console(width=120, file=io.StringIO())
+    console.print(suites_table(report))
+    return console.file.getvalue()
+
+
+def result(mean):
+    names = {"mean@4": mean, "pass@4": 0.5, "best@4_with_replacement": 0.44, "maj@4": 0.4}
+    lengths = {"mean_length": 1234.56, "truncated_share": 0.125, "unscored": 7, "problems": 1500, "samples": 4}
+    return {**names, **lengths, "interval": {"mean@4": [mean - 0.05, mean + 0.05]}}
+
+
+def test_numbers_are_in_per_cent_beside_their_interval():
+    average = {"mean@4": 0.25, "pass@4": 0.5, "best@4_with_replacement": 0.44, "maj@4": 0.4}
+    suites = {"math_500": result(0.3183), "olympiad_bench": result(0.1)}
+    text = shown({"policy": {"run": "runs/x", "step": 8}, "average": average, "suites": suites})
+    rows = [line.split() for line in text.splitlines()]
+    assert "runs/x, step 8: 4 samples of each problem, in per cent" in text
+    numbers = ["50.00", "44.00", "40.00", "1,234.6", "12.50", "7"]
+    assert ["math_500", "1,500", "31.83", "26.83", "-", "36.83", *numbers] in rows
+    assert ["average", "of", "2", "25.00", "50.00", "44.00", "40.00"] in rows

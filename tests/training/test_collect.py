@@ -1,0 +1,104 @@
+"""The rollouts of a step: in batches, one ahead, and with groups that carry no signal replaced."""
+
+import dataclasses
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from grpo_jax.data import PromptSource, Split
+from grpo_jax.sampling import one_ahead
+from grpo_jax.training.batching import make_minibatches
+from grpo_jax.training.clock import Clock
+from grpo_jax.training.collect import collect, learned, prompts_at_most, wants_more
+from grpo_jax.training.experiment import build
+from tests.helpers import make_config
+
+ONE_DEVICE = jax.devices()[:1]
+
+
+@cache
+def collected(**changes):
+    """A step of a fresh policy, half of whose completions of `x+y=` are right if the task is modulo 2."""
+    made = build(make_config(task__modulus=2, task__operations=2, task__train_problems=64, rollout__max_new_tokens=12,
+                             **changes), ONE_DEVICE)  # fmt: skip
+    weights = made.sampling_weights(made.init_params(jax.random.key(3)), {})
+    source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
+    return collect(made, source, weights, Clock(), cursor=0, step=1)
+
+
+def test_batches_do_not_change_what_is_sampled():
+    """A completion depends on its prompt and its place in the run, not on what was sampled with it."""
+    whole, parts = collected(), collected(rollout__prompts_per_batch=2)
+    assert [one.problem for one in whole.judged] == [one.problem for one in parts.judged]
+    np.testing.assert_array_equal(whole.rollouts.completion_tokens, parts.rollouts.completion_tokens)
+    np.testing.assert_array_equal(whole.advantages, parts.advantages)
+
+
+@pytest.mark.trap(15)
+def test_groups_without_signal_are_replaced_by_fresh_prompts():
+    plain = collected()
+    assert len(plain.judged) == 8
+    resampled = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=128)
+    assert [one.problem for one in resampled.judged[:8]] == [one.problem for one in plain.judged]
+    assert len({one.problem.id for one in resampled.judged}) == len(resampled.judged)  # no prompt twice
+    assert len(resampled.judged) > 8
+    before_the_last = resampled.signal[: len(resampled.judged) - 4]
+    assert before_the_last.sum() < 8  # it does not go on when the step is full
+    assert resampled.signal.sum() >= 8 or len(resampled.judged) == 64
+
+
+@pytest.mark.trap(15)
+def test_no_more_rollouts_are_sampled_than_allowed():
+    found = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=30)  # 15 prompts: three batches of four
+    assert 8 <= len(found.judged) <= 12
+
+
+def test_a_step_is_made_of_the_groups_with_signal_first():
+    signal = np.array([False, True, False, True, False, True])
+    assert learned(signal, 2).tolist() == [False, True, False, True, False, False]
+    assert learned(signal, 4).tolist() == [True, True, False, True, False, True]
+    assert learned(signal, 6).all()
+
+
+@pytest.mark.trap(15)
+def test_a_replaced_group_is_no_part_of_the_denominator():
+    """Resampling weighs prompts by how often they carry signal; what fell out does not shrink the gradient."""
+    found = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=128)
+    chosen = learned(found.signal, 8)
+    objective = build(make_config(), ONE_DEVICE).objective
+    (batch,) = make_minibatches(
+        jax.tree.map(lambda array: array[chosen], found.rollouts),
+        found.advantages[chosen],
+        found.signal[chosen],
+        minibatches=1,
+        microbatch_groups=4,
+        aggregation=objective.aggregation,
+        denominator="sampled",
+    )
+    assert batch.dropped_weight == 2 * (8 - found.signal[chosen].sum())
+
+
+def test_how_far_a_step_may_go():
+    rollout = make_config(rollout__max_rollouts=24).rollout
+    assert prompts_at_most(rollout) == 12
+    assert prompts_at_most(dataclasses.replace(rollout, max_rollouts=0)) == 8
+    first = dataclasses.replace(collected(), advantages=np.zeros((8, 2), np.float32))
+    assert not wants_more(rollout, [first])  # four prompts of room, and a batch has eight
+    assert wants_more(dataclasses.replace(rollout, prompts_per_batch=4), [first])
+    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=4, max_rollouts=0), [first])
+
+
+def test_the_next_batch_is_under_way_when_one_arrives():
+    events = []
+
+    def start(item):
+        events.append(("started", item))
+        return np.array(item)
+
+    for item, result in one_ahead(start, [1, 2, 3]):
+        assert item == result
+        events.append(("arrived", item))
+    assert events == [("started", 1), ("started", 2), ("arrived", 1), ("started", 3), ("arrived", 2), ("arrived", 3)]
+    assert list(one_ahead(start, [])) == []
