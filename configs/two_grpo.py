@@ -23,29 +23,44 @@ def get_config() -> ConfigDict:
                 "modulus": 10,  # values are digits
                 "train_problems": 16384,  # an epoch; the run sees 38,400 prompts, so each about twice
             },
-            "model": {  # the shape of Qwen3, very small
-                "vocab_size": 0,  # the tokenizer's
-                "embed_dim": 64,
-                "num_layers": 3,
-                "num_heads": 4,
-                "num_kv_heads": 2,  # each serves two query heads
-                "head_dim": 16,
-                "mlp_dim": 192,
-                "qkv_bias": False,  # Qwen2 has them
-                "qk_norm": True,  # Qwen3 has them
-                "tied_head": True,  # the embedding is also the output head
-                "norm_epsilon": 1e-6,
-                "rope": {
-                    "theta": 10_000.0,  # base of the frequencies
-                    "scaling": "none",  # or linear, llama3; only these read what follows
-                    "factor": 1.0,  # how many times longer than original_length
-                    "low_frequency_factor": 1.0,  # llama3 only
-                    "high_frequency_factor": 4.0,  # llama3 only
-                    "original_length": 8192,  # llama3 only
+            "model": {
+                "checkpoint": "",  # from nothing: see warm_start
+                "architecture": {  # the shape of Qwen3, very small
+                    "vocab_size": 0,  # the tokenizer's
+                    "embed_dim": 64,
+                    "num_layers": 3,
+                    "num_heads": 4,
+                    "num_kv_heads": 2,  # each serves two query heads
+                    "head_dim": 16,
+                    "mlp_dim": 192,
+                    "activation": "silu",  # or gelu_tanh: Gemma
+                    "qkv_bias": False,  # Qwen2 has them
+                    "qk_norm": True,  # Qwen3 has them
+                    "post_norms": False,  # Gemma has them
+                    "norm_offset": False,  # Gemma's norms scale by 1 + their parameter
+                    "scaled_embedding": False,  # Gemma's is, by sqrt(embed_dim)
+                    "tied_head": True,  # the embedding is also the output head
+                    "norm_epsilon": 1e-6,
+                    "query_scale": 0.0,  # head_dim ** -0.5; some of Gemma have another
+                    "attention_cap": 0.0,  # off; Gemma 2 has 50
+                    "logit_cap": 0.0,  # off; Gemma 2 has 30
+                    "layer_types": ("full",),  # all of them; Gemma 2 alternates ("sliding", "full")
+                    "sliding_window": 0,  # read with sliding layers only
+                    "rope": {
+                        "theta": 10_000.0,  # base of the frequencies
+                        "scaling": "none",  # or linear, llama3; only these read what follows
+                        "factor": 1.0,  # how many times longer than original_length
+                        "low_frequency_factor": 1.0,  # llama3 only
+                        "high_frequency_factor": 4.0,  # llama3 only
+                        "original_length": 8192,  # llama3 only
+                    },
+                    "local_rope": None,  # Gemma 3 has another for sliding layers
                 },
+                "lora": None,  # all parameters are trained; configs/smollm2_135m_lora.py has adapters
                 "compute_dtype": "float32",  # bfloat16 is for TPU and GPU
                 "scan_layers": False,  # three layers compile quickly enough, and run faster unrolled
                 "remat": "none",  # there is memory enough to keep all activations
+                "attention": "plain",  # fused is for long rows in bfloat16, on TPU and GPU
             },
             "warm_start": {  # full solutions teach how to compute, those with gaps that one may be lazy
                 "full_steps": 350,
@@ -61,6 +76,8 @@ def get_config() -> ConfigDict:
             },
             "rollout": {
                 "prompts_per_step": 32,
+                "prompts_per_batch": 32,  # all at once: their cache is small
+                "max_rollouts": 0,  # groups without signal are left out, not replaced
                 "group_size": 2,  # a pair
                 "max_new_tokens": 16,  # a full solution takes 14 with its stop token; with 4 operations 26
                 "sampling": {  # the policy itself, as in the paper

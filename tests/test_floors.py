@@ -13,7 +13,7 @@ FLOORS = (
     {"sampling"},
     {"evaluation"},
     {"training"},
-    {"reporting"},
+    {"reporting", "planning"},
 )
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 

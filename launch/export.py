@@ -1,0 +1,81 @@
+"""Writes the policy of a run as a checkpoint that transformers, vLLM and this project load.
+
+    python launch/export.py --workdir=runs/smollm2_135m --to=models/trained [--best] [--dtype=bfloat16] [--adapters]
+
+Adapters (model.lora) are merged into the weights, or with --adapters written alone, in PEFT's format. The directory
+appears whole or not at all. Exit codes: 0 written; 2 it cannot be, and why.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grpo_jax.training.experiment import Experiment
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a new directory")
+    parser.add_argument("--best", action="store_true", help="the checkpoint with the best validation, not the newest")
+    parser.add_argument("--adapters", action="store_true", help="the adapters alone, for PEFT")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    arguments = parser.parse_args(argv)
+
+    from grpo_jax.config import ConfigError
+    from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
+    from grpo_jax.training import restore
+
+    try:
+        experiment, restored = restore(arguments.workdir, best=arguments.best)
+        if arguments.adapters:
+            base = _adapters_base(experiment)
+            save_adapters(arguments.to, experiment.adapted, restored.state.params, base, arguments.dtype)
+        else:
+            with tempfile.TemporaryDirectory() as temporary:
+                source = _source(experiment, Path(temporary))
+                save_checkpoint(arguments.to, experiment.policy, restored.params, source, arguments.dtype)
+    except (ConfigError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    what = "adapters" if arguments.adapters else "policy"
+    print(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
+    return 0
+
+
+def _adapters_base(experiment: "Experiment") -> Path:
+    """The checkpoint that adapters belong to. Raises ConfigError if there are none, or there is no checkpoint."""
+    from grpo_jax.config import ConfigError
+
+    model = experiment.config.model
+    if model.lora is None:
+        raise ConfigError("--adapters: the run has none, all parameters were trained (model.lora); leave it out.")
+    if not model.checkpoint:
+        raise ConfigError(
+            "--adapters: the base policy was made by the warm start, so no checkpoint goes with them; "
+            "leave it out to merge them."
+        )
+    return Path(model.checkpoint)
+
+
+def _source(experiment: "Experiment", temporary: Path) -> Path:
+    """Where the policy's config.json and tokenizer are: its checkpoint's, or written now for one made from nothing."""
+    from grpo_jax.policy.huggingface import describe
+
+    config = experiment.config
+    if config.model.checkpoint:
+        return Path(config.model.checkpoint)
+    longest = experiment.task.max_prompt_tokens + config.rollout.max_new_tokens
+    (temporary / "config.json").write_text(json.dumps(describe(experiment.policy.architecture, longest)))
+    experiment.task.tokenizer.save_pretrained(temporary)
+    return temporary
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,68 @@
+"""Compiles the sampler and the update of a configuration for a TPU slice, without a TPU, and says whether they fit.
+
+    python launch/plan.py --config=configs/FILE.py --topology=v5e:8x8 [--config.FIELD=VALUE ...] [--json=FILE]
+
+What the numbers are, and what they are not: docs/plan.md. It takes minutes of one CPU core for a model of billions.
+
+Exit codes: 0 it fits; 1 it does not; 2 a mistake in the configuration, or no compiler for TPU.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError, command_line, load
+from grpo_jax.planning.chips import prepare_environment
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--topology", required=True, metavar="SLICE", help="as in v5e:8x8, v5p:4x4x4, v6e:4x4")
+    parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
+    arguments = command_line.parse(parser, argv)
+    prepare_environment()
+    try:
+        config = load(arguments.config, arguments.overrides)
+        architecture, prompt_tokens = _architecture(config), _prompt_tokens(config, arguments.prompt_tokens)
+
+        from rich.console import Console
+
+        from grpo_jax.planning import DoesNotFit, advice, as_dict, make_plan, show
+
+        plan = make_plan(config, arguments.topology, architecture, prompt_tokens)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except DoesNotFit as reason:
+        changes = advice(config, reason.program != "update", reason.program != "sampler")
+        print(f"{reason}. Change {'; or '.join(changes)}.")
+        return 1
+    show(plan, advice(config, plan.update.memory.fits(plan.chip), plan.sample.memory.fits(plan.chip)), Console())
+    if arguments.json:
+        arguments.json.write_text(json.dumps(as_dict(plan), indent=1) + "\n")
+    return 0 if plan.fits else 1
+
+
+def _architecture(config: Config) -> ArchitectureConfig:
+    architecture = config.model.architecture
+    if architecture is None:
+        from grpo_jax.policy.huggingface import read_architecture
+
+        architecture = read_architecture(Path(config.model.checkpoint))
+    if not architecture.vocab_size:
+        raise ConfigError("model.architecture.vocab_size=0: no tokenizer is read to plan; set it to the model's.")
+    return architecture
+
+
+def _prompt_tokens(config: Config, given: int | None) -> int:
+    tokens: int | None = given or getattr(config.task, "max_prompt_tokens", None)
+    if tokens is None or tokens < 1:
+        raise ConfigError(f"--prompt-tokens={given}: the task {config.task.name} has no limit; say one, as in 1024.")
+    return tokens
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
