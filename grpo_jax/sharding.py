@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
@@ -10,9 +10,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from grpo_jax.config import ConfigError, MeshConfig
 
-# Logical axis -> mesh axes. Parameters are cut along `embed` by fsdp (gathered where they are used) and along
+Rules: TypeAlias = Mapping[str | None, str | tuple[str, ...] | None]  # logical axis -> mesh axes
+
+# Parameters are cut along `embed` by fsdp (gathered where they are used) and along
 # heads, mlp and vocabulary by tensor; whatever has a batch is spread over data and fsdp.
-RULES: Mapping[str | None, str | tuple[str, ...] | None] = {
+RULES: Rules = {
     "batch": ("data", "fsdp"),
     "layers": None,
     "vocab": "tensor",
@@ -26,7 +28,7 @@ RULES: Mapping[str | None, str | tuple[str, ...] | None] = {
 }
 
 # While sampling, every decode step reads all parameters: gather them over fsdp once, not once a token.
-SAMPLING_RULES: Mapping[str | None, str | tuple[str, ...] | None] = {**RULES, "embed": None}
+SAMPLING_RULES: Rules = {**RULES, "embed": None}
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -52,12 +54,12 @@ def batch_shards(mesh: Mesh) -> int:
     return _pieces(mesh, RULES["batch"])
 
 
-def named(mesh: Mesh, *axes: str | None, rules: Mapping[str | None, Any] = RULES) -> NamedSharding:
+def named(mesh: Mesh, *axes: str | None, rules: Rules = RULES) -> NamedSharding:
     """The sharding of an array whose axes have these logical names (missing trailing ones are not cut)."""
     return NamedSharding(mesh, PartitionSpec(*(rules[axis] for axis in axes)))
 
 
-def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Mapping[str | None, Any] = RULES) -> Any:
+def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Rules = RULES) -> Any:
     """The shardings of a tree of arrays (or of their shapes), given a like tree of tuples of logical names.
 
     An axis whose length its mesh axes do not divide is not cut: a vocabulary of 17 stays whole on every device.

@@ -36,7 +36,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = load(arguments.config, arguments.overrides)
     except ConfigError as error:
-        return _fail(error, 2)
+        return command_line.fail(error, 2)
 
     # JAX takes seconds to import: most mistakes are told before.
     import jax
@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
                 display=console if first else None,
             )
     except ConfigError as error:
-        return _fail(error, 2)
+        return command_line.fail(error, 2)
     except Interrupted as stopped:
         print(f"{stopped}; the same command continues")
         return 0
@@ -69,13 +69,5 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _fail(error: BaseException, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return code
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:  # before the evaluation took over, or a second time
-        sys.exit(_fail(KeyboardInterrupt("stopped at once; the same command continues from what was saved"), 130))
+    command_line.run(main)

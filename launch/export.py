@@ -8,11 +8,12 @@ appears whole or not at all. Exit codes: 0 written; 2 it cannot be, and why.
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from grpo_jax.config import ConfigError, command_line
 
 if TYPE_CHECKING:
     from grpo_jax.training.experiment import Experiment
@@ -28,7 +29,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     arguments = parser.parse_args(argv)
 
-    from grpo_jax.config import ConfigError
+    # JAX takes seconds to import: --help does not wait for it.
     from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
     from grpo_jax.training import restore
 
@@ -42,8 +43,7 @@ def main(argv: Sequence[str]) -> int:
                 source = _source(experiment, Path(temporary))
                 save_checkpoint(arguments.to, experiment.policy, restored.params, source, arguments.dtype)
     except (ConfigError, FileNotFoundError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return command_line.fail(error, 2)
     what = "adapters" if arguments.adapters else "policy"
     print(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
     return 0
@@ -51,8 +51,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _adapters_base(experiment: "Experiment") -> Path:
     """The checkpoint that adapters belong to. Raises ConfigError if there are none, or there is no checkpoint."""
-    from grpo_jax.config import ConfigError
-
     model = experiment.config.model
     if model.lora is None:
         raise ConfigError("--adapters: the run has none, all parameters were trained (model.lora); leave it out.")
@@ -78,4 +76,4 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    command_line.run(main)

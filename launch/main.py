@@ -6,7 +6,6 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1
 the configuration; 130 stopped by Ctrl-C at once, before there was anything to save or at a second Ctrl-C.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = load(arguments.config, arguments.overrides)
     except ConfigError as error:
-        return _fail(error, 2)
+        return command_line.fail(error, 2)
 
     # JAX takes seconds to import: most mistakes are told before.
     import jax
@@ -37,9 +36,9 @@ def main(argv: Sequence[str]) -> int:
         with console:
             summary = train(config, arguments.workdir, console if first else None)
     except ConfigError as error:
-        return _fail(error, 2)
+        return command_line.fail(error, 2)
     except TrainingError as error:
-        return _fail(error, 1)
+        return command_line.fail(error, 1)
     except Interrupted as stopped:
         print(f"{stopped}; the same command continues")
         return 0
@@ -49,13 +48,5 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _fail(error: BaseException, code: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return code
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    except KeyboardInterrupt:  # before the run took over, or a second time
-        sys.exit(_fail(KeyboardInterrupt("stopped at once; the same command continues from what was saved"), 130))
+    command_line.run(main)

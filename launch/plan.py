@@ -8,7 +8,6 @@ Exit codes: 0 it fits; 1 it does not; 2 a mistake in the configuration, or no co
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,12 +29,12 @@ def main(argv: Sequence[str]) -> int:
 
         from rich.console import Console
 
-        from grpo_jax.planning import DoesNotFit, advice, as_dict, make_plan, show
+        from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
+        from grpo_jax.planning.table import show
 
         plan = make_plan(config, arguments.topology, architecture, prompt_tokens)
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return command_line.fail(error, 2)
     except DoesNotFit as reason:
         changes = advice(config, reason.program != "update", reason.program != "sampler")
         print(f"{reason}. Change {'; or '.join(changes)}.")
@@ -65,4 +64,4 @@ def _prompt_tokens(config: Config, given: int | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    command_line.run(main)

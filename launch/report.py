@@ -7,11 +7,10 @@ Runs whose configurations differ only by their seed are one curve.
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import digest
+from grpo_jax.config import command_line, digest
 from grpo_jax.reporting import figures, write_report
 from grpo_jax.training.run_directory import RunDirectory
 
@@ -28,8 +27,7 @@ def main(argv: Sequence[str]) -> int:
         for workdir in arguments.runs:
             print(write_report(workdir))
     except FileNotFoundError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return command_line.fail(error, 2)
     if arguments.compare:
         arguments.compare.write_text(figures.to_svg(figures.comparison(arms(arguments.runs))))
         print(arguments.compare)
@@ -52,4 +50,4 @@ def arms(workdirs: Sequence[Path]) -> dict[str, list[figures.Lines]]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    command_line.run(main)

@@ -7,10 +7,9 @@ import jax
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from grpo_jax.config import ArchitectureConfig, MeshConfig, ModelConfig, RopeConfig
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import describe, save_checkpoint
-from grpo_jax.sharding import make_mesh
+from tests.helpers import make_config
 
 # SmolLM2's: a system message of its own, unless the conversation begins with one.
 CHAT_TEMPLATE = (
@@ -30,34 +29,13 @@ def make_checkpoint(directory: Path, *, seed: int = 0, embed_dim: int = 16, num_
       seed: of the weights.
     """
     tokenizer = byte_tokenizer()
-    architecture = ArchitectureConfig(
-        vocab_size=len(tokenizer),
-        embed_dim=embed_dim,
-        num_layers=num_layers,
-        num_heads=2,
-        num_kv_heads=1,
-        head_dim=8,
-        mlp_dim=2 * embed_dim,
-        activation="silu",
-        qkv_bias=False,
-        qk_norm=False,
-        post_norms=False,
-        norm_offset=False,
-        scaled_embedding=False,
-        tied_head=True,
-        norm_epsilon=1e-6,
-        query_scale=0.0,
-        attention_cap=0.0,
-        logit_cap=0.0,
-        layer_types=("full",),
-        sliding_window=0,
-        rope=RopeConfig(10_000.0, "none", 1.0, 1.0, 4.0, 8192),
-        local_rope=None,
-    )
-    mesh = make_mesh(MeshConfig(data=1, fsdp=1, tensor=1), jax.devices()[:1])
-    policy = Policy(architecture, ModelConfig("", architecture, "float32", False, "none", "plain", None), mesh)
+    shape = {"vocab_size": len(tokenizer), "embed_dim": embed_dim, "num_layers": num_layers, "mlp_dim": 2 * embed_dim}
+    shape |= {"num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "qk_norm": False}
+    model = make_config(**{f"model__architecture__{field}": value for field, value in shape.items()}).model
+    assert model.architecture is not None
+    policy = Policy(model.architecture, model)
     params = jax.jit(policy.init)(jax.random.key(seed))
-    save_checkpoint(directory, policy, params, describe(architecture, MAX_POSITIONS), "float32")
+    save_checkpoint(directory, policy, params, describe(policy.architecture, MAX_POSITIONS), "float32")
     tokenizer.save_pretrained(str(directory))
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
     (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": ends}))

@@ -4,13 +4,12 @@ import importlib.util
 import os
 from pathlib import Path
 
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
-# For compiling TPU programs where there is no TPU: libtpu asks its surroundings for one otherwise.
-os.environ |= {"TPU_SKIP_MDS_QUERY": "1", "TPU_ACCELERATOR_TYPE": "v5litepod-4", "TPU_WORKER_HOSTNAMES": "localhost"}
-os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # tests run in several processes
-
 from jaxtyping import install_import_hook
+
+from grpo_jax.planning.chips import prepare_environment
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+prepare_environment()  # TPU programs are compiled where there is no TPU, in several processes
 
 # Where arrays are computed with, every call is checked against the shapes in its annotations. The hook must be there
 # before anything imports the package.

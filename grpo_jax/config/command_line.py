@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
@@ -50,3 +51,17 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
     arguments = made.parse_args(others)
     arguments.overrides = overrides
     return arguments
+
+
+def fail(error: object, code: int) -> int:
+    """Says what is wrong, and returns the exit code."""
+    print(f"error: {error}", file=sys.stderr)
+    return code
+
+
+def run(main: Callable[[Sequence[str]], int]) -> None:
+    """Ends the process with the exit code of a command; 130 if Ctrl-C stopped it at once."""
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(fail("stopped at once; the same command continues from what was saved", 130))

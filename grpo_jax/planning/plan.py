@@ -203,7 +203,7 @@ def _program_plan(
 
 
 def _update_memory(compiled: Any, inputs: AbstractInputs) -> Memory:
-    params, optimizer, peak = _bytes(inputs.state.params), _bytes(inputs.state.opt_state), _peak(compiled)
+    params, optimizer, peak = _bytes(inputs.state.params), _bytes(inputs.state.opt_state), peak_bytes(compiled)
     return Memory(params, optimizer, waiting=0, cache=0, activations=peak - params - optimizer, peak=peak)
 
 
@@ -217,11 +217,12 @@ def _sampling_memory(
     item = 2 if config.model.compute_dtype == "bfloat16" else 4
     rows = config.rollout.prompts_per_batch // shards
     cache = rows * tokens * 2 * a.num_layers * heads * a.head_dim * item
-    params, own = _bytes(inputs.weights), _peak(compiled)
+    params, own = _bytes(inputs.weights), peak_bytes(compiled)
     return Memory(params, 0, waiting=state, cache=cache, activations=own - params - cache, peak=own + state)
 
 
-def _peak(compiled: Any) -> int:
+def peak_bytes(compiled: Any) -> int:
+    """Of a compiled program on one device: its arguments, its results and what it needs between them."""
     memory = compiled.memory_analysis()
     arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes

@@ -59,6 +59,14 @@ class Policy:
             return x
         return jax.lax.with_sharding_constraint(x, named(self.mesh, "batch"))
 
+    @cached_property
+    def _layer_axes(self) -> Any:
+        """`logical_axes` of one layer; all are alike."""
+        axes = self.logical_axes()["layers"]
+        if not self.model.scan_layers:
+            return axes["0"]
+        return jax.tree.map(lambda names: names[1:], axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
+
     def _gather(self, layer: Params) -> Params:
         """One layer's parameters as its products take them: in the compute dtype, and whole along fsdp.
 
@@ -68,12 +76,7 @@ class Policy:
         layer = self.cast(layer)
         if self.mesh is None:
             return layer
-        axes = self.logical_axes()["layers"]
-        if self.model.scan_layers:
-            axes = jax.tree.map(lambda names: names[1:], axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
-        else:
-            axes = axes["0"]
-        return jax.lax.with_sharding_constraint(layer, tree_named(self.mesh, layer, axes, SAMPLING_RULES))
+        return jax.lax.with_sharding_constraint(layer, tree_named(self.mesh, layer, self._layer_axes, SAMPLING_RULES))
 
     def init(self, key: Array) -> Params:
         """Fresh parameters: a nested dictionary of float32 arrays."""

@@ -10,8 +10,7 @@ from rich.table import Table
 def suites_table(report: Mapping[str, Any]) -> Table:
     """What suites.json says, as people compare it: in per cent."""
     results = report["suites"]
-    n = next(iter(results.values()))["samples"]
-    names = (f"mean@{n}", f"pass@{n}", f"best@{n}_with_replacement", f"maj@{n}")
+    n, names = next(iter(results.values()))["samples"], report["average"]  # of mean@n, pass@n, best@n, maj@n
     table = Table(
         title=f"{origin(report['policy'])}: {n} samples of each problem, in per cent",
         caption=f"best@{n}: of {n} draws with replacement, which is what verl estimates; pass@{n} is the unbiased one.",
@@ -34,7 +33,7 @@ def suites_table(report: Mapping[str, Any]) -> Table:
             f"{result['unscored']:,}",
         )
     table.add_section()
-    mean, *others = (_percent(report["average"][name]) for name in names)
+    mean, *others = map(_percent, report["average"].values())
     table.add_row(f"average of {len(results)}", "", mean, "", *others)
     return table
 

@@ -26,7 +26,7 @@ def make_base_policy(
     config = experiment.config
     if config.warm_start:
         return warm_start(experiment, config.warm_start, run, clock, stop, display)
-    params = _checkpoint(experiment)
+    params = read_checkpoint(experiment)
     display.note(f"base policy: {config.model.checkpoint}")
     return params
 
@@ -40,11 +40,17 @@ def read_base_policy(experiment: Experiment, workdir: Path) -> Params:
     """
     if experiment.config.warm_start:
         return finished_warm_start(experiment, workdir)
-    return _checkpoint(experiment)
+    return read_checkpoint(experiment)
 
 
-def _checkpoint(experiment: Experiment) -> Params:
-    """In float32 if it is trained; below adapters, which leave it as it is, as `Programs.adapt` keeps it."""
+def read_checkpoint(experiment: Experiment) -> Params:
+    """The parameters of `model.checkpoint` on the mesh.
+
+    In float32 if they are trained; below adapters, which leave them as they are, as `Programs.adapt` keeps them.
+
+    Raises:
+      ConfigError: if the checkpoint cannot be read.
+    """
     policy, model = experiment.policy, experiment.config.model
     shapes = jax.eval_shape(policy.cast, policy.shapes()) if model.lora else policy.shapes()
     dtypes = jax.tree.map(lambda leaf: leaf.dtype, shapes)

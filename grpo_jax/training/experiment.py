@@ -10,7 +10,7 @@ import jax
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, check
 from grpo_jax.data import Demonstrable, Task, make_task
 from grpo_jax.policy import Policy
-from grpo_jax.policy.huggingface import read_architecture
+from grpo_jax.policy.huggingface import differences, read_architecture
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.programs import Programs, make_programs
 
@@ -78,13 +78,11 @@ def architecture_of(config: Config) -> ArchitectureConfig:
         assert named is not None  # as the rules of configurations say
         return named
     found = read_architecture(Path(config.model.checkpoint))
-    differing = [
-        f.name for f in dataclasses.fields(found) if named and getattr(named, f.name) != getattr(found, f.name)
-    ]
+    differing = ", ".join(differences(named, found)) if named else ""
     if differing:
         raise ConfigError(
-            f"model.checkpoint={config.model.checkpoint!r}: differs from model.architecture in {', '.join(differing)}; "
-            "set model.architecture to none to take what the checkpoint says."
+            f"model.checkpoint={config.model.checkpoint!r}: differs from model.architecture in {differing}; set "
+            "model.architecture to none to take what the checkpoint says."
         )
     check(dataclasses.replace(config, model=dataclasses.replace(config.model, architecture=found)))
     return found

@@ -144,6 +144,7 @@ def _train(run: Run, reference: Params, frozen: Params) -> TrainState:
             with clock.phase("update"):
                 jax.block_until_ready(weights)  # the last update
             collected = collect(experiment, source, weights, clock, cursor=cursor, step=step)
+            del weights  # the update needs the room
             chosen = learned(collected.signal, config.rollout.prompts_per_step)
             with clock.phase("update"):
                 metrics = []

@@ -20,7 +20,7 @@ from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.sampling import PRNG, Counter, Sampler, make_sampler
-from grpo_jax.sharding import SAMPLING_RULES, batch_shards, named, tree_named
+from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
@@ -34,6 +34,7 @@ class Shardings:
     """Where things lie on the mesh; trees of NamedSharding, or one for all leaves."""
 
     params: Any  # of the policy without adapters
+    weights: Any  # SamplingWeights: the same, whole along fsdp
     state: Any
     batch: NamedSharding  # leading axis: prompts
     groups: NamedSharding  # second axis: the groups of a micro-batch, if there is one for each device
@@ -77,7 +78,6 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     schedule = make_schedule(config.optimizer, config.train.steps * config.train.minibatches)
     tx = make_optimizer(config.optimizer, schedule)
     shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)
-    gathered = _sampling_shardings(mesh, policy)
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
 
     @cache  # validation, test and training may well sample alike
@@ -104,9 +104,9 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         merge=jax.jit(partial(_merge, adapted), out_shardings=shardings.params),
         init_state=jit_init_state(tx, shardings.state),
         sampling_weights=jax.jit(
-            lambda trained, frozen: policy.cast(_merge(adapted, trained, frozen)), out_shardings=gathered
+            lambda trained, frozen: policy.cast(_merge(adapted, trained, frozen)), out_shardings=shardings.weights
         ),
-        policy_weights=jax.jit(policy.cast, out_shardings=gathered),
+        policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
         sample=sampler(config.rollout.sampling, config.rollout.group_size),
         sample_validation=sampler(config.evaluation.sampling, config.evaluation.validation_samples),
         sample_test=sampler(config.evaluation.sampling, config.evaluation.test_samples),
@@ -121,28 +121,39 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
 
 
 def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, microbatch_groups: int) -> Shardings:
-    """Where a policy's parameters and an optimizer's state lie; moments lie with their parameters.
+    """Where everything lies.
 
-    The state has the parameters that are trained. Groups that are fewer than the devices are handed to all of them:
-    they are token ids. Their rows, whose activations are what counts, are spread one by one (`Policy`).
+    Groups that are fewer than the devices are handed to all of them: they are token ids. Their rows, whose activations
+    are what counts, are spread one by one (`Policy`).
     """
-    abstract, _ = policy.split(policy.shapes())
-    params, _ = policy.split(tree_named(mesh, policy.shapes(), policy.logical_axes()))
     replicated = named(mesh)
-    opt_state = optax.tree.map_params(
-        tx,
-        lambda _, sharding: sharding,
-        jax.eval_shape(tx.init, abstract),
-        params,
-        transform_non_params=lambda _: replicated,
-    )
     return Shardings(
-        params=tree_named(mesh, policy.base.shapes(), policy.base.logical_axes()),
-        state=TrainState(params, opt_state, updates=replicated, nonfinite_in_a_row=replicated),
+        params=_of_params(mesh, policy.base),
+        weights=_of_params(mesh, policy.base, SAMPLING_RULES),
+        state=state_shardings(mesh, policy, tx),
         batch=named(mesh, "batch"),
         groups=replicated if microbatch_groups % batch_shards(mesh) else named(mesh, None, "batch"),
         replicated=replicated,
     )
+
+
+def state_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation) -> TrainState:
+    """Where the parameters that are trained and the optimizer's state lie; moments lie with their parameters."""
+    trained, _ = policy.split(policy.shapes())
+    params, _ = policy.split(_of_params(mesh, policy))
+    replicated = named(mesh)
+    opt_state = optax.tree.map_params(
+        tx,
+        lambda _, sharding: sharding,
+        jax.eval_shape(tx.init, trained),
+        params,
+        transform_non_params=lambda _: replicated,
+    )
+    return TrainState(params, opt_state, updates=replicated, nonfinite_in_a_row=replicated)
+
+
+def _of_params(mesh: Mesh, policy: Policy, rules: Rules = RULES) -> Any:
+    return tree_named(mesh, policy.shapes(), policy.logical_axes(), rules)
 
 
 def _merge(policy: Policy, trained: Params, frozen: Params) -> Params:
@@ -231,7 +242,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     return AbstractInputs(
         state=abstract_state(programs),
         frozen=_with_shardings(frozen, shardings.params if frozen else {}),
-        weights=_with_shardings(weights, _sampling_shardings(programs.mesh, programs.policy)),
+        weights=_with_shardings(weights, shardings.weights),
         prompts=_with_shardings(prompts, jax.tree.map(lambda _: shardings.batch, prompts)),
         counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),
         batch=_with_shardings(batch, update_batch_shardings(batch, shardings)),
@@ -240,8 +251,3 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
 
 def _with_shardings(tree: Any, shardings: Any) -> Any:
     return jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, shardings)
-
-
-def _sampling_shardings(mesh: Mesh, policy: Policy) -> Any:
-    abstract = jax.eval_shape(policy.init, jax.random.key(0))
-    return tree_named(mesh, abstract, policy.logical_axes(), SAMPLING_RULES)

@@ -20,9 +20,9 @@ from grpo_jax.data import Problem, Task
 from grpo_jax.data.sources import SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate
-from grpo_jax.policy.huggingface import load_checkpoint
 from grpo_jax.processes import barrier
 from grpo_jax.sampling import Stream
+from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.claim import claim
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.display import Display, Silent
@@ -165,8 +165,7 @@ def _policy(
     """What the sampler reads, and where it comes from."""
     config = experiment.config
     if run is None:
-        params = load_checkpoint(Path(config.model.checkpoint), experiment.policy, experiment.shardings.params)
-        return experiment.policy_weights(params), {"checkpoint": config.model.checkpoint}
+        return experiment.policy_weights(read_checkpoint(experiment)), {"checkpoint": config.model.checkpoint}
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best)
     return experiment.policy_weights(restored.params), {"run": str(run), "step": restored.step}

@@ -27,7 +27,7 @@ from grpo_jax.training.display import Display
 from grpo_jax.training.errors import Interrupted
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.interrupts import StopRequest
-from grpo_jax.training.programs import jit_init_state, make_shardings
+from grpo_jax.training.programs import jit_init_state, state_shardings
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.supervised import demonstrations, make_optimizer, make_supervised_update
 from grpo_jax.training.versions import code_digest, versions
@@ -142,9 +142,7 @@ def _train(
     shardings = experiment.shardings
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
-    state_sharding = make_shardings(
-        experiment.mesh, experiment.policy, tx, experiment.config.train.microbatch_groups
-    ).state
+    state_sharding = state_shardings(experiment.mesh, experiment.policy, tx)
     init_state = jit_init_state(tx, state_sharding)
     update = jax.jit(
         make_supervised_update(experiment.policy, tx),

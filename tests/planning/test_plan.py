@@ -5,8 +5,7 @@ import json
 import pytest
 
 from grpo_jax.config import load
-from grpo_jax.planning import advice, make_plan
-from grpo_jax.planning.plan import model_flops
+from grpo_jax.planning.plan import advice, make_plan, model_flops
 from grpo_jax.policy import Policy
 from grpo_jax.sharding import make_mesh
 from grpo_jax.training.programs import abstract_inputs, make_programs

@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from grpo_jax.config import load
+from grpo_jax.planning.plan import peak_bytes
 from grpo_jax.training.experiment import build
 from grpo_jax.training.programs import abstract_inputs
 from tests.helpers import CONFIGS
@@ -37,12 +38,6 @@ def compiled(chips, overrides):
     inputs = abstract_inputs(experiment, config, experiment.task.max_prompt_tokens)
     sample = experiment.sample.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
     return inputs.state, sample, experiment.update.lower(inputs.state, inputs.frozen, inputs.batch).compile()
-
-
-def peak_bytes(program):
-    memory = program.memory_analysis()
-    arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    return arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
 
 
 def bytes_of(tree):

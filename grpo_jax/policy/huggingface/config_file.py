@@ -244,13 +244,16 @@ def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
 
 def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
     """Raises ConfigError if the file is of another architecture. Vocabularies may differ: one may be padded."""
-    theirs, ours = (
-        dataclasses.asdict(settled(dataclasses.replace(one, vocab_size=0)))
-        for one in (architecture_of(file), architecture)
-    )
-    if theirs != ours:
-        other = ", ".join(name for name in ours if ours[name] != theirs[name])
+    theirs, ours = (dataclasses.replace(one, vocab_size=0) for one in (architecture_of(file), architecture))
+    other = ", ".join(differences(theirs, ours))
+    if other:
         raise ConfigError(f"{file.where}: is of another model than the policy, whose {other} is different.")
+
+
+def differences(one: ArchitectureConfig, other: ArchitectureConfig) -> list[str]:
+    """The fields that make two architectures compute differently; what neither of them reads is not among them."""
+    one, other = settled(one), settled(other)
+    return [field.name for field in dataclasses.fields(one) if getattr(one, field.name) != getattr(other, field.name)]
 
 
 def settled(architecture: ArchitectureConfig) -> ArchitectureConfig:
