@@ -44,19 +44,19 @@ def get_config() -> ConfigDict:
     config.model.checkpoint = "models/smollm2_135m_instruct"  # made by `make smollm2`
     config.model.architecture = None  # as the checkpoint says
     config.warm_start = None
-    config.rollout.prompts_per_step = 32
-    config.rollout.prompts_per_batch = 32
+    config.rollout.prompts_per_step = 64
+    config.rollout.prompts_per_batch = 64
     config.rollout.max_new_tokens = 16
     config.optimizer.learning_rate = 2e-5
-    config.train.steps = 60
+    config.train.steps = 160
     config.train.microbatch_groups = 2
     config.train.logprob_chunk = 0
-    config.evaluation.every = 20
+    config.evaluation.every = 40
     config.evaluation.validation_problems = 128
     config.evaluation.validation_samples = 2
     config.evaluation.test_problems = 256
     config.evaluation.test_samples = 4
     config.evaluation.prompts_per_batch = 64
-    config.checkpoint.every = 20
+    config.checkpoint.every = 40
     config.checkpoint.keep_last = 1
     return config

@@ -1,0 +1,91 @@
+"""Greedy completions of a checkpoint by our sampler and by transformers on PyTorch, token for token.
+
+    make test-parity    # makes .venv-parity, which has torch
+    .venv-parity/bin/python tools/compare_with_transformers.py --config=configs/smollm2_135m.py \
+      --config.model.checkpoint=models/smollm2_trained
+
+The prompts are the configuration's test problems, as its task writes them; both compute in float32. Where two tokens
+are almost as likely as each other, rounding may decide; the first completion that differs is shown.
+
+Exit codes: 0 all completions are the same; 1 some differ; 2 a mistake in the configuration.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from grpo_jax.config import Config, ConfigError, command_line, load
+from grpo_jax.data import Problem, Split, decode
+from grpo_jax.processes import fetch
+from grpo_jax.sampling import Stream
+from grpo_jax.training.base_policy import read_checkpoint
+from grpo_jax.training.collect import dispatch
+from grpo_jax.training.experiment import Experiment, build
+
+GREEDY = [
+    ("evaluation.sampling.temperature", "0.0"),
+    ("evaluation.test_samples", "1"),
+    ("evaluation.validation_samples", "1"),  # not used; as a rule of configurations asks
+]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    arguments = command_line.parse(command_line.parser(__doc__), argv)
+    try:
+        config = load(Path(arguments.config), [*arguments.overrides, *GREEDY])
+        experiment = build(config)
+        problems = experiment.task.problems(Split.TEST, config.evaluation.test_problems)
+        with closing(experiment.task.reward):
+            ours = [completion for batch in _ours(experiment, problems) for completion in batch]
+    except ConfigError as error:
+        return command_line.fail(error, 2)
+    prompts = experiment.task.prompt_tokens(problems)
+    theirs = _theirs(config, prompts, experiment.task.stop_tokens)
+    differing = [place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
+    print(f"{len(problems) - len(differing)} of {len(problems)} greedy completions are the same token for token")
+    if differing:
+        place = differing[0]
+        for name, tokens in (("ours", ours[place]), ("theirs", theirs[place])):
+            (text,) = decode(experiment.task.tokenizer, np.array([tokens]), np.array([len(tokens)]))
+            print(f"{problems[place].prompt!r}, {name}: {text!r}")
+    return 1 if differing else 0
+
+
+def _ours(experiment: Experiment, problems: Sequence[Problem]) -> Iterator[list[list[int]]]:
+    """Completions, batch by batch; the last batch is filled up with repetitions."""
+    weights = experiment.policy_weights(read_checkpoint(experiment))
+    at_once = experiment.config.evaluation.prompts_per_batch
+    for start in range(0, len(problems), at_once):
+        batch = list(problems[start : start + at_once])
+        full = batch + [batch[-1]] * (at_once - len(batch))
+        rollouts = fetch(dispatch(experiment, experiment.sample_test, weights, full, Stream.TEST, step=0))
+        lengths = rollouts.completion_lengths[: len(batch), 0]
+        yield [row[:length].tolist() for row, length in zip(rollouts.completion_tokens[:, 0], lengths, strict=False)]
+
+
+def _theirs(config: Config, prompts: Sequence[Sequence[int]], stop_tokens: Sequence[int]) -> list[list[int]]:
+    """Completions by transformers, one prompt at a time."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(config.model.checkpoint, dtype=torch.float32).eval()
+    completions = []
+    for prompt in prompts:
+        tokens = torch.tensor([prompt])
+        generated = model.generate(
+            tokens,
+            attention_mask=torch.ones_like(tokens),
+            max_new_tokens=config.rollout.max_new_tokens,
+            do_sample=False,
+            eos_token_id=list(stop_tokens),
+            pad_token_id=stop_tokens[0],
+        )
+        completions.append(generated[0, len(prompt) :].tolist())
+    return completions
+
+
+if __name__ == "__main__":
+    command_line.run(main)
