@@ -16,18 +16,18 @@ def get_config() -> ConfigDict:
             "name": "questions",
             "train": {
                 "kind": "arithmetic",
-                "path": "3 terms of +-",  # as in "Calculate 3 + 4 - 2.": there are 4,000
+                "path": "3 terms of +-",  # as in "3 + 4 - 2 =": there are 4,000
                 "split": "",
                 "prompt_field": "question",
                 "answer_field": "answer",
                 "answer_format": "plain",
                 "limit": 0,  # all
             },
-            "test": None,  # a sixteenth of them, by a hash: 265
+            "test": None,  # a sixteenth of them, by a hash: 257
             "hold_out_validation": True,  # an eighth
             "tokenizer": "",  # the checkpoint's
             "system": "",  # none: the chat template then writes its own
-            "template": "{question} Answer with the number only.",
+            "template": "State only the final answer: {question}",
             "chat": True,
             "max_prompt_tokens": 48,
             "reward": {
@@ -47,7 +47,7 @@ def get_config() -> ConfigDict:
     config.rollout.prompts_per_step = 64
     config.rollout.prompts_per_batch = 64
     config.rollout.max_new_tokens = 16
-    config.optimizer.learning_rate = 2e-5
+    config.optimizer.learning_rate = 1e-5
     config.train.steps = 160
     config.train.microbatch_groups = 2
     config.train.logprob_chunk = 0

@@ -1,4 +1,4 @@
-"""One-digit arithmetic, as in "Calculate 3 + 4 - 2.": every problem of a kind. Needs no file and no network."""
+"""One-digit arithmetic, as in "3 + 4 - 2 =": every problem of a kind. Needs no file and no network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,4 +42,4 @@ def chain(index: int, terms: int, operators: str) -> dict[str, str]:
             product *= digit
         else:
             value, product = value + product, digit if operators[which] == "+" else -digit
-    return {"question": f"Calculate {expression}.", "answer": str(value + product)}
+    return {"question": f"{expression} =", "answer": str(value + product)}

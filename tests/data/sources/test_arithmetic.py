@@ -1,5 +1,7 @@
 """One-digit arithmetic: all problems of a kind, each once, with their right answers."""
 
+import math
+
 import pytest
 
 from grpo_jax.config import ConfigError, SourceConfig
@@ -16,18 +18,19 @@ def test_every_problem_is_there_once_and_its_answer_is_right(terms, operators):
     problems = read_problems(source(f"{terms} terms of {operators}"), "task.train")
     assert len(problems) == 10**terms * len(operators) ** (terms - 1)
     for problem in problems:
-        expression = problem.prompt.removeprefix("Calculate ").removesuffix(".")
+        expression = problem.prompt.removesuffix(" =")
         assert set(expression) <= set("0123456789 " + operators)
-        assert int(problem.answer) == eval(expression)  # noqa: S307 - of digits and operators only
+        products = expression.replace("- ", "+ -").split("+")
+        assert int(problem.answer) == sum(math.prod(map(int, product.split("*"))) for product in products)
     assert len({problem.prompt for problem in problems}) == len(problems)
 
 
 def test_products_bind_before_sums():
-    assert chain(0, 3, "+") == {"question": "Calculate 0 + 0 + 0.", "answer": "0"}
+    assert chain(0, 3, "+") == {"question": "0 + 0 + 0 =", "answer": "0"}
     asked = {chain(index, 3, "-*")["question"]: chain(index, 3, "-*")["answer"] for index in range(4000)}
-    assert asked["Calculate 9 - 2 * 3."] == "3"
-    assert asked["Calculate 2 * 3 - 9."] == "-3"
-    assert asked["Calculate 1 - 2 - 3."] == "-4"
+    assert asked["9 - 2 * 3 ="] == "3"
+    assert asked["2 * 3 - 9 ="] == "-3"
+    assert asked["1 - 2 - 3 ="] == "-4"
 
 
 @pytest.mark.parametrize(
