@@ -8,12 +8,13 @@ appears whole or not at all. Exit codes: 0 written; 2 it cannot be, and why.
 
 import argparse
 import json
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grpo_jax.config import ConfigError, command_line
+from grpo_jax.config import ConfigError, MeshConfig, QuestionsConfig, command_line
 
 if TYPE_CHECKING:
     from grpo_jax.training.experiment import Experiment
@@ -30,11 +31,15 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
 
     # JAX takes seconds to import: --help does not wait for it.
+    import jax
+
     from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
     from grpo_jax.training import restore
 
     try:
-        experiment, restored = restore(arguments.workdir, best=arguments.best)
+        # Whatever devices there are, and not the run's. No batch is cut over `tensor`, so any number of them will do.
+        mesh = MeshConfig(data=1, fsdp=1, tensor=jax.device_count())
+        experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best)
         if arguments.adapters:
             base = _adapters_base(experiment)
             save_adapters(arguments.to, experiment.adapted, restored.state.params, base, arguments.dtype)
@@ -68,10 +73,24 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
 
     config = experiment.config
     if config.model.checkpoint:
-        return Path(config.model.checkpoint)
+        checkpoint = Path(config.model.checkpoint)
+        named = isinstance(config.task, QuestionsConfig) and config.task.tokenizer
+        return _with_tokenizer(checkpoint, experiment, temporary) if named else checkpoint
     longest = experiment.task.max_prompt_tokens + config.rollout.max_new_tokens
     (temporary / "config.json").write_text(json.dumps(describe(experiment.policy.architecture, longest)))
     experiment.task.tokenizer.save_pretrained(temporary)
+    return temporary
+
+
+def _with_tokenizer(checkpoint: Path, experiment: "Experiment", temporary: Path) -> Path:
+    """The checkpoint's companions with the tokenizer that the policy was trained with, where the task names another."""
+    for pattern in ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*"):
+        for file in checkpoint.glob(pattern):
+            shutil.copy(file, temporary)
+    experiment.task.tokenizer.save_pretrained(temporary)
+    generation = temporary / "generation_config.json"
+    values = json.loads(generation.read_text()) if generation.exists() else {}
+    generation.write_text(json.dumps({**values, "eos_token_id": list(experiment.task.stop_tokens)}, indent=2) + "\n")
     return temporary
 
 

@@ -7,9 +7,10 @@ import jax
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from grpo_jax.config import Config, from_dict, load, to_dict
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import describe, save_checkpoint
-from tests.helpers import make_config
+from tests.helpers import CONFIGS, make_config
 
 # SmolLM2's: a system message of its own, unless the conversation begins with one.
 CHAT_TEMPLATE = (
@@ -56,3 +57,15 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
         additional_special_tokens=list(SPECIAL),
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def questions(checkpoint: Path, tokenizer: Path | str = "", **changes: object) -> Config:
+    """The tiny configuration on a checkpoint, asking one-digit arithmetic."""
+    values = to_dict(make_config(**changes))
+    given = to_dict(load(CONFIGS / "smollm2_135m.py"))
+    values["task"] = given["task"] | {"template": "{question}", "max_prompt_tokens": 128, "tokenizer": str(tokenizer)}
+    values["task"]["train"]["path"] = "2 terms of +-"
+    values["task"]["reward"] = given["task"]["reward"] | {"terms": {"numeric": 1.0}, "answer_pattern": r"(\d)"}
+    values["model"] |= {"checkpoint": str(checkpoint), "architecture": None}
+    values["warm_start"] = None
+    return from_dict(values)

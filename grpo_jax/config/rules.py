@@ -33,11 +33,11 @@ def _sampling_batches(c: Config) -> str:
     r = c.rollout
     if r.prompts_per_step % r.prompts_per_batch:
         return f"rollout.prompts_per_batch={r.prompts_per_batch}: must divide prompts_per_step={r.prompts_per_step}."
-    least = r.prompts_per_step * r.group_size
-    if r.max_rollouts and r.max_rollouts < least:
+    first, batch = r.prompts_per_step * r.group_size, r.prompts_per_batch * r.group_size
+    if r.max_rollouts and r.max_rollouts < first + batch:
         return (
-            f"rollout.max_rollouts={r.max_rollouts}: a step samples {least} before any is replaced; raise it, or set "
-            "it to 0 to leave groups without signal out."
+            f"rollout.max_rollouts={r.max_rollouts}: a step samples {first} rollouts before any is replaced, and then "
+            f"{batch} at a time; raise it to at least {first + batch}, or set it to 0 to replace none."
         )
     return ""
 

@@ -24,6 +24,11 @@ def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
     """
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+    if not directory.is_dir():
+        raise ConfigError(
+            f"{field}={str(directory)!r}: no such directory; fetch a model of the Hugging Face Hub first, as in "
+            "hf download REPOSITORY --local-dir DIRECTORY."
+        )
     if not (directory / "tokenizer.json").is_file():
         raise ConfigError(f"{field}={str(directory)!r}: has no tokenizer.json; name a directory with a fast tokenizer.")
     try:
@@ -32,6 +37,9 @@ def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
         raise ConfigError(f"{field}={str(directory)!r}: its tokenizer cannot be read ({error}).") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise ConfigError(f"{field}={str(directory)!r}: its tokenizer is not a fast one; convert it.")
+    # Whoever saved it after a call that cut or filled up texts left that in tokenizer.json.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     return tokenizer
 
 
@@ -40,13 +48,36 @@ def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[
 
     A chat model often ends a turn with another token than the one its base model ends a text with (Qwen3: 151645 and
     151643, Gemma: 1 and 106).
+
+    Raises:
+      ConfigError: if there is none, or a file cannot be understood.
     """
     found = {tokenizer.eos_token_id}
     for name in ("generation_config.json", "config.json"):
         path = directory / name
-        ends = json.loads(path.read_text()).get("eos_token_id") if path.is_file() else None
-        found |= set(ends) if isinstance(ends, list) else {ends}
+        if path.is_file():
+            found |= _ends(path, max(tokenizer.get_vocab().values()))
+    if found == {None}:
+        raise ConfigError(
+            f"{directory}: neither its tokenizer nor generation_config.json names an end (eos_token_id), so no "
+            "completion would ever stop; add one."
+        )
     return tuple(sorted(found - {None}))
+
+
+def _ends(path: Path, last: int) -> set[int | None]:
+    """What a file has under eos_token_id, one token or several, up to the tokenizer's last one."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); fetch it again.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: is not a JSON object; fetch it again.")
+    given = values.get("eos_token_id")
+    ends = given if isinstance(given, list) else [given]
+    if not all(end is None or (type(end) is int and 0 <= end <= last) for end in ends):
+        raise ConfigError(f"{path}: eos_token_id={given!r}: must be ids of tokens, from 0 to {last}; correct it.")
+    return set(ends)
 
 
 @dataclass(frozen=True)

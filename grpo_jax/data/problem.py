@@ -22,19 +22,20 @@ class Problem:
     answer: str  # the gold one
 
     @property
+    def key(self) -> bytes:
+        """A hash of the prompt. Prompts that differ by white space only are the same problem."""
+        return hashlib.sha256(" ".join(self.prompt.split()).encode()).digest()
+
+    @property
     def id(self) -> int:
-        """32 bits of the prompt's hash: the same in every data set, order and run."""
-        return int.from_bytes(_hash(self.prompt)[:4], "big")
+        """32 bits of the key: the same in every data set, order and run."""
+        return int.from_bytes(self.key[:4], "big")
 
     @property
     def split(self) -> Split:
-        sixteenth = _hash(self.prompt)[4] % 16
+        sixteenth = self.key[4] % 16
         for split in Split:
             if sixteenth < split.value:
                 return split
             sixteenth -= split.value
         raise AssertionError("the shares of the splits add up to 16")
-
-
-def _hash(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()

@@ -25,10 +25,14 @@ class PromptSource:
         spread = int.from_bytes(hashlib.sha256(f"order of prompts {seed}".encode()).digest()[:4], "big")
         self._order = grain.MapDataset.range(len(problems)).shuffle(seed=spread).repeat()
 
-    def begin(self, cursor: int, at_most: int) -> int:
-        """Where a step that may take so many problems begins: here, or with the next epoch."""
-        left = -cursor % len(self._problems) or len(self._problems)
-        return cursor if at_most <= left else cursor + left
+    def left(self, cursor: int) -> int:
+        """How many problems the epoch has from the cursor on."""
+        return -cursor % len(self._problems) or len(self._problems)
+
+    def begin(self, cursor: int, number: int) -> int:
+        """Where a step that takes at least so many problems begins: here, or with the next epoch."""
+        left = self.left(cursor)
+        return cursor if number <= left else cursor + left
 
     def take(self, cursor: int, number: int) -> list[Problem]:
         """So many problems from the cursor on."""

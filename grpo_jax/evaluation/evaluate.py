@@ -106,6 +106,7 @@ def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
     return {
         **{name: float(values.mean()) for name, values in curves.items()},
         "interval": {name: bootstrap_interval(values, bootstrap, seed=0) for name, values in curves.items()},
+        "mean_reward": float(np.mean([[verdict.reward for verdict in one.verdicts] for one in judged])),
         "mean_length": float(lengths.mean()),
         "truncated_share": float(truncated.mean()),
         "unscored": sum(not verdict.scored for one in judged for verdict in one.verdicts),

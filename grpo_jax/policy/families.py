@@ -1,7 +1,7 @@
 """The families of models: what each has of the decoder's variants, and how its checkpoints say so.
 
 One row of the table is all there is to a family. Defaults of keys that a config.json leaves out are those of
-transformers 5.23 (tests/policy/huggingface/test_families.py compares them).
+transformers 5.23.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,6 @@
 """The terminal: a live bar while a run goes on, and a table at its end."""
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,9 +66,10 @@ class Console:
             self._phase, self._smooth = phase, {}
             self._task = self._bar.add_task(phase, total=total, completed=step - 1, metrics="")
         for name in IN_PHASE.get(phase, ()):
-            before = self._smooth.get(name, values[name])
-            self._smooth[name] = SMOOTHING * before + (1 - SMOOTHING) * values[name]
-        metrics = "  ".join(SHOWN[name].format(self._smooth[name]) for name in IN_PHASE.get(phase, ()))
+            if math.isfinite(values[name]):  # a step without a verdict has no reward
+                before = self._smooth.get(name, values[name])
+                self._smooth[name] = SMOOTHING * before + (1 - SMOOTHING) * values[name]
+        metrics = "  ".join(SHOWN[name].format(self._smooth.get(name, math.nan)) for name in IN_PHASE.get(phase, ()))
         self._bar.update(self._task, completed=step, metrics=metrics)
         if not self._console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()

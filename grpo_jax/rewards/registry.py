@@ -42,9 +42,17 @@ def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
         if not math.isfinite(weight) or weight == 0:
             raise ConfigError(f"task.reward.terms.{name}={weight}: must be a finite number that is not 0.")
     _check_pattern(config.answer_pattern)
-    return WeightedSum(
-        [Term(name, weight, _make(name, config, max_new_tokens)) for name, weight in config.terms.items()]
-    )
+    return WeightedSum([Term(name, config.terms[name], _make(name, config, max_new_tokens)) for name in _order(config)])
+
+
+def _order(config: RewardConfig) -> list[str]:
+    """The terms by rank, since the first that knows says what is right: ours, then the user's by their weights.
+
+    Not as they are written: a dictionary is the same in any order, so nothing may depend on it.
+    """
+    ours = [name for name in REWARDS if name in config.terms]
+    others = sorted(config.terms.keys() - set(ours), key=lambda name: (-config.terms[name], name))
+    return ours + others
 
 
 def _make(name: str, config: RewardConfig, max_new_tokens: int) -> Reward:
@@ -74,7 +82,8 @@ def _of_user(name: str) -> PerAttempt:
         function = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # whatever a user's module raises is reported as that module's fault
         raise ConfigError(
-            f"task.reward.terms={name!r}: cannot be imported: {type(error).__name__}: {error}."
+            f"task.reward.terms={name!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put "
+            "its directory on PYTHONPATH, as in PYTHONPATH=. before the command."
         ) from error
     if not callable(function):
         raise ConfigError(

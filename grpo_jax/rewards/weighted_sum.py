@@ -16,7 +16,7 @@ class Term(NamedTuple):
 
 
 class WeightedSum:
-    """reward = sum of weight x reward. Scored only where all terms are; `right` and `answer` are the first that is."""
+    """The sum of weight x reward. Scored where all terms are; the first one that knows says `answer` and `right`."""
 
     def __init__(self, terms: Sequence[Term]):
         self._terms = terms
@@ -47,5 +47,5 @@ class WeightedSum:
             reward=total if scored else 0.0,
             answer=next((verdict.answer for verdict in verdicts if verdict.answer is not None), None),
             scored=scored,
-            right=next((verdict.right for verdict in verdicts if verdict.right is not None), None),
+            right=next((verdict.right for verdict in verdicts if verdict.right is not None), None) if scored else None,
         )

@@ -19,7 +19,7 @@ def claim(directory: RunDirectory, ours: Mapping[str, Any], folders: Sequence[st
       ConfigError: if it is another's, if another process is running in it, or if it cannot be used.
     """
     theirs = directory.read_json("config.json")
-    if theirs is not None and theirs != ours:
+    if theirs is not None and theirs != ours and not directory.untouched:
         raise ConfigError(
             f"--workdir={directory.path}: holds a run of another configuration ({_first_difference(theirs, ours)}); "
             "name another directory, or repeat the run's own command to continue it."
@@ -27,7 +27,7 @@ def claim(directory: RunDirectory, ours: Mapping[str, Any], folders: Sequence[st
     problem = None
     try:
         directory.create(folders)
-        if theirs is None:
+        if theirs != ours:
             directory.write_json("config.json", ours)
     except ConfigError as error:
         problem = error

@@ -1,7 +1,8 @@
 """The rollouts of a step: sampled in batches, and judged while the next batch is being sampled.
 
 If `rollout.max_rollouts` is set, groups without signal are replaced by groups of fresh prompts, until every group of
-the step carries signal or that many rollouts have been sampled ("2-GRPO+RS", arXiv 2510.00977, section 4.3).
+the step carries signal, that many rollouts have been sampled, or the epoch has too few prompts left for another batch
+("2-GRPO+RS", arXiv 2510.00977, section 4.3).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import RolloutConfig
+from grpo_jax.config import ConfigError, RolloutConfig
 from grpo_jax.data import Problem, PromptSource, encode_prompts
 from grpo_jax.evaluation import Judged, judge
 from grpo_jax.processes import fetch, put
@@ -46,7 +47,7 @@ def collect(
     """Samples and judges the groups of a step; the prompts are those from `cursor` on.
 
     Raises:
-      TrainingError: if the policy's log-probabilities are not finite.
+      TrainingError: if the policy's log-probabilities are not finite, or not one completion could be scored.
     """
     rollout = experiment.config.rollout
     at_once = rollout.prompts_per_batch
@@ -68,8 +69,14 @@ def collect(
                 yield _judged(experiment, *arrived, step)
 
     parts = list(collected(cursor, rollout.prompts_per_step))
-    while wants_more(rollout, parts):
+    while wants_more(rollout, parts, source.left(cursor)):
         parts += collected(cursor + sum(len(part.judged) for part in parts), at_once)
+    if not any(part.scored.any() for part in parts):
+        reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
+        raise TrainingError(
+            f"step {step}: not one of its completions could be scored (so far {reasons}); mend the reward or the gold "
+            "answers, and run the same command again."
+        )
     return Collected(
         judged=[one for part in parts for one in part.judged],
         rollouts=jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts)),
@@ -79,16 +86,16 @@ def collect(
     )
 
 
-def prompts_at_most(rollout: RolloutConfig) -> int:
-    """How many prompts a step may take."""
-    return max(rollout.prompts_per_step, rollout.max_rollouts // rollout.group_size)
+def wants_more(rollout: RolloutConfig, parts: Sequence[Collected], in_epoch: int) -> bool:
+    """Whether groups without signal are to be replaced by one more batch of fresh prompts.
 
-
-def wants_more(rollout: RolloutConfig, parts: Sequence[Collected]) -> bool:
-    """Whether groups without signal are to be replaced by one more batch of fresh prompts."""
+    Args:
+      parts: what the step has sampled so far.
+      in_epoch: prompts that the epoch had when the step began: beyond them they come again.
+    """
     sampled = sum(len(part.judged) for part in parts)
     signal = sum(int(part.signal.sum()) for part in parts)
-    room = rollout.max_rollouts // rollout.group_size - sampled
+    room = min(rollout.max_rollouts // rollout.group_size, in_epoch) - sampled
     return signal < rollout.prompts_per_step and room >= rollout.prompts_per_batch
 
 
@@ -112,9 +119,19 @@ def dispatch(
     stream: Stream,
     step: int,
 ) -> Rollouts:
-    """Starts to sample completions of these problems, and returns arrays that are still being computed."""
+    """Starts to sample completions of these problems, and returns arrays that are still being computed.
+
+    Raises:
+      ConfigError: if a prompt has a token that the policy has no embedding for.
+    """
     counter = Counter.of(experiment.config.seed, stream, step)
     prompts = encode_prompts(experiment.task, problems)
+    if prompts.tokens.max() >= experiment.policy.vocab_size:
+        row = int((prompts.tokens >= experiment.policy.vocab_size).any(axis=1).argmax())
+        raise ConfigError(
+            f"the prompt {problems[row].prompt[:80]!r} has the token {prompts.tokens.max()}, and the policy has "
+            f"embeddings for {experiment.policy.vocab_size}; take it out of the data, or name another task.tokenizer."
+        )
     return sampler(weights, put(prompts, experiment.shardings.batch), put(counter, experiment.shardings.replicated))
 
 

@@ -33,7 +33,9 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None) -> Experi
     check_batches(config, batch_shards(mesh))
     task = make_task(config)
     _check_demonstrations(config, task)
-    policy = Policy(_architecture(config, task), config.model, mesh, tokens=len(task.tokenizer))
+    architecture = _architecture(config, task)
+    tokens = min(_tokens(task), architecture.vocab_size)
+    policy = Policy(architecture, config.model, mesh, tokens=tokens)
     programs = make_programs(config, mesh, policy, task.stop_tokens)
     return Experiment(**vars(programs), config=config, task=task)
 
@@ -89,10 +91,27 @@ def architecture_of(config: Config) -> ArchitectureConfig:
 
 
 def _architecture(config: Config, task: Task) -> ArchitectureConfig:
+    """With a vocabulary for the task's tokenizer.
+
+    A checkpoint's own may end before its tokenizer does (Gemma 3's has a token for images, which the smaller models
+    have no embedding of). Such tokens cannot be used; that stop tokens are not among them is checked here, and prompts
+    when they are encoded (`dispatch`).
+    """
     architecture = architecture_of(config)
-    tokens, wanted = len(task.tokenizer), architecture.vocab_size
-    if wanted and wanted < tokens:
+    tokens, wanted = _tokens(task), architecture.vocab_size
+    if wanted and wanted < tokens and not config.model.checkpoint:
         raise ConfigError(
             f"model.architecture.vocab_size={wanted}: the tokenizer has {tokens} tokens; set it to 0, or at least that."
         )
+    beyond = [token for token in task.stop_tokens if wanted and token >= wanted]
+    if beyond:
+        raise ConfigError(
+            f"model.checkpoint={config.model.checkpoint!r}: has embeddings for {wanted} tokens, and the stop token "
+            f"{beyond[0]} is not among them; name the tokenizer that belongs to it."
+        )
     return dataclasses.replace(architecture, vocab_size=wanted or tokens)
+
+
+def _tokens(task: Task) -> int:
+    """How many ids the tokenizer uses; there may be holes among them."""
+    return max(task.tokenizer.get_vocab().values()) + 1

@@ -26,7 +26,7 @@ from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.claim import claim
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import Collected, collect, dispatch, learned, prompts_at_most
+from grpo_jax.training.collect import Collected, collect, dispatch, learned
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
@@ -87,11 +87,10 @@ def train(
     clock, keep = Clock(), config.checkpoint
     with StopRequest() as stop, closing(directory), closing(experiment.task.reward):
         experiment.task.reward.warm()
-        base = experiment.adapt(make_base_policy(experiment, directory, clock, stop, display))
         with closing(
             Checkpoints(workdir / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
         ) as checkpoints:
-            state = _train(Run(experiment, problems, directory, checkpoints, clock, stop, display), *base)
+            state = _train(Run(experiment, problems, directory, checkpoints, clock, stop, display))
     barrier("run finished")  # what the first process wrote is there for all
     if int(fetch(state.updates)) == 0:
         raise TrainingError(
@@ -102,10 +101,10 @@ def train(
     return summary
 
 
-def _train(run: Run, reference: Params, frozen: Params) -> TrainState:
-    """Trains from the parameters of the reference on; what is frozen stays as it is in both."""
+def _train(run: Run) -> TrainState:
+    """Trains from the base policy, or from the newest checkpoint, to the end."""
     config, experiment, clock = run.config, run.experiment, run.clock
-    state = experiment.init_state(reference)
+    state, frozen, reference = _begin(run)
     saved = run.checkpoints.restore_latest(state)
     step, cursor, sampled = 0, 0, 0  # sampled: prompts so far, which resampling and the ends of epochs part from cursor
     if saved:
@@ -139,7 +138,7 @@ def _train(run: Run, reference: Params, frozen: Params) -> TrainState:
             return state
 
         step += 1
-        cursor = source.begin(cursor, prompts_at_most(config.rollout))
+        cursor = source.begin(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
             with clock.phase("update"):
                 jax.block_until_ready(weights)  # the last update
@@ -158,6 +157,16 @@ def _train(run: Run, reference: Params, frozen: Params) -> TrainState:
             run.directory.append_rollouts(step, readable(collected, chosen))
 
 
+def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
+    """The state before the first update, what is frozen, and the reference: the base policy, if a KL term asks for it.
+
+    Without that term nobody holds the base policy after this, so it takes no memory beside the state's copy.
+    """
+    experiment = run.experiment
+    base, frozen = experiment.adapt(make_base_policy(experiment, run.directory, run.clock, run.stop, run.display))
+    return experiment.init_state(base), frozen, base if run.config.objective.kl_coef else None
+
+
 def evaluations_due(config: Config, step: int) -> list[Split]:
     """The test split before and after training; the validation split then too, and on schedule."""
     ends = step in (0, config.train.steps)
@@ -168,7 +177,7 @@ def evaluations_due(config: Config, step: int) -> list[Split]:
 def _minibatches(
     experiment: Experiment,
     params: Params,
-    reference: Params,
+    reference: Params | None,
     frozen: Params,
     collected: Collected,
     chosen: Bool[np.ndarray, " sampled"],
@@ -192,7 +201,7 @@ def _minibatches(
         scores = {}
         if config.objective.old_logprobs == "trainer":
             scores["old_logprobs"] = experiment.score(params, frozen, batch)
-        if config.objective.kl_coef:
+        if reference is not None:
             scores["reference_logprobs"] = experiment.score(reference, frozen, batch)
         batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **scores)))
     return batches
@@ -250,10 +259,9 @@ def _validation_problems(experiment: Experiment) -> Sequence[Problem]:
 
 
 def _check_epoch(config: Config, problems: int) -> None:
-    most = prompts_at_most(config.rollout)
-    if most > problems:
-        field = "max_rollouts" if config.rollout.max_rollouts else "prompts_per_step"
+    wanted = config.rollout.prompts_per_step
+    if wanted > problems:
         raise ConfigError(
-            f"rollout.{field}={getattr(config.rollout, field)}: a step may take {most} prompts, which are distinct, "
-            f"and the task has {problems}; lower one or raise the other."
+            f"rollout.prompts_per_step={wanted}: the prompts of a step are distinct, and the task has {problems}; "
+            "lower it, or name a larger source."
         )

@@ -70,10 +70,19 @@ class RunDirectory:
                 f"--workdir={self.path}: cannot be written to ({error.strerror}); name one that you may write to."
             ) from error
 
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing has come of it, as when its model could not be read: then it may become another run's."""
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return all(path.parent == self.path and path.name in ("config.json", "lock") for path in files)
+
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of the run, or None if there is none."""
+        """A JSON file of the run, or None if there is none. Raises ConfigError if it is damaged."""
         path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
+        try:
+            return json.loads(path.read_text()) if path.exists() else None
+        except ValueError as error:
+            raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         self.write_text(name, json.dumps(values, indent=2) + "\n")

@@ -60,7 +60,48 @@ def test_stop_tokens_are_all_that_any_file_names(tmp_path, ends, of_model, expec
     assert stop_tokens(tmp_path, load_tokenizer(tmp_path, "")) == expected
 
 
+@pytest.mark.trap(8)
+def test_what_a_saved_tokenizer_would_cut_or_fill_up(directory, tmp_path):
+    """Whoever saves a tokenizer after such a call leaves the cut in tokenizer.json."""
+    saved = load_tokenizer(directory, "")
+    saved.pad_token = saved.eos_token
+    saved(["a", "b"], truncation=True, max_length=8, padding="max_length")
+    saved.save_pretrained(str(tmp_path))
+    assert json.loads((tmp_path / "tokenizer.json").read_text())["truncation"]["max_length"] == 8
+    asked = PromptFormat("", "{question}", chat=True)
+    questions = ["1", "What is 1+1+1+1?"]
+    again = load_tokenizer(tmp_path, "")
+    assert asked.encode(again, questions) == asked.encode(load_tokenizer(directory, ""), questions)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"eos_token_id": [4', "generation_config.json: cannot be read"),
+        ("[4]", "generation_config.json: is not a JSON object"),
+        ('{"eos_token_id": 9999}', "eos_token_id=9999: must be ids of tokens, from 0 to "),
+        ('{"eos_token_id": ["4"]}', "eos_token_id=['4']: must be ids of tokens"),
+    ],
+)
+def test_ends_that_cannot_be_understood(tmp_path, text, sentence):
+    write_tokenizer(tmp_path)
+    (tmp_path / "generation_config.json").write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        stop_tokens(tmp_path, load_tokenizer(tmp_path, ""))
+    assert sentence in str(caught.value)
+
+
+def test_no_end_at_all(tmp_path):
+    write_tokenizer(tmp_path, ends=None)
+    tokenizer = load_tokenizer(tmp_path, "")
+    tokenizer.eos_token = None
+    with pytest.raises(ConfigError, match="names an end"):
+        stop_tokens(tmp_path, tokenizer)
+
+
 def test_what_is_no_tokenizer(tmp_path):
+    with pytest.raises(ConfigError, match=r"^task.tokenizer='owner/name': no such directory; fetch a model"):
+        load_tokenizer(Path("owner/name"), "task.tokenizer")
     with pytest.raises(ConfigError, match=r"^task.tokenizer='.*': has no tokenizer.json; name a directory"):
         load_tokenizer(tmp_path, "task.tokenizer")
     (tmp_path / "tokenizer.json").write_text("{")

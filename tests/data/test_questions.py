@@ -75,6 +75,14 @@ def test_nothing_of_the_test_source_is_trained_on(make):
     assert prompts(task, Split.VALIDATION) == []
 
 
+def test_white_space_makes_no_new_problem(make):
+    """Else what is tested would be trained on under another spelling."""
+    spelled = ["What is  1?", "What is 2?\n", " What is 3?", "What is 10?"]
+    task = make(spelled, test=["What is 1?", "What is 2?", "What is 3?"], hold_out_validation=False)
+    assert prompts(task, Split.TRAIN) == ["What is 10?"]
+    assert len(prompts(make(["a 1", "a  1", "a 1 "], test=["b"], hold_out_validation=False), Split.TRAIN)) == 1
+
+
 def test_long_problems_are_not_trained_on_and_never_left_out_of_a_test(make, caplog):
     long = "x" * 60
     task = make([*MANY[:50], long], test=MANY[50:60])
@@ -86,7 +94,7 @@ def test_long_problems_are_not_trained_on_and_never_left_out_of_a_test(make, cap
 
 
 def test_more_than_there_are(make):
-    with pytest.raises(ConfigError, match="task: has 10 problems in the test split, and 11 are wanted"):
+    with pytest.raises(ConfigError, match=r"10 problems .* and 11 are wanted; lower evaluation\.test_problems"):
         make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11)
     assert len(make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11, at_most=True)) == 10
 

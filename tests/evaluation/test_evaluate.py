@@ -65,6 +65,7 @@ def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
     assert summary["pass@2"] == 1.0
     assert summary["maj@2"] == 0.5  # "" and the answer have a vote each
     assert summary["mean_length"] == 2.0
+    assert summary["mean_reward"] == 0.5
     assert set(summary["interval"]) == {"pass@1", "pass@2", "mean@2", "maj@2"}
 
 

@@ -6,13 +6,18 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.config import MeshConfig, from_dict, load, to_dict
+from grpo_jax.config import MeshConfig
+from grpo_jax.data.pretrained import load_tokenizer, stop_tokens
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
 from grpo_jax.sharding import make_mesh, tree_named
 from grpo_jax.training import restore, train
+from grpo_jax.training.experiment import build
+from launch import export
+from tests.checkpoints import make_checkpoint as small_checkpoint
+from tests.checkpoints import questions
 from tests.data.tokenizer_files import write_tokenizer
-from tests.helpers import CONFIGS, make_config, start
+from tests.helpers import make_config, start
 
 ONE = jax.devices()[:1]
 ROWS = np.array([[3, 1, 4, 1, 5, 9, 2, 6]], np.int32)
@@ -29,7 +34,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def exported(run):
     directory = run.parent / "exported"
-    process = start("launch/export.py", f"--workdir={run}", f"--to={directory}", JAX_NUM_CPU_DEVICES="8")
+    process = start("launch/export.py", f"--workdir={run}", f"--to={directory}")  # on one device
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert out == f"{directory}: the policy of step 4, in float32\n"
@@ -66,18 +71,6 @@ def test_an_export_is_never_written_over(run, exported):
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in exported.iterdir())
 
 
-def questions(checkpoint, **changes):
-    """The tiny configuration on a checkpoint and a file of questions."""
-    values = to_dict(make_config(**changes))
-    given = to_dict(load(CONFIGS / "smollm2_135m.py"))
-    values["task"] = given["task"] | {"template": "{question}", "max_prompt_tokens": 64}
-    values["task"]["train"]["path"] = "2 terms of +-"
-    values["task"]["reward"] = given["task"]["reward"] | {"terms": {"numeric": 1.0}, "answer_pattern": r"(\d)"}
-    values["model"] |= {"checkpoint": str(checkpoint), "architecture": None}
-    values["warm_start"] = None
-    return from_dict(values)
-
-
 @pytest.mark.slow
 def test_a_run_starts_from_a_checkpoint(tmp_path):
     """A policy of random weights that knows characters, and a file of questions with a chat template."""
@@ -98,3 +91,17 @@ def make_checkpoint(directory, architecture):
     params = jax.jit(policy.init)(jax.random.key(5))
     save_checkpoint(directory, policy, params, describe(architecture, 256), "float32")
     return write_tokenizer(directory)
+
+
+def test_the_tokenizer_that_a_run_names_is_exported(tmp_path):
+    """With its chat template and its ends: the policy has learned them, and not those of its checkpoint."""
+    named = write_tokenizer(tmp_path / "named")
+    checkpoint = small_checkpoint(tmp_path / "checkpoint")
+    (tmp_path / "source").mkdir()
+    source = export._source(build(questions(checkpoint, named), ONE), tmp_path / "source")
+    exported, original = load_tokenizer(source, ""), load_tokenizer(named, "")
+    assert exported.get_vocab() == original.get_vocab()
+    assert exported.chat_template == original.chat_template
+    assert stop_tokens(source, exported) == stop_tokens(named, original)
+    assert read_architecture(source) == read_architecture(checkpoint)
+    assert export._source(build(questions(checkpoint), ONE), tmp_path) == checkpoint

@@ -29,8 +29,9 @@ MISTAKES = {
     "--config.rollout.group_size=16": "rollout.group_size=16: the objective two_grpo is defined on pairs; set it to 2",
     "--config.rollout.prompts_per_step=30": "train.microbatch_groups=8: must divide the 30 groups of a minibatch",
     "--config.rollout.prompts_per_batch=5": "rollout.prompts_per_batch=5: must divide prompts_per_step=32",
-    "--config.rollout.max_rollouts=60": "rollout.max_rollouts=60: a step samples 64 before any is replaced; raise it",
-    "--config.rollout.max_rollouts=40000": "a step may take 20000 prompts, which are distinct, and the task has 16384",
+    "--config.rollout.max_rollouts=127": "rollout.max_rollouts=127: a step samples 64 rollouts before any is "
+    "replaced, and then 64 at a time; raise it to at least 128",
+    "--config.task.train_problems=16": "prompts_per_step=32: the prompts of a step are distinct, and the task has 16",
     "--config.train.microbatch_groups=5": "train.microbatch_groups=5: must divide the 32 groups of a minibatch",
     "--config.train.minibatches=5": "train.minibatches=5: must divide rollout.prompts_per_step=32",
     "--config.rollout.sampling.temperature=0": "greedy completions of a prompt are all the same",
@@ -97,6 +98,7 @@ def test_a_directory_of_another_configuration(tmp_path):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "config.json").write_text('{"seed": 5}')
+    (workdir / "metrics.jsonl").touch()
     done = launch("--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8")
     assert done.returncode == 2
     assert "holds a run of another configuration (seed is 5 there and 0 here)" in done.stderr

@@ -11,7 +11,7 @@ from grpo_jax.data import PromptSource, Split
 from grpo_jax.sampling import one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import collect, learned, prompts_at_most, wants_more
+from grpo_jax.training.collect import collect, learned, wants_more
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config
 
@@ -81,13 +81,21 @@ def test_a_replaced_group_is_no_part_of_the_denominator():
 
 
 def test_how_far_a_step_may_go():
-    rollout = make_config(rollout__max_rollouts=24).rollout
-    assert prompts_at_most(rollout) == 12
-    assert prompts_at_most(dataclasses.replace(rollout, max_rollouts=0)) == 8
+    rollout = dataclasses.replace(make_config().rollout, max_rollouts=24, prompts_per_batch=4)
     first = dataclasses.replace(collected(), advantages=np.zeros((8, 2), np.float32))
-    assert not wants_more(rollout, [first])  # four prompts of room, and a batch has eight
-    assert wants_more(dataclasses.replace(rollout, prompts_per_batch=4), [first])
-    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=4, max_rollouts=0), [first])
+    assert wants_more(rollout, [first], in_epoch=64)
+    assert not wants_more(rollout, [first], in_epoch=11)  # three prompts are left of it
+    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=8), [first], in_epoch=64)
+    assert not wants_more(dataclasses.replace(rollout, max_rollouts=0), [first], in_epoch=64)
+
+
+@pytest.mark.trap(41)
+def test_resampling_passes_over_few_prompts_of_an_epoch():
+    """However many a step may take, it begins wherever there is room for what it must take."""
+    source = PromptSource(range(7500), seed=0)
+    assert source.begin(7500 - 512, 512) == 7500 - 512
+    assert source.begin(7500 - 511, 512) == 7500
+    assert (source.left(0), source.left(7499), source.left(7500)) == (7500, 1, 7500)
 
 
 def test_the_next_batch_is_under_way_when_one_arrives():

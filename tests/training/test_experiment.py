@@ -1,14 +1,21 @@
 """What a configuration and the checkpoint that it names must agree on."""
 
 import dataclasses
+import json
 
+import jax
 import pytest
 
 from grpo_jax.config import ConfigError
+from grpo_jax.data import Problem
 from grpo_jax.policy.huggingface import read_architecture
-from grpo_jax.training.experiment import architecture_of
-from tests.checkpoints import make_checkpoint
+from grpo_jax.sampling import Stream
+from grpo_jax.training.collect import dispatch
+from grpo_jax.training.experiment import architecture_of, build
+from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import make_config
+
+ONE = jax.devices()[:1]
 
 
 @pytest.fixture
@@ -46,3 +53,44 @@ def test_another_architecture_is_refused(config, fields, names):
     rope = dataclasses.replace(config.model.architecture.rope, theta=5e5)
     with pytest.raises(ConfigError, match="in rope;"):
         architecture_of(changed(config, rope=rope))
+
+
+def with_token(checkpoint, token, place):
+    """Adds a token to a checkpoint's tokenizer, at an id."""
+    path = checkpoint / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["added_tokens"].append(
+        {"id": place, "content": token, "special": True}
+        | dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    )
+    values["model"]["vocab"][token] = place
+    path.write_text(json.dumps(values))
+
+
+def test_a_tokenizer_may_have_a_token_that_the_checkpoint_does_not(tmp_path):
+    """Gemma 3's has one for images, which the smaller models have no embedding of. It is an error if it is used."""
+    checkpoint = make_checkpoint(tmp_path / "checkpoint")
+    rows = read_architecture(checkpoint).vocab_size
+    with_token(checkpoint, "<image>", rows)
+    config = questions(checkpoint)
+    experiment = build(config, ONE)
+    assert experiment.policy.tokens == experiment.policy.vocab_size == rows
+    weights = experiment.sampling_weights(experiment.init_params(jax.random.key(0)), {})
+    problems = [Problem("1 + <image>", "1")] * config.rollout.prompts_per_batch
+    with pytest.raises(
+        ConfigError, match=f"has the token {rows}, and the policy has embeddings for {rows}; take it out"
+    ):
+        dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step=1)
+    (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": rows}))
+    with pytest.raises(ConfigError, match=f"has embeddings for {rows} tokens, and the stop token {rows} is not among"):
+        build(config, ONE)
+
+
+def test_ids_may_have_holes(tmp_path):
+    """A token behind a hole is a token: it can be predicted."""
+    checkpoint = make_checkpoint(tmp_path / "checkpoint")
+    with_token(checkpoint, "<end>", 300)
+    values = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(values | {"vocab_size": 320}))
+    (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": 300}))
+    assert build(questions(checkpoint), ONE).policy.tokens == 301

@@ -1,6 +1,7 @@
 """Whole runs, small: what they leave behind, and that they end alike however often they are interrupted."""
 
 import dataclasses
+import gc
 import json
 import signal
 
@@ -10,7 +11,9 @@ import pytest
 
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
+from grpo_jax.rewards import last_value
 from grpo_jax.training import Interrupted, Silent, TrainingError, collect, loop, restore, train, warm_start
+from grpo_jax.training.claim import claim
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.warm_start import cache_path
@@ -326,3 +329,46 @@ def test_the_cache_of_base_policies_knows_the_code(tmp_path, monkeypatch):
     before = cache_path(config, config.warm_start, {"data": 1})
     monkeypatch.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
     assert cache_path(config, config.warm_start, {"data": 1}) != before
+
+
+@pytest.mark.parametrize(("kl_coef", "copies"), [(0.0, 4), (0.1, 5)])
+def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, monkeypatch):
+    """While sampling there are parameters, two moments and the sampler's weights, and nothing else of their shape."""
+    shape, found = (17, 24), []
+    monkeypatch.setattr(loop.Checkpoints, "save", lambda *_: None)  # its copies may outlive it
+
+    def counted(*arguments, **keywords):
+        gc.collect()
+        found.append(sum(array.shape == shape for array in jax.live_arrays()))
+        return collect.collect(*arguments, **keywords)
+
+    monkeypatch.setattr(loop, "collect", counted)
+    run(tmp_path / "run", model__architecture__embed_dim=24, train__steps=2, objective__kl_coef=kl_coef)
+    assert found == [copies] * 2
+
+
+@pytest.mark.trap(16)
+def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
+    """Instead of ending, hours later, with a policy that has learned nothing."""
+    monkeypatch.setattr(last_value, "verify", lambda attempt: {}["mistake"])
+    with pytest.raises(TrainingError, match=r"^step 1: not one of its completions could be scored .*KeyError: \d+"):
+        run(tmp_path)
+
+
+def test_a_directory_that_nothing_came_of_may_be_another_runs(tmp_path):
+    """As when a model could not be read: the corrected command is not refused. One that holds anything is."""
+    first, second = {"seed": 1}, {"seed": 2}
+    for ours in (first, second):
+        directory = RunDirectory(tmp_path / "run")
+        claim(directory, ours)
+        assert directory.read_json("config.json") == ours
+        directory.close()
+    (tmp_path / "run" / "warm_start" / "metrics.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"another configuration \(seed is 2 there and 1 here\)"):
+        claim(RunDirectory(tmp_path / "run"), first)
+
+
+def test_a_damaged_file_of_a_run_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": ')
+    with pytest.raises(ConfigError, match=r"config\.json: is damaged"):
+        restore(tmp_path)

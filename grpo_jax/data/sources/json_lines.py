@@ -37,7 +37,7 @@ def _open_list(file: Path, path: str) -> Records:
 
     try:
         values = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         place = f"{file}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(file)
         raise _bad(path, place, error) from error
     return Records(len(values), read, where)
@@ -59,7 +59,7 @@ def _open_lines(file: Path, path: str) -> Records:
             line = opened.read(end - starts[index])
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise _bad(path, where(index), error) from error
         if not isinstance(record, dict):
             raise _bad(path, where(index), _NO_RECORD)
@@ -80,9 +80,11 @@ def _open_lines(file: Path, path: str) -> Records:
 _NO_RECORD = ValueError("is not a record with fields")
 
 
-def _bad(path: str, where: str, error: ValueError) -> ConfigError:
+def _bad(path: str, where: str, error: ValueError | RecursionError) -> ConfigError:
     reason = str(error)
-    if isinstance(error, json.JSONDecodeError):
+    if isinstance(error, RecursionError):
+        reason = "holds brackets within brackets, too many to read"
+    elif isinstance(error, json.JSONDecodeError):
         reason = f"is not JSON ({error.msg}, column {error.colno})"
     elif isinstance(error, UnicodeDecodeError):
         reason = f"is not UTF-8 ({error.reason})"

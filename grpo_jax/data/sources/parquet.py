@@ -31,17 +31,24 @@ def _open(file: Path, path: str) -> Records:
     import pyarrow
     from pyarrow import parquet
 
+    def bad(error: Exception) -> ConfigError:
+        reason = " ".join(str(error).split())  # it may come on several lines
+        return ConfigError(f"path={path!r}: {file} cannot be read as Parquet ({reason}); fetch it anew.")
+
     try:
         metadata = parquet.read_metadata(file)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise ConfigError(f"path={path!r}: {file} cannot be read as Parquet ({error}); fetch it anew.") from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise bad(error) from error
     sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
     starts = list(itertools.accumulate(sizes, initial=0))
 
     @functools.lru_cache(GROUPS_KEPT)
     def rows(group: int) -> "pyarrow.Table":
-        with parquet.ParquetFile(file) as opened:
-            return opened.read_row_group(group)
+        try:
+            with parquet.ParquetFile(file) as opened:
+                return opened.read_row_group(group)
+        except (pyarrow.ArrowException, OSError) as error:  # a page is damaged, which the footer does not tell
+            raise bad(error) from error
 
     def read(index: int) -> Mapping[str, Any]:
         group = bisect.bisect_right(starts, index) - 1

@@ -1,6 +1,5 @@
 """From the records of a source to problems."""
 
-import hashlib
 import logging
 from array import array
 from collections.abc import Sequence
@@ -28,10 +27,9 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
     contradictions = 0
     for index in range(len(records)):
         problem = _problem(records, index, config)
-        digest = hashlib.sha256(problem.prompt.encode()).digest()
-        if digest not in answers:
+        if problem.key not in answers:
             kept.append(index)
-        contradictions += answers.setdefault(digest, problem.answer) != problem.answer
+        contradictions += answers.setdefault(problem.key, problem.answer) != problem.answer
     if contradictions:
         logger.warning(
             "%s: %d records have the prompt of an earlier one and another answer; the first counts.",

@@ -43,8 +43,9 @@ class Questions:
         found = self._splits[split]
         if number > len(found) and not at_most:
             raise ConfigError(
-                f"task: has {len(found)} problems in the {split.name.lower()} split, and {number} are wanted; ask for "
-                "fewer, or name a larger source."
+                f"task: has {len(found)} problems in the {split.name.lower()} split, and {number} are wanted; lower "
+                f"evaluation.{split.name.lower()}_problems, or name a larger source"
+                + (", or one for tests, task.test." if split is Split.TEST and self.settings.test is None else ".")
             )
         return found[: number or len(found)]
 
@@ -77,8 +78,8 @@ class Questions:
             test = [problem for problem in given if problem.split is Split.TEST]
         else:
             test = list(read_problems(settings.test, "task.test"))
-        tested = {problem.prompt for problem in test}
-        untested = [problem for problem in given if problem.prompt not in tested]
+        tested = {problem.key for problem in test}
+        untested = [problem for problem in given if problem.key not in tested]
         held_out = Split.VALIDATION if settings.hold_out_validation else None
         train = [problem for problem in untested if problem.split is not held_out]
         validation = [problem for problem in untested if problem.split is held_out]

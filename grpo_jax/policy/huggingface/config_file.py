@@ -56,6 +56,18 @@ class ConfigFile:
             raise self.refuse(key, value, "must be a whole number above 0")
         return value
 
+    def flag(self, key: str, value: Any) -> bool:
+        """The value, if it is true or false; false where it is null."""
+        if value is not None and not isinstance(value, bool):
+            raise self.refuse(key, value, "must be true or false")
+        return bool(value)
+
+    def section(self, key: str, value: Any) -> Mapping[str, Any]:
+        """The value, if it is an object; an empty one where it is null."""
+        if value is not None and not isinstance(value, Mapping):
+            raise self.refuse(key, value, "must be an object with keys, or null")
+        return value or {}
+
 
 def read_config(directory: Path) -> ConfigFile:
     """The config.json of a checkpoint.
@@ -111,7 +123,7 @@ def architecture_of(file: ConfigFile) -> ArchitectureConfig:
         num_kv_heads=count("num_key_value_heads", num_heads),
         head_dim=count("head_dim", embed_dim // num_heads),
         mlp_dim=count("intermediate_size"),
-        tied_head=bool(values["tie_word_embeddings"]),
+        tied_head=file.flag("tie_word_embeddings", values["tie_word_embeddings"]),
         norm_epsilon=file.number("rms_norm_eps", values["rms_norm_eps"]),
         query_scale=positive_or_off("query_pre_attn_scalar") ** -0.5 if "query_pre_attn_scalar" in values else 0.0,
         attention_cap=positive_or_off("attn_logit_softcapping"),
@@ -132,8 +144,11 @@ def _layers(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> dict
     count = file.count("num_hidden_layers", values["num_hidden_layers"])
     if "sliding_window_pattern" in values:
         file.count("sliding_window_pattern", values["sliding_window_pattern"])
+    if values.get("max_window_layers") != 0:  # all layers slide
+        file.count("max_window_layers", values.get("max_window_layers", 1))
+    file.flag("use_sliding_window", values.get("use_sliding_window"))
     listed = values.get("layer_types")
-    if listed is not None and len(listed) != count:
+    if listed is not None and (not isinstance(listed, list) or len(listed) != count):
         raise file.refuse("layer_types", listed, f"must name a type for each of the num_hidden_layers={count}")
     names = family.layer_types(values) if listed is None else listed
     types = [LAYER_TYPES[file.choice("layer_types", name, list(LAYER_TYPES))] for name in names]
@@ -158,10 +173,12 @@ def _period(types: Sequence[str]) -> tuple[Any, ...]:
 def _ropes(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> tuple[RopeConfig, RopeConfig | None]:
     """Of all layers and None, or of full and of sliding ones. `rope_scaling` goes first, as in transformers."""
     longest = values["max_position_embeddings"]
-    given, new = values["rope_scaling"] or {}, values["rope_parameters"] or {}
+    given, new = (file.section(key, values[key]) for key in ("rope_scaling", "rope_parameters"))
     if family.local_theta is None:
         return _rope(file, given or new, values["rope_theta"], longest), None
-    full, sliding = new.get(FULL) or {}, new.get(SLIDING) or {}
+    if new and not {FULL, SLIDING} <= new.keys():
+        raise file.refuse("rope_parameters", dict(new), f"must hold {FULL} and {SLIDING}, as each has its own")
+    full, sliding = (file.section(f"rope_parameters.{kind}", new.get(kind)) for kind in (FULL, SLIDING))
     return (
         _rope(file, {**full, **given}, values["rope_theta"], longest),
         _rope(file, sliding, values["rope_local_base_freq"], longest),

@@ -41,6 +41,16 @@ def test_what_is_not_parquet_is_told(tmp_path):
         read_problems(source(kind="parquet", path=str(tmp_path / "a.parquet")), "task.train")
 
 
+def test_a_damaged_page_is_told(file, tmp_path):
+    """The footer is whole, so it shows when the rows are read."""
+    damaged = tmp_path / "damaged.parquet"
+    contents = bytearray(file.read_bytes())
+    contents[4:40] = b"\xff" * 36
+    damaged.write_bytes(contents)
+    with pytest.raises(ConfigError, match=r"damaged\.parquet cannot be read as Parquet .*fetch it anew"):
+        read_problems(source(kind="parquet", path=str(damaged)), "task.train")
+
+
 def test_a_bad_row_is_told_with_its_place(file, tmp_path):
     rows = [*RECORDS, {"question": "5+5", "answer": None}]
     parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=3)

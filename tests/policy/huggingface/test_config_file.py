@@ -119,6 +119,12 @@ def test_upper_layers_of_qwen_slide_where_its_file_says_so(tmp_path):
         (GEMMA3 | {"layer_types": ["chunked_attention"] * 26}, "layer_types='chunked_attention': is not supported"),
         (GEMMA3 | {"sliding_window": None}, "sliding_window=None: layer_types has sliding_attention"),
         (GEMMA3 | {"sliding_window_pattern": 0}, "sliding_window_pattern=0: must be a whole number above 0"),
+        (GEMMA3 | {"layer_types": 5}, "layer_types=5: must name a type for each"),
+        (GEMMA3 | {"rope_parameters": {"rope_theta": 5e5}}, "must hold full_attention and sliding_attention"),
+        (LLAMA3 | {"rope_scaling": ["llama3"]}, "rope_scaling=['llama3']: must be an object with keys, or null"),
+        (LLAMA3 | {"tie_word_embeddings": "false"}, "tie_word_embeddings='false': must be true or false"),
+        (QWEN2_MATH_1_5B | {"max_window_layers": "1"}, "max_window_layers='1': must be a whole number"),
+        (QWEN2_MATH_1_5B | {"use_sliding_window": "no"}, "use_sliding_window='no': must be true or false"),
     ],
 )
 def test_what_is_refused(values, sentence, tmp_path):
