@@ -14,14 +14,16 @@ def extract(completion: str, pattern: str) -> str | None:
 
     Args:
       completion: only its last `MAX_SEARCHED` characters count.
-      pattern: a regular expression with one group, whose last match is the answer; "" is the last balanced \boxed{}.
+      pattern: a regular expression with one group, whose last match is the answer, unless the group is optional
+        and no part of it; "" is the last balanced \boxed{}.
     """
     text = completion[-MAX_SEARCHED:]
     if not pattern:
         return last_boxed(text)
-    found = None
+    found: str | None = None
     for match in re.finditer(pattern, text):
-        found = match.group(1)
+        if match.group(1) is not None:  # of an optional group
+            found = match.group(1)
     return found
 
 

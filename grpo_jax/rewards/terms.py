@@ -7,9 +7,9 @@ from grpo_jax.config import ConfigError, RewardConfig
 from grpo_jax.rewards import last_value
 from grpo_jax.rewards.extraction import MARKER, extract, last_boxed
 from grpo_jax.rewards.mathematics.answer import Statement, read
-from grpo_jax.rewards.mathematics.expression import TooLargeError
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
+from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 from grpo_jax.rewards.per_attempt import PerAttempt, Unscorable
 from grpo_jax.rewards.verdict import Attempt, Verdict
 
@@ -53,7 +53,8 @@ def _number(text: str, max_characters: int) -> Fraction | None:
     if len(text) > max_characters:
         raise Unscorable("too_long")
     try:
-        answer = read(tokenize(text))
+        with limited():
+            answer = read(tokenize(text))
     except NotationError:
         return None
     except (TooLargeError, RecursionError) as error:

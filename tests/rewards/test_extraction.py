@@ -48,3 +48,4 @@ def test_a_pattern_of_ones_own():
     assert extract("#### 1\n#### 1,234", r"#### (.*)") == "1,234"
     assert extract("nothing", r"#### (.*)") is None
     assert extract(r"\boxed{3} #### 4", r"#### (\d)") == "4"
+    assert extract("answer is 12, the answer is unclear", r"answer is (\d+)?") == "12"

@@ -7,8 +7,8 @@ import typing
 
 import pytest
 
-from grpo_jax.rewards.mathematics.outcome import Outcome
-from grpo_jax.rewards.mathematics.reward import Mathematics
+from grpo_jax.rewards.mathematics.outcome import Outcome, judge
+from grpo_jax.rewards.mathematics.reward import AT_ONCE, Mathematics
 from tests.rewards.helpers import LABELLED, boxed, make_config
 
 SECONDS = 1.0
@@ -55,6 +55,15 @@ HOSTILE = [
     r"\int_0^1 \sin(\sin(\sin(x^{x^x})))dx",
     r"\begin{pmatrix}1&2\\3&4\end{pmatrix}^{10^{10}}",
     r"\sum " * 100,
+    r"\sqrt[3]{7^{7000}}",
+    "+".join([r"\sqrt[3]{7^{7000}}"] * 50),
+    "+".join([r"\sqrt[3]{7^{1401}}"] * 50),
+    "+".join([rf"\frac{{3^{{5000}}}}{{7^{{{power}}}}}" for power in range(7000, 7040)]),
+    "+".join(["1999!"] * 150),
+    r"1\frac{" * 18 + "1" + "}{2}" * 18,
+    "a=(" * 15 + "+".join("x" * 400) + ")" * 15,
+    r"\{1," * 18 + "1" + r"\}" * 18,
+    r"(n!)!+e^{e^{e^{n}}}",
 ]
 
 
@@ -74,6 +83,15 @@ def test_every_answer_is_answered_in_time(mathematics, gold):
         (outcome,) = mathematics.compare([(gold, answer)])
         assert outcome in OUTCOMES - {"right", "error"}, answer[:80]
         assert time.monotonic() - start < SECONDS + 3, answer[:80]  # the limit, and a busy machine
+
+
+@pytest.mark.trap(39)
+@pytest.mark.parametrize("gold", ["5", r"\{2," * 18 + "1" + r"\}" * 18, r"\sqrt[3]{7^{1400}}"])
+def test_no_answer_holds_up_the_process_that_asks(gold):
+    for answer in HOSTILE:
+        start = time.thread_time()
+        judge(gold[:1000], answer[:1000], AT_ONCE)
+        assert time.thread_time() - start < 0.1, answer[:80]  # a few milliseconds, on a slow machine too
 
 
 def test_a_hostile_gold_answer_is_answered_too(mathematics):

@@ -116,7 +116,7 @@ def test_a_sum_is_scored_only_where_all_its_terms_are():
     found = judge({"exact": 1.0, "numeric": 1.0}, boxed("five", "five"), boxed("5", "5"))
     assert [verdict.scored for verdict in found] == [False, True]
     assert [verdict.reward for verdict in found] == [0.0, 2.0]
-    assert found[0].right  # the first term knows
+    assert found[0].right is None  # though one term knows: an evaluation counts as wrong what has no verdict
 
 
 def test_a_function_of_ones_own(mine):
@@ -151,8 +151,8 @@ def test_a_function_that_fails_leaves_attempts_unscored_and_says_so_once(mine, c
         ({"mathematic": 1.0}, "task.reward.terms='mathematic': no such reward; did you mean mathematics?"),
         ({"exact": 0.0}, "task.reward.terms.exact=0.0: must be a finite number that is not 0."),
         ({"exact": float("inf")}, "task.reward.terms.exact=inf: must be a finite number"),
-        ({"nowhere.at.all:f": 1.0}, "task.reward.terms='nowhere.at.all:f': cannot be imported: ModuleNotFoundError"),
-        ({"math:nothing": 1.0}, "task.reward.terms='math:nothing': cannot be imported: AttributeError"),
+        ({"nowhere.at.all:f": 1.0}, "task.reward.terms='nowhere.at.all:f': cannot be imported (ModuleNotFoundError"),
+        ({"math:nothing": 1.0}, "task.reward.terms='math:nothing': cannot be imported (AttributeError"),
         ({"math:pi": 1.0}, "task.reward.terms='math:pi': is no function"),
     ],
 )

@@ -9,9 +9,10 @@ from typing import TypeAlias
 
 from grpo_jax.rewards.mathematics import expression
 from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, depth_of, split, texts_of
-from grpo_jax.rewards.mathematics.expression import Node, TooLargeError
+from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, formula
 from grpo_jax.rewards.mathematics.notation import OPENING, Token
+from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 
 MAX_TOKENS = 1000
 MAX_ITEMS = 64  # of a tuple, list or set
@@ -57,6 +58,7 @@ class Relation:
     sign: str
     left: Formula
     right: Formula
+    value: "Answer | None" = None  # of `m + n = 113`, should 113 be all that was asked for
 
 
 Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation
@@ -94,6 +96,7 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
     """
     if len(tokens) > MAX_TOKENS or level > MAX_LEVELS:
         raise TooLargeError("an answer of too many parts")
+    spend(1 + len(tokens))
     tokens = _stripped(tokens)
     texts = texts_of(tokens)
     for rule, signs in RULES:
@@ -163,26 +166,38 @@ def _is_interval(answer: Answer) -> bool:
 
 def _equation(tokens: Tokens, level: int) -> Answer | None:
     parts, found = split(tokens, EQUATED)
+    if found and not parts[0] and found[0] in ("=", "\\approx"):
+        parts, found = parts[1:], found[1:]
+        if not found:
+            return read(parts[0], level)
     if not found or not all(parts):
         return None
     if "\\equiv" in found:
         return formula(tokens)
-    if "\\approx" in found:  # what is rounded is not the answer
-        parts = parts[: max(found.index("\\approx") + 1, 1)]
-        if len(parts) == 1:
+    if "\\approx" in found:
+        parts, found = _unrounded(parts, found)
+        if not found:
             return read(parts[0], level)
     if _is_name(parts[0]):
         name, values = texts_of(parts[0]), parts[1:]
     elif len(parts) == 2 and _is_name(parts[1]):
         name, values = texts_of(parts[1]), parts[:1]
     elif len(parts) == 2 and any(token.kind == "symbol" and token.text not in "ei" for token in tokens):
-        return Relation("=", formula(parts[0]), formula(parts[1]))
+        return Relation("=", formula(parts[0]), formula(parts[1]), read(parts[1], level))
     else:
         name, values = (), parts
     relation = None
     if len(parts) == 2 and found == ["="] and not any(token.kind == "word" for token in tokens):
         relation = Relation("=", formula(parts[0]), formula(parts[1]))
     return Statement(name, tuple(read(value, level) for value in values), relation)
+
+
+def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], list[str]]:
+    """A chain without what is rounded in it, which is not the answer, unless it is the only value: x \\approx 3.14."""
+    kept = found.index("\\approx") + 1
+    if _is_name(parts[kept - 1]) or formula(parts[kept - 1]).variables:
+        kept += 1
+    return parts[:kept], found[: kept - 1]
 
 
 def _is_name(tokens: Tokens) -> bool:
@@ -264,12 +279,21 @@ def _choice(tokens: Tokens, level: int) -> Answer | None:
     texts = texts_of(tokens[:3])
     if len(tokens) == 2 and texts[1] == ")" and texts[0] in CHOICES:
         return Choice(texts[0])
-    if len(tokens) > 3 and texts[0] == "(" and texts[2] == ")" and texts[1] in CHOICES and texts[1].isupper():
+    if len(tokens) > 3 and _is_lettered(tokens):
         follows = tokens[3]
+        others = any(_is_lettered(tokens[place:]) for place in range(3, len(tokens) - 2))
+        if others or follows.text in LISTED:  # (A) or (B)
+            return None
         product = not follows.spaced or follows.text in ("+", "-", "^", "/", "\\cdot")
         if follows.kind in ("number", "word") or not product:
             return Choice(texts[1])
     return None
+
+
+def _is_lettered(tokens: Tokens) -> bool:
+    """Whether tokens begin with the capital letter of a choice in brackets."""
+    opening, letter, closing = texts_of(tokens[:3])
+    return opening == "(" and closing == ")" and letter in CHOICES and letter.isupper()
 
 
 def _ratio(tokens: Tokens, level: int) -> Answer | None:

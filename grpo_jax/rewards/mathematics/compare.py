@@ -8,8 +8,9 @@ item by item; sets, unions and alternatives ("x = 1 or x = 2", "±3") in any ord
 """
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from grpo_jax.rewards.mathematics import units
 from grpo_jax.rewards.mathematics.answer import (
     ALTERNATIVES,
     BARE,
@@ -24,6 +25,7 @@ from grpo_jax.rewards.mathematics.answer import (
 from grpo_jax.rewards.mathematics.expression import SYMBOLS, Node
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.units import PERCENT
+from grpo_jax.rewards.mathematics.work import spend
 
 Same = Callable[[Formula, Formula], bool | None]
 SameRelation = Callable[[Relation, Relation], bool | None]
@@ -42,8 +44,12 @@ class Comparison:
 
     def equal(self, gold: Answer, answer: Answer) -> bool | None:
         """Whether an answer is the gold one. It is not symmetric: an equation's name may be left out by the answer."""
+        spend(2)
         if gold == answer:
             return True
+        ours = _by_name(gold) if isinstance(answer, Statement | Items) else None
+        if ours and (theirs := _by_name(answer)):  # (a, b) = (1, 2) and (b, a) = (2, 1), or b = 2, a = 1
+            return ours.keys() == theirs.keys() and _all(self.equal(ours[name], theirs[name]) for name in ours)
         rule = RULES.get((type(gold), type(answer)))
         if rule is None and isinstance(answer, Statement):
             rule = Comparison._chain
@@ -59,8 +65,10 @@ class Comparison:
         if gold.unit is None or answer.unit is None:
             if PERCENT in (gold.unit, answer.unit):
                 return self._percentages(gold, answer)
+            if answer.unit is not None and not units.may_be_added(answer.unit):
+                return False
             return self._magnitudes(gold, answer)
-        if gold.unit.kind != answer.unit.kind:
+        if units.contradict(gold.unit, answer.unit):
             return False
         return self._magnitudes(_plain(gold), _plain(answer))
 
@@ -97,8 +105,24 @@ class Comparison:
         return _all(itertools.starmap(self.equal, zip(gold.items, answer.items, strict=True)))
 
     def _chain(self, gold: Answer, answer: Statement) -> bool | None:
-        """Every link of `x = 2 + 3 = 5` must be the gold answer, or the chain is wrong somewhere."""
-        return _all(self.equal(gold, value) for value in answer.values)
+        return self._links(gold, answer.values)
+
+    def _links(self, gold: Answer, links: Sequence[Answer]) -> bool | None:
+        r"""Whether `x = 2 + 3 = 5` or `A = \pi r^2 = 9\pi` ends with the gold answer.
+
+        Every other link must be the gold answer as well, or the chain is wrong somewhere; only links with variables
+        that the gold answer does not have may be anything.
+        """
+        known = gold.variables if isinstance(gold, Formula) else frozenset[str]()
+        closed = [not isinstance(link, Formula) or link.variables <= known for link in links]
+        if closed == [True, False]:  # 113 = m + n
+            return self.equal(gold, links[0])
+        others = (link for link, is_closed in zip(links[:-1], closed[:-1], strict=True) if is_closed)
+        return _all(self.equal(gold, link) for link in (links[-1], *others))
+
+    def _evaluated(self, gold: Answer, answer: Relation) -> bool | None:
+        """`m + n = 113` where 113 is the gold answer."""
+        return self._links(gold, (answer.left, answer.value)) if answer.value is not None else False
 
     def _value(self, gold: Statement, answer: Answer) -> bool | None:
         return self.equal(gold.values[-1], answer)
@@ -148,10 +172,13 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
     (Relation, Relation): Comparison._relation,
     (Statement, Relation): Comparison._stated,
     (Relation, Statement): Comparison._restated,
+    (Formula, Relation): Comparison._evaluated,
+    (Items, Relation): Comparison._evaluated,
 }
 
-# Brackets that say the same: `1, 2` may stand for (1, 2) or for a set.
-COMPATIBLE = ({BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"}, {ALTERNATIVES, "("})
+# Brackets that say the same: `1, 2` may stand for (1, 2) or for a set; alternatives, as of `x = 1 or x = 2`, for a set
+# only, for (1, 2) is a point or an interval.
+COMPATIBLE = ({BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"})
 
 
 def _is_simple(formula: Formula) -> bool:
@@ -166,6 +193,21 @@ def _plain(formula: Formula) -> Formula:
     factor = formula.unit.factor
     value = None if formula.value is None else formula.value * factor
     return Formula(formula.tokens, Node("product", (formula.node, Node("number", value=factor))), value)
+
+
+def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
+    """The values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
+    if isinstance(answer, Items):
+        if answer.opening != BARE:
+            return None
+        named = {item.name: item for item in answer.items if isinstance(item, Statement) and item.name}
+        return dict(named) if len(named) == len(answer.items) else None
+    if not isinstance(answer, Statement) or answer.name[:1] != ("(",) or len(answer.values) != 1:
+        return None
+    names, value = answer.name[1:-1:2], answer.values[0]
+    if not isinstance(value, Items) or value.opening != "(" or len(value.items) != len(names):
+        return None
+    return {(name,): item for name, item in zip(names, value.items, strict=True)}
 
 
 def _is_variable(name: tuple[str, ...]) -> bool:

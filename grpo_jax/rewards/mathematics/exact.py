@@ -1,16 +1,19 @@
 """Exact rational values of expressions, and which expressions are too large to touch.
 
-Nothing here takes long: every result is bounded before it is computed.
+Nothing here takes long: every result is bounded before it is computed, and the work for all of them is (`work.py`).
 """
 
 import math
 from collections.abc import Callable
 from fractions import Fraction
 
-from grpo_jax.rewards.mathematics.expression import Node, TooLargeError
+from grpo_jax.rewards.mathematics.expression import Node
+from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 
 MAX_BITS = 20_000  # of a numerator or denominator
+MAX_ROOT_BITS = 4_000  # of what a root is taken of; the rational value of a longer one is not looked for
 MAX_EXPONENT = 10_000  # of anything that is no number
+ROOT_COST = 100  # units of work
 MAX_COMBINATORIAL = 2_000  # the argument of a factorial, the top of a binomial
 
 
@@ -46,8 +49,12 @@ def _rational(node: Node) -> Fraction | None:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
+    top, bottom = value.numerator.bit_length(), value.denominator.bit_length()
+    if max(top, bottom) > MAX_BITS:
         raise TooLargeError("a number that is too large")
+    bits = top + bottom
+    if bits > 200:  # others are paid for with their atoms
+        spend(bits // 200 + (bits // 1000) ** 2 // 2)  # a fraction is reduced in quadratic time
     return value
 
 
@@ -88,22 +95,32 @@ def _power(base: Fraction, exponent: Fraction) -> Fraction:
 def _root(of: Fraction, degree: Fraction) -> Fraction:
     if degree.denominator != 1 or not 0 < degree <= MAX_BITS or of < 0:
         raise NotRationalError("a root")
+    if max(of.numerator.bit_length(), of.denominator.bit_length()) > MAX_ROOT_BITS:
+        raise NotRationalError("a root of a number that is too large")
     return Fraction(_whole_root(of.numerator, int(degree)), _whole_root(of.denominator, int(degree)))
 
 
 def _whole_root(of: int, degree: int) -> int:
     """The whole number whose power this is; NotRationalError if there is none."""
-    if degree == 2:
-        root = math.isqrt(of)
-    else:
-        low, high = 0, 1 << (of.bit_length() // degree + 1)
-        while low < high:  # the largest whole number whose power is not above
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if middle**degree <= of else (low, middle - 1)
-        root = low
+    root = math.isqrt(of) if degree == 2 else _floor_root(of, degree)
     if root**degree != of:
         raise NotRationalError("a root")
     return root
+
+
+def _floor_root(of: int, degree: int) -> int:
+    """The largest whole number whose power is not above, by Newton's method."""
+    if of.bit_length() <= degree:  # below 2^degree
+        return min(of, 1)
+    spend(ROOT_COST)
+    exponent = math.log2(of) / degree
+    shift = max(int(exponent) - 50, 0)  # what a float cannot hold
+    root = (int(2 ** (exponent - shift) * (1 + 1e-9)) + 1) << shift  # a little above: from there it only falls
+    while True:
+        lower = ((degree - 1) * root + of // root ** (degree - 1)) // degree
+        if lower >= root:
+            return root
+        root = lower
 
 
 def _factorial(of: Fraction) -> Fraction:

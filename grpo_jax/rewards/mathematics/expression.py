@@ -10,17 +10,15 @@ from fractions import Fraction
 from typing import NoReturn
 
 from grpo_jax.rewards.mathematics.notation import Token
+from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 
 MAX_DEPTH = 40  # of nesting
 MAX_DIGITS = 3000  # of a number
+COST = 5  # units of work for an atom
 
 
 class ExpressionError(ValueError):
     """A text that is no expression of this grammar."""
-
-
-class TooLargeError(ValueError):
-    """An expression beyond the limits: nested too deep, or numbers too large to compute with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,13 @@ def number(text: str) -> Fraction:
         places = len(plain.partition(".")[2])
         value += Fraction(int(repeated), (10 ** len(repeated) - 1) * 10**places)
     return value * Fraction(10) ** int(exponent) if exponent else value
+
+
+def names(node: Node) -> frozenset[str]:
+    """The names of the variables in an expression."""
+    if node.operation == "symbol":
+        return frozenset((node.name,))
+    return frozenset[str]().union(*(names(argument) for argument in node.arguments))
 
 
 class _Parser:
@@ -172,11 +177,12 @@ class _Parser:
                 self._place += 3
                 return Node("number", value=number(whole) + number(top) / number(bottom))
         if second.text == "\\frac":
-            fraction = self._power()
+            fraction = self._power()  # kept if it is no part of a mixed number: parsed twice, nested ones cost 2^depth
             if fraction.operation == "quotient" and all(part.operation == "number" for part in fraction.arguments):
                 top_value, bottom_value = (part.value for part in fraction.arguments)
                 if 0 < top_value < bottom_value and top_value.denominator == bottom_value.denominator == 1:
                     return Node("number", value=number(whole) + top_value / bottom_value)
+            return Node("product", (Node("number", value=number(whole)), fraction))
         self._place = start
         return self._power()
 
@@ -211,6 +217,7 @@ class _Parser:
         return self._deeper(self._any_atom)
 
     def _any_atom(self) -> Node:
+        spend(COST)
         token = self._next
         if token.kind == "number":
             self._place += 1

@@ -1,7 +1,7 @@
 """Equality by math-verify and sympy, of what our grammar does not know: sums, integrals, limits. In workers only.
 
 math-verify rounds to absolute decimals, reads `2 3` as 5, lets 9 % be 9, and takes what it can parse for the whole.
-So only what is marked by a command of `answer.BEYOND` comes here, decimals become exact fractions before they are
+So only what is marked by a command of `formula.BEYOND` comes here, decimals become exact fractions before they are
 compared, and what it finds equal must also be so in value, to forty digits.
 """
 

@@ -66,7 +66,7 @@ PLAIN_COMMANDS = {
 }  # fmt: skip
 PLAIN_WORDS = {
     "or", "and", "yes", "no", "odd", "cm", "mm", "km", "kg", "mg", "ml", "mL", "ft", "mph", "kph", "hr", "sq", "lb",
-    "oz", "am", "pm", "Yes", "No", "AM", "PM", "Odd", "NO", "YES",
+    "oz", "in", "am", "pm", "Yes", "No", "AM", "PM", "Odd", "NO", "YES",
 }  # fmt: skip
 SHORTEST_WORD = 4  # letters: shorter runs are products of variables
 
@@ -115,7 +115,7 @@ def tokenize(text: str) -> list[Token]:
             depth += (token.text in OPENING) - (token.text in CLOSING)
             tokens.append(token)
         place = match.end()
-    return tokens
+    return [*map(_minutes, tokens, [*tokens[1:], Token("sign", "")])] if "min" in text else tokens
 
 
 OPENING = frozenset(("(", "[", r"\{"))
@@ -132,6 +132,13 @@ def _unwrap(match: re.Match[str]) -> str:
         return f" \x00{run.group()}\x00 " if len(run.group()) > 1 or unit else run.group()
 
     return " " + RUN.sub(marked, re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", inside)) + " "
+
+
+def _minutes(token: Token, following: Token) -> Token:
+    r"""`min` is the minute where it takes no argument: 180 min, but \min(a, b)."""
+    if token.text == "\\min" and following.text not in ("(", "_", "{", r"\{", "["):
+        return Token("word", "min", token.spaced)
+    return token
 
 
 def _tokens(group: str, text: str, spaced: bool) -> list[Token]:

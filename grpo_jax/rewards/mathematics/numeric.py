@@ -1,8 +1,10 @@
 """Whether expressions are equal, by their values at random points in high precision. Runs in workers only.
 
-Two different expressions that agree to forty digits at several random points do not occur in answers, while a
-difference that is only rounding shrinks when the precision grows: this is as good as a proof, takes well under a
-millisecond, and never makes an expression larger, as `simplify` can.
+Two analytic expressions that agree to forty digits at several random points are the same, for all that occurs in
+answers, while a difference that is only rounding shrinks when the precision grows. It takes about a millisecond, and
+never makes an expression larger, as `simplify` can. It is no proof: of an expression in pieces (absolute values,
+maxima, roots of squares), a piece is seen if it covers much of one of `RANGES`, and nothing beyond 1000 is. Variables
+are real numbers, also where the problem means whole ones.
 """
 
 import random
@@ -12,16 +14,24 @@ import mpmath
 from mpmath import mp
 
 from grpo_jax.rewards.mathematics.answer import Relation
-from grpo_jax.rewards.mathematics.expression import Node
+from grpo_jax.rewards.mathematics.expression import Node, names
 from grpo_jax.rewards.mathematics.formula import Formula
 
 DIGITS, MORE_DIGITS = 60, 120
 AGREED = mpmath.mpf(10) ** -40  # relative
 SHRUNK = mpmath.mpf(10) ** -40  # a difference of rounding does at least that, from DIGITS to MORE_DIGITS
-RANGES = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
-POINTS, TRIED = 6, 18  # points at which expressions with variables must agree, and how many are tried
+NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
+WIDE = ((3.0, 30.0), (-30.0, -3.0), (-30.0, 30.0), (30.0, 1000.0), (-1000.0, -30.0), (-1000.0, 1000.0))
+RANGES = NEAR + WIDE
+MAX_MAGNITUDE = 1600  # binary, up or down: where a value at a wide point passes it, the point is no evidence
+WIDE_DIGITS = 1000  # at wide points, so that nothing is lost where such values cancel: cosh x - sinh x
+POINTS, TRIED = 9, 27  # points at which expressions with variables must agree, and how many are tried
 
-Point = Mapping[str, mpmath.mpf]
+
+class Point(dict[str, mpmath.mpf]):
+    """The values of variables."""
+
+    wide = False
 
 
 class UndefinedError(ValueError):
@@ -29,18 +39,18 @@ class UndefinedError(ValueError):
 
 
 def same_formulas(gold: Formula, answer: Formula) -> bool:
-    """Whether two formulas of our grammar are equal wherever both are real (or both complex, if they never are real).
+    """Whether two formulas of our grammar are equal at the points where both are real, or both complex if none is.
 
     Raises:
       UndefinedError: if the gold formula has no value anywhere.
     """
     assert gold.node is not None
     assert answer.node is not None
-    names = sorted(_names(gold.node) | _names(answer.node))
+    variables = sorted(names(gold.node) | names(answer.node))
     defined = False
     agreed = {True: 0, False: 0}  # by whether the values are real
     differed = {True: 0, False: 0}
-    for point in _points(names):
+    for point in _points(variables):
         try:
             value = _value(gold.node, point, DIGITS)
         except (ArithmeticError, ValueError):
@@ -49,19 +59,21 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
         try:
             other = _value(answer.node, point, DIGITS)
         except (ArithmeticError, ValueError):
-            if not names:
+            if not variables:
                 return False
             continue
         real, other_real = _is_real(value), _is_real(other)
-        if real != other_real and names:
+        if real != other_real and variables:
             continue
         if _agree(value, other) and (_close(value, other) or _shrinks(gold.node, answer.node, point, value - other)):
             agreed[real] += 1
-        elif real or not names:
+        elif point.wide and not _differ(gold.node, answer.node, point):
+            continue
+        elif real or not variables:
             return False
         else:
             differed[False] += 1
-        if not names or agreed[True] == POINTS:
+        if not variables or agreed[True] == POINTS:
             return True
     if not defined:
         raise UndefinedError("the gold answer has no value")
@@ -76,15 +88,16 @@ def same_relations(gold: Relation, answer: Relation) -> bool:
     if gold.sign != answer.sign or None in (gold.left.node, gold.right.node, answer.left.node, answer.right.node):
         return False
     ours, theirs = (Node("sum", (r.left.node, Node("negative", (r.right.node,)))) for r in (gold, answer))  # type: ignore[arg-type]
-    names = sorted(_names(ours) | _names(theirs))
+    variables = sorted(names(ours) | names(theirs))
     ratios: list[mpmath.mpc] = []
-    for point in _points(names) if names else ():
+    for point in _points(variables) if variables else ():
         try:
-            value, other = _value(ours, point, DIGITS), _value(theirs, point, DIGITS)
+            digits = WIDE_DIGITS if point.wide else DIGITS
+            value, other = _value(ours, point, digits), _value(theirs, point, digits)
         except (ArithmeticError, ValueError):
             continue
         if abs(value) < AGREED or abs(other) < AGREED:
-            if not _close(value, other):
+            if not point.wide and not _close(value, other):
                 return False
             continue
         ratios.append(value / other)
@@ -120,18 +133,23 @@ def _is_real(value: mpmath.mpc) -> bool:
     return abs(mp.im(value)) <= AGREED * (1 + abs(value))
 
 
-def _names(node: Node) -> set[str]:
-    if node.operation == "symbol":
-        return {node.name}
-    return set().union(*(_names(argument) for argument in node.arguments))
+def _differ(gold: Node, answer: Node, point: Point) -> bool:
+    """Whether the values at a wide point differ for certain, and not because terms cancel."""
+    try:
+        value, other = _value(gold, point, WIDE_DIGITS), _value(answer, point, WIDE_DIGITS)
+    except (ArithmeticError, ValueError):
+        return False
+    return not _close(value, other)
 
 
-def _points(names: list[str]) -> Iterator[Point]:
-    """The same points each time: positive ones, negative ones, and ones of any sign."""
-    rng = random.Random(" ".join(names))
-    for number in range(TRIED if names else 1):
+def _points(variables: list[str]) -> Iterator[Point]:
+    """The same points each time: positive ones, negative ones, and ones of any sign; first near zero, then wide."""
+    rng = random.Random(" ".join(variables))
+    for number in range(TRIED if variables else 1):
         low, high = RANGES[number % len(RANGES)]
-        yield {name: mpmath.mpf(rng.uniform(low, high)) for name in names}
+        point = Point((name, mpmath.mpf(rng.uniform(low, high))) for name in variables)
+        point.wide = number % len(RANGES) >= len(NEAR)
+        yield point
 
 
 def _value(node: Node, point: Point, digits: int) -> mpmath.mpc:
@@ -152,7 +170,10 @@ def _evaluate(node: Node, point: Point) -> mpmath.mpc:
     operation = OPERATIONS.get(node.operation)
     if operation is None:  # a greatest common divisor of what is not whole
         raise ArithmeticError(node.operation)
-    return operation(*(_evaluate(argument, point) for argument in node.arguments))
+    value = operation(*(_evaluate(argument, point) for argument in node.arguments))
+    if point.wide and value and abs(mp.mag(value)) > MAX_MAGNITUDE:
+        raise OverflowError(node.operation)
+    return value
 
 
 def _root(of: mpmath.mpc, degree: mpmath.mpc) -> mpmath.mpc:

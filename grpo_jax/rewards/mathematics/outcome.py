@@ -6,8 +6,8 @@ from typing import Literal
 
 from grpo_jax.rewards.mathematics import answer as answers
 from grpo_jax.rewards.mathematics.compare import Comparison
-from grpo_jax.rewards.mathematics.expression import TooLargeError
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
+from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 
 Outcome = Literal[
     "right",
@@ -15,7 +15,7 @@ Outcome = Literal[
     # The rest are reasons for no verdict.
     "unparsable_gold",  # nobody could be right
     "too_long",  # more characters than are looked at
-    "too_large",  # nested too deep, or numbers too large: 9^{9^9}
+    "too_large",  # nested too deep, numbers too large, or too many of them: 9^{9^9}
     "timed_out",  # a worker gave up in time
     "killed",  # a worker did not, or died
     "memory",  # a worker's memory was not enough
@@ -44,10 +44,11 @@ def judge(gold: str, answer: str, comparison: Comparison) -> Outcome | None:
     if [token.text for token in gold_tokens] == [token.text for token in tokens]:
         return "right" if tokens else "unparsable_gold"
     try:
-        right = answers.read(gold_tokens)
-        if answers.unreadable(right):
-            return "unparsable_gold"
-        equal = comparison.equal(right, answers.read(tokens))
+        with limited():
+            right = answers.read(gold_tokens)
+            if answers.unreadable(right):
+                return "unparsable_gold"
+            equal = comparison.equal(right, answers.read(tokens))
     except (TooLargeError, RecursionError):
         return "too_large"
     return None if equal is None else "right" if equal else "wrong"

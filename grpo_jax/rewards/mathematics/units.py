@@ -13,14 +13,40 @@ class Unit:
     factor: Fraction = Fraction(1)
 
 
+BASE = "base"
 PERCENT = Unit(("percent",), Fraction(1, 100))
 DEGREE = Unit(("degree",))
+CELSIUS = Unit(("celsius", "degree"))
+FAHRENHEIT = Unit(("degree", "fahrenheit"))
 MONEY = Unit(("money",))
 
 # Words that scale the number before them.
 SCALES = {
-    "hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
+    "ten": 10, "dozen": 12, "hundred": 10**2, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7,
+    "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
+PARTS = {
+    "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
+    "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 10**2, "thousandth": 10**3, "millionth": 10**6,
+}  # fmt: skip
+
+# Words that no unit has: they compute with the number before them, or say something about it.
+NUMBERS = (
+    "zero one two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety point"
+)
+OPERATIONS = (
+    "plus minus multiplied divided added subtracted over factorial choose mod modulo power raised root than equals "
+    "doubled tripled halved negated"
+)
+SENTENCES = (
+    "is are was were be been isn aren wasn not no never nor neither none nothing without except but if unless then "
+    "because so although however which that this these those it they does did has have had cannot should would could "
+    "must might incorrect false"
+)
+NEVER = frozenset((*NUMBERS.split(), *OPERATIONS.split(), *SENTENCES.split()))
+NEVER_FIRST = frozenset(("squared", "cubed", "to"))
+LETTERS = frozenset("mgshlLNJWVaACFKTPBdbtk")  # that stand for a unit, or are the article
 
 FACTORS: dict[str, dict[str, str]] = {
     "length": {
@@ -37,6 +63,8 @@ FACTORS: dict[str, dict[str, str]] = {
     "money": {"dollar USD buck": "1", "cent": "0.01"},
     "percent": {"percent": "0.01"},
     "degree": {"degree deg": "1"},
+    "celsius": {"celsius C": "1"},
+    "fahrenheit": {"fahrenheit F": "1"},
 }  # fmt: skip
 UNITS = {
     name: Unit((kind,), Fraction(factor))
@@ -46,8 +74,39 @@ UNITS = {
 }
 
 POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
-ABBREVIATED = {"mph": ("mi", "per", "h"), "kph": ("km", "per", "h"), "kmh": ("km", "per", "h")}
+ABBREVIATED = {
+    "mph": ("mi", "per", "h"), "kph": ("km", "per", "h"), "kmh": ("km", "per", "h"), "squared": ("2",), "cubed": ("3",),
+}  # fmt: skip
 NOTHING = frozenset(("unit", "of", "the", "a", "in", "total"))  # words that say no unit
+
+
+def scale(word: str) -> Fraction | None:
+    """What a word such as "million", "dozens" or "thirds" makes of the number before it; None for other words."""
+    singular = _singular(word.lower())
+    if singular in SCALES:
+        return Fraction(SCALES[singular])
+    return Fraction(1, PARTS[singular]) if singular in PARTS else None
+
+
+def may_name(words: Sequence[str]) -> bool:
+    """Whether words behind a number can be its unit. Any noun can, so this looks for what is none."""
+    return words[0].lower() not in NEVER_FIRST and NEVER.isdisjoint(word.lower() for word in words)
+
+
+def base(number: int) -> Unit | None:
+    """The unit of digits in a base; None for base ten."""
+    return None if number == 10 else Unit((f"{BASE} {number}",))
+
+
+def may_be_added(unit: Unit) -> bool:
+    """Whether an answer may carry the unit though the gold one has none; a base says what the digits are worth."""
+    return not unit.kind[0].startswith(BASE)
+
+
+def contradict(one: Unit, other: Unit) -> bool:
+    """Whether two units are of different kinds. A degree may be one of either temperature."""
+    kinds = {one.kind, other.kind}
+    return len(kinds) == 2 and kinds not in ({DEGREE.kind, CELSIUS.kind}, {DEGREE.kind, FAHRENHEIT.kind})
 
 
 def read(words: Sequence[str]) -> Unit | None:
@@ -75,7 +134,13 @@ def read(words: Sequence[str]) -> Unit | None:
             if singular.lower() in NOTHING and len(words) > 1:  # alone, `in` is the inch
                 power = 1
                 continue
-            unit = UNITS.get(word) or UNITS.get(singular) or UNITS.get(singular.lower()) or Unit((singular.lower(),))
+            unit = (
+                UNITS.get(word)
+                or UNITS.get(word.lower())
+                or UNITS.get(singular)
+                or UNITS.get(singular.lower())
+                or Unit((singular.lower(),))
+            )
             kind += [name for name in _signed(unit, sign) for _ in range(power)]
             factor *= unit.factor ** (sign * power)
             last, power = (unit, sign), 1

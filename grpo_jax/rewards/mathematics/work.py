@@ -1,0 +1,38 @@
+"""How much one pair may cost the process that asks, where nobody can end a computation that takes too long.
+
+Work is counted and not timed, so that an outcome depends neither on the machine nor on what else it does. Whatever
+may be repeated, or is more than linear, tells `spend` beforehand or, where it is bounded, afterwards.
+"""
+
+import math
+import threading
+
+BUDGET = 8_000  # units for one pair; one is about a microsecond
+
+
+class TooLargeError(ValueError):
+    """Beyond the limits: nested too deep, numbers too large to compute with, or too much work in all."""
+
+
+class _Left(threading.local):
+    units: float = math.inf
+
+
+_LEFT = _Left()
+
+
+class limited:  # noqa: N801 - a context manager; contextlib's takes as long as an easy pair's comparison
+    """Bounds what is spent within it, in this thread. Not to be nested."""
+
+    def __enter__(self) -> None:
+        _LEFT.units = BUDGET
+
+    def __exit__(self, *raised: object) -> None:
+        _LEFT.units = math.inf
+
+
+def spend(units: int) -> None:
+    """Counts work. Raises TooLargeError if the budget of this thread's pair is used up."""
+    _LEFT.units -= units
+    if _LEFT.units < 0:
+        raise TooLargeError("too much work for one pair")
