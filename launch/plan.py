@@ -1,4 +1,4 @@
-"""Compiles the sampler and the update of a configuration for a TPU slice, without a TPU, and says whether they fit.
+"""Compiles the programs that a step of a configuration runs for a TPU slice, without a TPU, and says whether they fit.
 
     python launch/plan.py --config=configs/FILE.py --topology=v5e:8x8 [--config.FIELD=VALUE ...] [--json=FILE]
 
@@ -22,6 +22,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
     arguments = command_line.parse(parser, argv)
+    if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
+        return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
     prepare_environment()
     try:
         config = load(arguments.config, arguments.overrides)
@@ -36,10 +38,9 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         return command_line.fail(error, 2)
     except DoesNotFit as reason:
-        changes = advice(config, reason.program != "update", reason.program != "sampler")
-        print(f"{reason}. Change {'; or '.join(changes)}.")
+        print(f"{reason}. Change {'; or '.join(advice(config, [reason.program]))}.")
         return 1
-    show(plan, advice(config, plan.update.memory.fits(plan.chip), plan.sample.memory.fits(plan.chip)), Console())
+    show(plan, advice(config, plan.too_large), Console())
     if arguments.json:
         arguments.json.write_text(json.dumps(as_dict(plan), indent=1) + "\n")
     return 0 if plan.fits else 1

@@ -1,8 +1,8 @@
 """A plan: the real programs of a configuration, compiled for a TPU slice, and what they need and take there."""
 
 import dataclasses
-import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,25 +12,12 @@ from grpo_jax.config import ArchitectureConfig, Config
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import Chip, find
 from grpo_jax.planning.costs import Costs, measure
+from grpo_jax.planning.memory import Memory, sample_memory, score_memory, update_memory
 from grpo_jax.policy import Policy
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.experiment import check_batches
-from grpo_jax.training.programs import AbstractInputs, abstract_inputs, make_programs
-
-
-@dataclass(frozen=True)
-class Memory:
-    """HBM of one chip while a program runs, in bytes."""
-
-    params: int  # float32 while updating; the sampler's copy in the compute dtype while sampling
-    optimizer: int
-    waiting: int  # while sampling: the training state, which is not the program's but lies there
-    cache: int  # keys and values, while sampling
-    activations: int  # and all else that the program makes: gathered parameters, gradients, logits
-    peak: int  # of all this
-
-    def fits(self, chip: Chip) -> bool:
-        return self.peak <= chip.hbm - chip.reserved
+from grpo_jax.training.programs import abstract_inputs, make_programs
+from grpo_jax.types import UpdateBatch
 
 
 @dataclass(frozen=True)
@@ -58,17 +45,29 @@ class Plan:
     topology: str
     chip: Chip
     chips: int
-    parameters: int
+    parameters: int  # trained and frozen
     sample: ProgramPlan
+    score: ProgramPlan | None  # None: the objective asks for no log-probabilities but the sampler's
     update: ProgramPlan
 
     @property
+    def programs(self) -> dict[str, ProgramPlan]:
+        """Those that a step runs, by their names."""
+        named = {"update": self.update, "score": self.score, "sample": self.sample}
+        return {name: program for name, program in named.items() if program}
+
+    @property
+    def too_large(self) -> list[str]:
+        """The names of the programs that do not fit."""
+        return [name for name, program in self.programs.items() if not program.memory.fits(self.chip)]
+
+    @property
     def fits(self) -> bool:
-        return self.sample.memory.fits(self.chip) and self.update.memory.fits(self.chip)
+        return not self.too_large
 
     @property
     def step_seconds(self) -> float:
-        return self.sample.seconds + self.update.seconds
+        return sum(program.seconds for program in self.programs.values())
 
     @property
     def step_chip_hours(self) -> float:
@@ -76,7 +75,7 @@ class Plan:
 
 
 def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, prompt_tokens: int) -> Plan:
-    """Compiles the sampler and the update of a configuration.
+    """Compiles the programs that a step of a configuration runs.
 
     Args:
       config: of the run.
@@ -86,47 +85,76 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
 
     Raises:
       ConfigError: if the slice, the mesh and the batches do not go together.
+      DoesNotFit: if the compiler refuses one of them.
     """
     chip, devices = find(topology)
     mesh = make_mesh(config.mesh, devices)
     check_batches(config, batch_shards(mesh))
     programs = make_programs(config, mesh, Policy(architecture, config.model, mesh), stop_tokens=(0,))
     inputs = abstract_inputs(programs, config, prompt_tokens)
-    updating = _compile("update", programs.update.lower(inputs.state, inputs.frozen, inputs.batch))  # type: ignore[attr-defined]
-    sampling = _compile("sampler", programs.sample.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
-    microbatches = inputs.batch.groups.prompt_lengths.shape[0]
-    work = model_flops(config, architecture, prompt_tokens)
-    state = _bytes(inputs.state)
+    weights, batch = (inputs.state, inputs.frozen), inputs.batch
+    update = _compile("update", programs.update.lower(*weights, scored(batch, config)))  # type: ignore[attr-defined]
+    sample = _compile("sample", programs.sample.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
+    microbatches = batch.groups.prompt_lengths.shape[0]
+    work, n = model_flops(config, architecture, prompt_tokens), len(devices)
+    score_plan = None
+    if scores := scores_per_minibatch(config):
+        score = _compile("score", programs.score.lower(inputs.state.params, inputs.frozen, batch))  # type: ignore[attr-defined]
+        score_plan = _program_plan(
+            score,
+            chip,
+            runs=scores * config.train.minibatches,
+            dynamic=(microbatches,),
+            model_flops=work["score"] / n,
+            memory=score_memory(peak_bytes(score), inputs, config),
+        )
     return Plan(
         topology=topology,
         chip=chip,
-        chips=len(devices),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(inputs.state.params)),
+        chips=n,
+        parameters=sum(leaf.size for leaf in jax.tree.leaves((inputs.state.params, inputs.frozen))),
         sample=_program_plan(
-            sampling,
+            sample,
             chip,
             runs=config.rollout.prompts_per_step // config.rollout.prompts_per_batch,
             dynamic=(config.rollout.max_new_tokens - 1,),
-            model_flops=work["sample"] / len(devices),
-            memory=_sampling_memory(sampling, inputs, config, state, architecture, prompt_tokens),
+            model_flops=work["sample"] / n,
+            memory=sample_memory(peak_bytes(sample), inputs, config, architecture),
         ),
+        score=score_plan,
         update=_program_plan(
-            updating,
+            update,
             chip,
             runs=config.train.minibatches,
             dynamic=(microbatches,),
-            model_flops=work["update"] / len(devices),
-            memory=_update_memory(updating, inputs),
+            model_flops=work["update"] / n,
+            memory=update_memory(peak_bytes(update), inputs, config),
         ),
     )
+
+
+def scores_per_minibatch(config: Config) -> int:
+    """How often the loop scores a minibatch before its update: as the policy that is called old, as the reference."""
+    return (config.objective.old_logprobs == "trainer") + (config.objective.kl_coef > 0)
+
+
+def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
+    """The shapes of a minibatch as the update takes it: with the log-probabilities that the loop has added."""
+    like = batch.groups.sampler_logprobs
+    groups = dataclasses.replace(
+        batch.groups,
+        old_logprobs=like if config.objective.old_logprobs == "trainer" else None,
+        reference_logprobs=like if config.objective.kl_coef > 0 else None,
+    )
+    return dataclasses.replace(batch, groups=groups)
 
 
 def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens: int) -> dict[str, float]:
     """Operations that one run of each program needs on all chips together, for rows of full length.
 
     A forward pass takes 2 for each parameter of the layers and each token, 2 V D for each token whose logits are
-    needed, and 4 x layers x heads x head_dim for each pair of tokens that see each other; an update three times that
-    (arXiv 2001.08361, 2204.02311). Recomputation does not count.
+    needed, and 4 x layers x heads x head_dim for each pair of tokens that see each other; scoring is one, and an update
+    three times that (arXiv 2001.08361, 2204.02311). Recomputation does not count.
     """
     a, r = architecture, config.rollout
     kernels = a.embed_dim * a.head_dim * 2 * (a.num_heads + a.num_kv_heads) + 3 * a.embed_dim * a.mlp_dim
@@ -139,26 +167,28 @@ def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens:
     rows = r.prompts_per_step // config.train.minibatches * r.group_size
     prefill = forward(prompt_tokens, 1, prompt_tokens**2 / 2)
     decode = forward(c - 1, c - 1, (row**2 - prompt_tokens**2) / 2)
+    score = rows * forward(row, c, row**2 / 2)
     return {
-        "update": 3 * rows * forward(row, c, row**2 / 2),
+        "update": 3 * score,
+        "score": score,
         "sample": r.prompts_per_batch * (prefill + r.group_size * decode),
     }
 
 
-def advice(config: Config, update_fits: bool, sample_fits: bool) -> list[str]:
-    """What to change, most promising first, for the programs that do not fit."""
+def advice(config: Config, too_large: Collection[str]) -> list[str]:
+    """What to change, most promising first, for the programs that do not fit, by their names."""
     changes = []
-    if not update_fits:
+    if not {"update", "score"}.isdisjoint(too_large):
         if config.model.attention == "plain":
             changes.append("model.attention to 'fused', so that scores are not kept")
-        if config.model.remat != "full":
+        if config.model.remat != "full" and "update" in too_large:
             changes.append("model.remat to 'full', which keeps one activation a layer")
         if config.train.logprob_chunk == 0:
             changes.append("train.logprob_chunk to 256, so that not all logits are in memory")
         if config.train.microbatch_groups > 1:
             changes.append(f"train.microbatch_groups to less than {config.train.microbatch_groups}")
         changes.append("mesh.fsdp to more on a larger slice, which cuts parameters and moments further")
-    if not sample_fits:
+    if "sample" in too_large:
         if config.rollout.prompts_per_batch > 1:
             changes.append(
                 f"rollout.prompts_per_batch to less than {config.rollout.prompts_per_batch}: a smaller cache"
@@ -171,7 +201,7 @@ class DoesNotFit(Exception):
     """The compiler refused a program, because it needs more memory than a chip has."""
 
     def __init__(self, program: str, needs: str):
-        super().__init__(f"The {program} does not fit: {needs}")
+        super().__init__(f"The program '{program}' does not fit: {needs}")
         self.program = program
 
 
@@ -202,35 +232,11 @@ def _program_plan(
     )
 
 
-def _update_memory(compiled: Any, inputs: AbstractInputs) -> Memory:
-    params, optimizer, peak = _bytes(inputs.state.params), _bytes(inputs.state.opt_state), peak_bytes(compiled)
-    return Memory(params, optimizer, waiting=0, cache=0, activations=peak - params - optimizer, peak=peak)
-
-
-def _sampling_memory(
-    compiled: Any, inputs: AbstractInputs, config: Config, state: int, a: ArchitectureConfig, prompt_tokens: int
-) -> Memory:
-    """The training state is not among the sampler's arguments, but it stays where it is."""
-    shards = batch_shards(jax.tree.leaves(inputs.weights)[0].sharding.mesh)
-    tokens = prompt_tokens + config.rollout.group_size * config.rollout.max_new_tokens
-    heads = -(-a.num_kv_heads // config.mesh.tensor)
-    item = 2 if config.model.compute_dtype == "bfloat16" else 4
-    rows = config.rollout.prompts_per_batch // shards
-    cache = rows * tokens * 2 * a.num_layers * heads * a.head_dim * item
-    params, own = _bytes(inputs.weights), peak_bytes(compiled)
-    return Memory(params, 0, waiting=state, cache=cache, activations=own - params - cache, peak=own + state)
-
-
 def peak_bytes(compiled: Any) -> int:
     """Of a compiled program on one device: its arguments, its results and what it needs between them."""
     memory = compiled.memory_analysis()
     arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
-
-
-def _bytes(tree: Any) -> int:
-    """On one device."""
-    return sum(leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from typing import Any
 from rich.console import Console, Group
 from rich.table import Table
 
-from grpo_jax.planning.plan import Memory, Plan, ProgramPlan
+from grpo_jax.planning.plan import Plan, ProgramPlan
 
 GIB = 2**30
 
 MARKDOWN_HEAD = (
-    "| model | group | slice | data x fsdp x tensor | fits | peak GiB: update, sample | update MFU | "
-    "seconds a step: update, sample | chip-hours a step |\n"
+    "| model | group | slice | data x fsdp x tensor | fits | peak GiB: update, score, sample | update MFU | "
+    "seconds a step: update, score, sample | chip-hours a step |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -27,28 +27,25 @@ def show(plan: Plan, advice: Sequence[str], console: Console) -> None:
 
 
 def _memory(plan: Plan, title: str) -> Table:
-    table = _table(f"{title}: GiB of HBM on each", "", "update", "sample")
+    table = _table(f"{title}: GiB of HBM on each", plan)
     names = {
         "params": "parameters",
         "optimizer": "optimizer",
-        "waiting": "training state, waiting",
+        "waiting": "waiting: reference, training state",
         "cache": "keys and values",
         "activations": "activations and the rest",
         "peak": "peak",
     }
 
-    def gib(memory: Memory, field: str) -> str:
-        return f"{getattr(memory, field) / GIB:.2f}"
-
     for field, name in names.items():
-        table.add_row(name, gib(plan.update.memory, field), gib(plan.sample.memory, field))
+        table.add_row(name, *(f"{getattr(p.memory, field) / GIB:.2f}" for p in plan.programs.values()))
     has = f"{(plan.chip.hbm - plan.chip.reserved) / GIB:.2f}"
-    table.add_row("of", has, has)
+    table.add_row("of", *[has] * len(plan.programs))
     return table
 
 
 def _costs(plan: Plan) -> Table:
-    table = _table("One run of each program, on each chip", "", "update", "sample")
+    table = _table("One run of each program, on each chip", plan)
     rows: dict[str, Callable[[ProgramPlan], str]] = {
         "runs a step": lambda p: f"{p.runs}",
         "TFLOP of matrix products": lambda p: f"{p.costs.flops / 1e12:,.1f}",
@@ -64,26 +61,23 @@ def _costs(plan: Plan) -> Table:
         "s a step": lambda p: f"{p.seconds:.1f}",
     }
     for name, text in rows.items():
-        table.add_row(name, text(plan.update), text(plan.sample))
+        table.add_row(name, *map(text, plan.programs.values()))
     return table
 
 
 def _collectives(plan: Plan) -> Table:
-    table = _table("GB in collectives in one run, by kind", "", "update", "sample")
-
-    def sent(program: ProgramPlan, kind: str) -> str:
-        return f"{program.costs.collective_bytes.get(kind, 0) / 1e9:,.1f}"
-
-    for kind in sorted({*plan.update.costs.collective_bytes, *plan.sample.costs.collective_bytes}):
-        table.add_row(kind, sent(plan.update, kind), sent(plan.sample, kind))
+    table = _table("GB in collectives in one run, by kind", plan)
+    sent = [program.costs.collective_bytes for program in plan.programs.values()]
+    for kind in sorted({kind for of_program in sent for kind in of_program}):
+        table.add_row(kind, *(f"{of_program.get(kind, 0) / 1e9:,.1f}" for of_program in sent))
     return table
 
 
 def markdown_row(name: str, group: int, mesh: str, plan: Mapping[str, Any]) -> str:
     """A line under MARKDOWN_HEAD, of what --json wrote."""
-    update, sample = plan["update"], plan["sample"]
-    peaks = f"{update['memory']['peak'] / GIB:.1f}, {sample['memory']['peak'] / GIB:.1f}"
-    seconds = f"{update['seconds']:,.0f}, {sample['seconds']:,.0f}"
+    programs = [plan[name] for name in ("update", "score", "sample")]
+    peaks = ", ".join(f"{p['memory']['peak'] / GIB:.1f}" if p else "-" for p in programs)
+    seconds = ", ".join(f"{p['seconds']:,.0f}" if p else "-" for p in programs)
     cells = (
         name,
         f"{group}",
@@ -98,9 +92,10 @@ def markdown_row(name: str, group: int, mesh: str, plan: Mapping[str, Any]) -> s
     return f"| {' | '.join(cells)} |"
 
 
-def _table(title: str, first: str, *columns: str) -> Table:
+def _table(title: str, plan: Plan) -> Table:
+    """With a column for each program."""
     table = Table(title=title, title_justify="left")
-    table.add_column(first)
-    for column in columns:
-        table.add_column(column, justify="right")
+    table.add_column("")
+    for program in plan.programs:
+        table.add_column(program, justify="right")
     return table

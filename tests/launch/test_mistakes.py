@@ -31,7 +31,6 @@ MISTAKES = {
     "--config.rollout.prompts_per_batch=5": "rollout.prompts_per_batch=5: must divide prompts_per_step=32",
     "--config.rollout.max_rollouts=127": "rollout.max_rollouts=127: a step samples 64 rollouts before any is "
     "replaced, and then 64 at a time; raise it to at least 128",
-    "--config.task.train_problems=16": "prompts_per_step=32: the prompts of a step are distinct, and the task has 16",
     "--config.train.microbatch_groups=5": "train.microbatch_groups=5: must divide the 32 groups of a minibatch",
     "--config.train.minibatches=5": "train.minibatches=5: must divide rollout.prompts_per_step=32",
     "--config.rollout.sampling.temperature=0": "greedy completions of a prompt are all the same",
@@ -56,7 +55,7 @@ MISTAKES = {
     "--config.task.name=sudoku": "task.name='sudoku': unknown; known are modular_expressions",
     "--config.task.operators=+/": "task.operators='+/': must be some of + - *",
     "--config.task.operations=1": "task.operations=1: there are hardly more than",
-    "--config.task.train_problems=8": "a step may take 32 prompts, which are distinct, and the task has 8",
+    "--config.task.train_problems=8": "the prompts of a step are distinct, and the task has 8",
     "--config.evaluation.every=30": "checkpoint.every=100: with checkpoint.keep_best each checkpoint needs an",
     "--config.model.architecture.rope.scaling=llama3 --config.model.architecture.rope.low_frequency_factor=4": (
         "must be below"

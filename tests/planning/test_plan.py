@@ -1,44 +1,29 @@
 """Plans, and the command line that makes them."""
 
+import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
-from grpo_jax.config import load
-from grpo_jax.planning.plan import advice, make_plan, model_flops
+from grpo_jax.planning import plan as planning
+from grpo_jax.planning.costs import Costs
+from grpo_jax.planning.plan import advice, as_dict, make_plan, model_flops
+from grpo_jax.planning.table import MARKDOWN_HEAD, markdown_row, show
 from grpo_jax.policy import Policy
 from grpo_jax.sharding import make_mesh
 from grpo_jax.training.programs import abstract_inputs, make_programs
 from launch import plan as command
 from tests.helpers import CONFIGS, start
-
-# The paper's programs in small: scanned layers, pieces of log-probabilities, fused attention over several blocks.
-SMALL = {
-    "model.architecture.vocab_size": 2048,
-    "model.architecture.embed_dim": 256,
-    "model.architecture.num_layers": 2,
-    "model.architecture.num_heads": 2,
-    "model.architecture.num_kv_heads": 1,
-    "model.architecture.head_dim": 128,
-    "model.architecture.mlp_dim": 1024,
-    "model.compute_dtype": "bfloat16",
-    "model.scan_layers": True,
-    "model.remat": "full",
-    "model.attention": "fused",
-    "rollout.max_new_tokens": 896,
-    "train.microbatch_groups": 8,
-    "train.logprob_chunk": 224,
-    "mesh.fsdp": 4,
-}
-
-
-def config(**changes):
-    changes = {field.replace("__", "."): value for field, value in changes.items()}
-    return load(CONFIGS / "two_grpo.py", [(field, str(value)) for field, value in (SMALL | changes).items()])
+from tests.planning.small import SMALL, config, with_adapters
 
 
 def planned(**changes):
-    made = config(**changes)
+    return plan_of(config(**changes))
+
+
+def plan_of(made):
     return make_plan(made, "v5e:2x2", made.model.architecture, prompt_tokens=128)
 
 
@@ -53,6 +38,7 @@ def test_a_plan(tpu_compiler):
         assert plan.sample.costs.flops_once == pytest.approx(plan.sample.compiler_flops, rel=0.05)
         assert 0 < plan.update.mfu(plan.chip) < 0.75
         assert plan.fits
+        assert plan.score is None
     assert scanned.update.costs.flops == pytest.approx(flat.update.costs.flops, rel=0.02)
     assert scanned.update.costs.kernel_flops == flat.update.costs.kernel_flops
     assert scanned.sample.costs.flops == pytest.approx(flat.sample.costs.flops, rel=0.05)
@@ -63,6 +49,78 @@ def test_a_plan(tpu_compiler):
     assert scanned.sample.memory.cache == 8 * (128 + 2 * 896) * 2 * 2 * 1 * 128 * 2
     # In each of four micro-batches every layer is gathered twice in bfloat16, and the head once and not for each piece.
     assert scanned.update.costs.collective_bytes["all-gather"] < 4 * 2 * 2 * scanned.parameters * 1.1
+
+
+@pytest.mark.slow
+def test_a_plan_with_adapters_a_reference_and_a_scorer(tpu_compiler):
+    made = with_adapters(config(objective__old_logprobs="trainer", objective__kl_coef=0.1))
+    plan = plan_of(made)
+    update, score = plan.update, plan.score
+    # One forward pass, nothing twice; kernels compute their diagonal blocks whole.
+    assert 0.95 < (score.costs.flops + score.costs.kernel_flops) / score.model_flops < 1.3
+    assert score.costs.flops_once == pytest.approx(score.compiler_flops, rel=0.05)
+    # The compiler's peak holds what is said to be a program's own, frozen weights too, and something more.
+    assert 0 < score.memory.activations < update.memory.activations
+    assert plan.fits
+
+
+@pytest.fixture
+def no_compiler(tpu_compiler, monkeypatch):
+    """Programs are lowered, by their names, and not compiled: each run takes a second and a GiB."""
+    memory = {f"{name}_size_in_bytes": 0 for name in ("argument", "output", "alias", "generated_code")}
+    compiled = SimpleNamespace(
+        as_text=str,
+        cost_analysis=lambda: {"flops": 1.0, "bytes accessed": 1.0, "optimal_seconds": 1.0},
+        memory_analysis=lambda: SimpleNamespace(**memory, temp_size_in_bytes=2**30),
+    )
+    lowered = {}
+
+    def compile_nothing(name, program):
+        lowered[name] = program
+        return compiled
+
+    monkeypatch.setattr(planning, "_compile", compile_nothing)
+    monkeypatch.setattr(planning, "measure", lambda *_: Costs(1.0, 1.0, 0.0, 1.0, 0.0, 0.0, {"all-gather": 1e9}))
+    return lowered
+
+
+@pytest.mark.parametrize(
+    ("old", "kl", "scores"), [("sampler", 0.0, 0), ("trainer", 0.0, 1), ("sampler", 0.1, 1), ("trainer", 0.1, 2)]
+)
+def test_the_scorer_is_planned_as_often_as_it_runs(old, kl, scores, no_compiler):
+    made = config(
+        objective__old_logprobs=old, objective__kl_coef=kl, train__minibatches=2, rollout__prompts_per_batch=8
+    )
+    plan = plan_of(made)
+    assert list(plan.programs) == (["update", "score", "sample"] if scores else ["update", "sample"])
+    assert set(no_compiler) == set(plan.programs)
+    assert plan.step_seconds == 2 + 2 * scores + 4
+    assert plan.step_chip_hours == plan.step_seconds * 4 / 3600
+    # The update that runs is the one that takes what was scored.
+    groups = no_compiler["update"].args_info[0][2].groups
+    assert (groups.old_logprobs is not None, groups.reference_logprobs is not None) == (old == "trainer", kl > 0)
+    if scores:
+        assert plan.score.runs == 2 * scores
+        assert plan.score.model_flops == plan.update.model_flops / 3
+        assert no_compiler["score"].args_info[0][2].groups.old_logprobs is None
+        assert no_compiler["score"].out_info.shape == groups.sampler_logprobs.shape
+        large = dataclasses.replace(plan.score.memory, peak=16 * 2**30)
+        assert dataclasses.replace(plan, score=dataclasses.replace(plan.score, memory=large)).too_large == ["score"]
+
+
+def test_tables_show_the_scorer_where_there_is_one(no_compiler):
+    for old, column, seconds in (("trainer", " score ", "1, 1, 1"), ("sampler", None, "1, -, 1")):
+        plan, console = planned(objective__old_logprobs=old), Console(record=True, width=200)
+        show(plan, [], console)
+        assert console.export_text().count(" score ") == (3 if column else 0)
+        row = markdown_row("small", 2, "1 x 4 x 1", json.loads(json.dumps(as_dict(plan))))
+        assert f"| {seconds} |" in row
+        assert row.count("|") == MARKDOWN_HEAD.splitlines()[0].count("|")
+
+
+def test_adapters_are_not_all_parameters(no_compiler):
+    whole, adapted = planned().parameters, plan_of(with_adapters(config())).parameters
+    assert whole < adapted < 1.1 * whole
 
 
 @pytest.mark.slow
@@ -92,14 +150,17 @@ def test_what_a_model_needs():
     attention = 6 * 2 * tokens * 2 * 128
     expected = rows * (6 * matrices * tokens + 6 * 2048 * 256 * 896 + attention * tokens)
     assert model_flops(made, architecture, 128)["update"] == pytest.approx(expected)
+    assert model_flops(made, architecture, 128)["score"] == pytest.approx(expected / 3)
 
 
 def test_advice():
     made = config(model__attention="plain", model__remat="none", train__logprob_chunk=0)
-    assert advice(made, update_fits=True, sample_fits=True) == []
-    fields = [change.split()[0] for change in advice(made, update_fits=False, sample_fits=True)]
+    assert advice(made, []) == []
+    fields = [change.split()[0] for change in advice(made, ["update"])]
     assert fields == ["model.attention", "model.remat", "train.logprob_chunk", "train.microbatch_groups", "mesh.fsdp"]
-    fields = [change.split()[0] for change in advice(config(), update_fits=True, sample_fits=False)]
+    forward = [change.split()[0] for change in advice(made, ["score"])]  # it keeps nothing for a backward pass
+    assert forward == ["model.attention", "train.logprob_chunk", "train.microbatch_groups", "mesh.fsdp"]
+    fields = [change.split()[0] for change in advice(config(), ["sample"])]
     assert fields == ["rollout.prompts_per_batch", "mesh.tensor"]
 
 
@@ -110,6 +171,8 @@ def test_advice():
         (["--topology=v5e:3x7"], "--topology=v5e:3x7: there is no such slice; name one such as v5e:2x2"),
         (["--topology=v5e:2x2", "--config.mesh.data=3"], "does not cover the 4 devices"),
         (["--topology=v5e:2x2", "--config.model.architecture.vocab_size=0"], "vocab_size=0: no tokenizer is read"),
+        (["--topology=v5e:2x2", "--json=/no/dir/x.json"], "--json=/no/dir/x.json: must be a file in a directory"),
+        (["--topology=v5e:2x2", "--json=/"], "--json=/: must be a file in a directory that exists"),
     ],
 )
 def test_mistakes(flags, message, tpu_compiler, capsys):

@@ -343,7 +343,13 @@ def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, m
         return collect.collect(*arguments, **keywords)
 
     monkeypatch.setattr(loop, "collect", counted)
-    run(tmp_path / "run", model__architecture__embed_dim=24, train__steps=2, objective__kl_coef=kl_coef)
+    run(
+        tmp_path / "run",
+        model__architecture__embed_dim=24,
+        train__steps=2,
+        objective__kl_coef=kl_coef,
+        optimizer__warmup_updates=1,
+    )
     assert found == [copies] * 2
 
 
