@@ -1,7 +1,13 @@
 """2-GRPO on SmolLM2-135M-Instruct and one-digit arithmetic: a real language model on two CPU cores.
 
-make smollm2
-python launch/main.py --config=configs/smollm2_135m.py --workdir=runs/smollm2_135m
+    make smollm2
+    python launch/main.py --config=configs/smollm2_135m.py --workdir=runs/smollm2_135m
+
+Cost: 55 minutes on one busy CPU core, about half of that on two; 6 GB of memory.
+Expected: test pass@1 from about .05 to .21 and .24 after 20,480 rollouts (seeds 0 and 1); docs/results.md has the curve.
+
+The learning rate is half of the first that was tried: at 2e-5, and another wording of the question, the policy settled on
+its first answers, and seed 1 was at .07 to .09 after 70 steps.
 """
 
 import two_grpo

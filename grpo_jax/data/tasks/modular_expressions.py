@@ -48,7 +48,7 @@ class ModularExpressions:
     def stop_tokens(self) -> Sequence[int]:
         return (self.tokenizer.eos_token_id,)
 
-    @property
+    @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
         return PerAttempt("last_value", last_value.verify)
 
