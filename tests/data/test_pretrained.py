@@ -60,7 +60,6 @@ def test_stop_tokens_are_all_that_any_file_names(tmp_path, ends, of_model, expec
     assert stop_tokens(tmp_path, load_tokenizer(tmp_path, "")) == expected
 
 
-@pytest.mark.trap(8)
 def test_what_a_saved_tokenizer_would_cut_or_fill_up(directory, tmp_path):
     """Whoever saves a tokenizer after such a call leaves the cut in tokenizer.json."""
     saved = load_tokenizer(directory, "")

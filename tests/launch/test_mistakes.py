@@ -101,7 +101,7 @@ def test_a_directory_of_another_configuration(tmp_path):
     done = launch("--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8")
     assert done.returncode == 2
     assert "holds a run of another configuration (seed is 5 there and 0 here)" in done.stderr
-    assert [path.name for path in workdir.iterdir()] == ["config.json"]
+    assert sorted(path.name for path in workdir.iterdir()) == ["config.json", "metrics.jsonl"]
 
 
 @pytest.mark.parametrize("flags", [["--config.seed"], ["--seed=1"], []])
