@@ -3,11 +3,11 @@
     make smollm2
     python launch/main.py --config=configs/smollm2_135m.py --workdir=runs/smollm2_135m
 
-Cost: 55 minutes on one busy CPU core, about half of that on two; 6 GB of memory.
-Expected: test pass@1 from about .05 to .21 and .24 after 20,480 rollouts (seeds 0 and 1); docs/results.md has the curve.
+Cost: 55 minutes on one CPU core that other work shared, and 6 GB of memory.
+Expected: test pass@1 from about .05 to .21 and .24 after 20,480 rollouts (seeds 0 and 1); see docs/results.md.
 
-The learning rate is half of the first that was tried: at 2e-5, and another wording of the question, the policy settled on
-its first answers, and seed 1 was at .07 to .09 after 70 steps.
+The learning rate is half of the first that was tried: at 2e-5, with another wording of the question, the policy settled
+on its first answers, and seed 1 was at .07 to .10 after 70 steps.
 """
 
 import two_grpo

@@ -126,9 +126,9 @@ def kernel_products(instruction: Instruction) -> float:
     if not found or instruction.opcode != "custom-call":
         return 0.0
     constraints = re.search(r"operand_layout_constraints=\{(.*?)\}, \w+=", instruction.text)
-    queries = re.search(r"bf16\[(\d+),(\d+),(\d+),(\d+)\]", constraints[1] if constraints else "")
+    queries = re.search(r"bf16\[(?:(\d+),)?(\d+),(\d+),(\d+)\]", constraints[1] if constraints else "")
     assert queries, f"{instruction.name}: the kernel's queries are not [B, heads, T, H]"
-    rows, heads, length, size = map(int, queries.groups())
+    rows, heads, length, size = (int(number or 1) for number in queries.groups())  # a single row has no axis
     blocks = -(-length // min(BLOCK, length))
     visited = (blocks + 1) / (2 * blocks)
     return 2.0 * KERNEL_PRODUCTS[found[1]] * rows * heads * length * length * size * visited

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import ArchitectureConfig, Config
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import Chip, find
 from grpo_jax.planning.costs import Costs, measure
@@ -218,7 +218,14 @@ def _compile(name: str, lowered: Any) -> Any:
 def _program_plan(
     compiled: Any, chip: Chip, runs: int, dynamic: tuple[float, ...], model_flops: float, memory: Memory
 ) -> ProgramPlan:
-    costs = measure(hlo.parse(compiled.as_text()), chip, dynamic)
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError as error:  # jaxlib 0.10.2, some programs for v6e: a check on async-update fails
+        raise ConfigError(
+            f"a program compiles, with a peak of {memory.peak / 2**30:.1f} GiB, but this jaxlib cannot write it down "
+            f"({str(error).splitlines()[0][:120]}), so there are no times; try another mesh or another jaxlib."
+        ) from error
+    costs = measure(hlo.parse(text), chip, dynamic)
     analysis = compiled.cost_analysis()
     return ProgramPlan(
         runs=runs,

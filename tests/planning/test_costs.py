@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import CHIPS
-from grpo_jax.planning.costs import convolution_flops, measure
+from grpo_jax.planning.costs import convolution_flops, kernel_products, measure
 
 V5E = CHIPS["v5e"]
 SIZE, LAYERS = 2048, 6
@@ -97,3 +97,12 @@ def test_convolutions(left, right, out, attributes, expected):
     )
     convolution = instruction("o", out, "convolution", "a", "b", text=attributes)
     assert convolution_flops(convolution, computation) == expected
+
+
+@pytest.mark.parametrize(("queries", "rows"), [("2,12,1024,128", 2), ("12,1024,128", 1)])
+def test_attention_kernels(queries, rows):
+    """Of two blocks on each side three of four are visited. The compiler drops the axis of a single row."""
+    operands = f"s8[1,2,2]{{2,1,0}}, bf16[{queries}]{{2,1,0}}, bf16[2,1024,128]{{2,1,0}}"
+    text = f', custom_call_target="tpu_custom_call", operand_layout_constraints={{{operands}}}, frontend_attributes={{'
+    kernel = hlo.Instruction("splash_mha_fwd_no_residuals.1", (), "custom-call", (), text, False)
+    assert kernel_products(kernel) == 2 * 2 * rows * 12 * 1024 * 1024 * 128 * 3 / 4

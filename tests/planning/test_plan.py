@@ -4,9 +4,11 @@ import dataclasses
 import json
 from types import SimpleNamespace
 
+import jax
 import pytest
 from rich.console import Console
 
+from grpo_jax.config import ConfigError
 from grpo_jax.planning import plan as planning
 from grpo_jax.planning.costs import Costs
 from grpo_jax.planning.plan import advice, as_dict, make_plan, model_flops
@@ -116,6 +118,16 @@ def test_tables_show_the_scorer_where_there_is_one(no_compiler):
         row = markdown_row("small", 2, "1 x 4 x 1", json.loads(json.dumps(as_dict(plan))))
         assert f"| {seconds} |" in row
         assert row.count("|") == MARKDOWN_HEAD.splitlines()[0].count("|")
+
+
+def test_a_program_that_jaxlib_cannot_write_down(no_compiler, monkeypatch):
+    def refuse():
+        raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure\nand a page more")
+
+    compiled = planning._compile("update", None)
+    monkeypatch.setattr(compiled, "as_text", refuse)
+    with pytest.raises(ConfigError, match=r"peak of .* GiB, but this jaxlib cannot write it down \(INTERNAL"):
+        planned()
 
 
 def test_adapters_are_not_all_parameters(no_compiler):
