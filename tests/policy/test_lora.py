@@ -36,11 +36,13 @@ def leaf_names(tree):
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_at_first_the_adapted_policy_is_the_base_policy(scan_layers):
-    """The same key gives the same kernels, and the adapters add exactly nothing."""
+    """The same key gives the same kernels, and the adapters add nothing: one factor is zero."""
     policy, params = started(scan_layers=scan_layers)
     trained, frozen = policy.split(params)
     jax.tree.map(np.testing.assert_array_equal, frozen, jax.jit(policy.base.init)(jax.random.key(0)))
-    np.testing.assert_array_equal(jax.jit(policy.apply)(params, TOKENS), jax.jit(policy.base.apply)(frozen, TOKENS))
+    # Two programs, which a compiler may round apart: float32's last digits.
+    adapted, base = jax.jit(policy.apply)(params, TOKENS), jax.jit(policy.base.apply)(frozen, TOKENS)
+    np.testing.assert_allclose(adapted, base, rtol=0, atol=1e-5)
     for path, leaf in jax.tree.leaves_with_path(trained):
         if path[-1].key == "lora_b":
             assert not leaf.any()
