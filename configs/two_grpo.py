@@ -77,6 +77,7 @@ def get_config() -> ConfigDict:
             "rollout": {
                 "prompts_per_step": 32,
                 "prompts_per_batch": 32,  # all at once: their cache is small
+                "success_half_life": 200.0,  # steps; read by two_grpo_rescaled, and logged
                 "max_rollouts": 0,  # groups without signal are left out, not replaced
                 "group_size": 2,  # a pair
                 "max_new_tokens": 16,  # a full solution takes 14 with its stop token; with 4 operations 26
@@ -88,7 +89,8 @@ def get_config() -> ConfigDict:
                 },
             },
             "objective": {
-                "name": "two_grpo",  # or n_vs_m, grpo, rloo, dr_grpo (which wants aggregation "constant")
+                "name": "two_grpo",  # or one of docs/objectives.md
+                "parameters": {},  # two_grpo has none of its own
                 "aggregation": "sequence",  # the paper's formula: a mean over each completion's tokens
                 "denominator": "sampled",  # groups without signal count: the gradient's size follows the valid share
                 "clip_low": 0.2,  # the paper's
@@ -98,6 +100,7 @@ def get_config() -> ConfigDict:
                 "no_signal_tolerance": 1e-6,  # rewards are 0 or 1, so anything below 1 will do
                 "old_logprobs": "sampler",  # they are the trainer's to 1e-5 here: see sampler_difference in the metrics
                 "importance_cap": 0.0,  # off: there is hardly a mismatch to correct
+                "importance_beyond": "truncate",  # read with importance_cap above 0
                 "kl_coef": 0.0,  # the paper trains without
                 "kl_estimator": "k3",  # read with kl_coef above 0
             },

@@ -105,6 +105,7 @@ def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: 
             "rollout": {
                 "prompts_per_step": prompts,
                 "prompts_per_batch": max(sampled, 32),  # a prompt for each of the 32 that share a batch
+                "success_half_life": 20.0,  # steps; logged only
                 "max_rollouts": prompts * 16 if resample else 0,
                 "group_size": group_size,
                 "max_new_tokens": sequence - 1024,
@@ -112,6 +113,7 @@ def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: 
             },
             "objective": {
                 "name": "two_grpo" if group_size == 2 else "grpo",
+                "parameters": {},
                 "aggregation": "token",
                 "denominator": "sampled",
                 "clip_low": 0.2,
@@ -121,6 +123,7 @@ def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: 
                 "no_signal_tolerance": 1e-6,
                 "old_logprobs": "trainer",  # the sampler's are of bfloat16 weights, gathered in another order
                 "importance_cap": 0.0,
+                "importance_beyond": "truncate",
                 "kl_coef": 0.0,
                 "kl_estimator": "k3",
             },

@@ -5,15 +5,6 @@ from collections.abc import Callable
 from grpo_jax.config.schema import Config, QuestionsConfig
 
 
-def _pairs(c: Config) -> str:
-    if c.objective.name == "two_grpo" and c.rollout.group_size != 2:
-        return (
-            f"rollout.group_size={c.rollout.group_size}: the objective two_grpo is defined on pairs; "
-            "set it to 2, or objective.name to n_vs_m or grpo."
-        )
-    return ""
-
-
 def _minibatches(c: Config) -> str:
     if c.rollout.prompts_per_step % c.train.minibatches:
         return (
@@ -161,6 +152,8 @@ def _truncation(c: Config) -> str:
 
 
 def _importance(c: Config) -> str:
+    if 0 < c.objective.importance_cap < 1:
+        return f"objective.importance_cap={c.objective.importance_cap}: must be at least 1, or 0 for no correction."
     if c.objective.importance_cap and c.objective.old_logprobs == "sampler":
         return (
             f"objective.importance_cap={c.objective.importance_cap}: the correction is between the sampler's and the "
@@ -212,7 +205,6 @@ def _warmup(c: Config) -> str:
 
 
 RULES: tuple[Callable[[Config], str], ...] = (
-    _pairs,
     _minibatches,
     _sampling_batches,
     _questions,

@@ -204,6 +204,7 @@ class RolloutConfig:
 
     prompts_per_step: Count
     prompts_per_batch: Count  # of them sampled at once: it bounds the cache's memory
+    success_half_life: Positive  # steps after which what a prompt's completions came to counts half: see successes.py
     max_rollouts: CountOrNone  # a step may take to replace groups without signal by fresh prompts; 0 is leave them out
     group_size: Annotated[int, Range(2, 4096)]  # completions of each prompt
     max_new_tokens: Count  # the stop token included
@@ -214,8 +215,9 @@ class RolloutConfig:
 class ObjectiveConfig:
     """What the policy is updated towards."""
 
-    name: str  # a key of grpo_jax.objectives.OBJECTIVES
-    aggregation: Literal["sequence", "token", "constant"]  # how tokens are averaged
+    name: str  # a key of grpo_jax.objectives.OBJECTIVES, or your own `package.module:NAME`
+    parameters: dict[str, float]  # of this objective alone, such as DPO's beta; those not named are as published
+    aggregation: Literal["published", "sequence", "token", "constant", "sum"]  # how tokens are averaged
     denominator: Literal["sampled", "valid"]  # whether groups without signal count in the average
     clip_low: Share  # 1 is off: a ratio is never below 0
     clip_high: Annotated[float, Range(0)]  # inf is off
@@ -223,7 +225,8 @@ class ObjectiveConfig:
     std_epsilon: NonNegative  # added to that standard deviation
     no_signal_tolerance: NonNegative  # a group whose rewards spread no wider than this carries no signal
     old_logprobs: Literal["sampler", "trainer"]  # the denominator of the ratio
-    importance_cap: NonNegative  # truncated importance sampling between sampler and trainer; 0 is off
+    importance_cap: NonNegative  # of importance sampling between sampler and trainer; 0 is off
+    importance_beyond: Literal["truncate", "mask"]  # what is done with tokens beyond it (mask: or below its inverse)
     kl_coef: NonNegative  # of the KL to the frozen base policy; 0 is off
     kl_estimator: Literal["k1", "k2", "k3"]
 

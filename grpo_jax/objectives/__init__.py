@@ -1,34 +1,35 @@
 """Objectives: arrays in, arrays out. Nothing here knows a model, a tokenizer or a loop."""
 
-from grpo_jax.objectives.advantages import contrastive_advantages, group_normalized, leave_one_out, mean_centered
+from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS, Aggregation
-from grpo_jax.objectives.contrastive import clipped_loss, n_vs_m_loss, two_grpo_loss
 from grpo_jax.objectives.kl import KL_ESTIMATORS, k1, k2, k3
 from grpo_jax.objectives.logprobs import token_logprobs
+from grpo_jax.objectives.making import make_objective, needs_reference
 from grpo_jax.objectives.masks import completion_mask
-from grpo_jax.objectives.objective import OBJECTIVES, LossSum, Objective, make_objective
-from grpo_jax.objectives.surrogate import clipped_surrogate, importance_ratio
+from grpo_jax.objectives.objective import LossSum, Objective
+from grpo_jax.objectives.outcomes import Outcomes
+from grpo_jax.objectives.ratios import importance_ratio
+from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
+from grpo_jax.objectives.terms import Surrogate, Terms
 
 __all__ = [
     "AGGREGATIONS",
     "KL_ESTIMATORS",
     "OBJECTIVES",
     "Aggregation",
+    "Estimator",
     "LossSum",
     "Objective",
-    "clipped_loss",
-    "clipped_surrogate",
+    "Outcomes",
+    "Recipe",
+    "Surrogate",
+    "Terms",
     "completion_mask",
-    "contrastive_advantages",
-    "group_normalized",
     "importance_ratio",
     "k1",
     "k2",
     "k3",
-    "leave_one_out",
     "make_objective",
-    "mean_centered",
-    "n_vs_m_loss",
+    "needs_reference",
     "token_logprobs",
-    "two_grpo_loss",
 ]

@@ -1,78 +1,105 @@
-"""Advantages from the rewards of groups.
+"""Advantages of completions against others of the same prompt.
 
-Every estimator takes rewards [N, G] and `scored` [N, G], which is False where the verifier could give no verdict (a
-time-out, say). "No verdict" is not a reward of 0: such a completion stays out of its group's statistics and gets no
-advantage. A group whose scored rewards spread no wider than `tolerance`, or with fewer than two of them, carries no
-signal: all its advantages are exactly 0, and training may drop it. The decision is by spread and not by the standard
-deviation, which for equal floats can come out as 1e-9 and explode a ratio.
+Every estimator takes the `Outcomes` of a step and returns [N, G]. A group that carries no signal (`signal`) gets
+advantages of exactly 0, and training may drop it. All are defined for any rewards. "The paper" is "It Takes Two",
+arXiv 2510.00977.
 """
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-Rewards: TypeAlias = Float[Array, "N G"]
-Scored: TypeAlias = Bool[Array, "N G"]
-Estimator: TypeAlias = Callable[[Rewards, Scored], Float[Array, "N G"]]
+from grpo_jax.objectives.outcomes import Outcomes, mean_and_count, signal
 
-
-def _with_signal(
-    advantages: Float[Array, "N G"], rewards: Rewards, scored: Scored, tolerance: float
-) -> Float[Array, "N G"]:
-    highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
-    lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)  # without any scored: -inf > inf is False
-    return jnp.where(scored & (highest - lowest > tolerance), advantages, 0.0)
-
-
-def _mean(rewards: Rewards, scored: Scored) -> tuple[Float[Array, "N 1"], Float[Array, "N 1"]]:
-    """The mean of the scored rewards of each group, and their number (at least 1)."""
-    count = jnp.maximum(scored.sum(-1, keepdims=True), 1).astype(jnp.float32)
-    return jnp.where(scored, rewards, 0.0).sum(-1, keepdims=True) / count, count
+Estimator: TypeAlias = Callable[[Outcomes], Float[Array, "N G"]]
 
 
 def group_normalized(
-    rewards: Rewards, scored: Scored, *, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
+    outcomes: Outcomes, *, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
     """GRPO: A_i = (r_i - mean r) / (std r + epsilon), DeepSeekMath (arXiv 2402.03300).
 
     Args:
-      ddof: 0 for the population's standard deviation (the 2-GRPO paper), 1 for the sample's (verl, TRL). With two
+      ddof: 0 for the population's standard deviation (the paper), 1 for the sample's (verl, TRL). With two
         binary rewards the first gives +-1 and the second +-0.7071, with sixteen they differ by 3 %: a comparison of
         group sizes under ddof 1 hides a change of scale.
       epsilon: added to the standard deviation.
+      tolerance: see `signal`.
     """
-    mean, count = _mean(rewards, scored)
+    rewards, scored = outcomes.rewards, outcomes.scored
+    mean, count = mean_and_count(rewards, scored)
     centered = jnp.where(scored, rewards - mean, 0.0)
     variance = (centered**2).sum(-1, keepdims=True) / jnp.maximum(count - ddof, 1.0)
     # A group without signal divides by 1 instead of 0; its advantages are zeroed below.
     deviation = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
-    return _with_signal(centered / (deviation + epsilon), rewards, scored, tolerance)
+    return jnp.where(signal(outcomes, tolerance), centered / (deviation + epsilon), 0.0)
 
 
-def mean_centered(rewards: Rewards, scored: Scored, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
+def mean_centered(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """Dr. GRPO: A_i = r_i - mean r, arXiv 2503.20783. The weighting of prompts by 1/std is left out."""
-    mean, _ = _mean(rewards, scored)
-    return _with_signal(rewards - mean, rewards, scored, tolerance)
+    mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
+    return jnp.where(signal(outcomes, tolerance), outcomes.rewards - mean, 0.0)
 
 
-def leave_one_out(rewards: Rewards, scored: Scored, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
+def leave_one_out(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """RLOO: A_i = r_i - mean of the others = G/(G-1) (r_i - mean r), arXiv 2402.14740."""
-    mean, count = _mean(rewards, scored)
-    return _with_signal((rewards - mean) * count / jnp.maximum(count - 1.0, 1.0), rewards, scored, tolerance)
+    mean, count = mean_and_count(outcomes.rewards, outcomes.scored)
+    advantages = (outcomes.rewards - mean) * count / jnp.maximum(count - 1.0, 1.0)
+    return jnp.where(signal(outcomes, tolerance), advantages, 0.0)
 
 
-def contrastive_advantages(rewards: Rewards, scored: Scored, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
+def length_weighted(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
+    """OPO: A_i = r_i - sum_j |o_j| r_j / sum_j |o_j|, arXiv 2505.23585.
+
+    The baseline of least variance if the squared length of a completion's score grows with its tokens.
+    """
+    assert outcomes.lengths is not None
+    lengths = jnp.where(outcomes.scored, outcomes.lengths, 0).astype(jnp.float32)
+    rewards = jnp.where(outcomes.scored, outcomes.rewards, 0.0)
+    baseline = (lengths * rewards).sum(-1, keepdims=True) / jnp.maximum(lengths.sum(-1, keepdims=True), 1.0)
+    return jnp.where(signal(outcomes, tolerance), rewards - baseline, 0.0)
+
+
+def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """N-vs-M: +sqrt((1-p)/p) for positives and -sqrt(p/(1-p)) for negatives, with p their share in the group.
 
-    "It Takes Two" (arXiv 2510.00977), Propositions 3.1 and 3.2. A completion is positive if its reward is above the
-    group's mean, which for rewards in {0, 1} means right, and for a pair of any rewards the better one: then the
-    advantages are +1 and -1, the 2-GRPO of the paper. For binary rewards it equals `group_normalized` with ddof 0.
+    The paper's Propositions 3.1 and 3.2. A completion is positive if its reward is above the group's mean, which for
+    rewards in {0, 1} means right, and for a pair of any rewards the better one: then the advantages are +1 and -1, the
+    paper's 2-GRPO. For binary rewards it equals `group_normalized` with ddof 0.
     """
-    mean, count = _mean(rewards, scored)
-    positive = scored & (rewards > mean)
+    mean, count = mean_and_count(outcomes.rewards, outcomes.scored)
+    positive = outcomes.scored & (outcomes.rewards > mean)
     share = positive.sum(-1, keepdims=True) / count
     share = jnp.where((share > 0) & (share < 1), share, 0.5)  # groups of one kind are zeroed below
     advantages = jnp.where(positive, jnp.sqrt((1 - share) / share), -jnp.sqrt(share / (1 - share)))
-    return _with_signal(advantages, rewards, scored, tolerance)
+    return jnp.where(signal(outcomes, tolerance), advantages, 0.0)
+
+
+def rescaled(outcomes: Outcomes, *, floor: float = 0.05, tolerance: float = 1e-6) -> Float[Array, "N G"]:
+    """`contrastive`, times 1/sqrt(p(1-p)) with p the expected reward of the prompt.
+
+    In expectation pairs weigh a prompt by p(1-p) and large groups by sqrt(p(1-p)) (the paper's Proposition 5.1). With p
+    known this factor would give pairs the weighting of large groups; p is estimated, from the prompt's earlier
+    completions and never from these, which would bias the gradient.
+
+    Args:
+      floor: p is kept this far from 0 and 1, which bounds the factor: by 4.6 at 0.05.
+    """
+    assert outcomes.expected is not None
+    expected = jnp.clip(outcomes.expected, floor, 1 - floor)[:, None]
+    return contrastive(outcomes, tolerance=tolerance) / jnp.sqrt(expected * (1 - expected))
+
+
+def focal(
+    outcomes: Outcomes, *, gamma: float = 1.0, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
+) -> Float[Array, "N G"]:
+    """F-GRPO: (1 - p)^gamma times GRPO's, with p the group's mean reward: easy prompts weigh less, arXiv 2602.06717.
+
+    Args:
+      gamma: 0 is GRPO. Rewards outside of [0, 1] give a p that is clipped to it.
+    """
+    mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
+    weight = (1 - jnp.clip(mean, 0.0, 1.0)) ** gamma
+    return weight * group_normalized(outcomes, ddof=ddof, epsilon=epsilon, tolerance=tolerance)

@@ -38,4 +38,6 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
     # Sum over tokens over the configured maximum length, mean over completions: Dr. GRPO. `width` is that maximum,
     # not the width some batch happens to be padded to.
     "constant": Aggregation(weight=lambda lengths, width: _one(lengths) / width, share=_one),
+    # Sum over tokens, mean over completions: the policy gradient, and DPO, whose scores are log-probabilities.
+    "sum": Aggregation(weight=lambda lengths, width: _one(lengths), share=_one),
 }

@@ -16,65 +16,36 @@ paper's formulas.
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grpo_jax.objectives.surrogate import cap, clipped_surrogate, floor
+from grpo_jax.objectives.ratios import cap, floor
+from grpo_jax.objectives.terms import Terms
 
 
-def clipped_loss(
-    ratio: Float[Array, "*batch G C"],
-    weights: Float[Array, "*batch G C"],
-    advantages: Float[Array, "*batch G"],
-    clip_low: float,
-    clip_high: float,
-) -> Float[Array, ""]:
-    """GRPO's sum: -weight x min(rho A, clip(rho) A) over all tokens of all groups.
-
-    Args:
-      ratio: importance ratios, finite also off the mask.
-      weights: of each token, 0 off the mask.
-      advantages: of each completion; 0 leaves it out.
-      clip_low: eps of the lower bound 1 - eps; 1 switches it off.
-      clip_high: eps of the upper bound 1 + eps; inf switches it off.
-    """
-    return -(weights * clipped_surrogate(ratio, advantages, clip_low, clip_high)).sum()
-
-
-def n_vs_m_loss(
-    ratio: Float[Array, "*batch G C"],
-    weights: Float[Array, "*batch G C"],
-    advantages: Float[Array, "*batch G"],
-    clip_low: float,
-    clip_high: float,
-) -> Float[Array, ""]:
-    """Minus the N-vs-M contrast of each group, times its number of completions. Arguments as in `clipped_loss`.
+def n_vs_m(terms: Terms, *, clip_low: float, clip_high: float) -> Float[Array, ""]:
+    """Minus the N-vs-M contrast of each group, times its number of completions.
 
     Only the sign of an advantage is read: above 0 is a positive, below 0 a negative, and 0 is out of the group
     (without a verdict, or in a group of one kind).
     """
-    positive, negative = advantages > 0, advantages < 0
+    positive, negative = terms.advantages > 0, terms.advantages < 0
     n, m = positive.sum(-1).astype(jnp.float32), negative.sum(-1).astype(jnp.float32)
     share = n / jnp.maximum(n + m, 1.0)
 
-    capped = (weights * cap(ratio, clip_high)).sum(-1)
-    floored = (weights * floor(ratio, clip_low)).sum(-1)
+    capped = (terms.weights * cap(terms.ratio, clip_high)).sum(-1)
+    floored = (terms.weights * floor(terms.ratio, clip_low)).sum(-1)
     positives = jnp.where(positive, capped, 0.0).sum(-1) / jnp.maximum(n, 1.0)
     negatives = jnp.where(negative, floored, 0.0).sum(-1) / jnp.maximum(m, 1.0)
     return -((n + m) * jnp.sqrt(share * (1 - share)) * (positives - negatives)).sum()
 
 
-def two_grpo_loss(
-    ratio: Float[Array, "*batch 2 C"],
-    weights: Float[Array, "*batch 2 C"],
-    advantages: Float[Array, "*batch 2"],
-    clip_low: float,
-    clip_high: float,
-) -> Float[Array, ""]:
-    """Minus the contrast of each valid pair, times 2 x 1/2. Arguments as in `clipped_loss`.
+def two_grpo(terms: Terms, *, clip_low: float, clip_high: float) -> Float[Array, ""]:
+    """Minus the contrast of each valid pair, times 2 x 1/2. Groups must have two completions.
 
     Only the order of the two advantages is read; a tie is not a valid pair and contributes nothing.
     """
-    first, second = advantages[..., 0], advantages[..., 1]
+    first, second = terms.advantages[..., 0], terms.advantages[..., 1]
     swapped = (second > first)[..., None, None]
-    ratio, weights = (jnp.where(swapped, x[..., ::-1, :], x) for x in (ratio, weights))  # the better one first
+    # The better one first.
+    ratio, weights = (jnp.where(swapped, x[..., ::-1, :], x) for x in (terms.ratio, terms.weights))
     positive = (weights[..., 0, :] * cap(ratio[..., 0, :], clip_high)).sum(-1)
     negative = (weights[..., 1, :] * floor(ratio[..., 1, :], clip_low)).sum(-1)
     return -jnp.where(first != second, positive - negative, 0.0).sum()

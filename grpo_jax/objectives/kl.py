@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grpo_jax.objectives.surrogate import MAX_LOG_RATIO
+from grpo_jax.objectives.ratios import MAX_LOG_RATIO
 
 
 def k1(logprobs: Float[Array, "*t"], reference: Float[Array, "*t"]) -> Float[Array, "*t"]:

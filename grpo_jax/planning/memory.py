@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from grpo_jax.config import ArchitectureConfig, Config
+from grpo_jax.objectives import needs_reference
 from grpo_jax.planning.chips import Chip
 from grpo_jax.sharding import batch_shards
 from grpo_jax.training.programs import AbstractInputs
@@ -53,8 +54,8 @@ def sample_memory(own: int, inputs: AbstractInputs, config: Config, architecture
 
 
 def reference_bytes(inputs: AbstractInputs, config: Config) -> int:
-    """The policy that the KL term is taken to: what is trained, as it was at the beginning."""
-    return tree_bytes(inputs.state.params) if config.objective.kl_coef > 0 else 0
+    """The policy that the objective compares with: what is trained, as it was at the beginning."""
+    return tree_bytes(inputs.state.params) if needs_reference(config.objective) else 0
 
 
 def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError
+from grpo_jax.objectives import needs_reference
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import Chip, find
 from grpo_jax.planning.costs import Costs, measure
@@ -135,7 +136,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
 
 def scores_per_minibatch(config: Config) -> int:
     """How often the loop scores a minibatch before its update: as the policy that is called old, as the reference."""
-    return (config.objective.old_logprobs == "trainer") + (config.objective.kl_coef > 0)
+    return (config.objective.old_logprobs == "trainer") + needs_reference(config.objective)
 
 
 def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
@@ -144,7 +145,7 @@ def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
     groups = dataclasses.replace(
         batch.groups,
         old_logprobs=like if config.objective.old_logprobs == "trainer" else None,
-        reference_logprobs=like if config.objective.kl_coef > 0 else None,
+        reference_logprobs=like if needs_reference(config.objective) else None,
     )
     return dataclasses.replace(batch, groups=groups)
 

@@ -16,12 +16,14 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import ConfigError, RolloutConfig
 from grpo_jax.data import Problem, PromptSource, encode_prompts
 from grpo_jax.evaluation import Judged, judge
+from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.sampling import Counter, Sampler, Stream, one_ahead
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.errors import TrainingError
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.programs import SamplingWeights
+from grpo_jax.training.successes import Successes
 from grpo_jax.types import Rollouts
 
 
@@ -33,6 +35,7 @@ class Collected:
     rollouts: Rollouts
     rewards: Float[np.ndarray, "N G"]
     scored: Bool[np.ndarray, "N G"]
+    expected: Float[np.ndarray, " N"]  # of each prompt's reward, before this step
     advantages: Float[np.ndarray, "N G"]
 
     @property
@@ -40,11 +43,25 @@ class Collected:
         """The groups that anything can be learned from."""
         return (self.advantages != 0).any(axis=1)
 
+    @property
+    def prompts(self) -> list[int]:
+        """The ids of the groups' prompts."""
+        return [one.problem.id for one in self.judged]
+
 
 def collect(
-    experiment: Experiment, source: PromptSource, weights: SamplingWeights, clock: Clock, *, cursor: int, step: int
+    experiment: Experiment,
+    source: PromptSource,
+    successes: Successes,
+    weights: SamplingWeights,
+    clock: Clock,
+    *,
+    cursor: int,
+    step: int,
 ) -> Collected:
     """Samples and judges the groups of a step; the prompts are those from `cursor` on.
+
+    Advantages are of all of them together: an estimator may compare a group with the others of its step.
 
     Raises:
       TrainingError: if the policy's log-probabilities are not finite, or not one completion could be scored.
@@ -58,7 +75,7 @@ def collect(
     def sample(problems: Sequence[Problem]) -> Any:
         return dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step)
 
-    def collected(first: int, prompts: int) -> Iterator[Collected]:
+    def judged_batches(first: int, prompts: int) -> Iterator[tuple[Sequence[Judged], Rollouts]]:
         sampling = one_ahead(sample, batches(first, prompts))
         while True:
             with clock.phase("sampling"):
@@ -68,35 +85,29 @@ def collect(
             with clock.phase("rewards"):
                 yield _judged(experiment, *arrived, step)
 
-    parts = list(collected(cursor, rollout.prompts_per_step))
-    while wants_more(rollout, parts, source.left(cursor)):
-        parts += collected(cursor + sum(len(part.judged) for part in parts), at_once)
-    if not any(part.scored.any() for part in parts):
+    parts = list(judged_batches(cursor, rollout.prompts_per_step))
+    collected = _together(experiment, successes, parts, step)
+    while wants_more(rollout, collected.signal, source.left(cursor)):
+        parts += judged_batches(cursor + len(collected.judged), at_once)
+        collected = _together(experiment, successes, parts, step)
+    if not collected.scored.any():
         reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
         raise TrainingError(
             f"step {step}: not one of its completions could be scored (so far {reasons}); mend the reward or the gold "
             "answers, and run the same command again."
         )
-    return Collected(
-        judged=[one for part in parts for one in part.judged],
-        rollouts=jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts)),
-        rewards=np.concatenate([part.rewards for part in parts]),
-        scored=np.concatenate([part.scored for part in parts]),
-        advantages=np.concatenate([part.advantages for part in parts]),
-    )
+    return collected
 
 
-def wants_more(rollout: RolloutConfig, parts: Sequence[Collected], in_epoch: int) -> bool:
+def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
     """Whether groups without signal are to be replaced by one more batch of fresh prompts.
 
     Args:
-      parts: what the step has sampled so far.
+      signal: which of the groups that the step has sampled so far have any.
       in_epoch: prompts that the epoch had when the step began: beyond them they come again.
     """
-    sampled = sum(len(part.judged) for part in parts)
-    signal = sum(int(part.signal.sum()) for part in parts)
-    room = min(rollout.max_rollouts // rollout.group_size, in_epoch) - sampled
-    return signal < rollout.prompts_per_step and room >= rollout.prompts_per_batch
+    room = min(rollout.max_rollouts // rollout.group_size, in_epoch) - len(signal)
+    return int(signal.sum()) < rollout.prompts_per_step and room >= rollout.prompts_per_batch
 
 
 def learned(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarray, " sampled"]:
@@ -135,16 +146,26 @@ def dispatch(
     return sampler(weights, put(prompts, experiment.shardings.batch), put(counter, experiment.shardings.replicated))
 
 
-def _judged(experiment: Experiment, problems: Sequence[Problem], rollouts: Rollouts, step: int) -> Collected:
+def _judged(
+    experiment: Experiment, problems: Sequence[Problem], rollouts: Rollouts, step: int
+) -> tuple[Sequence[Judged], Rollouts]:
     if not np.isfinite(rollouts.logprobs).all():
         raise TrainingError(
             f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
             "optimizer.clip_norm, and start a new run with another --workdir."
         )
-    judged = judge(experiment.task, problems, rollouts)
+    return judge(experiment.task, problems, rollouts), rollouts
+
+
+def _together(
+    experiment: Experiment, successes: Successes, parts: Sequence[tuple[Sequence[Judged], Rollouts]], step: int
+) -> Collected:
+    judged = [one for of_part, _ in parts for one in of_part]
+    rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(of_part for _, of_part in parts))
     rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
     scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
     scored &= np.isfinite(rewards)  # what is not a number is no reward
-    replicated = experiment.shardings.replicated
-    advantages = fetch(experiment.advantages(put(rewards, replicated), put(scored, replicated)))
-    return Collected(judged, rollouts, rewards, scored, advantages)
+    expected = successes.expected([one.problem.id for one in judged], step)
+    outcomes = Outcomes(rewards, scored, rollouts.completion_lengths, expected)
+    advantages = fetch(experiment.advantages(put(outcomes, experiment.shardings.replicated)))
+    return Collected(judged, rollouts, rewards, scored, expected, advantages)

@@ -35,6 +35,7 @@ from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.programs import SamplingWeights, update_batch_shardings
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import readable, rollout_statistics
+from grpo_jax.training.successes import Successes
 from grpo_jax.training.summary import summarize_run
 from grpo_jax.types import Params, TrainState, UpdateBatch
 
@@ -105,12 +106,14 @@ def _train(run: Run) -> TrainState:
     """Trains from the base policy, or from the newest checkpoint, to the end."""
     config, experiment, clock = run.config, run.experiment, run.clock
     state, frozen, reference = _begin(run)
+    successes = Successes(config.rollout.success_half_life)
     saved = run.checkpoints.restore_latest(state)
     step, cursor, sampled = 0, 0, 0  # sampled: prompts so far, which resampling and the ends of epochs part from cursor
     if saved:
         step, state = saved.step, saved.state
         cursor, sampled = saved.record["cursor"], saved.record["sampled_prompts"]
         clock.continue_from(saved.record["seconds"])
+        successes.continue_from(saved.record["successes"])
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Phase.TRAIN, step)
     evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
@@ -131,7 +134,7 @@ def _train(run: Run) -> TrainState:
         if stopping or finished or step % config.checkpoint.every == 0:
             log.flush()
             if not saved or step > saved.step:
-                run.checkpoints.save(step, state, _record(run, step, cursor, sampled), score)
+                run.checkpoints.save(step, state, _record(run, step, cursor, sampled, successes), score)
         if stopping:  # also at the last step, where evaluations may be missing
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
         if finished:
@@ -142,7 +145,7 @@ def _train(run: Run) -> TrainState:
         with jax.transfer_guard("disallow"):
             with clock.phase("update"):
                 jax.block_until_ready(weights)  # the last update
-            collected = collect(experiment, source, weights, clock, cursor=cursor, step=step)
+            collected = collect(experiment, source, successes, weights, clock, cursor=cursor, step=step)
             del weights  # the update needs the room
             chosen = learned(collected.signal, config.rollout.prompts_per_step)
             with clock.phase("update"):
@@ -152,19 +155,20 @@ def _train(run: Run) -> TrainState:
                     metrics.append(of_minibatch)
         cursor += len(chosen)
         sampled += len(chosen)
+        successes.observe(collected.prompts, collected.rewards, collected.scored, step)
         log.push(step, sampled, rollout_statistics(collected, chosen), metrics)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, readable(collected, chosen))
 
 
 def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
-    """The state before the first update, what is frozen, and the reference: the base policy, if a KL term asks for it.
+    """The state before the first update, what is frozen, and the reference: the base policy, if the objective asks.
 
-    Without that term nobody holds the base policy after this, so it takes no memory beside the state's copy.
+    Otherwise nobody holds the base policy after this, so it takes no memory beside the state's copy.
     """
     experiment = run.experiment
     base, frozen = experiment.adapt(make_base_policy(experiment, run.directory, run.clock, run.stop, run.display))
-    return experiment.init_state(base), frozen, base if run.config.objective.kl_coef else None
+    return experiment.init_state(base), frozen, base if experiment.objective.reference else None
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
@@ -241,12 +245,13 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
     return float(line["pass@1"])
 
 
-def _record(run: Run, step: int, cursor: int, sampled: int) -> dict[str, Any]:
+def _record(run: Run, step: int, cursor: int, sampled: int, successes: Successes) -> dict[str, Any]:
     """What a checkpoint holds beside the state."""
     return {
         "step": step,
         "cursor": cursor,
         "sampled_prompts": sampled,
+        "successes": successes.record(),
         "seed": run.config.seed,
         "config": to_dict(run.config),
         "seconds": run.clock.read(),

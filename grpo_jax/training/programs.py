@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array
 
 from grpo_jax.config import Config, SamplingConfig
-from grpo_jax.objectives import Objective, make_objective
+from grpo_jax.objectives import Objective, Outcomes, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.sampling import PRNG, Counter, Sampler, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
@@ -61,7 +61,7 @@ class Programs:
     sample: Sampler  # of SamplingWeights, as are the other two
     sample_validation: Sampler
     sample_test: Sampler
-    advantages: Callable[[Any, Any], Any]  # rewards [N, G], scored [N, G] -> [N, G]
+    advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
     update: Update  # (state, frozen, batch) -> (state, metrics); donates the state
     score: Scorer  # (trained, frozen, batch) -> log-probabilities
 
@@ -74,7 +74,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
       stop_tokens: each of them ends a completion.
     """
     adapted, policy = policy, policy.base
-    objective = make_objective(config.objective)
+    objective = make_objective(config.objective, config.rollout.group_size)
     schedule = make_schedule(config.optimizer, config.train.steps * config.train.minibatches)
     tx = make_optimizer(config.optimizer, schedule)
     shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)

@@ -9,18 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import (
-    AGGREGATIONS,
-    clipped_loss,
-    completion_mask,
-    contrastive_advantages,
-    group_normalized,
-    importance_ratio,
-    leave_one_out,
-    mean_centered,
-    n_vs_m_loss,
-    two_grpo_loss,
-)
+from grpo_jax.objectives import AGGREGATIONS, Outcomes, Terms, completion_mask
+from grpo_jax.objectives.advantages import contrastive, group_normalized, leave_one_out, mean_centered
+from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
+from grpo_jax.objectives.ratios import log_importance_ratio
+from grpo_jax.objectives.surrogates import clipped
 
 WIDTH = 6
 CLIPS = {"on": (0.2, 0.28), "off": (1.0, float("inf")), "zero": (0.0, 0.0)}
@@ -35,11 +28,13 @@ def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="s
     logprobs = old if clip == "zero" else old + 0.5 * jax.random.normal(keys[2], old.shape)
     mask = completion_mask(lengths, WIDTH)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
-    advantages = estimator(rewards, jnp.ones(rewards.shape, bool) if scored is None else scored)
+    advantages = estimator(Outcomes(rewards, jnp.ones(rewards.shape, bool) if scored is None else scored))
+    clip_low, clip_high = CLIPS[clip]
 
     @jax.jit
     def total(logprobs):
-        return loss(importance_ratio(logprobs, old, mask), weights, advantages, *CLIPS[clip])
+        terms = Terms(mask, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+        return loss(terms, clip_low=clip_low, clip_high=clip_high)
 
     return jax.grad(total)(logprobs)
 
@@ -53,12 +48,12 @@ def all_pairs():
 def test_two_grpo_is_everything_it_should_be(clip, aggregation):
     """2-GRPO = N-vs-M(1, 1) = GRPO(G=2, ddof 0) = RLOO(2) = 2 x Dr. GRPO."""
     of = partial(gradient, rewards=all_pairs(), clip=clip, aggregation=aggregation)
-    two_grpo = of(two_grpo_loss, contrastive_advantages)
-    assert np.abs(two_grpo).max() > 0.01
-    np.testing.assert_allclose(of(n_vs_m_loss, contrastive_advantages), two_grpo, atol=1e-6)
-    np.testing.assert_allclose(of(clipped_loss, partial(group_normalized, ddof=0)), two_grpo, atol=1e-6)
-    np.testing.assert_allclose(of(clipped_loss, leave_one_out), two_grpo, atol=1e-6)
-    np.testing.assert_allclose(2 * of(clipped_loss, mean_centered), two_grpo, atol=1e-6)
+    pairs = of(two_grpo, contrastive)
+    assert np.abs(pairs).max() > 0.01
+    np.testing.assert_allclose(of(n_vs_m, contrastive), pairs, atol=1e-6)
+    np.testing.assert_allclose(of(clipped, partial(group_normalized, ddof=0)), pairs, atol=1e-6)
+    np.testing.assert_allclose(of(clipped, leave_one_out), pairs, atol=1e-6)
+    np.testing.assert_allclose(2 * of(clipped, mean_centered), pairs, atol=1e-6)
 
 
 @pytest.mark.parametrize("clip", CLIPS)
@@ -67,9 +62,9 @@ def test_n_vs_m_is_grpo_for_every_split(clip):
     splits = [(size, positives) for size in range(2, 17) for positives in range(size + 1)]
     rewards = jnp.array([[float(index < positives) for index in range(16)] for _, positives in splits])
     scored = jnp.array([[index < size for index in range(16)] for size, _ in splits])
-    grpo = gradient(clipped_loss, group_normalized, rewards, scored, clip=clip)
-    n_vs_m = gradient(n_vs_m_loss, contrastive_advantages, rewards, scored, clip=clip)
-    np.testing.assert_allclose(n_vs_m, grpo, atol=2e-6)
+    grpo = gradient(clipped, group_normalized, rewards, scored, clip=clip)
+    contrast = gradient(n_vs_m, contrastive, rewards, scored, clip=clip)
+    np.testing.assert_allclose(contrast, grpo, atol=2e-6)
     of_one_kind = np.array([positives in (0, size) for size, positives in splits])
     assert (np.abs(grpo).max(axis=(1, 2)) > 0.001).tolist() == (~of_one_kind).tolist()
 
@@ -82,7 +77,8 @@ def test_two_grpo_by_hand():
     mask = completion_mask(lengths, 2)
     weights = jnp.where(mask, 1.0 / lengths[..., None], 0.0)
     advantages = jnp.array([[-1.0, 1.0], [0.0, 0.0]])
-    loss = two_grpo_loss(importance_ratio(logprobs, old, mask), weights, advantages, 0.2, 0.28)
+    terms = Terms(mask, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+    loss = two_grpo(terms, clip_low=0.2, clip_high=0.28)
     positive = 1.25  # 0.25 / 0.2, below the cap of 1.28
     negative = (1.2 + 0.8) / 2  # 0.6 / 0.5, and 0.2 / 0.4 = 0.5, floored at 0.8
     assert float(loss) == pytest.approx(-(positive - negative), rel=1e-5)
@@ -97,13 +93,14 @@ def exact_gradient(loss, estimator, size):
     """E over all groups of `size` answers of the gradient, per completion: what infinitely many prompts would give."""
     groups = jnp.array(list(itertools.product(range(4), repeat=size)))
     probability = jax.nn.softmax(LOGITS)[groups].prod(-1)
-    advantages = estimator(RIGHT[groups], jnp.ones(groups.shape, bool))
+    advantages = estimator(Outcomes(RIGHT[groups], jnp.ones(groups.shape, bool)))
 
     def of_group(logits, answers, advantage):
         logprobs = jax.nn.log_softmax(logits)[answers][:, None]
         mask = jnp.ones(logprobs.shape, bool)
-        ratio = importance_ratio(logprobs, jax.lax.stop_gradient(logprobs), mask)
-        return -loss(ratio, jnp.ones(logprobs.shape), advantage, 0.2, 0.28) / size
+        log_ratio = log_importance_ratio(logprobs, jax.lax.stop_gradient(logprobs), mask)
+        terms = Terms(mask, jnp.ones(logprobs.shape), logprobs, log_ratio, None, advantage)
+        return -loss(terms, clip_low=0.2, clip_high=0.28) / size
 
     gradients = jax.jit(jax.vmap(jax.grad(of_group), (None, 0, 0)))(LOGITS, groups, advantages)
     return (probability[:, None] * gradients).sum(0)
@@ -118,9 +115,7 @@ def mean_gradients():
 
 
 @pytest.mark.parametrize(("size", "printed"), [(2, 0.242), (4, 0.392), (6, None)])
-@pytest.mark.parametrize(
-    ("loss", "estimator"), [(clipped_loss, group_normalized), (n_vs_m_loss, contrastive_advantages)]
-)
+@pytest.mark.parametrize(("loss", "estimator"), [(clipped, group_normalized), (n_vs_m, contrastive)])
 def test_expected_gradient_is_w_times_the_contrast(size, printed, loss, estimator):
     """E gradient = w_G(p) (g+ - g-), with w_G(p) = E_{K ~ Bin(G, p)} sqrt(K/G (1 - K/G))."""
     p = float(jax.nn.softmax(LOGITS) @ RIGHT)
@@ -137,7 +132,7 @@ def test_expected_gradient_is_w_times_the_contrast(size, printed, loss, estimato
 def test_two_grpo_climbs_the_success_rate_exactly():
     """Without length normalisation the expected gradient of 2-GRPO is the gradient of p itself."""
     expected = jax.grad(lambda logits: jax.nn.softmax(logits) @ RIGHT)(LOGITS)
-    np.testing.assert_allclose(exact_gradient(two_grpo_loss, contrastive_advantages, 2), expected, atol=1e-6)
+    np.testing.assert_allclose(exact_gradient(two_grpo, contrastive, 2), expected, atol=1e-6)
 
 
 def test_positive_and_negative_scores_balance():

@@ -1,7 +1,6 @@
 """The composed objective: sums and weights, aggregation, unscored completions, KL, importance sampling."""
 
 import dataclasses
-import itertools
 from functools import partial
 
 import jax
@@ -14,12 +13,14 @@ from grpo_jax.objectives import (
     AGGREGATIONS,
     OBJECTIVES,
     Objective,
-    clipped_loss,
-    group_normalized,
+    Outcomes,
     k2,
     k3,
     make_objective,
 )
+from grpo_jax.objectives.advantages import group_normalized
+from grpo_jax.objectives.making import masked, truncated
+from grpo_jax.objectives.surrogates import clipped
 from tests.helpers import make_config
 
 LENGTHS = jnp.array([[2, 5], [1, 3]])
@@ -29,13 +30,14 @@ ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
 def objective(**changes) -> Objective:
     parts = {
         "advantages": group_normalized,
-        "surrogate_loss": clipped_loss,
+        "surrogate": partial(clipped, clip_low=0.2, clip_high=0.28),
         "aggregation": AGGREGATIONS["sequence"],
+        "reference": False,
         "clip_low": 0.2,
         "clip_high": 0.28,
         "kl_coef": 0.0,
         "kl": k3,
-        "importance_cap": 0.0,
+        "correction": None,
     }
     return Objective(**(parts | changes))
 
@@ -101,25 +103,33 @@ def test_parts_add_up_to_the_whole(name):
     np.testing.assert_allclose(sum(part.weight for part in parts), whole.weight, rtol=1e-6)
 
 
+def made_of(name, group_size=2, **changes):
+    """An objective by its name, with a recipe's own aggregation."""
+    settings = {"name": name, "aggregation": "published", **changes}
+    return make_objective(dataclasses.replace(make_config().objective, **settings), group_size)
+
+
 @pytest.mark.trap(7)
-@pytest.mark.parametrize("name", AGGREGATIONS)
-@pytest.mark.parametrize("surrogate_loss", dict.fromkeys(surrogate for _, surrogate in OBJECTIVES.values()))
-def test_padding_counts_nowhere(name, surrogate_loss):
-    made = objective(aggregation=AGGREGATIONS[name], surrogate_loss=surrogate_loss)
+@pytest.mark.parametrize(
+    ("name", "aggregation"), [*((name, "published") for name in OBJECTIVES), *(("grpo", name) for name in AGGREGATIONS)]
+)
+def test_padding_counts_nowhere(name, aggregation):
+    made = made_of(name, aggregation=aggregation)
     new, old = logprobs(1), logprobs(2)
-    alone = loss(made, new, old, old, None, LENGTHS, ADVANTAGES)
+    reference = logprobs(3) if made.reference else None
+    alone = loss(made, new, old, old, reference, LENGTHS, ADVANTAGES)
     nothing = jnp.full((1, 2, 5), jnp.nan)
-    padded = loss(
-        made,
-        jnp.concatenate([new, nothing]),
-        jnp.concatenate([old, nothing]),
-        jnp.concatenate([old, nothing]),
-        None,
-        jnp.concatenate([LENGTHS, jnp.zeros((1, 2), jnp.int32)]),
-        jnp.concatenate([ADVANTAGES, jnp.zeros((1, 2))]),
-    )
-    np.testing.assert_allclose(padded.total, alone.total, rtol=1e-6)
-    np.testing.assert_allclose(padded.weight, alone.weight, rtol=1e-6)
+
+    def padded(array):
+        return None if array is None else jnp.concatenate([array, nothing])
+
+    arrays = (padded(new), padded(old), padded(old), padded(reference))
+    lengths = jnp.concatenate([LENGTHS, jnp.zeros((1, 2), jnp.int32)])
+    advantages = jnp.concatenate([ADVANTAGES, jnp.zeros((1, 2))])
+    found = loss(made, *arrays, lengths, advantages)
+    np.testing.assert_allclose(found.total, alone.total, rtol=1e-5)
+    np.testing.assert_allclose(found.weight, alone.weight, rtol=1e-6)
+    assert np.isfinite(gradient(made, *arrays, lengths, advantages)).all()
 
 
 @pytest.mark.trap(25)
@@ -144,7 +154,7 @@ def test_truncated_importance_sampling_weights_tokens():
     old = logprobs(2)
     sampler = old + jnp.log(2.0)
     plain = gradient(objective(), old, old, sampler, None, LENGTHS, ADVANTAGES)
-    corrected = objective(importance_cap=1.5)
+    corrected = objective(correction=partial(truncated, cap=1.5))
     halved = gradient(corrected, old, old, sampler, None, LENGTHS, ADVANTAGES)
     np.testing.assert_allclose(halved, 0.5 * plain, rtol=1e-5)
     rare = old - jnp.log(9.0)
@@ -160,7 +170,7 @@ def test_importance_sampling_undoes_a_cut_vocabulary():
     kept = jnp.exp(full[:2]).sum()
     cut = full[:2] - jnp.log(kept)
     assert not np.allclose(cut, full[:2])
-    made = objective(importance_cap=2.0)
+    made = objective(correction=partial(truncated, cap=2.0))
     old, sampler = full[0].reshape(1, 1, 1), cut[0].reshape(1, 1, 1)
     lengths, advantages = jnp.ones((1, 1), jnp.int32), jnp.ones((1, 1))
     found = gradient(made, old, old, sampler, None, lengths, advantages)
@@ -168,31 +178,75 @@ def test_importance_sampling_undoes_a_cut_vocabulary():
 
 
 @pytest.mark.trap(16)
-@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "two_grpo"])
+@pytest.mark.parametrize("name", [name for name, recipe in OBJECTIVES.items() if recipe.group_size is None])
 def test_an_unscored_completion_gets_no_gradient(name):
-    made = make_objective(dataclasses.replace(make_config().objective, name=name))
-    rewards = jnp.array([[1.0, 0.0, 0.0, 1.0]])
-    scored = jnp.array([[True, True, False, True]])
+    made = made_of(name, group_size=4)
     lengths = jnp.array([[2, 3, 5, 4]])
+    outcomes = Outcomes(
+        jnp.array([[1.0, 0.0, 0.0, 1.0]]), jnp.array([[True, True, False, True]]), lengths, jnp.array([0.4])
+    )
     old = logprobs(shape=(1, 4, 5))
-    advantages = made.advantages(rewards, scored)
-    found = gradient(made, old, old, old, None, lengths, advantages)
+    found = gradient(made, old, old, old, old if made.reference else None, lengths, made.advantages(outcomes))
     assert np.abs(found[0, [0, 1, 3]]).max() > 0.01
     np.testing.assert_array_equal(found[0, 2], 0.0)
 
 
+ONE_SIDED = {"psr": (True, False), "nsr": (False, True)}  # whether the better is raised, the worse lowered
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_every_named_objective_prefers_the_right_completion(name):
-    made = make_objective(dataclasses.replace(make_config().objective, name=name))
-    for rewards in itertools.permutations([1.0, 0.0]):
-        old = logprobs(shape=(1, 2, 5))
-        advantages = made.advantages(jnp.array([rewards]), jnp.ones((1, 2), bool))
-        found = gradient(made, old, old, old, None, jnp.full((1, 2), 5), advantages)
-        better = int(np.argmax(rewards))
-        assert (found[0, better] < 0).all()
-        assert (found[0, 1 - better] > 0).all()
+@pytest.mark.parametrize("pair", [(1.0, 0.0), (0.0, 1.0), (0.7, 0.2)])
+def test_every_named_objective_prefers_the_better_completion(name, pair):
+    """Of binary rewards and of partial credit alike."""
+    if name in (*ONE_SIDED, "w_reinforce") and 0.7 in pair:
+        return  # without a baseline, partial credit says nothing of better and worse
+    made = made_of(name)
+    old, lengths = logprobs(shape=(1, 2, 5)), jnp.full((1, 2), 5)
+    outcomes = Outcomes(jnp.array([pair]), jnp.ones((1, 2), bool), lengths, jnp.array([0.4]))
+    found = gradient(made, old, old, old, old if made.reference else None, lengths, made.advantages(outcomes))
+    better = int(np.argmax(pair))
+    raised, lowered = ONE_SIDED.get(name, (True, True))
+    assert (found[0, better] < 0).all() == raised
+    assert (found[0, 1 - better] > 0).all() == lowered
+
+
+@pytest.mark.trap(26)
+def test_masked_importance_sampling_lets_tokens_go_that_are_far_off():
+    old = logprobs(2)
+    plain = gradient(objective(), old, old, old, None, LENGTHS, ADVANTAGES)
+    made = objective(correction=partial(masked, cap=2.0))
+    for factor, weight in ((1.5, 1.5), (0.6, 0.6), (2.5, 0.0), (0.4, 0.0)):
+        found = gradient(made, old, old, old - jnp.log(factor), None, LENGTHS, ADVANTAGES)
+        np.testing.assert_allclose(found, weight * plain, rtol=1e-5)
 
 
 def test_an_unknown_objective_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"objective.name='two_gpro': unknown; did you mean two_grpo\?"):
-        make_objective(dataclasses.replace(make_config().objective, name="two_gpro"))
+        made_of("two_gpro")
+
+
+def test_pairs_are_not_groups_of_four():
+    with pytest.raises(ConfigError, match=r"rollout.group_size=4: the objective two_grpo is defined on groups of 2"):
+        made_of("two_grpo", group_size=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "sentence"),
+    [
+        ("online_dpo", {"betta": 1.0}, r"objective.parameters.betta=1.0: is no parameter of online_dpo; did you mean"),
+        ("grpo", {"beta": 1.0}, r"objective.parameters.beta=1.0: is no parameter of grpo; it has none"),
+        ("grpo", {"clip_low": 1.0}, r"objective.parameters.clip_low=1.0: is no parameter of grpo"),  # it is a field
+        ("no.such:THING", {}, r"objective.name='no.such:THING': cannot be imported"),
+        ("grpo_jax.objectives:masks", {}, r"objective.name='grpo_jax.objectives:masks': is no Recipe"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(name, parameters, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        made_of(name, parameters=parameters)
+
+
+def test_parameters_reach_their_parts():
+    plain, sharper = made_of("online_dpo"), made_of("online_dpo", parameters={"beta": 0.2})
+    old = logprobs()
+    once, twice = (gradient(made, old, old, old, old, LENGTHS, ADVANTAGES) for made in (plain, sharper))
+    np.testing.assert_allclose(twice, 2 * once, rtol=1e-5)

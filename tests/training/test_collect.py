@@ -13,6 +13,7 @@ from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import collect, learned, wants_more
 from grpo_jax.training.experiment import build
+from grpo_jax.training.successes import Successes
 from tests.helpers import make_config
 
 ONE_DEVICE = jax.devices()[:1]
@@ -25,7 +26,7 @@ def collected(**changes):
                              **changes), ONE_DEVICE)  # fmt: skip
     weights = made.sampling_weights(made.init_params(jax.random.key(3)), {})
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
-    return collect(made, source, weights, Clock(), cursor=0, step=1)
+    return collect(made, source, Successes(100), weights, Clock(), cursor=0, step=1)
 
 
 def test_batches_do_not_change_what_is_sampled():
@@ -82,11 +83,11 @@ def test_a_replaced_group_is_no_part_of_the_denominator():
 
 def test_how_far_a_step_may_go():
     rollout = dataclasses.replace(make_config().rollout, max_rollouts=24, prompts_per_batch=4)
-    first = dataclasses.replace(collected(), advantages=np.zeros((8, 2), np.float32))
-    assert wants_more(rollout, [first], in_epoch=64)
-    assert not wants_more(rollout, [first], in_epoch=11)  # three prompts are left of it
-    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=8), [first], in_epoch=64)
-    assert not wants_more(dataclasses.replace(rollout, max_rollouts=0), [first], in_epoch=64)
+    first = np.zeros(8, bool)
+    assert wants_more(rollout, first, in_epoch=64)
+    assert not wants_more(rollout, first, in_epoch=11)  # three prompts are left of it
+    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=8), first, in_epoch=64)
+    assert not wants_more(dataclasses.replace(rollout, max_rollouts=0), first, in_epoch=64)
 
 
 @pytest.mark.trap(41)

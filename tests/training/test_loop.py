@@ -253,7 +253,7 @@ def test_a_run_without_any_update_is_an_error(tmp_path, monkeypatch):
 
 
 def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
-    sound = collect._judged
+    sound = collect._together
 
     def broken(*arguments):
         found = sound(*arguments)
@@ -261,7 +261,7 @@ def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
             found, advantages=np.where(found.advantages != 0, np.float32(np.nan), found.advantages)
         )
 
-    monkeypatch.setattr(collect, "_judged", broken)
+    monkeypatch.setattr(collect, "_together", broken)
     with pytest.raises(TrainingError, match=r"3 updates in a row .* optimizer\.max_nonfinite=2"):
         run(tmp_path, optimizer__max_nonfinite=2, objective__name="grpo")
     training = [line for line in metrics(tmp_path) if line["kind"] == "train"]

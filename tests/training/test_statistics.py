@@ -37,6 +37,7 @@ def statistics(rewards, scored=None, chosen=None):
         rollouts=rollouts,
         rewards=rewards,
         scored=scored,
+        expected=np.full(n, 0.5, np.float32),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
     )
     return rollout_statistics(collected, np.ones(n, bool) if chosen is None else np.asarray(chosen))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.data import Split, encode_prompts
+from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import put
 from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training.batching import make_minibatches
@@ -34,7 +35,9 @@ def rollouts(group_size=2):
     params = made.init_params(jax.random.key(0))
     found = jax.device_get(made.sample(made.sampling_weights(params, {}), prompts, Counter.of(0, Stream.TRAINING, 1)))
     advantages = np.array(
-        made.advantages((np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, np.ones((8, group_size), bool))
+        made.advantages(
+            Outcomes((np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, np.ones((8, group_size), bool))
+        )
     )
     advantages[[2, 5]] = 0.0
     return params, found, advantages

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import clipped_surrogate, importance_ratio
+from grpo_jax.objectives.ratios import clipped_surrogate, importance_ratio
 
 LOW, HIGH = 0.2, 0.28
 

@@ -1,4 +1,4 @@
-"""The importance ratio and PPO's clipped surrogate, token by token."""
+"""The importance ratio, its bounds, and PPO's clipped surrogate, token by token."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -6,15 +6,18 @@ from jaxtyping import Array, Bool, Float
 MAX_LOG_RATIO = 20.0  # exp(20) is 5e8: far beyond any clip, and finite
 
 
+def log_importance_ratio(
+    logprobs: Float[Array, "*batch C"], old_logprobs: Float[Array, "*batch C"], mask: Bool[Array, "*batch C"]
+) -> Float[Array, "*batch C"]:
+    """log pi(o_t) - log pi_old(o_t), clamped to +-20, and 0 off the mask, whatever (NaN too) stands there."""
+    return jnp.clip(jnp.where(mask, logprobs - old_logprobs, 0.0), -MAX_LOG_RATIO, MAX_LOG_RATIO)
+
+
 def importance_ratio(
     logprobs: Float[Array, "*batch C"], old_logprobs: Float[Array, "*batch C"], mask: Bool[Array, "*batch C"]
 ) -> Float[Array, "*batch C"]:
-    """rho_t = pi(o_t) / pi_old(o_t), and 1 off the mask, whatever (NaN too) stands there.
-
-    The log-ratio is clamped to +-20 before the exponential.
-    """
-    log_ratio = jnp.where(mask, logprobs - old_logprobs, 0.0)
-    return jnp.exp(jnp.clip(log_ratio, -MAX_LOG_RATIO, MAX_LOG_RATIO))
+    """rho_t = pi(o_t) / pi_old(o_t), between exp(-20) and exp(20), and 1 off the mask."""
+    return jnp.exp(log_importance_ratio(logprobs, old_logprobs, mask))
 
 
 def cap(ratio: Float[Array, "..."], clip_high: float) -> Float[Array, "..."]:

@@ -1,0 +1,114 @@
+"""From a configuration to an objective."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from grpo_jax.config import ConfigError, ObjectiveConfig, did_you_mean
+from grpo_jax.objectives.aggregation import AGGREGATIONS
+from grpo_jax.objectives.kl import KL_ESTIMATORS
+from grpo_jax.objectives.objective import Objective
+from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
+
+
+def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
+    """The objective that a configuration names, for groups of this size.
+
+    Raises:
+      ConfigError: if there is none of that name, it does not fit the groups, or a parameter is not one of its own.
+    """
+    recipe = _recipe(config.name)
+    if recipe.group_size not in (None, group_size):
+        raise ConfigError(
+            f"rollout.group_size={group_size}: the objective {config.name} is defined on groups of "
+            f"{recipe.group_size}; set it to that, or objective.name to n_vs_m or grpo."
+        )
+    given: dict[str, float] = {
+        "clip_low": config.clip_low,
+        "clip_high": config.clip_high,
+        "ddof": config.std_ddof,
+        "epsilon": config.std_epsilon,
+        "tolerance": config.no_signal_tolerance,
+    }
+    parts = (recipe.advantages, recipe.surrogate)
+    own = [name for part in parts for name in _parameters(part) if name not in given]
+    for name, value in config.parameters.items():
+        if name not in own:
+            has = did_you_mean(name, own) if own else "it has none; take the entry out."
+            raise ConfigError(f"objective.parameters.{name}={value}: is no parameter of {config.name}; {has}")
+    estimator, surrogate = (_bind(part, {**given, **config.parameters}) for part in parts)
+    return Objective(
+        advantages=estimator,
+        surrogate=surrogate,
+        aggregation=AGGREGATIONS[recipe.aggregation if config.aggregation == "published" else config.aggregation],
+        reference=needs_reference(config),
+        clip_low=config.clip_low,
+        clip_high=config.clip_high,
+        kl_coef=config.kl_coef,
+        kl=KL_ESTIMATORS[config.kl_estimator],
+        correction=partial(CORRECTIONS[config.importance_beyond], cap=config.importance_cap)
+        if config.importance_cap
+        else None,
+    )
+
+
+def needs_reference(config: ObjectiveConfig) -> bool:
+    """Whether the base policy is compared with: by the objective itself, or by a KL term. Raises ConfigError."""
+    return _recipe(config.name).reference or config.kl_coef > 0
+
+
+def truncated(ratio: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
+    """min(pi_old / pi_sampler, cap): truncated importance sampling.
+
+    It corrects for a sampler that computes in another precision or cuts its vocabulary.
+    """
+    return jnp.minimum(ratio, cap)
+
+
+def masked(ratio: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
+    """pi_old / pi_sampler where it is between 1/cap and cap, else 0: masked importance sampling (IcePop)."""
+    return jnp.where((ratio <= cap) & (ratio >= 1 / cap), ratio, 0.0)
+
+
+CORRECTIONS: Mapping[str, Callable[..., Array]] = {"truncate": truncated, "mask": masked}
+
+
+def _recipe(name: str) -> Recipe:
+    """One of ours, or a `Recipe` of the user's own: `package.module:NAME`."""
+    if ":" not in name:
+        if name not in OBJECTIVES:
+            raise ConfigError(
+                f"objective.name={name!r}: unknown; {did_you_mean(name, list(OBJECTIVES))} "
+                "A Recipe of your own is named package.module:NAME."
+            )
+        return OBJECTIVES[name]
+    module, _, attribute = name.partition(":")
+    try:
+        recipe = getattr(importlib.import_module(module), attribute)
+    except Exception as error:  # whatever a user's module raises is reported as that module's fault
+        raise ConfigError(
+            f"objective.name={name!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put its "
+            "directory on PYTHONPATH, as in PYTHONPATH=. before the command."
+        ) from error
+    if not isinstance(recipe, Recipe) or recipe.aggregation not in AGGREGATIONS:
+        raise ConfigError(
+            f"objective.name={name!r}: is no Recipe with an aggregation out of {', '.join(AGGREGATIONS)}; make it one, "
+            "see grpo_jax/objectives/recipes.py."
+        )
+    return recipe
+
+
+def _parameters(part: Callable[..., Any]) -> list[str]:
+    """The names of a part's keyword-only parameters."""
+    found = inspect.signature(part).parameters.values()
+    return [parameter.name for parameter in found if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _bind(part: Callable[..., Any], values: Mapping[str, float]) -> Callable[..., Any]:
+    """The part with those of the values that it has parameters for."""
+    return partial(part, **{name: values[name] for name in _parameters(part) if name in values})

@@ -1,0 +1,61 @@
+"""The objectives by name: which advantages, which surrogate, which aggregation. docs/objectives.md has the formulas."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from grpo_jax.objectives import advantages, batch_advantages, contrastive, preferences, surrogates
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An objective before it is given numbers.
+
+    The parts' keyword-only parameters are what a configuration sets: `clip_low`, `clip_high`, `ddof`, `epsilon` and
+    `tolerance` by the fields of the section `objective`, all others by their names in `objective.parameters`.
+    """
+
+    advantages: Callable[..., Any]  # an Estimator
+    surrogate: Callable[..., Any]  # a Surrogate
+    aggregation: str = "sequence"  # as published: a key of AGGREGATIONS
+    reference: bool = False  # whether the surrogate compares with the base policy
+    group_size: int | None = None  # the one that it is defined for; None: any
+
+
+_clipped = surrogates.clipped
+_reinforcement = batch_advantages.reinforcement
+
+OBJECTIVES: Mapping[str, Recipe] = {
+    # The paper's, written as the paper writes them.
+    "two_grpo": Recipe(advantages.contrastive, contrastive.two_grpo, group_size=2),
+    "n_vs_m": Recipe(advantages.contrastive, contrastive.n_vs_m),
+    "two_grpo_rescaled": Recipe(advantages.rescaled, _clipped, group_size=2),
+    # Advantages of groups, PPO's clip.
+    "grpo": Recipe(advantages.group_normalized, _clipped),
+    "dapo": Recipe(advantages.group_normalized, _clipped, "token"),
+    "dr_grpo": Recipe(advantages.mean_centered, _clipped, "constant"),
+    "ctr_grpo": Recipe(advantages.mean_centered, _clipped),
+    "f_grpo": Recipe(advantages.focal, _clipped),
+    "rloo": Recipe(advantages.leave_one_out, _clipped, "sum"),
+    "lite_ppo": Recipe(batch_advantages.batch_scaled, _clipped, "token"),
+    "reinforce_pp": Recipe(batch_advantages.batch_normalized, _clipped, "token"),
+    "reinforce_pp_baseline": Recipe(batch_advantages.centered_batch_normalized, _clipped, "token"),
+    # Other surrogates.
+    "grpo_dual_clip": Recipe(advantages.group_normalized, surrogates.dual_clipped),
+    "gspo": Recipe(advantages.group_normalized, surrogates.sequence_clipped),
+    "gmpo": Recipe(advantages.group_normalized, surrogates.geometric_mean),
+    "cispo": Recipe(advantages.group_normalized, surrogates.clipped_weight, "token"),
+    "sapo": Recipe(advantages.group_normalized, surrogates.soft_gated),
+    "gpg": Recipe(advantages.mean_centered, surrogates.policy_gradient, "token"),
+    "opo": Recipe(advantages.length_weighted, surrogates.policy_gradient, "sum"),
+    # Right and wrong on their own.
+    "psr": Recipe(partial(_reinforcement, negative_weight=0.0), _clipped, "token"),
+    "nsr": Recipe(partial(_reinforcement, positive_weight=0.0), _clipped, "token"),
+    "w_reinforce": Recipe(partial(_reinforcement, positive_weight=0.1), _clipped, "token"),
+    # Right against wrong.
+    "online_dpo": Recipe(advantages.contrastive, preferences.logistic, "sum", reference=True),
+    "ipo": Recipe(advantages.contrastive, preferences.squared, "sum", reference=True),
+    "simpo": Recipe(advantages.contrastive, partial(preferences.logistic, beta=2.0, margin=1.0)),
+    "disco": Recipe(advantages.contrastive, preferences.discriminative),
+}

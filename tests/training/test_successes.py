@@ -1,0 +1,51 @@
+"""Running estimates of what prompts come to."""
+
+import json
+
+import numpy as np
+import pytest
+
+from grpo_jax.training.successes import Successes
+
+
+def observed(half_life=10.0):
+    made = Successes(half_life)
+    rewards = np.array([[1.0, 1.0], [0.0, 1.0]], np.float32)
+    made.observe([7, 8], rewards, np.ones((2, 2), bool), step=1)
+    return made
+
+
+def test_nothing_is_known_at_first():
+    assert Successes(10).expected([1, 2], step=1).tolist() == [0.5, 0.5]
+
+
+def test_by_hand():
+    """Three of four are right in all. Two of two, with a prior of two rollouts at 3/4: 3.5 of 4. Unknown: the prior."""
+    found = observed().expected([7, 8, 9], step=1)
+    np.testing.assert_allclose(found, [3.5 / 4, 2.5 / 4, 0.75], rtol=1e-6)
+
+
+def test_what_is_old_counts_less():
+    """After a half-life the two rollouts count as one."""
+    found = observed().expected([7, 9], step=11)
+    np.testing.assert_allclose(found, [(1 + 2 * 0.75) / 3, 0.75], rtol=1e-6)
+    assert observed(half_life=1e9).expected([7], step=11)[0] == pytest.approx(3.5 / 4, rel=1e-6)
+
+
+@pytest.mark.trap(16)
+def test_what_has_no_verdict_says_nothing():
+    made, rewards = Successes(10), np.array([[1.0, 0.0]], np.float32)
+    made.observe([7], rewards, np.array([[True, False]]), step=1)
+    assert made.expected([7], step=1)[0] == 1.0
+    made.observe([8], rewards, np.array([[False, False]]), step=1)
+    assert made.expected([8], step=1)[0] == 1.0  # the prior alone
+
+
+@pytest.mark.trap(41)
+def test_a_checkpoint_brings_all_of_it_back():
+    made, again = observed(), Successes(10)
+    again.continue_from(json.loads(json.dumps(made.record())))
+    for one in (made, again):
+        one.observe([7], np.array([[0.0, 0.3]], np.float32), np.ones((1, 2), bool), step=4)
+    assert made.record() == again.record()
+    np.testing.assert_array_equal(made.expected([7, 8, 9], 9), again.expected([7, 8, 9], 9))
