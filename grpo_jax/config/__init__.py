@@ -2,6 +2,7 @@
 
 from grpo_jax.config import command_line
 from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, to_dict
+from grpo_jax.config.own_code import imported
 from grpo_jax.config.schema import (
     ArchitectureConfig,
     CheckpointConfig,
@@ -15,6 +16,7 @@ from grpo_jax.config.schema import (
     ModularExpressionsConfig,
     ObjectiveConfig,
     OptimizerConfig,
+    OwnTaskConfig,
     QuestionsConfig,
     RewardConfig,
     RolloutConfig,
@@ -38,6 +40,7 @@ __all__ = [
     "ModularExpressionsConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
+    "OwnTaskConfig",
     "QuestionsConfig",
     "RewardConfig",
     "RolloutConfig",
@@ -51,6 +54,7 @@ __all__ = [
     "did_you_mean",
     "digest",
     "from_dict",
+    "imported",
     "load",
     "to_dict",
 ]

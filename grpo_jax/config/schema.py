@@ -96,6 +96,15 @@ class QuestionsConfig:
 
 
 @dataclass(frozen=True)
+class OwnTaskConfig:
+    """A task of the user's own: docs/tutorial.md."""
+
+    name: Literal["own"]
+    factory: str  # `package.module:NAME`, called with `parameters` by name; returns a grpo_jax.data.Task
+    parameters: dict[str, float]
+
+
+@dataclass(frozen=True)
 class RopeConfig:
     """Rotary positions, and how they are stretched beyond the length that a model was made for."""
 
@@ -301,7 +310,7 @@ class Config:
     """A run."""
 
     seed: Seed
-    task: ModularExpressionsConfig | QuestionsConfig
+    task: ModularExpressionsConfig | QuestionsConfig | OwnTaskConfig
     model: ModelConfig
     warm_start: WarmStartConfig | None  # None: the base policy is the checkpoint
     rollout: RolloutConfig

@@ -3,7 +3,7 @@
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.prompts import PromptSource, encode_prompts
 from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task
-from grpo_jax.data.tokenizer import decode, encode, pad
+from grpo_jax.data.tokenizer import character_tokenizer, decode, encode, pad
 
 __all__ = [
     "TASKS",
@@ -12,6 +12,7 @@ __all__ = [
     "PromptSource",
     "Split",
     "Task",
+    "character_tokenizer",
     "decode",
     "encode",
     "encode_prompts",

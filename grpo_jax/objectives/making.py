@@ -1,6 +1,5 @@
 """From a configuration to an objective."""
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grpo_jax.config import ConfigError, ObjectiveConfig, did_you_mean
+from grpo_jax.config import ConfigError, ObjectiveConfig, did_you_mean, imported
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
 from grpo_jax.objectives.objective import Objective
@@ -87,14 +86,7 @@ def _recipe(name: str) -> Recipe:
                 "A Recipe of your own is named package.module:NAME."
             )
         return OBJECTIVES[name]
-    module, _, attribute = name.partition(":")
-    try:
-        recipe = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a user's module raises is reported as that module's fault
-        raise ConfigError(
-            f"objective.name={name!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put its "
-            "directory on PYTHONPATH, as in PYTHONPATH=. before the command."
-        ) from error
+    recipe = imported("objective.name", name)
     if not isinstance(recipe, Recipe) or recipe.aggregation not in AGGREGATIONS:
         raise ConfigError(
             f"objective.name={name!r}: is no Recipe with an aggregation out of {', '.join(AGGREGATIONS)}; make it one, "

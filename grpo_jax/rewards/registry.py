@@ -1,11 +1,10 @@
 """From a configuration to a reward."""
 
-import importlib
 import math
 import re
 from collections.abc import Callable, Mapping
 
-from grpo_jax.config import ConfigError, RewardConfig, did_you_mean
+from grpo_jax.config import ConfigError, RewardConfig, did_you_mean, imported
 from grpo_jax.rewards import terms
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from grpo_jax.rewards.per_attempt import PerAttempt
@@ -77,14 +76,7 @@ def _check_pattern(pattern: str) -> None:
 
 def _of_user(name: str) -> PerAttempt:
     """A reward from `package.module:function`, a function of an `Attempt` that returns a number; 1 or more is right."""
-    module, _, attribute = name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # whatever a user's module raises is reported as that module's fault
-        raise ConfigError(
-            f"task.reward.terms={name!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put "
-            "its directory on PYTHONPATH, as in PYTHONPATH=. before the command."
-        ) from error
+    function = imported("task.reward.terms", name)
     if not callable(function):
         raise ConfigError(
             f"task.reward.terms={name!r}: is no function; name one that takes an Attempt, returns a number."

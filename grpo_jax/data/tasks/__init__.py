@@ -5,6 +5,7 @@ from typing import Any
 
 from grpo_jax.config import Config
 from grpo_jax.data.tasks.modular_expressions import ModularExpressions
+from grpo_jax.data.tasks.own import own_task
 from grpo_jax.data.tasks.questions import Questions
 from grpo_jax.data.tasks.task import Demonstrable, Task
 
@@ -12,6 +13,7 @@ from grpo_jax.data.tasks.task import Demonstrable, Task
 TASKS: Mapping[str, Callable[[Any, Config], Task]] = {
     "modular_expressions": lambda section, config: ModularExpressions(section),
     "questions": Questions,
+    "own": lambda section, config: own_task(section),
 }
 
 

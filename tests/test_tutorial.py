@@ -1,0 +1,74 @@
+"""docs/tutorial.md does what it says."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from grpo_jax.config import ConfigError, load
+from grpo_jax.objectives import Outcomes, Terms, make_objective
+from grpo_jax.rewards import Attempt, make_reward
+from grpo_jax.training import train
+from tests.helpers import ROOT, TINY, make_config
+
+FILES = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL)
+ONE_DEVICE = jax.devices()[:1]
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """The files of the page in a directory that Python looks into, with configs/ beside them."""
+    for name, text in FILES:
+        (tmp_path / name).write_text(text)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_an_objective_of_ones_own(written):
+    changes = {"objective__name": "cautious:CAUTIOUS", "objective__parameters__caution": 3.0}
+    made = make_objective(make_config(**changes).objective, 2)
+    outcomes = Outcomes(jnp.array([[1.0, 0.0], [0.0, 0.0]], jnp.float32), jnp.ones((2, 2), bool))
+    assert made.advantages(outcomes).tolist() == [[1.0, -3.0], [0.0, 0.0]]
+
+
+def test_a_surrogate_of_ones_own(written):
+    made = make_objective(make_config(objective__name="power:POWER").objective, 2)
+    mask, ones = jnp.ones((1, 2, 1), bool), jnp.ones((1, 2, 1), jnp.float32)
+    terms = Terms(mask, ones, -ones, jnp.log(4) * ones, None, jnp.array([[1.0, -0.5]], jnp.float32))
+    assert float(made.surrogate(terms)) == pytest.approx(-(4**0.5 / 0.5) * (1 - 0.5))
+
+
+def test_a_reward_of_ones_own(written):
+    """Beside a term of ours, which says what is right."""
+    config = load(ROOT / "configs" / "smollm2_135m.py", [("task.reward.terms.brevity:brevity", "0.1")])
+    reward = make_reward(dataclasses.replace(config.task.reward, answer_pattern=r"(\d)"), max_new_tokens=8)
+    right, cut_off = reward.judge([Attempt("2+2=", "4", "4", True, 2), Attempt("2+2=", "4", "5", False, 8)])
+    assert (right.reward, right.right) == (pytest.approx(1.05), True)
+    assert (cut_off.reward, cut_off.right) == (0.0, False)
+
+
+def test_a_task_of_ones_own(written):
+    tiny = {field: value for field, value in TINY.items() if not field.startswith("task.")}
+    tiny |= {"rollout.max_new_tokens": 2, "evaluation.validation_problems": 4, "evaluation.test_problems": 4}
+    config = load(written / "configs_larger.py", [(field, str(value)) for field, value in tiny.items()])
+    summary = train(config, written / "run", devices=ONE_DEVICE)
+    assert summary["updates"] > 0
+    assert summary["final"]["problems"] == 4
+
+
+@pytest.mark.parametrize(
+    ("factory", "sentence"),
+    [
+        ("nowhere:Larger", r"task.factory='nowhere:Larger': cannot be imported"),
+        ("larger:verify", r"task.factory='larger:verify': cannot be called with task.parameters="),
+        ("builtins:dict", r"task.factory='builtins:dict': what it returns has no tokenizer, "),
+    ],
+)
+def test_what_is_no_task_is_refused(written, factory, sentence):
+    tiny = [(field, str(value)) for field, value in TINY.items() if not field.startswith("task.")]
+    config = load(written / "configs_larger.py", [*tiny, ("task.factory", factory)])
+    with pytest.raises(ConfigError, match=sentence):
+        train(config, written / "run", devices=ONE_DEVICE)
