@@ -13,7 +13,8 @@ FLOORS = (
     {"sampling"},
     {"evaluation"},
     {"training"},
-    {"reporting", "planning"},
+    {"studies", "planning"},
+    {"reporting"},
 )
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 

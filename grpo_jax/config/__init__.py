@@ -1,7 +1,7 @@
 """Configuration: the schema of a run, the rules between its fields, and how it is loaded."""
 
 from grpo_jax.config import command_line
-from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, to_dict
+from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, run_file, to_dict
 from grpo_jax.config.own_code import imported
 from grpo_jax.config.schema import (
     ArchitectureConfig,
@@ -56,5 +56,6 @@ __all__ = [
     "from_dict",
     "imported",
     "load",
+    "run_file",
     "to_dict",
 ]

@@ -83,21 +83,33 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
 
 
-def _run_config_file(path: Path) -> dict[str, Any]:
+def run_file(path: Path, function: str, flag: str) -> Any:
+    """What a function without arguments of a Python file returns. As in a script, the file may import its siblings.
+
+    Args:
+      flag: that named the file, for messages.
+
+    Raises:
+      ConfigError: if there is no such file, or whatever the file raises.
+    """
     if not path.is_file():
-        raise ConfigError(f"--config={path}: no such file; name a Python file with get_config(), see configs/.")
+        raise ConfigError(f"{flag}={path}: no such file; name a Python file with {function}(), see configs/.")
     siblings = str(path.resolve().parent)
     before = set(sys.modules)
     sys.path.insert(0, siblings)
     try:
-        values = runpy.run_path(str(path))["get_config"]()
+        return runpy.run_path(str(path))[function]()
     except Exception as error:  # whatever a user's file raises is reported as that file's fault
-        raise ConfigError(f"--config={path}: get_config() cannot be run: {type(error).__name__}: {error}.") from error
+        raise ConfigError(f"{flag}={path}: {function}() cannot be run: {type(error).__name__}: {error}.") from error
     finally:
         sys.path.remove(siblings)
         for name in set(sys.modules) - before:
             if Path(getattr(sys.modules[name], "__file__", None) or "").parent == Path(siblings):
                 del sys.modules[name]  # another config file may have a sibling of the same name
+
+
+def _run_config_file(path: Path) -> dict[str, Any]:
+    values = run_file(path, "get_config", "--config")
     if not isinstance(values, ConfigDict):
         raise ConfigError(f"--config={path}: get_config() returned {type(values).__name__}; return a ConfigDict.")
     return values.to_dict()

@@ -1,0 +1,28 @@
+"""Fixed Q against scaled Q: 32 pairs an update, or 256, which are as many rollouts as 16-GRPO's 32 groups.
+
+    python launch/study.py --study=configs/studies/batch_size.py --workdir=studies/batch_size
+
+The paper scales the batch and the learning rate with it (256 pairs at 8e-6, 32 groups of sixteen at 1e-6); Adam's rate
+for a batch eight times as large is taken as 8e-4, that of 16-GRPO, and 4e-4. Cost on two cores: about ten minutes.
+"""
+
+
+def get_study():
+    """The study; see the module."""
+    scaled = {"rollout.prompts_per_step": 256, "rollout.prompts_per_batch": 256, "train.steps": 150}
+    scaled |= {"evaluation.every": 10, "checkpoint.every": 50, "optimizer.learning_rate": 8e-4}
+    arm = {"config": "configs/two_grpo.py"}
+    return {
+        "question": "Do pairs want the rollouts of an update, or the prompts, to be those of large groups?",
+        "seeds": (0, 1, 2, 3, 4),
+        "baseline": "Q = 32",
+        "matched": "rollouts",
+        "comparisons": {"rollouts": (12800, 25600, 38400, 76800)},
+        "targets": (0.7, 0.9),
+        "shared": {},
+        "arms": {
+            "Q = 32": {**arm, "overrides": {}},
+            "Q = 256, 4e-4": {**arm, "overrides": {**scaled, "optimizer.learning_rate": 4e-4}},
+            "Q = 256, 8e-4": {**arm, "overrides": scaled},
+        },
+    }

@@ -1,0 +1,50 @@
+"""Runs a study, arms x seeds, or continues one that was stopped; then its report is in DIR/report.
+
+    python launch/study.py --study=configs/studies/paper.py --workdir=studies/paper [--jobs=N | --commands]
+
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 a run failed; 2 a mistake in the study.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_jax.config import ConfigError, command_line
+from grpo_jax.studies import commands, load_study, run_study
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", required=True, type=Path, metavar="FILE", help="a Python file with get_study()")
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the study's directory")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="runs at once (all cores)")
+    parser.add_argument("--commands", action="store_true", help="print a command for each run, for many machines")
+    arguments = parser.parse_args(argv)
+    if arguments.jobs < 1:
+        parser.error(f"--jobs={arguments.jobs}: must be at least 1")
+    try:
+        study = load_study(arguments.study)
+        if arguments.commands:
+            print(*commands(study, arguments.workdir), sep="\n")
+            return 0
+        outcome = run_study(study, arguments.workdir, arguments.jobs)
+    except ConfigError as error:
+        return command_line.fail(error, 2)
+    if outcome.stopped:
+        print("stopped, and saved; the same command continues")
+        return 0
+    for run, reason in outcome.failed:
+        command_line.fail(f"{run.arm.name}, seed {run.seed}: {reason}", 1)
+    if outcome.failed:
+        return 1
+
+    from grpo_jax.reporting import write_study_report
+
+    print(f"report: {write_study_report(arguments.workdir)}")
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)
