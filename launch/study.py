@@ -6,12 +6,11 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, command_line
-from grpo_jax.studies import commands, load_study, run_study
+from grpo_jax.studies import commands, cores, load_study, run_study
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,7 +18,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", required=True, type=Path, metavar="FILE", help="a Python file with get_study()")
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the study's directory")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="runs at once (all cores)")
+    parser.add_argument("--jobs", type=int, default=len(cores()), metavar="N", help="runs at once; default: all cores")
     parser.add_argument("--commands", action="store_true", help="print a command for each run, for many machines")
     arguments = parser.parse_args(argv)
     if arguments.jobs < 1:
@@ -27,7 +26,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         study = load_study(arguments.study)
         if arguments.commands:
-            print(*commands(study, arguments.workdir), sep="\n")
+            for command in commands(study, arguments.workdir):
+                print(command)
             return 0
         outcome = run_study(study, arguments.workdir, arguments.jobs)
     except ConfigError as error:

@@ -17,6 +17,7 @@ def get_study():
         "comparisons": {
             "prompts": (1600, 4800, 9600, 19200, 38400),
             "rollouts": (6400, 12800, 38400, 76800),
+            "seconds": (5, 10, 20),
         },
         "targets": (0.7, 0.9),
         "shared": {"train.steps": 1200, "evaluation.every": 25, "checkpoint.every": 100},

@@ -2,8 +2,8 @@
 
     python launch/study.py --study=configs/studies/resampling.py --workdir=studies/resampling
 
-Both make at most 300 updates of 32 groups; with resampling every one of these has signal at first, and more rollouts
-are sampled for it. Curves are compared at equal rollouts too. Cost on two cores: about ten minutes.
+Both make at most 600 updates of 32 groups; with resampling nearly all of these carry signal, and up to eight times the
+rollouts are sampled for them. So updates are matched, and the curves are compared at equal rollouts and prompts too.
 """
 
 
@@ -14,12 +14,12 @@ def get_study():
         "question": "Is it worth sampling more prompts until every pair of an update carries signal?",
         "seeds": (0, 1, 2, 3, 4),
         "baseline": "off",
-        "matched": "rollouts",
-        "comparisons": {"rollouts": (6400, 12800, 25600), "updates": (100, 200, 300)},
+        "matched": "updates",
+        "comparisons": {"updates": (100, 200, 400), "rollouts": (6400, 12800, 25600, 38400), "prompts": (6400, 19200)},
         "targets": (0.7, 0.9),
-        "shared": {"evaluation.every": 25},
+        "shared": {"train.steps": 600, "evaluation.every": 25},
         "arms": {
-            "off": {**arm, "overrides": {"train.steps": 1200}},
-            "on": {**arm, "overrides": {"rollout.max_rollouts": 512, "train.steps": 300}},
+            "off": {**arm, "overrides": {}},
+            "on": {**arm, "overrides": {"rollout.max_rollouts": 512}},
         },
     }

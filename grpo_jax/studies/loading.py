@@ -1,9 +1,8 @@
-"""From a study's file, or its directory, to a study."""
+"""From a study's file to a study."""
 
-import dataclasses
-import json
+import re
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from grpo_jax.studies.study import Arm, Budget, Comparison, Study
 
 BUDGETS = typing.get_args(Budget)
 FIELDS = ("question", "seeds", "baseline", "matched", "comparisons", "targets", "shared", "arms")
+ARM_FIELDS = ("config", "overrides")
 
 
 def load_study(path: Path) -> Study:
@@ -25,58 +25,19 @@ def load_study(path: Path) -> Study:
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")
-    for name in values:
-        if name not in FIELDS:
-            raise ConfigError(f"{where}: {name}: unknown field; {did_you_mean(str(name), FIELDS)}")
-    for name in FIELDS:
-        if name not in values:
-            raise ConfigError(f"{where}: {name}: is missing; give it a value, see configs/studies/paper.py.")
-    study = _study(path.stem, values)
-    _check(study, where)
+    sentence = _fields(values, FIELDS) or _kinds(values) or _arms(values["arms"]) or _budgets(values)
+    if sentence:
+        raise ConfigError(f"{where}: {sentence}")
+    study = study_from(path.stem, values)
+    sentence = _names(study)
+    if sentence:
+        raise ConfigError(f"{where}: {sentence}")
     check_pairing(study, where)
     return study
 
 
-def read_study(workdir: Path) -> Study:
-    """The study of a directory, as it was begun. Raises FileNotFoundError if the directory is of none."""
-    path = workdir / "study.json"
-    if not path.is_file():
-        raise FileNotFoundError(f"{workdir}: has no study.json; name the directory of a study")
-    values = json.loads(path.read_text())
-    return _study(values.pop("name"), {**values, "shared": {}})
-
-
-def as_json(study: Study) -> dict[str, Any]:
-    """What `read_study` reads."""
-    return {
-        "name": study.name,
-        "question": study.question,
-        "seeds": list(study.seeds),
-        "baseline": study.baseline,
-        "matched": study.matched,
-        "comparisons": {one.budget: list(one.at) for one in study.comparisons},
-        "targets": list(study.targets),
-        "arms": {arm.name: {"config": arm.config, "overrides": dict(arm.overrides)} for arm in study.arms},
-    }
-
-
-def begin(study: Study, workdir: Path) -> None:
-    """Writes study.json. Raises ConfigError if the directory is of another study; seeds may be added to one."""
-    path = workdir / "study.json"
-    if path.exists():
-        before = read_study(workdir)
-        study_now = dataclasses.replace(study, seeds=before.seeds)
-        if as_json(before) != as_json(study_now):
-            differing = [name for name, value in as_json(study_now).items() if as_json(before)[name] != value]
-            raise ConfigError(
-                f"--workdir={workdir}: belongs to another study (they differ in {', '.join(differing)}); name another "
-                "directory."
-            )
-    workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(as_json(study), indent=2) + "\n")
-
-
-def _study(name: str, values: Mapping[str, Any]) -> Study:
+def study_from(name: str, values: Mapping[str, Any]) -> Study:
+    """The study that a dictionary of `FIELDS` describes, unchecked."""
     return Study(
         name=name,
         question=values["question"],
@@ -94,24 +55,74 @@ def _study(name: str, values: Mapping[str, Any]) -> Study:
 
 def _texts(overrides: Mapping[str, Any]) -> dict[str, str]:
     """As on the command line."""
-    return {field: str(value).lower() if isinstance(value, bool) else str(value) for field, value in overrides.items()}
+    words = {True: "true", False: "false", None: "none"}
+    return {
+        field: words[value] if value is None or isinstance(value, bool) else str(value)
+        for field, value in overrides.items()
+    }
 
 
-def _check(study: Study, where: str) -> None:
-    names = [arm.name for arm in study.arms]
-    if len(names) < 2:
-        raise ConfigError(f"{where}: arms={names}: there must be at least two to compare.")
-    if study.baseline not in names:
-        raise ConfigError(f"{where}: baseline={study.baseline!r}: is no arm; {did_you_mean(study.baseline, names)}")
-    if len({arm.slug for arm in study.arms}) < len(names):
-        raise ConfigError(f"{where}: arms={names}: two of them would share a directory; give them other names.")
-    _check_distinct(study.seeds, "seeds", where)
-    budgets = [study.matched, *(comparison.budget for comparison in study.comparisons)]
-    for budget in budgets:
+# Each of these returns the sentence to say, or "".
+
+
+def _fields(values: Mapping[str, Any], known: tuple[str, ...], prefix: str = "") -> str:
+    for name in values:
+        if name not in known:
+            return f"{prefix}{name}: unknown field; {did_you_mean(str(name), known)}"
+    for name in known:
+        if name not in values:
+            return f"{prefix}{name}: is missing; give it a value, see configs/studies/paper.py."
+    return ""
+
+
+def _kinds(values: Mapping[str, Any]) -> str:
+    for field in ("comparisons", "shared", "arms"):
+        if not isinstance(values[field], Mapping):
+            return f"{field}={values[field]!r}: must be a dictionary, see configs/studies/paper.py."
+    for field in ("question", "baseline"):
+        if not isinstance(values[field], str):
+            return f"{field}={values[field]!r}: must be a text."
+    seeds, targets = values["seeds"], values["targets"]
+    if not _is_row(seeds, int) or not seeds or len(set(seeds)) < len(seeds):
+        return f"seeds={seeds!r}: must be whole numbers in a tuple, at least one, and none twice."
+    if not _is_row(targets, float) or not all(0 < target <= 1 for target in targets):
+        return f"targets={targets!r}: must be shares of right answers in a tuple, above 0 and at most 1."
+    return ""
+
+
+def _arms(arms: Mapping[str, Any]) -> str:
+    for name, arm in arms.items():
+        if not isinstance(name, str) or not isinstance(arm, Mapping):
+            return f"arms.{name}={arm!r}: must be a name with a dictionary of {' and '.join(ARM_FIELDS)}."
+        if sentence := _fields(arm, ARM_FIELDS, f"arms.{name}."):
+            return sentence
+        if not isinstance(arm["config"], str) or not isinstance(arm["overrides"], Mapping):
+            return f"arms.{name}={dict(arm)!r}: must have the path of a config file, and a dictionary of overrides."
+    return ""
+
+
+def _budgets(values: Mapping[str, Any]) -> str:
+    for field, budget in [("matched", values["matched"]), *(("comparisons", one) for one in values["comparisons"])]:
         if budget not in BUDGETS:
-            raise ConfigError(f"{where}: {budget!r}: is no budget; {did_you_mean(str(budget), BUDGETS)}")
+            return f"{field}: {budget!r} is no budget; {did_you_mean(str(budget), BUDGETS)}"
+    for budget, at in values["comparisons"].items():
+        if not _is_row(at, float) or not at or min(at) <= 0:
+            return f"comparisons.{budget}={at!r}: must be numbers above 0 in a tuple, at least one."
+    return ""
 
 
-def _check_distinct(values: Sequence[object], field: str, where: str) -> None:
-    if len(set(values)) < len(values) or not values:
-        raise ConfigError(f"{where}: {field}={tuple(values)}: must be at least one, and none twice.")
+def _names(study: Study) -> str:
+    names = [arm.name for arm in study.arms]
+    slugs = {arm.slug for arm in study.arms}
+    if len(names) < 2:
+        return f"arms={names}: there must be at least two to compare."
+    if study.baseline not in names:
+        return f"baseline={study.baseline!r}: is no arm; {did_you_mean(study.baseline, names)}"
+    if len(slugs) < len(names) or not all(re.search("[a-z0-9]", slug) for slug in slugs):
+        return f"arms={names}: their letters and digits name directories, of which two would be one; rename them."
+    return ""
+
+
+def _is_row(values: object, kind: type[int] | type[float]) -> bool:
+    kinds = (int,) if kind is int else (int, float)
+    return isinstance(values, tuple | list) and all(type(value) in kinds for value in values)

@@ -9,8 +9,13 @@ from grpo_jax.studies.study import Arm, Budget, Study
 FREE = ("task.credit", "evaluation.every")
 
 
-def planned(config: Config, budget: Budget) -> float | None:
-    """What a run spends; None where only the run itself can tell."""
+COUNTED = ("prompts", "rollouts", "updates")  # known beforehand
+
+
+def planned(config: Config, budget: Budget) -> int | None:
+    """What a run spends; of updates, at most. None where only the run can tell, as when it replaces groups."""
+    if config.rollout.max_rollouts and budget in ("prompts", "rollouts"):
+        return None
     prompts = config.train.steps * config.rollout.prompts_per_step
     return {
         "prompts": prompts,
@@ -24,32 +29,70 @@ def check_pairing(study: Study, where: str) -> None:
     configs = {arm.name: _configuration(arm, study, where) for arm in study.arms}
     reference = configs[study.baseline]
     for name, config in configs.items():
-        for section in ("task", "model", "warm_start", "evaluation"):
-            differing = _differing(section, to_dict(reference)[section], to_dict(config)[section])
-            if differing:
-                raise ConfigError(
-                    f"{where}: arms.{name}: differs from {study.baseline} in {', '.join(differing)}, so the two would "
-                    "not have the same start and test; set it in `shared`."
-                )
-        mine, its = config.objective.std_ddof, reference.objective.std_ddof
-        if mine != its:
-            raise ConfigError(
-                f"{where}: arms.{name}: objective.std_ddof={mine}, and {study.baseline} has {its}: that compares "
-                "scales; set it in `shared`."
-            )
-        spent, matched = planned(config, study.matched), planned(reference, study.matched)
-        if spent != matched and not config.rollout.max_rollouts:
-            raise ConfigError(
-                f"{where}: arms.{name}: spends {spent:,} {study.matched}, and {study.baseline} {matched:,}; match them "
-                "by train.steps and rollout.prompts_per_step, or name another budget in `matched`."
-            )
+        sentence = (
+            _same_conditions(config, reference, study)
+            or _same_scale(config, reference, study)
+            or _same_budget(config, reference, study)
+            or _long_enough(config, study)
+        )
+        if sentence:
+            raise ConfigError(f"{where}: arms.{name}: {sentence}")
+
+
+# Each of these returns the sentence to say about an arm, or "".
+
+
+def _same_conditions(config: Config, reference: Config, study: Study) -> str:
+    fields = differing("", _conditions(config), _conditions(reference))
+    if not fields:
+        return ""
+    return (
+        f"differs from {study.baseline} in {', '.join(fields)}, so the two would not have the same start and test; set "
+        "it in `shared`."
+    )
+
+
+def _conditions(config: Config) -> dict[str, Any]:
+    """What decides the base policy and the measurements."""
+    values = to_dict(config)
+    sections = {name: values[name] for name in ("task", "model", "warm_start", "evaluation", "mesh")}
+    return {**sections, "rollout": {"max_new_tokens": config.rollout.max_new_tokens}}
+
+
+def _same_scale(config: Config, reference: Config, study: Study) -> str:
+    mine, its = config.objective.std_ddof, reference.objective.std_ddof
+    if mine == its:
+        return ""
+    return (
+        f"objective.std_ddof={mine}, and {study.baseline} has {its}: that compares scales of the gradient; set it in "
+        "`shared`."
+    )
+
+
+def _same_budget(config: Config, reference: Config, study: Study) -> str:
+    spent, matched = planned(config, study.matched), planned(reference, study.matched)
+    if spent is None and study.matched in COUNTED:
+        return (
+            f"rollout.max_rollouts={config.rollout.max_rollouts}: replaces groups, so only the run can tell how many "
+            f"{study.matched} it samples; set `matched` to updates."
+        )
+    if spent == matched or spent is None or matched is None:
+        return ""
+    return (
+        f"spends {spent:,} {study.matched}, and {study.baseline} {matched:,}; match them by train.steps and "
+        "rollout.prompts_per_step, or name another budget in `matched`."
+    )
+
+
+def _long_enough(config: Config, study: Study) -> str:
     for comparison in study.comparisons:
-        limits = {name: planned(config, comparison.budget) for name, config in configs.items()}
-        known = [limit for limit in limits.values() if limit is not None]
-        if known and max(comparison.at) > max(known):
-            raise ConfigError(
-                f"{where}: comparisons.{comparison.budget}={comparison.at}: no arm spends more than {max(known):,}."
+        limit = planned(config, comparison.budget)
+        if limit is not None and max(comparison.at) > limit:
+            return (
+                f"spends {limit:,} {comparison.budget}, and comparisons.{comparison.budget}={comparison.at} goes "
+                "beyond; compare at no more than every arm spends."
             )
+    return ""
 
 
 def _configuration(arm: Arm, study: Study, where: str) -> Config:
@@ -61,9 +104,11 @@ def _configuration(arm: Arm, study: Study, where: str) -> Config:
         raise ConfigError(f"{where}: arms.{arm.name}: {error}") from error
 
 
-def _differing(field: str, first: Any, second: Any) -> list[str]:
+def differing(field: str, first: Any, second: Any) -> list[str]:
+    """The dotted names of what differs between two nested dictionaries and is not `FREE`."""
     if field in FREE or first == second:
         return []
     if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
-        return [name for key in first for name in _differing(f"{field}.{key}", first[key], second[key])]
+        prefix = f"{field}." if field else ""
+        return [name for key in first for name in differing(f"{prefix}{key}", first[key], second[key])]
     return [field]

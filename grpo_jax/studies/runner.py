@@ -1,7 +1,6 @@
 """Runs a study: each run in a process of its own, so many at once, each on cores of its own."""
 
 import contextlib
-import json
 import os
 import shlex
 import signal
@@ -11,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from grpo_jax.studies.loading import begin
-from grpo_jax.studies.study import ROOT, Run, Study
+from grpo_jax.config import digest, to_dict
+from grpo_jax.studies.directory import begin, read_json
+from grpo_jax.studies.study import ROOT, Arm, Run, Study
 
 POLL_SECONDS = 0.2
 BASE_POLICY = "warm_start/params.safetensors"  # of a run directory
@@ -33,7 +32,6 @@ class _Going:
     run: Run
     process: subprocess.Popen[bytes]
     cores: frozenset[int]
-    since: float
 
 
 def commands(study: Study, workdir: Path) -> list[str]:
@@ -54,23 +52,55 @@ def run_study(study: Study, workdir: Path, jobs: int, tell: Callable[[str], None
     """
     begin(study, workdir)
     todo = [run for run in study.runs() if not run.finished(workdir)]
-    free = _shares(jobs)
+    free = shares(jobs)
+    turns = _Turns(study, workdir)
     going: list[_Going] = []
     failed: list[tuple[Run, str]] = []
-    with _stop_requests() as stops:
+    with _stop_requests() as stops, _none_left_behind(going):
+        passed_on = 0
         while going or (todo and not stops):
-            if stops:
+            while todo and free and not stops and turns.may_start(todo[0], [one.run for one in going]):
+                going.append(_start(todo.pop(0), workdir, free.pop(0)))
+            if len(stops) > passed_on:  # a second signal stops the runs at once, as it would stop one
+                passed_on = len(stops)
                 _terminate(going)
-            while todo and free and not stops and _base_policy_there(going, workdir):
-                going.append(_start(todo.pop(0), workdir, free.pop()))
             for one in [one for one in going if one.process.poll() is not None]:
                 going.remove(one)
                 free.append(one.cores)
-                if one.process.returncode or not (one.run.finished(workdir) or stops):
+                if not stops and (one.process.returncode or not one.run.finished(workdir)):
                     failed.append((one.run, _last_line(_log(one.run, workdir))))
                 tell(_told(one, workdir))
             time.sleep(POLL_SECONDS)
     return Outcome(tuple(failed), stopped=bool(stops))
+
+
+class _Turns:
+    """Whose turn it is: the first run makes a base policy alone, and the others find it in the cache."""
+
+    def __init__(self, study: Study, workdir: Path):
+        self._workdir = workdir
+        self._made: set[str] = set()
+        self._recipes = {arm.name: _recipe(arm, study.seeds[0]) for arm in study.arms}
+        for run in study.runs():
+            self._look(run)
+
+    def may_start(self, run: Run, going: Sequence[Run]) -> bool:
+        for other in going:
+            self._look(other)
+        recipe = self._recipes[run.arm.name]
+        return recipe is None or recipe in self._made or recipe not in {self._recipes[one.arm.name] for one in going}
+
+    def _look(self, run: Run) -> None:
+        recipe = self._recipes[run.arm.name]
+        if recipe and recipe not in self._made and (run.directory(self._workdir) / BASE_POLICY).exists():
+            self._made.add(recipe)
+
+
+def _recipe(arm: Arm, seed: int) -> str | None:
+    """What tells base policies apart; None if the policy is not made by the run."""
+    config = arm.configuration(seed)
+    values = to_dict(config)
+    return digest({name: values[name] for name in ("task", "model", "warm_start")}) if config.warm_start else None
 
 
 def _command(run: Run, workdir: Path) -> list[str]:
@@ -87,42 +117,48 @@ def _command(run: Run, workdir: Path) -> list[str]:
 def _start(run: Run, workdir: Path, cores: frozenset[int]) -> _Going:
     log = _log(run, workdir)
     log.parent.mkdir(parents=True, exist_ok=True)
-    # Runs of an arm differ by their seed only: what one has compiled serves the others.
-    compiled = {"JAX_COMPILATION_CACHE_DIR": str((workdir / "compiled").absolute())}
+    surroundings = {
+        # Runs of an arm differ by their seed only: what one has compiled serves the others.
+        "JAX_COMPILATION_CACHE_DIR": str((workdir / "compiled").absolute()),
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
     with open(log, "ab") as file:
         process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches it once, through us
-            _command(run, workdir),
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **compiled},
-            start_new_session=True,
+            _command(run, workdir), stdout=file, stderr=subprocess.STDOUT, env=surroundings, start_new_session=True
         )
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(ProcessLookupError):
             os.sched_setaffinity(process.pid, cores)
-    return _Going(run, process, cores, time.monotonic())
+    return _Going(run, process, cores)
 
 
-def _shares(jobs: int) -> list[frozenset[int]]:
-    """The cores that this process may use, divided among so many jobs."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-    return [frozenset(cores[job % len(cores) :: jobs] or cores[job % len(cores) :][:1]) for job in range(jobs)]
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def _base_policy_there(going: Sequence[_Going], workdir: Path) -> bool:
-    """All arms share a base policy: the first run to make it is waited for, and the others find it in the cache."""
-    return all(
-        (one.run.directory(workdir) / BASE_POLICY).exists() or not one.run.arm.configuration(one.run.seed).warm_start
-        for one in going
-    )
+def shares(jobs: int) -> list[frozenset[int]]:
+    """These cores divided among so many jobs, equally, so that times can be compared; more jobs than cores share."""
+    every = cores()
+    each = max(len(every) // jobs, 1)
+    return [frozenset(every[job * each % len(every) :][:each]) for job in range(jobs)]
 
 
 def _terminate(going: Sequence[_Going]) -> None:
-    """Asks each once; it saves, and ends with code 0."""
+    """Asks each to save and end with code 0; at a second time, to end at once."""
     for one in going:
-        if one.process.poll() is None and one.since:
+        if one.process.poll() is None:
             one.process.send_signal(signal.SIGTERM)
-            one.since = 0.0
+
+
+@contextlib.contextmanager
+def _none_left_behind(going: Sequence[_Going]) -> Iterator[None]:
+    """Whatever goes wrong here, no run goes on without us."""
+    try:
+        yield
+    finally:
+        _terminate(going)
 
 
 @contextlib.contextmanager
@@ -144,7 +180,7 @@ def _told(one: _Going, workdir: Path) -> str:
     name = f"{one.run.arm.name}, seed {one.run.seed}"
     if not one.run.finished(workdir):
         return f"{name}: ended with code {one.process.returncode} and is not finished"
-    summary: dict[str, Any] = json.loads((one.run.directory(workdir) / "summary.json").read_text())
+    summary = read_json(one.run.directory(workdir) / "summary.json")
     base, final, minutes = summary["base"]["pass@1"], summary["final"]["pass@1"], summary["seconds"]["total"] / 60
     return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"
 
