@@ -1,0 +1,116 @@
+"""launch/study.py: what it says, its exit codes, and a study that is really run."""
+
+import json
+import runpy
+import signal
+import time
+
+import pytest
+
+from grpo_jax import reporting
+from grpo_jax.studies import load_study
+from grpo_jax.studies.runner import Outcome
+from tests.helpers import ROOT, start
+from tests.studies.files import write
+
+# launch/study.py with a report that costs nothing: this is a test of the runs.
+LAUNCH = f"""
+import runpy, sys
+from grpo_jax import reporting
+reporting.write_study_report = lambda workdir: workdir / "report"
+sys.path[0] = {str(ROOT / "launch")!r}
+runpy.run_path({str(ROOT / "launch" / "study.py")!r}, run_name="__main__")
+"""
+
+
+@pytest.fixture
+def main(monkeypatch):
+    monkeypatch.setattr(reporting, "write_study_report", lambda workdir: workdir / "report", raising=False)
+    return runpy.run_path(str(ROOT / "launch" / "study.py"))["main"]
+
+
+def pretend(main, monkeypatch, *, failed=(), stopped=False):
+    """No run is made; this is what became of them."""
+    monkeypatch.setitem(main.__globals__, "run_study", lambda study, workdir, jobs: Outcome(tuple(failed), stopped))
+
+
+def test_a_finished_study_is_reported(main, monkeypatch, tmp_path, capsys):
+    pretend(main, monkeypatch)
+    assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 0
+    assert capsys.readouterr().out == f"report: {tmp_path / 'report'}\n"
+
+
+def test_a_stopped_study_continues_with_the_same_command(main, monkeypatch, tmp_path, capsys):
+    pretend(main, monkeypatch, stopped=True)
+    assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 0
+    assert capsys.readouterr().out == "stopped, and saved; the same command continues\n"
+
+
+def test_failed_runs_are_named(main, monkeypatch, tmp_path, capsys):
+    first = next(load_study(write(tmp_path)).runs())
+    pretend(main, monkeypatch, failed=[(first, "error: the reason")])
+    assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "error: 2-GRPO, seed 0: error: the reason\n")
+
+
+def test_a_mistake_creates_nothing(main, tmp_path, capsys):
+    assert main([f"--study={write(tmp_path, baseline='x')}", f"--workdir={tmp_path / 'study'}"]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"error: --study={tmp_path / 'tiny.py'}: baseline='x': is no arm")
+    assert err.count("\n") == 1
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two"])
+def test_jobs_must_be_some(jobs, main, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}", f"--jobs={jobs}"])
+    assert ended.value.code == 2
+    assert "--jobs" in capsys.readouterr().err
+
+
+def test_commands_are_printed_and_nothing_is_run(main, tmp_path, capsys):
+    assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path / 'study'}", "--commands"]) == 0
+    assert capsys.readouterr().out.count("/launch/main.py --config=") == 4
+    assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
+
+
+@pytest.mark.slow
+def test_a_study_is_stopped_and_continued(tmp_path):
+    """Two arms, two seeds. What was finished is not touched again; what was stopped continues."""
+    launch = tmp_path / "launch.py"
+    launch.write_text(LAUNCH)
+    path, workdir = write(tmp_path), tmp_path / "study"
+    flags = (str(launch), f"--study={path}", f"--workdir={workdir}", "--jobs=1")
+    directories = [run.directory(workdir) for run in load_study(path).runs()]
+
+    process = start(*flags, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    while not (directories[0] / "summary.json").exists() or not (directories[1] / "metrics.jsonl").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out.endswith("stopped, and saved; the same command continues\n")
+    assert "G = 4, seed 0: ended with code 0 and is not finished" in out
+    assert [(directory / "summary.json").exists() for directory in directories] == [True, False, False, False]
+    first = {file: file.stat().st_mtime_ns for file in directories[0].rglob("*")}
+
+    process = start(*flags, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert [line.partition(":")[0] for line in out.splitlines()] == [
+        "G = 4, seed 0", "2-GRPO, seed 1", "G = 4, seed 1", "report",
+    ]  # fmt: skip
+    assert {file: file.stat().st_mtime_ns for file in directories[0].rglob("*")} == first
+    summaries = [json.loads((directory / "summary.json").read_text()) for directory in directories]
+    assert [summary["prompts"] for summary in summaries] == [96] * 4
+    assert [summary["rollouts"] for summary in summaries] == [192, 384] * 2
+    assert [summary["seed"] for summary in summaries] == [0, 0, 1, 1]
+    # Arms of a seed are paired: one base policy, measured by the same samples.
+    assert summaries[0]["base"] == summaries[1]["base"] != summaries[2]["base"] == summaries[3]["base"]
+    # Only one run made the base policy.
+    logs = [(workdir / "logs" / f"{slug}.log").read_text() for slug in ("2-grpo.seed_0", "g-=-4.seed_1")]
+    assert ["base policy: taken from" in log for log in logs] == [False, True]
