@@ -51,6 +51,9 @@ class ModularExpressionsConfig:
     operators: str  # which of + - * appear
     modulus: Annotated[int, Range(2, 10)]  # values are taken modulo this, so that each is one digit
     train_problems: Count  # distinct; an epoch
+    credit: Literal[
+        "exact", "partial"
+    ]  # of a wrong completion: none, or for its right lines (rewards/partial_credit.py)
 
 
 @dataclass(frozen=True)

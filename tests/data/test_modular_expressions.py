@@ -12,9 +12,9 @@ from grpo_jax.rewards import Attempt
 PROBLEM = Problem("8+(8+(4+6))=", "6")
 
 
-def task(operations=3, operators="+-*", modulus=10):
+def task(operations=3, operators="+-*", modulus=10, credit="exact"):
     return ModularExpressions(
-        ModularExpressionsConfig("modular_expressions", operations, operators, modulus, train_problems=100)
+        ModularExpressionsConfig("modular_expressions", operations, operators, modulus, 100, credit)
     )
 
 
@@ -101,6 +101,16 @@ def test_verdicts(completion, stopped, reward):
     assert verdict.reward == reward
     assert verdict.right == (reward == 1.0)
     assert verdict.scored
+
+
+def test_partial_credit_is_for_right_lines_and_changes_no_verdict():
+    completions = ["8+(8+0)=8+8=6", "8+(8+0)=8+8=5", "8+(8+1)=8+9=7", "7"]
+    attempts = [Attempt(PROBLEM.prompt, PROBLEM.answer, text, stopped=True, tokens=3) for text in completions]
+    exact, partial = (task(credit=credit).reward.judge(attempts) for credit in ("exact", "partial"))
+    assert [verdict.reward for verdict in exact] == [1, 0, 0, 0]
+    assert [verdict.reward for verdict in partial] == pytest.approx([1, 1 / 3, 0, 0])
+    assert [(v.right, v.answer) for v in partial] == [(v.right, v.answer) for v in exact]
+    assert task(modulus=5, credit="partial").reward.judge(attempts[1:2])[0].reward == 0  # 16 is 1 there, not 6
 
 
 @pytest.mark.parametrize("operators", ["", "+/", "x"])

@@ -9,7 +9,9 @@ from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.evaluation import evaluate, judge
 from grpo_jax.types import Rollouts, StopReason
 
-TASK = ModularExpressions(ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10))
+TASK = ModularExpressions(
+    ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10, credit="exact")
+)
 PROBLEMS = TASK.problems(Split.TRAIN, 5)
 
 

@@ -1,19 +1,20 @@
 """Nested expressions over digits, modulo a small number: `8+(8+(4+6))=` is 6 modulo 10.
 
-A full solution writes every reduction, `8+(8+0)=8+8=6`; only what stands behind the last `=` counts. One can answer at
-once and be wrong, or write the lines and be right: a skill that reinforcement can elicit. Characters are tokens.
+A full solution writes every reduction, `8+(8+0)=8+8=6`; only what stands behind the last `=` is right or wrong. One can
+answer at once and be wrong, or write the lines and be right: a skill that reinforcement can elicit. With `task.credit`
+"partial" a wrong completion is paid for its right lines. Characters are tokens.
 """
 
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
-from grpo_jax.rewards import PerAttempt, Reward, last_value
+from grpo_jax.rewards import PerAttempt, Reward, last_value, partial_credit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -50,6 +51,8 @@ class ModularExpressions:
 
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
+        if self.config.credit == "partial":
+            return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=self.config.modulus))
         return PerAttempt("last_value", last_value.verify)
 
     @property

@@ -1,0 +1,92 @@
+"""Partial credit: right lines of a wrong completion, read from whatever a model writes."""
+
+import ast
+import operator
+import random
+import time
+
+import pytest
+
+from grpo_jax.rewards import PerAttempt, partial_credit
+from grpo_jax.rewards.partial_credit import value
+from tests.rewards.helpers import attempt
+
+OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
+
+
+@pytest.mark.parametrize(
+    ("completion", "stopped", "reward"),
+    [
+        ("8+(8+0)=8+8=6", True, 1),
+        ("nonsense=6", True, 1),  # what is right is said by the answer alone
+        ("8+(8+0)=8+8=5", True, 1 / 3),
+        ("8+(8+1)=8+8=5", True, 1 / 6),
+        ("8+(8+0)=8+8=16", True, 1 / 2),  # the answer is no digit, but a right line
+        ("8+8=", True, 1 / 4),
+        ("7", True, 0),
+        ("", True, 0),
+        ("=", True, 0),
+        ("6=7", True, 1 / 4),
+        ("8+(8+0)=8+8=6", False, 1 / 2),  # cut off
+        ("8+(8+0)=8+(", False, 1 / 4),
+        ("6=" * 1000 + "7", True, 1 / 2 * 1000 / 1001),  # never as much as a right answer
+    ],
+)
+def test_what_a_completion_is_worth(completion, stopped, reward):
+    verdict = partial_credit.verify(attempt("6", completion, stopped=stopped), modulus=10)
+    assert verdict.reward == pytest.approx(reward)
+    assert verdict.right == (reward == 1)
+    assert verdict.scored
+
+
+def test_values_are_pythons():
+    """Random expressions with and without brackets, checked by Python's parser."""
+
+    def expected(node):
+        return node.value if isinstance(node, ast.Constant) else OPERATORS[type(node.op)](
+            expected(node.left), expected(node.right)
+        )  # fmt: skip
+
+    def draw(depth):
+        if depth == 0 or rng.random() < 0.2:
+            return str(rng.randrange(30))
+        text = rng.choice("+-*").join(draw(depth - 1) for _ in range(rng.randint(2, 4)))
+        return f"({text})" if rng.random() < 0.5 else text
+
+    rng = random.Random(0)
+    for _ in range(300):
+        text, modulus = draw(3), rng.randint(2, 10)
+        assert value(text, modulus) == expected(ast.parse(text, mode="eval").body) % modulus, text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", " ", "()", "(", ")", ")(", "(1", "1)", "1)+(2", "(1)+2)*(3", "1(2)", "(1)(2)", "(1)2", "1 2", "1 +2", "1+",
+        "+1", "-1", "1+-1", "1++2", "*", "1/2", "1**2", "1.5", "1e5", "0x1", "1_0", "x", "6\n", "6\x00", "²", "٣",
+        "1+٣", "\ud800", "<eos>", "6" * 19, "1+" + "6" * 5000, "(" * 100_000, ")" * 100_000, "(" * 50_000 + "6",
+        "1+" * 50_000, "(" * 50_000 + "6" + ")" * 49_999,
+    ],
+)  # fmt: skip
+def test_what_is_no_expression_has_no_value(line):
+    assert value(line, 10) is None
+
+
+def test_brackets_and_products_of_any_depth_are_read():
+    """A pass over the line: a million characters in seconds, and no number grows."""
+    started = time.perf_counter()
+    assert value("(" * 200_000 + "6" + ")" * 200_000, 10) == 6
+    assert value("9*" * 200_000 + "9", 10) == 9
+    assert value("(1+" * 100_000 + "1" + ")" * 100_000, 10) == 1
+    assert time.perf_counter() - started < 20
+
+
+def test_nonsense_never_raises():
+    """Any text over the task's characters and some others is scored, between 0 and 1/2 unless it is right."""
+    rng = random.Random(1)
+    texts = ["".join(rng.choices("0123456789()=+-*x²٣ \n", k=rng.randrange(30))) for _ in range(5000)]
+    reward = PerAttempt("partial_credit", lambda one: partial_credit.verify(one, modulus=10))
+    verdicts = reward.judge([attempt("6", text, stopped=rng.random() < 0.5) for text in texts])
+    assert not reward.unscored
+    assert all(verdict.right or 0 <= verdict.reward <= 0.5 for verdict in verdicts)
+    assert sum(0 < verdict.reward < 1 for verdict in verdicts) > 20
