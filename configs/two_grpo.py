@@ -82,6 +82,7 @@ def get_config() -> ConfigDict:
                 "max_rollouts": 0,  # groups without signal are left out, not replaced
                 "group_size": 2,  # a pair
                 "max_new_tokens": 16,  # a full solution takes 14 with its stop token; with 4 operations 26
+                "noise": "independent",  # as in the paper; antithetic and common couple the completions of a group
                 "sampling": {  # the policy itself, as in the paper
                     "temperature": 1.0,
                     "top_k": 0,  # off

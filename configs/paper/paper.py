@@ -109,6 +109,7 @@ def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: 
                 "max_rollouts": prompts * 16 if resample else 0,
                 "group_size": group_size,
                 "max_new_tokens": sequence - 1024,
+                "noise": "independent",
                 "sampling": {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0},
             },
             "objective": {

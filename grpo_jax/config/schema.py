@@ -220,6 +220,7 @@ class RolloutConfig:
     max_rollouts: CountOrNone  # a step may take to replace groups without signal by fresh prompts; 0 is leave them out
     group_size: Annotated[int, Range(2, 4096)]  # completions of each prompt
     max_new_tokens: Count  # the stop token included
+    noise: Literal["independent", "antithetic", "common"]  # what a group's completions share: sampling/noise.py
     sampling: SamplingConfig
 
 

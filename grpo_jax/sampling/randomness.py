@@ -2,7 +2,7 @@
 
 A token's key is folded from (run seed, stream, step, prompt id, sample index, position). So a completion sampled alone
 is the one that is sampled in any batch, order, slot, device or host; a run that was interrupted draws what it would
-have drawn; and evaluation cannot disturb training.
+have drawn; and evaluation cannot disturb training. Where a group shares noise (`noise.py`), all this holds of groups.
 """
 
 import enum
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
@@ -44,20 +43,11 @@ class Counter:
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed, impl=PRNG), self.stream), self.step)
 
 
-def sample_keys(key: Key[Array, ""], prompt_ids: UInt32[Array, " N"], group_size: int) -> Key[Array, "N G"]:
-    """One key for each completion."""
-
-    def of_prompt(prompt_id: Array) -> Array:
-        prompt_key = jax.random.fold_in(key, prompt_id)
-        return jax.vmap(lambda index: jax.random.fold_in(prompt_key, index))(jnp.arange(group_size))
-
-    return jax.vmap(of_prompt)(prompt_ids)
+def prompt_keys(key: Key[Array, ""], prompt_ids: UInt32[Array, " N"]) -> Key[Array, " N"]:
+    """One key for each prompt, which its whole group shares."""
+    return jax.vmap(lambda prompt_id: jax.random.fold_in(key, prompt_id))(prompt_ids)
 
 
-def gumbel(keys: Key[Array, "N G"], position: Array, vocab_size: int) -> Array:
-    """Gumbel noise [N, G, V] for the token at this position of each completion."""
-
-    def of_sample(key: Array) -> Array:
-        return jax.random.gumbel(jax.random.fold_in(key, position), (vocab_size,), jnp.float32)
-
-    return jax.vmap(jax.vmap(of_sample))(keys)
+def sample_key(prompt: Key[Array, ""], sample: Any) -> Key[Array, ""]:
+    """The key of one completion of a prompt."""
+    return jax.random.fold_in(prompt, sample)

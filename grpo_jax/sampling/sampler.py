@@ -18,7 +18,8 @@ from grpo_jax.objectives import completion_mask
 from grpo_jax.policy import Policy
 from grpo_jax.sampling.cache import Cache, empty_cache, group_attention
 from grpo_jax.sampling.filters import distribution
-from grpo_jax.sampling.randomness import Counter, gumbel, sample_keys
+from grpo_jax.sampling.noise import Noise, independent
+from grpo_jax.sampling.randomness import Counter, prompt_keys
 from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
 
 Sampler: TypeAlias = Callable[[Params, PromptBatch, Counter], Rollouts]
@@ -45,6 +46,7 @@ def make_sampler(
     max_new_tokens: int,
     stop_tokens: Sequence[int],
     pad_token: int = 0,
+    noise: Noise = independent,
 ) -> Sampler:
     """A function (params, prompts, counter) -> Rollouts, to be jitted.
 
@@ -55,11 +57,18 @@ def make_sampler(
       max_new_tokens: C, the stop token included.
       stop_tokens: each of them ends a completion and is a part of it.
       pad_token: stands behind the end of a completion; it may be a stop token.
+      noise: what the completions of a group share; to sample one of them again, sample its group.
     """
     stops = jnp.asarray(sorted(set(stop_tokens)), jnp.int32)
 
+    def gumbel(keys: Key[Array, " N"], index: Int[Array, ""], vocab: int) -> Float[Array, "N G V"]:
+        def of_group(key: Key[Array, ""]) -> Float[Array, "G V"]:
+            return jax.vmap(lambda sample: noise(key, sample, index, vocab, max_new_tokens))(jnp.arange(group_size))
+
+        return jax.vmap(of_group)(keys)
+
     def choose(
-        logits: Float[Array, "N G V"], keys: Key[Array, "N G"], index: Int[Array, ""]
+        logits: Float[Array, "N G V"], keys: Key[Array, " N"], index: Int[Array, ""]
     ) -> tuple[Int[Array, "N G"], Float[Array, "N G"]]:
         allowed = distribution(logits, sampling)
         noisy = allowed + gumbel(keys, index, logits.shape[-1]) if sampling.temperature else allowed
@@ -67,7 +76,7 @@ def make_sampler(
         return token, jnp.take_along_axis(allowed, token[..., None], axis=-1)[..., 0]
 
     def record(
-        state: DecodeState, index: Int[Array, ""], logits: Float[Array, "N G V"], keys: Key[Array, "N G"], cache: Cache
+        state: DecodeState, index: Int[Array, ""], logits: Float[Array, "N G V"], keys: Key[Array, " N"], cache: Cache
     ) -> DecodeState:
         """Samples the token at `index` of each completion that has not stopped."""
         token, logprob = choose(logits, keys, index)
@@ -86,7 +95,7 @@ def make_sampler(
         n, padded = prompts.tokens.shape
         shape = (n, group_size, max_new_tokens)
         prompt_mask = completion_mask(prompts.lengths, padded)
-        keys = sample_keys(counter.key(), prompts.ids, group_size)
+        keys = prompt_keys(counter.key(), prompts.ids)
 
         hidden, prompt_kv = policy.hidden_states(params, prompts.tokens)
         last = jnp.take_along_axis(hidden, (prompts.lengths - 1)[:, None, None], axis=1)

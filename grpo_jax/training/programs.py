@@ -19,7 +19,7 @@ from jaxtyping import Array
 from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, Outcomes, make_objective
 from grpo_jax.policy import Policy
-from grpo_jax.sampling import PRNG, Counter, Sampler, make_sampler
+from grpo_jax.sampling import NOISES, PRNG, Counter, Sampler, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
@@ -81,7 +81,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
 
     @cache  # validation, test and training may well sample alike
-    def sampler(sampling: SamplingConfig, group_size: int) -> Sampler:
+    def sampler(sampling: SamplingConfig, group_size: int, noise: str = "independent") -> Sampler:
         sample = make_sampler(
             policy,
             sampling,
@@ -89,6 +89,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             max_new_tokens=config.rollout.max_new_tokens,
             stop_tokens=stop_tokens,
             pad_token=stop_tokens[0],
+            noise=NOISES[noise],
         )
         return jax.jit(sample, out_shardings=shardings.batch)
 
@@ -107,7 +108,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             lambda trained, frozen: policy.cast(_merge(adapted, trained, frozen)), out_shardings=shardings.weights
         ),
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
-        sample=sampler(config.rollout.sampling, config.rollout.group_size),
+        sample=sampler(config.rollout.sampling, config.rollout.group_size, config.rollout.noise),
         sample_validation=sampler(config.evaluation.sampling, config.evaluation.validation_samples),
         sample_test=sampler(config.evaluation.sampling, config.evaluation.test_samples),
         advantages=jax.jit(objective.advantages),

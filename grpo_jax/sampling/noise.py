@@ -1,0 +1,74 @@
+"""Gumbel noise, and how the completions of a group share it.
+
+A token is the argmax of log-probabilities plus Gumbel noise, so a completion is a function of its noise. Whatever the
+kind, the noise of one completion is independent from token to token, and each completion's distribution is exactly the
+policy's. What the kinds choose is what one completion says of the others of its group.
+
+With coupled noise (all but `independent`) another completion's reward is, given the prompt, no longer independent of
+this one's tokens. So a baseline that is made from the group makes the gradient's estimate biased: the term
+E[grad log pi(o1) r2], which is 0 for independent completions, is subtracted and is not 0.
+
+  * antithetic: the bias has no simple form. A pair agrees less often, so differences of rewards come out too large: in
+    the tests' bandit with three arms the gradient is half as long again, and has another direction.
+  * common: tokens before the branching point are the same in all completions and mean-centred advantages add up to 0,
+    so summed log-probabilities learn nothing from them; from the branching point on there is no bias. In expectation
+    the gradient of the token at position t is multiplied by (t+1)/max_new_tokens: later positions count for more.
+
+Without a baseline, or with one from elsewhere, no kind is biased.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from grpo_jax.sampling.randomness import sample_key
+
+# Standard Gumbel noise of one token, for each entry of the vocabulary. Of the prompt's key in this step, the index of
+# the completion in its group, the token's position in the completion, the vocabulary's size, and max_new_tokens.
+Noise: TypeAlias = Callable[[Key[Array, ""], Int[Array, ""], Int[Array, ""], int, int], Float[Array, " V"]]
+
+STEP, TINY = float(np.finfo(np.float32).eps), float(np.finfo(np.float32).tiny)  # of the grid of uniforms; for 0
+BRANCHING = 2**32 - 1  # in a sample index's place, where there is no sample: the key of a group's branching point
+
+
+def independent(
+    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
+) -> Float[Array, " {vocab}"]:
+    """Every completion has noise of its own."""
+    key = jax.random.fold_in(sample_key(prompt, sample), position)
+    return jax.random.gumbel(key, (vocab,), jnp.float32)
+
+
+def antithetic(
+    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
+) -> Float[Array, " {vocab}"]:
+    """Completions 2j and 2j+1 share their uniforms: -log(-log u) and -log(-log(1-u)), token by token.
+
+    Completion 2j is the one that `independent` draws. 1-u is the mirror image of u on the grid of 2**23 values that
+    floats are drawn from, so that it has the same distribution to the last bit, and never becomes 1, whose noise is
+    infinite. The last completion of an odd group has no partner.
+    """
+    key = jax.random.fold_in(sample_key(prompt, sample - sample % 2), position)
+    uniform = jax.random.uniform(key, (vocab,), jnp.float32, minval=TINY)
+    mirrored = jnp.maximum((1 - STEP) - uniform, TINY)
+    return -jnp.log(-jnp.log(jnp.where(sample % 2 == 1, mirrored, uniform)))
+
+
+def common(
+    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
+) -> Float[Array, " {vocab}"]:
+    """All completions have the noise of the first one before the group's branching point, and their own from it on.
+
+    So they are one prefix with independent continuations. The branching point is a position from 0 to room - 1, each
+    as likely as the others.
+    """
+    branching = jax.random.randint(sample_key(prompt, BRANCHING), (), 0, room)
+    return independent(prompt, jnp.where(position < branching, 0, sample), position, vocab, room)
+
+
+# What `rollout.noise` may be.
+NOISES: Mapping[str, Noise] = {"independent": independent, "antithetic": antithetic, "common": common}
