@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
                 "operators": "+",  # any of + - *; a policy this small learns + alone well enough to elicit it
                 "modulus": 10,  # values are digits
                 "train_problems": 16384,  # an epoch; the run sees 38,400 prompts, so each about twice
+                "right": "answer",  # derivation: only with all its lines
                 "credit": "exact",  # the paper's rewards, 0 and 1; partial pays a wrong completion for its right lines
             },
             "model": {

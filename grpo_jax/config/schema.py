@@ -51,9 +51,8 @@ class ModularExpressionsConfig:
     operators: str  # which of + - * appear
     modulus: Annotated[int, Range(2, 10)]  # values are taken modulo this, so that each is one digit
     train_problems: Count  # distinct; an epoch
-    credit: Literal[
-        "exact", "partial"
-    ]  # of a wrong completion: none, or for its right lines (rewards/partial_credit.py)
+    right: Literal["answer", "derivation"]  # whether the answer is enough: rewards/derivation.py
+    credit: Literal["exact", "partial"]  # of what is wrong: none, or for right lines (rewards/partial_credit.py)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rewards: what completions are worth. Nothing here imports JAX."""
 
-from grpo_jax.rewards import last_value, partial_credit
+from grpo_jax.rewards import derivation, last_value, partial_credit
 from grpo_jax.rewards.extraction import last_boxed
 from grpo_jax.rewards.per_attempt import PerAttempt
 from grpo_jax.rewards.registry import REWARDS, make_reward
@@ -13,6 +13,7 @@ __all__ = [
     "PerAttempt",
     "Reward",
     "Verdict",
+    "derivation",
     "last_boxed",
     "last_value",
     "make_reward",

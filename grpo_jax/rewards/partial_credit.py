@@ -18,14 +18,14 @@ PRECEDENCE: Mapping[str, int] = {"+": 1, "-": 1, "*": 2}
 OPERATIONS: Mapping[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 
 
-def verify(attempt: Attempt, *, modulus: int) -> Verdict:
-    """Reward 1 if the answer is right, else half the share of the completion's lines that have the gold answer's value.
+def verify(attempt: Attempt, *, modulus: int, judge: Callable[[Attempt], Verdict] = last_value.verify) -> Verdict:
+    """Reward 1 if the completion is right, else half the share of its lines that have the gold answer's value.
 
     The lines are what stands between the `=` of the completion: of "8+(8+0)=8+8=5", where 6 is right modulo 10, two in
-    three are right, and it is worth 1/3. A wrong answer without lines is worth 0. What is right is `last_value`'s to
+    three are right, and it is worth 1/3. A wrong answer without lines is worth 0. What is right is `judge`'s to
     say; a completion that was cut off is wrong, and its lines count.
     """
-    verdict = last_value.verify(attempt)
+    verdict = judge(attempt)
     if verdict.right:
         return verdict
     lines = attempt.completion.split("=")

@@ -52,7 +52,7 @@ def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
     """All that decides which base policy comes out, down to the bits."""
     values = to_dict(config)
     settings = {k: v for k, v in values["warm_start"].items() if k not in ("cache_dir", "checkpoint_every")}
-    task = {k: v for k, v in values["task"].items() if k != "credit" and not k.endswith("_problems")}
+    task = {k: v for k, v in values["task"].items() if k not in ("right", "credit") and not k.endswith("_problems")}
     return {
         "task": task,
         "model": {k: v for k, v in values["model"].items() if k != "lora"},  # adapters come after it

@@ -14,7 +14,7 @@ PROBLEM = Problem("8+(8+(4+6))=", "6")
 
 def task(operations=3, operators="+-*", modulus=10, credit="exact"):
     return ModularExpressions(
-        ModularExpressionsConfig("modular_expressions", operations, operators, modulus, 100, credit)
+        ModularExpressionsConfig("modular_expressions", operations, operators, modulus, 100, "answer", credit)
     )
 
 

@@ -7,7 +7,9 @@ from grpo_jax.config import ModularExpressionsConfig
 from grpo_jax.data import PromptSource, Split, decode, encode, encode_prompts, pad
 from grpo_jax.data.tasks import ModularExpressions
 
-TASK = ModularExpressions(ModularExpressionsConfig("modular_expressions", 2, "+", 10, train_problems=40))
+TASK = ModularExpressions(
+    ModularExpressionsConfig("modular_expressions", 2, "+", 10, train_problems=40, right="answer", credit="exact")
+)
 PROBLEMS = TASK.problems(Split.TRAIN, 40)
 
 

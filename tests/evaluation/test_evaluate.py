@@ -10,7 +10,7 @@ from grpo_jax.evaluation import evaluate, judge
 from grpo_jax.types import Rollouts, StopReason
 
 TASK = ModularExpressions(
-    ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10, credit="exact")
+    ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10, right="answer", credit="exact")
 )
 PROBLEMS = TASK.problems(Split.TRAIN, 5)
 

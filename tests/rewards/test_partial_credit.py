@@ -4,10 +4,11 @@ import ast
 import operator
 import random
 import time
+from functools import partial
 
 import pytest
 
-from grpo_jax.rewards import PerAttempt, partial_credit
+from grpo_jax.rewards import PerAttempt, derivation, partial_credit
 from grpo_jax.rewards.partial_credit import value
 from tests.rewards.helpers import attempt
 
@@ -90,3 +91,28 @@ def test_nonsense_never_raises():
     assert not reward.unscored
     assert all(verdict.right or 0 <= verdict.reward <= 0.5 for verdict in verdicts)
     assert sum(0 < verdict.reward < 1 for verdict in verdicts) > 20
+
+
+@pytest.mark.parametrize(
+    ("completion", "right"),
+    [
+        ("8+(8+0)=8+8=6", True),
+        ("(8+8)+0=6+0=6", True),  # any lines of the right value
+        ("8+8=6", False),  # one line is missing
+        ("6", False),
+        ("8+(8+0)=8+7=6", False),  # a wrong line
+        ("8+(8+0)=8+8=5", False),
+        ("8+(8+0)=8+8=", False),
+        ("8+(8+0)==6", False),
+    ],
+)
+def test_a_derivation_is_right_with_all_its_lines(completion, right):
+    verdict = derivation.verify(attempt("6", completion), modulus=10, lines=3)
+    assert (verdict.right, verdict.reward) == (right, float(right))
+    assert not derivation.verify(attempt("6", completion, stopped=False), modulus=10, lines=3).right
+
+
+def test_partial_credit_goes_with_another_rule_of_what_is_right():
+    short, judge = attempt("6", "8+8=6"), partial(derivation.verify, modulus=10, lines=3)
+    assert partial_credit.verify(short, modulus=10).reward == 1.0
+    assert partial_credit.verify(short, modulus=10, judge=judge).reward == 0.5  # two right lines, where three are due

@@ -1,8 +1,9 @@
 """Nested expressions over digits, modulo a small number: `8+(8+(4+6))=` is 6 modulo 10.
 
 A full solution writes every reduction, `8+(8+0)=8+8=6`; only what stands behind the last `=` is right or wrong. One can
-answer at once and be wrong, or write the lines and be right: a skill that reinforcement can elicit. With `task.credit`
-"partial" a wrong completion is paid for its right lines. Characters are tokens.
+answer at once and be wrong, or write the lines and be right: a skill that reinforcement can elicit. With `task.right`
+"derivation" the lines are asked for; with `task.credit` "partial" a wrong completion is paid for those that are right.
+Characters are tokens.
 """
 
 import math
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
-from grpo_jax.rewards import PerAttempt, Reward, last_value, partial_credit
+from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, derivation, last_value, partial_credit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -51,9 +52,14 @@ class ModularExpressions:
 
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
+        modulus, lines = self.config.modulus, self.config.operations
+        judge: Callable[[Attempt], Verdict] = {
+            "answer": last_value.verify,
+            "derivation": partial(derivation.verify, modulus=modulus, lines=lines),
+        }[self.config.right]
         if self.config.credit == "partial":
-            return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=self.config.modulus))
-        return PerAttempt("last_value", last_value.verify)
+            return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=modulus, judge=judge))
+        return PerAttempt("expressions", judge)
 
     @property
     def max_prompt_tokens(self) -> int:
