@@ -141,6 +141,7 @@ def get_config() -> ConfigDict:
             },
             "logging": {
                 "rollouts_every": 1,  # steps: all 76,800 rollouts take 11 MB
+                "arms_every": 20,  # steps: the cosine between the gradients of right and of wrong completions
                 "tensorboard": True,
             },
             "mesh": {

@@ -156,7 +156,7 @@ def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: 
                 "sampling": {"temperature": 0.7, "top_k": 20, "top_p": 0.8, "min_p": 0.0},
             },
             "checkpoint": {"every": 10, "keep_last": 2, "keep_best": 0},
-            "logging": {"rollouts_every": 1, "tensorboard": True},
+            "logging": {"rollouts_every": 1, "arms_every": 0, "tensorboard": True},
             "mesh": {"data": -1, "fsdp": 32, "tensor": 2},  # of a v5e-64
         }
     )

@@ -296,6 +296,7 @@ class LoggingConfig:
     """What a run writes down beside its metrics."""
 
     rollouts_every: CountOrNone  # steps between rollout batches written out in full; 0 is never
+    arms_every: CountOrNone  # steps between measurements of the gradient's two arms, each about an update; 0 is never
     tensorboard: bool
 
 

@@ -1,5 +1,6 @@
 """Metrics of a step, written when the next one is under way: the host never waits for the newest update."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,8 +9,8 @@ from grpo_jax.processes import fetch
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.errors import TrainingError
+from grpo_jax.training.metrics import Metrics
 from grpo_jax.training.run_directory import Phase, RunDirectory
-from grpo_jax.training.update import Metrics
 
 
 class Pending(NamedTuple):
@@ -18,6 +19,7 @@ class Pending(NamedTuple):
     step: int
     values: Mapping[str, float]  # known to the host
     minibatches: Sequence[Metrics]  # still on the devices
+    others: Mapping[str, Any]  # of the step, still on the devices
 
 
 class LateLog:
@@ -33,11 +35,19 @@ class LateLog:
         self._seconds = clock.training()
         self._pending: Pending | None = None
 
-    def push(self, step: int, prompts: int, values: Mapping[str, float], minibatches: Sequence[Metrics]) -> None:
+    def push(
+        self,
+        step: int,
+        prompts: int,
+        values: Mapping[str, float],
+        minibatches: Sequence[Metrics],
+        others: Mapping[str, Any],
+    ) -> None:
         """Takes a step's metrics, and writes those of the step before.
 
         Args:
           prompts: sampled so far, this step's included.
+          others: numbers of the step that are still on the devices.
 
         Raises:
           TrainingError: if more updates in a row were not finite than the config allows.
@@ -51,19 +61,20 @@ class LateLog:
             "tokens_per_second": round(values["tokens"] / max(seconds - self._seconds, 1e-9), 1),
         }
         self._seconds = seconds
-        self._pending = Pending(step, {**budget, **values}, minibatches)
+        self._pending = Pending(step, {**budget, **values}, minibatches, others)
 
     def flush(self) -> None:
         """Writes whatever is held back. Raises as `push` does."""
         if self._pending is None:
             return
-        step, values, minibatches = self._pending
+        step, values, minibatches, others = self._pending
         self._pending = None
         of_updates = combine(fetch(minibatches))
         self._updates = int(of_updates.pop("updates", self._updates))
         # `minibatches` counts those with any group to learn from: one update each.
         of_step = {"minibatches": len(minibatches), "updates": self._updates}
-        line: dict[str, Any] = {"kind": "train", **values, **of_step, **of_updates}
+        measured = {name: float(value) for name, value in fetch(others).items()}
+        line: dict[str, Any] = {"kind": "train", **values, **of_step, **of_updates, **measured}
         self._directory.append_metrics(Phase.TRAIN, step, line)
         self._display.progress("training", step, self._config.train.steps, line)
         self._check_finite(step, of_updates)
@@ -88,5 +99,8 @@ def combine(minibatches: Sequence[Metrics]) -> dict[str, float]:
         which = minibatches[:1] if "sampler_difference" in name else minibatches
         totals, weights = zip(*(minibatch[name] for minibatch in which), strict=True)
         largest = name.startswith("max/")
-        combined[name.removeprefix("max/")] = float(max(totals) if largest else sum(totals) / sum(weights))
+        total, weight = sum(totals), sum(weights)
+        combined[name.removeprefix("max/")] = float(max(totals) if largest else total / weight if weight else math.nan)
+    # (sum w)^2 / (n sum w^2) of the ratios w of n tokens: 1 on-policy.
+    combined["effective_sample_share"] = combined.pop("ratio/mean") ** 2 / combined.pop("ratio/second_moment")
     return combined

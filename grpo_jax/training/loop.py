@@ -149,14 +149,16 @@ def _train(run: Run) -> TrainState:
             del weights  # the update needs the room
             chosen = learned(collected.signal, config.rollout.prompts_per_step)
             with clock.phase("update"):
+                batches = _minibatches(experiment, state.params, reference, frozen, collected, chosen)
+                arms = _arms(experiment, state.params, frozen, batches, step)
                 metrics = []
-                for batch in _minibatches(experiment, state.params, reference, frozen, collected, chosen):
+                for batch in batches:
                     state, of_minibatch = experiment.update(state, frozen, batch)
                     metrics.append(of_minibatch)
         cursor += len(chosen)
         sampled += len(chosen)
         successes.observe(collected.prompts, collected.rewards, collected.scored, step)
-        log.push(step, sampled, rollout_statistics(collected, chosen), metrics)
+        log.push(step, sampled, rollout_statistics(collected, chosen), metrics, arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, readable(collected, chosen))
 
@@ -209,6 +211,14 @@ def _minibatches(
             scores["reference_logprobs"] = experiment.score(reference, frozen, batch)
         batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **scores)))
     return batches
+
+
+def _arms(
+    experiment: Experiment, params: Params, frozen: Params, batches: Sequence[UpdateBatch], step: int
+) -> dict[str, jax.Array]:
+    """The gradient's two arms in the first minibatch, on schedule."""
+    every = experiment.config.logging.arms_every
+    return experiment.arms(params, frozen, batches[0]) if every and step % every == 0 and batches else {}
 
 
 def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> float | None:

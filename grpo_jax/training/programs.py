@@ -21,6 +21,7 @@ from grpo_jax.objectives import Objective, Outcomes, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.sampling import NOISES, PRNG, Counter, Sampler, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
+from grpo_jax.training.arms import Arms, make_arms
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
@@ -64,6 +65,7 @@ class Programs:
     advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
     update: Update  # (state, frozen, batch) -> (state, metrics); donates the state
     score: Scorer  # (trained, frozen, batch) -> log-probabilities
+    arms: Arms  # (trained, frozen, batch) -> what is known of the gradient's two arms
 
 
 def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Sequence[int]) -> Programs:
@@ -118,6 +120,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             out_shardings=(shardings.state, shardings.replicated),
         ),
         score=jax.jit(make_scorer(adapted, temperature, chunk), out_shardings=shardings.groups),
+        arms=jax.jit(make_arms(adapted, objective, temperature, chunk), out_shardings=shardings.replicated),
     )
 
 

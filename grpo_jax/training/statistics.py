@@ -14,7 +14,10 @@ def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"
     accuracy: the completions that are right; the reward, if there is no other part of it.
     valid_share_bound: 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share if all prompts were
       equally hard, and never less than the expected share (it is concave in p). Of rewards in {0, 1}.
+    valid_share_expected: the same with each prompt's own p, as estimated from its earlier completions.
     groups/...: how the others fail to: all are right, all of one reward but not right, or without enough verdicts.
+      groups/truncated are those all of whose completions were cut off; they are among the others.
+    tokens/without_signal: the share of all sampled tokens that went into groups without signal.
     groups/replaced, groups/surplus: those without signal that fresh groups stand in for, and those with signal that
       the step had no more room for. Both are 0 without resampling.
     entropy: minus the mean log-probability of the sampled tokens; its expectation is the entropy per token of the
@@ -25,20 +28,25 @@ def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"
     right = np.array([[verdict.right is True for verdict in one.verdicts] for one in collected.judged])
     accuracy = float(right[scored].mean()) if scored.any() else float("nan")
     judged = scored.sum(axis=1) >= 2
+    truncated = rollouts.stop_reasons == StopReason.LENGTH
+    p = np.clip(collected.expected, 0, 1)
     top = (right | ~scored).all(axis=1)
     return {
         "reward": float(rewards[scored].mean()) if scored.any() else float("nan"),
         "accuracy": accuracy,
         "valid_pair_share": float(valid.mean()),
         "valid_share_bound": 1 - accuracy**group_size - (1 - accuracy) ** group_size,
+        "valid_share_expected": float((1 - p**group_size - (1 - p) ** group_size).mean()),
         "groups/all_right": float((~valid & judged & top).mean()),
         "groups/all_wrong": float((~valid & judged & ~top).mean()),
         "groups/unjudged": float((~valid & ~judged).mean()),
+        "groups/truncated": float((~valid & truncated.all(axis=1)).mean()),
+        "tokens/without_signal": float(lengths[~valid].sum() / lengths.sum()),
         "groups/replaced": int((~chosen & ~valid).sum()),
         "groups/surplus": int((~chosen & valid).sum()),
         "unscored": int((~scored).sum()),
         "completion_length": float(lengths.mean()),
-        "truncated_share": float((rollouts.stop_reasons == StopReason.LENGTH).mean()),
+        "truncated_share": float(truncated.mean()),
         "entropy": float(-rollouts.logprobs.sum() / lengths.sum()),
         "tokens": int(lengths.sum()),
     }

@@ -1,7 +1,7 @@
 """The update: gradients of the objective over micro-batches, one optimizer step, and what it says of itself."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,18 +10,11 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy
+from grpo_jax.training.metrics import Mean, Metrics, merge
+from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
 from grpo_jax.training.optimizer import apply_gradients
 from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
 
-
-class Mean(NamedTuple):
-    """A metric on the way: means are divided once, at the end."""
-
-    total: Float[Array, ""]
-    weight: Float[Array, ""]
-
-
-Metrics: TypeAlias = dict[str, Mean]
 Update: TypeAlias = Callable[[TrainState, Params, UpdateBatch], tuple[TrainState, Metrics]]
 Scorer: TypeAlias = Callable[[Params, Params, UpdateBatch], Float[Array, "K M G C"]]
 
@@ -48,7 +41,7 @@ def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
         params = policy.join(trained, frozen)
 
         def one(index: Array, scores: Array) -> Array:
-            micro = _microbatch(batch, index)
+            micro = microbatch(batch, index)
             return jax.lax.dynamic_update_index_in_dim(
                 scores, group_logprobs(policy, params, micro, temperature, chunk), index, 0
             )
@@ -96,14 +89,20 @@ def make_update(
         return total, {"loss": Mean(total, weight), **_token_metrics(objective, logprobs, old, groups)}
 
     def update(state: TrainState, frozen: Params, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
-        def one(index: Array, carry: tuple[Params, Metrics]) -> tuple[Params, Metrics]:
-            micro = _microbatch(batch, index)
+        def one(index: Array, carry: tuple[Params, Metrics, Spread]) -> tuple[Params, Metrics, Spread]:
+            micro = microbatch(batch, index)
             (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, micro)
-            return jax.tree.map(jnp.add, carry[0], gradients), merge(carry[1], metrics)
+            return (
+                jax.tree.map(jnp.add, carry[0], gradients),
+                merge(carry[1], metrics),
+                jax.tree.map(jnp.add, carry[2], spread_of(gradients, micro)),
+            )
 
-        shapes = jax.eval_shape(lambda: loss(state.params, frozen, _microbatch(batch, jnp.int32(0)))[1])
+        shapes = jax.eval_shape(lambda: loss(state.params, frozen, microbatch(batch, jnp.int32(0)))[1])
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (state.params, shapes))
-        gradients, metrics = jax.lax.fori_loop(0, batch.filled, one, nothing)
+        none_yet = Spread(*(jnp.zeros(()),) * 3)
+        gradients, metrics, spread = jax.lax.fori_loop(0, batch.filled, one, (*nothing, none_yet))
+        metrics |= noise_metrics(gradients, spread)
 
         weight = metrics["loss"].weight + batch.dropped_weight
         gradients = jax.tree.map(lambda g: g / weight, gradients)
@@ -120,15 +119,8 @@ def make_update(
     return update
 
 
-def merge(first: Metrics, second: Metrics) -> Metrics:
-    """The metrics of two micro-batches together: sums are added, and of `max/...` the larger is kept."""
-    return {
-        name: Mean(*map(jnp.maximum if name.startswith("max/") else jnp.add, first[name], second[name]))
-        for name in second
-    }
-
-
-def _microbatch(batch: UpdateBatch, index: Array) -> Groups:
+def microbatch(batch: UpdateBatch, index: Array) -> Groups:
+    """The groups of one micro-batch."""
     return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), batch.groups)
 
 
@@ -150,6 +142,9 @@ def _token_metrics(
         "clip_share/high": share((advantages > 0) & (ratio > 1 + objective.clip_high)),
         "clip_share/low": share((advantages < 0) & (ratio < 1 - objective.clip_low)),
         "sampler_difference/mean": Mean(difference.sum(), tokens),
+        # For the effective sample size of the ratios: see `late_log.combine`.
+        "ratio/mean": Mean(jnp.where(mask, ratio, 0.0).sum(), tokens),
+        "ratio/second_moment": Mean(jnp.where(mask, ratio**2, 0.0).sum(), tokens),
         "max/sampler_difference": Mean(difference.max(), jnp.ones(())),
         # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
         "sampler_difference/kl": Mean(

@@ -1,0 +1,63 @@
+"""The two arms of a gradient: what the completions above the baseline ask for, and what those below it do."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from grpo_jax.objectives import Objective
+from grpo_jax.policy import Policy
+from grpo_jax.training.update import group_logprobs, microbatch
+from grpo_jax.types import Groups, Params, UpdateBatch
+
+Arms: TypeAlias = Callable[[Params, Params, UpdateBatch], dict[str, Float[Array, ""]]]
+
+
+def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: int) -> Arms:
+    """A function (trained, frozen, batch) -> norms of the two arms, and their cosine; to be jitted.
+
+    The gradient by the log-probabilities is split by the sign of the advantages and carried back through the policy
+    twice. So it is defined for every objective, and the arms add up to the update's gradient; a KL term goes with the
+    completion that it is of. The cosine is of what the arms ask of the parameters: at -1 they push against each other,
+    as they must where right and wrong completions share most of their tokens; near 0 they have nothing in common.
+    """
+
+    def arms(trained: Params, frozen: Params, batch: UpdateBatch) -> dict[str, Float[Array, ""]]:
+        def both(groups: Groups) -> tuple[Params, Params]:
+            logprobs, back = jax.vjp(
+                lambda params: group_logprobs(policy, policy.join(params, frozen), groups, temperature, chunk), trained
+            )
+            by_logprobs = jax.grad(lambda x: _total(objective, x, groups))(logprobs)
+            above = (groups.advantages > 0)[..., None]
+            (positive,) = back(jnp.where(above, by_logprobs, 0.0))
+            (negative,) = back(jnp.where(above, 0.0, by_logprobs))
+            return positive, negative
+
+        def one(index: Array, carry: tuple[Params, Params]) -> tuple[Params, Params]:
+            return jax.tree.map(jnp.add, carry, both(microbatch(batch, index)))
+
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (trained, trained))
+        positive, negative = jax.lax.fori_loop(0, batch.filled, one, nothing)
+        norms = optax.tree.norm(positive), optax.tree.norm(negative)
+        return {
+            "arms/positive_norm": norms[0],
+            "arms/negative_norm": norms[1],
+            "arms/cosine": optax.tree.vdot(positive, negative) / (norms[0] * norms[1]),
+        }
+
+    return arms
+
+
+def _total(objective: Objective, logprobs: Any, groups: Groups) -> Float[Array, ""]:
+    old = groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
+    return objective.loss(
+        logprobs,
+        old,
+        groups.sampler_logprobs,
+        groups.reference_logprobs,
+        groups.completion_lengths,
+        groups.advantages,
+    ).total

@@ -1,0 +1,47 @@
+"""The gradient's noise, from how the gradients of micro-batches differ.
+
+After "An Empirical Model of Large-Batch Training", arXiv 1812.06162. With S_k the gradient of micro-batch k summed over
+its n_k groups, mu a group's mean gradient and V the trace of its covariance, E|S_k|^2 = n_k^2 |mu|^2 + n_k V, and the
+same of the sum of all with n = sum n_k. So
+
+    |mu|^2 = (|sum S_k|^2 - sum |S_k|^2) / (n^2 - sum n_k^2),   V = (sum |S_k|^2 - |mu|^2 sum n_k^2) / n
+
+are unbiased. V / |mu|^2 is the noise scale: about so many groups carry as much signal as noise. A step's estimates
+are noisy themselves, and that of |mu|^2 is often negative: average both over many steps before dividing.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from grpo_jax.training.metrics import Mean, Metrics
+from grpo_jax.types import Groups, Params
+
+
+class Spread(NamedTuple):
+    """Sums over micro-batches."""
+
+    groups: Float[Array, ""]  # n: those with any tokens, which are the ones that are learned from
+    groups_squared: Float[Array, ""]  # sum n_k^2
+    norms_squared: Float[Array, ""]  # sum |S_k|^2
+
+
+def spread_of(gradients: Params, groups: Groups) -> Spread:
+    """What one micro-batch adds."""
+    count = (groups.completion_lengths.max(-1) > 0).sum().astype(jnp.float32)
+    return Spread(count, count**2, optax.tree.norm(gradients, squared=True))
+
+
+def noise_metrics(gradients: Params, spread: Spread) -> Metrics:
+    """`noise/signal` (|mu|^2) and `noise/variance` (V); without weight if there is only one micro-batch."""
+    several = spread.groups**2 > spread.groups_squared
+    pairs = jnp.where(several, spread.groups**2 - spread.groups_squared, 1.0)
+    signal = (optax.tree.norm(gradients, squared=True) - spread.norms_squared) / pairs
+    variance = (spread.norms_squared - signal * spread.groups_squared) / jnp.maximum(spread.groups, 1.0)
+    weight = several.astype(jnp.float32)
+    return {
+        "noise/signal": Mean(jnp.where(several, signal, 0.0), weight),
+        "noise/variance": Mean(jnp.where(several, variance, 0.0), weight),
+    }
