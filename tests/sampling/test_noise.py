@@ -54,7 +54,6 @@ def branching_points():
     return (found == found[:, :1]).all(axis=(1, 3)).sum(axis=1)
 
 
-@pytest.mark.trap(3)
 def test_independent_noise_is_folded_from_prompt_sample_and_position():
     """Written out: runs of earlier versions can be sampled again."""
     found = noise("independent")
@@ -165,7 +164,6 @@ def sampler(kind, group_size=4, sampling=PLAIN, **changes):
     return jax.jit(make_sampler(make(), sampling, group_size=group_size, **arguments))
 
 
-@pytest.mark.trap(3)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_group_is_the_same_alone_in_any_batch_and_again(kind):
     params = sharp(make())
