@@ -32,6 +32,7 @@ setup(
         "jinja2>=3.1",  # chat templates; transformers does not declare it
         "ml-collections>=1.1,<2",
         "numpy>=2.4",
+        "scipy>=1.15",
         "jaxtyping>=0.3.11",
         "tensorboardX>=2.6",
         "matplotlib>=3.10",

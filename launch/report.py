@@ -2,7 +2,8 @@
 
     python launch/report.py runs/two_grpo* runs/grpo_16* --compare=two_against_sixteen.svg
 
-Runs whose configurations differ only by their seed are one curve.
+Runs whose configurations differ only by their seed are one curve. Of a study's directory (launch/study.py) its report
+is written: tables with intervals, tests and power, curves, and the same as CSV, LaTeX and SVG.
 """
 
 import argparse
@@ -10,8 +11,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import command_line, digest
-from grpo_jax.reporting import figures, write_report
+from grpo_jax.config import ConfigError, command_line, digest
+from grpo_jax.reporting import figures, write_report, write_study_report
 from grpo_jax.training.run_directory import RunDirectory
 
 
@@ -25,8 +26,8 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")
     try:
         for workdir in arguments.runs:
-            print(write_report(workdir))
-    except FileNotFoundError as error:
+            print(write_study_report(workdir) if (workdir / "study.json").exists() else write_report(workdir))
+    except (FileNotFoundError, ConfigError) as error:
         return command_line.fail(error, 2)
     if arguments.compare:
         arguments.compare.write_text(figures.to_svg(figures.comparison(arms(arguments.runs))))

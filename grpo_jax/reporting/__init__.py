@@ -2,6 +2,7 @@
 
 from grpo_jax.reporting.console import Console
 from grpo_jax.reporting.report import write_report
+from grpo_jax.reporting.study import write_study_report
 from grpo_jax.reporting.suites import suites_table
 
-__all__ = ["Console", "suites_table", "write_report"]
+__all__ = ["Console", "suites_table", "write_report", "write_study_report"]

@@ -101,6 +101,7 @@ def combine(minibatches: Sequence[Metrics]) -> dict[str, float]:
         largest = name.startswith("max/")
         total, weight = sum(totals), sum(weights)
         combined[name.removeprefix("max/")] = float(max(totals) if largest else total / weight if weight else math.nan)
-    # (sum w)^2 / (n sum w^2) of the ratios w of n tokens: 1 on-policy.
-    combined["effective_sample_share"] = combined.pop("ratio/mean") ** 2 / combined.pop("ratio/second_moment")
+    if "ratio/mean" in combined:  # (sum w)^2 / (n sum w^2) of the ratios w of n tokens: 1 on-policy
+        mean, second = combined.pop("ratio/mean"), combined.pop("ratio/second_moment")
+        combined["effective_sample_share"] = mean**2 / second
     return combined

@@ -26,7 +26,7 @@ MISTAKES = {
     "--config.train.steps=true": "train.steps=True: must be a whole number, not true or false",
     "--config.model.scan_layers=1": "model.scan_layers=1: must be true or false, not a whole number",
     "--config.rollout.group_size=1": "rollout.group_size=1: must be at least 2",
-    "--config.rollout.group_size=16": "rollout.group_size=16: the objective two_grpo is defined on pairs; set it to 2",
+    "--config.rollout.group_size=16": "rollout.group_size=16: the objective two_grpo is defined on groups of 2; set it",
     "--config.rollout.prompts_per_step=30": "train.microbatch_groups=8: must divide the 30 groups of a minibatch",
     "--config.rollout.prompts_per_batch=5": "rollout.prompts_per_batch=5: must divide prompts_per_step=32",
     "--config.rollout.max_rollouts=127": "rollout.max_rollouts=127: a step samples 64 rollouts before any is "
@@ -41,7 +41,7 @@ MISTAKES = {
     "--config.rollout.max_new_tokens=3": "rollout.max_new_tokens=3: full solutions take up to 14 tokens; raise it",
     "--config.objective.clip_low=-0.1": "objective.clip_low=-0.1: must be at least 0 and at most 1",
     "--config.objective.clip_high=-0.1": "objective.clip_high=-0.1: must be at least 0",
-    "--config.objective.aggregation=mean": "objective.aggregation='mean': must be one of sequence, token, constant",
+    "--config.objective.aggregation=mean": "objective.aggregation='mean': must be one of published, sequence, token, constant, sum",
     "--config.objective.name=grop": "objective.name='grop': unknown; did you mean grpo?",
     "--config.objective.std_ddof=2": "objective.std_ddof=2: must be at least 0 and at most 1",
     "--config.objective.importance_cap=2": "set objective.old_logprobs to 'trainer', or the cap to 0",

@@ -1,0 +1,109 @@
+"""The report of a study: DIR/report with one self-contained page, and its figures and tables as files."""
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+from grpo_jax.reporting import figures
+from grpo_jax.reporting.page import document, figure_html
+from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.reporting.study.drawing import UNITS, curves, phases
+from grpo_jax.reporting.study.files import as_html, write_csv, write_latex
+from grpo_jax.reporting.study.runs import Results, read_results
+from grpo_jax.reporting.study.tables import power_sentence, tables
+from grpo_jax.studies import read_study
+from grpo_jax.training.run_directory import RunDirectory
+
+PAIRS_SHOWN = 2  # of an arm's beginning, and of its end
+
+
+def write_study_report(workdir: Path) -> Path:
+    """Writes the report of a study that may still be going on, and returns the path of its page.
+
+    It is of the seeds that all arms have finished.
+
+    Raises:
+      FileNotFoundError: if the directory is of no study.
+      ConfigError: if fewer than two seeds are finished by all arms, or what is there cannot be compared.
+    """
+    results = read_results(read_study(workdir), workdir)
+    directory = workdir / "report"
+    directory.mkdir(exist_ok=True)
+    made = tables(results)
+    drawn = {
+        **{
+            f"curves_{comparison.budget}": (
+                curves(results, comparison.budget),
+                f"Validation pass@1 by {UNITS.get(comparison.budget, comparison.budget)}: means of "
+                f"{len(results.seeds)} seeds, bands are 95 % t intervals.",
+            )
+            for comparison in results.study.comparisons
+        },
+        "phases": (phases(results), "Seconds of a run by phase, means over seeds."),
+    }
+    for table in made:
+        write_csv(table, directory)
+        write_latex(table, directory)
+    for name, (figure, _) in drawn.items():
+        (directory / f"{name}.svg").write_text(figures.to_svg(figure))
+    power = power_sentence(results)
+    findings = {
+        "study": results.study.name,
+        "seeds": results.seeds,
+        "missing": results.missing,
+        "power": power,
+        "tables": {table.name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in made},
+    }
+    (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n")
+    body = "".join(
+        [
+            f"<h1>{html.escape(results.study.question)}</h1>",
+            _missing(results),
+            "".join(as_html(table) for table in made[:2]),
+            f"<p>{html.escape(power)}</p>",
+            f'<div class="figures">{"".join(figure_html(*one) for one in drawn.values())}</div>',
+            "".join(as_html(table) for table in made[2:]),
+            "<h2>Groups with signal, completions side by side</h2><p>The beginning that both share is grey.</p>",
+            *(
+                f"<h3>{html.escape(name)}, seed {results.seeds[0]}</h3>"
+                + pairs_of(RunDirectory(runs[0].directory), PAIRS_SHOWN)
+                for name, runs in results.arms.items()
+            ),
+            f"<h2>Arms</h2><pre>{html.escape(json.dumps(_differences(results), indent=2))}</pre>",
+            f"<h2>Versions</h2><pre>{html.escape(json.dumps(_versions(results), indent=2))}</pre>",
+        ]
+    )
+    page = directory / "report.html"
+    page.write_text(document(results.study.question, body))
+    return page
+
+
+def _missing(results: Results) -> str:
+    seeds = ", ".join(map(str, results.seeds))
+    said = f"Of seeds {seeds}, which all arms have finished."
+    if results.missing:
+        said += f" Not finished: {'; '.join(results.missing)}."
+    return f"<p>{html.escape(said)}</p>"
+
+
+def _differences(results: Results) -> dict[str, dict[str, Any]]:
+    """The fields in which the arms' configurations differ, arm by arm."""
+    flat = {name: _flat(runs[0].config) for name, runs in results.arms.items()}
+    fields = sorted({field for values in flat.values() for field in values})
+    differing = [f for f in fields if len({json.dumps(values.get(f)) for values in flat.values()}) > 1]
+    return {name: {field: values.get(field) for field in differing} for name, values in flat.items()}
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(values, dict):
+        return {prefix: values}
+    return {
+        name: leaf
+        for key, value in values.items()
+        for name, leaf in _flat(value, f"{prefix}.{key}" if prefix else key).items()
+    }
+
+
+def _versions(results: Results) -> Any:
+    return {name: runs[0].summary["versions"] for name, runs in results.arms.items()}

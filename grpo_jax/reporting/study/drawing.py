@@ -1,0 +1,53 @@
+"""The figures of a study."""
+
+import itertools
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from grpo_jax.evaluation.paired import mean_interval
+from grpo_jax.reporting.figures import COLORS, STYLE
+from grpo_jax.reporting.study.runs import TRAINING_PHASES, Results
+from grpo_jax.studies import Budget
+
+UNITS = {"seconds": "seconds of sampling, rewards and updates", "tokens": "sampled tokens"}
+PHASES = ("warm_start", "compile", *TRAINING_PHASES, "evaluation")
+
+
+def curves(results: Results, budget: Budget) -> Figure:
+    """Validation pass@1, mean over seeds with its 95 % t interval, as far as all runs went."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axes = figure.subplots()
+    last = max(run.curve.spent[budget][-1] for runs in results.arms.values() for run in runs)
+    for (name, runs), color in zip(results.arms.items(), itertools.cycle(COLORS), strict=False):
+        shared = min(run.curve.spent[budget][-1] for run in runs)
+        x = np.linspace(0, shared, 200)
+        values = np.array([np.interp(x, run.curve.spent[budget], run.curve.pass_at_1) for run in runs])
+        low, high = zip(*(mean_interval(column.tolist())[1:] for column in values.T), strict=True)
+        axes.fill_between(x, np.clip(low, 0, 1), np.clip(high, 0, 1), color=color, alpha=0.2, linewidth=0)
+        axes.plot(x, values.mean(axis=0), color=color, label=name)
+    axes.set_xlim(0, last)
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel(UNITS.get(budget, budget))
+    axes.set_ylabel("validation pass@1")
+    axes.legend(loc="lower right")
+    return figure
+
+
+def phases(results: Results) -> Figure:
+    """Seconds of a run by phase, mean over seeds."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 0.9 + 0.4 * len(results.arms)), layout="constrained")
+        axes = figure.subplots()
+    names = list(results.arms)[::-1]
+    left = np.zeros(len(names))
+    for phase, color in zip(PHASES, itertools.cycle(COLORS), strict=False):
+        seconds = [np.mean([run.summary["seconds"].get(phase, 0.0) for run in results.arms[name]]) for name in names]
+        axes.barh(names, seconds, left=left, color=color, label=phase.replace("_", " "))
+        left += seconds
+    axes.set_xlabel("seconds")
+    axes.grid(visible=False)
+    axes.legend(fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return figure

@@ -1,0 +1,43 @@
+"""Tables as CSV, LaTeX and HTML."""
+
+import csv
+import html
+from pathlib import Path
+
+from grpo_jax.reporting.study.tables import Table
+
+LATEX = str.maketrans(
+    {
+        "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "±": r"$\pm$", "^": r"\^{}", "$": r"\$", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "\\": r"\textbackslash{}",
+    }
+)  # fmt: skip
+
+
+def write_csv(table: Table, directory: Path) -> None:
+    """NAME.csv, the header first."""
+    with open(directory / f"{table.name}.csv", "w", newline="") as file:
+        csv.writer(file).writerows([table.header, *table.rows])
+
+
+def write_latex(table: Table, directory: Path) -> None:
+    """A table environment that needs no package."""
+    lines = [
+        r"\begin{table}",
+        rf"\caption{{{table.caption.translate(LATEX)}}}",
+        rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
+        r"\hline",
+        *(" & ".join(cell.translate(LATEX) for cell in row) + r" \\" for row in (table.header, *table.rows)),
+        r"\hline",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    lines.insert(5, r"\hline")
+    (directory / f"{table.name}.tex").write_text("\n".join(lines) + "\n")
+
+
+def as_html(table: Table) -> str:
+    """The caption and the table."""
+    header = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+    rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    return f"<p>{html.escape(table.caption)}</p><table><tr>{header}</tr>{rows}</table>"

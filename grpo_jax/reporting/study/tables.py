@@ -1,0 +1,208 @@
+"""The tables of a study: what each says, with intervals, and whether it is resolved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from grpo_jax.evaluation.paired import (
+    Estimate,
+    at_budget,
+    cost_to,
+    detectable,
+    holm,
+    mean_interval,
+    ratio_interval,
+    sign_flip_p,
+)
+from grpo_jax.reporting.study.runs import Finished, Results
+from grpo_jax.studies import Comparison
+
+NOTHING = "n/a"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Texts in rows; the first column names."""
+
+    name: str  # of its files
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(results: Results) -> list[Table]:
+    """All of them."""
+    return [
+        arms_table(results),
+        final_table(results),
+        *(comparison_table(results, comparison) for comparison in results.study.comparisons),
+        target_table(results),
+        time_table(results),
+    ]
+
+
+def written(estimate: Estimate | None, digits: int = 3) -> str:
+    """A number with its interval."""
+    if estimate is None:
+        return NOTHING
+    return f"{estimate.value:,.{digits}f} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
+
+
+def arms_table(results: Results) -> Table:
+    """What each arm came to on the test split, and what it spent."""
+
+    def row(name: str, runs: Sequence[Finished]) -> tuple[str, ...]:
+        k = runs[0].summary["final"]["k"]
+        final = mean_interval([run.summary["final"]["pass@1"] for run in runs])
+        of_problems = np.mean([np.diff(run.summary["final"]["interval"]["pass@1"]) / 2 for run in runs])
+        means = {key: np.mean([run.summary[key] for run in runs]) for key in ("rollouts", "prompts", "updates")}
+        return (
+            name,
+            written(final),
+            f"{of_problems:.3f}",
+            f"{np.mean([run.summary['final']['pass@k'] for run in runs]):.3f} (k={k})",
+            *(f"{means[key]:,.0f}" for key in ("rollouts", "prompts", "updates")),
+            f"{100 * np.mean([run.summary['valid_pair_share'] for run in runs]):.1f} %",
+            written(mean_interval([run.training_seconds for run in runs]), 1),
+        )
+
+    header = ("arm", "test pass@1", "± over problems", "pass@k", "rollouts", "prompts", "updates")
+    return Table(
+        "arms",
+        f"Test pass@1 at the end, mean over {len(results.seeds)} seeds with its interval over seeds; beside it half "
+        "the width of a run's own interval, which is over problems and which all runs share. Seconds are of sampling, "
+        "rewards and updates.",
+        (*header, "groups with signal", "seconds"),
+        tuple(row(name, runs) for name, runs in results.arms.items()),
+    )
+
+
+def final_table(results: Results) -> Table:
+    """The differences of test pass@1 at the end."""
+    values = {name: [run.summary["final"]["pass@1"] for run in runs] for name, runs in results.arms.items()}
+    return Table(
+        "final",
+        f"Test pass@1 at the end against {results.study.baseline}, seed by seed. {_about_p(results)}",
+        ("arm", "difference", "p", "Holm", "", "ratio"),
+        tuple(_compared(values, results.study.baseline)),
+    )
+
+
+def comparison_table(results: Results, comparison: Comparison) -> Table:
+    """Validation pass@1 where the arms have spent as much; one budget."""
+    rows: list[tuple[str, ...]] = []
+    for at in comparison.at:
+        found = {
+            name: [at_budget(run.curve.spent[comparison.budget], run.curve.pass_at_1, at) for run in runs]
+            for name, runs in results.arms.items()
+        }
+        values = {name: [v for v in row if v is not None] for name, row in found.items() if None not in row}
+        compared = {row[0]: row[1:] for row in _compared(values, results.study.baseline)}
+        for name in results.arms:
+            mean = written(mean_interval(values[name])) if name in values else NOTHING
+            rows.append((f"{at:,.0f}", name, mean, *compared.get(name, ("",) * 5)))
+    return Table(
+        f"at_equal_{comparison.budget}",
+        f"Validation pass@1 at equal {comparison.budget}, linear between evaluations, against {results.study.baseline} "
+        f"seed by seed. The ratio is what is retained of the baseline's. {_about_p(results)}",
+        (comparison.budget, "arm", "pass@1", "difference", "p", "Holm", "", "ratio"),
+        tuple(rows),
+    )
+
+
+def target_table(results: Results) -> Table:
+    """Rollouts until validation pass@1 first comes to a target."""
+    rows = []
+    for target in results.study.targets:
+        costs = {
+            name: [cost_to(run.curve.spent["rollouts"], run.curve.pass_at_1, target) for run in runs]
+            for name, runs in results.arms.items()
+        }
+        baseline = [cost for cost in costs[results.study.baseline] if cost is not None]
+        for name, of_arm in costs.items():
+            came = [cost for cost in of_arm if cost is not None]
+            whole = len(came) == len(results.seeds)
+            compared = whole and len(baseline) == len(results.seeds) and name != results.study.baseline
+            rows.append(
+                (
+                    f"{target:.2f}",
+                    name,
+                    written(mean_interval(came), 0) if whole else f"{len(came)} of {len(results.seeds)} came to it",
+                    written(ratio_interval(came, baseline)) if compared else "",
+                )
+            )
+    return Table(
+        "rollouts_to_target",
+        "Rollouts until validation pass@1 first comes to a target, linear between evaluations. Where a run never does, "
+        "there is no mean: it would be of the others only.",
+        ("target", "arm", "rollouts", f"ratio to {results.study.baseline}"),
+        tuple(rows),
+    )
+
+
+def time_table(results: Results) -> Table:
+    """Seconds of training, in all and for the same prompts."""
+    baseline = results.arms[results.study.baseline]
+
+    def per_prompt(run: Finished) -> float:
+        return run.training_seconds / run.summary["prompts"]
+
+    rows = tuple(
+        (
+            name,
+            written(mean_interval([run.training_seconds for run in runs]), 1),
+            written(_ratio([run.training_seconds for run in runs], [run.training_seconds for run in baseline])),
+            written(_ratio([per_prompt(run) for run in runs], [per_prompt(run) for run in baseline])),
+        )
+        for name, runs in results.arms.items()
+    )
+    return Table(
+        "time",
+        f"Seconds of sampling, rewards and updates; their ratio to {results.study.baseline} at the end, and for the "
+        "same number of prompts. Of runs that may have shared the machine with others.",
+        ("arm", "seconds", "ratio", "ratio per prompt"),
+        rows,
+    )
+
+
+def power_sentence(results: Results) -> str:
+    """What the study could have seen at its end."""
+    base = [run.summary["final"]["pass@1"] for run in results.arms[results.study.baseline]]
+    parts = []
+    for name in results.others:
+        mine = [run.summary["final"]["pass@1"] for run in results.arms[name]]
+        parts.append(f"{name}: ± {detectable(np.subtract(mine, base).tolist()):.4f}")
+    return (
+        f"With {len(results.seeds)} seeds a true difference of test pass@1 to {results.study.baseline} is found with "
+        f"80 % power at 5 % from this size on: {'; '.join(parts)}."
+    )
+
+
+def _compared(values: dict[str, list[float]], baseline: str) -> list[tuple[str, ...]]:
+    """Of each arm: name, difference, p, Holm's p, whether it is resolved, ratio."""
+    if baseline not in values:
+        return []
+    base = values[baseline]
+    others = [name for name in values if name != baseline]
+    differences = {name: np.subtract(values[name], base).tolist() for name in others}
+    p = [sign_flip_p(differences[name]) for name in others]
+    rows: list[tuple[str, ...]] = []
+    for name, raw, corrected in zip(others, p, holm(p) if p else [], strict=True):
+        estimate = mean_interval(differences[name])
+        resolved = "resolved" if estimate.low > 0 or estimate.high < 0 else "unresolved"
+        ratio = written(_ratio(values[name], base))
+        rows.append((name, written(estimate), f"{raw:.3f}", f"{corrected:.3f}", resolved, ratio))
+    return rows
+
+
+def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
+    return ratio_interval(numerators, denominators) if min(denominators) > 0 else None
+
+
+def _about_p(results: Results) -> str:
+    n = len(results.seeds)
+    return (
+        f"Resolved: the t interval of the difference leaves out 0. p is of all 2^{n} flips of signs, and with {n} "
+        f"seeds never below {2 / 2**n:.4f}; Holm's correction is over the arms of a budget."
+    )

@@ -1,0 +1,83 @@
+"""Statistics of few paired runs, against SciPy, by hand, and by simulation."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from grpo_jax.evaluation.paired import (
+    at_budget,
+    cost_to,
+    detectable,
+    holm,
+    mean_interval,
+    ratio_interval,
+    sign_flip_p,
+)
+
+VALUES = [0.91, 0.95, 0.93, 0.9, 0.96]
+SPENT, CURVE = np.array([0.0, 100.0, 200.0, 300.0]), np.array([0.1, 0.5, 0.4, 0.9])
+
+
+def test_the_interval_is_students():
+    found = mean_interval(VALUES)
+    low, high = stats.t.interval(0.95, 4, np.mean(VALUES), stats.sem(VALUES))
+    assert found == pytest.approx((np.mean(VALUES), low, high))
+    assert mean_interval([0.5]) == (0.5, -np.inf, np.inf)
+
+
+def test_flips_of_signs_by_hand():
+    """Of eight flips of three differences of one sign, two are as far from 0; and of (3, -1, 2), four."""
+    assert sign_flip_p([0.1, 0.2, 0.3]) == 2 / 8
+    assert sign_flip_p([3.0, -1.0, 2.0]) == 4 / 8
+    assert sign_flip_p([0.0, 0.0]) == 1.0
+    assert sign_flip_p([0.1] * 5) == 0.0625
+    with pytest.raises(ValueError, match="16 differences"):
+        sign_flip_p([1.0] * 16)
+
+
+def test_flips_agree_with_scipy():
+    differences = np.random.default_rng(0).normal(0.5, 1.0, 8)
+    found = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip_p(differences.tolist()) == pytest.approx(found.pvalue)
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+
+
+def test_what_is_detectable_is_found_as_often_as_said():
+    rng = np.random.default_rng(1)
+    differences = rng.normal(0, 1.0, 5)
+    effect = detectable(differences.tolist()) / np.std(differences, ddof=1)  # in true standard deviations
+    samples = rng.normal(effect, 1.0, (20000, 5))
+    found = stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.01)
+
+
+def test_the_ratios_interval_covers_it():
+    """Five pairs as they come: correlated by their seeds, the denominators known to a few per cent."""
+    rng, held = np.random.default_rng(2), []
+    for _ in range(4000):
+        shared = rng.normal(0, 0.02, 5)
+        y, x = 0.9 + shared + rng.normal(0, 0.01, 5), 0.95 + shared + rng.normal(0, 0.02, 5)
+        found = ratio_interval(y.tolist(), x.tolist())
+        held.append(found.low <= 0.9 / 0.95 <= found.high)
+    assert np.mean(held) == pytest.approx(0.95, abs=0.012)
+
+
+def test_a_ratio_without_noise_is_exact():
+    assert ratio_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_curves_are_read_between_their_evaluations_and_not_beyond():
+    assert at_budget(SPENT, CURVE, 50) == pytest.approx(0.3)
+    assert at_budget(SPENT, CURVE, 300) == pytest.approx(0.9)
+    assert at_budget(SPENT, CURVE, 301) is None
+
+
+def test_the_first_time_a_target_is_reached():
+    assert cost_to(SPENT, CURVE, 0.45) == pytest.approx(87.5)
+    assert cost_to(SPENT, CURVE, 0.6) == pytest.approx(240)
+    assert cost_to(SPENT, CURVE, 0.05) == 0
+    assert cost_to(SPENT, CURVE, 0.95) is None

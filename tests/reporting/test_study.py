@@ -1,0 +1,138 @@
+"""The report of a study, from directories as runs leave them."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from grpo_jax.config import ConfigError, to_dict
+from grpo_jax.reporting import write_study_report
+from grpo_jax.studies import Run, read_study
+from launch import report
+from tests.helpers import make_config
+
+SEEDS, STEPS = (0, 1, 2), (10, 20, 30)
+FINAL = {"small": 0.8, "large": 0.9}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """Two arms and three seeds; the small one is at .5, .7, .8 plus noise, and the large one .1 above it."""
+    (tmp_path / "study.json").write_text(
+        json.dumps(
+            {
+                "name": "mine",
+                "question": "Is <it> so?",
+                "seeds": SEEDS,
+                "baseline": "large",
+                "matched": "prompts",
+                "comparisons": {"rollouts": [40, 60, 1000], "prompts": [20]},
+                "targets": [0.75, 0.99],
+                "arms": {name: {"config": "configs/two_grpo.py", "overrides": {}} for name in FINAL},
+            }
+        )
+    )
+    for run in read_study(tmp_path).runs():
+        write_run(run, tmp_path)
+    return tmp_path
+
+
+def write_run(run, workdir, **objective):
+    directory, shift = run.directory(workdir), 0.01 * run.seed + (0.1 if run.arm.name == "large" else 0.0)
+    size = 2 if run.arm.name == "small" else 4
+    (directory / "rollouts").mkdir(parents=True, exist_ok=True)
+    config = to_dict(make_config(seed=run.seed))
+    config["objective"] |= objective
+    (directory / "config.json").write_text(json.dumps(config))
+    lines = [evaluation(0, 0.1)]
+    for step, value in zip(STEPS, (0.5, 0.7, 0.8), strict=True):
+        budget = {"rollouts": step * size, "prompts": step, "updates": step, "seconds": step / 10, "tokens": 5}
+        lines += [{"phase": "train", "kind": "train", "step": step, **budget}, evaluation(step, value + shift)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    final = {"pass@1": FINAL[run.arm.name] + 0.01 * run.seed, "pass@k": 1.0, "k": 8, "interval": {"pass@1": [0.7, 0.9]}}
+    summary = {"final": final, "rollouts": 30 * size, "prompts": 30, "updates": 30, "valid_pair_share": 0.2}
+    summary |= {"seconds": {"sampling": 2.0 * size, "update": 1.0 * size, "total": 20.0}, "versions": {"jax": "0"}}
+    (directory / "summary.json").write_text(json.dumps(summary))
+
+
+def evaluation(step, value):
+    return {"phase": "train", "kind": "evaluation", "split": "VALIDATION", "step": step, "pass@1": value}
+
+
+def rows(study, table):
+    with open(study / "report" / f"{table}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_page_is_whole_and_safe(study):
+    page = write_study_report(study).read_text()
+    assert "Is &lt;it&gt; so?" in page
+    assert "<it>" not in page
+    assert page.count("<svg") == 3  # two budgets, and phases
+    assert "http" not in page.split("<svg")[0]
+    assert "Of seeds 0, 1, 2" in page
+    files = {path.name for path in (study / "report").iterdir()}
+    assert {"curves_rollouts.svg", "phases.svg", "final.tex", "final.csv", "findings.json", "report.html"} <= files
+
+
+def test_equal_budgets_by_hand(study):
+    """At 40 rollouts: pairs are at their second evaluation, .7; groups of four at their first, .6; seed by seed."""
+    write_study_report(study)
+    at_40 = [row for row in rows(study, "at_equal_rollouts") if row["rollouts"] == "40"]
+    small = next(row for row in at_40 if row["arm"] == "small")
+    assert small["pass@1"].startswith("0.710 ")
+    assert small["difference"] == "0.100 [0.100, 0.100]"
+    assert small[""] == "resolved"
+    assert (small["p"], small["Holm"]) == ("0.250", "0.250")
+    assert small["ratio"].startswith("1.164 ")
+    beyond = [row for row in rows(study, "at_equal_rollouts") if row["rollouts"] == "1,000"]
+    assert {row["pass@1"] for row in beyond} == {"n/a"}
+    final = rows(study, "final")[0]
+    assert (final["difference"], final["ratio"][:5]) == ("-0.100 [-0.100, -0.100]", "0.890")
+
+
+def test_a_target_that_is_not_reached_has_no_mean(study):
+    write_study_report(study)
+    found = {(row["target"], row["arm"]): row for row in rows(study, "rollouts_to_target")}
+    assert found["0.99", "small"]["rollouts"] == "0 of 3 came to it"
+    assert found["0.75", "small"]["rollouts"].startswith("48 ")  # half way from .7 to .8 without noise, less with it
+    assert found["0.75", "large"]["ratio to large"] == ""
+
+
+def test_time_is_of_the_phases_of_training(study):
+    write_study_report(study)
+    small = next(row for row in rows(study, "time") if row["arm"] == "small")
+    assert (small["seconds"][:4], small["ratio"][:5]) == ("6.0 ", "0.500")
+
+
+def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
+    (Run(read_study(study).arms[0], 2).directory(study) / "summary.json").unlink()
+    page = write_study_report(study).read_text()
+    assert "Of seeds 0, 1, which" in page
+    assert "Not finished: small, seed 2." in page
+    (Run(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
+    with pytest.raises(ConfigError, match="1 seeds are finished by all arms, and a comparison needs two"):
+        write_study_report(study)
+
+
+def test_scales_are_not_compared(study, capsys):
+    write_run(Run(read_study(study).arms[0], 0), study, std_ddof=1)
+    assert report.main([str(study)]) == 2
+    assert "runs differ in objective.std_ddof" in capsys.readouterr().err
+
+
+def test_latex_has_no_bare_special_characters(study):
+    write_study_report(study)
+    for path in (study / "report").glob("*.tex"):
+        text = path.read_text()
+        assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+        assert "%" not in text.replace(r"\%", "")
+        assert "_" not in text.replace(r"\_", "")
+
+
+def test_findings_hold_what_the_study_could_have_seen(study):
+    write_study_report(study)
+    findings = json.loads((study / "report" / "findings.json").read_text())
+    assert findings["power"].startswith("With 3 seeds a true difference of test pass@1 to large is found")
+    assert np.isclose(float(findings["power"].split("± ")[1].rstrip(".")), 0.0, atol=1e-4)
