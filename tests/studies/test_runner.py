@@ -117,7 +117,8 @@ def test_another_makes_the_base_policy_if_the_first_cannot(programs, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_path):
     study, told = make(tmp_path), []
-    programs["2-GRPO"] = programs["G = 4"] = MAKES_BASE_POLICY + WAITS
+    programs["2-GRPO"] = MAKES_BASE_POLICY + WAITS
+    programs["G = 4"] = MAKES_BASE_POLICY + WAITS.replace("sys.exit(0)", "(time.sleep(.3), sys.exit(0))")
     waiting = list(study.runs())[:2]
 
     def stop():
