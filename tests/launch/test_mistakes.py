@@ -41,7 +41,8 @@ MISTAKES = {
     "--config.rollout.max_new_tokens=3": "rollout.max_new_tokens=3: full solutions take up to 14 tokens; raise it",
     "--config.objective.clip_low=-0.1": "objective.clip_low=-0.1: must be at least 0 and at most 1",
     "--config.objective.clip_high=-0.1": "objective.clip_high=-0.1: must be at least 0",
-    "--config.objective.aggregation=mean": "objective.aggregation='mean': must be one of published, sequence, token, constant, sum",
+    "--config.objective.aggregation=mean": "objective.aggregation='mean': must be one of published, sequence, token, "
+    "constant, sum",
     "--config.objective.name=grop": "objective.name='grop': unknown; did you mean grpo?",
     "--config.objective.std_ddof=2": "objective.std_ddof=2: must be at least 0 and at most 1",
     "--config.objective.importance_cap=2": "set objective.old_logprobs to 'trainer', or the cap to 0",
