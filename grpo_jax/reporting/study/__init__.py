@@ -34,7 +34,7 @@ def write_study_report(workdir: Path) -> Path:
     drawn = {
         **{
             f"curves_{comparison.budget}": (
-                curves(results, comparison.budget),
+                curves(results, comparison),
                 f"Validation pass@1 by {UNITS.get(comparison.budget, comparison.budget)}: means of "
                 f"{len(results.seeds)} seeds, bands are 95 % t intervals.",
             )

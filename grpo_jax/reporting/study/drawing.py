@@ -9,18 +9,18 @@ from matplotlib.figure import Figure
 from grpo_jax.evaluation.paired import mean_interval
 from grpo_jax.reporting.figures import COLORS, STYLE
 from grpo_jax.reporting.study.runs import TRAINING_PHASES, Results
-from grpo_jax.studies import Budget
+from grpo_jax.studies import Comparison
 
 UNITS = {"seconds": "seconds of sampling, rewards and updates", "tokens": "sampled tokens"}
 PHASES = ("warm_start", "compile", *TRAINING_PHASES, "evaluation")
 
 
-def curves(results: Results, budget: Budget) -> Figure:
-    """Validation pass@1, mean over seeds with its 95 % t interval, as far as all runs went."""
+def curves(results: Results, comparison: Comparison) -> Figure:
+    """Validation pass@1, mean over seeds with its 95 % t interval, as far as the comparison looks."""
+    budget = comparison.budget
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.subplots()
-    last = max(run.curve.spent[budget][-1] for runs in results.arms.values() for run in runs)
     for (name, runs), color in zip(results.arms.items(), itertools.cycle(COLORS), strict=False):
         shared = min(run.curve.spent[budget][-1] for run in runs)
         x = np.linspace(0, shared, 200)
@@ -28,7 +28,8 @@ def curves(results: Results, budget: Budget) -> Figure:
         low, high = zip(*(mean_interval(column.tolist())[1:] for column in values.T), strict=True)
         axes.fill_between(x, np.clip(low, 0, 1), np.clip(high, 0, 1), color=color, alpha=0.2, linewidth=0)
         axes.plot(x, values.mean(axis=0), color=color, label=name)
-    axes.set_xlim(0, last)
+    axes.set_xlim(0, 1.05 * max(comparison.at))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(UNITS.get(budget, budget))
     axes.set_ylabel("validation pass@1")
