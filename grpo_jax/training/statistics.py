@@ -1,10 +1,15 @@
 """What one batch of rollouts says about the policy."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Bool
 
 from grpo_jax.training.collect import Collected
 from grpo_jax.types import StopReason
+
+# Of a token's log-probability as it is written down: float32 has hardly more, and a replay shall see what is behind.
+LOGPROB_DIGITS = 6
 
 
 def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"]) -> dict[str, float]:
@@ -53,7 +58,11 @@ def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"
 
 
 def readable(collected: Collected, chosen: Bool[np.ndarray, " sampled"]) -> list[dict[str, object]]:
-    """Groups as a person reads them, for rollouts/*.jsonl."""
+    """Groups as a person reads them, and with all that is needed to compare them again, for rollouts/*.jsonl.
+
+    tokens, token_logprobs: of each completion up to its end, the stop token included; `logprobs` are their sums.
+    right: true, false, or null where the reward says nothing about it.
+    """
     return [
         {
             "id": one.problem.id,
@@ -62,11 +71,20 @@ def readable(collected: Collected, chosen: Bool[np.ndarray, " sampled"]) -> list
             "completions": list(one.completions),
             "answers": [verdict.answer for verdict in one.verdicts],
             "rewards": [verdict.reward if verdict.scored else None for verdict in one.verdicts],
+            "right": [verdict.right for verdict in one.verdicts],
             "stop_reasons": [reason.name.lower() for reason in one.stop_reasons],
             "lengths": list(one.lengths),
             "logprobs": [round(float(total), 4) for total in collected.rollouts.logprobs[index].sum(axis=-1)],
+            "tokens": _up_to_the_end(collected.rollouts.completion_tokens[index], one.lengths),
+            "token_logprobs": _up_to_the_end(
+                collected.rollouts.logprobs[index].astype(np.float64).round(LOGPROB_DIGITS), one.lengths
+            ),
             "advantages": [round(float(advantage), 6) for advantage in collected.advantages[index]],
             "chosen": bool(chosen[index]),
         }
         for index, one in enumerate(collected.judged)
     ]
+
+
+def _up_to_the_end(rows: np.ndarray, lengths: Sequence[int]) -> list[list[int | float]]:
+    return [row[:length].tolist() for row, length in zip(rows, lengths, strict=True)]
