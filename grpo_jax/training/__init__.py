@@ -4,6 +4,7 @@ from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.loop import train
+from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore
 from grpo_jax.training.suites import evaluate_suites, find_suites
 
@@ -16,6 +17,7 @@ __all__ = [
     "build",
     "evaluate_suites",
     "find_suites",
+    "replay",
     "restore",
     "train",
 ]

@@ -22,6 +22,12 @@ MEANT = ("did not provide metrics", "read_only=True", "directory is read only")
 logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMessage() for text in MEANT))
 
 
+def kept_steps(directory: Path) -> list[int]:
+    """The steps that a directory holds checkpoints of, in their order; none if there is no directory."""
+    names = (path.name for path in directory.iterdir()) if directory.is_dir() else ()
+    return sorted(int(name) for name in names if name.isdigit())  # others are unfinished
+
+
 class Restored(NamedTuple):
     """A checkpoint, back on the devices."""
 
@@ -97,11 +103,16 @@ class Checkpoints:
     def restore_best(self, like: TrainState) -> Restored | None:
         """The checkpoint with the highest score, or None if none has one. Raises ValueError if it is damaged."""
         step = self._manager.best_step() if self._scored else None
-        if step is None:
-            return None
+        return None if step is None else self._restore_sound(step, like, "the best checkpoint")
+
+    def restore_step(self, step: int, like: TrainState) -> Restored | None:
+        """The checkpoint of a step, or None if it is not kept. Raises ValueError if it is damaged."""
+        return self._restore_sound(step, like, "this checkpoint") if step in self._manager.all_steps() else None
+
+    def _restore_sound(self, step: int, like: TrainState, which: str) -> Restored:
         reason = damage(self._directory / str(step))
         if reason:
-            raise ValueError(f"{self._directory / str(step)}: the best checkpoint is damaged ({reason})")
+            raise ValueError(f"{self._directory / str(step)}: {which} is damaged ({reason}); take another")
         return self._restore(step, like)
 
     def _restore(self, step: int, like: TrainState) -> Restored:

@@ -9,9 +9,10 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import Config, MeshConfig, from_dict
+from grpo_jax.config import CheckpointConfig, Config, MeshConfig, from_dict
 from grpo_jax.training.base_policy import read_base_policy
-from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.training.checkpoints import Checkpoints, kept_steps
+from grpo_jax.training.checkpoints import Restored as Checkpoint
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.programs import abstract_state
 from grpo_jax.training.run_directory import RunDirectory
@@ -42,6 +43,7 @@ def restore(
     mesh: MeshConfig | None = None,
     *,
     best: bool = False,
+    step: int | None = None,
 ) -> tuple[Experiment, Restored]:
     """What a run's configuration builds, and its newest sound checkpoint. The run may still be going on.
 
@@ -49,26 +51,47 @@ def restore(
       devices: where to build it; all if None. They need not be those of the run.
       mesh: over these devices; the run's if None.
       best: the checkpoint with the highest validation pass@1 in place of the newest.
+      step: the checkpoint of this step in place of the newest. 0 is the base policy, which a run always keeps.
 
     Raises:
       ConfigError: if the mesh does not cover the devices, or the model's checkpoint, which adapters need, is gone.
-      ValueError: if the best checkpoint is damaged.
-      FileNotFoundError: if the directory holds no run, or one without a checkpoint yet.
+      ValueError: if the checkpoint that was asked for, the best or a step's, is damaged.
+      FileNotFoundError: if the directory holds no run, or one without such a checkpoint yet.
     """
     config = read_config(workdir)
     config = dataclasses.replace(config, mesh=mesh or config.mesh)
     experiment = build(config, devices)
     saved = workdir / "checkpoints"
+    if step == 0 and step not in kept_steps(saved):
+        return experiment, _base(experiment, workdir)
     if not saved.is_dir():
         raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
-    like, keep = abstract_state(experiment), config.checkpoint
-    with closing(Checkpoints(saved, keep_last=keep.keep_last, keep_best=keep.keep_best, read_only=True)) as checkpoints:
-        found = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
-    if found is None:
-        wanted = "with a score" if best else "that is sound"
-        raise FileNotFoundError(f"{saved}: holds no checkpoint {wanted}; continue the run to make one")
+    found = _read(saved, config.checkpoint, abstract_state(experiment), best, step)
     params = found.state.params
     if config.model.lora:
         _, frozen = experiment.adapt(read_base_policy(experiment, workdir))
         params = experiment.merge(params, frozen)
     return experiment, Restored(found.step, params, found.state, found.record)
+
+
+def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, step: int | None) -> Checkpoint:
+    with closing(Checkpoints(saved, keep_last=keep.keep_last, keep_best=keep.keep_best, read_only=True)) as checkpoints:
+        if step is not None:
+            found = checkpoints.restore_step(step, like)
+        else:
+            found = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
+    if found is not None:
+        return found
+    if step is not None:
+        there = ", ".join(map(str, kept_steps(saved))) or "none"
+        raise FileNotFoundError(f"{saved}: holds no checkpoint of step {step}; there are {there}")
+    wanted = "with a score" if best else "that is sound"
+    raise FileNotFoundError(f"{saved}: holds no checkpoint {wanted}; continue the run to make one")
+
+
+def _base(experiment: Experiment, workdir: Path) -> Restored:
+    """The policy before the first update, when its checkpoint is no longer kept."""
+    trained, frozen = experiment.adapt(read_base_policy(experiment, workdir))
+    state = experiment.init_state(trained)
+    params = experiment.merge(state.params, frozen) if experiment.config.model.lora else state.params
+    return Restored(0, params, state, {"step": 0, "cursor": 0, "sampled_prompts": 0})

@@ -128,9 +128,10 @@ class RunDirectory:
         """All lines of metrics.jsonl; one that a killed process left half-written is not among them."""
         return _read_lines(self.path / "metrics.jsonl")
 
-    def rollouts(self) -> Iterator[dict[str, Any]]:
-        """All groups that were written out, in the order of their steps."""
-        for path in sorted((self.path / "rollouts").glob("*.jsonl")):
+    def rollouts(self, step: int | None = None) -> Iterator[dict[str, Any]]:
+        """All groups that were written out, in the order of their steps; of one file, the one with `step`, if given."""
+        every = sorted((self.path / "rollouts").glob("*.jsonl"))
+        for path in every if step is None else [self.path / _rollout_file(step)]:
             yield from _read_lines(path)
 
     def rewind(self, phase: Phase, step: int) -> None:

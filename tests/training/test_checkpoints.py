@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from grpo_jax.training.checkpoints import Checkpoints
+from grpo_jax.training.checkpoints import Checkpoints, kept_steps
 from grpo_jax.types import TrainState
 
 
@@ -134,6 +134,20 @@ def test_without_scores_none_is_the_best(saved):
     for keep_best in (0, 1):
         with closing(Checkpoints(saved, keep_last=3, keep_best=keep_best, read_only=True)) as checkpoints:
             assert checkpoints.restore_best(state()) is None
+
+
+def test_the_checkpoint_of_a_step(saved):
+    (saved / "9.orbax-checkpoint-tmp-1").mkdir()
+    assert kept_steps(saved) == [1, 2, 3]
+    assert kept_steps(saved / "nothing") == []
+    flip_one_bit(saved / "3")
+    with closing(Checkpoints(saved, keep_last=3, keep_best=0, read_only=True)) as checkpoints:
+        found = checkpoints.restore_step(2, state())
+        assert checkpoints.restore_step(7, state()) is None
+        with pytest.raises(ValueError, match=r"checkpoints/3: this checkpoint is damaged .* take another"):
+            checkpoints.restore_step(3, state())
+    assert (found.step, found.record) == (2, {"cursor": 20})
+    jax.tree.map(np.testing.assert_array_equal, found.state, state(2))
 
 
 def test_a_reader_leaves_everything_as_it_is(saved):

@@ -1,5 +1,6 @@
 """What a batch of rollouts says, and what of it is written down."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -12,11 +13,11 @@ from grpo_jax.training.collect import Collected
 from grpo_jax.training.late_log import combine
 from grpo_jax.training.metrics import Mean
 from grpo_jax.training.run_directory import Phase, RunDirectory
-from grpo_jax.training.statistics import rollout_statistics
+from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.types import Rollouts, StopReason
 
 
-def statistics(rewards, scored=None, chosen=None):
+def collected_of(rewards, scored=None):
     rewards = np.asarray(rewards, np.float32)
     n, g = rewards.shape
     scored = np.ones((n, g), bool) if scored is None else np.asarray(scored)
@@ -29,7 +30,7 @@ def statistics(rewards, scored=None, chosen=None):
         stop_reasons=np.full((n, g), StopReason.STOP),
     )
     spread = np.where(scored, rewards, -np.inf).max(1) - np.where(scored, rewards, np.inf).min(1)
-    collected = Collected(
+    return Collected(
         judged=[
             Judged(Problem("", ""), [""] * g, [Verdict(float(r), None, right=bool(r == 1)) for r in row], [2] * g, [])
             for row in rewards
@@ -40,7 +41,28 @@ def statistics(rewards, scored=None, chosen=None):
         expected=np.full(n, 0.5, np.float32),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
     )
-    return rollout_statistics(collected, np.ones(n, bool) if chosen is None else np.asarray(chosen))
+
+
+def statistics(rewards, scored=None, chosen=None):
+    collected = collected_of(rewards, scored)
+    return rollout_statistics(collected, np.ones(len(rewards), bool) if chosen is None else np.asarray(chosen))
+
+
+def test_what_is_written_down_ends_where_a_completion_does():
+    """Tokens and their log-probabilities, as plain values; padding is no part of them."""
+    collected = collected_of([[1, 0]])
+    tokens = np.array([[[5, 6, 9], [7, 0, 9]]], np.int32)
+    collected = dataclasses.replace(
+        collected,
+        judged=[dataclasses.replace(collected.judged[0], lengths=[2, 1])],
+        rollouts=dataclasses.replace(collected.rollouts, completion_tokens=tokens),
+    )
+    (line,) = readable(collected, np.ones(1, bool))
+    assert json.loads(json.dumps(line)) == line
+    assert line["tokens"] == [[5, 6], [7]]
+    assert line["token_logprobs"] == [[-0.5, -1.5], [-0.5]]
+    assert line["logprobs"] == [-2.0, -2.0]
+    assert line["right"] == [True, False]
 
 
 @pytest.mark.parametrize("group_size", [2, 3, 16])

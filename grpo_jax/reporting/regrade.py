@@ -1,0 +1,51 @@
+"""The terminal: what another reward says of a run's completions."""
+
+from functools import reduce
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from grpo_jax.rewards.regrade import Regraded, Tally
+
+ROWS = 10  # at most, of consecutive steps
+
+
+def show_regraded(regraded: Regraded, console: Console) -> None:
+    """Which verdicts changed, and what accuracy and signal would have been."""
+    console.print(regraded_table(regraded))
+    of = f"of {regraded.completions:,} completions"
+    console.print(f"{regraded.verdicts:,} {of} have another verdict, {regraded.rewards:,} another reward")
+    for (then, now), number in sorted(regraded.changes.items()):
+        console.print(f"  {then} -> {now}: {number:,}")
+
+
+def regraded_table(regraded: Regraded) -> Table:
+    """Accuracy and the share of groups with signal, then and now, over portions of the steps."""
+    table = Table(
+        title="the same completions under both rewards, in per cent",
+        caption="accuracy (mean pass@1 of the training prompts): right of scored completions, as in metrics.jsonl; "
+        "signal: groups whose rewards differ. Counts of all that was written down: nothing is estimated.",
+        box=box.SIMPLE,
+    )
+    for column in ("steps", "groups", "accuracy then", "now", "signal then", "now", "unscored then", "now"):
+        table.add_column(column, justify="left" if column == "steps" else "right")
+    steps = list(regraded.steps)
+    portions = [part.tolist() for part in np.array_split(steps, min(ROWS, len(steps)))]
+    for portion in [*portions, *([steps] if len(portions) > 1 else [])]:
+        if portion is steps:
+            table.add_section()
+        then, now = (reduce(Tally.__add__, (regraded.steps[step][which] for step in portion)) for which in (0, 1))
+        table.add_row(
+            f"{portion[0]} to {portion[-1]}" if len(portion) > 1 else str(portion[0]),
+            f"{then.groups:,}",
+            *(_percent(tally.right, tally.scored) for tally in (then, now)),
+            *(_percent(tally.signal, tally.groups) for tally in (then, now)),
+            *(f"{tally.unscored:,}" for tally in (then, now)),
+        )
+    return table
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}" if whole else "-"

@@ -1,0 +1,63 @@
+"""The terminal: a completion, as it was sampled and as it is sampled again."""
+
+from itertools import zip_longest
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grpo_jax.training.replay import Replay, Sample, Token
+
+
+def show_replay(replay: Replay, console: Console) -> None:
+    """Token by token, then what came of it, and in the last line whether it is the same."""
+    table = Table(
+        title=f"step {replay.step}, prompt {replay.place}, sample {replay.index}; policy after step "
+        f"{replay.policy_step}",
+        box=box.SIMPLE,
+    )
+    for column in ("place", "token", "text", "log-prob. then", "now", "difference"):
+        table.add_column(column, justify="left" if column in ("token", "text") else "right")
+    for place, (then, now) in enumerate(zip_longest(replay.then.tokens, replay.now.tokens)):
+        table.add_row(*_row(place, then, now, comparable=place < replay.alike))
+    console.print(table)
+    for name, value in (
+        ("prompt", f"{replay.prompt!r} (answer {replay.gold!r})"),
+        ("then", f"{_sample(replay.then)}, advantage {replay.advantage:+.4f}{'' if replay.chosen else ' (left out)'}"),
+        ("now", _sample(replay.now)),
+    ):
+        console.print(Text(f"{name + ':':8}{value}"), soft_wrap=True)
+    console.print(Text(verdict(replay)), soft_wrap=True)
+
+
+def verdict(replay: Replay) -> str:
+    """One line: whether tokens are equal, and how far their log-probabilities are apart."""
+    then, now, largest = len(replay.then.tokens), len(replay.now.tokens), replay.largest_difference
+    apart = "" if largest is None else f"largest |difference| of log-probabilities {largest:.1e}"
+    if replay.equal:
+        return f"tokens are equal, all {then}; {apart}"
+    before = f"; before it the {apart}" if apart else ""
+    return f"tokens differ from place {replay.alike} on ({then} then, {now} now){before}"
+
+
+def _row(place: int, then: Token | None, now: Token | None, *, comparable: bool) -> list[str | Text]:
+    """What a model wrote is shown as Python writes texts, so that it cannot write to the terminal."""
+
+    def both(before: str, after: str) -> Text:
+        return Text(before if before == after else f"{before} -> {after}")
+
+    pair = (then, now)
+    ids = ["-" if token is None else str(token.id) for token in pair]
+    texts = ["-" if token is None else repr(token.text) for token in pair]
+    logprobs = ["-" if token is None else f"{token.logprob:.6f}" for token in pair]
+    difference = f"{now.logprob - then.logprob:+.1e}" if comparable and then and now else "-"
+    return [str(place), both(*ids), both(*texts), *logprobs, difference]
+
+
+def _sample(sample: Sample) -> str:
+    judged = {True: "right", False: "wrong", None: "no verdict"}[sample.right]
+    reward = "unscored" if sample.reward is None else f"reward {sample.reward:g}, {judged}"
+    total = sum(token.logprob for token in sample.tokens)
+    end = f"{sample.stop_reason} after {len(sample.tokens)} tokens"
+    return f"{sample.text!r}: {reward}; {end}, log-probability {total:.4f}"

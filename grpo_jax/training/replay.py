@@ -1,0 +1,189 @@
+"""A completion of a run, sampled again from its policy and its key.
+
+Randomness is by counter, so the completion needs neither the batch that it was sampled in nor the steps before it: the
+policy, the prompt and the completion's place in its group say it all. What step S sampled is of the policy after step
+S - 1. The group's completions are sampled with it, because they share their prompt's keys and values; no other prompt
+is.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from grpo_jax.config import Config, ConfigError, MeshConfig
+from grpo_jax.data import Problem
+from grpo_jax.evaluation import judge
+from grpo_jax.processes import fetch
+from grpo_jax.sampling import Stream
+from grpo_jax.sharding import batch_shards, make_mesh
+from grpo_jax.training.checkpoints import kept_steps
+from grpo_jax.training.collect import dispatch
+from grpo_jax.training.experiment import Experiment, check_batches
+from grpo_jax.training.restore import read_config, restore
+from grpo_jax.training.written import find_group, groups_of_step
+
+
+class Token(NamedTuple):
+    """One token of a completion."""
+
+    id: int
+    text: str
+    logprob: float  # under the distribution that it was drawn from
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A completion, with what the reward says of it."""
+
+    tokens: Sequence[Token]  # the stop token included
+    text: str
+    stop_reason: str
+    reward: float | None  # None: unscored
+    right: bool | None  # None: the reward says nothing about it
+
+
+@dataclass(frozen=True)
+class Replay:
+    """A completion as the run has written it down, and as it is now."""
+
+    step: int
+    policy_step: int  # of the policy that samples now
+    prompt: str
+    gold: str
+    place: int  # of the prompt in its step
+    index: int  # of the completion in its group
+    advantage: float  # then
+    chosen: bool  # whether its group was a part of the step, and not replaced or beyond its size
+    then: Sample
+    now: Sample
+
+    @property
+    def alike(self) -> int:
+        """How many tokens are the same, from the first on."""
+        pairs = enumerate(zip(self.then.tokens, self.now.tokens, strict=False))
+        return next(
+            (place for place, (then, now) in pairs if then.id != now.id),
+            min(len(self.then.tokens), len(self.now.tokens)),
+        )
+
+    @property
+    def equal(self) -> bool:
+        """Whether all tokens are the same."""
+        return self.alike == len(self.then.tokens) == len(self.now.tokens)
+
+    @property
+    def largest_difference(self) -> float | None:
+        """The largest |difference| of log-probabilities of the tokens that are alike; None if none is.
+
+        Behind them it would compare different texts. What was written down is rounded to six digits.
+        """
+        pairs = zip(self.then.tokens[: self.alike], self.now.tokens, strict=False)
+        return max((abs(then.logprob - now.logprob) for then, now in pairs), default=None)
+
+
+def replay(
+    workdir: Path,
+    *,
+    step: int,
+    prompt: str,
+    sample: int,
+    checkpoint: int | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Replay:
+    """Samples a completion of a run again. Nothing is written.
+
+    Args:
+      step: that sampled it, from 1.
+      prompt: its prompt's text; or its place in the step, from 0; or its id. See `find_group`.
+      sample: its place in its group, from 0.
+      checkpoint: the step whose policy samples now; the one that sampled then, step - 1, if None.
+      devices: where to compute; all if None. As those of the run, the numbers are too, but for the last digit.
+
+    Raises:
+      ConfigError: if the run has not written such a completion down, or cannot be built here.
+      FileNotFoundError: if the directory holds no run, or not the policy; its text says which steps can be replayed.
+      ValueError: if the checkpoint is damaged.
+    """
+    config = read_config(workdir)
+    groups = groups_of_step(workdir, config, step)
+    place = find_group(groups, prompt, step)
+    group = groups[place]
+    if not 0 <= sample < len(group["completions"]):
+        raise ConfigError(
+            f"--sample={sample}: the group has {len(group['completions'])} completions; name one, from 0 to "
+            f"{len(group['completions']) - 1}."
+        )
+    policy_step = step - 1 if checkpoint is None else checkpoint
+    if policy_step and policy_step not in kept_steps(workdir / "checkpoints"):
+        raise FileNotFoundError(_not_kept(workdir, config, policy_step))
+    devices = jax.devices() if devices is None else devices
+    experiment, restored = restore(workdir, devices, _mesh(config, devices), step=policy_step)
+    with closing(experiment.task.reward):
+        now = _sample_again(experiment, restored.params, group, step, sample)
+    return Replay(
+        step=step,
+        policy_step=policy_step,
+        prompt=group["prompt"],
+        gold=group["gold"],
+        place=place,
+        index=sample,
+        advantage=group["advantages"][sample],
+        chosen=group["chosen"],
+        then=Sample(
+            tokens=_tokens(experiment, group["tokens"][sample], group["token_logprobs"][sample]),
+            text=group["completions"][sample],
+            stop_reason=group["stop_reasons"][sample],
+            reward=group["rewards"][sample],
+            right=group["right"][sample],
+        ),
+        now=now,
+    )
+
+
+def _not_kept(workdir: Path, config: Config, policy_step: int) -> str:
+    kept = sorted({0, *kept_steps(workdir / "checkpoints")})
+    every, last = config.logging.rollouts_every, config.train.steps
+    can = [str(step + 1) for step in kept if step < last and every and (step + 1) % every == 0]
+    return (
+        f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; there are those after "
+        f"{', '.join(map(str, kept))} (0 is the base policy), so these steps can be replayed: "
+        f"{', '.join(can) or 'none'}"
+    )
+
+
+def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
+    """The run's, so that sums are made in its order; on other devices, one over which no batch is cut."""
+    try:
+        check_batches(config, batch_shards(make_mesh(config.mesh, devices)))
+    except ConfigError:
+        return MeshConfig(data=1, fsdp=1, tensor=len(devices))
+    return config.mesh
+
+
+def _sample_again(experiment: Experiment, params: Any, group: Mapping[str, Any], step: int, sample: int) -> Sample:
+    problem = Problem(group["prompt"], group["gold"])
+    problems = [problem] * batch_shards(experiment.mesh)  # each device that shares a batch has one
+    weights = experiment.policy_weights(params)
+    rollouts = fetch(dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step))
+    first = jax.tree.map(lambda array: np.asarray(array)[:1], rollouts)
+    (judged,) = judge(experiment.task, [problem], first)
+    verdict, length = judged.verdicts[sample], judged.lengths[sample]
+    ids, logprobs = (array[0, sample, :length].tolist() for array in (first.completion_tokens, first.logprobs))
+    return Sample(
+        tokens=_tokens(experiment, ids, logprobs),
+        text=judged.completions[sample],
+        stop_reason=judged.stop_reasons[sample].name.lower(),
+        reward=verdict.reward if verdict.scored else None,
+        right=verdict.right,
+    )
+
+
+def _tokens(experiment: Experiment, ids: Sequence[int], logprobs: Sequence[float]) -> list[Token]:
+    tokenizer = experiment.task.tokenizer.backend_tokenizer
+    texts = tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
+    return [Token(*token) for token in zip(ids, texts, logprobs, strict=True)]

@@ -1,0 +1,55 @@
+"""What a run has written down of a step: its groups in rollouts/*.jsonl, and which of them is meant."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grpo_jax.config import Config, ConfigError
+from grpo_jax.training.run_directory import RunDirectory
+
+
+def groups_of_step(workdir: Path, config: Config, step: int) -> list[dict[str, Any]]:
+    """The groups that a step has written to rollouts/. Raises ConfigError, with what there is, if it has not."""
+    directory, place = RunDirectory(workdir), workdir / "rollouts"
+    try:
+        groups = [group for group in directory.rollouts(max(step, 1)) if group["step"] == step]
+        others = [] if groups else [group["step"] for group in directory.rollouts()]
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{place}: a line is damaged ({error}); restore the file.") from error
+    every = f"logging.rollouts_every={config.logging.rollouts_every}"
+    if not groups and not others:
+        raise ConfigError(f"{place}: holds no completions ({every}); name a run that has some.")
+    if not groups:
+        raise ConfigError(
+            f"--step={step}: {place} has no completions of it; name one from {min(others)} to {max(others)} ({every})."
+        )
+    if "tokens" not in groups[0]:
+        raise ConfigError(f"{place}: was written by an earlier version, without tokens; name a newer run.")
+    return groups
+
+
+def find_group(groups: Sequence[Mapping[str, Any]], prompt: str, step: int) -> int:
+    """The place of a prompt among the groups of a step.
+
+    Args:
+      prompt: the whole text, whatever its white space; else a number: the place itself, from 0, if it is below the
+        number of groups, and an id if it is not (ids have 32 bits).
+
+    Raises:
+      ConfigError: if it is none of them.
+    """
+    wanted = " ".join(prompt.split())
+    texts = [" ".join(group["prompt"].split()) for group in groups]
+    if wanted in texts:
+        return texts.index(wanted)
+    if wanted.isdecimal():
+        number, ids = int(wanted), [group["id"] for group in groups]
+        if number < len(groups):
+            return number
+        if number in ids:
+            return ids.index(number)
+    raise ConfigError(
+        f"--prompt={prompt[:80]!r}: step {step} has no such prompt; name one of its {len(groups)} by its text, its id, "
+        f"or its place from 0 to {len(groups) - 1}."
+    )

@@ -1,0 +1,91 @@
+"""Judges all completions of a run again by another configuration's reward, and says what changes.
+
+    python launch/regrade.py --workdir=runs/x --config=configs/FILE.py [--config.FIELD=VALUE ...] [--to=FILE.jsonl]
+
+Only the reward of the configuration's task is used: no data, tokenizer or model of it need be there, and nothing is
+computed on devices. --to names a new file for the completions that are judged differently, one a line, the first --keep
+of them. The numbers are of completions that were learned from under the run's own reward; another reward would have
+made another run.
+
+Exit codes: 0 judged; 2 it cannot be, and why.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, command_line, load
+
+if TYPE_CHECKING:
+    from grpo_jax.rewards import Reward
+
+KEEP = 1000
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--to", type=Path, metavar="FILE.jsonl", help="a new file, for what is judged differently")
+    parser.add_argument(
+        "--keep", type=int, default=KEEP, metavar="N", help=f"at most so many of them; {KEEP} if unsaid"
+    )
+    arguments = command_line.parse(parser, argv)
+    if arguments.to and (arguments.to.exists() or not arguments.to.parent.is_dir()):
+        return command_line.fail(f"--to={arguments.to}: must be a new file in a directory that exists", 2)
+    if arguments.keep < 1:
+        return command_line.fail(f"--keep={arguments.keep}: must be at least 1", 2)
+    try:
+        config = load(arguments.config, arguments.overrides)
+
+        import jax
+        from rich.console import Console
+
+        jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
+        from grpo_jax.reporting import show_regraded
+        from grpo_jax.rewards.regrade import regrade
+        from grpo_jax.training.restore import read_config
+        from grpo_jax.training.run_directory import RunDirectory
+
+        tolerance = read_config(arguments.workdir).objective.no_signal_tolerance
+        with closing(_reward(config)) as reward:
+            reward.warm()
+            regraded = regrade(
+                RunDirectory(arguments.workdir).rollouts(), reward, tolerance=tolerance, keep=arguments.keep
+            )
+            reasons = dict(reward.unscored)
+    except json.JSONDecodeError as error:
+        return command_line.fail(f"{arguments.workdir / 'rollouts'}: a line is damaged ({error}); restore the file", 2)
+    except (ConfigError, FileNotFoundError) as error:
+        return command_line.fail(error, 2)
+    if not regraded.completions:
+        return command_line.fail(
+            f"--workdir={arguments.workdir}: has no completions written down (logging.rollouts_every); name a run "
+            "that has",
+            2,
+        )
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    show_regraded(regraded, console)
+    if reasons:
+        console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")
+    if arguments.to:
+        arguments.to.write_text("".join(json.dumps(line) + "\n" for line in regraded.differing))
+        console.print(f"judged differently, the first {len(regraded.differing):,}: {arguments.to}", soft_wrap=True)
+    return 0
+
+
+def _reward(config: Config) -> "Reward":
+    """The reward of a configuration's task; without the rest of the task, where it has a section of its own."""
+    from grpo_jax.data import make_task
+    from grpo_jax.rewards import make_reward
+
+    if isinstance(config.task, QuestionsConfig):
+        return make_reward(config.task.reward, config.rollout.max_new_tokens)
+    return make_task(config).reward
+
+
+if __name__ == "__main__":
+    command_line.run(main)

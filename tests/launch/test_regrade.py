@@ -1,0 +1,112 @@
+"""launch/regrade.py as a person uses it."""
+
+import json
+import re
+import shutil
+
+import jax
+import pytest
+
+from grpo_jax.training import train
+from grpo_jax.training.run_directory import RunDirectory
+from launch.regrade import main
+from tests.helpers import ROOT, make_config, start, tiny_flags
+
+SAME = ("--config=configs/two_grpo.py", *tiny_flags())
+LAST_DIGIT = "--config.task.reward.answer_pattern=(\\d)$"
+OTHER = ("--config=configs/smollm2_135m.py", LAST_DIGIT)  # its model and tokenizer need not be there
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("run")
+    config = make_config(train__steps=6, optimizer__warmup_updates=1, rollout__group_size=4, objective__name="grpo")
+    train(config, workdir, devices=jax.devices()[:1])
+    return workdir
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_same_reward_changes_nothing(run, tmp_path, capsys):
+    assert main([f"--workdir={run}", *SAME, f"--to={tmp_path / 'differing.jsonl'}"]) == 0
+    assert "0 of 192 completions have another verdict, 0 another reward" in capsys.readouterr().out
+    assert (tmp_path / "differing.jsonl").read_text() == ""
+
+
+def expected(run):
+    """Those that a last digit judges otherwise than the chain's value does: by this test's own reading."""
+    for group in RunDirectory(run).rollouts():
+        for index, (text, reward) in enumerate(zip(group["completions"], group["rewards"], strict=True)):
+            last = re.search(r"(\d)$", text)
+            if float(last is not None and last[1] == group["gold"]) != reward:
+                yield group["step"], group["id"], index
+
+
+@pytest.fixture(scope="module")
+def wrong_by_one(run, tmp_path_factory):
+    """The run, with the first three verdicts of its second group turned round."""
+    workdir = shutil.copytree(run, tmp_path_factory.mktemp("changed") / "run")
+    path = workdir / "rollouts" / "000001.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[1]["rewards"][:3] = [1 - reward for reward in lines[1]["rewards"][:3]]
+    lines[1]["right"][:3] = [not right for right in lines[1]["right"][:3]]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return workdir
+
+
+@pytest.mark.parametrize(("keep", "which"), [("1000", slice(None)), ("2", slice(2))])
+def test_exactly_what_differs_is_told(wrong_by_one, keep, which, tmp_path, capsys):
+    to = tmp_path / "differing.jsonl"
+    differing = list(expected(wrong_by_one))
+    assert len(differing) >= 3
+    assert main([f"--workdir={wrong_by_one}", *OTHER, f"--to={to}", f"--keep={keep}"]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(differing)} of 192 completions have another verdict" in out
+    found = [json.loads(line) for line in to.read_text().splitlines()]
+    assert [(line["step"], line["id"], line["sample"]) for line in found] == differing[which]
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own(run):
+    process = start("launch/regrade.py", f"--workdir={run}", *SAME)
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert "0 of 192 completions have another verdict" in out
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ([*OTHER, "--to=nowhere/x.jsonl"], "--to=nowhere/x.jsonl: must be a new file in a directory that exists"),
+        ([*OTHER, "--to=README.md"], "--to=README.md: must be a new file"),
+        ([*OTHER, "--keep=0"], "--keep=0: must be at least 1"),
+        ([*OTHER, "--config.task.reward.terms.exakt=1"], "terms='exakt': no such reward; did you mean exact?"),
+        ([*OTHER, "--config.seed=-1"], "seed=-1: must be at least 0"),
+    ],
+)  # fmt: skip
+def test_mistake(run, flags, sentence, capsys):
+    assert main([f"--workdir={run}", *flags]) == 2
+    assert_one_sentence(capsys, sentence)
+
+
+def assert_one_sentence(capsys, sentence):
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("error: ")
+    assert sentence in told.err
+
+
+def test_what_is_no_run_or_has_no_rollouts(run, tmp_path, capsys):
+    assert main([f"--workdir={tmp_path}", *SAME]) == 2
+    assert_one_sentence(capsys, "has no config.json; name the directory of a run")
+    shutil.copy(run / "config.json", tmp_path)
+    assert main([f"--workdir={tmp_path}", *SAME]) == 2
+    assert_one_sentence(capsys, "has no completions written down")
+    (tmp_path / "rollouts").mkdir()
+    (tmp_path / "rollouts" / "000001.jsonl").write_text('{"step": 1\n')
+    assert main([f"--workdir={tmp_path}", *SAME]) == 2
+    assert_one_sentence(capsys, "rollouts: a line is damaged (")
