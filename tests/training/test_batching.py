@@ -83,6 +83,6 @@ def test_prompts_of_padding_are_not_empty():
 def test_what_the_dropped_groups_leave_in_the_denominator(aggregation):
     wanted = np.array([1, 0, 1, 1, 0, 0, 1, 1], bool)
     left_out = rollouts().completion_lengths[~wanted]
-    expected = {"sequence": left_out.size, "constant": left_out.size, "token": left_out.sum()}[aggregation]
+    expected = left_out.sum() if aggregation == "token" else left_out.size
     assert make(wanted, aggregation=aggregation)[0].dropped_weight == expected
     assert make(wanted, aggregation=aggregation, denominator="valid")[0].dropped_weight == 0

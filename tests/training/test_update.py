@@ -88,6 +88,8 @@ def test_microbatches_do_not_change_the_update(groups, aggregation):
     cut, cut_metrics = updated(train__microbatch_groups=groups, objective__aggregation=aggregation, shift=0.3)
     assert_same_params(whole, cut)
     for name in whole_metrics:
+        if name.startswith("noise/"):
+            continue  # estimated from how micro-batches differ: tests/training/test_measurements.py
         np.testing.assert_allclose(cut_metrics[name].total, whole_metrics[name].total, rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(cut_metrics[name].weight, whole_metrics[name].weight, rtol=1e-6)
 
