@@ -75,3 +75,12 @@ def metrics(workdir: Path) -> list[dict[str, object]]:
     """Every line of a run's metrics but for its times, which no two runs share."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+def assert_one_sentence(capsys, sentence: str) -> None:
+    """A command has told a mistake in one line, which holds this, and nothing else."""
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("\n") == 1
+    assert told.err.startswith("error: ")
+    assert sentence in told.err

@@ -48,7 +48,7 @@ def learning_curve(lines: Lines) -> Figure:
     training, evaluations = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
     rollouts = [line["rollouts"] for line in training]
     axes.plot(rollouts, _smooth(training, "reward"), color=GREY, linewidth=1, label="training reward")
-    _draw_pass_at_1(axes, evaluations, _at_steps(training, evaluations, "rollouts"), BLUE, "validation")
+    _draw_pass_at_1(axes, evaluations, at_steps(training, evaluations, "rollouts"), BLUE, "validation")
     axes.set_ylim(0, 1.02)
     axes.legend(loc="lower right")
     return figure
@@ -155,7 +155,7 @@ def _draw_pass_at_1(axes: Axes, evaluations: Lines, x: Sequence[float], color: s
 
 def _draw_arm(axes: Axes, runs: Sequence[Lines], budget: str, color: str, label: str) -> None:
     curves = [of_kind(lines, "evaluation", "VALIDATION") for lines in runs]
-    used = [_at_steps(of_kind(lines, "train"), curve, budget) for lines, curve in zip(runs, curves, strict=True)]
+    used = [at_steps(of_kind(lines, "train"), curve, budget) for lines, curve in zip(runs, curves, strict=True)]
     if len(runs) == 1:
         _draw_pass_at_1(axes, curves[0], used[0], color, f"{label}, 95 % interval")
         return
@@ -167,7 +167,7 @@ def _draw_arm(axes: Axes, runs: Sequence[Lines], budget: str, color: str, label:
     axes.plot(x, values.mean(axis=0), color=color, marker="o", markersize=3, label=label)
 
 
-def _at_steps(training: Lines, evaluations: Lines, budget: str) -> list[float]:
+def at_steps(training: Lines, evaluations: Lines, budget: str) -> list[float]:
     """What the training had used up when each evaluation was made."""
     used = {line["step"]: line[budget] for line in training}
     return [used.get(line["step"], 0) for line in evaluations]

@@ -21,16 +21,6 @@ figure svg { width: 100%; height: auto } figcaption { color: #555 }
 .same { color: #999 }
 """.replace("GREEN", figures.GREEN).replace("ORANGE", figures.ORANGE)
 
-PAGE = """<h1>{title}</h1>
-{results}
-<div class="figures">{figures}</div>
-<h2>Groups with signal, completions side by side</h2>
-<p>The beginning that both share is grey.</p>
-{pairs}
-<h2>Configuration</h2>
-<pre>{config}</pre>
-"""
-
 
 def document(title: str, body: str) -> str:
     """A self-contained page. `body` is HTML, `title` plain text."""

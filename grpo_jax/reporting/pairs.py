@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.written import alike
 
 PAIRS_SHOWN = 4  # of the first steps with signal, and of the last
 
@@ -23,7 +24,7 @@ def _to_show(groups: Iterator[Mapping[str, Any]], shown: int) -> Sequence[Mappin
 def _pair(group: Mapping[str, Any]) -> str:
     order = sorted(range(len(group["advantages"])), key=lambda index: -group["advantages"][index])
     both = [order[0], order[-1]]
-    shared = _shared_prefix(*(group["completions"][index] for index in both))
+    shared = alike(*(group["completions"][index] for index in both))
     cells = []
     for index in both:
         text = group["completions"][index]
@@ -36,9 +37,3 @@ def _pair(group: Mapping[str, Any]) -> str:
         )
     prompt = f"step {group['step']}: {html.escape(group['prompt'])} (answer {html.escape(group['gold'])})"
     return f'<div class="pair"><p class="prompt">{prompt}</p>{"".join(cells)}</div>'
-
-
-def _shared_prefix(first: str, second: str) -> int:
-    """How many characters two texts begin with alike."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))

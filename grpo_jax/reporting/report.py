@@ -7,9 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.reporting import figures
-from grpo_jax.reporting.page import PAGE, document, figure_html
+from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.training.run_directory import RunDirectory
+
+PAGE = """<h1>{title}</h1>
+{results}
+<div class="figures">{figures}</div>
+<h2>Groups with signal, completions side by side</h2>
+<p>The beginning that both share is grey.</p>
+{pairs}
+<h2>Configuration</h2>
+<pre>{config}</pre>
+"""
 
 
 def write_report(workdir: Path) -> Path:

@@ -8,14 +8,14 @@ report/                    written when all runs are finished
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import ConfigError, to_dict
+from grpo_jax.files import read_json, write_whole
 from grpo_jax.studies.loading import study_from
-from grpo_jax.studies.pairing import differing
+from grpo_jax.studies.pairing import FREE, differing
 from grpo_jax.studies.study import Run, Study
 
 
@@ -31,14 +31,6 @@ def read_study(workdir: Path) -> Study:
         raise FileNotFoundError(f"{workdir}: has no study.json; name the directory of a study")
     values = read_json(path)
     return study_from(values["name"], {**values, "shared": {}})
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Raises ConfigError if the file is damaged."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -67,9 +59,7 @@ def begin(study: Study, workdir: Path) -> None:
     _check_runs(study, workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        temporary = workdir / "study.json.tmp"
-        temporary.write_text(json.dumps(as_json(study), indent=2) + "\n")
-        os.replace(temporary, workdir / "study.json")
+        write_whole(workdir / "study.json", json.dumps(as_json(study), indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"--workdir={workdir}: cannot be written to ({error.strerror}); name another.") from error
 
@@ -82,7 +72,7 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
             f"--workdir={workdir}: has the seeds {removed}, which the study no longer names; seeds can be added, not "
             "taken away."
         )
-    fields = [name for field in ours if field != "seeds" for name in differing(field, theirs[field], ours[field])]
+    fields = differing({**theirs, "seeds": ours["seeds"]}, ours)
     if fields:
         raise ConfigError(
             f"--workdir={workdir}: belongs to another study (they differ in {', '.join(fields)}); name another "
@@ -98,7 +88,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
             path = Run(arm, seed).directory(workdir) / "config.json"
             if not path.exists():
                 continue
-            fields = differing("", _deciding(read_json(path)), {**ours, "seed": seed})
+            fields = differing(_deciding(read_json(path)), {**ours, "seed": seed}, free=FREE)
             if fields:
                 raise ConfigError(
                     f"{path}: is not of arms.{arm.name} as it is now (they differ in {', '.join(fields)}); undo the "

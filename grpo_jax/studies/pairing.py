@@ -1,5 +1,6 @@
 """What makes a comparison fair, checked before anything runs: equal tests, equal starts, equal budgets, one scale."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from grpo_jax.config import Config, ConfigError, to_dict
@@ -7,7 +8,6 @@ from grpo_jax.studies.study import Arm, Budget, Study
 
 # Of the sections that must be equal, what may differ: it changes neither the policy at the start nor the test.
 FREE = ("task.credit", "evaluation.every")
-
 
 COUNTED = ("prompts", "rollouts", "updates")  # known beforehand
 
@@ -43,7 +43,7 @@ def check_pairing(study: Study, where: str) -> None:
 
 
 def _same_conditions(config: Config, reference: Config, study: Study) -> str:
-    fields = differing("", _conditions(config), _conditions(reference))
+    fields = differing(_conditions(config), _conditions(reference), free=FREE)
     if not fields:
         return ""
     return (
@@ -104,11 +104,15 @@ def _configuration(arm: Arm, study: Study, where: str) -> Config:
         raise ConfigError(f"{where}: arms.{arm.name}: {error}") from error
 
 
-def differing(field: str, first: Any, second: Any) -> list[str]:
-    """The dotted names of what differs between two nested dictionaries and is not `FREE`."""
-    if field in FREE or first == second:
+def differing(first: Any, second: Any, *, free: Sequence[str] = (), field: str = "") -> list[str]:
+    """The dotted names of what differs between two nested dictionaries, but for those in `free`.
+
+    Args:
+      field: the name of the two, where they are parts of others.
+    """
+    if field in free or first == second:
         return []
     if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
         prefix = f"{field}." if field else ""
-        return [name for key in first for name in differing(f"{prefix}{key}", first[key], second[key])]
+        return [name for key in first for name in differing(first[key], second[key], free=free, field=f"{prefix}{key}")]
     return [field]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from grpo_jax.config import digest, to_dict
-from grpo_jax.studies.directory import begin, read_json
+from grpo_jax.files import read_json
+from grpo_jax.studies.directory import begin
 from grpo_jax.studies.study import ROOT, Arm, Run, Study
 
 POLL_SECONDS = 0.2

@@ -1,7 +1,7 @@
 """The two arms of a gradient: what the completions above the baseline ask for, and what those below it do."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import Objective
 from grpo_jax.policy import Policy
-from grpo_jax.training.update import group_logprobs, microbatch
+from grpo_jax.training.update import group_logprobs, group_loss, microbatch
 from grpo_jax.types import Groups, Params, UpdateBatch
 
 Arms: TypeAlias = Callable[[Params, Params, UpdateBatch], dict[str, Float[Array, ""]]]
@@ -30,7 +30,7 @@ def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: i
             logprobs, back = jax.vjp(
                 lambda params: group_logprobs(policy, policy.join(params, frozen), groups, temperature, chunk), trained
             )
-            by_logprobs = jax.grad(lambda x: _total(objective, x, groups))(logprobs)
+            by_logprobs = jax.grad(lambda x: group_loss(objective, x, groups).total)(logprobs)
             above = (groups.advantages > 0)[..., None]
             (positive,) = back(jnp.where(above, by_logprobs, 0.0))
             (negative,) = back(jnp.where(above, 0.0, by_logprobs))
@@ -49,15 +49,3 @@ def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: i
         }
 
     return arms
-
-
-def _total(objective: Objective, logprobs: Any, groups: Groups) -> Float[Array, ""]:
-    old = groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
-    return objective.loss(
-        logprobs,
-        old,
-        groups.sampler_logprobs,
-        groups.reference_logprobs,
-        groups.completion_lengths,
-        groups.advantages,
-    ).total

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import jax
 
 PHASES = ("warm_start", "sampling", "rewards", "update", "evaluation", "compile", "total")
+TRAINING = ("sampling", "rewards", "update")  # the training proper
 
 _compile_seconds = 0.0
 
@@ -43,7 +44,7 @@ class Clock:
 
     def training(self) -> float:
         """Seconds of the training proper so far: sampling, rewards and updates."""
-        return self._seconds["sampling"] + self._seconds["rewards"] + self._seconds["update"]
+        return sum(self._seconds[phase] for phase in TRAINING)
 
     def read(self) -> dict[str, float]:
         """Seconds so far, by phase; `total` is all of the run's, and more than the sum of the phases."""

@@ -25,7 +25,7 @@ from grpo_jax.training.checkpoints import kept_steps
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import Experiment, check_batches
 from grpo_jax.training.restore import read_config, restore
-from grpo_jax.training.written import find_group, groups_of_step
+from grpo_jax.training.written import alike, find_group, groups_of_step
 
 
 class Token(NamedTuple):
@@ -65,11 +65,7 @@ class Replay:
     @property
     def alike(self) -> int:
         """How many tokens are the same, from the first on."""
-        pairs = enumerate(zip(self.then.tokens, self.now.tokens, strict=False))
-        return next(
-            (place for place, (then, now) in pairs if then.id != now.id),
-            min(len(self.then.tokens), len(self.now.tokens)),
-        )
+        return alike([token.id for token in self.then.tokens], [token.id for token in self.now.tokens])
 
     @property
     def equal(self) -> bool:

@@ -16,7 +16,6 @@ import enum
 import fcntl
 import json
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +24,7 @@ import jax
 from tensorboardX import SummaryWriter
 
 from grpo_jax.config import ConfigError
+from grpo_jax.files import read_json, write_whole
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 STEPS_PER_ROLLOUT_FILE = 100
@@ -79,22 +79,15 @@ class RunDirectory:
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run, or None if there is none. Raises ConfigError if it is damaged."""
         path = self.path / name
-        try:
-            return json.loads(path.read_text()) if path.exists() else None
-        except ValueError as error:
-            raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
+        return read_json(path) if path.exists() else None
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         self.write_text(name, json.dumps(values, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Whole or not at all."""
-        if not self._writes:
-            return
-        path = self.path / name
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(text)
-        os.replace(temporary, path)
+        if self._writes:
+            write_whole(self.path / name, text)
 
     def write_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         self.write_text(name, "".join(_line(record) for record in records))

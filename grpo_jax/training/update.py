@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
+from grpo_jax.objectives import LossSum, Objective, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy
 from grpo_jax.training.metrics import Mean, Metrics, merge
 from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
@@ -32,6 +32,23 @@ def group_logprobs(
         temperature=temperature,
         chunk=chunk,
     ).reshape(m, g, c)
+
+
+def group_loss(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> LossSum:
+    """The objective's loss of the groups, whose completions now have these log-probabilities."""
+    return objective.loss(
+        logprobs,
+        _old_logprobs(groups),
+        groups.sampler_logprobs,
+        groups.reference_logprobs,
+        groups.completion_lengths,
+        groups.advantages,
+    )
+
+
+def _old_logprobs(groups: Groups) -> Float[Array, "M G C"]:
+    """The ratio's denominator."""
+    return groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
 
 
 def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
@@ -77,16 +94,8 @@ def make_update(
     def loss(trained: Params, frozen: Params, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
         params = policy.join(trained, frozen)
         logprobs = group_logprobs(policy, params, groups, temperature, chunk)
-        old = groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
-        total, weight = objective.loss(
-            logprobs,
-            old,
-            groups.sampler_logprobs,
-            groups.reference_logprobs,
-            groups.completion_lengths,
-            groups.advantages,
-        )
-        return total, {"loss": Mean(total, weight), **_token_metrics(objective, logprobs, old, groups)}
+        total, weight = group_loss(objective, logprobs, groups)
+        return total, {"loss": Mean(total, weight), **_token_metrics(objective, logprobs, groups)}
 
     def update(state: TrainState, frozen: Params, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
         def one(index: Array, carry: tuple[Params, Metrics, Spread]) -> tuple[Params, Metrics, Spread]:
@@ -124,13 +133,11 @@ def microbatch(batch: UpdateBatch, index: Array) -> Groups:
     return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), batch.groups)
 
 
-def _token_metrics(
-    objective: Objective, logprobs: Float[Array, "M G C"], old: Float[Array, "M G C"], groups: Groups
-) -> Metrics:
+def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> Metrics:
     """How far the policy is from the one that sampled, and how much of the surrogate is clipped."""
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
-    ratio = importance_ratio(logprobs, old, mask)
+    ratio = importance_ratio(logprobs, _old_logprobs(groups), mask)
     advantages = groups.advantages[..., None]
     difference = jnp.where(mask, jnp.abs(logprobs - groups.sampler_logprobs), 0.0)
     tokens = mask.sum().astype(jnp.float32)

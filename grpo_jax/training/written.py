@@ -29,6 +29,12 @@ def groups_of_step(workdir: Path, config: Config, step: int) -> list[dict[str, A
     return groups
 
 
+def alike(first: Sequence[object], second: Sequence[object]) -> int:
+    """How many items two texts, or rows of tokens, begin with alike."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
+
+
 def find_group(groups: Sequence[Mapping[str, Any]], prompt: str, step: int) -> int:
     """The place of a prompt among the groups of a step.
 

@@ -10,7 +10,7 @@ import pytest
 from grpo_jax.training import train
 from grpo_jax.training.run_directory import RunDirectory
 from launch.regrade import main
-from tests.helpers import ROOT, make_config, start, tiny_flags
+from tests.helpers import ROOT, assert_one_sentence, make_config, start, tiny_flags
 
 SAME = ("--config=configs/two_grpo.py", *tiny_flags())
 LAST_DIGIT = "--config.task.reward.answer_pattern=(\\d)$"
@@ -90,14 +90,6 @@ def test_in_a_process_of_its_own(run):
 def test_mistake(run, flags, sentence, capsys):
     assert main([f"--workdir={run}", *flags]) == 2
     assert_one_sentence(capsys, sentence)
-
-
-def assert_one_sentence(capsys, sentence):
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
-    assert told.err.startswith("error: ")
-    assert sentence in told.err
 
 
 def test_what_is_no_run_or_has_no_rollouts(run, tmp_path, capsys):

@@ -9,7 +9,7 @@ import pytest
 from grpo_jax.training import train
 from grpo_jax.training.run_directory import RunDirectory
 from launch.replay import main
-from tests.helpers import make_config, start
+from tests.helpers import assert_one_sentence, make_config, start
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +68,6 @@ def test_in_a_process_of_its_own(run):
 def test_mistake(run, where, sentence, capsys):
     assert replay(run, *where) == 2
     assert_one_sentence(capsys, sentence.format(run=run))
-
-
-def assert_one_sentence(capsys, sentence):
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.count("\n") == 1
-    assert told.err.startswith("error: ")
-    assert sentence in told.err
 
 
 def test_what_is_no_run(tmp_path, capsys):

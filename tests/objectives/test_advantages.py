@@ -17,14 +17,10 @@ from grpo_jax.objectives.advantages import (
     mean_centered,
     rescaled,
 )
+from tests.objectives.helpers import outcomes
 
 ESTIMATORS = (group_normalized, mean_centered, leave_one_out, contrastive, focal)
 PAIR = Outcomes(jnp.array([[1.0, 0.0]]), jnp.ones((1, 2), bool))
-
-
-def outcomes(rewards, scored=None, **others):
-    rewards = jnp.array(rewards, jnp.float32)
-    return Outcomes(rewards, jnp.ones(rewards.shape, bool) if scored is None else jnp.array(scored), **others)
 
 
 def binary(positives: int, size: int) -> jax.Array:

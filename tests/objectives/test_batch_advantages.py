@@ -4,21 +4,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import Outcomes
 from grpo_jax.objectives.batch_advantages import (
     batch_normalized,
     batch_scaled,
     centered_batch_normalized,
     reinforcement,
 )
+from tests.objectives.helpers import outcomes
 
 ALL_OF_A_STEP = (batch_normalized, batch_scaled, centered_batch_normalized)
 REWARDS = jnp.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])  # mean 1/2, standard deviation 1/2
-
-
-def outcomes(rewards, scored=None):
-    rewards = jnp.array(rewards, jnp.float32)
-    return Outcomes(rewards, jnp.ones(rewards.shape, bool) if scored is None else jnp.array(scored))
 
 
 def test_reinforce_pp_by_hand():

@@ -1,6 +1,5 @@
 """The composed objective: sums and weights, aggregation, unscored completions, KL, importance sampling."""
 
-import dataclasses
 from functools import partial
 
 import jax
@@ -16,12 +15,11 @@ from grpo_jax.objectives import (
     Outcomes,
     k2,
     k3,
-    make_objective,
 )
 from grpo_jax.objectives.advantages import group_normalized
 from grpo_jax.objectives.making import masked, truncated
 from grpo_jax.objectives.surrogates import clipped
-from tests.helpers import make_config
+from tests.objectives.helpers import made_of
 
 LENGTHS = jnp.array([[2, 5], [1, 3]])
 ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -101,12 +99,6 @@ def test_parts_add_up_to_the_whole(name):
     ]
     np.testing.assert_allclose(sum(part.total for part in parts), whole.total, rtol=1e-6)
     np.testing.assert_allclose(sum(part.weight for part in parts), whole.weight, rtol=1e-6)
-
-
-def made_of(name, group_size=2, **changes):
-    """An objective by its name, with a recipe's own aggregation."""
-    settings = {"name": name, "aggregation": "published", **changes}
-    return make_objective(dataclasses.replace(make_config().objective, **settings), group_size)
 
 
 @pytest.mark.trap(7)

@@ -1,6 +1,5 @@
 """The table of docs/objectives.md, and the limits in which one objective is another."""
 
-import dataclasses
 import inspect
 import math
 import re
@@ -10,18 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import OBJECTIVES, Outcomes, make_objective
-from tests.helpers import ROOT, make_config
+from grpo_jax.objectives import OBJECTIVES, Outcomes
+from tests.helpers import ROOT
+from tests.objectives.helpers import made_of
 
 ROWS = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs" / "objectives.md").read_text(), re.MULTILINE)
 REWARDS = jnp.array([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
 LENGTHS = jnp.array([[2, 5, 3, 1], [4, 1, 2, 2], [1, 2, 3, 4]])
 FIELDS = {"clip_low", "clip_high", "ddof", "epsilon", "tolerance"}  # of the section `objective`
-
-
-def made_of(name, group_size=4, aggregation="published", **changes):
-    settings = {"name": name, "aggregation": aggregation, **changes}
-    return make_objective(dataclasses.replace(make_config().objective, **settings), group_size)
 
 
 def gradient(objective, rewards=REWARDS, lengths=LENGTHS, *, shift=0.3):
@@ -67,15 +62,15 @@ def test_the_table_names_every_parameter_with_its_value():
     ],
 )
 def test_in_a_limit_one_is_another(name, changes, other):
-    found = gradient(made_of(name, **changes))
+    found = gradient(made_of(name, 4, **changes))
     assert np.abs(found).max() > 0.01
-    np.testing.assert_allclose(found, gradient(made_of(other)), atol=2e-6)
+    np.testing.assert_allclose(found, gradient(made_of(other, 4)), atol=2e-6)
 
 
 @pytest.mark.parametrize("name", ["gspo", "gmpo", "cispo", "sapo", "grpo_dual_clip"])
 def test_on_policy_the_surrogates_of_grpo_are_one(name):
-    found = gradient(made_of(name, aggregation="sequence"), shift=0.0)
-    np.testing.assert_allclose(found, gradient(made_of("grpo"), shift=0.0), atol=1e-6)
+    found = gradient(made_of(name, 4, aggregation="sequence"), shift=0.0)
+    np.testing.assert_allclose(found, gradient(made_of("grpo", 4), shift=0.0), atol=1e-6)
 
 
 def test_pairs_of_any_rewards_become_signs_or_keep_their_difference():
@@ -83,7 +78,7 @@ def test_pairs_of_any_rewards_become_signs_or_keep_their_difference():
     outcomes = Outcomes(rewards, jnp.ones((2, 2), bool), lengths, jnp.full(2, 0.5))
 
     def advantages(name):
-        return made_of(name, group_size=2).advantages(outcomes)
+        return made_of(name, 2).advantages(outcomes)
 
     for name in ("two_grpo", "grpo", "n_vs_m"):
         np.testing.assert_allclose(advantages(name), [[1, -1], [1, -1]], rtol=1e-5)

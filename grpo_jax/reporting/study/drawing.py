@@ -8,11 +8,12 @@ from matplotlib.figure import Figure
 
 from grpo_jax.evaluation.paired import mean_interval
 from grpo_jax.reporting.figures import COLORS, STYLE
-from grpo_jax.reporting.study.runs import TRAINING_PHASES, Results
+from grpo_jax.reporting.study.runs import Results
 from grpo_jax.studies import Comparison
+from grpo_jax.training.clock import TRAINING
 
 UNITS = {"seconds": "seconds of sampling, rewards and updates", "tokens": "sampled tokens"}
-PHASES = ("warm_start", "compile", *TRAINING_PHASES, "evaluation")
+PHASES = ("warm_start", "compile", *TRAINING, "evaluation")
 
 
 def curves(results: Results, comparison: Comparison) -> Figure:

@@ -1,6 +1,7 @@
 """What the runs of a study left behind, as curves and numbers."""
 
 import itertools
+import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from grpo_jax.config import ConfigError
+from grpo_jax.reporting.figures import at_steps, of_kind
 from grpo_jax.studies import Budget, Run, Study
+from grpo_jax.training.clock import TRAINING
 from grpo_jax.training.run_directory import RunDirectory
-
-TRAINING_PHASES = ("sampling", "rewards", "update")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Finished:
     @property
     def training_seconds(self) -> float:
         """Of sampling, rewards and updates: without compilation, evaluation and start."""
-        return sum(self.summary["seconds"].get(phase, 0.0) for phase in TRAINING_PHASES)
+        return sum(self.summary["seconds"].get(phase, 0.0) for phase in TRAINING)
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,9 @@ def _read(directory: Path) -> Finished:
     summary, config, lines = run.read_json("summary.json"), run.read_json("config.json"), run.metrics()
     assert summary is not None
     assert config is not None
-    training = {line["step"]: line for line in lines if line["kind"] == "train"}
-    validation = [line for line in lines if line["kind"] == "evaluation" and line["split"] == "VALIDATION"]
-    tokens = dict(zip(training, itertools.accumulate(line["tokens"] for line in training.values()), strict=True))
-    at = [line["step"] for line in validation]
-
-    def spent(name: str) -> np.ndarray:
-        return np.array([training[step][name] if step else 0.0 for step in at], np.float64)
-
-    budgets: dict[Budget, np.ndarray] = {
-        "rollouts": spent("rollouts"),
-        "prompts": spent("prompts"),
-        "updates": spent("updates"),
-        "seconds": spent("seconds"),
-        "tokens": np.array([tokens[step] if step else 0.0 for step in at], np.float64),
-    }
-    return Finished(directory, config, summary, Curve(np.array([line["pass@1"] for line in validation]), budgets))
+    training, validation = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
+    tokens = itertools.accumulate(line["tokens"] for line in training)  # a line has those of its step alone
+    training = [{**line, "tokens": so_far} for line, so_far in zip(training, tokens, strict=True)]
+    budgets: tuple[Budget, ...] = typing.get_args(Budget)
+    spent = {budget: np.array(at_steps(training, validation, budget), np.float64) for budget in budgets}
+    return Finished(directory, config, summary, Curve(np.array([line["pass@1"] for line in validation]), spent))

@@ -1,0 +1,23 @@
+"""Small files that are read whole, and written whole or not at all."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from grpo_jax.config import ConfigError
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Raises ConfigError if the file is damaged."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """The file appears, or is replaced, by a rename."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
