@@ -57,8 +57,6 @@ def main(argv: Sequence[str]) -> int:
                 RunDirectory(arguments.workdir).rollouts(), reward, tolerance=tolerance, keep=arguments.keep
             )
             reasons = dict(reward.unscored)
-    except json.JSONDecodeError as error:
-        return command_line.fail(f"{arguments.workdir / 'rollouts'}: a line is damaged ({error}); restore the file", 2)
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)
     if not regraded.completions:

@@ -1,53 +1,71 @@
-"""Reports on finished runs: rewrites the page of each, and with --compare draws them all into one figure.
+"""Reports on finished runs: rewrites the page of each, and draws or compares them all.
 
     python launch/report.py runs/two_grpo* runs/grpo_16* --compare=two_against_sixteen.svg
+    python launch/report.py runs/two_grpo* runs/grpo_16* --to=reports/two_against_sixteen --baseline=grpo_16
 
-Runs whose configurations differ only by their seed are one curve. Of a study's directory (launch/study.py) its report
-is written: tables with intervals, tests and power, curves, and the same as CSV, LaTeX and SVG.
+Runs whose configurations differ only by their seed are one curve, or arm, and it is named by what their directories'
+names begin with. --compare draws all curves into one figure. --to names a directory for a report like that of a study:
+tables with intervals over seeds, tests and power, curves, and the same as CSV, LaTeX and SVG; it is of the seeds that
+all arms have. Of a study's own directory (launch/study.py) that report is what is written.
+
+Exit codes: 0 written; 2 it cannot be, and why.
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, command_line, digest
+from grpo_jax.config import ConfigError, command_line
 from grpo_jax.reporting import figures, write_report, write_study_report
+from grpo_jax.reporting.study import arms, gather, write_comparison
 from grpo_jax.training.run_directory import RunDirectory
+
+TARGETS = (0.7, 0.9)
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory, or one of a study")
     parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="where to draw the runs' curves together")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write a report that compares the runs")
+    parser.add_argument("--baseline", metavar="ARM", help="of that report: what others are compared with; the first")
+    parser.add_argument(
+        "--targets", type=_targets, metavar="A,B", help="of that report: pass@1 whose cost is shown; 0.7,0.9"
+    )
     arguments = parser.parse_args(argv)
     if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
         parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")
+    if arguments.to and (arguments.to.is_file() or not arguments.to.parent.is_dir()):
+        parser.error(f"--to={arguments.to}: must be a directory, or a new name in one that exists")
+    if not arguments.to and (arguments.baseline or arguments.targets):
+        parser.error("--baseline and --targets are of a report that compares runs; name a directory for it by --to")
     try:
+        targets = arguments.targets or TARGETS
+        results = gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
         for workdir in arguments.runs:
             print(write_study_report(workdir) if (workdir / "study.json").exists() else write_report(workdir))
+        if arguments.compare:
+            metrics = {
+                name: [RunDirectory(run).metrics() for run in runs] for name, runs in arms(arguments.runs).items()
+            }
+            arguments.compare.write_text(figures.to_svg(figures.comparison(metrics)))
+            print(arguments.compare)
+        if results:
+            print(write_comparison(results, arguments.to))
     except (FileNotFoundError, ConfigError) as error:
         return command_line.fail(error, 2)
-    if arguments.compare:
-        arguments.compare.write_text(figures.to_svg(figures.comparison(arms(arguments.runs))))
-        print(arguments.compare)
     return 0
 
 
-def arms(workdirs: Sequence[Path]) -> dict[str, list[figures.Lines]]:
-    """The metrics of runs, those that differ by the seed only together, named by what their names share."""
-    by_configuration: dict[str, list[Path]] = {}
-    for workdir in workdirs:
-        configuration = digest({**(RunDirectory(workdir).read_json("config.json") or {}), "seed": None})
-        by_configuration.setdefault(configuration, []).append(workdir)
-    named: dict[str, list[figures.Lines]] = {}
-    for together in by_configuration.values():
-        names = [workdir.name for workdir in together]
-        label = os.path.commonprefix(names).rstrip("_-")  # noqa: RUF071 - of names, not of paths
-        label = label if label and label not in named else str(together[0])
-        named[label] = [RunDirectory(workdir).metrics() for workdir in together]
-    return named
+def _targets(text: str) -> tuple[float, ...]:
+    try:
+        targets = tuple(float(one) for one in text.split(","))
+    except ValueError:
+        targets = ()
+    if not targets or not all(0 < target <= 1 for target in targets):
+        raise argparse.ArgumentTypeError(f"{text!r} must be shares of right answers, above 0 and at most 1, as 0.7,0.9")
+    return targets
 
 
 if __name__ == "__main__":

@@ -35,6 +35,12 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
+def share_interval(values: Sequence[float]) -> Estimate:
+    """`mean_interval` of shares: what lies outside of 0 to 1 is cut off, which cannot lower its coverage."""
+    mean, low, high = mean_interval(values)
+    return Estimate(mean, max(low, 0.0), min(high, 1.0))
+
+
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate:
     """The ratio R of two paired means, by the delta method: the interval of the mean of (y_i - R x_i) / mean x.
 

@@ -18,6 +18,7 @@ figure svg { width: 100%; height: auto } figcaption { color: #555 }
 .prompt { grid-column: 1 / 3; color: #555 } code { font-size: 1rem; overflow-wrap: anywhere }
 .right { border-left: 4px solid GREEN; padding-left: .5rem }
 .wrong { border-left: 4px solid ORANGE; padding-left: .5rem }
+.undecided { border-left: 4px solid #bbb; padding-left: .5rem }
 .same { color: #999 }
 """.replace("GREEN", figures.GREEN).replace("ORANGE", figures.ORANGE)
 

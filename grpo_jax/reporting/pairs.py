@@ -8,6 +8,7 @@ from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.written import alike
 
 PAIRS_SHOWN = 4  # of the first steps with signal, and of the last
+JUDGED = {True: "right", False: "wrong", None: "undecided"}  # a class of the page's style, too
 
 
 def pairs_of(run: RunDirectory, shown: int = PAIRS_SHOWN) -> str:
@@ -28,12 +29,16 @@ def _pair(group: Mapping[str, Any]) -> str:
     cells = []
     for index in both:
         text = group["completions"][index]
-        verdict = "right" if group["rewards"][index] == 1.0 else "wrong"
+        judged = JUDGED[group["right"][index]]
         cells.append(
-            f'<p class="{verdict}"><code><span class="same">{html.escape(text[:shared])}</span>'
-            f"{html.escape(text[shared:])}</code><br>{verdict}, {group['stop_reasons'][index]} after "
-            f"{group['lengths'][index]} tokens, log-probability {group['logprobs'][index]:.2f}, "
-            f"advantage {group['advantages'][index]:+.2f}</p>"
+            f'<p class="{judged}"><code><span class="same">{html.escape(text[:shared])}</span>'
+            f"{html.escape(text[shared:])}</code><br>{judged}, {_worth(group['rewards'][index])}, "
+            f"{group['stop_reasons'][index]} after {group['lengths'][index]} tokens, log-probability "
+            f"{group['logprobs'][index]:.2f}, advantage {group['advantages'][index]:+.2f}</p>"
         )
     prompt = f"step {group['step']}: {html.escape(group['prompt'])} (answer {html.escape(group['gold'])})"
     return f'<div class="pair"><p class="prompt">{prompt}</p>{"".join(cells)}</div>'
+
+
+def _worth(reward: float | None) -> str:
+    return "unscored" if reward is None else f"reward {reward:g}"

@@ -15,7 +15,7 @@ from typing import Any
 from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.files import read_json, write_whole
 from grpo_jax.studies.loading import study_from
-from grpo_jax.studies.pairing import FREE, differing
+from grpo_jax.studies.pairing import differing
 from grpo_jax.studies.study import Run, Study
 
 
@@ -81,14 +81,14 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
 
 
 def _check_runs(study: Study, workdir: Path) -> None:
-    """What decides a run's result must be in its config.json as it is in the study; how often it is saved need not."""
+    """What decides a run must be in its config.json as in the study; how often it is saved or evaluated need not."""
     for arm in study.arms:
         ours = _deciding(to_dict(arm.configuration(study.seeds[0])))
         for seed in study.seeds:
             path = Run(arm, seed).directory(workdir) / "config.json"
             if not path.exists():
                 continue
-            fields = differing(_deciding(read_json(path)), {**ours, "seed": seed}, free=FREE)
+            fields = differing(_deciding(read_json(path)), {**ours, "seed": seed}, free=("evaluation.every",))
             if fields:
                 raise ConfigError(
                     f"{path}: is not of arms.{arm.name} as it is now (they differ in {', '.join(fields)}); undo the "

@@ -43,13 +43,18 @@ def check_pairing(study: Study, where: str) -> None:
 
 
 def _same_conditions(config: Config, reference: Config, study: Study) -> str:
-    fields = differing(_conditions(config), _conditions(reference), free=FREE)
+    fields = unlike(config, reference)
     if not fields:
         return ""
     return (
         f"differs from {study.baseline} in {', '.join(fields)}, so the two would not have the same start and test; set "
         "it in `shared`."
     )
+
+
+def unlike(config: Config, reference: Config) -> list[str]:
+    """The fields in which two runs differ though they decide the base policy or the test."""
+    return differing(_conditions(config), _conditions(reference), free=FREE)
 
 
 def _conditions(config: Config) -> dict[str, Any]:

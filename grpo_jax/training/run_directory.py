@@ -118,11 +118,19 @@ class RunDirectory:
         )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics.jsonl; one that a killed process left half-written is not among them."""
+        """All lines of metrics.jsonl; one that a killed process left half-written is not among them.
+
+        Raises:
+          ConfigError: if another line is damaged.
+        """
         return _read_lines(self.path / "metrics.jsonl")
 
     def rollouts(self, step: int | None = None) -> Iterator[dict[str, Any]]:
-        """All groups that were written out, in the order of their steps; of one file, the one with `step`, if given."""
+        """All groups that were written out, in the order of their steps; of one file, the one with `step`, if given.
+
+        Raises:
+          ConfigError: if a line is damaged, but for a last one that a killed process left half-written.
+        """
         every = sorted((self.path / "rollouts").glob("*.jsonl"))
         for path in every if step is None else [self.path / _rollout_file(step)]:
             yield from _read_lines(path)
@@ -168,4 +176,7 @@ def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     lines = path.read_text().split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle
+    try:
+        return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: a line is damaged ({error}); restore the file.") from error

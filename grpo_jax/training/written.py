@@ -1,6 +1,5 @@
 """What a run has written down of a step: its groups in rollouts/*.jsonl, and which of them is meant."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,8 @@ from grpo_jax.training.run_directory import RunDirectory
 def groups_of_step(workdir: Path, config: Config, step: int) -> list[dict[str, Any]]:
     """The groups that a step has written to rollouts/. Raises ConfigError, with what there is, if it has not."""
     directory, place = RunDirectory(workdir), workdir / "rollouts"
-    try:
-        groups = [group for group in directory.rollouts(max(step, 1)) if group["step"] == step]
-        others = [] if groups else [group["step"] for group in directory.rollouts()]
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{place}: a line is damaged ({error}); restore the file.") from error
+    groups = [group for group in directory.rollouts(max(step, 1)) if group["step"] == step]
+    others = [] if groups else [group["step"] for group in directory.rollouts()]
     every = f"logging.rollouts_every={config.logging.rollouts_every}"
     if not groups and not others:
         raise ConfigError(f"{place}: holds no completions ({every}); name a run that has some.")

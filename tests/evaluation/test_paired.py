@@ -11,6 +11,7 @@ from grpo_jax.evaluation.paired import (
     holm,
     mean_interval,
     ratio_interval,
+    share_interval,
     sign_flip_p,
 )
 
@@ -23,6 +24,13 @@ def test_the_interval_is_students():
     low, high = stats.t.interval(0.95, 4, np.mean(VALUES), stats.sem(VALUES))
     assert found == pytest.approx((np.mean(VALUES), low, high))
     assert mean_interval([0.5]) == (0.5, -np.inf, np.inf)
+
+
+def test_the_interval_of_shares_stays_among_shares():
+    assert mean_interval([0.99, 1.0, 0.97]).high > 1
+    assert share_interval([0.99, 1.0, 0.97]) == (*mean_interval([0.99, 1.0, 0.97])[:2], 1.0)
+    assert share_interval([0.01, 0.0, 0.03]).low == 0.0
+    assert share_interval(VALUES) == mean_interval(VALUES)
 
 
 def test_flips_of_signs_by_hand():

@@ -101,4 +101,4 @@ def test_what_is_no_run_or_has_no_rollouts(run, tmp_path, capsys):
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts" / "000001.jsonl").write_text('{"step": 1\n')
     assert main([f"--workdir={tmp_path}", *SAME]) == 2
-    assert_one_sentence(capsys, "rollouts: a line is damaged (")
+    assert_one_sentence(capsys, "000001.jsonl: a line is damaged (")

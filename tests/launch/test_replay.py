@@ -90,7 +90,7 @@ def without_tokens(text):
     ("change", "sentence"),
     [
         (lambda text: "", "rollouts: holds no completions (logging.rollouts_every=1); name a run that has some."),
-        (lambda text: text[:50] + "\n" + text, "rollouts: a line is damaged ("),
+        (lambda text: text[:50] + "\n" + text, "000001.jsonl: a line is damaged ("),
         (without_tokens, "rollouts: was written by an earlier version, without tokens; name a newer run."),
     ],
 )  # fmt: skip

@@ -1,6 +1,7 @@
 """The terminal and the page, from a run's own files."""
 
 import io
+import json
 import re
 import xml.etree.ElementTree as ElementTree
 
@@ -8,6 +9,7 @@ import pytest
 import rich.console
 
 from grpo_jax.reporting import Console, figures, write_report
+from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.training.run_directory import RunDirectory
 from tests.training.test_loop import run
 
@@ -48,6 +50,27 @@ def test_the_page_is_self_contained_and_escaped(workdir):
         ElementTree.fromstring(svg)
     for text in ("before RL", "after RL", "two_grpo on modular_expressions, seed 0", "learning_rate"):
         assert text in page
+
+
+def test_pairs_are_shown_with_their_verdicts(tmp_path):
+    """A reward may be anything that its terms add up to: what is right is said beside it."""
+    (tmp_path / "rollouts").mkdir()
+    group = {
+        "step": 1,
+        "prompt": "1+1",
+        "gold": "2",
+        "completions": ["2", "2 or so", "a", "b"],
+        "lengths": [1, 3, 1, 1],
+    }
+    group |= {"rewards": [0.9, 1.2, None, 0.1], "right": [True, False, None, None], "stop_reasons": ["stop"] * 4}
+    group |= {"logprobs": [-1.0] * 4, "advantages": [1.0, -1.0, 0.0, 0.0]}
+    other = group | {"advantages": [0.0, 0.0, 0.5, -0.5]}
+    (tmp_path / "rollouts" / "000001.jsonl").write_text(f"{json.dumps(group)}\n{json.dumps(other)}\n")
+    page = pairs_of(RunDirectory(tmp_path))
+    for shown in ('class="right"', "right, reward 0.9,", 'class="wrong"', "wrong, reward 1.2,"):
+        assert shown in page
+    assert 'class="undecided"' in page
+    assert "undecided, unscored," in page
 
 
 def test_the_same_run_gives_the_same_page(workdir):

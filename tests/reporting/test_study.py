@@ -39,18 +39,27 @@ def study(tmp_path):
 
 
 def write_run(run, workdir, **objective):
-    directory, shift = run.directory(workdir), 0.01 * run.seed + (0.1 if run.arm.name == "large" else 0.0)
-    size = 2 if run.arm.name == "small" else 4
+    write_run_into(run.directory(workdir), run.seed, 2 if run.arm.name == "small" else 4, objective=objective)
+
+
+def write_run_into(directory, seed, size, **sections):
+    """A run with groups of so many, those of four .1 above those of two."""
+    shift = 0.01 * seed + (0.1 if size == 4 else 0.0)
     (directory / "rollouts").mkdir(parents=True, exist_ok=True)
-    config = to_dict(make_config(seed=run.seed))
-    config["objective"] |= objective
+    config = to_dict(make_config(seed=seed))
+    config |= {name: config[name] | values for name, values in sections.items()}
     (directory / "config.json").write_text(json.dumps(config))
     lines = [evaluation(0, 0.1)]
     for step, value in zip(STEPS, (0.5, 0.7, 0.8), strict=True):
         budget = {"rollouts": step * size, "prompts": step, "updates": step, "seconds": step / 10, "tokens": 5}
         lines += [{"phase": "train", "kind": "train", "step": step, **budget}, evaluation(step, value + shift)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    final = {"pass@1": FINAL[run.arm.name] + 0.01 * run.seed, "pass@k": 1.0, "k": 8, "interval": {"pass@1": [0.7, 0.9]}}
+    final = {
+        "pass@1": FINAL["large" if size == 4 else "small"] + 0.01 * seed,
+        "pass@k": 1.0,
+        "k": 8,
+        "interval": {"pass@1": [0.7, 0.9]},
+    }
     summary = {"final": final, "rollouts": 30 * size, "prompts": 30, "updates": 30, "valid_pair_share": 0.2}
     summary |= {"seconds": {"sampling": 2.0 * size, "update": 1.0 * size, "total": 20.0}, "versions": {"jax": "0"}}
     (directory / "summary.json").write_text(json.dumps(summary))

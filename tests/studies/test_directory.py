@@ -57,11 +57,11 @@ def record(study, workdir, **changes):
     (run.directory(workdir) / "config.json").write_text(json.dumps(values))
 
 
-def test_a_config_file_that_was_edited_since_is_noticed(tmp_path):
+@pytest.mark.parametrize(("field", "value"), [("optimizer.learning_rate", 1e-3), ("task.credit", "partial")])
+def test_a_config_file_that_was_edited_since_is_noticed(tmp_path, field, value):
     study = make(tmp_path)
-    record(study, tmp_path, optimizer__learning_rate=1e-3)
-    sentence = refuses(study, tmp_path)
-    assert "is not of arms.G = 4 as it is now (they differ in optimizer.learning_rate)" in sentence
+    record(study, tmp_path, **{field.replace(".", "__"): value})
+    assert f"is not of arms.G = 4 as it is now (they differ in {field})" in refuses(study, tmp_path)
     assert not (tmp_path / "study.json").exists()
 
 

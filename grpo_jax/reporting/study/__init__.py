@@ -10,10 +10,13 @@ from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.reporting.study.drawing import UNITS, curves, phases
 from grpo_jax.reporting.study.files import as_html, write_csv, write_latex
+from grpo_jax.reporting.study.gathering import arms, gather
 from grpo_jax.reporting.study.runs import Results, read_results
 from grpo_jax.reporting.study.tables import power_sentence, tables
 from grpo_jax.studies import read_study
 from grpo_jax.training.run_directory import RunDirectory
+
+__all__ = ["arms", "gather", "write_comparison", "write_study_report"]
 
 PAIRS_SHOWN = 2  # of an arm's beginning, and of its end
 
@@ -27,8 +30,11 @@ def write_study_report(workdir: Path) -> Path:
       FileNotFoundError: if the directory is of no study.
       ConfigError: if fewer than two seeds are finished by all arms, or what is there cannot be compared.
     """
-    results = read_results(read_study(workdir), workdir)
-    directory = workdir / "report"
+    return write_comparison(read_results(read_study(workdir), workdir), workdir / "report")
+
+
+def write_comparison(results: Results, directory: Path) -> Path:
+    """Writes the report of these results, whichever runs they are of, and returns the path of its page."""
     directory.mkdir(exist_ok=True)
     made = tables(results)
     drawn = {

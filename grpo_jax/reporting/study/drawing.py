@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from grpo_jax.evaluation.paired import mean_interval
+from grpo_jax.evaluation.paired import share_interval
 from grpo_jax.reporting.figures import COLORS, STYLE
 from grpo_jax.reporting.study.runs import Results
 from grpo_jax.studies import Comparison
@@ -26,8 +26,8 @@ def curves(results: Results, comparison: Comparison) -> Figure:
         shared = min(run.curve.spent[budget][-1] for run in runs)
         x = np.linspace(0, shared, 200)
         values = np.array([np.interp(x, run.curve.spent[budget], run.curve.pass_at_1) for run in runs])
-        low, high = zip(*(mean_interval(column.tolist())[1:] for column in values.T), strict=True)
-        axes.fill_between(x, np.clip(low, 0, 1), np.clip(high, 0, 1), color=color, alpha=0.2, linewidth=0)
+        low, high = zip(*(share_interval(column.tolist())[1:] for column in values.T), strict=True)
+        axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
         axes.plot(x, values.mean(axis=0), color=color, label=name)
     axes.set_xlim(0, 1.05 * max(comparison.at))
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -68,21 +68,27 @@ def read_results(study: Study, workdir: Path) -> Results:
             f"{workdir}: {len(seeds)} seeds are finished by all arms, and a comparison needs two; continue the study "
             f"(missing are {'; '.join(missing[:4])}...)."
         )
-    arms = {arm.name: [_read(Run(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
+    arms = {arm.name: [read_run(Run(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
+    check_scale(arms, workdir)
+    return Results(study, seeds, arms, missing)
+
+
+def check_scale(arms: Mapping[str, Sequence[Finished]], workdir: Path) -> None:
+    """Raises ConfigError if runs differ in the standard deviation's ddof."""
     ddofs = {name: {run.config["objective"]["std_ddof"] for run in runs} for name, runs in arms.items()}
     if len(set(itertools.chain(*ddofs.values()))) > 1:
         raise ConfigError(
             f"{workdir}: runs differ in objective.std_ddof ({ddofs}): that compares scales of the gradient, so no "
             "table is made of them; run the arms with one ddof."
         )
-    return Results(study, seeds, arms, missing)
 
 
-def _read(directory: Path) -> Finished:
+def read_run(directory: Path) -> Finished:
+    """A run. Raises FileNotFoundError if it is not finished."""
     run = RunDirectory(directory)
     summary, config, lines = run.read_json("summary.json"), run.read_json("config.json"), run.metrics()
-    assert summary is not None
-    assert config is not None
+    if summary is None or config is None:
+        raise FileNotFoundError(f"{directory}: has no summary.json; finish the run first")
     training, validation = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
     tokens = itertools.accumulate(line["tokens"] for line in training)  # a line has those of its step alone
     training = [{**line, "tokens": so_far} for line, so_far in zip(training, tokens, strict=True)]

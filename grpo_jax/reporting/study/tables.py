@@ -13,6 +13,7 @@ from grpo_jax.evaluation.paired import (
     holm,
     mean_interval,
     ratio_interval,
+    share_interval,
     sign_flip_p,
 )
 from grpo_jax.reporting.study.runs import Finished, Results
@@ -54,7 +55,7 @@ def arms_table(results: Results) -> Table:
 
     def row(name: str, runs: Sequence[Finished]) -> tuple[str, ...]:
         k = runs[0].summary["final"]["k"]
-        final = mean_interval([run.summary["final"]["pass@1"] for run in runs])
+        final = share_interval([run.summary["final"]["pass@1"] for run in runs])
         of_problems = np.mean([np.diff(run.summary["final"]["interval"]["pass@1"]) / 2 for run in runs])
         means = {key: np.mean([run.summary[key] for run in runs]) for key in ("rollouts", "prompts", "updates")}
         return (
@@ -100,7 +101,7 @@ def comparison_table(results: Results, comparison: Comparison) -> Table:
         values = {name: [v for v in row if v is not None] for name, row in found.items() if None not in row}
         compared = {row[0]: row[1:] for row in _compared(values, results.study.baseline)}
         for name in results.arms:
-            mean = written(mean_interval(values[name])) if name in values else NOTHING
+            mean = written(share_interval(values[name])) if name in values else NOTHING
             rows.append((f"{at:,.0f}", name, mean, *compared.get(name, ("",) * 5)))
     return Table(
         f"at_equal_{comparison.budget}",

@@ -1,0 +1,103 @@
+"""Plain runs as the arms of a study: those whose configurations differ by their seed only are one arm."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from grpo_jax.config import ConfigError, did_you_mean, digest, from_dict
+from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
+from grpo_jax.studies import Arm, Budget, Comparison, Study
+from grpo_jax.studies.pairing import unlike
+from grpo_jax.training.run_directory import RunDirectory
+
+COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
+SHARES = (0.25, 0.5, 1.0)  # of what every run has spent: where curves are compared
+FREE = ("seed", "checkpoint", "logging")  # of one arm: they do not decide a run's result
+
+
+def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[float], where: Path) -> Results:
+    """The results of finished runs, of the seeds that all their arms have.
+
+    Args:
+      baseline: the arm that others are compared with, named as by `arms`; the first if None.
+      where: what the report is called in messages.
+
+    Raises:
+      FileNotFoundError: if one of them is no run, or is not finished.
+      ConfigError: if there is a single arm, or fewer than two seeds that all have, if an arm has a seed twice, or if
+        arms started or were tested differently.
+    """
+    every = {name: _by_seed(name, directories) for name, directories in arms(workdirs).items()}
+    baseline = next(iter(every)) if baseline is None else baseline
+    if len(every) < 2:
+        raise ConfigError(f"{where}: the runs are of one configuration, {baseline}; name runs of another, too.")
+    if baseline not in every:
+        raise ConfigError(f"--baseline={baseline}: is none of the arms; {did_you_mean(baseline, list(every))}")
+    every_seed = sorted({seed for runs in every.values() for seed in runs})
+    seeds = tuple(seed for seed in every_seed if all(seed in runs for runs in every.values()))
+    if len(seeds) < 2:
+        had = "; ".join(f"{name}: {', '.join(map(str, sorted(runs)))}" for name, runs in every.items())
+        raise ConfigError(f"{where}: a comparison needs two seeds that all arms have ({had}); run more seeds.")
+    paired = {name: [runs[seed] for seed in seeds] for name, runs in every.items()}
+    _check_conditions(paired, baseline, where)
+    check_scale(paired, where)
+    missing = tuple(f"{name}, seed {seed}" for seed in every_seed for name, runs in every.items() if seed not in runs)
+    others = " and ".join(name for name in paired if name != baseline)
+    study = Study(
+        name=where.name,
+        question=f"{others} against {baseline}",
+        arms=tuple(Arm(name, str(runs[0].directory / "config.json"), {}) for name, runs in paired.items()),
+        baseline=baseline,
+        seeds=seeds,
+        matched="rollouts",
+        comparisons=tuple(Comparison(budget, _points(paired, budget)) for budget in COMPARED),
+        targets=tuple(targets),
+    )
+    return Results(study, seeds, paired, missing)
+
+
+def arms(workdirs: Sequence[Path]) -> dict[str, list[Path]]:
+    """Runs by arm. An arm is named by what the names of its directories begin with, or by the whole path of its first.
+
+    Raises:
+      FileNotFoundError: if one of them is no run.
+    """
+    alike: dict[str, list[Path]] = {}
+    for workdir in workdirs:
+        config = RunDirectory(workdir).read_json("config.json")
+        if config is None:
+            raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
+        deciding = digest({name: value for name, value in config.items() if name not in FREE})
+        alike.setdefault(deciding, []).append(workdir)
+    named: dict[str, list[Path]] = {}
+    for together in alike.values():
+        label = os.path.commonprefix([workdir.name for workdir in together]).rstrip("_-")  # noqa: RUF071 - not paths
+        named[label if label and label not in named else str(together[0])] = together
+    return named
+
+
+def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
+    runs: dict[int, Finished] = {}
+    for workdir in workdirs:
+        run = read_run(workdir)
+        seed = run.config["seed"]
+        if seed in runs:
+            raise ConfigError(f"{workdir}: is seed {seed} of {name}, as {runs[seed].directory} is; name one of them.")
+        runs[seed] = run
+    return runs
+
+
+def _check_conditions(arms: Mapping[str, Sequence[Finished]], baseline: str, where: Path) -> None:
+    reference = from_dict(arms[baseline][0].config)
+    for name, runs in arms.items():
+        fields = unlike(from_dict(runs[0].config), reference)
+        if fields:
+            raise ConfigError(
+                f"{where}: {name} differs from {baseline} in {', '.join(fields)}, so the two did not have the same "
+                "start and test; leave one of them out."
+            )
+
+
+def _points(arms: Mapping[str, Sequence[Finished]], budget: Budget) -> tuple[float, ...]:
+    least = min(run.curve.spent[budget][-1] for runs in arms.values() for run in runs)
+    return tuple(float(int(least * share)) for share in SHARES)

@@ -1,0 +1,111 @@
+"""A comparison of plain runs, which no study planned."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.reporting.study import arms, gather
+from launch import report
+from tests.helpers import assert_one_sentence
+from tests.reporting.test_study import write_run_into
+
+TARGETS = (0.75,)
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    """Groups of two and of four, seeds 0 to 2, as runs that were made one by one."""
+    monkeypatch.setattr(report, "write_report", lambda workdir: workdir / "report.html")
+    found = []
+    for name, size in (("small", 2), ("large", 4)):
+        for seed in (0, 1, 2):
+            found.append(tmp_path / f"{name}_seed_{seed}")
+            write_run_into(found[-1], seed, size, rollout={"group_size": size})
+    return found
+
+
+def command(runs, *more):
+    return report.main([*map(str, runs), *more])
+
+
+def edit(run, **sections):
+    path = run / "config.json"
+    config = json.loads(path.read_text())
+    for name, values in sections.items():
+        config[name] = values if not isinstance(values, dict) else config[name] | values
+    path.write_text(json.dumps(config))
+
+
+def test_arms_are_named_by_what_their_runs_share(runs):
+    assert arms(runs) == {"small_seed": runs[:3], "large_seed": runs[3:]}
+
+
+def test_how_often_a_run_is_saved_makes_no_other_arm(runs):
+    edit(runs[1], logging={"rollouts_every": 3}, checkpoint={"every": 7})
+    assert len(arms(runs)) == 2
+
+
+def test_the_report_is_a_studys(runs, tmp_path):
+    assert command(runs, f"--to={tmp_path / 'both'}", "--baseline=large_seed", "--targets=0.75") == 0
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "small_seed against large_seed" in page
+    assert "Of seeds 0, 1, 2" in page
+    with open(tmp_path / "both" / "at_equal_rollouts.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # All have spent 60: at 30 pairs are half way from .5 to .7, groups of four between their base policy and .6.
+    assert [row["rollouts"] for row in rows] == ["15", "15", "30", "30", "60", "60"]
+    small = next(row for row in rows if row["rollouts"] == "30" and row["arm"] == "small_seed")
+    assert small["pass@1"].startswith("0.610 ")
+    assert (tmp_path / "both" / "rollouts_to_target.tex").exists()
+
+
+def test_seeds_that_not_all_have_are_left_out_and_named(runs):
+    results = gather(runs[:-1], None, TARGETS, runs[0].parent)
+    assert (results.seeds, results.study.baseline) == ((0, 1), "small_seed")
+    assert results.missing == ("large_seed, seed 2",)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "sentence"),
+    [
+        (slice(0, 3), "the runs are of one configuration, small_seed; name runs of another, too"),
+        (slice(0, 4), "a comparison needs two seeds that all arms have"),
+    ],
+)
+def test_what_cannot_be_compared(runs, tmp_path, capsys, chosen, sentence):
+    assert command(runs[chosen], f"--to={tmp_path / 'both'}") == 2
+    assert_one_sentence(capsys, sentence)
+    assert not (tmp_path / "both").exists()
+
+
+def test_other_starts_and_tests_are_refused(runs):
+    for run in runs[3:]:
+        edit(run, evaluation={"test_problems": 7})
+    with pytest.raises(ConfigError, match=r"large_seed differs from small_seed in evaluation.test_problems"):
+        gather(runs, None, TARGETS, runs[0].parent)
+
+
+@pytest.mark.trap(10)
+def test_other_scales_are_refused(runs):
+    for run in runs[3:]:
+        edit(run, objective={"std_ddof": 1})
+    with pytest.raises(ConfigError, match=r"runs differ in objective.std_ddof"):
+        gather(runs, None, TARGETS, runs[0].parent)
+
+
+def test_mistakes_in_names(runs, tmp_path, capsys):
+    place = f"--to={tmp_path / 'both'}"
+    assert command(runs, place, "--baseline=larg_seed") == 2
+    assert_one_sentence(capsys, "--baseline=larg_seed: is none of the arms; did you mean large_seed?")
+    (runs[2] / "summary.json").unlink()
+    assert command(runs, place) == 2
+    assert_one_sentence(capsys, "small_seed_2: has no summary.json; finish the run first")
+    shutil.copytree(runs[0], tmp_path / "small_again")
+    assert command([*runs[:2], tmp_path / "small_again", *runs[3:]], place) == 2
+    assert_one_sentence(capsys, "small_again: is seed 0 of small")
+    for wrong in (["--baseline=x"], ["--targets=1.5", place], ["--targets=high", place], ["--to=/nowhere/at/all"]):
+        with pytest.raises(SystemExit):
+            command(runs, *wrong)
