@@ -2,7 +2,8 @@
 
     python launch/study.py --study=configs/studies/paper.py --workdir=studies/paper [--jobs=N | --commands]
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 a run failed; 2 a mistake in the study.
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 a run failed, whatever stopped the
+others; 2 a mistake in the study.
 """
 
 import argparse
@@ -34,11 +35,12 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
     if outcome.stopped:
         print("stopped, and saved; the same command continues")
-        return 0
     for run, reason in outcome.failed:
         command_line.fail(f"{run.arm.name}, seed {run.seed}: {reason}", 1)
     if outcome.failed:
         return 1
+    if outcome.stopped:
+        return 0
 
     from grpo_jax.reporting import write_study_report
 

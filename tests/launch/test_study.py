@@ -46,12 +46,14 @@ def test_a_stopped_study_continues_with_the_same_command(main, monkeypatch, tmp_
     assert capsys.readouterr().out == "stopped, and saved; the same command continues\n"
 
 
-def test_failed_runs_are_named(main, monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("stopped", [False, True])
+def test_failed_runs_are_named(main, monkeypatch, tmp_path, capsys, stopped):
     first = next(load_study(write(tmp_path)).runs())
-    pretend(main, monkeypatch, failed=[(first, "error: the reason")])
+    pretend(main, monkeypatch, failed=[(first, "error: the reason")], stopped=stopped)
     assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 1
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "error: 2-GRPO, seed 0: error: the reason\n")
+    assert err == "error: 2-GRPO, seed 0: error: the reason\n"
+    assert ("stopped, and saved" in out) == stopped
 
 
 def test_a_mistake_creates_nothing(main, tmp_path, capsys):
