@@ -120,6 +120,9 @@ def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
     page = write_study_report(study).read_text()
     assert "Of seeds 0, 1, which" in page
     assert "Not finished: small, seed 2." in page
+    final = rows(study, "final")[0]
+    assert final["difference"] == "-0.100 [-0.100, -0.100]"
+    assert final[""] == "too few seeds"  # two differences that are equal by chance resolve nothing
     (Run(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
     with pytest.raises(ConfigError, match="1 seeds are finished by all arms, and a comparison needs two"):
         write_study_report(study)

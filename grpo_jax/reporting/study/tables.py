@@ -20,6 +20,7 @@ from grpo_jax.reporting.study.runs import Finished, Results
 from grpo_jax.studies import Comparison
 
 NOTHING = "n/a"
+FEWEST = 3  # seeds: two differences that happen to be equal would leave no spread, and be resolved by chance
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,8 @@ def _compared(values: dict[str, list[float]], baseline: str) -> list[tuple[str, 
     rows: list[tuple[str, ...]] = []
     for name, raw, corrected in zip(others, p, holm(p) if p else [], strict=True):
         estimate = mean_interval(differences[name])
-        resolved = "resolved" if estimate.low > 0 or estimate.high < 0 else "unresolved"
+        apart = estimate.low > 0 or estimate.high < 0
+        resolved = "too few seeds" if len(base) < FEWEST else "resolved" if apart else "unresolved"
         ratio = written(_ratio(values[name], base))
         rows.append((name, written(estimate), f"{raw:.3f}", f"{corrected:.3f}", resolved, ratio))
     return rows
@@ -204,6 +206,6 @@ def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estima
 def _about_p(results: Results) -> str:
     n = len(results.seeds)
     return (
-        f"Resolved: the t interval of the difference leaves out 0. p is of all 2^{n} flips of signs, and with {n} "
-        f"seeds never below {2 / 2**n:.4f}; Holm's correction is over the arms of a budget."
+        f"Resolved: the t interval of the difference leaves out 0, with {FEWEST} seeds or more. p is of all 2^{n} "
+        f"flips of signs, and with {n} seeds never below {2 / 2**n:.4f}; Holm's correction is over a budget's arms."
     )
