@@ -2,8 +2,8 @@
 
 g+ and g- are the means of the vectors of a group's right and of its wrong completions; a group without both has none,
 so all here is of groups that carry signal ("It Takes Two", arXiv 2510.00977, Proposition 4.1). Variances and
-covariances are traces. rho = Cov / sqrt(Var g+ Var g-); the variance of g+ - c g- is least at c* = Cov / Var g-, where it is
-(1 - rho^2) Var g+; the objective has c = 1.
+covariances are traces. rho = Cov / sqrt(Var g+ Var g-); the variance of g+ - c g- is least at c* = Cov / Var g-, where
+it is (1 - rho^2) Var g+; the objective has c = 1.
 
 Their means are not 0: with v the gradient of a summed log-probability, p E[v|right] + (1-p) E[v|wrong] = E v = 0 for
 each prompt, so the arms of a prompt point against each other. Hence Cov across prompts, and the signal: what c = 1 does
@@ -192,7 +192,7 @@ def _apart(
 
 
 def _repaired(sums: Sums, total: Three) -> Baseline:
-    """The covariance of each prompt's g+ with its own g-, against that with another's, drawn by its number of groups."""
+    """The covariance of a prompt's g+ with its own g-, against that with another's, drawn by its number of groups."""
     some = sums.n > 0
     n, crossed = sums.n[some], sums.between.both[np.ix_(some, some)]
     means = crossed / n[:, None] / n[None]

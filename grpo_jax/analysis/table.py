@@ -1,7 +1,7 @@
 """The terminal: an analysis as tables, each with its verdicts."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -33,11 +33,12 @@ def show(record: Mapping[str, Any], console: Console) -> None:
         console,
         _per_size("dividing by the standard deviation: SNR over that without", record["dividing_by_std"], ratio),
     )
-    console.print(_arms(record["arms"])) if record["arms"] else _say(
-        console, "The reward does not tell right from wrong, or hardly a group has both: no arms."
-    )
-    for line in _of_arms(record["arms"]) if record["arms"] else ():
-        _say(console, line)
+    if record["arms"]:
+        console.print(_table_of_arms(record["arms"]))
+        for line in _of_arms(record["arms"]):
+            _say(console, line)
+    else:
+        _say(console, "no arms: the reward does not tell right from wrong, or hardly a group has both")
     for name, of in (("summed", "summed log-probabilities"), ("as_aggregated", "the run's aggregation")):
         found = record["scores"][name]
         holds = "is not 0 (resolved)" if found["resolved"] else "no difference from 0 is resolved"
@@ -47,6 +48,8 @@ def show(record: Mapping[str, Any], console: Console) -> None:
         _say(console, _per_size("length over that of pairs", record["weighting"]["log_measured"], ratio))
         _say(console, _per_size("predicted over measured length", record["weighting"]["log_agreement"], ratio))
         _say(console, _per_size("1 - cosine with pairs", record["weighting"]["cosine_below_1"], number))
+    else:
+        _say(console, "no weighting of prompts (Proposition 5.1): rewards are not right or wrong")
 
 
 def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], what: str) -> str:
@@ -75,11 +78,17 @@ def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], 
 
 
 def number(found: Any) -> str:
-    """value [low, high]."""
-    value, low, high = _three(found)
-    if all(math.isfinite(x) for x in (value, low, high)) and max(abs(low), abs(high)) < 1e-3:
-        return f"{value:.1e} [{low:.1e}, {high:.1e}]"
-    return f"{_digits(value)} [{_digits(low)}, {_digits(high)}]"
+    """value [low, high], with two digits of the interval's width."""
+    estimate = _three(found)
+    width = estimate.high - estimate.low
+    if not math.isfinite(width) or width <= 0:
+        value, low, high = (f"{x:.3g}" for x in estimate)
+    elif width < 1e-4:
+        value, low, high = (f"{x:.1e}" for x in estimate)
+    else:
+        digits = max(1 - math.floor(math.log10(width)), 0)
+        value, low, high = (f"{x:.{digits}f}" for x in estimate)
+    return f"{value} [{low}, {high}]"
 
 
 def ratio(found: Any) -> str:
@@ -92,14 +101,7 @@ def _three(found: Any) -> Estimate:
     return Estimate(*(float(x) for x in values))
 
 
-def _digits(x: float) -> str:
-    """Three that say something."""
-    if not math.isfinite(x) or x == 0:
-        return f"{x:g}"
-    return f"{x:.{max(2 - math.floor(math.log10(abs(x))), 0)}f}" if abs(x) >= 0.1 else f"{x:.3f}"
-
-
-def _per_size(what: str, comparisons: Mapping[str, Mapping[str, Any]], shown: Any) -> str:
+def _per_size(what: str, comparisons: Mapping[str, Mapping[str, Any]], shown: Callable[[Any], str]) -> str:
     told = [
         f"G={size} {shown(found)} ({'resolved' if found['resolved'] else 'unresolved'})"
         for size, found in comparisons.items()
@@ -119,10 +121,10 @@ def _sizes(record: Mapping[str, Any]) -> Table:
     return table
 
 
-def _arms(arms: Mapping[str, Any]) -> Table:
+def _table_of_arms(arms: Mapping[str, Any]) -> Table:
     table = _table(
         "arms: g+ and g- of groups that have both",
-        ("G", "groups", "Var g+", "Var g-", "covariance", "c*", "Var left at c*", "at c = 1"),
+        ("G", "groups", "Var g+", "Var g-", "c*", "Var left at c*", "at c = 1"),
     )
     for size, found in arms["sizes"].items():
         total = found["total"]
@@ -131,7 +133,6 @@ def _arms(arms: Mapping[str, Any]) -> Table:
             number(found["valid_share"]),
             number(total["right"]),
             number(total["wrong"]),
-            number(total["covariance"]),
             number(found["best_c"]),
             number(found["left_at_best"]),
             number(found["left_at_1"]),
