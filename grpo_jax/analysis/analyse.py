@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 from grpo_jax.analysis import products
 from grpo_jax.analysis.arms import Arms, Baseline, Three, arms_of
-from grpo_jax.analysis.bootstrap import Values, Weights, comparisons, interval, log_ratio, mean, resample
+from grpo_jax.analysis.bootstrap import Values, Weights, comparisons, interval, log_ratio, mean, over, resample
 from grpo_jax.analysis.products import Vectors
 from grpo_jax.analysis.rollouts import Sampled, check_noise, sample
 from grpo_jax.analysis.subgroups import PER, Moments, Noise, Subgroups, group_sizes, moments, noise_of, orders
@@ -192,7 +192,7 @@ def _noise(noise: Noise) -> dict[str, Any]:
     return {
         "signal": interval(noise.signal),
         "variance": interval(noise.variance),
-        "within_share": interval(noise.within / (noise.within + noise.across)),
+        "within_share": interval(noise.within_share),
         "snr": {name: interval(per(noise)) for name, per in PER.items()},
     }
 
@@ -228,16 +228,18 @@ def _dividing(noise: Mapping[str, Sequence[Noise]]) -> dict[str, Any]:
 def _scores(weights: Weights, of_sums: Float[np.ndarray, "Q K K"], inner: Float[np.ndarray, "Q K K"]) -> dict[str, Any]:
     """The squared length of a prompt's mean vector, over that of a vector.
 
-    0 in expectation for summed log-probabilities: p g+ + (1-p) g- = 0. A mean over tokens breaks it.
+    0 in expectation for summed log-probabilities: p g+ + (1-p) g- = 0. A mean over tokens breaks it. It cannot be below
+    0, so only a number above 0 is resolved.
     """
     diagonal = np.arange(inner.shape[1])
 
     def share(of: Float[np.ndarray, "Q K K"]) -> Values:
         own = of[:, diagonal, diagonal]
         others = (of.sum((1, 2)) - own.sum(1)) / (of.shape[1] * (of.shape[1] - 1))
-        return mean(weights, others) / mean(weights, own.mean(1))
+        return over(mean(weights, others), mean(weights, own.mean(1)))
 
-    return _compare({"summed": share(of_sums), "as_aggregated": share(inner)})
+    found = _compare({"summed": share(of_sums), "as_aggregated": share(inner)})
+    return {name: {**of, "resolved": of["resolved"] and of["value"] > 0} for name, of in found.items()}
 
 
 def _arms(

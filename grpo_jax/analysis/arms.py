@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between
+from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between, over, root
 from grpo_jax.analysis.products import Vectors, between, combine
 from grpo_jax.analysis.subgroups import Subgroups
 
@@ -35,9 +35,8 @@ class Three(NamedTuple):
 
     @property
     def rho(self) -> Values:
-        """The correlation, of variances and a covariance; not a number where a variance is estimated below 0."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return self.both / np.sqrt(self.right * self.wrong)
+        """The correlation, of variances and a covariance."""
+        return over(self.both, root(self.right) * root(self.wrong))
 
     def at(self, c: Values | float) -> Values:
         """The same of g+ - c g-."""
@@ -71,15 +70,15 @@ class Arms:
     @property
     def best(self) -> Values:
         """c*."""
-        return self.total.both / self.total.wrong
+        return over(self.total.both, self.total.wrong)
 
     def left(self, c: Values | float) -> Values:
         """Var(g+ - c g-) / Var g+."""
-        return self.total.at(c) / self.total.right
+        return over(self.total.at(c), self.total.right)
 
     def gain(self, c: Values | float) -> Values:
         """The signal-to-noise ratio of g+ - c g- over that of g+."""
-        return self.signal.at(c) / self.signal.right / self.left(c)
+        return over(over(self.signal.at(c), self.signal.right), self.left(c))
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class Sums:
         groups = weights @ self.n
         return Three(
             *(
-                weights @ same.mean(0) / groups - signal
+                over(weights @ same.mean(0), groups) - signal
                 for same, signal in zip(self.same, self.signal(weights), strict=True)
             )
         )
@@ -114,7 +113,7 @@ class Sums:
         n = self.counts[cut].mean(0)
         return Three(
             *(
-                weights @ (same[cut].mean(0) - n * apart) / (weights @ n)
+                over(weights @ (same[cut].mean(0) - n * apart), weights @ n)
                 for same, apart in zip(self.same, self.apart, strict=True)
             )
         )
@@ -123,7 +122,7 @@ class Sums:
         """And across prompts."""
         return Three(
             *(
-                weights @ (self.n * apart) / (weights @ self.n) - signal
+                over(weights @ (self.n * apart), weights @ self.n) - signal
                 for apart, signal in zip(self.apart, self.signal(weights), strict=True)
             )
         )
@@ -146,19 +145,17 @@ def arms_of(
         return None
     split = (right.sum(1) >= 2) & (wrong.sum(1) >= 2)
     some, sample = weights * split, weights[:1]
-    with np.errstate(invalid="ignore", divide="ignore"):  # a resample, or no prompt at all, may have none to split
-        within, across = sums.within(some), sums.across(some)
-        scale = np.sqrt(np.maximum(within.right[0] * within.wrong[0], 0))
-        by_cut = [sums.within(some[:1], slice(r, r + 1)).both[0] / scale for r in range(len(sums.counts))]
+    within = sums.within(some)
+    by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
     return Arms(
         size=groups.size,
         valid=weights @ sums.n / (weights.sum(1) * valid),
         signal=sums.signal(weights),
         total=sums.total(weights),
         within=within,
-        across=across,
+        across=sums.across(some),
         split_prompts=int(split.sum()),
-        regrouped=_baseline(by_cut[0], np.array(by_cut[1:])),
+        regrouped=_baseline(by_cut[0], by_cut[1:], within),
         repaired=_repaired(sums, sums.total(sample)),
     )
 
@@ -197,7 +194,7 @@ def _repaired(sums: Sums, total: Three) -> Baseline:
     n, crossed = sums.n[some], sums.between.both[np.ix_(some, some)]
     means = crossed / n[:, None] / n[None]
     expected = float(mean_between(np.ones((1, len(n))), crossed, n)[0])
-    rng, scale = np.random.default_rng(0), float(np.sqrt(total.right[0] * total.wrong[0]))
+    rng = np.random.default_rng(0)
     # The partner of a prompt is drawn by how many groups it has, from all but the prompt itself.
     shares = np.where(np.eye(len(n), dtype=bool), 0.0, n)
     edges = np.cumsum(shares / shares.sum(1, keepdims=True), axis=1)
@@ -206,10 +203,14 @@ def _repaired(sums: Sums, total: Three) -> Baseline:
     partners = np.minimum(partners, len(n) - 1)
     paired = (n * means[np.arange(len(n)), partners]).sum(1) / n.sum()
     observed = float((n * means.diagonal()).sum() / n.sum())
-    return _baseline((observed - expected) / scale, (paired - expected) / scale)
+    return _baseline(observed - expected, paired - expected, total)
 
 
-def _baseline(value: float, others: Float[np.ndarray, " n"]) -> Baseline:
+def _baseline(covariance: float, by_chance: Float[np.ndarray, " n"], variances: Three) -> Baseline:
+    scale = float((root(variances.right) * root(variances.wrong))[0])
+    if not (scale > 0 and np.isfinite(covariance)):
+        return Baseline(np.nan, -np.inf, np.inf, 1.0)
+    value, others = covariance / scale, by_chance / scale
     centre = others.mean()
     as_far = (np.abs(others - centre) >= abs(value - centre)).sum()
     low, high = np.quantile(others, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -37,7 +37,7 @@ def resample(prompts: int, resamples: int, seed: int) -> Weights:
 
 def mean(weights: Weights, values: Float[np.ndarray, " Q"]) -> Values:
     """The mean over prompts."""
-    return weights @ values / weights.sum(1)
+    return over(weights @ values, weights.sum(1))
 
 
 def mean_between(
@@ -57,22 +57,19 @@ def mean_between(
     second = first if second is None else second
     squared = weights**2
     total = ((weights @ products) * weights).sum(1) - squared @ products.diagonal()
-    return total / ((weights @ first) * (weights @ second) - squared @ (first * second))
+    return over(total, (weights @ first) * (weights @ second) - squared @ (first * second))
 
 
 def interval(values: Values) -> Estimate:
     """The estimate with its 95 % percentile interval. A resample without a value counts as one on both sides."""
-    low, high = (np.where(np.isnan(values[1:]), bound, values[1:]) for bound in (-np.inf, np.inf))
-    return Estimate(
-        float(values[0]),
-        float(np.quantile(low, (1 - LEVEL) / 2, method="lower")),
-        float(np.quantile(high, (1 + LEVEL) / 2, method="higher")),
-    )
+    low, high = (np.sort(np.where(np.isnan(values[1:]), bound, values[1:])) for bound in (-np.inf, np.inf))
+    beyond = int((len(low) - 1) * (1 - LEVEL) / 2)  # on each side
+    return Estimate(float(values[0]), float(low[beyond]), float(high[-1 - beyond]))
 
 
 def p_value(values: Values) -> float:
     """Two-sided, against 0. Not below 2 / (resamples + 1)."""
-    others = values[1:]
+    others = np.where(np.isnan(values[0]), np.nan, values[1:])
     below, above = ((~(others > 0)).sum(), (~(others < 0)).sum())  # not a number: both
     return float(min(2 * (min(below, above) + 1) / (len(others) + 1), 1.0))
 
@@ -86,7 +83,19 @@ def comparisons(table: dict[str, Values]) -> dict[str, Comparison]:
     }
 
 
+def over(numerator: Values, denominator: Values) -> Values:
+    """numerator / denominator; not a number where the denominator is not above 0.
+
+    Variances and squared lengths are estimated without bias, so that they may come out below 0.
+    """
+    return numerator / np.where(denominator > 0, denominator, np.nan)
+
+
+def root(values: Values) -> Values:
+    """The square root; not a number of what is below 0."""
+    return np.sqrt(np.where(values >= 0, values, np.nan))
+
+
 def log_ratio(numerator: Values, denominator: Values) -> Values:
-    """log(numerator / denominator); not a number where one of them is not positive."""
-    positive = (numerator > 0) & (denominator > 0)
-    return np.log(np.where(positive, numerator, np.nan) / np.where(positive, denominator, 1.0))
+    """log(numerator / denominator); not a number where one of them is not above 0."""
+    return np.log(over(np.where(numerator > 0, numerator, np.nan), denominator))

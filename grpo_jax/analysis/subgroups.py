@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between
+from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between, over
 from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
 from grpo_jax.analysis.rollouts import Sampled
 from grpo_jax.objectives import Estimator, Outcomes
@@ -45,12 +45,11 @@ def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray
 
 
 @dataclass(frozen=True)
-class Subgroups:
-    """All rollouts, cut into groups of one size in R ways."""
+class Cuts:
+    """R ways to cut each prompt's rollouts into groups of one size."""
 
     order: Int[np.ndarray, "R Q K"]
     size: int
-    products: Float[np.ndarray, "Q K K"]  # of rollouts of the same prompt
 
     def cut(self, values: np.ndarray) -> np.ndarray:
         """[Q, K] in the order of sampling -> [R, Q, n, G]."""
@@ -62,6 +61,13 @@ class Subgroups:
         out = np.empty(self.order.shape)
         np.put_along_axis(out, self.order, cut.reshape(self.order.shape), axis=-1)
         return out
+
+
+@dataclass(frozen=True)
+class Subgroups(Cuts):
+    """All rollouts, so cut."""
+
+    products: Float[np.ndarray, "Q K K"]  # of rollouts of the same prompt
 
     @cached_property
     def _blocks(self) -> Float[np.ndarray, "R Q n G G"]:
@@ -133,9 +139,14 @@ class Noise:
         return self.size * (self.within + self.across)
 
     @property
+    def within_share(self) -> Values:
+        """Of the variance."""
+        return over(self.within, self.within + self.across)
+
+    @property
     def per_prompt(self) -> Values:
         """Signal-to-noise ratio of one group."""
-        return self.signal / (self.within + self.across)
+        return over(self.signal, self.within + self.across)
 
     @property
     def per_rollout(self) -> Values:
@@ -144,12 +155,12 @@ class Noise:
     @property
     def per_token(self) -> Values:
         """Of one sampled token."""
-        return self.per_prompt / self.tokens
+        return over(self.per_prompt, self.tokens)
 
     @property
     def per_learned_token(self) -> Values:
         """Of one token that an update computes with: groups without signal cost none."""
-        return self.per_prompt / self.learned
+        return over(self.per_prompt, self.learned)
 
 
 # What signal-to-noise ratios are of, and how they are read off.

@@ -41,7 +41,7 @@ def show(record: Mapping[str, Any], console: Console) -> None:
         _say(console, "no arms: the reward does not tell right from wrong, or hardly a group has both")
     for name, of in (("summed", "summed log-probabilities"), ("as_aggregated", "the run's aggregation")):
         found = record["scores"][name]
-        holds = "is not 0 (resolved)" if found["resolved"] else "no difference from 0 is resolved"
+        holds = "is above 0 (resolved)" if found["resolved"] else "no difference from 0 is resolved"
         _say(console, f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}; {holds}")
     if record["weighting"]:
         console.print(_weighting(record["weighting"]))

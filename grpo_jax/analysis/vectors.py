@@ -25,12 +25,12 @@ MOST_ROWS = 32  # differentiated at once: more are no faster, and each takes the
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Rows:
-    """Completions, each with its own copy of its prompt."""
+    """Completions, each with its own copy of its prompt: m of them, or one."""
 
-    prompt_tokens: Int[Any, "m P"]
-    prompt_lengths: Int[Any, " m"]
-    completion_tokens: Int[Any, "m C"]
-    completion_lengths: Int[Any, " m"]
+    prompt_tokens: Int[Any, "*m P"]
+    prompt_lengths: Int[Any, "*m"]
+    completion_tokens: Int[Any, "*m C"]
+    completion_lengths: Int[Any, "*m"]
 
 
 Gradients: TypeAlias = Callable[[Params, Params, Rows], Float[Array, "m D"]]

@@ -19,9 +19,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from grpo_jax.analysis.bootstrap import Values, Weights, mean_between
+from grpo_jax.analysis.bootstrap import Values, Weights, mean_between, over, root
 from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
-from grpo_jax.analysis.subgroups import Moments, Subgroups
+from grpo_jax.analysis.subgroups import Cuts, Moments
 from grpo_jax.objectives import Outcomes
 from grpo_jax.objectives.advantages import leave_one_out
 
@@ -53,7 +53,7 @@ def factor(size: int, outcomes: int) -> Float[np.ndarray, " successes"]:
 def predicted(size: int, order: Int[np.ndarray, "R Q K"], right: Bool[np.ndarray, "Q K"]) -> Coefficients:
     """Of the expected gradient of groups of this size, by halves of the rollouts, averaged over the ways to halve."""
     half = order.shape[-1] // 2
-    halves = Subgroups(order, half, np.zeros((0, 0, 0)))
+    halves = Cuts(order, half)
     cut = halves.cut(right.astype(np.float32))  # [R, Q, 2, K/2]
     flat = cut.reshape(-1, half)
     # All pairs of a half come to its leave-one-out advantages.
@@ -85,14 +85,13 @@ def weightings(
             mean_between(weights, between(first, second))
             for first, second in ((measured, measured), (expected, expected), (measured, pairs))
         )
-        with np.errstate(invalid="ignore", divide="ignore"):  # a squared length may be estimated below 0
-            found.append(
-                Weighting(
-                    size=of_size.size,
-                    measured=np.sqrt(signal / of_pairs),
-                    predicted=np.sqrt(foreseen / of_pairs),
-                    agreement=np.sqrt(foreseen / signal),
-                    cosine=crossed / np.sqrt(signal * of_pairs),
-                )
+        found.append(
+            Weighting(
+                size=of_size.size,
+                measured=root(over(signal, of_pairs)),
+                predicted=root(over(foreseen, of_pairs)),
+                agreement=root(over(foreseen, signal)),
+                cosine=over(crossed, root(signal) * root(of_pairs)),
             )
+        )
     return found

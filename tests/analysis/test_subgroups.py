@@ -9,7 +9,7 @@ import pytest
 
 from grpo_jax.analysis.bootstrap import mean_between, resample
 from grpo_jax.analysis.products import between, combine, within
-from grpo_jax.analysis.subgroups import PER, Subgroups, group_sizes, moments, noise_of, orders
+from grpo_jax.analysis.subgroups import PER, Cuts, Subgroups, group_sizes, moments, noise_of, orders
 from grpo_jax.objectives import Outcomes
 from grpo_jax.objectives.advantages import contrastive, group_normalized, leave_one_out, mean_centered
 from tests.analysis import bandit
@@ -96,7 +96,7 @@ def test_moments_are_those_of_groups_taken_one_by_one(name):
 
 
 def test_cuts_are_put_back_in_order():
-    groups = Subgroups(orders(3, 8, 5, 0), 4, np.zeros((3, 8, 8)))
+    groups = Cuts(orders(3, 8, 5, 0), 4)
     values = np.arange(24.0).reshape(3, 8)
     assert (groups.joined(groups.cut(values)) == values).all()
     assert (groups.cut(values)[0] == values.reshape(3, 2, 4)).all()  # the first is as sampled

@@ -14,10 +14,11 @@ from grpo_jax.sharding import named
 from grpo_jax.training.experiment import build
 from grpo_jax.training.programs import abstract_state
 from grpo_jax.training.update import group_logprobs, group_loss, microbatch
+from grpo_jax.types import Rollouts
 from tests.helpers import make_config
 from tests.training.test_update import batches_of, experiment, rollouts
 
-GIB = 2**30
+GIB = 2.0**30
 
 
 @cache
@@ -53,6 +54,27 @@ def test_they_add_up_to_the_gradient_of_the_objective(name, size):
     np.testing.assert_allclose(together, whole, atol=1e-4 * np.abs(whole).max())
 
 
+def test_vectors_of_all_completions_have_no_mean():
+    """sum pi(o) grad log pi(o) = 0, over all completions of one token: the vectors are of what is sampled from."""
+    params, found, _ = rollouts(2)
+    made = experiment()
+    vocab = made.policy.vocab_size
+    prompts, lengths = found.prompt_tokens[:2], found.prompt_lengths[:2]
+    every = Rollouts(
+        prompt_tokens=prompts,
+        prompt_lengths=lengths,
+        completion_tokens=np.tile(np.arange(vocab, dtype=np.int32)[None, :, None], (2, 1, 1)),
+        completion_lengths=np.ones((2, vocab), np.int32),
+        logprobs=np.zeros((2, vocab, 1), np.float32),
+        stop_reasons=np.zeros((2, vocab), np.int32),
+    )
+    logits = made.policy.apply(params, jnp.asarray(prompts))[np.arange(2), lengths - 1]
+    of_each = rollout_vectors(made, params, {}, every, size=None, memory=GIB)
+    mean = np.einsum("qv,qvd->qd", np.asarray(jax.nn.softmax(logits)), of_each)
+    assert np.abs(of_each).max() > 0.1
+    np.testing.assert_allclose(mean, 0.0, atol=1e-5)
+
+
 def test_sketches_are_of_the_whole_vectors():
     params, found, _ = rollouts(2)
     short = rollout_vectors(experiment(), params, {}, found, size=64, memory=GIB)
@@ -77,8 +99,8 @@ def test_portions_and_devices_do_not_matter():
 def test_rows_at_once():
     assert rows_at_once(1000, 1e9, 1) == 32
     assert rows_at_once(1000, 4000 * 5.5, 1) == 5
-    assert rows_at_once(1000, 4000 * 21, 8) == 16
-    assert rows_at_once(1000, 1, 8) == 8  # at least one for each device
+    assert rows_at_once(1000, 4000 * 21.0, 8) == 16
+    assert rows_at_once(1000, 1.0, 8) == 8  # at least one for each device
 
 
 def test_every_aggregation_is_a_factor_of_a_completion():

@@ -58,10 +58,9 @@ def test_what_is_written(record):
 
 
 def test_scores_of_summed_logprobs_have_no_mean(record):
-    """p g+ + (1-p) g- = 0, on the real policy: the sampler draws from what is differentiated."""
-    found = record["scores"]["summed"]
-    assert found["low"] < 0.02
-    assert abs(found["value"]) < 0.05
+    """p g+ + (1-p) g- = 0: exact in tests/analysis/test_vectors.py; so few rollouts do not tell it from 0."""
+    assert record["scores"]["summed"]["low"] < 0.02
+    assert record["scores"]["summed"]["resolved"] is False
 
 
 def test_sketches_say_the_same(run, record, tmp_path, capsys):
