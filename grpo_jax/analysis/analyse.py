@@ -258,29 +258,34 @@ def _arms(
         "rho_total": _compare({str(one.size): one.total.rho for one in arms}),
         "rho_within": _compare({str(one.size): one.within.rho for one in arms}),
         "rho_across": _compare({str(one.size): one.across.rho for one in arms}),
-        "log_left_at_1": _compare({str(one.size): _log(one.left(1.0)) for one in arms}),
+        "log_left_at_1": _compare({str(one.size): _log(one.total.left(1.0)) for one in arms}),
         "log_snr_gain_at_1": _compare({str(one.size): _log(one.gain(1.0)) for one in arms}),
-        "log_snr_gain_at_best": _compare({str(one.size): _log(one.gain(one.best)) for one in arms}),
+        "log_snr_gain_at_best": _compare({str(one.size): _log(one.gain(one.total.best)) for one in arms}),
     }
 
 
 def _of_arms(arms: Arms) -> dict[str, Any]:
-    def three(of: Three) -> dict[str, Any]:
-        return {"right": interval(of.right), "wrong": interval(of.wrong), "covariance": interval(of.both)}
+    def parts(of: Three) -> dict[str, Any]:
+        return {
+            "right": interval(of.right),
+            "wrong": interval(of.wrong),
+            "covariance": interval(of.both),
+            "rho": interval(of.rho),
+            "best_c": interval(of.best),
+            "left_at_best": interval(of.left(of.best)),
+            "left_at_1": interval(of.left(1.0)),
+        }
 
     def baseline(of: Baseline) -> dict[str, float]:
         return {"rho": of.value, "low": of.low, "high": of.high, "p": of.p}
 
     return {
         "valid_share": interval(arms.valid),
-        "signal": three(arms.signal),
-        "total": three(arms.total),
-        "within": three(arms.within),
-        "across": three(arms.across),
+        "signal": {"right": interval(arms.signal.right), "wrong": interval(arms.signal.wrong)},
+        "total": parts(arms.total),
+        "within": parts(arms.within),
+        "across": parts(arms.across),
         "split_prompts": arms.split_prompts,
-        "best_c": interval(arms.best),
-        "left_at_best": interval(arms.left(arms.best)),
-        "left_at_1": interval(arms.left(1.0)),
         "regrouped": baseline(arms.regrouped),
         "repaired": baseline(arms.repaired),
     }

@@ -38,9 +38,18 @@ class Three(NamedTuple):
         """The correlation, of variances and a covariance."""
         return over(self.both, root(self.right) * root(self.wrong))
 
+    @property
+    def best(self) -> Values:
+        """c*, of variances and a covariance."""
+        return over(self.both, self.wrong)
+
     def at(self, c: Values | float) -> Values:
-        """The same of g+ - c g-."""
+        """The same of g+ - c g- with itself."""
         return self.right - 2 * c * self.both + c**2 * self.wrong
+
+    def left(self, c: Values | float) -> Values:
+        """Var(g+ - c g-) / Var g+, or the like of squared lengths."""
+        return over(self.at(c), self.right)
 
 
 @dataclass(frozen=True)
@@ -67,18 +76,9 @@ class Arms:
     regrouped: Baseline  # rho within prompts, of groups as they were sampled, against groups put together at random
     repaired: Baseline  # rho, against g- of another prompt
 
-    @property
-    def best(self) -> Values:
-        """c*."""
-        return over(self.total.both, self.total.wrong)
-
-    def left(self, c: Values | float) -> Values:
-        """Var(g+ - c g-) / Var g+."""
-        return over(self.total.at(c), self.total.right)
-
     def gain(self, c: Values | float) -> Values:
         """The signal-to-noise ratio of g+ - c g- over that of g+."""
-        return over(over(self.signal.at(c), self.signal.right), self.left(c))
+        return over(self.signal.left(c), self.total.left(c))
 
 
 @dataclass(frozen=True)

@@ -133,9 +133,9 @@ def _table_of_arms(arms: Mapping[str, Any]) -> Table:
             number(found["valid_share"]),
             number(total["right"]),
             number(total["wrong"]),
-            number(found["best_c"]),
-            number(found["left_at_best"]),
-            number(found["left_at_1"]),
+            number(total["best_c"]),
+            number(total["left_at_best"]),
+            number(total["left_at_1"]),
         )
     return table
 

@@ -70,9 +70,9 @@ def test_best_c_and_what_is_left():
     found = arms(np.repeat(bandit.ONE, prompts, 0), samples, vectors=vectors, right=right, resamples=200)
     right_variance, wrong_variance, covariance = 1.25, 4.25, -2.0
     assert found.total.rho[0] == pytest.approx(covariance / (right_variance * wrong_variance) ** 0.5, abs=0.03)
-    assert found.best[0] == pytest.approx(covariance / wrong_variance, abs=0.03)
-    assert found.left(found.best)[0] == pytest.approx(1 - found.total.rho[0] ** 2)
-    assert found.left(1.0)[0] == pytest.approx((right_variance + wrong_variance + 4) / right_variance, rel=0.06)
+    assert found.total.best[0] == pytest.approx(covariance / wrong_variance, abs=0.03)
+    assert found.total.left(found.total.best)[0] == pytest.approx(1 - found.total.rho[0] ** 2)
+    assert found.total.left(1.0)[0] == pytest.approx((right_variance + wrong_variance + 4) / right_variance, rel=0.06)
     assert found.across.rho[0] == pytest.approx(-1, abs=0.03)
     assert abs(found.within.rho[0]) < 0.05
     assert found.repaired.p < 0.01
