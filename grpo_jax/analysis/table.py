@@ -83,10 +83,10 @@ def number(found: Any) -> str:
     width = estimate.high - estimate.low
     if not math.isfinite(width) or width <= 0:
         value, low, high = (f"{x:.3g}" for x in estimate)
-    elif width < 1e-4:
+    elif max(abs(x) for x in estimate) < 1e-4:
         value, low, high = (f"{x:.1e}" for x in estimate)
     else:
-        digits = max(1 - math.floor(math.log10(width)), 0)
+        digits = min(max(1 - math.floor(math.log10(width)), 0), 6)
         value, low, high = (f"{x:.{digits}f}" for x in estimate)
     return f"{value} [{low}, {high}]"
 
