@@ -14,7 +14,9 @@ prepare_environment()  # TPU programs are compiled where there is no TPU, in sev
 # Where arrays are computed with, every call is checked against the shapes in its annotations. The hook must be there
 # before anything imports the package.
 CHECKED = ("evaluation.estimators", "objectives", "policy", "sampling", "training.batching", "training.statistics")
-HOOK = install_import_hook([f"grpo_jax.{name}" for name in (*CHECKED, "training.update")], "beartype.beartype")
+ANALYSIS = ("arms", "bootstrap", "products", "sketch", "subgroups", "vectors", "weighting")
+NAMES = (*CHECKED, "training.update", *(f"analysis.{name}" for name in ANALYSIS))
+HOOK = install_import_hook([f"grpo_jax.{name}" for name in NAMES], "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

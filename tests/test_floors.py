@@ -13,7 +13,7 @@ FLOORS = (
     {"sampling"},
     {"evaluation"},
     {"training"},
-    {"studies", "planning"},
+    {"studies", "planning", "analysis"},
     {"reporting"},
 )
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}

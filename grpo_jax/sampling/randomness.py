@@ -23,6 +23,7 @@ class Stream(enum.IntEnum):
     TRAINING = 0
     VALIDATION = 1
     TEST = 2
+    GRADIENTS = 3  # of an analysis, which disturbs nothing
 
 
 @jax.tree_util.register_dataclass

@@ -1,0 +1,217 @@
+"""The two arms of a group's gradient, g+ - g-: their covariance, and what the second takes away from the noise.
+
+g+ and g- are the means of the vectors of a group's right and of its wrong completions; a group without both has none,
+so all here is of groups that carry signal ("It Takes Two", arXiv 2510.00977, Proposition 4.1). Variances and
+covariances are traces. rho = Cov / sqrt(Var g+ Var g-); the variance of g+ - c g- is least at c* = Cov / Var g-, where
+it is (1 - rho^2) Var g+; the objective has c = 1.
+
+Their means are not 0: with v the gradient of a summed log-probability, p E[v|right] + (1-p) E[v|wrong] = E v = 0 for
+each prompt, so the arms of a prompt point against each other. Hence Cov across prompts, and the signal: what c = 1 does
+to the signal-to-noise ratio stands beside what it does to the variance.
+
+Given the prompt, completions are independent, and the arms of a group have no covariance. Two baselines say what is
+left of rho by chance: completions of a prompt grouped at random (within), and g+ with g- of another prompt (total).
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between, over, root
+from grpo_jax.analysis.products import Vectors, between, combine
+from grpo_jax.analysis.subgroups import Subgroups
+
+PAIRINGS = 1000
+
+
+class Three(NamedTuple):
+    """Something of g+ with itself, of g- with itself, and of the two."""
+
+    right: np.ndarray
+    wrong: np.ndarray
+    both: np.ndarray
+
+    @property
+    def rho(self) -> Values:
+        """The correlation, of variances and a covariance."""
+        return over(self.both, root(self.right) * root(self.wrong))
+
+    @property
+    def best(self) -> Values:
+        """c*, of variances and a covariance."""
+        return over(self.both, self.wrong)
+
+    def at(self, c: Values | float) -> Values:
+        """The same of g+ - c g- with itself."""
+        return self.right - 2 * c * self.both + c**2 * self.wrong
+
+    def left(self, c: Values | float) -> Values:
+        """Var(g+ - c g-) / Var g+, or the like of squared lengths."""
+        return over(self.at(c), self.right)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A rho, and where 95 % of those lie that come about by chance."""
+
+    value: float
+    low: float
+    high: float
+    p: float  # the share of those that are as far from their mean
+
+
+@dataclass(frozen=True)
+class Arms:
+    """Of groups of one size, over resamples."""
+
+    size: int
+    valid: Values  # the share of groups that have both arms
+    signal: Three  # squared lengths and the product of their means
+    total: Three  # variances and covariance
+    within: Three  # and the two parts of them, in those prompts that have two right and two wrong completions
+    across: Three
+    split_prompts: int  # how many these are
+    regrouped: Baseline  # rho within prompts, of groups as they were sampled, against groups put together at random
+    repaired: Baseline  # rho, against g- of another prompt
+
+    def gain(self, c: Values | float) -> Values:
+        """The signal-to-noise ratio of g+ - c g- over that of g+."""
+        return over(self.signal.left(c), self.total.left(c))
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What the arms' statistics are made of, prompt by prompt."""
+
+    counts: Float[np.ndarray, "R Q"]  # groups with both arms
+    same: Three  # [R, Q]: products of the arms of a group, summed over groups
+    apart: Three  # [Q]: mean products of two different completions of the prompt
+    between: Three  # [Q, Q]: of the arms' sums over groups, averaged over the cuts
+
+    @property
+    def n(self) -> Float[np.ndarray, " Q"]:
+        return self.counts.mean(0)
+
+    def signal(self, weights: Weights) -> Three:
+        """Products of means, from different prompts."""
+        return Three(*(mean_between(weights, products, self.n) for products in self.between))
+
+    def total(self, weights: Weights) -> Three:
+        """Variances and covariance over all groups."""
+        groups = weights @ self.n
+        return Three(
+            *(
+                over(weights @ same.mean(0), groups) - signal
+                for same, signal in zip(self.same, self.signal(weights), strict=True)
+            )
+        )
+
+    def within(self, weights: Weights, cut: slice = slice(None)) -> Three:
+        """Their parts within prompts, by some of the cuts."""
+        n = self.counts[cut].mean(0)
+        return Three(
+            *(
+                over(weights @ (same[cut].mean(0) - n * apart), weights @ n)
+                for same, apart in zip(self.same, self.apart, strict=True)
+            )
+        )
+
+    def across(self, weights: Weights) -> Three:
+        """And across prompts."""
+        return Three(
+            *(
+                over(weights @ (self.n * apart), weights @ self.n) - signal
+                for apart, signal in zip(self.apart, self.signal(weights), strict=True)
+            )
+        )
+
+
+def arms_of(
+    groups: Subgroups,
+    right: Bool[np.ndarray, "Q K"],
+    wrong: Bool[np.ndarray, "Q K"],
+    vectors: Vectors,
+    weights: Weights,
+) -> Arms | None:
+    """The arms of groups of one size; None if fewer than two prompts have any with both.
+
+    Args:
+      right, wrong: a completion that is neither has no verdict, and is in no arm.
+    """
+    valid, sums = _sums(groups, right, wrong, vectors)
+    if (sums.n > 0).sum() < 2:
+        return None
+    split = (right.sum(1) >= 2) & (wrong.sum(1) >= 2)
+    some, sample = weights * split, weights[:1]
+    within = sums.within(some)
+    by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
+    return Arms(
+        size=groups.size,
+        valid=weights @ sums.n / (weights.sum(1) * valid),
+        signal=sums.signal(weights),
+        total=sums.total(weights),
+        within=within,
+        across=sums.across(some),
+        split_prompts=int(split.sum()),
+        regrouped=_baseline(by_cut[0], by_cut[1:], within),
+        repaired=_repaired(sums, sums.total(sample)),
+    )
+
+
+def _sums(
+    groups: Subgroups, right: Bool[np.ndarray, "Q K"], wrong: Bool[np.ndarray, "Q K"], vectors: Vectors
+) -> tuple[int, Sums]:
+    """How many groups a prompt has, and what they come to."""
+    members = [groups.cut(values.astype(np.float64)) for values in (right, wrong)]
+    counts = [of_arm.sum(-1, keepdims=True) for of_arm in members]
+    valid = (counts[0] > 0) & (counts[1] > 0)
+    plus, minus = (
+        np.where(valid, of_arm / np.maximum(count, 1), 0.0) for of_arm, count in zip(members, counts, strict=True)
+    )
+    pairs = ((plus, plus), (minus, minus), (plus, minus))
+    means = [combine(vectors, groups.joined(arm).mean(0)) for arm in (plus, minus)]
+    return plus.shape[2], Sums(
+        counts=valid[..., 0].sum(-1).astype(np.float64),
+        same=Three(*(groups.same(first, second).sum(-1) for first, second in pairs)),
+        apart=Three(*(_apart(groups.products, *which) for which in ((right, right), (wrong, wrong), (right, wrong)))),
+        between=Three(*(between(means[first], means[second]) for first, second in ((0, 0), (1, 1), (0, 1)))),
+    )
+
+
+def _apart(
+    products: Float[np.ndarray, "Q K K"], first: Bool[np.ndarray, "Q K"], second: Bool[np.ndarray, "Q K"]
+) -> Float[np.ndarray, " Q"]:
+    """The mean product of one completion of each kind, never of one with itself; 0 where there are no two."""
+    pairs = first[:, :, None] & second[:, None, :] & ~np.eye(first.shape[1], dtype=bool)
+    return np.where(pairs, products, 0.0).sum((1, 2)) / np.maximum(pairs.sum((1, 2)), 1)
+
+
+def _repaired(sums: Sums, total: Three) -> Baseline:
+    """The covariance of a prompt's g+ with its own g-, against that with another's, drawn by its number of groups."""
+    some = sums.n > 0
+    n, crossed = sums.n[some], sums.between.both[np.ix_(some, some)]
+    means = crossed / n[:, None] / n[None]
+    expected = float(mean_between(np.ones((1, len(n))), crossed, n)[0])
+    rng = np.random.default_rng(0)
+    # The partner of a prompt is drawn by how many groups it has, from all but the prompt itself.
+    shares = np.where(np.eye(len(n), dtype=bool), 0.0, n)
+    edges = np.cumsum(shares / shares.sum(1, keepdims=True), axis=1)
+    draws = rng.random((PAIRINGS, len(n)))
+    partners = np.stack([np.searchsorted(edge, draws[:, row]) for row, edge in enumerate(edges)], axis=1)
+    partners = np.minimum(partners, len(n) - 1)
+    paired = (n * means[np.arange(len(n)), partners]).sum(1) / n.sum()
+    observed = float((n * means.diagonal()).sum() / n.sum())
+    return _baseline(observed - expected, paired - expected, total)
+
+
+def _baseline(covariance: float, by_chance: Float[np.ndarray, " n"], variances: Three) -> Baseline:
+    scale = float((root(variances.right) * root(variances.wrong))[0])
+    if not (scale > 0 and np.isfinite(covariance)):
+        return Baseline(np.nan, -np.inf, np.inf, 1.0)
+    value, others = covariance / scale, by_chance / scale
+    centre = others.mean()
+    as_far = (np.abs(others - centre) >= abs(value - centre)).sum()
+    low, high = np.quantile(others, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Baseline(float(value), float(low), float(high), float((as_far + 1) / (len(others) + 1)))

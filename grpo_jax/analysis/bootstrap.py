@@ -1,0 +1,101 @@
+"""Intervals by resampling prompts, and what of them can be told apart.
+
+A statistic is an array over resamples, whose first entry is of the sample itself. All statistics are of the same
+resamples, so their ratios and differences are paired. A prompt comes with all of its rollouts: how they would have
+come out otherwise is a part of what differs between prompts, so the intervals hold for new prompts with new rollouts.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from grpo_jax.evaluation.paired import Estimate, holm
+
+LEVEL = 0.95
+
+Values = Float[np.ndarray, " B"]  # the estimate, then those of the resamples
+Weights = Float[np.ndarray, "B Q"]
+
+
+class Comparison(NamedTuple):
+    """A number that is 0 if two things do not differ."""
+
+    value: float
+    low: float
+    high: float
+    p: float  # two-sided, by the share of resamples on the other side of 0
+    resolved: bool  # its sign, at 5 % for all comparisons of its table together (Holm)
+
+
+def resample(prompts: int, resamples: int, seed: int) -> Weights:
+    """How often each prompt is drawn: once in the sample, then with replacement."""
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
+    return np.concatenate([np.ones((1, prompts)), drawn])
+
+
+def mean(weights: Weights, values: Float[np.ndarray, " Q"]) -> Values:
+    """The mean over prompts."""
+    return over(weights @ values, weights.sum(1))
+
+
+def mean_between(
+    weights: Weights,
+    products: Float[np.ndarray, "Q Q"],
+    first: Float[np.ndarray, " Q"] | None = None,
+    second: Float[np.ndarray, " Q"] | None = None,
+) -> Values:
+    """The mean product of two different prompts: of what is independent, so it is the product of two expectations.
+
+    A prompt that was drawn twice is not multiplied by itself.
+
+    Args:
+      first, second: of how many things each prompt's two vectors are sums; one if None.
+    """
+    first = np.ones(len(products)) if first is None else first
+    second = first if second is None else second
+    squared = weights**2
+    total = ((weights @ products) * weights).sum(1) - squared @ products.diagonal()
+    return over(total, (weights @ first) * (weights @ second) - squared @ (first * second))
+
+
+def interval(values: Values) -> Estimate:
+    """The estimate with its 95 % percentile interval. A resample without a value counts as one on both sides."""
+    low, high = (np.sort(np.where(np.isnan(values[1:]), bound, values[1:])) for bound in (-np.inf, np.inf))
+    beyond = int((len(low) - 1) * (1 - LEVEL) / 2)  # on each side
+    return Estimate(float(values[0]), float(low[beyond]), float(high[-1 - beyond]))
+
+
+def p_value(values: Values) -> float:
+    """Two-sided, against 0. Not below 2 / (resamples + 1)."""
+    others = np.where(np.isnan(values[0]), np.nan, values[1:])
+    below, above = ((~(others > 0)).sum(), (~(others < 0)).sum())  # not a number: both
+    return float(min(2 * (min(below, above) + 1) / (len(others) + 1), 1.0))
+
+
+def comparisons(table: dict[str, Values]) -> dict[str, Comparison]:
+    """Which of a table's numbers are not 0."""
+    corrected = holm([p_value(values) for values in table.values()]) if table else []
+    return {
+        name: Comparison(*interval(values), p_value(values), p <= 1 - LEVEL)
+        for (name, values), p in zip(table.items(), corrected, strict=True)
+    }
+
+
+def over(numerator: Values, denominator: Values) -> Values:
+    """numerator / denominator; not a number where the denominator is not above 0.
+
+    Variances and squared lengths are estimated without bias, so that they may come out below 0.
+    """
+    return numerator / np.where(denominator > 0, denominator, np.nan)
+
+
+def root(values: Values) -> Values:
+    """The square root; not a number of what is below 0."""
+    return np.sqrt(np.where(values >= 0, values, np.nan))
+
+
+def log_ratio(numerator: Values, denominator: Values) -> Values:
+    """log(numerator / denominator); not a number where one of them is not above 0."""
+    return np.log(over(np.where(numerator > 0, numerator, np.nan), denominator))

@@ -1,0 +1,112 @@
+"""The rollouts that are analysed: many of each of many prompts, from keys that nothing else uses."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float
+
+from grpo_jax.config import ConfigError
+from grpo_jax.data import Problem, Split
+from grpo_jax.evaluation import Judged, judge
+from grpo_jax.sampling import Stream, make_sampler, one_ahead
+from grpo_jax.sharding import batch_shards
+from grpo_jax.training import Experiment
+from grpo_jax.training.collect import dispatch
+from grpo_jax.types import Params, Rollouts
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """K rollouts of each of Q prompts, judged; host arrays."""
+
+    rollouts: Rollouts
+    rewards: Float[np.ndarray, "Q K"]
+    scored: Bool[np.ndarray, "Q K"]
+    right: Bool[np.ndarray, "Q K"] | None  # None: the reward does not say what is right
+
+
+def sample(experiment: Experiment, params: Params, *, prompts: int, samples: int) -> Sampled:
+    """Samples and judges `samples` rollouts of each of `prompts` problems of the training split.
+
+    Which problems, and with which random numbers, depends on the run's seed and not on the step: two checkpoints of a
+    run are compared on the same ones. The noise is independent: see `check_noise`.
+
+    Args:
+      params: of `experiment.policy`.
+
+    Raises:
+      ConfigError: if the task has too few problems, or the policy's log-probabilities are not finite.
+    """
+    config = experiment.config
+    problems = _problems(experiment, prompts)
+    sampler = jax.jit(
+        make_sampler(
+            experiment.policy,
+            config.rollout.sampling,
+            group_size=samples,
+            max_new_tokens=config.rollout.max_new_tokens,
+            stop_tokens=experiment.task.stop_tokens,
+            pad_token=experiment.task.stop_tokens[0],
+        ),
+        out_shardings=experiment.shardings.batch,
+    )
+    start = partial(dispatch, experiment, sampler, experiment.policy_weights(params), stream=Stream.GRADIENTS, step=0)
+    judged: list[Judged] = []
+    parts: list[Rollouts] = []
+    with closing(experiment.task.reward) as reward:
+        reward.warm()
+        for batch, rollouts in one_ahead(start, _batches(problems, _prompts_at_once(experiment, samples))):
+            judged += judge(experiment.task, batch, rollouts)
+            parts.append(rollouts)
+    together = jax.tree.map(lambda *arrays: np.concatenate(arrays)[:prompts], *parts)
+    if not np.isfinite(together.logprobs).all():
+        raise ConfigError("the policy's log-probabilities are not finite; name an earlier --step.")
+    return _sampled(judged[:prompts], together)
+
+
+def check_noise(noise: str) -> None:
+    """Raises ConfigError if the run couples the completions of a group: products of them would be biased."""
+    if noise != "independent":
+        raise ConfigError(
+            f"rollout.noise={noise!r}: gradients are analysed for groups of independent completions; name a run with "
+            "independent noise."
+        )
+
+
+def _problems(experiment: Experiment, number: int) -> Sequence[Problem]:
+    every = experiment.task.problems(Split.TRAIN)
+    if number > len(every):
+        raise ConfigError(f"--prompts={number}: the task has {len(every)} training problems; ask for no more.")
+    chosen = np.random.default_rng([experiment.config.seed, Stream.GRADIENTS]).permutation(len(every))[:number]
+    return [every[place] for place in chosen]
+
+
+def _prompts_at_once(experiment: Experiment, samples: int) -> int:
+    """So many that they have no more rows than what the run samples at once, which fits."""
+    rollout, evaluation = experiment.config.rollout, experiment.config.evaluation
+    rows = max(
+        rollout.prompts_per_batch * rollout.group_size,
+        evaluation.prompts_per_batch * max(evaluation.validation_samples, evaluation.test_samples),
+    )
+    shards = batch_shards(experiment.mesh)
+    return max(rows // samples // shards, 1) * shards
+
+
+def _batches(problems: Sequence[Problem], at_once: int) -> Iterator[list[Problem]]:
+    """All of one size, the last filled up with repetitions."""
+    for start in range(0, len(problems), at_once):
+        batch = list(problems[start : start + at_once])
+        yield batch + [batch[-1]] * (at_once - len(batch))
+
+
+def _sampled(judged: Sequence[Judged], rollouts: Rollouts) -> Sampled:
+    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
+    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
+    scored &= np.isfinite(rewards)  # what is not a number is no reward
+    right = np.array([[verdict.right is True for verdict in one.verdicts] for one in judged])
+    unknown = np.array([[verdict.right is None for verdict in one.verdicts] for one in judged]) & scored
+    return Sampled(rollouts, rewards, scored, None if unknown.any() else right)

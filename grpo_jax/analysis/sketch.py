@@ -1,0 +1,50 @@
+"""Long vectors made short: a random projection that keeps inner products, without bias.
+
+A count sketch (Charikar, Chen and Farach-Colton, 2002): every entry gets a random sign and is added to one of D
+buckets. E <sketch(a), sketch(b)> = <a, b>, and the variance is at most about (|a|^2 |b|^2 + <a, b>^2) / D. Signs and
+buckets are hashes of an entry's index: nothing as long as a gradient is stored, or drawn. The buckets of D consecutive
+entries are a rotation of 0..D-1, so that adding them up is a rotation and a sum and no scatter, which is slow on TPU.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, UInt32
+
+
+def sketch(tree: Any, size: int) -> Float[Array, " {size}"]:
+    """The sketch of all leaves as one vector. The same for the same structure, whatever the values."""
+    total, first = jnp.zeros(size, jnp.float32), 0
+    for leaf in jax.tree.leaves(tree):
+        total += _of_leaf(leaf.ravel().astype(jnp.float32), first, size)
+        first += -(-leaf.size // size)
+    return total
+
+
+def flat(tree: Any) -> Float[Array, " D"]:
+    """All leaves as one vector: what `sketch` is in place of."""
+    return jnp.concatenate([leaf.ravel().astype(jnp.float32) for leaf in jax.tree.leaves(tree)])
+
+
+def _of_leaf(values: Float[Array, " n"], first: int, size: int) -> Float[Array, " {size}"]:
+    """Of one leaf, whose rows of `size` entries are counted from `first` on."""
+    rows = jnp.pad(values, (0, -len(values) % size)).reshape(-1, size)
+    # Counted modulo 2^32: beyond that many rows signs come again, under other rotations.
+    places = jnp.arange(len(rows), dtype=jnp.uint32) + jnp.uint32(first % 2**32)
+
+    def add(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:
+        entries, place = row
+        seed = _mixed(place)
+        odd = _mixed(jnp.arange(size, dtype=jnp.uint32) * jnp.uint32(0x9E3779B1) + seed) >> 31
+        signed = jnp.where(odd == 1, -entries, entries)
+        return total + jnp.roll(signed, (_mixed(seed) % size).astype(jnp.int32)), None
+
+    return jax.lax.scan(add, jnp.zeros(size, jnp.float32), (rows, places))[0]
+
+
+def _mixed(x: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
+    """A hash of 32 bits: every bit of the result depends on every bit of x (MurmurHash3's last step)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

@@ -1,0 +1,187 @@
+"""The same rollouts in groups of 2, 4, 8, 16: variance and signal of the gradient by group size, at equal budget.
+
+Groups of G with gradients h (the mean over the group's rollouts of advantage times vector), each of a prompt of its
+own, as in training: B rollouts are B/G groups, and their mean has the signal |E h|^2 and the variance G Var(h) / B.
+Var is the trace of the covariance, and has two parts: of groups of the same prompt (within), and of prompts' means
+(across). The signal-to-noise ratio per rollout is |E h|^2 / (G Var(h)), so B of them have B times that; and 1/it
+is how many rollouts carry as much signal as noise.
+
+Every prompt's K rollouts are cut into groups in R ways, which are averaged; the first leaves them in their order. With
+
+    s = E |h|^2,    m = mean of h h' over two groups of one prompt,    u = mean of h h' over two prompts,
+
+Var(h) = s - u, of which s - m is within and m - u across, all without bias.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import jax
+import numpy as np
+from jaxtyping import Float, Int
+
+from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between, over
+from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
+from grpo_jax.analysis.rollouts import Sampled
+from grpo_jax.objectives import Estimator, Outcomes
+
+SIZES = (2, 4, 8, 16)
+
+Cut: TypeAlias = Float[np.ndarray, "R Q n G"]
+
+
+def group_sizes(samples: int) -> list[int]:
+    """The sizes of which so many rollouts make at least two groups."""
+    return [size for size in SIZES if 2 * size <= samples]
+
+
+def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray, "R Q K"]:
+    """Ways to lay out each prompt's rollouts before they are cut: as they are, then at random."""
+    natural = np.broadcast_to(np.arange(samples), (number, prompts, samples)).copy()
+    natural[1:] = np.random.default_rng(seed).permuted(natural[1:], axis=-1)
+    return natural
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """R ways to cut each prompt's rollouts into groups of one size."""
+
+    order: Int[np.ndarray, "R Q K"]
+    size: int
+
+    def cut(self, values: np.ndarray) -> np.ndarray:
+        """[Q, K] in the order of sampling -> [R, Q, n, G]."""
+        laid_out = np.take_along_axis(np.broadcast_to(values, self.order.shape), self.order, axis=-1)
+        return laid_out.reshape(*self.order.shape[:2], -1, self.size)
+
+    def joined(self, cut: Cut) -> Float[np.ndarray, "R Q K"]:
+        """Back into the order of sampling."""
+        out = np.empty(self.order.shape)
+        np.put_along_axis(out, self.order, cut.reshape(self.order.shape), axis=-1)
+        return out
+
+
+@dataclass(frozen=True)
+class Subgroups(Cuts):
+    """All rollouts, so cut."""
+
+    products: Float[np.ndarray, "Q K K"]  # of rollouts of the same prompt
+
+    @cached_property
+    def _blocks(self) -> Float[np.ndarray, "R Q n G G"]:
+        index = self.order.reshape(*self.order.shape[:2], -1, self.size)
+        prompts = np.arange(len(self.products))[None, :, None, None, None]
+        return self.products[prompts, index[..., :, None], index[..., None, :]]
+
+    def same(self, first: Cut, second: Cut) -> Float[np.ndarray, "R Q n"]:
+        """The product of two combinations of each group."""
+        return np.einsum("rqng,rqngh,rqnh->rqn", first, self._blocks, second, optimize=True)
+
+    def all(self, first: Cut, second: Cut) -> Float[np.ndarray, "R Q"]:
+        """The product of the sums of two combinations over all groups of a prompt."""
+        one, other = (np.moveaxis(self.joined(cut), 0, 1) for cut in (first, second))  # [Q, R, K]
+        return ((one @ self.products) * other).sum(-1).T
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What one estimator at one group size comes to, prompt by prompt."""
+
+    size: int
+    coefficients: Coefficients  # of the mean gradient of a prompt's groups, averaged over the cuts
+    squared: Float[np.ndarray, " Q"]  # s: of a group's gradient
+    apart: Float[np.ndarray, " Q"]  # m: products of two groups
+    tokens: Float[np.ndarray, " Q"]  # of a group
+    learned: Float[np.ndarray, " Q"]  # of a group, those without signal counted as 0
+
+
+def advantages(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Cut:
+    """Of every group on its own."""
+    cut = [groups.cut(values) for values in (sampled.rewards, sampled.scored, sampled.rollouts.completion_lengths)]
+    rewards, scored, lengths = (values.reshape(-1, groups.size) for values in cut)
+    found = jax.jit(estimator)(Outcomes(rewards, scored, lengths))
+    return np.asarray(found, np.float64).reshape(cut[0].shape)
+
+
+def moments(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Moments:
+    """The moments of an estimator's group gradients."""
+    found = advantages(estimator, groups, sampled) / groups.size
+    count = found.shape[2]
+    same = groups.same(found, found).sum(-1)
+    lengths = groups.cut(sampled.rollouts.completion_lengths).sum(-1)
+    signal = (found != 0).any(-1)
+    return Moments(
+        size=groups.size,
+        coefficients=groups.joined(found).mean(0) / count,
+        squared=same.mean(0) / count,
+        apart=(groups.all(found, found) - same).mean(0) / (count * (count - 1)),
+        tokens=lengths.mean((0, 2)),
+        learned=np.where(signal, lengths, 0).mean((0, 2)),
+    )
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Signal and noise of one estimator at one group size, over resamples."""
+
+    size: int
+    signal: Values  # |E h|^2
+    within: Values  # of the variance of h
+    across: Values
+    tokens: Values  # of a group
+    learned: Values
+
+    @property
+    def variance(self) -> Values:
+        """Of one rollout's share of the budget: that of B rollouts is this over B."""
+        return self.size * (self.within + self.across)
+
+    @property
+    def within_share(self) -> Values:
+        """Of the variance."""
+        return over(self.within, self.within + self.across)
+
+    @property
+    def per_prompt(self) -> Values:
+        """Signal-to-noise ratio of one group."""
+        return over(self.signal, self.within + self.across)
+
+    @property
+    def per_rollout(self) -> Values:
+        return self.per_prompt / self.size
+
+    @property
+    def per_token(self) -> Values:
+        """Of one sampled token."""
+        return over(self.per_prompt, self.tokens)
+
+    @property
+    def per_learned_token(self) -> Values:
+        """Of one token that an update computes with: groups without signal cost none."""
+        return over(self.per_prompt, self.learned)
+
+
+# What signal-to-noise ratios are of, and how they are read off.
+PER: dict[str, Callable[[Noise], Values]] = {
+    "rollout": lambda noise: noise.per_rollout,
+    "token": lambda noise: noise.per_token,
+    "learned_token": lambda noise: noise.per_learned_token,
+    "prompt": lambda noise: noise.per_prompt,
+}
+
+
+def noise_of(found: Moments, vectors: Vectors, weights: Weights) -> Noise:
+    """Signal and noise over resamples of the prompts."""
+    means = combine(vectors, found.coefficients)
+    signal = mean_between(weights, between(means, means))
+    apart = mean(weights, found.apart)
+    return Noise(
+        size=found.size,
+        signal=signal,
+        within=mean(weights, found.squared) - apart,
+        across=apart - signal,
+        tokens=mean(weights, found.tokens),
+        learned=mean(weights, found.learned),
+    )

@@ -1,0 +1,182 @@
+"""The terminal: an analysis as tables, each with its verdicts."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from grpo_jax.evaluation.paired import Estimate
+
+ADVANTAGE = "n_vs_m"  # of which the table of group sizes is; for right and wrong it is GRPO's
+OF = {"rollout": "rollout", "learned_token": "token that is learned from", "prompt": "prompt"}
+
+
+def show(record: Mapping[str, Any], console: Console) -> None:
+    """Prints what `analyse` has found."""
+    vectors = "whole gradients" if record["sketch"] is None else f"gradients sketched to {record['sketch']:,} numbers"
+    reward = "-" if record["reward"] is None else f"{record['reward']:.3f}"
+    _say(
+        console,
+        f"{record['run']}, step {record['step']}: {record['prompts']:,} prompts x {record['samples']} rollouts, mean "
+        f"reward {reward}, {record['mean_length']:.1f} tokens, {record['unscored']:,} unscored; {vectors}, aggregation "
+        f"{record['aggregation']}. In brackets are 95 % intervals over prompts; resolved means 5 % for all of a row's, "
+        "or a table's, comparisons together.",
+    )
+    console.print(_sizes(record))
+    for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():
+        _say(console, ranking(record["sizes"], comparisons, f"signal-to-noise per {OF[per]}"))
+    _say(
+        console,
+        _per_size("dividing by the standard deviation: SNR over that without", record["dividing_by_std"], ratio),
+    )
+    if record["arms"]:
+        console.print(_table_of_arms(record["arms"]))
+        for line in _of_arms(record["arms"]):
+            _say(console, line)
+    else:
+        _say(console, "no arms: the reward does not tell right from wrong, or hardly a group has both")
+    for name, of in (("summed", "summed log-probabilities"), ("as_aggregated", "the run's aggregation")):
+        found = record["scores"][name]
+        holds = "is above 0 (resolved)" if found["resolved"] else "no difference from 0 is resolved"
+        _say(console, f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}; {holds}")
+    if record["weighting"]:
+        console.print(_weighting(record["weighting"]))
+        _say(console, _per_size("length over that of pairs", record["weighting"]["log_measured"], ratio))
+        _say(console, _per_size("predicted over measured length", record["weighting"]["log_agreement"], ratio))
+        _say(console, _per_size("1 - cosine with pairs", record["weighting"]["cosine_below_1"], number))
+    else:
+        _say(console, "no weighting of prompts (Proposition 5.1): rewards are not right or wrong")
+
+
+def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], what: str) -> str:
+    """The best group size, and which others it is resolved to be better than."""
+
+    def over(first: int, second: int) -> Mapping[str, Any]:
+        """log(first / second), whichever way round it was compared."""
+        found = comparisons.get(f"{first}/{second}")
+        if found:
+            return found
+        other = comparisons[f"{second}/{first}"]
+        return {**other, "value": -other["value"], "low": -other["high"], "high": -other["low"]}
+
+    def ahead(first: int, second: int) -> bool:
+        value = over(first, second)["value"]
+        return bool(value > 0)
+
+    best = max(sizes, key=lambda size: sum(ahead(size, other) for other in sizes if other != size))
+    told = [
+        f"{ratio(found)} times that of G={other} ({'resolved' if found['resolved'] else 'unresolved'})"
+        for other in sizes
+        if other != best
+        for found in [over(best, other)]
+    ]
+    return f"{what}: highest at G={best}, {', '.join(told)}"
+
+
+def number(found: Any) -> str:
+    """value [low, high], with two digits of the interval's width."""
+    estimate = _three(found)
+    width = estimate.high - estimate.low
+    if not math.isfinite(width) or width <= 0:
+        value, low, high = (f"{x:.3g}" for x in estimate)
+    elif max(abs(x) for x in estimate) < 1e-4:
+        value, low, high = (f"{x:.1e}" for x in estimate)
+    else:
+        digits = min(max(1 - math.floor(math.log10(width)), 0), 6)
+        value, low, high = (f"{x:.{digits}f}" for x in estimate)
+    return f"{value} [{low}, {high}]"
+
+
+def ratio(found: Any) -> str:
+    """The same of a logarithm, as the ratio."""
+    return number([math.exp(x) if x < 700 else math.inf for x in _three(found)])
+
+
+def _three(found: Any) -> Estimate:
+    values = [found["value"], found["low"], found["high"]] if isinstance(found, Mapping) else found
+    return Estimate(*(float(x) for x in values))
+
+
+def _per_size(what: str, comparisons: Mapping[str, Mapping[str, Any]], shown: Callable[[Any], str]) -> str:
+    told = [
+        f"G={size} {shown(found)} ({'resolved' if found['resolved'] else 'unresolved'})"
+        for size, found in comparisons.items()
+    ]
+    return f"{what}: {', '.join(told)}"
+
+
+def _sizes(record: Mapping[str, Any]) -> Table:
+    table = _table(
+        f"advantage {ADVANTAGE}: the gradient of one rollout",
+        ("G", "variance", "of it within prompts", "SNR per 1,000 rollouts", "per 1,000 tokens", "per 1,000 learned",
+         "per 1,000 prompts"),
+    )  # fmt: skip
+    for size, found in record["estimators"][ADVANTAGE].items():
+        snr = [[1000 * x for x in found["snr"][per]] for per in ("rollout", "token", "learned_token", "prompt")]
+        table.add_row(str(size), number(found["variance"]), number(found["within_share"]), *map(number, snr))
+    return table
+
+
+def _table_of_arms(arms: Mapping[str, Any]) -> Table:
+    table = _table(
+        "arms: g+ and g- of groups that have both",
+        ("G", "groups", "Var g+", "Var g-", "c*", "Var left at c*", "at c = 1"),
+    )
+    for size, found in arms["sizes"].items():
+        total = found["total"]
+        table.add_row(
+            str(size),
+            number(found["valid_share"]),
+            number(total["right"]),
+            number(total["wrong"]),
+            number(total["best_c"]),
+            number(total["left_at_best"]),
+            number(total["left_at_1"]),
+        )
+    return table
+
+
+def _of_arms(arms: Mapping[str, Any]) -> list[str]:
+    def baseline(name: str) -> str:
+        told = [
+            f"G={size} {found[name]['rho']:.3f}, by chance {found[name]['low']:.3f} to {found[name]['high']:.3f}, "
+            f"p {found[name]['p']:.3f}"
+            for size, found in arms["sizes"].items()
+        ]
+        return "; ".join(told)
+
+    return [
+        _per_size("rho(g+, g-)", arms["rho_total"], number),
+        f"  against g- of other prompts: {baseline('repaired')}",
+        _per_size("rho within prompts", arms["rho_within"], number),
+        f"  against groups put together at random: {baseline('regrouped')}",
+        _per_size("rho across prompts", arms["rho_across"], number),
+        _per_size("Var(g+ - g-) / Var g+", arms["log_left_at_1"], ratio),
+        _per_size("SNR of g+ - g- over that of g+", arms["log_snr_gain_at_1"], ratio),
+        _per_size("SNR of g+ - c* g- over that of g+", arms["log_snr_gain_at_best"], ratio),
+    ]
+
+
+def _weighting(weighting: Mapping[str, Any]) -> Table:
+    table = _table(
+        f"Proposition 5.1: the expected gradient by group size ({weighting['prompts']:,} prompts)",
+        ("G", "length over that of pairs", "predicted by w_G(p)", "predicted over measured", "cosine with pairs"),
+    )
+    for size, found in weighting["sizes"].items():
+        table.add_row(str(size), *(number(found[name]) for name in ("measured", "predicted", "agreement", "cosine")))
+    return table
+
+
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(Text(line), soft_wrap=True)

@@ -1,0 +1,118 @@
+"""One vector per rollout: the gradient of its log-probability, whole or as a sketch."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from grpo_jax.analysis.sketch import flat, sketch
+from grpo_jax.objectives import completion_mask
+from grpo_jax.policy import Policy
+from grpo_jax.processes import put
+from grpo_jax.sampling import one_ahead
+from grpo_jax.sharding import batch_shards, named
+from grpo_jax.training import Experiment
+from grpo_jax.types import Params, Rollouts
+
+MOST_ROWS = 32  # differentiated at once: more are no faster, and each takes the room of all parameters
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Rows:
+    """Completions, each with its own copy of its prompt: m of them, or one."""
+
+    prompt_tokens: Int[Any, "*m P"]
+    prompt_lengths: Int[Any, "*m"]
+    completion_tokens: Int[Any, "*m C"]
+    completion_lengths: Int[Any, "*m"]
+
+
+Gradients: TypeAlias = Callable[[Params, Params, Rows], Float[Array, "m D"]]
+
+
+def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | None) -> Gradients:
+    """A function (trained, frozen, rows) -> one vector per row; to be jitted.
+
+    Each is the gradient, by the parameters that are trained, of the summed log-probability of the completion's tokens.
+
+    Args:
+      policy: as it is trained.
+      temperature, chunk: see `Policy.completion_logprobs`.
+      size: D of the sketch that is made of each; None keeps all entries.
+    """
+    # It sees one row at a time, which cannot be spread: the rows of all of `vmap` are, as they come in.
+    policy = dataclasses.replace(policy, mesh=None)
+
+    def of_row(trained: Params, frozen: Params, row: Rows) -> Float[Array, " D"]:
+        def score(trained: Params) -> Float[Array, ""]:
+            logprobs = policy.completion_logprobs(
+                policy.join(trained, frozen),
+                row.prompt_tokens[None],
+                row.prompt_lengths[None],
+                row.completion_tokens[None],
+                temperature=temperature,
+                chunk=chunk,
+            )[0]
+            return jnp.where(completion_mask(row.completion_lengths, len(logprobs)), logprobs, 0.0).sum()
+
+        gradient = jax.grad(score)(trained)
+        return flat(gradient) if size is None else sketch(gradient, size)
+
+    return jax.vmap(of_row, in_axes=(None, None, 0))
+
+
+def rows_at_once(parameters: int, memory: float, shards: int) -> int:
+    """How many rows to differentiate at once, within so many bytes for their gradients; for so many equal shards."""
+    fitting = int(memory // (4 * parameters))
+    return max(min(fitting, MOST_ROWS) // shards, 1) * shards
+
+
+def rollout_vectors(
+    experiment: Experiment, trained: Params, frozen: Params, rollouts: Rollouts, *, size: int | None, memory: float
+) -> Float[np.ndarray, "Q K D"]:
+    """The vectors of all rollouts (host arrays), on the host.
+
+    Args:
+      size: see `make_gradients`.
+      memory: bytes on the devices for the gradients that are there at once, while sketches are made of them.
+    """
+    config, shards = experiment.config, batch_shards(experiment.mesh)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    at_once = rows_at_once(parameters, memory, shards)
+    by_row = named(experiment.mesh, "batch")
+    gradients = jax.jit(
+        make_gradients(experiment.adapted, config.rollout.sampling.temperature, config.train.logprob_chunk, size),
+        out_shardings=by_row,
+    )
+    rows = as_rows(rollouts)
+    count = len(rows.prompt_lengths)
+
+    def batches() -> Iterator[slice]:
+        return (slice(start, min(start + at_once, count)) for start in range(0, count, at_once))
+
+    def start(part: slice) -> Any:
+        # The last batch is filled up with repetitions, which are thrown away.
+        index = np.resize(np.arange(part.start, part.stop), at_once)
+        return gradients(trained, frozen, put(jax.tree.map(lambda array: array[index], rows), by_row))
+
+    vectors = np.empty((count, parameters if size is None else size), np.float32)
+    for part, found in one_ahead(start, batches()):
+        vectors[part] = found[: part.stop - part.start]
+    return vectors.reshape(*rollouts.completion_lengths.shape, -1)
+
+
+def as_rows(rollouts: Rollouts) -> Rows:
+    """Rollouts, one a row, in the order of prompts."""
+    q, k, c = rollouts.completion_tokens.shape
+    return Rows(
+        prompt_tokens=np.repeat(rollouts.prompt_tokens, k, axis=0),
+        prompt_lengths=np.repeat(rollouts.prompt_lengths, k),
+        completion_tokens=rollouts.completion_tokens.reshape(q * k, c),
+        completion_lengths=rollouts.completion_lengths.ravel(),
+    )

@@ -1,0 +1,74 @@
+"""Measures the gradient at a checkpoint of a run: its variance, its signal by group size, and its two arms.
+
+    python launch/gradients.py --workdir=runs/two_grpo [--step=100] [--prompts=512] [--samples=32]
+
+Samples rollouts of training prompts, from keys that nothing else uses, and differentiates each on its own. The same
+rollouts are cut into groups of 2, 4, 8 and 16: signal-to-noise per rollout, token and prompt. The arms of a group, its
+right and its wrong completions: variances, covariance, rho, and what a control variate leaves. The expected gradient
+by group size against Proposition 5.1. Every comparison is resolved, or said not to be; grpo_jax/analysis/ has the
+formulas.
+
+--step=0 is the base policy; without --step it is the newest checkpoint. Whole gradients are kept if prompts x samples
+of them fit into --memory-gb, else random projections to --sketch numbers, whose inner products have no bias. All
+numbers are written to gradients/step_STEP.json under the run, or to --out.
+
+Exit codes: 0 measured; 2 it cannot be, and why.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_jax.config import command_line
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="the run's directory")
+    parser.add_argument("--step", type=int, metavar="N", help="of the checkpoint; the newest if unsaid")
+    parser.add_argument("--prompts", type=int, default=512, metavar="Q", help="so many training problems; 512")
+    parser.add_argument("--samples", type=int, default=32, metavar="K", help="rollouts of each; 32")
+    parser.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="room for the gradients; 4")
+    parser.add_argument("--sketch", type=int, default=8192, metavar="D", help="numbers of a gradient's sketch; 8192")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write all numbers")
+    arguments = parser.parse_args(argv)
+    if arguments.out and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):
+        return command_line.fail(f"--out={arguments.out}: must be a file in a directory that exists", 2)
+
+    # JAX takes seconds to import: --help does not wait for it.
+    import jax
+    from rich.console import Console as Terminal
+
+    from grpo_jax.analysis import Settings, analyse, as_json, show
+    from grpo_jax.files import write_whole
+    from grpo_jax.reporting import Console
+
+    try:
+        with Console() as display:
+            record = analyse(
+                arguments.workdir,
+                Settings(arguments.prompts, arguments.samples, arguments.memory_gb, arguments.sketch),
+                step=arguments.step,
+                display=display,
+            )
+    except (FileNotFoundError, ValueError) as error:
+        return command_line.fail(error, 2)
+    if jax.process_index():
+        return 0
+    show(record, Terminal(width=None if sys.stdout.isatty() else 160, highlight=False))
+    out = arguments.out or arguments.workdir / "gradients" / f"step_{record['step']}.json"
+    try:
+        if not arguments.out:
+            out.parent.mkdir(exist_ok=True)
+        write_whole(out, json.dumps(as_json(record), indent=1, allow_nan=False) + "\n")
+    except OSError as error:
+        return command_line.fail(f"--out={out}: cannot be written ({error.strerror}); name another file", 2)
+    print(f"numbers: {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    command_line.run(main)

@@ -1,0 +1,141 @@
+"""The whole analysis, on bandits: what it says of what is known, and what it leaves out."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from grpo_jax.analysis.analyse import Settings, as_json, statistics
+from grpo_jax.analysis.table import number, ranking, ratio, show
+from grpo_jax.config import ConfigError
+from grpo_jax.objectives import AGGREGATIONS
+from tests.analysis import bandit
+
+
+def analysed(sampled, vectors, aggregation="sum", resamples=400):
+    return statistics(
+        sampled, vectors.copy(), AGGREGATIONS[aggregation], tolerance=1e-6, cuts=4, resamples=resamples, seed=0
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return bandit.draw(bandit.many(200), 32)
+
+
+@pytest.fixture(scope="module")
+def few():
+    return bandit.draw(bandit.many(30), 8)
+
+
+@pytest.fixture(scope="module")
+def record(drawn):
+    return analysed(*drawn)
+
+
+def test_what_is_certain_is_resolved(record):
+    """More rollouts of a prompt say more about it; two arms are noisier than one; the theory holds."""
+    for pair in ("4/2", "8/4", "16/8"):
+        found = record["comparisons"]["n_vs_m"]["prompt"][pair]
+        assert found["resolved"]
+        assert found["low"] > 0
+    for size in ("2", "4", "8", "16"):
+        assert record["arms"]["log_left_at_1"][size]["resolved"]
+        assert record["arms"]["log_left_at_1"][size]["low"] > 0
+        assert not record["arms"]["rho_within"][size]["resolved"]
+    for size in ("4", "8", "16"):
+        low, high = (record["weighting"]["log_agreement"][size][bound] for bound in ("low", "high"))
+        assert -0.1 < low < 0 < high < 0.1
+        assert record["weighting"]["log_measured"][size]["resolved"]
+    assert not record["scores"]["summed"]["resolved"]
+
+
+def test_a_mean_over_tokens_breaks_the_balance_of_the_arms(few):
+    """Right answers are long: with 1/|o| the mean of a prompt's vectors is not 0, and its sum still is."""
+    sampled, vectors = few
+    lengths = np.where(sampled.right, 5, 1).astype(np.int32)
+    scores = analysed(bandit.sampled(sampled.right, lengths=lengths), vectors, "sequence")["scores"]
+    assert scores["as_aggregated"]["resolved"]
+    assert scores["as_aggregated"]["low"] > 0.01
+    assert not scores["summed"]["resolved"]
+
+
+def test_aggregations_are_factors(few):
+    """Where all lengths are equal they are one factor, and ratios are alike."""
+    sampled, vectors = few
+    sampled = bandit.sampled(sampled.right, lengths=np.full(sampled.right.shape, 3, np.int32))
+    of = {name: analysed(sampled, vectors, name, resamples=10)["estimators"]["grpo"][4] for name in AGGREGATIONS}
+    for name, factor in {"sequence": 1 / 3, "token": 1 / 3, "constant": 1 / 3, "sum": 1.0}.items():
+        assert of[name]["variance"].value == pytest.approx(factor**2 * of["sum"]["variance"].value, rel=1e-4)
+        assert of[name]["snr"]["rollout"].value == pytest.approx(of["sum"]["snr"]["rollout"].value, rel=1e-4)
+
+
+def test_what_the_reward_does_not_say_is_left_out(few):
+    sampled, vectors = few
+    silent = analysed(dataclasses.replace(sampled, right=None), vectors, resamples=10)
+    assert silent["arms"] is None
+    assert silent["weighting"] is None
+    shares = np.where(sampled.right, 1.0, np.linspace(0, 0.5, 8, dtype=np.float32)[None]).astype(np.float32)
+    partial = analysed(dataclasses.replace(sampled, rewards=shares), vectors, resamples=10)
+    assert partial["arms"] is not None
+    assert partial["weighting"] is None
+    nothing = analysed(dataclasses.replace(sampled, scored=np.zeros_like(sampled.scored)), vectors, resamples=10)
+    assert nothing["reward"] is None
+    assert nothing["unscored"] == 30 * 8
+    assert nothing["arms"] is None
+    show_all(nothing)
+
+
+def test_prompts_with_a_completion_without_verdict_are_not_weighed(few):
+    sampled, vectors = few
+    scored = sampled.scored.copy()
+    scored[:7, 3] = False
+    found = analysed(dataclasses.replace(sampled, scored=scored), vectors, resamples=10)
+    assert found["unscored"] == 7
+    assert found["weighting"]["prompts"] == 23
+
+
+def show_all(record):
+    head = {"run": "x", "step": 1, "prompts": 1, "samples": 1, "sketch": None, "aggregation": "sum"}
+    told = io.StringIO()
+    show({**head, **record}, Console(width=160, file=told))
+    return told.getvalue()
+
+
+def test_it_is_json_and_can_be_shown(record):
+    told = show_all(record)
+    assert told.count("unresolved)") + told.count("(resolved)") > 20
+    assert json.loads(json.dumps(as_json(record), allow_nan=False))["sizes"] == [2, 4, 8, 16]
+    assert as_json({"a": [float("nan"), (1, float("inf"))], 2: None}) == {"a": [None, [1, None]], "2": None}
+
+
+def test_a_ranking_says_what_is_resolved():
+    def compared(value, resolved):
+        return {"value": value, "low": value - 0.1, "high": value + 0.1, "p": 0.01, "resolved": resolved}
+
+    table = {"4/2": compared(0.5, True), "8/2": compared(0.2, True), "8/4": compared(-0.05, False)}
+    assert ranking([2, 4, 8], table, "SNR") == (
+        "SNR: highest at G=4, 1.65 [1.49, 1.82] times that of G=2 (resolved), 1.05 [0.95, 1.16] times that of G=8 "
+        "(unresolved)"
+    )
+
+
+def test_numbers_have_the_digits_of_their_intervals():
+    assert number([1.23456, 1.0, 1.5]) == "1.23 [1.00, 1.50]"
+    assert number([-0.0213, -0.03, -0.01]) == "-0.021 [-0.030, -0.010]"
+    assert number([123.4, 100, 150]) == "123 [100, 150]"
+    assert number([1.0, 1.0, 1.0]) == "1 [1, 1]"
+    assert number([float("nan"), -float("inf"), float("inf")]) == "nan [-inf, inf]"
+    assert ratio([0.0, -float("inf"), 800.0]) == "1 [0, inf]"
+
+
+def test_whole_vectors_if_they_fit():
+    room = Settings(prompts=8, samples=4, memory_gb=4 * 32 * 1000 / 2**30, sketch=500)
+    assert room.size_for(1000) is None
+    assert room.size_for(1001) == 500
+    small = dataclasses.replace(room, sketch=2000)
+    with pytest.raises(ConfigError, match=r"8 x 4 sketches of 1500 numbers take 0\.00 GiB; raise it, or lower"):
+        small.size_for(1500)

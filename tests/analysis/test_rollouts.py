@@ -1,0 +1,100 @@
+"""What is analysed: training problems, from keys of their own, and what the judge says of them."""
+
+import jax
+import numpy as np
+import pytest
+
+from grpo_jax.analysis.rollouts import _sampled, check_noise, sample
+from grpo_jax.config import ConfigError
+from grpo_jax.data import PromptSource, Split, encode_prompts
+from grpo_jax.evaluation import Judged, judge
+from grpo_jax.rewards import UNSCORED, Verdict
+from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.types import StopReason
+from tests.analysis import bandit
+from tests.training.test_update import experiment
+
+SAMPLES = 4
+
+
+@pytest.fixture(scope="module")
+def params():
+    return experiment().init_params(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def sampled(params):
+    """Ten prompts, in batches of four, the last of them filled up."""
+    return sample(experiment(), params, prompts=10, samples=SAMPLES)
+
+
+def problems_of(sampled):
+    """The problems that were sampled, found again by their tokens."""
+    problems = experiment().task.problems(Split.TRAIN)
+    encoded = encode_prompts(experiment().task, problems)
+    by_tokens = {tuple(row): problem for row, problem in zip(encoded.tokens.tolist(), problems, strict=True)}
+    return [by_tokens[tuple(row)] for row in sampled.rollouts.prompt_tokens.tolist()]
+
+
+def alone(params, problem, stream):
+    """A prompt's completions, sampled without the others."""
+    made = experiment()
+    sampler = make_sampler(
+        made.policy,
+        made.config.rollout.sampling,
+        group_size=SAMPLES,
+        max_new_tokens=made.config.rollout.max_new_tokens,
+        stop_tokens=made.task.stop_tokens,
+        pad_token=made.task.stop_tokens[0],
+    )
+    prompts = encode_prompts(made.task, [problem])
+    return jax.device_get(jax.jit(sampler)(params, prompts, Counter.of(made.config.seed, stream, 0)))
+
+
+def test_each_is_of_the_stream_of_gradients(params, sampled):
+    """So it is not what training, or an evaluation, has sampled."""
+    assert len(set(Stream)) == len(Stream)
+    problems = problems_of(sampled)
+    for place in (0, 9):
+        tokens = sampled.rollouts.completion_tokens[place]
+        assert (alone(params, problems[place], Stream.GRADIENTS).completion_tokens[0] == tokens).all()
+        assert (alone(params, problems[place], Stream.TRAINING).completion_tokens[0] != tokens).any()
+
+
+def test_problems_are_distinct_and_not_in_training_s_order(sampled):
+    problems = [problem.id for problem in problems_of(sampled)]
+    assert len(set(problems)) == 10
+    every = experiment().task.problems(Split.TRAIN)
+    first = [problem.id for problem in PromptSource(every, experiment().config.seed).take(0, 10)]
+    assert problems != first
+    assert problems != [problem.id for problem in every[:10]]
+
+
+def test_rewards_are_the_judge_s(sampled):
+    judged = judge(experiment().task, problems_of(sampled), sampled.rollouts)
+    assert sampled.rewards.tolist() == [[verdict.reward for verdict in one.verdicts] for one in judged]
+    assert sampled.right.tolist() == [[bool(verdict.right) for verdict in one.verdicts] for one in judged]
+    assert sampled.scored.all()
+
+
+def test_what_has_no_verdict_and_what_is_not_said():
+    def judged(*verdicts):
+        n = len(verdicts)
+        return [Judged(None, [""] * n, verdicts, [1] * n, [StopReason.STOP] * n)]
+
+    rollouts = bandit.sampled(np.zeros((1, 3), bool)).rollouts
+    right, wrong = Verdict(1.0, "", right=True), Verdict(0.0, "", right=False)
+    found = _sampled(judged(right, UNSCORED, wrong), rollouts)
+    assert found.scored.tolist() == [[True, False, True]]
+    assert found.right.tolist() == [[True, False, False]]
+    found = _sampled(judged(right, Verdict(float("nan"), "", right=True), wrong), rollouts)
+    assert found.scored.tolist() == [[True, False, True]]
+    assert _sampled(judged(right, Verdict(0.5, ""), wrong), rollouts).right is None
+
+
+def test_too_many_problems_and_coupled_noise(params):
+    with pytest.raises(ConfigError, match=r"^--prompts=41: the task has 40 training problems"):
+        sample(experiment(), params, prompts=41, samples=SAMPLES)
+    check_noise("independent")
+    with pytest.raises(ConfigError, match=r"^rollout\.noise='common': "):
+        check_noise("common")

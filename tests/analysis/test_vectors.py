@@ -1,0 +1,122 @@
+"""One vector per rollout: together they are the gradient of every objective, on-policy."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from grpo_jax.analysis.sketch import flat, sketch
+from grpo_jax.analysis.vectors import as_rows, make_gradients, rollout_vectors, rows_at_once
+from grpo_jax.objectives import AGGREGATIONS
+from grpo_jax.sharding import named
+from grpo_jax.training.experiment import build
+from grpo_jax.training.programs import abstract_state
+from grpo_jax.training.update import group_logprobs, group_loss, microbatch
+from grpo_jax.types import Rollouts
+from tests.helpers import make_config
+from tests.training.test_update import batches_of, experiment, rollouts
+
+GIB = 2.0**30
+
+
+@cache
+def vectors(group_size):
+    params, found, _ = rollouts(group_size)
+    return rollout_vectors(experiment(), params, {}, found, size=None, memory=GIB)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("two_grpo", 2), ("n_vs_m", 4), ("grpo", 4), ("dapo", 4), ("dr_grpo", 4), ("rloo", 2), ("gspo", 4),
+        ("cispo", 4), ("sapo", 4), ("reinforce_pp", 4),
+    ],
+)  # fmt: skip
+def test_they_add_up_to_the_gradient_of_the_objective(name, size):
+    """Minus the sum of advantage x weight of a token x vector: of the loss that training differentiates."""
+    params, found, advantages = rollouts(size)
+    made = experiment(rollout__group_size=size, objective__name=name, train__microbatch_groups=8)
+    (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
+    groups = microbatch(batch, jnp.int32(0))
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        return group_loss(made.objective, group_logprobs(made.adapted, params, groups, 1.0, 0), groups).total
+
+    weight = made.objective.aggregation.weight(found.completion_lengths, found.completion_tokens.shape[-1])
+    coefficients = -advantages * weight
+    whole = np.asarray(flat(gradient(params)))
+    assert np.abs(whole).max() > 0.01
+    together = np.einsum("qk,qkd->d", coefficients, vectors(size))
+    np.testing.assert_allclose(together, whole, atol=1e-4 * np.abs(whole).max())
+
+
+def test_vectors_of_all_completions_have_no_mean():
+    """sum pi(o) grad log pi(o) = 0, over all completions of one token: the vectors are of what is sampled from."""
+    params, found, _ = rollouts(2)
+    made = experiment()
+    vocab = made.policy.vocab_size
+    prompts, lengths = found.prompt_tokens[:2], found.prompt_lengths[:2]
+    every = Rollouts(
+        prompt_tokens=prompts,
+        prompt_lengths=lengths,
+        completion_tokens=np.tile(np.arange(vocab, dtype=np.int32)[None, :, None], (2, 1, 1)),
+        completion_lengths=np.ones((2, vocab), np.int32),
+        logprobs=np.zeros((2, vocab, 1), np.float32),
+        stop_reasons=np.zeros((2, vocab), np.int32),
+    )
+    logits = made.policy.apply(params, jnp.asarray(prompts))[np.arange(2), lengths - 1]
+    of_each = rollout_vectors(made, params, {}, every, size=None, memory=GIB)
+    mean = np.einsum("qv,qvd->qd", np.asarray(jax.nn.softmax(logits)), of_each)
+    assert np.abs(of_each).max() > 0.1
+    np.testing.assert_allclose(mean, 0.0, atol=1e-5)
+
+
+def test_sketches_are_of_the_whole_vectors():
+    params, found, _ = rollouts(2)
+    short = rollout_vectors(experiment(), params, {}, found, size=64, memory=GIB)
+    shapes, start, tree = jax.tree.leaves(params), 0, []
+    for leaf in shapes:
+        tree.append(jnp.asarray(vectors(2)[3, 1, start : start + leaf.size]).reshape(leaf.shape))
+        start += leaf.size
+    np.testing.assert_allclose(short[3, 1], sketch(tree, 64), atol=1e-4)
+
+
+def test_portions_and_devices_do_not_matter():
+    """Five rows at once, of sixteen; and eight devices that share them."""
+    params, found, _ = rollouts(2)
+    parameters = vectors(2).shape[-1]
+    cut = rollout_vectors(experiment(), params, {}, found, size=None, memory=4 * parameters * 5.5)
+    np.testing.assert_allclose(cut, vectors(2), atol=1e-5)
+    on_eight = build(make_config())
+    spread = rollout_vectors(on_eight, jax.device_get(params), {}, found, size=None, memory=GIB)
+    np.testing.assert_allclose(spread, vectors(2), atol=1e-5)
+
+
+def test_rows_at_once():
+    assert rows_at_once(1000, 1e9, 1) == 32
+    assert rows_at_once(1000, 4000 * 5.5, 1) == 5
+    assert rows_at_once(1000, 4000 * 21.0, 8) == 16
+    assert rows_at_once(1000, 1.0, 8) == 8  # at least one for each device
+
+
+def test_every_aggregation_is_a_factor_of_a_completion():
+    """What makes one vector per rollout enough: all tokens of a completion weigh the same."""
+    lengths = jnp.array([[1, 3, 7]])
+    for aggregation in AGGREGATIONS.values():
+        assert aggregation.weight(lengths, 7).shape == lengths.shape
+
+
+@pytest.mark.slow
+def test_it_compiles_for_tpu(chips):
+    """Nothing of the size of rollouts x parameters leaves the program."""
+    made = build(make_config(), chips)
+    trained = abstract_state(made).params
+    rows = as_rows(rollouts(2)[1])
+    by_row = named(made.mesh, "batch")
+    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_row), rows)
+    compiled = jax.jit(make_gradients(made.adapted, 1.0, 0, 128), out_shardings=by_row).lower(trained, {}, abstract)
+    assert compiled.compile().memory_analysis().output_size_in_bytes <= 2 * 16 // 4 * 128 * 4

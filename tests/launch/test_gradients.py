@@ -1,0 +1,142 @@
+"""launch/gradients.py as a person uses it."""
+
+import json
+import math
+import shutil
+
+import jax
+import pytest
+
+from grpo_jax.training import train
+from launch.gradients import main
+from tests.helpers import assert_one_sentence, make_config, start
+
+FEW = ("--prompts=32", "--samples=8")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    changes = {"optimizer__warmup_updates": 1, "optimizer__learning_rate": 1e-2, "evaluation__every": 0}
+    changes |= {"checkpoint__every": 2, "checkpoint__keep_last": 3, "checkpoint__keep_best": 0, "train__steps": 4}
+    workdir = tmp_path_factory.mktemp("run")
+    train(make_config(**changes), workdir, devices=jax.devices()[:1])
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def record(run):
+    before = sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file())
+    assert main([f"--workdir={run}", "--step=2", *FEW]) == 0
+    out = run / "gradients" / "step_2.json"
+    after = sorted((path, path.stat().st_mtime_ns) for path in run.rglob("*") if path.is_file() and path != out)
+    assert before == after  # the run itself is as it was
+    return json.loads(out.read_text())
+
+
+def numbers(tree):
+    if isinstance(tree, dict):
+        return [x for value in tree.values() for x in numbers(value)]
+    return [x for value in tree for x in numbers(value)] if isinstance(tree, list) else [tree]
+
+
+def test_what_is_written(record):
+    assert (record["step"], record["prompts"], record["samples"], record["sketch"]) == (2, 32, 8, None)
+    assert record["aggregation"] == "sequence"
+    assert record["sizes"] == [2, 4]
+    assert record["unscored"] == 0
+    for name in ("n_vs_m", "grpo", "dr_grpo", "rloo"):
+        for size in ("2", "4"):
+            value, low, high = record["estimators"][name][size]["variance"]
+            assert 0 < low <= value <= high
+    found = record["comparisons"]["n_vs_m"]["rollout"]["4/2"]
+    assert found["low"] is None or found["low"] <= found["value"] <= found["high"]
+    assert found["resolved"] is (found["p"] <= 0.05)
+    assert set(record["arms"]["sizes"]) == {"2", "4"}
+    assert set(record["weighting"]["log_agreement"]) == {"4"}
+    assert not any(isinstance(x, float) and not math.isfinite(x) for x in numbers(record))
+
+
+def test_scores_of_summed_logprobs_have_no_mean(record):
+    """p g+ + (1-p) g- = 0: exact in tests/analysis/test_vectors.py; so few rollouts do not tell it from 0."""
+    assert record["scores"]["summed"]["low"] < 0.02
+    assert record["scores"]["summed"]["resolved"] is False
+
+
+def test_sketches_say_the_same(run, record, tmp_path, capsys):
+    """1,024 numbers in place of 5,000: variances agree to their error, and the file is where it was asked for."""
+    memory = 4 * 32 * 8 * 1024 / 2**30
+    out = tmp_path / "numbers.json"
+    flags = ("--sketch=1024", f"--memory-gb={memory}", f"--out={out}")
+    assert main([f"--workdir={run}", "--step=2", *FEW, *flags]) == 0
+    told = capsys.readouterr().out
+    assert "gradients sketched to 1,024 numbers" in told
+    assert told.splitlines()[-1] == f"numbers: {out}"
+    sketched = json.loads(out.read_text())
+    assert sketched["reward"] == record["reward"]  # the same rollouts
+    for size in ("2", "4"):
+        pair = [found["estimators"]["n_vs_m"][size]["variance"][0] for found in (sketched, record)]
+        assert pair[0] == pytest.approx(pair[1], rel=0.15)
+        assert pair[0] != pair[1]
+
+
+def test_what_is_shown(run, record, tmp_path, capsys):
+    assert main([f"--workdir={run}", "--step=0", "--prompts=8", "--samples=4", f"--out={tmp_path / 'x.json'}"]) == 0
+    out = capsys.readouterr().out
+    assert "step 0: 8 prompts x 4 rollouts" in out
+    assert "advantage n_vs_m: the gradient of one rollout" in out
+    assert "highest" not in out  # one group size has nothing to be compared with
+    assert main([f"--workdir={run}", *FEW, f"--out={tmp_path / 'x.json'}"]) == 0
+    out = capsys.readouterr().out
+    assert "step 4: 32 prompts" in out
+    for per in ("rollout", "token that is learned from", "prompt"):
+        assert f"signal-to-noise per {per}: highest at G=" in out
+    assert "resolved)" in out
+    assert "Proposition 5.1" in out
+
+
+@pytest.mark.slow
+def test_in_a_process_of_its_own(run):
+    process = start("launch/gradients.py", f"--workdir={run}", "--step=4", *FEW, JAX_PLATFORMS="cpu")
+    out, err = process.communicate()
+    assert (process.returncode, err) == (0, "")
+    assert out.splitlines()[-1] == f"numbers: {run}/gradients/step_4.json"
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (("--prompts=41",), "--prompts=41: the task has 40 training problems; ask for no more."),
+        (("--prompts=2",), "--prompts=2: must be at least 8."),
+        (("--samples=2",), "--samples=2: each prompt's are cut into groups; make it 4, 8, 16, or a multiple of 16"),
+        (("--samples=20",), "--samples=20: each prompt's are cut into groups; make it 4, 8, 16, or a multiple of 16"),
+        (("--sketch=8",), "--sketch=8: must be at least 16."),
+        (("--memory-gb=0",), "--memory-gb=0.0: must be above 0; it is the room for the vectors."),
+        (("--memory-gb=nan",), "--memory-gb=nan: must be above 0; it is the room for the vectors."),
+        (("--memory-gb=0.0001",), "--memory-gb=0.0001: 8 x 4 sketches of "),
+        (("--step=3",), "checkpoints: holds no checkpoint of step 3; there are 0, 2, 4"),
+        (("--out=nowhere/x.json",), "--out=nowhere/x.json: must be a file in a directory that exists"),
+        (("--out=docs",), "--out=docs: must be a file in a directory that exists"),
+    ],
+)  # fmt: skip
+def test_mistake(run, flags, sentence, capsys):
+    assert main([f"--workdir={run}", "--prompts=8", "--samples=4", *flags]) == 2
+    assert_one_sentence(capsys, sentence)
+
+
+def test_what_is_no_run_or_couples_its_noise(run, tmp_path, capsys):
+    assert main([f"--workdir={tmp_path}"]) == 2
+    assert_one_sentence(capsys, "has no config.json; name the directory of a run")
+    workdir = shutil.copytree(run, tmp_path / "copy")
+    config = json.loads((workdir / "config.json").read_text())
+    config["rollout"]["noise"] = "antithetic"
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert main([f"--workdir={workdir}"]) == 2
+    assert_one_sentence(capsys, "rollout.noise='antithetic': gradients are analysed for groups of independent")
+
+
+def test_a_directory_that_cannot_be_written_to(run, tmp_path, capsys):
+    """A file stands where the directory should be: told at the end, in one sentence."""
+    workdir = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("gradients"))
+    (workdir / "gradients").write_text("")
+    assert main([f"--workdir={workdir}", "--prompts=8", "--samples=4"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
