@@ -42,9 +42,9 @@ def main(argv: Sequence[str]) -> int:
     import jax
     from rich.console import Console as Terminal
 
-    from grpo_jax.analysis import Settings, analyse, as_json, show
+    from grpo_jax.analysis import Settings, analyse, as_json
     from grpo_jax.files import write_whole
-    from grpo_jax.reporting import Console
+    from grpo_jax.reporting import Console, show_gradients
 
     try:
         with Console() as display:
@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
     if jax.process_index():
         return 0
-    show(record, Terminal(width=None if sys.stdout.isatty() else 160, highlight=False))
+    show_gradients(record, Terminal(width=None if sys.stdout.isatty() else 160, highlight=False))
     out = arguments.out or arguments.workdir / "gradients" / f"step_{record['step']}.json"
     try:
         if not arguments.out:

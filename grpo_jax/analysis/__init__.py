@@ -10,6 +10,5 @@ Q prompts, K rollouts of each, D entries of a vector, R ways to cut a prompt's r
 """
 
 from grpo_jax.analysis.analyse import Settings, analyse, as_json
-from grpo_jax.analysis.table import show
 
-__all__ = ["Settings", "analyse", "as_json", "show"]
+__all__ = ["Settings", "analyse", "as_json"]

@@ -1,18 +1,16 @@
 """The whole analysis, on bandits: what it says of what is known, and what it leaves out."""
 
 import dataclasses
-import io
 import json
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from grpo_jax.analysis.analyse import Settings, as_json, statistics
-from grpo_jax.analysis.table import number, ranking, ratio, show
 from grpo_jax.config import ConfigError
 from grpo_jax.objectives import AGGREGATIONS
 from tests.analysis import bandit
+from tests.reporting.test_gradients import shown
 
 
 def analysed(sampled, vectors, aggregation="sum", resamples=400):
@@ -86,7 +84,7 @@ def test_what_the_reward_does_not_say_is_left_out(few):
     assert nothing["reward"] is None
     assert nothing["unscored"] == 30 * 8
     assert nothing["arms"] is None
-    show_all(nothing)
+    assert "no arms" in shown(nothing)
 
 
 def test_prompts_with_a_completion_without_verdict_are_not_weighed(few):
@@ -98,38 +96,11 @@ def test_prompts_with_a_completion_without_verdict_are_not_weighed(few):
     assert found["weighting"]["prompts"] == 23
 
 
-def show_all(record):
-    head = {"run": "x", "step": 1, "prompts": 1, "samples": 1, "sketch": None, "aggregation": "sum"}
-    told = io.StringIO()
-    show({**head, **record}, Console(width=160, file=told))
-    return told.getvalue()
-
-
 def test_it_is_json_and_can_be_shown(record):
-    told = show_all(record)
+    told = shown(record)
     assert told.count("unresolved)") + told.count("(resolved)") > 20
     assert json.loads(json.dumps(as_json(record), allow_nan=False))["sizes"] == [2, 4, 8, 16]
     assert as_json({"a": [float("nan"), (1, float("inf"))], 2: None}) == {"a": [None, [1, None]], "2": None}
-
-
-def test_a_ranking_says_what_is_resolved():
-    def compared(value, resolved):
-        return {"value": value, "low": value - 0.1, "high": value + 0.1, "p": 0.01, "resolved": resolved}
-
-    table = {"4/2": compared(0.5, True), "8/2": compared(0.2, True), "8/4": compared(-0.05, False)}
-    assert ranking([2, 4, 8], table, "SNR") == (
-        "SNR: highest at G=4, 1.65 [1.49, 1.82] times that of G=2 (resolved), 1.05 [0.95, 1.16] times that of G=8 "
-        "(unresolved)"
-    )
-
-
-def test_numbers_have_the_digits_of_their_intervals():
-    assert number([1.23456, 1.0, 1.5]) == "1.23 [1.00, 1.50]"
-    assert number([-0.0213, -0.03, -0.01]) == "-0.021 [-0.030, -0.010]"
-    assert number([123.4, 100, 150]) == "123 [100, 150]"
-    assert number([1.0, 1.0, 1.0]) == "1 [1, 1]"
-    assert number([float("nan"), -float("inf"), float("inf")]) == "nan [-inf, inf]"
-    assert ratio([0.0, -float("inf"), 800.0]) == "1 [0, inf]"
 
 
 def test_whole_vectors_if_they_fit():

@@ -1,4 +1,4 @@
-"""The terminal: an analysis as tables, each with its verdicts."""
+"""The terminal: an analysis of gradients as tables, each with its verdicts."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,8 +15,8 @@ ADVANTAGE = "n_vs_m"  # of which the table of group sizes is; for right and wron
 OF = {"rollout": "rollout", "learned_token": "token that is learned from", "prompt": "prompt"}
 
 
-def show(record: Mapping[str, Any], console: Console) -> None:
-    """Prints what `analyse` has found."""
+def show_gradients(record: Mapping[str, Any], console: Console) -> None:
+    """Prints what `analysis.analyse` has found."""
     vectors = "whole gradients" if record["sketch"] is None else f"gradients sketched to {record['sketch']:,} numbers"
     reward = "-" if record["reward"] is None else f"{record['reward']:.3f}"
     _say(
