@@ -31,7 +31,7 @@ def test_inner_products_have_no_bias_and_the_stated_error(size):
 
 
 def test_also_of_entries_of_one_sign_that_stand_in_line():
-    """The columns of a matrix as wide as the sketch: without signs they grow, without rotations their lengths scatter."""
+    """The columns of a matrix as wide as the sketch: without signs they grow, without rotations they scatter."""
     columns = {"matrix": jnp.eye(64)[:, None, :] * jnp.ones((64, 400, 64))}
     relative = jax.vmap(lambda one: error(one, one, 64))(columns)
     assert abs(relative.mean()) < 4 / 64**0.5
