@@ -23,8 +23,8 @@ def show_gradients(record: Mapping[str, Any], console: Console) -> None:
         console,
         f"{record['run']}, step {record['step']}: {record['prompts']:,} prompts x {record['samples']} rollouts, mean "
         f"reward {reward}, {record['mean_length']:.1f} tokens, {record['unscored']:,} unscored; {vectors}, aggregation "
-        f"{record['aggregation']}. In brackets are 95 % intervals over prompts; resolved means 5 % for all of a row's, "
-        "or a table's, comparisons together.",
+        f"{record['aggregation']}. In brackets are 95 % intervals over prompts; a sign is resolved at 5 % for all "
+        "comparisons of its kind together (Holm).",
     )
     console.print(_sizes(record))
     for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():

@@ -7,8 +7,10 @@ import shutil
 import jax
 import pytest
 
-from grpo_jax.training import train
+from grpo_jax.config import from_dict, to_dict
+from grpo_jax.training import restore, train
 from launch.gradients import main
+from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import assert_one_sentence, make_config, start
 
 FEW = ("--prompts=32", "--samples=8")
@@ -100,6 +102,21 @@ def test_in_a_process_of_its_own(run):
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert out.splitlines()[-1] == f"numbers: {run}/gradients/step_4.json"
+
+
+@pytest.mark.slow
+def test_with_adapters_gradients_are_by_the_adapters(tmp_path):
+    lora = {"rank": 2, "alpha": 4.0, "modules": ("query", "up")}
+    changes = {"rollout__max_new_tokens": 8, "train__steps": 4, "checkpoint__every": 1, "evaluation__every": 0}
+    changes |= {"checkpoint__keep_best": 0, "optimizer__warmup_updates": 1}
+    config = questions(make_checkpoint(tmp_path / "model"), **changes)
+    config = from_dict(to_dict(config) | {"model": to_dict(config)["model"] | {"lora": lora}})
+    train(config, tmp_path / "run", devices=jax.devices()[:1])
+    assert main([f"--workdir={tmp_path / 'run'}", "--step=4", "--prompts=8", "--samples=4"]) == 0
+    record = json.loads((tmp_path / "run" / "gradients" / "step_4.json").read_text())
+    _, restored = restore(tmp_path / "run", step=4)
+    assert record["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(restored.state.params))
+    assert record["parameters"] < sum(leaf.size for leaf in jax.tree.leaves(restored.params)) / 2
 
 
 @pytest.mark.parametrize(
