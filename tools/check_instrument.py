@@ -135,7 +135,9 @@ def read_mutants(directory: Path = MUTANTS) -> list[Mutant]:
 
 def read_reasons(directory: Path = MUTANTS) -> dict[int, str]:
     """Of traps that have no mutant: why."""
-    return {entry["trap"]: entry["reason"] for file in _read(directory) for entry in file.get("without_mutant", [])}
+    return {
+        int(entry["trap"]): entry["reason"] for file in _read(directory) for entry in file.get("without_mutant", [])
+    }
 
 
 def _read(directory: Path) -> Iterator[dict[str, list[dict[str, str]]]]:
@@ -225,7 +227,8 @@ def run_tests(root: Path, tests: Sequence[str], which: str, processes: int = 1) 
         return Report(None, 0, None)
     results = root / "results.xml"
     results.unlink(missing_ok=True)
-    options = ["-x", "-q", "-m", which, f"--timeout={TEST_SECONDS}", f"--junitxml={results}", "-o", "junit_family=xunit1"]
+    options = ["-x", "-q", "-m", which, f"--timeout={TEST_SECONDS}"]
+    options += [f"--junitxml={results}", "-o", "junit_family=xunit1"]
     spread = ["--numprocesses", str(processes)] if processes > 1 else []
     try:
         done = subprocess.run(

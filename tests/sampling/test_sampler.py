@@ -138,7 +138,13 @@ def check_a_completion_is_the_same(policy):
 @pytest.mark.trap(3)
 @pytest.mark.trap(42)
 @pytest.mark.parametrize(
-    "other", [Counter.of(0, Stream.TRAINING, 6), Counter.of(1, Stream.TRAINING, 5), Counter.of(0, Stream.TEST, 5)]
+    "other",
+    [
+        Counter.of(0, Stream.TRAINING, 6),
+        Counter.of(1, Stream.TRAINING, 5),
+        Counter.of(0, Stream.VALIDATION, 5),
+        Counter.of(0, Stream.TEST, 5),
+    ],
 )
 def test_another_step_seed_or_stream_draws_anew(other):
     policy = make()
@@ -148,6 +154,7 @@ def test_another_step_seed_or_stream_draws_anew(other):
     assert (first.completion_tokens != second.completion_tokens).mean() > 0.5
     within = np.array(first.completion_tokens)
     assert (within[:, 0] != within[:, 1]).mean() > 0.5
+    assert (within[..., 1:] != within[..., :-1]).mean() > 0.5  # positions
 
 
 def test_the_same_counter_draws_the_same():

@@ -95,7 +95,9 @@ def test_what_a_run_leaves_behind(whole):
     assert len(summary["config_hash"]) == 16
 
 
+@pytest.mark.trap(33)
 def test_every_step_is_logged(whole):
+    """The trainer agrees with the sampler in each of them: none sampled with weights of an earlier one."""
     workdir, summary = whole
     lines = metrics(workdir)
     training = [line for line in lines if line["kind"] == "train"]
