@@ -31,8 +31,10 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "tools" / "mutants"
 
-# What a copy of the code can do without: environments, caches, downloads, results.
+# What a copy of the code can do without: environments, caches, downloads, results. But the programs that tests have
+# compiled are shared by all copies.
 LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "models", "runs")
+COMPILED = Path(".pytest_cache") / "jax"  # tests/conftest.py
 
 QUICK, SLOW = "not slow", "slow"
 TEST_SECONDS = 240  # a test that takes longer is hung up by the mutant, and fails
@@ -149,7 +151,7 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
     """What becomes of each mutant, as it is known.
 
     Args:
-      root: of the code, which is copied and not touched.
+      root: of the code, which is copied and not touched, but for the tests' cache of compiled programs.
       jobs: how many are tried at a time.
       baseline: whether the tests must pass without any mutant.
 
@@ -157,8 +159,8 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
       CheckError: if a mutant is stale, or the tests do not pass as they are.
     """
     with tempfile.TemporaryDirectory(prefix="instrument") as directory:
-        first = Path(directory) / "0"
-        shutil.copytree(root, first, ignore=LEFT_BEHIND)
+        all_copies = [_copy(root, Path(directory) / str(number)) for number in range(jobs)]
+        first = all_copies[0]
         for mutant in mutants:
             (first / mutant.file).write_text(mutant.apply(first))
         _check_import(first)
@@ -167,9 +169,8 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
             wanted = sorted({test for mutant in mutants for test in tests.get(mutant.trap, ())})
             _check_baseline(run_tests(first, wanted, QUICK, processes=jobs))
         copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
-        copies.put(first)
-        for number in range(1, jobs):  # with the programs that the baseline has compiled
-            copies.put(Path(shutil.copytree(first, Path(directory) / str(number))))
+        for copy in all_copies:
+            copies.put(copy)
 
         def find(mutant: Mutant) -> Finding:
             copy = copies.get()
@@ -180,6 +181,14 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
 
         with ThreadPoolExecutor(jobs) as threads:
             yield from threads.map(find, mutants)
+
+
+def _copy(root: Path, to: Path) -> Path:
+    shutil.copytree(root, to, ignore=LEFT_BEHIND)
+    (root / COMPILED).mkdir(parents=True, exist_ok=True)
+    (to / COMPILED).parent.mkdir()
+    (to / COMPILED).symlink_to(root / COMPILED)
+    return to
 
 
 def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> Finding:
@@ -227,7 +236,7 @@ def run_tests(root: Path, tests: Sequence[str], which: str, processes: int = 1) 
         return Report(None, 0, None)
     results = root / "results.xml"
     results.unlink(missing_ok=True)
-    options = ["-x", "-q", "-m", which, f"--timeout={TEST_SECONDS}"]
+    options = ["-x", "-q", "-m", which, "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}"]
     options += [f"--junitxml={results}", "-o", "junit_family=xunit1"]
     spread = ["--numprocesses", str(processes)] if processes > 1 else []
     try:

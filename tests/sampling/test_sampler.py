@@ -66,6 +66,7 @@ def valid(rollouts):
 @pytest.mark.trap(32)
 @pytest.mark.trap(19)
 @pytest.mark.trap(33)
+@pytest.mark.trap(29)
 @pytest.mark.parametrize("scan_layers", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_logprobs_are_the_trainers(scan_layers, temperature):

@@ -98,6 +98,7 @@ def test_microbatches_do_not_change_the_update(groups, aggregation):
         np.testing.assert_allclose(cut_metrics[name].weight, whole_metrics[name].weight, rtol=1e-6)
 
 
+@pytest.mark.trap(13)
 @pytest.mark.trap(14)
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("name", ["two_grpo", "n_vs_m", "grpo", "rloo", "dr_grpo"])
