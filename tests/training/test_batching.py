@@ -59,6 +59,23 @@ def test_groups_stay_whole_and_belong_together(minibatches):
     assert seen == [index for index, want in enumerate(wanted) if want]
 
 
+@pytest.mark.trap(2)
+@pytest.mark.trap(17)
+def test_every_token_of_every_completion_of_a_group_is_there():
+    """Stop tokens too, and completions whose advantage is 0: what is filtered are groups."""
+    made = rollouts()
+    (batch,) = make_minibatches(
+        made,
+        np.tile(np.array([1.0, 0.0, -1.0], np.float32), (N, 1)),
+        np.ones(N, bool),
+        minibatches=1,
+        microbatch_groups=2,
+        aggregation=AGGREGATIONS["sequence"],
+        denominator="sampled",
+    )
+    np.testing.assert_array_equal(batch.groups.completion_lengths.reshape(N, G), made.completion_lengths)
+
+
 def test_only_the_needed_microbatches_are_filled():
     for count in range(1, N + 1):
         (batch,) = make([index < count for index in range(N)])

@@ -2,18 +2,22 @@
 
 import dataclasses
 from functools import cache
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from grpo_jax.data import PromptSource, Split
+from grpo_jax.data import Problem, PromptSource, Split, encode
+from grpo_jax.data.tokenizer import character_tokenizer
+from grpo_jax.rewards import PerAttempt, Verdict
 from grpo_jax.sampling import one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import collect, learned, wants_more
+from grpo_jax.training.collect import _judged, collect, learned, wants_more
 from grpo_jax.training.experiment import build
 from grpo_jax.training.successes import Successes
+from grpo_jax.types import Rollouts, StopReason
 from tests.helpers import make_config
 
 ONE_DEVICE = jax.devices()[:1]
@@ -35,6 +39,36 @@ def test_batches_do_not_change_what_is_sampled():
     assert [one.problem for one in whole.judged] == [one.problem for one in parts.judged]
     np.testing.assert_array_equal(whole.rollouts.completion_tokens, parts.rollouts.completion_tokens)
     np.testing.assert_array_equal(whole.advantages, parts.advantages)
+
+
+@pytest.mark.trap(12)
+def test_a_completion_that_was_cut_off_stays_in_its_group():
+    found = collected()
+    assert (found.rollouts.stop_reasons == StopReason.LENGTH).any()
+    assert found.scored.all()
+    np.testing.assert_array_equal(found.signal, found.rewards[:, 0] != found.rewards[:, 1])
+
+
+@pytest.mark.trap(8)
+def test_what_is_learned_from_is_what_was_sampled():
+    """Not its text encoded again: "aa" was sampled as two tokens, and this tokenizer has one for it."""
+    tokenizer = character_tokenizer("ab")
+    tokenizer.add_tokens(["aa"])
+    a, eos = tokenizer.convert_tokens_to_ids("a"), tokenizer.eos_token_id
+    assert encode(tokenizer, ["aa"]) != [[a, a]]
+    sampled = Rollouts(
+        prompt_tokens=np.array([[a]], np.int32),
+        prompt_lengths=np.array([1], np.int32),
+        completion_tokens=np.array([[[a, a, eos]]], np.int32),
+        completion_lengths=np.array([[3]], np.int32),
+        logprobs=np.zeros((1, 1, 3), np.float32),
+        stop_reasons=np.array([[StopReason.STOP]]),
+    )
+    reward = PerAttempt("any", lambda attempt: Verdict(1.0, attempt.completion))
+    experiment = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer, reward=reward))
+    ((one,), rollouts) = _judged(experiment, [Problem("a", "")], sampled, step=1)
+    assert one.completions == ["aa"]
+    np.testing.assert_array_equal(rollouts.completion_tokens, sampled.completion_tokens)
 
 
 @pytest.mark.trap(15)

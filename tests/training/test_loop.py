@@ -23,6 +23,8 @@ ONE_DEVICE = jax.devices()[:1]
 
 
 def run(workdir, display=None, **changes):
+    """An epoch has five steps, and four problems that are passed over: places in it are no multiples of steps."""
+    changes = {"task__train_problems": 44, **changes}
     return train(make_config(**changes), workdir, display, ONE_DEVICE)
 
 
@@ -95,7 +97,9 @@ def test_what_a_run_leaves_behind(whole):
     assert len(summary["config_hash"]) == 16
 
 
+@pytest.mark.trap(33)
 def test_every_step_is_logged(whole):
+    """The trainer agrees with the sampler in each of them: none sampled with weights of an earlier one."""
     workdir, summary = whole
     lines = metrics(workdir)
     training = [line for line in lines if line["kind"] == "train"]
@@ -243,6 +247,22 @@ def test_other_settings_run_too(tmp_path, changes):
         assert len(with_update) == 12  # every group takes part in the KL term
         assert with_update[0]["reference_kl"] == pytest.approx(0.0, abs=1e-6)
         assert with_update[-1]["reference_kl"] > 0
+
+
+@pytest.mark.trap(41)
+def test_prompts_that_stood_in_for_others_are_consumed(tmp_path):
+    """The next step of the epoch does not ask them again."""
+    run(
+        tmp_path,
+        train__steps=2,
+        optimizer__warmup_updates=1,
+        rollout__prompts_per_batch=4,
+        rollout__max_rollouts=40,
+        evaluation__every=0,
+        checkpoint__keep_best=0,
+    )
+    asked = [group["id"] for group in RunDirectory(tmp_path).rollouts()]
+    assert 16 < len(asked) == len(set(asked)) <= 40
 
 
 @pytest.mark.trap(41)

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from grpo_jax.training.optimizer import decay_mask, make_optimizer, make_schedule
+from grpo_jax.training.optimizer import apply_gradients, decay_mask, make_optimizer, make_schedule
+from grpo_jax.types import TrainState
 from tests.helpers import make_config
 from tests.policy.test_policy import make
 
@@ -63,9 +64,22 @@ def test_the_global_norm_is_clipped_before_adam():
     np.testing.assert_allclose(first_moment["scale"], [0.1 * 0.8], rtol=1e-5)
 
 
+@pytest.mark.trap(35)
 def test_moments_are_float32():
     params = make().init(jax.random.key(0))
     state = make_optimizer(SETTINGS, make_schedule(SETTINGS, 10)).init(params)
     floating = [leaf.dtype for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     assert set(floating) == {jnp.dtype("float32")}
     assert optax.tree.get(state, "mu") is not None
+
+
+@pytest.mark.trap(35)
+def test_a_step_of_a_millionth_is_not_lost():
+    """bfloat16 has no number between 1 and 0.996."""
+    config = dataclasses.replace(SETTINGS, learning_rate=1e-6, warmup_updates=0)
+    tx = make_optimizer(config, make_schedule(config, 10))
+    params = {"kernel": jnp.ones(3)}
+    state = TrainState(params, tx.init(params), jnp.int32(0), jnp.int32(0))
+    for _ in range(5):
+        state = apply_gradients(tx, state, {"kernel": jnp.ones(3)}, jnp.float32(1.0))
+    np.testing.assert_allclose(1 - state.params["kernel"], 5e-6, rtol=0.1)

@@ -91,10 +91,19 @@ def test_a_weighted_reward_is_not_the_accuracy():
     assert found["valid_share_bound"] == pytest.approx(2 * 0.25 * 0.75)
 
 
+@pytest.mark.trap(6)
+def test_only_the_stop_reason_tells_a_truncated_completion():
+    collected = collected_of([[1, 0]])
+    rollouts = dataclasses.replace(collected.rollouts, completion_lengths=np.array([[3, 3]]))  # as long as may be
+    for reasons, share in (([StopReason.STOP, StopReason.STOP], 0.0), ([StopReason.STOP, StopReason.LENGTH], 0.5)):
+        seen = dataclasses.replace(collected, rollouts=dataclasses.replace(rollouts, stop_reasons=np.array([reasons])))
+        assert rollout_statistics(seen, np.ones(1, bool))["truncated_share"] == share
+
+
 @pytest.mark.trap(15)
 def test_what_resampling_did_is_counted():
-    found = statistics([[1, 1], [0, 1], [0, 0], [1, 0], [1, 0]], chosen=[False, True, False, True, False])
-    assert found["groups/replaced"] == 2
+    found = statistics([[1, 1], [0, 1], [0, 0], [1, 0], [1, 0]], chosen=[False, True, True, True, False])
+    assert found["groups/replaced"] == 1  # the other one without signal stays in the step
     assert found["groups/surplus"] == 1
 
 

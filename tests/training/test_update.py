@@ -13,9 +13,12 @@ from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import put
 from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training.batching import make_minibatches
+from grpo_jax.training.collect import Collected
 from grpo_jax.training.experiment import build
 from grpo_jax.training.late_log import combine
+from grpo_jax.training.loop import _minibatches
 from grpo_jax.training.programs import update_batch_shardings
+from grpo_jax.types import StopReason
 from tests.helpers import make_config
 
 ONE_DEVICE = jax.devices()[:1]
@@ -80,6 +83,7 @@ def assert_same_params(first, second, atol=1e-6):
 
 @pytest.mark.slow
 @pytest.mark.trap(13)
+@pytest.mark.trap(14)
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("groups", [1, 2, 8])
 def test_microbatches_do_not_change_the_update(groups, aggregation):
@@ -94,6 +98,8 @@ def test_microbatches_do_not_change_the_update(groups, aggregation):
         np.testing.assert_allclose(cut_metrics[name].weight, whole_metrics[name].weight, rtol=1e-6)
 
 
+@pytest.mark.trap(13)
+@pytest.mark.trap(14)
 @pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
 @pytest.mark.parametrize("name", ["two_grpo", "n_vs_m", "grpo", "rloo", "dr_grpo"])
 def test_groups_without_signal_can_be_left_out(name, aggregation):
@@ -105,6 +111,25 @@ def test_groups_without_signal_can_be_left_out(name, aggregation):
     assert_same_params(without, with_them)
     np.testing.assert_allclose(metrics["grad_norm"].total, all_metrics["grad_norm"].total, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"].weight, all_metrics["loss"].weight, rtol=1e-6)
+
+
+@pytest.mark.trap(1)
+def test_an_end_with_the_id_of_the_padding_counts():
+    found = rollouts()[1]
+    assert (found.stop_reasons == StopReason.STOP).any()
+    _, metrics = updated(objective__aggregation="token")
+    assert metrics["loss"].weight == found.completion_lengths.sum()
+
+
+@pytest.mark.trap(25)
+def test_an_update_whose_loss_is_zero_is_made():
+    """On-policy the loss of a pair is always 0."""
+    state, metrics = updated()
+    assert float(metrics["loss"].total) == pytest.approx(0.0, abs=1e-6)
+    assert metrics["grad_norm"].total > 1e-3
+    assert int(state.updates) == 1
+    moved = jax.tree.map(lambda new, old: float(np.abs(new - old).max()), state.params, rollouts()[0])
+    assert min(jax.tree.leaves(moved)) > 0
 
 
 @pytest.mark.trap(15)
@@ -216,6 +241,47 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
     np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
     assert (scores[int(batch.filled) :] == 0).all()
+
+
+@pytest.mark.trap(19)
+def test_policy_and_scores_are_at_the_sampling_temperature():
+    made = experiment(rollout__sampling__temperature=0.5)
+    params, _, advantages = rollouts()
+    prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
+    found = jax.device_get(made.sample(made.sampling_weights(params, {}), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
+    scores = np.array(made.score(params, {}, batch)).reshape(found.logprobs.shape)
+    valid = np.arange(scores.shape[-1]) < found.completion_lengths[..., None]
+    np.testing.assert_allclose(scores[valid], found.logprobs[valid], atol=1e-4)
+    _, metrics = made.update(made.init_state(params), {}, batch)
+    assert combine([jax.device_get(metrics)])["sampler_difference"] < 1e-4
+
+
+@pytest.mark.trap(26)
+def test_the_trainers_old_logprobs_are_not_the_samplers():
+    """Where they are asked for; with the sampler's as they are, nobody would see the difference."""
+    params, found, advantages = rollouts()
+    made = experiment(objective__old_logprobs="trainer")
+    nothing = np.ones(advantages.shape, np.float32)
+    off = dataclasses.replace(found, logprobs=found.logprobs - np.float32(0.3))
+    collected = Collected([], off, nothing, nothing > 0, nothing[:, 0], advantages)
+    (batch,) = _minibatches(made, params, None, {}, collected, np.ones(8, bool))
+    count, old = int(collected.signal.sum()), np.array(batch.groups.old_logprobs)
+    old = old.reshape(found.logprobs.shape)[:count]
+    expected, lengths = found.logprobs[collected.signal], found.completion_lengths[collected.signal]
+    valid = np.arange(old.shape[-1]) < lengths[..., None]
+    np.testing.assert_allclose(old[valid], expected[valid], atol=1e-4)
+
+
+@pytest.mark.trap(35)
+def test_the_schedule_ends_with_the_last_optimizer_step():
+    """However many micro-batches each of them has."""
+    params, found, advantages = rollouts()
+    made = experiment(optimizer__schedule="cosine", train__microbatch_groups=2)
+    state = dataclasses.replace(made.init_state(params), updates=jnp.int32(made.config.train.steps))
+    (batch,) = batches_of(made, found, advantages)
+    _, metrics = made.update(state, {}, batch)
+    assert float(metrics["learning_rate"].total) == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.slow

@@ -1,0 +1,307 @@
+"""Puts the bugs of docs/traps.md into a copy of the code, one at a time, and shows which test catches each.
+
+    make check-instrument        (or python tools/check_instrument.py --trap=23 --trap=24)
+
+The bugs are data: tools/mutants/*.toml. Each replaces one passage of one file, and should make a test fail that is
+marked with its trap's number; quick tests are tried before slow ones. First the quick ones must all pass unbroken; a
+slow one is run unbroken when it has caught something. What breaks the collection of the tests (a syntax error, say) is
+caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
+"""
+
+import argparse
+import ast
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parent.parent
+MUTANTS = ROOT / "tools" / "mutants"
+
+# What a copy of the code can do without: environments, caches, downloads, results. But the programs that tests have
+# compiled are shared by all copies.
+LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "models", "runs")
+COMPILED = Path(".pytest_cache") / "jax"  # tests/conftest.py
+
+QUICK, SLOW = "not slow", "slow"
+TEST_SECONDS = 240  # a test that takes longer is hung up by the mutant, and fails
+RUN_SECONDS = 1800  # all tests of a trap; whoever ignores the limit above is killed here
+
+
+class CheckError(Exception):
+    """The check cannot be made. Its text says what to do."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A bug, as an edit of the code."""
+
+    id: str  # the trap's number, and a letter where it has several
+    broken: str  # what, in a sentence
+    file: str
+    old: str  # occurs once in the file
+    new: str
+
+    @property
+    def trap(self) -> int:
+        """Its number in docs/traps.md."""
+        return int(self.id.rstrip("abcdefghijklm"))
+
+    def apply(self, root: Path) -> str:
+        """Puts the bug into the tree at `root`, and returns the file's text without it.
+
+        Raises:
+          CheckError: if the passage is not there exactly once.
+        """
+        path = root / self.file
+        sound = path.read_text() if path.is_file() else ""
+        if (found := sound.count(self.old)) != 1:
+            raise CheckError(
+                f"mutant {self.id} is stale: its old text stands {found} times in {self.file}, and must stand there "
+                "once; bring tools/mutants/ up to date."
+            )
+        path.write_text(sound.replace(self.old, self.new))
+        return sound
+
+
+class Report(NamedTuple):
+    """What pytest said of a selection of tests."""
+
+    failed: str | None  # the first test that failed, in its setup or its call
+    passed: int
+    trouble: str | None  # why this is no verdict: the tests could not be collected, say
+
+
+class Finding(NamedTuple):
+    """What became of a mutant."""
+
+    mutant: Mutant
+    test: str | None  # that caught it
+    seconds: float
+    trouble: str | None = None  # why it was not caught, if not for want of a failing test
+
+    @property
+    def text(self) -> str:
+        """The test, or what there is in its place."""
+        return self.test or f"SURVIVES ({self.trouble or 'no test fails'})"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trap", type=int, action="append", metavar="N", help="only this one; may be given repeatedly")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time, each in its own copy")
+    parser.add_argument("--no-baseline", action="store_true", help="do not run the tests unbroken")
+    arguments = parser.parse_args(argv)
+    mutants = [one for one in read_mutants() if arguments.trap is None or one.trap in arguments.trap]
+    started = time.monotonic()
+    console = Console(width=160, soft_wrap=True, highlight=False)
+    try:
+        findings = []
+        for finding in check(ROOT, mutants, jobs=arguments.jobs, baseline=not arguments.no_baseline):
+            findings.append(finding)
+            console.print(f"{finding.mutant.id:>4}  {finding.seconds:4.0f} s  {finding.text}", markup=False)
+    except CheckError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    console.print(as_table(sorted(findings, key=lambda finding: mutants.index(finding.mutant))))
+    for trap, reason in read_reasons().items():
+        if arguments.trap is None or trap in arguments.trap:
+            console.print(f"trap {trap} has no mutant: {reason}", markup=False)
+    survivors = [finding.mutant.id for finding in findings if finding.test is None]
+    caught = len(findings) - len(survivors)
+    print(f"{caught} of {len(findings)} mutants are caught, in {(time.monotonic() - started) / 60:.1f} minutes")
+    if survivors:
+        print(f"not caught: {', '.join(survivors)}")
+    return int(bool(survivors) or not findings)
+
+
+def read_mutants(directory: Path = MUTANTS) -> list[Mutant]:
+    """All mutants, in the order of the traps."""
+    mutants = [Mutant(**fields) for file in _read(directory) for fields in file.get("mutant", [])]
+    return sorted(mutants, key=lambda mutant: (mutant.trap, mutant.id))
+
+
+def read_reasons(directory: Path = MUTANTS) -> dict[int, str]:
+    """Of traps that have no mutant: why."""
+    return {
+        int(entry["trap"]): entry["reason"] for file in _read(directory) for entry in file.get("without_mutant", [])
+    }
+
+
+def _read(directory: Path) -> Iterator[dict[str, list[dict[str, str]]]]:
+    for path in sorted(directory.glob("*.toml")):
+        yield tomllib.loads(path.read_text())
+
+
+def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: bool = True) -> Iterator[Finding]:
+    """What becomes of each mutant, as it is known.
+
+    Args:
+      root: of the code, which is copied and not touched, but for the tests' cache of compiled programs.
+      jobs: how many are tried at a time.
+      baseline: whether the tests must pass without any mutant.
+
+    Raises:
+      CheckError: if a mutant is stale, or the tests do not pass as they are.
+    """
+    with tempfile.TemporaryDirectory(prefix="instrument") as directory:
+        all_copies = [_copy(root, Path(directory) / str(number)) for number in range(jobs)]
+        first = all_copies[0]
+        for mutant in mutants:
+            (first / mutant.file).write_text(mutant.apply(first))
+        _check_import(first)
+        tests = marked_tests(first)
+        if baseline:
+            wanted = sorted({test for mutant in mutants for test in tests.get(mutant.trap, ())})
+            _check_baseline(run_tests(first, wanted, QUICK, processes=jobs))
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        for copy in all_copies:
+            copies.put(copy)
+
+        def find(mutant: Mutant) -> Finding:
+            copy = copies.get()
+            try:
+                return _find(copy, mutant, tests.get(mutant.trap, ()), baseline)
+            finally:
+                copies.put(copy)
+
+        with ThreadPoolExecutor(jobs) as threads:
+            yield from threads.map(find, mutants)
+
+
+def _copy(root: Path, to: Path) -> Path:
+    shutil.copytree(root, to, ignore=LEFT_BEHIND)
+    (root / COMPILED).mkdir(parents=True, exist_ok=True)
+    (to / COMPILED).parent.mkdir()
+    (to / COMPILED).symlink_to(root / COMPILED)
+    return to
+
+
+def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> Finding:
+    started = time.monotonic()
+    sound = mutant.apply(copy)
+    try:
+        report = run_tests(copy, tests, QUICK)
+        late = report.failed is None and report.trouble is None
+        if late:
+            report = run_tests(copy, tests, SLOW)
+    finally:
+        (copy / mutant.file).write_text(sound)
+    trouble = report.trouble
+    if late and report.failed and baseline and run_tests(copy, [report.failed], SLOW).failed:
+        trouble = f"{report.failed} fails without it, too"
+    return Finding(mutant, None if trouble else report.failed, time.monotonic() - started, trouble)
+
+
+def marked_tests(root: Path) -> dict[int, list[str]]:
+    """The tests that are marked with each trap's number, as pytest takes them."""
+    marked: dict[int, list[str]] = {}
+    for path in sorted((root / "tests").rglob("test_*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef):
+                for number in _traps(node):
+                    marked.setdefault(number, []).append(f"{path.relative_to(root)}::{node.name}")
+    return marked
+
+
+def _traps(function: ast.FunctionDef) -> Iterator[int]:
+    for decorator in function.decorator_list:
+        if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.trap":
+            yield int(ast.literal_eval(decorator.args[0]))
+
+
+def run_tests(root: Path, tests: Sequence[str], which: str, processes: int = 1) -> Report:
+    """Runs tests of the tree at `root` up to the first that fails.
+
+    Args:
+      tests: as pytest takes them.
+      which: QUICK or SLOW ones of them.
+      processes: that share them.
+    """
+    if not tests:
+        return Report(None, 0, None)
+    results = root / "results.xml"
+    results.unlink(missing_ok=True)
+    options = ["-x", "-q", "-m", which, "-p", "no:cacheprovider", f"--timeout={TEST_SECONDS}"]
+    options += [f"--junitxml={results}", "-o", "junit_family=xunit1"]
+    spread = ["--numprocesses", str(processes)] if processes > 1 else []
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *options, *spread, *tests],
+            cwd=root,
+            env=_environment(root),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Report(None, 0, f"the tests were killed after {RUN_SECONDS} seconds")
+    if not results.is_file():
+        return Report(None, 0, f"pytest ended with exit code {done.returncode}: {done.stdout.strip()[-200:]}")
+    return _report(results)
+
+
+def _report(results: Path) -> Report:
+    """Reads what pytest has written. A collection that failed has no file, and a teardown is too late to count."""
+    failed, passed, trouble = None, 0, None
+    for case in ElementTree.parse(results).iter("testcase"):
+        failure, error = case.find("failure"), case.find("error")
+        if failure is not None or (error is not None and "failed on setup" in error.get("message", "")):
+            failed = failed or f"{case.get('file')}::{case.get('name')}"
+        elif error is not None:
+            trouble = trouble or f"{case.get('name')}: {error.get('message')}"
+        elif case.find("skipped") is None:
+            passed += 1
+    return Report(failed, passed, None if failed else trouble)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """The copy's code comes before whatever is installed, in processes that tests start, too."""
+    return {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _check_import(root: Path) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", "import grpo_jax; print(grpo_jax.__file__)"],
+        cwd=root,
+        env=_environment(root),
+        capture_output=True,
+        text=True,
+    )
+    if not Path(shown.stdout.strip()).is_relative_to(root):
+        raise CheckError(f"the tests would import {shown.stdout.strip() or 'nothing'} and not the copy in {root}.")
+
+
+def _check_baseline(report: Report) -> None:
+    if report.failed or report.trouble:
+        raise CheckError(f"{report.failed or report.trouble} fails without any mutant; mend that first.")
+
+
+def as_table(findings: Sequence[Finding]) -> Table:
+    """One row for each mutant."""
+    table = Table(title="Each bug, and the test that catches it")
+    for column in ("mutant", "what is broken", "caught by", "seconds"):
+        table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
+    for finding in findings:
+        row = (finding.mutant.id, finding.mutant.broken, finding.text, f"{finding.seconds:.0f}")
+        table.add_row(*(text.replace("[", r"\[") for text in row))
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
