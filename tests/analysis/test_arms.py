@@ -136,3 +136,31 @@ def test_valid_groups_and_completions_without_a_verdict():
     ]
     assert found.valid[0] == pytest.approx(np.mean(both))
     assert found.split_prompts == 0  # the first has one wrong one, the last one right one
+
+
+def test_arms_are_the_means_of_a_group_s_right_and_wrong_ones():
+    """Groups of four, with plain loops: variances and covariance over groups, less products of other prompts' arms."""
+    logits = bandit.many(6, seed=5)
+    sampled, vectors = bandit.draw(logits, 8, seed=5)
+    order = orders(6, 8, 3, 0)
+    found = arms_of(
+        Subgroups(order, 4, within(vectors)), sampled.right, ~sampled.right, vectors, np.ones((1, 6))
+    )  # fmt: skip
+    of_prompts = [[] for _ in range(6)]
+    for cut in order:
+        for q, row in enumerate(cut):
+            for group in row.reshape(2, 4):
+                right = sampled.right[q, group]
+                if 0 < right.sum() < 4:
+                    of_prompts[q].append((vectors[q, group[right]].mean(0), vectors[q, group[~right]].mean(0)))
+    for part, (first, second) in zip(found.total, ((0, 0), (1, 1), (0, 1)), strict=True):
+        same = [arms[first] @ arms[second] for of in of_prompts for arms in of]
+        others = [
+            one[first] @ other[second]
+            for q, of in enumerate(of_prompts)
+            for p, of_other in enumerate(of_prompts)
+            if p != q
+            for one in of
+            for other in of_other
+        ]
+        assert part[0] == pytest.approx(np.mean(same) - np.mean(others), abs=1e-5)

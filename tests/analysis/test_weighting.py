@@ -62,3 +62,12 @@ def test_lengths_and_cosines_over_prompts_that_differ():
         assert one.predicted[0] == pytest.approx(length, rel=0.05)
         assert one.agreement[0] == pytest.approx(1, abs=0.05)
         assert one.cosine[0] == pytest.approx(mean @ pairs / np.linalg.norm(mean) / np.linalg.norm(pairs), abs=0.01)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.412, 0.8])
+def test_the_prediction_has_no_bias_however_few_rollouts(p):
+    """Over all outcomes of four rollouts, with vectors of 1 for right and 0 for wrong: exactly w_4(p)."""
+    outcomes = np.array([[bool(number >> place & 1) for place in range(4)] for number in range(16)])
+    chances = np.where(outcomes, p, 1 - p).prod(1)
+    found = (predicted(4, orders(16, 4, 1, 0), outcomes) * outcomes).sum(1)
+    assert chances @ found == pytest.approx(w(4, p), rel=1e-6)
