@@ -11,6 +11,8 @@ to the signal-to-noise ratio stands beside what it does to the variance.
 
 Given the prompt, completions are independent, and the arms of a group have no covariance. Two baselines say what is
 left of rho by chance: completions of a prompt grouped at random (within), and g+ with g- of another prompt (total).
+The covariance within prompts is of groups as they were sampled; all else is averaged over the ways to cut, as
+independent completions allow.
 """
 
 from dataclasses import dataclass
@@ -145,7 +147,8 @@ def arms_of(
         return None
     split = (right.sum(1) >= 2) & (wrong.sum(1) >= 2)
     some, sample = weights * split, weights[:1]
-    within = sums.within(some)
+    # Groups as they were sampled: random ones would average a link between their completions away.
+    within = sums.within(some)._replace(both=sums.within(some, slice(0, 1)).both)
     by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
     return Arms(
         size=groups.size,

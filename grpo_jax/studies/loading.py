@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import ConfigError, did_you_mean, run_file
+from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.studies.pairing import check_pairing
 from grpo_jax.studies.study import Arm, Budget, Comparison, Study
 
@@ -85,6 +86,8 @@ def _kinds(values: Mapping[str, Any]) -> str:
     seeds, targets = values["seeds"], values["targets"]
     if not _is_row(seeds, int) or not seeds or len(set(seeds)) < len(seeds):
         return f"seeds={seeds!r}: must be whole numbers in a tuple, at least one, and none twice."
+    if len(seeds) > ENUMERATED:
+        return f"seeds={seeds!r}: must be at most {ENUMERATED}, whose flips of signs can be enumerated."
     if not _is_row(targets, float) or not all(0 < target <= 1 for target in targets):
         return f"targets={targets!r}: must be shares of right answers in a tuple, above 0 and at most 1."
     return ""

@@ -9,7 +9,7 @@ from grpo_jax.studies.study import Arm, Budget, Study
 # Of the sections that must be equal, what may differ: it changes neither the policy at the start nor the test.
 FREE = ("task.credit", "evaluation.every")
 
-COUNTED = ("prompts", "rollouts", "updates")  # known beforehand
+COUNTED: tuple[Budget, ...] = ("prompts", "rollouts", "updates")  # known beforehand
 
 
 def planned(config: Config, budget: Budget) -> int | None:

@@ -102,6 +102,7 @@ def test_a_link_within_pairs_as_they_were_sampled_is_seen():
     vectors = (shared + rng.normal(size=(prompts, samples, 6))).astype(np.float32)
     found = arms(np.repeat(bandit.ONE, prompts, 0), samples, cuts=40, vectors=vectors, right=right)
     assert found.regrouped.value == pytest.approx(0.5 * 7 / 8, abs=0.03)  # over the mean of all 8 x 8, which has 8
+    assert found.within.rho[0] == pytest.approx(found.regrouped.value, abs=1e-6)  # and not the mean over all cuts
     assert found.regrouped.high < 0.2
     assert found.regrouped.p == pytest.approx(1 / 40)
 

@@ -40,7 +40,19 @@ def edit(run, **sections):
 
 
 def test_arms_are_named_by_what_their_runs_share(runs):
-    assert arms(runs) == {"small_seed": runs[:3], "large_seed": runs[3:]}
+    assert arms(runs) == {"small": runs[:3], "large": runs[3:]}
+
+
+def test_arms_have_whole_words(runs, tmp_path):
+    """Not "grpo_1" of seeds 11 and 12; and seed_11 within a directory of its arm is of that."""
+    for number, run in enumerate(runs[:3]):
+        run.rename(tmp_path / f"grpo-{11 + number}")
+    (tmp_path / "sixteen").mkdir()
+    for number, run in enumerate(runs[3:]):
+        run.rename(tmp_path / "sixteen" / f"seed_{11 + number}")
+    renamed = [*sorted(tmp_path.glob("grpo-*")), *sorted((tmp_path / "sixteen").iterdir())]
+    assert arms(renamed) == {"grpo": renamed[:3], "sixteen": renamed[3:]}
+    assert list(arms(renamed[:1])) == ["grpo_11"]
 
 
 def test_how_often_a_run_is_saved_makes_no_other_arm(runs):
@@ -49,29 +61,29 @@ def test_how_often_a_run_is_saved_makes_no_other_arm(runs):
 
 
 def test_the_report_is_a_studys(runs, tmp_path):
-    assert command(runs, f"--to={tmp_path / 'both'}", "--baseline=large_seed", "--targets=0.75") == 0
+    assert command(runs, f"--to={tmp_path / 'both'}", "--baseline=large", "--targets=0.75") == 0
     page = (tmp_path / "both" / "report.html").read_text()
-    assert "small_seed against large_seed" in page
+    assert "small against large" in page
     assert "Of seeds 0, 1, 2" in page
     with open(tmp_path / "both" / "at_equal_rollouts.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     # All have spent 60: at 30 pairs are half way from .5 to .7, groups of four between their base policy and .6.
     assert [row["rollouts"] for row in rows] == ["15", "15", "30", "30", "60", "60"]
-    small = next(row for row in rows if row["rollouts"] == "30" and row["arm"] == "small_seed")
+    small = next(row for row in rows if row["rollouts"] == "30" and row["arm"] == "small")
     assert small["pass@1"].startswith("0.610 ")
     assert (tmp_path / "both" / "rollouts_to_target.tex").exists()
 
 
 def test_seeds_that_not_all_have_are_left_out_and_named(runs):
     results = gather(runs[:-1], None, TARGETS, runs[0].parent)
-    assert (results.seeds, results.study.baseline) == ((0, 1), "small_seed")
-    assert results.missing == ("large_seed, seed 2",)
+    assert (results.seeds, results.study.baseline) == ((0, 1), "small")
+    assert results.missing == ("large, seed 2",)
 
 
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        (slice(0, 3), "the runs are of one configuration, small_seed; name runs of another, too"),
+        (slice(0, 3), "the runs are of one configuration, small; name runs of another, too"),
         (slice(0, 4), "a comparison needs two seeds that all arms have"),
     ],
 )
@@ -84,8 +96,36 @@ def test_what_cannot_be_compared(runs, tmp_path, capsys, chosen, sentence):
 def test_other_starts_and_tests_are_refused(runs):
     for run in runs[3:]:
         edit(run, evaluation={"test_problems": 7})
-    with pytest.raises(ConfigError, match=r"large_seed differs from small_seed in evaluation.test_problems"):
+    with pytest.raises(ConfigError, match=r"large differs from small in evaluation.test_problems"):
         gather(runs, None, TARGETS, runs[0].parent)
+
+
+def test_other_budgets_are_refused(runs):
+    for run in runs[3:]:
+        edit(run, train={"steps": 777})
+    with pytest.raises(ConfigError, match=r"the arms have spent other numbers of prompts, rollouts and updates each"):
+        gather(runs, None, TARGETS, runs[0].parent)
+
+
+def test_a_budget_that_is_matched(runs):
+    assert gather(runs, None, TARGETS, runs[0].parent).study.matched == "prompts"
+
+
+def test_runs_without_validation_are_refused(runs):
+    path = runs[4] / "metrics.jsonl"
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if "VALIDATION" not in line))
+    with pytest.raises(ConfigError, match=r"large_seed_1: was never validated \(evaluation.every=0\)"):
+        gather(runs, None, TARGETS, runs[0].parent)
+
+
+def test_more_seeds_than_can_be_tested(runs, tmp_path):
+    many = []
+    for name, size in (("small", 2), ("large", 4)):
+        for seed in range(16):
+            many.append(tmp_path / f"many_{name}_{seed}")
+            write_run_into(many[-1], seed, size, rollout={"group_size": size})
+    with pytest.raises(ConfigError, match="16 seeds are in all arms; name runs of at most 15"):
+        gather(many, None, TARGETS, tmp_path)
 
 
 @pytest.mark.trap(10)
@@ -98,8 +138,8 @@ def test_other_scales_are_refused(runs):
 
 def test_mistakes_in_names(runs, tmp_path, capsys):
     place = f"--to={tmp_path / 'both'}"
-    assert command(runs, place, "--baseline=larg_seed") == 2
-    assert_one_sentence(capsys, "--baseline=larg_seed: is none of the arms; did you mean large_seed?")
+    assert command(runs, place, "--baseline=larg") == 2
+    assert_one_sentence(capsys, "--baseline=larg: is none of the arms; did you mean large?")
     (runs[2] / "summary.json").unlink()
     assert command(runs, place) == 2
     assert_one_sentence(capsys, "small_seed_2: has no summary.json; finish the run first")

@@ -119,9 +119,10 @@ def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
     (Run(read_study(study).arms[0], 2).directory(study) / "summary.json").unlink()
     page = write_study_report(study).read_text()
     assert "Of seeds 0, 1, which" in page
-    assert "Not finished: small, seed 2." in page
+    assert "Missing, and so left out with their seeds: small, seed 2." in page
     final = rows(study, "final")[0]
     assert final["difference"] == "-0.100 [-0.100, -0.100]"
+    assert "2 seeds are too few to say what differences they could show" in page
     assert final[""] == "too few seeds"  # two differences that are equal by chance resolve nothing
     (Run(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
     with pytest.raises(ConfigError, match="1 seeds are finished by all arms, and a comparison needs two"):

@@ -57,6 +57,7 @@ REFUSED = {
     "an arm above the directory": ({"arms": {**ARMS, "..": ARMS["2-GRPO"]}}, "name directories"),
     "no such baseline": ({"baseline": "2-GRPo"}, "baseline='2-GRPo': is no arm; did you mean 2-GRPO?"),
     "a seed twice": ({"seeds": (0, 1, 0)}, "seeds=(0, 1, 0): must be whole numbers"),
+    "too many seeds": ({"seeds": tuple(range(16))}, "must be at most 15, whose flips of signs can be enumerated"),
     "no seeds": ({"seeds": ()}, "seeds=(): must be whole numbers"),
     "seeds that are texts": ({"seeds": ("0",)}, "seeds=('0',): must be whole numbers"),
     "one seed": ({"seeds": 3}, "seeds=3: must be whole numbers in a tuple"),

@@ -89,7 +89,7 @@ def _missing(results: Results) -> str:
     seeds = ", ".join(map(str, results.seeds))
     said = f"Of seeds {seeds}, which all arms have finished."
     if results.missing:
-        said += f" Not finished: {'; '.join(results.missing)}."
+        said += f" Missing, and so left out with their seeds: {'; '.join(results.missing)}."
     return f"<p>{html.escape(said)}</p>"
 
 

@@ -1,13 +1,15 @@
 """Plain runs as the arms of a study: those whose configurations differ by their seed only are one arm."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, did_you_mean, digest, from_dict
+from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
 from grpo_jax.studies import Arm, Budget, Comparison, Study
-from grpo_jax.studies.pairing import unlike
+from grpo_jax.studies.pairing import COUNTED, planned, unlike
 from grpo_jax.training.run_directory import RunDirectory
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
@@ -18,14 +20,16 @@ FREE = ("seed", "checkpoint", "logging")  # of one arm: they do not decide a run
 def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[float], where: Path) -> Results:
     """The results of finished runs, of the seeds that all their arms have.
 
+    Arms must have spent the same of something at their ends: rollouts, prompts or updates.
+
     Args:
       baseline: the arm that others are compared with, named as by `arms`; the first if None.
       where: what the report is called in messages.
 
     Raises:
       FileNotFoundError: if one of them is no run, or is not finished.
-      ConfigError: if there is a single arm, or fewer than two seeds that all have, if an arm has a seed twice, or if
-        arms started or were tested differently.
+      ConfigError: if there is a single arm, if fewer than two seeds are in all arms, or more than can be tested, if an
+        arm has a seed twice or a run without validation, or if arms differ in start, test, scale and all budgets.
     """
     every = {name: _by_seed(name, directories) for name, directories in arms(workdirs).items()}
     baseline = next(iter(every)) if baseline is None else baseline
@@ -35,11 +39,14 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
         raise ConfigError(f"--baseline={baseline}: is none of the arms; {did_you_mean(baseline, list(every))}")
     every_seed = sorted({seed for runs in every.values() for seed in runs})
     seeds = tuple(seed for seed in every_seed if all(seed in runs for runs in every.values()))
+    if len(seeds) > ENUMERATED:
+        raise ConfigError(f"{where}: {len(seeds)} seeds are in all arms; name runs of at most {ENUMERATED}.")
     if len(seeds) < 2:
         had = "; ".join(f"{name}: {', '.join(map(str, sorted(runs)))}" for name, runs in every.items())
         raise ConfigError(f"{where}: a comparison needs two seeds that all arms have ({had}); run more seeds.")
     paired = {name: [runs[seed] for seed in seeds] for name, runs in every.items()}
     _check_conditions(paired, baseline, where)
+    matched = _matched(paired, baseline, where)
     check_scale(paired, where)
     missing = tuple(f"{name}, seed {seed}" for seed in every_seed for name, runs in every.items() if seed not in runs)
     others = " and ".join(name for name in paired if name != baseline)
@@ -49,7 +56,7 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
         arms=tuple(Arm(name, str(runs[0].directory / "config.json"), {}) for name, runs in paired.items()),
         baseline=baseline,
         seeds=seeds,
-        matched="rollouts",
+        matched=matched,
         comparisons=tuple(Comparison(budget, _points(paired, budget)) for budget in COMPARED),
         targets=tuple(targets),
     )
@@ -57,7 +64,10 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
 
 
 def arms(workdirs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Runs by arm. An arm is named by what the names of its directories begin with, or by the whole path of its first.
+    """Runs by arm.
+
+    An arm is named by the words that the names of its directories begin with, by the directory that they are in if
+    that is a word like seed, or by the whole path of its first.
 
     Raises:
       FileNotFoundError: if one of them is no run.
@@ -71,9 +81,19 @@ def arms(workdirs: Sequence[Path]) -> dict[str, list[Path]]:
         alike.setdefault(deciding, []).append(workdir)
     named: dict[str, list[Path]] = {}
     for together in alike.values():
-        label = os.path.commonprefix([workdir.name for workdir in together]).rstrip("_-")  # noqa: RUF071 - not paths
+        label = _label(together)
         named[label if label and label not in named else str(together[0])] = together
     return named
+
+
+def _label(workdirs: Sequence[Path]) -> str:
+    words = os.path.commonprefix([re.split("[_-]", run.name) for run in workdirs])  # noqa: RUF071 - whole words
+    if words[-1:] == ["seed"]:
+        words = words[:-1]
+    if words[:1] not in ([], ["seed"]):
+        return "_".join(words)
+    parents = {workdir.absolute().parent.name for workdir in workdirs}
+    return parents.pop() if len(parents) == 1 else ""
 
 
 def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
@@ -83,6 +103,8 @@ def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
         seed = run.config["seed"]
         if seed in runs:
             raise ConfigError(f"{workdir}: is seed {seed} of {name}, as {runs[seed].directory} is; name one of them.")
+        if not len(run.curve.pass_at_1):
+            raise ConfigError(f"{workdir}: was never validated (evaluation.every=0), so it has no curve; leave it out.")
         runs[seed] = run
     return runs
 
@@ -96,6 +118,18 @@ def _check_conditions(arms: Mapping[str, Sequence[Finished]], baseline: str, whe
                 f"{where}: {name} differs from {baseline} in {', '.join(fields)}, so the two did not have the same "
                 "start and test; leave one of them out."
             )
+
+
+def _matched(arms: Mapping[str, Sequence[Finished]], baseline: str, where: Path) -> Budget:
+    """What all arms have spent equally."""
+    configs = {name: from_dict(runs[0].config) for name, runs in arms.items()}
+    spent = {budget: {name: planned(config, budget) for name, config in configs.items()} for budget in COUNTED}
+    for budget, by_arm in spent.items():
+        if len(set(by_arm.values())) == 1 and None not in by_arm.values():
+            return budget
+    raise ConfigError(
+        f"{where}: the arms have spent other numbers of prompts, rollouts and updates each; run them with one budget."
+    )
 
 
 def _points(arms: Mapping[str, Sequence[Finished]], budget: Budget) -> tuple[float, ...]:

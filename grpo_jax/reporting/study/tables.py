@@ -169,7 +169,9 @@ def time_table(results: Results) -> Table:
 
 
 def power_sentence(results: Results) -> str:
-    """What the study could have seen at its end."""
+    """What the study could have seen at its end; nothing of too few seeds."""
+    if len(results.seeds) < FEWEST:
+        return f"{len(results.seeds)} seeds are too few to say what differences they could show."
     base = [run.summary["final"]["pass@1"] for run in results.arms[results.study.baseline]]
     parts = []
     for name in results.others:
