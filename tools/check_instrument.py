@@ -3,9 +3,9 @@
     make check-instrument        (or python tools/check_instrument.py --trap=23 --trap=24)
 
 The bugs are data: tools/mutants/*.toml. Each replaces one passage of one file, and should make a test fail that is
-marked with its trap's number; quick tests are tried before slow ones, and near ones before others. First the quick ones must all pass unbroken; a
-slow one is run unbroken when it has caught something. What breaks the collection of the tests (a syntax error, say) is
-caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
+marked with its trap's number. Quick tests are tried before slow ones, and near ones before others. First the quick ones
+must all pass unbroken; a slow one is run unbroken when it has caught something. What breaks the collection of the tests
+(a syntax error, say) is caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
 """
 
 import argparse
