@@ -35,6 +35,7 @@ MUTANTS = ROOT / "tools" / "mutants"
 # compiled are shared by all copies.
 LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "models", "runs")
 COMPILED = Path(".pytest_cache") / "jax"  # tests/conftest.py
+ELSEWHERE = "parity"  # the folder of tests that need torch, in an environment of its own
 
 QUICK, SLOW = "not slow", "slow"
 TEST_SECONDS = 240  # a test that takes longer is hung up by the mutant, and fails
@@ -213,9 +214,11 @@ def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> F
 
 
 def marked_tests(root: Path) -> dict[int, list[str]]:
-    """The tests that are marked with each trap's number, as pytest takes them."""
+    """The tests that are marked with each trap's number and can be run here, as pytest takes them."""
     marked: dict[int, list[str]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
+        if path.parent.name == ELSEWHERE:
+            continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 for number in _traps(node):
