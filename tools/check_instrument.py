@@ -3,9 +3,9 @@
     make check-instrument        (or python tools/check_instrument.py --trap=23 --trap=24)
 
 The bugs are data: tools/mutants/*.toml. Each replaces one passage of one file, and should make a test fail that is
-marked with its trap's number; quick tests are tried before slow ones. First the quick ones must all pass unbroken; a
-slow one is run unbroken when it has caught something. What breaks the collection of the tests (a syntax error, say) is
-caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
+marked with its trap's number. Quick tests are tried before slow ones, and near ones before others. First the quick ones
+must all pass unbroken; a slow one is run unbroken when it has caught something. What breaks the collection of the tests
+(a syntax error, say) is caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -35,6 +35,7 @@ MUTANTS = ROOT / "tools" / "mutants"
 # compiled are shared by all copies.
 LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "models", "runs")
 COMPILED = Path(".pytest_cache") / "jax"  # tests/conftest.py
+ELSEWHERE = "parity"  # the folder of tests that need torch, in an environment of its own
 
 QUICK, SLOW = "not slow", "slow"
 TEST_SECONDS = 240  # a test that takes longer is hung up by the mutant, and fails
@@ -180,7 +181,11 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
                 copies.put(copy)
 
         with ThreadPoolExecutor(jobs) as threads:
-            yield from threads.map(find, mutants)
+            try:
+                for future in as_completed([threads.submit(find, mutant) for mutant in mutants]):
+                    yield future.result()
+            finally:
+                threads.shutdown(cancel_futures=True)  # whoever presses Ctrl-C waits for those that are under way
 
 
 def _copy(root: Path, to: Path) -> Path:
@@ -193,6 +198,7 @@ def _copy(root: Path, to: Path) -> Path:
 
 def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> Finding:
     started = time.monotonic()
+    tests = nearest_first(mutant, tests)
     sound = mutant.apply(copy)
     try:
         report = run_tests(copy, tests, QUICK)
@@ -208,14 +214,23 @@ def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> F
 
 
 def marked_tests(root: Path) -> dict[int, list[str]]:
-    """The tests that are marked with each trap's number, as pytest takes them."""
+    """The tests that are marked with each trap's number and can be run here, as pytest takes them."""
     marked: dict[int, list[str]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
+        if path.parent.name == ELSEWHERE:
+            continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
                 for number in _traps(node):
                     marked.setdefault(number, []).append(f"{path.relative_to(root)}::{node.name}")
     return marked
+
+
+def nearest_first(mutant: Mutant, tests: Sequence[str]) -> list[str]:
+    """Those of the mutant's file before those of its folder, and these before others: they are likelier to catch it."""
+    _, room, *_ = Path(mutant.file).parts
+    own = f"test_{Path(mutant.file).name}::"
+    return sorted(tests, key=lambda test: (own not in test, Path(test).parts[1] != room))
 
 
 def _traps(function: ast.FunctionDef) -> Iterator[int]:

@@ -94,6 +94,26 @@ def test_no_answer_holds_up_the_process_that_asks(gold):
         assert time.thread_time() - start < 0.1, answer[:80]  # a few milliseconds, on a slow machine too
 
 
+@pytest.mark.trap(39)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "+".join(["1999!"] * 150),
+        "+".join([r"\sqrt[3]{7^{1401}}"] * 50),
+        "+".join([rf"\frac{{3^{{5000}}}}{{7^{{{power}}}}}" for power in range(7000, 7038)]),
+    ],
+)
+def test_work_on_one_answer_is_bounded_by_a_count(answer):
+    """Whatever the machine: each part of these is small, and a clock would let fast machines through."""
+    assert len(answer) < 1000
+    assert judge("5", answer, AT_ONCE) == "too_large"
+
+
+@pytest.mark.trap(39)
+def test_a_long_answer_is_not_looked_at(mathematics):
+    assert mathematics.compare([("5", "9" * 100_000)]) == ["too_long"]
+
+
 def test_a_hostile_gold_answer_is_answered_too(mathematics):
     for gold in HOSTILE:
         assert mathematics.compare([(gold, "5")])[0] in OUTCOMES - {"right", "error"}, gold[:80]

@@ -108,12 +108,9 @@ def test_a_quick_test_a_slow_one_and_a_survivor(tree):
 
 
 def test_a_failing_setup_counts_and_a_broken_collection_does_not(tree):
-    setup, collection = check(
-        tree,
-        [mutant("3a", "return 2 * x", "return 1 / 0"), mutant("3b", "return 2 * x", "return 2 *")],
-        jobs=2,
-        baseline=False,
-    )
+    edits = [mutant("3a", "return 2 * x", "return 1 / 0"), mutant("3b", "return 2 * x", "return 2 *")]
+    found = {finding.mutant.id: finding for finding in check(tree, edits, jobs=2, baseline=False)}
+    setup, collection = found["3a"], found["3b"]
     assert setup.test == "tests/test_code.py::test_in_the_setup"
     assert collection.test is None
     assert collection.trouble
@@ -126,6 +123,12 @@ def test_what_fails_without_a_mutant_is_no_instrument(tree):
     (tree / "grpo_jax" / "code.py").write_text(CODE.replace("x / 2", "x / 4"))
     (found,) = check(tree, [mutant("2a", "x / 4", "x / 3")])
     assert found.trouble == "tests/test_code.py::test_half fails without it, too"
+
+
+def test_near_tests_are_tried_first():
+    update = Mutant("1", "Something.", "grpo_jax/training/update.py", "", "")
+    tests = ["tests/data/test_a.py::x", "tests/training/test_a.py::x", "tests/training/test_update.py::x"]
+    assert check_instrument.nearest_first(update, tests) == tests[::-1]
 
 
 def test_a_stale_mutant_is_told(tree):
