@@ -4,8 +4,8 @@
 
 The bugs are data: tools/mutants/*.toml. Each replaces one passage of one file, and should make a test fail that is
 marked with its trap's number. Quick tests are tried before slow ones, and near ones before others. First the quick ones
-must all pass unbroken; a slow one is run unbroken when it has caught something. What breaks the collection of the tests
-(a syntax error, say) is caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
+must all pass unbroken, and what has caught something must pass unbroken on its own. What breaks the collection of the
+tests (a syntax error, say) is caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
 """
 
 import argparse
@@ -108,16 +108,21 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--no-baseline", action="store_true", help="do not run the tests unbroken")
     arguments = parser.parse_args(argv)
     mutants = [one for one in read_mutants() if arguments.trap is None or one.trap in arguments.trap]
+    if not mutants:
+        parser.error(f"--trap={arguments.trap}: has no mutants; docs/traps.md has the numbers")
     started = time.monotonic()
     console = Console(width=160, soft_wrap=True, highlight=False)
+    findings: list[Finding] = []
     try:
-        findings = []
         for finding in check(ROOT, mutants, jobs=arguments.jobs, baseline=not arguments.no_baseline):
             findings.append(finding)
             console.print(f"{finding.mutant.id:>4}  {finding.seconds:4.0f} s  {finding.text}", markup=False)
     except CheckError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"stopped, with {len(findings)} of {len(mutants)} mutants tried", file=sys.stderr)
+        return 130
     console.print(as_table(sorted(findings, key=lambda finding: mutants.index(finding.mutant))))
     for trap, reason in read_reasons().items():
         if arguments.trap is None or trap in arguments.trap:
@@ -127,7 +132,7 @@ def main(argv: Sequence[str]) -> int:
     print(f"{caught} of {len(findings)} mutants are caught, in {(time.monotonic() - started) / 60:.1f} minutes")
     if survivors:
         print(f"not caught: {', '.join(survivors)}")
-    return int(bool(survivors) or not findings)
+    return int(bool(survivors))
 
 
 def read_mutants(directory: Path = MUTANTS) -> list[Mutant]:
@@ -160,12 +165,12 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
       CheckError: if a mutant is stale, or the tests do not pass as they are.
     """
     with tempfile.TemporaryDirectory(prefix="instrument") as directory:
-        all_copies = [_copy(root, Path(directory) / str(number)) for number in range(jobs)]
+        all_copies = [_copy(root, Path(directory).resolve() / str(number)) for number in range(jobs)]
         first = all_copies[0]
         for mutant in mutants:
             (first / mutant.file).write_text(mutant.apply(first))
         _check_import(first)
-        tests = marked_tests(first)
+        tests = marked_tests(first, leave_out=ELSEWHERE)
         if baseline:
             wanted = sorted({test for mutant in mutants for test in tests.get(mutant.trap, ())})
             _check_baseline(run_tests(first, wanted, QUICK, processes=jobs))
@@ -201,23 +206,22 @@ def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> F
     tests = nearest_first(mutant, tests)
     sound = mutant.apply(copy)
     try:
-        report = run_tests(copy, tests, QUICK)
-        late = report.failed is None and report.trouble is None
-        if late:
-            report = run_tests(copy, tests, SLOW)
+        which, report = QUICK, run_tests(copy, tests, QUICK)
+        if report.failed is None and report.trouble is None:
+            which, report = SLOW, run_tests(copy, tests, SLOW)
     finally:
         (copy / mutant.file).write_text(sound)
     trouble = report.trouble
-    if late and report.failed and baseline and run_tests(copy, [report.failed], SLOW).failed:
+    if report.failed and baseline and not run_tests(copy, [report.failed], which).passed:
         trouble = f"{report.failed} fails without it, too"
     return Finding(mutant, None if trouble else report.failed, time.monotonic() - started, trouble)
 
 
-def marked_tests(root: Path) -> dict[int, list[str]]:
-    """The tests that are marked with each trap's number and can be run here, as pytest takes them."""
+def marked_tests(root: Path, leave_out: str | None = None) -> dict[int, list[str]]:
+    """The tests that are marked with each trap's number, as pytest takes them; without those of one folder."""
     marked: dict[int, list[str]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
-        if path.parent.name == ELSEWHERE:
+        if path.parent.name == leave_out:
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.FunctionDef):
@@ -268,7 +272,11 @@ def run_tests(root: Path, tests: Sequence[str], which: str, processes: int = 1) 
         return Report(None, 0, f"the tests were killed after {RUN_SECONDS} seconds")
     if not results.is_file():
         return Report(None, 0, f"pytest ended with exit code {done.returncode}: {done.stdout.strip()[-200:]}")
-    return _report(results)
+    report = _report(results)
+    # 1: a test has failed; 5: none was selected. Whatever else it is (2 is Ctrl-C), not all of them were run.
+    if report.failed is None and report.trouble is None and done.returncode not in (0, 5):
+        return Report(None, report.passed, f"pytest ended with exit code {done.returncode}")
+    return report
 
 
 def _report(results: Path) -> Report:
@@ -298,7 +306,7 @@ def _check_import(root: Path) -> None:
         capture_output=True,
         text=True,
     )
-    if not Path(shown.stdout.strip()).is_relative_to(root):
+    if not Path(shown.stdout.strip()).is_relative_to(root.resolve()):
         raise CheckError(f"the tests would import {shown.stdout.strip() or 'nothing'} and not the copy in {root}.")
 
 

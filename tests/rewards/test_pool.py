@@ -33,6 +33,7 @@ def test_workers_are_processes_of_their_own_that_never_import_jax(pool):
 
 
 @pytest.mark.trap(37)
+@pytest.mark.trap(39)
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [("loop", "timed_out"), ("hang", "killed"), ("exit", "killed"), ("memory", "memory"), ("raise", "error")],

@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers import ROOT
 from tools import check_instrument
-from tools.check_instrument import CheckError, Mutant, check, marked_tests, read_mutants, read_reasons
+from tools.check_instrument import ELSEWHERE, CheckError, Mutant, check, marked_tests, read_mutants, read_reasons
 
 MUTANTS = read_mutants()
 
@@ -23,7 +23,7 @@ def test_every_trap_has_a_mutant_or_a_reason_and_every_mutant_has_tests():
     assert len({mutant.id for mutant in MUTANTS}) == len(MUTANTS)
     traps = {mutant.trap for mutant in MUTANTS}
     assert sorted([*traps, *read_reasons()]) == list(range(1, 43))
-    assert traps <= set(marked_tests(ROOT))
+    assert traps <= set(marked_tests(ROOT, leave_out=ELSEWHERE))
 
 
 CODE = """
@@ -123,6 +123,34 @@ def test_what_fails_without_a_mutant_is_no_instrument(tree):
     (tree / "grpo_jax" / "code.py").write_text(CODE.replace("x / 2", "x / 4"))
     (found,) = check(tree, [mutant("2a", "x / 4", "x / 3")])
     assert found.trouble == "tests/test_code.py::test_half fails without it, too"
+
+
+def test_what_fails_on_its_own_has_caught_nothing(tree):
+    """Its trap's tests pass after those of another, as in the run without mutants, and not without them."""
+    (tree / "tests" / "test_code.py").write_text(
+        "import pytest\n\nSEEN = []\n\n\n@pytest.mark.trap(1)\ndef test_first():\n    SEEN.append(1)\n\n\n"
+        "@pytest.mark.trap(2)\ndef test_needs_first():\n    assert SEEN\n"
+    )
+    edits = [mutant("1a", "2 * x", "2 * x  # the same"), mutant("2a", "x / 2", "x / 2  # the same")]
+    found = {finding.mutant.id: finding for finding in check(tree, edits)}
+    assert found["1a"].text == "SURVIVES (no test fails)"
+    assert found["2a"].trouble == "tests/test_code.py::test_needs_first fails without it, too"
+
+
+def test_tests_that_were_stopped_are_no_verdict(tree):
+    (tree / "tests" / "test_code.py").write_text(
+        "import pytest\n\n\n@pytest.mark.trap(1)\ndef test_stops():\n    raise KeyboardInterrupt\n"
+    )
+    (found,) = check(tree, [TRIPLE], baseline=False)
+    assert found.trouble == "pytest ended with exit code 2"
+    with pytest.raises(CheckError, match="pytest ended with exit code 2 fails without any mutant"):
+        list(check(tree, [TRIPLE]))
+
+
+def test_a_trap_that_is_none(capsys):
+    with pytest.raises(SystemExit):
+        check_instrument.main(["--trap=99"])
+    assert "--trap=[99]: has no mutants" in capsys.readouterr().err
 
 
 def test_near_tests_are_tried_first():

@@ -67,14 +67,25 @@ def updated(wanted=None, shift=0.0, **changes):
     params, found, advantages = rollouts(size)
     found = dataclasses.replace(
         found,
-        logprobs=found.logprobs
-        + shift * np.sin(np.arange(found.logprobs.size)).reshape(found.logprobs.shape).astype(np.float32),
+        logprobs=found.logprobs + wave(found.logprobs.shape, shift),
     )
     made = experiment(**changes)
     state = made.init_state(params)
     for batch in batches_of(made, found, advantages, wanted):
         state, metrics = made.update(state, {}, batch)
     return state, jax.device_get(metrics)
+
+
+def wave(shape, height):
+    return height * np.sin(np.arange(np.prod(shape))).reshape(shape).astype(np.float32)
+
+
+def shifts(height):
+    """By how much the sampler's log-probabilities are raised, of every token that is learned from."""
+    _, found, advantages = rollouts()
+    groups = (advantages != 0).any(1)
+    mask = np.arange(found.logprobs.shape[-1]) < found.completion_lengths[groups][..., None]
+    return wave(found.logprobs.shape, height)[groups][mask]
 
 
 def assert_same_params(first, second, atol=1e-6):
@@ -196,6 +207,10 @@ def test_on_policy_the_trainer_agrees_with_the_sampler():
     assert plain["clip_share/high"] == plain["clip_share/low"] == 0.0
     _, shifted = updated(shift=0.3)
     assert combine([shifted])["sampler_difference"] == pytest.approx(0.3, rel=0.05)
+    less_likely = shifts(0.3)
+    assert combine([shifted])["sampler_difference/mean"] == pytest.approx(np.abs(less_likely).mean(), rel=0.01)
+    of_sampler = (np.exp(-less_likely) + less_likely - 1).mean()
+    assert combine([shifted])["sampler_difference/kl"] == pytest.approx(of_sampler, rel=0.01)
     assert combine([shifted])["clip_share/low"] > 0
 
 
