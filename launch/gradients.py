@@ -9,8 +9,9 @@ by group size against Proposition 5.1. Every comparison is resolved, or said not
 formulas.
 
 --step=0 is the base policy; without --step it is the newest checkpoint. Whole gradients are kept if prompts x samples
-of them fit into --memory-gb, else random projections to --sketch numbers, whose inner products have no bias. All
-numbers are written to gradients/step_STEP.json under the run, or to --out.
+of them fit into --memory-gb, else random projections to --sketch numbers, whose inner products have no bias, but an
+error that all prompts share and that no interval shows. All numbers are written to gradients/step_STEP.json under the
+run, or to --out.
 
 Exit codes: 0 measured; 2 it cannot be, and why.
 """
