@@ -17,7 +17,7 @@ from grpo_jax.training.collect import Collected
 from grpo_jax.training.experiment import build
 from grpo_jax.training.late_log import combine
 from grpo_jax.training.loop import _minibatches
-from grpo_jax.training.programs import update_batch_shardings
+from grpo_jax.training.programs import make_programs, update_batch_shardings
 from grpo_jax.types import StopReason
 from tests.helpers import make_config
 
@@ -270,6 +270,23 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
     np.testing.assert_allclose(scores[valid], found.logprobs[valid], atol=1e-4)
     _, metrics = made.update(made.init_state(params), {}, batch)
     assert combine([jax.device_get(metrics)])["sampler_difference"] < 1e-4
+
+
+@pytest.mark.trap(4)
+def test_a_run_knows_every_stop_token_of_its_task():
+    made = experiment()
+    ends = (made.task.stop_tokens[0], made.task.tokenizer.convert_tokens_to_ids("="))
+    programs = make_programs(made.config, made.mesh, made.adapted, ends)
+    prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
+    weights = programs.sampling_weights(rollouts()[0], {})
+    seen = set()
+    for step in range(8):
+        found = jax.device_get(programs.sample(weights, prompts, Counter.of(0, Stream.TRAINING, step)))
+        last = np.take_along_axis(found.completion_tokens, found.completion_lengths[..., None] - 1, axis=-1)[..., 0]
+        stopped = found.stop_reasons == StopReason.STOP
+        np.testing.assert_array_equal(np.isin(last, ends), stopped)
+        seen |= set(last[stopped].tolist())
+    assert seen == set(ends)
 
 
 @pytest.mark.trap(26)
