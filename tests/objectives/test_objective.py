@@ -10,6 +10,7 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.objectives import (
     AGGREGATIONS,
+    KL_ESTIMATORS,
     OBJECTIVES,
     Objective,
     Outcomes,
@@ -103,10 +104,15 @@ def test_parts_add_up_to_the_whole(name):
 
 @pytest.mark.trap(7)
 @pytest.mark.parametrize(
-    ("name", "aggregation"), [*((name, "published") for name in OBJECTIVES), *(("grpo", name) for name in AGGREGATIONS)]
+    ("name", "changes"),
+    [
+        *((name, {}) for name in OBJECTIVES),
+        *(("grpo", {"aggregation": name}) for name in AGGREGATIONS),
+        *(("grpo", {"kl_coef": 0.1, "kl_estimator": name}) for name in KL_ESTIMATORS),
+    ],
 )
-def test_padding_counts_nowhere(name, aggregation):
-    made = made_of(name, aggregation=aggregation)
+def test_padding_counts_nowhere(name, changes):
+    made = made_of(name, **changes)
     new, old = logprobs(1), logprobs(2)
     reference = logprobs(3) if made.reference else None
     alone = loss(made, new, old, old, reference, LENGTHS, ADVANTAGES)
