@@ -35,7 +35,7 @@ DEEDS = {
     "noise": noise,
     "raise": lambda: 1 / 0,
     "exit": lambda: os._exit(3),
-    "memory": lambda: bytearray(10**11),
+    "memory": lambda: bytearray(2**30),  # which the machine has, and a worker may not take
     "jax": lambda: "wrong" if any(name.split(".")[0] in ("jax", "jaxlib") for name in sys.modules) else "right",
     "own process": lambda: "right" if "pytest" not in sys.modules and os.getpgrp() == os.getpid() else "wrong",
 }
