@@ -94,6 +94,7 @@ def mutant(id_: str, old: str, new: str) -> Mutant:
 TRIPLE, THIRD = mutant("1a", "2 * x", "3 * x"), mutant("2a", "x / 2", "x / 3")
 
 
+@pytest.mark.slow
 def test_a_quick_test_a_slow_one_and_a_survivor(tree):
     """Unmarked tests do not count, and a slow one is tried last."""
     survivor = mutant("1b", "x / 2", "x / 3")
@@ -107,6 +108,7 @@ def test_a_quick_test_a_slow_one_and_a_survivor(tree):
     assert (tree / "grpo_jax" / "code.py").read_text() == CODE
 
 
+@pytest.mark.slow
 def test_a_failing_setup_counts_and_a_broken_collection_does_not(tree):
     edits = [mutant("3a", "return 2 * x", "return 1 / 0"), mutant("3b", "return 2 * x", "return 2 *")]
     found = {finding.mutant.id: finding for finding in check(tree, edits, jobs=2, baseline=False)}
@@ -116,6 +118,7 @@ def test_a_failing_setup_counts_and_a_broken_collection_does_not(tree):
     assert collection.trouble
 
 
+@pytest.mark.slow
 def test_what_fails_without_a_mutant_is_no_instrument(tree):
     (tree / "grpo_jax" / "code.py").write_text(CODE.replace("2 * x", "4 * x"))
     with pytest.raises(CheckError, match=r"tests/test_code.py::test_double\[3\] fails without any mutant"):
@@ -125,6 +128,7 @@ def test_what_fails_without_a_mutant_is_no_instrument(tree):
     assert found.trouble == "tests/test_code.py::test_half fails without it, too"
 
 
+@pytest.mark.slow
 def test_what_fails_on_its_own_has_caught_nothing(tree):
     """Its trap's tests pass after those of another, as in the run without mutants, and not without them."""
     (tree / "tests" / "test_code.py").write_text(
@@ -137,6 +141,7 @@ def test_what_fails_on_its_own_has_caught_nothing(tree):
     assert found["2a"].trouble == "tests/test_code.py::test_needs_first fails without it, too"
 
 
+@pytest.mark.slow
 def test_tests_that_were_stopped_are_no_verdict(tree):
     (tree / "tests" / "test_code.py").write_text(
         "import pytest\n\n\n@pytest.mark.trap(1)\ndef test_stops():\n    raise KeyboardInterrupt\n"
