@@ -72,7 +72,7 @@ def test_vectors_of_all_completions_have_no_mean():
     of_each = rollout_vectors(made, params, {}, every, size=None, memory=GIB)
     mean = np.einsum("qv,qvd->qd", np.asarray(jax.nn.softmax(logits)), of_each)
     assert np.abs(of_each).max() > 0.1
-    np.testing.assert_allclose(mean, 0.0, atol=1e-5)
+    np.testing.assert_allclose(mean, 0.0, atol=1e-4)
 
 
 def test_sketches_are_of_the_whole_vectors():
@@ -86,14 +86,14 @@ def test_sketches_are_of_the_whole_vectors():
 
 
 def test_portions_and_devices_do_not_matter():
-    """Five rows at once, of sixteen; and eight devices that share them."""
+    """Five rows at once, of sixteen; and eight devices that share them. Entries of about 5, by other programs."""
     params, found, _ = rollouts(2)
     parameters = vectors(2).shape[-1]
     cut = rollout_vectors(experiment(), params, {}, found, size=None, memory=4 * parameters * 5.5)
-    np.testing.assert_allclose(cut, vectors(2), atol=1e-5)
+    np.testing.assert_allclose(cut, vectors(2), atol=1e-4)
     on_eight = build(make_config())
     spread = rollout_vectors(on_eight, jax.device_get(params), {}, found, size=None, memory=GIB)
-    np.testing.assert_allclose(spread, vectors(2), atol=1e-5)
+    np.testing.assert_allclose(spread, vectors(2), atol=1e-4)
 
 
 def test_rows_at_once():
