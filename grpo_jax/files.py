@@ -1,7 +1,9 @@
 """Small files that are read whole, and written whole or not at all."""
 
 import json
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,15 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(path.read_text())
     except ValueError as error:
         raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
+
+
+def plain(value: Any) -> Any:
+    """A record as JSON has it, which has no NaN and no infinity: a number that is not known is null."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_whole(path: Path, text: str) -> None:

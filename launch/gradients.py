@@ -43,8 +43,8 @@ def main(argv: Sequence[str]) -> int:
     import jax
     from rich.console import Console as Terminal
 
-    from grpo_jax.analysis import Settings, analyse, as_json
-    from grpo_jax.files import write_whole
+    from grpo_jax.analysis import Settings, analyse
+    from grpo_jax.files import plain, write_whole
     from grpo_jax.reporting import Console, show_gradients
 
     try:
@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         if not arguments.out:
             out.parent.mkdir(exist_ok=True)
-        write_whole(out, json.dumps(as_json(record), indent=1, allow_nan=False) + "\n")
+        write_whole(out, json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
     except OSError as error:
         return command_line.fail(f"--out={out}: cannot be written ({error.strerror}); name another file", 2)
     print(f"numbers: {out}")

@@ -9,6 +9,6 @@ by noise that both share.
 Q prompts, K rollouts of each, D entries of a vector, R ways to cut a prompt's rollouts into groups, B resamples.
 """
 
-from grpo_jax.analysis.analyse import Settings, analyse, as_json
+from grpo_jax.analysis.analyse import Settings, analyse
 
-__all__ = ["Settings", "analyse", "as_json"]
+__all__ = ["Settings", "analyse"]

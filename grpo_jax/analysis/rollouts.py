@@ -1,6 +1,6 @@
 """The rollouts that are analysed: many of each of many prompts, from keys that nothing else uses."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, Split
-from grpo_jax.evaluation import Judged, judge
-from grpo_jax.sampling import Stream, make_sampler, one_ahead
+from grpo_jax.evaluation import Judged, full_batches, judge, rewards_of, right_of
+from grpo_jax.sampling import Stream, one_ahead
 from grpo_jax.sharding import batch_shards
 from grpo_jax.training import Experiment
 from grpo_jax.training.collect import dispatch
@@ -43,23 +43,13 @@ def sample(experiment: Experiment, params: Params, *, prompts: int, samples: int
     """
     config = experiment.config
     problems = _problems(experiment, prompts)
-    sampler = jax.jit(
-        make_sampler(
-            experiment.policy,
-            config.rollout.sampling,
-            group_size=samples,
-            max_new_tokens=config.rollout.max_new_tokens,
-            stop_tokens=experiment.task.stop_tokens,
-            pad_token=experiment.task.stop_tokens[0],
-        ),
-        out_shardings=experiment.shardings.batch,
-    )
+    sampler = experiment.sampler(config.rollout.sampling, samples)
     start = partial(dispatch, experiment, sampler, experiment.policy_weights(params), stream=Stream.GRADIENTS, step=0)
     judged: list[Judged] = []
     parts: list[Rollouts] = []
     with closing(experiment.task.reward) as reward:
         reward.warm()
-        for batch, rollouts in one_ahead(start, _batches(problems, _prompts_at_once(experiment, samples))):
+        for batch, rollouts in one_ahead(start, full_batches(problems, _prompts_at_once(experiment, samples))):
             judged += judge(experiment.task, batch, rollouts)
             parts.append(rollouts)
     together = jax.tree.map(lambda *arrays: np.concatenate(arrays)[:prompts], *parts)
@@ -96,17 +86,7 @@ def _prompts_at_once(experiment: Experiment, samples: int) -> int:
     return max(rows // samples // shards, 1) * shards
 
 
-def _batches(problems: Sequence[Problem], at_once: int) -> Iterator[list[Problem]]:
-    """All of one size, the last filled up with repetitions."""
-    for start in range(0, len(problems), at_once):
-        batch = list(problems[start : start + at_once])
-        yield batch + [batch[-1]] * (at_once - len(batch))
-
-
 def _sampled(judged: Sequence[Judged], rollouts: Rollouts) -> Sampled:
-    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
-    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
-    scored &= np.isfinite(rewards)  # what is not a number is no reward
-    right = np.array([[verdict.right is True for verdict in one.verdicts] for one in judged])
+    rewards, scored = rewards_of(judged)
     unknown = np.array([[verdict.right is None for verdict in one.verdicts] for one in judged]) & scored
-    return Sampled(rollouts, rewards, scored, None if unknown.any() else right)
+    return Sampled(rollouts, rewards, scored, None if unknown.any() else right_of(judged))

@@ -6,7 +6,16 @@ from grpo_jax.evaluation.estimators import (
     majority_correct,
     pass_at_k,
 )
-from grpo_jax.evaluation.evaluate import Evaluation, Judged, evaluate, judge, summarize
+from grpo_jax.evaluation.evaluate import (
+    Evaluation,
+    Judged,
+    evaluate,
+    full_batches,
+    judge,
+    rewards_of,
+    right_of,
+    summarize,
+)
 
 __all__ = [
     "Evaluation",
@@ -14,8 +23,11 @@ __all__ = [
     "best_of_k_with_replacement",
     "bootstrap_interval",
     "evaluate",
+    "full_batches",
     "judge",
     "majority_correct",
     "pass_at_k",
+    "rewards_of",
+    "right_of",
     "summarize",
 ]

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.evaluation.estimators import bootstrap_interval, majority_correct, pass_at_k
@@ -51,6 +53,25 @@ def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[J
     ]
 
 
+def rewards_of(judged: Sequence[Judged]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
+    """The rewards of groups of one size, and which of them are any: what is not a number is no reward."""
+    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
+    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
+    return rewards, scored & np.isfinite(rewards)
+
+
+def right_of(judged: Sequence[Judged]) -> Bool[np.ndarray, "N G"]:
+    """Which completions are right; not those of which the reward does not say."""
+    return np.array([[verdict.right is True for verdict in one.verdicts] for one in judged])
+
+
+def full_batches(problems: Sequence[Problem], size: int) -> Iterator[list[Problem]]:
+    """All of one size, the last filled up with repetitions, which are to be thrown away."""
+    for start in range(0, len(problems), size):
+        batch = list(problems[start : start + size])
+        yield batch + [batch[-1]] * (size - len(batch))
+
+
 def evaluate(
     sample: Callable[[Sequence[Problem]], Any],
     task: Task,
@@ -63,21 +84,13 @@ def evaluate(
     """Samples every problem's completions and judges them; None if it was stopped on the way.
 
     Args:
-      sample: problems -> rollouts, which may still be being computed; called with `prompts_per_batch` problems each
-        time, the last batch filled up with repetitions that are thrown away.
+      sample: problems -> rollouts, which may still be being computed; called with `full_batches` of them.
       bootstrap: resamples for the intervals.
       stop: asked before each batch.
     """
-
-    def batches() -> Iterator[list[Problem]]:
-        for start in range(0, len(problems), prompts_per_batch):
-            if stop():
-                return
-            batch = list(problems[start : start + prompts_per_batch])
-            yield batch + [batch[-1]] * (prompts_per_batch - len(batch))
-
+    batches = takewhile(lambda _: not stop(), full_batches(problems, prompts_per_batch))
     judged: list[Judged] = []
-    for batch, rollouts in one_ahead(sample, batches()):
+    for batch, rollouts in one_ahead(sample, batches):
         judged += judge(task, batch, rollouts)
     if len(judged) < len(problems):
         return None
@@ -91,7 +104,7 @@ def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
     A completion that could not be scored counts as wrong here, and is counted in "unscored".
     """
     n = len(judged[0].verdicts)
-    right = np.array([[verdict.right is True for verdict in one.verdicts] for one in judged])
+    right = right_of(judged)
     correct = right.sum(axis=1)
     curves = {f"pass@{k}": pass_at_k(correct, n, k) for k in range(1, n + 1)}
     curves[f"mean@{n}"] = correct / n

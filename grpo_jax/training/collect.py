@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import ConfigError, RolloutConfig
 from grpo_jax.data import Problem, PromptSource, encode_prompts
-from grpo_jax.evaluation import Judged, judge
+from grpo_jax.evaluation import Judged, judge, rewards_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.sampling import Counter, Sampler, Stream, one_ahead
@@ -162,9 +162,7 @@ def _together(
 ) -> Collected:
     judged = [one for of_part, _ in parts for one in of_part]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(of_part for _, of_part in parts))
-    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
-    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
-    scored &= np.isfinite(rewards)  # what is not a number is no reward
+    rewards, scored = rewards_of(judged)
     expected = successes.expected([one.problem.id for one in judged], step)
     outcomes = Outcomes(rewards, scored, rollouts.completion_lengths, expected)
     advantages = fetch(experiment.advantages(put(outcomes, experiment.shardings.replicated)))

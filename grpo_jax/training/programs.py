@@ -59,7 +59,8 @@ class Programs:
     init_state: Callable[[Params], TrainState]  # copies the trained parameters
     sampling_weights: Callable[[Params, Params], SamplingWeights]  # (trained, frozen), once for all that they sample
     policy_weights: Callable[[Params], SamplingWeights]  # the same, of parameters of `policy`
-    sample: Sampler  # of SamplingWeights, as are the other two
+    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> one that draws so, of SamplingWeights
+    sample: Sampler
     sample_validation: Sampler
     sample_test: Sampler
     advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
@@ -110,6 +111,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             lambda trained, frozen: policy.cast(_merge(adapted, trained, frozen)), out_shardings=shardings.weights
         ),
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
+        sampler=sampler,
         sample=sampler(config.rollout.sampling, config.rollout.group_size, config.rollout.noise),
         sample_validation=sampler(config.evaluation.sampling, config.evaluation.validation_samples),
         sample_test=sampler(config.evaluation.sampling, config.evaluation.test_samples),

@@ -24,7 +24,7 @@ import jax
 from tensorboardX import SummaryWriter
 
 from grpo_jax.config import ConfigError
-from grpo_jax.files import read_json, write_whole
+from grpo_jax.files import plain, read_json, write_whole
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 STEPS_PER_ROLLOUT_FILE = 100
@@ -160,16 +160,7 @@ def _rollout_file(step: int) -> str:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(record), allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity: a number that is not known is null."""
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(plain(record), allow_nan=False) + "\n"
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool
 
+from grpo_jax.evaluation import right_of
 from grpo_jax.training.collect import Collected
 from grpo_jax.types import StopReason
 
@@ -30,7 +31,7 @@ def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"
     """
     rewards, scored, rollouts, valid = collected.rewards, collected.scored, collected.rollouts, collected.signal
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
-    right = np.array([[verdict.right is True for verdict in one.verdicts] for one in collected.judged])
+    right = right_of(collected.judged)
     accuracy = float(right[scored].mean()) if scored.any() else float("nan")
     judged = scored.sum(axis=1) >= 2
     truncated = rollouts.stop_reasons == StopReason.LENGTH

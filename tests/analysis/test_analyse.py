@@ -6,8 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from grpo_jax.analysis.analyse import Settings, as_json, statistics
+from grpo_jax.analysis.analyse import Settings
+from grpo_jax.analysis.record import statistics
 from grpo_jax.config import ConfigError
+from grpo_jax.files import plain
 from grpo_jax.objectives import AGGREGATIONS
 from tests.analysis import bandit
 from tests.reporting.test_gradients import shown
@@ -99,8 +101,8 @@ def test_prompts_with_a_completion_without_verdict_are_not_weighed(few):
 def test_it_is_json_and_can_be_shown(record):
     told = shown(record)
     assert told.count("unresolved)") + told.count("(resolved)") > 20
-    assert json.loads(json.dumps(as_json(record), allow_nan=False))["sizes"] == [2, 4, 8, 16]
-    assert as_json({"a": [float("nan"), (1, float("inf"))], 2: None}) == {"a": [None, [1, None]], "2": None}
+    assert json.loads(json.dumps(plain(record), allow_nan=False))["sizes"] == [2, 4, 8, 16]
+    assert plain({"a": [float("nan"), (1, float("inf"))], 2: None}) == {"a": [None, [1, None]], "2": None}
 
 
 def test_whole_vectors_if_they_fit():

@@ -11,18 +11,15 @@ from grpo_jax.config import from_dict, to_dict
 from grpo_jax.training import restore, train
 from launch.gradients import main
 from tests.checkpoints import make_checkpoint, questions
-from tests.helpers import assert_one_sentence, make_config, start
+from tests.helpers import assert_one_sentence, start
+from tests.launch.runs import four_steps
 
 FEW = ("--prompts=32", "--samples=8")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    changes = {"optimizer__warmup_updates": 1, "optimizer__learning_rate": 1e-2, "evaluation__every": 0}
-    changes |= {"checkpoint__every": 2, "checkpoint__keep_last": 3, "checkpoint__keep_best": 0, "train__steps": 4}
-    workdir = tmp_path_factory.mktemp("run")
-    train(make_config(**changes), workdir, devices=jax.devices()[:1])
-    return workdir
+    return four_steps(tmp_path_factory.mktemp("run"), every=2)
 
 
 @pytest.fixture(scope="module")

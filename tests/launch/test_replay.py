@@ -3,23 +3,18 @@
 import json
 import shutil
 
-import jax
 import pytest
 
-from grpo_jax.training import train
 from grpo_jax.training.run_directory import RunDirectory
 from launch.replay import main
-from tests.helpers import assert_one_sentence, make_config, start
+from tests.helpers import assert_one_sentence, start
+from tests.launch.runs import four_steps
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """Four steps, of which checkpoints 2, 3 and 4 are kept."""
-    changes = {"optimizer__warmup_updates": 1, "optimizer__learning_rate": 1e-2, "evaluation__every": 0}
-    changes |= {"checkpoint__every": 1, "checkpoint__keep_last": 3, "checkpoint__keep_best": 0, "train__steps": 4}
-    workdir = tmp_path_factory.mktemp("run")
-    train(make_config(**changes), workdir, devices=jax.devices()[:1])
-    return workdir
+    return four_steps(tmp_path_factory.mktemp("run"), every=1)
 
 
 def replay(workdir, step="3", prompt="2", sample="1", *more):
