@@ -100,14 +100,11 @@ class Sums:
         """Products of means, from different prompts."""
         return Three(*(mean_between(weights, products, self.n) for products in self.between))
 
-    def total(self, weights: Weights) -> Three:
-        """Variances and covariance over all groups."""
+    def total(self, weights: Weights, signal: Three) -> Three:
+        """Variances and covariance over all groups, beside the products of their means."""
         groups = weights @ self.n
         return Three(
-            *(
-                over(weights @ same.mean(0), groups) - signal
-                for same, signal in zip(self.same, self.signal(weights), strict=True)
-            )
+            *(over(weights @ same.mean(0), groups) - means for same, means in zip(self.same, signal, strict=True))
         )
 
     def within(self, weights: Weights, cut: slice = slice(None)) -> Three:
@@ -146,20 +143,22 @@ def arms_of(
     if (sums.n > 0).sum() < 2:
         return None
     split = (right.sum(1) >= 2) & (wrong.sum(1) >= 2)
-    some, sample = weights * split, weights[:1]
+    some = weights * split
+    signal = sums.signal(weights)
+    total = sums.total(weights, signal)
     # Groups as they were sampled: random ones would average a link between their completions away.
     within = sums.within(some)._replace(both=sums.within(some, slice(0, 1)).both)
     by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
     return Arms(
         size=groups.size,
         valid=weights @ sums.n / (weights.sum(1) * valid),
-        signal=sums.signal(weights),
-        total=sums.total(weights),
+        signal=signal,
+        total=total,
         within=within,
         across=sums.across(some),
         split_prompts=int(split.sum()),
         regrouped=_baseline(by_cut[0], by_cut[1:], within),
-        repaired=_repaired(sums, sums.total(sample)),
+        repaired=_repaired(sums, total),
     )
 
 
@@ -210,6 +209,7 @@ def _repaired(sums: Sums, total: Three) -> Baseline:
 
 
 def _baseline(covariance: float, by_chance: Float[np.ndarray, " n"], variances: Three) -> Baseline:
+    """As correlations, by the variances of the sample itself."""
     scale = float((root(variances.right) * root(variances.wrong))[0])
     if not (scale > 0 and np.isfinite(covariance)):
         return Baseline(np.nan, -np.inf, np.inf, 1.0)

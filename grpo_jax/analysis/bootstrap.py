@@ -76,10 +76,11 @@ def p_value(values: Values) -> float:
 
 def comparisons(table: dict[str, Values]) -> dict[str, Comparison]:
     """Which of a table's numbers are not 0."""
-    corrected = holm([p_value(values) for values in table.values()]) if table else []
+    p = [p_value(values) for values in table.values()]
+    corrected = holm(p) if p else []
     return {
-        name: Comparison(*interval(values), p_value(values), p <= 1 - LEVEL)
-        for (name, values), p in zip(table.items(), corrected, strict=True)
+        name: Comparison(*interval(values), raw, of_all <= 1 - LEVEL)
+        for (name, values), raw, of_all in zip(table.items(), p, corrected, strict=True)
     }
 
 

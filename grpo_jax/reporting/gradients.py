@@ -63,11 +63,7 @@ def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], 
         other = comparisons[f"{second}/{first}"]
         return {**other, "value": -other["value"], "low": -other["high"], "high": -other["low"]}
 
-    def ahead(first: int, second: int) -> bool:
-        value = over(first, second)["value"]
-        return bool(value > 0)
-
-    best = max(sizes, key=lambda size: sum(ahead(size, other) for other in sizes if other != size))
+    best = max(sizes, key=lambda size: sum(over(size, other)["value"] > 0 for other in sizes if other != size))
     told = [
         f"{ratio(found)} times that of G={other} ({'resolved' if found['resolved'] else 'unresolved'})"
         for other in sizes
