@@ -180,7 +180,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def _told(one: _Going, workdir: Path) -> str:
     name = f"{one.run.arm.name}, seed {one.run.seed}"
     if not one.run.finished(workdir):
-        return f"{name}: ended with code {one.process.returncode} and is not finished"
+        code = one.process.returncode
+        return f"{name}: ended with code {code} and is not finished" if code else f"{name}: stopped before its end"
     summary = read_json(one.run.directory(workdir) / "summary.json")
     base, final, minutes = summary["base"]["pass@1"], summary["final"]["pass@1"], summary["seconds"]["total"] / 60
     return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"

@@ -96,7 +96,7 @@ def test_a_study_is_stopped_and_continued(tmp_path):
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
     assert out.endswith("stopped, and saved; the same command continues\n")
-    assert "G = 4, seed 0: ended with code 0 and is not finished" in out
+    assert "G = 4, seed 0: stopped before its end" in out
     assert [(directory / "summary.json").exists() for directory in directories] == [True, False, False, False]
     first = {file: file.stat().st_mtime_ns for file in directories[0].rglob("*")}
 

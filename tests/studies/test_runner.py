@@ -132,7 +132,7 @@ def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_p
     outcome = runner.run_study(study, tmp_path, 2, told.append)
     stopper.join()
     assert outcome == runner.Outcome((), stopped=True)
-    assert sorted(told) == [f"{run.arm.name}, seed 0: ended with code 0 and is not finished" for run in waiting]
+    assert sorted(told) == [f"{run.arm.name}, seed 0: stopped before its end" for run in waiting]
     assert len((tmp_path / "order").read_text().splitlines()) == 2
     assert signal.getsignal(number) is before
 
