@@ -8,7 +8,9 @@ from jaxtyping import install_import_hook
 
 from grpo_jax.planning.chips import prepare_environment
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+# Tests compile many programs and run each for a moment: optimized fully, they take the whole suite a tenth longer.
+# What tests start in processes of their own is compiled as it is for users.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1"
 prepare_environment()  # TPU programs are compiled where there is no TPU, in several processes
 
 # Where arrays are computed with, every call is checked against the shapes in its annotations. The hook must be there

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.helpers import ROOT
+from tests.helpers import COMPILATION_CACHE, ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -16,6 +16,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.filterwarnings("default")  # of Jupyter's own event loops
 def test_it_runs(path, monkeypatch, tmp_path):
     monkeypatch.delenv("XLA_FLAGS")  # one device, as a person has
+    for name, value in COMPILATION_CACHE.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(path.parent)}}).execute()

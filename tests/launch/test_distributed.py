@@ -36,7 +36,7 @@ def finish(processes):
 
 @pytest.mark.slow
 def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path):
-    changes = {"train__steps": 60, "evaluation__every": 30, "checkpoint__every": 30}
+    changes = {"train__steps": 24, "evaluation__every": 12, "checkpoint__every": 12}
     together, apart = tmp_path / "together", tmp_path / "apart"
 
     # The second process will find this base policy in its cache and the first will not: they must go the same way.

@@ -90,7 +90,7 @@ def wait_for(process, workdir, kind):
 @pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, "warm_start"), (signal.SIGTERM, "train")])
 def test_a_signal_saves_and_ends_the_run(number, kind, tmp_path):
     workdir = tmp_path / "run"
-    flags = tiny_flags(train__steps=200, warm_start__full_steps=200, evaluation__every=0, checkpoint__keep_best=0)
+    flags = tiny_flags(train__steps=100, warm_start__full_steps=100, evaluation__every=0, checkpoint__keep_best=0)
     command = (*COMMAND, f"--workdir={workdir}", "--config.warm_start.cache_dir=" + str(tmp_path), *flags)
     process = start(*command)
     wait_for(process, workdir, kind)
@@ -107,7 +107,7 @@ def test_a_signal_saves_and_ends_the_run(number, kind, tmp_path):
     assert process.returncode == 0, err
     assert "continued at step" in out
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 201))
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 101))
 
 
 @pytest.mark.slow

@@ -1,15 +1,11 @@
 """Every mistake in a configuration gives its one sentence and exit code 2, and creates nothing."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import CONFIGS
-
-ROOT = CONFIGS.parent
+from launch import main as command
+from tests.helpers import ROOT, assert_one_sentence, start
 
 # flags -> what the sentence must say: the field, its value, and the remedy
 MISTAKES = {
@@ -74,55 +70,64 @@ MISTAKES = {
 }
 
 
-def launch(*flags, cwd=ROOT):
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "launch" / "main.py"), *flags]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def in_the_default_configuration(workdir, *flags):
+    return ["--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8", *flags]
 
 
 @pytest.mark.parametrize("flags", MISTAKES)
-def test_mistake(flags, tmp_path):
-    workdir = tmp_path / "run"
-    standard = ["--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8"]
-    done = launch(*standard, *flags.split())
-    assert done.returncode == 2, done.stderr
-    sentence = done.stderr.strip().split("\n")
-    assert len(sentence) == 1, done.stderr
-    assert sentence[0].startswith("error: ")
-    assert MISTAKES[flags] in sentence[0]
-    assert done.stdout == ""
+def test_mistake(flags, tmp_path, capsys):
+    assert command.main(in_the_default_configuration(tmp_path / "run", *flags.split())) == 2
+    assert_one_sentence(capsys, MISTAKES[flags])
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_directory_of_another_configuration(tmp_path):
+@pytest.mark.parametrize("told", ["--config.train.steps=0", "--config.model.architecture.vocab_size=5"])
+def test_in_a_process_of_its_own(told, tmp_path):
+    """One that is told before JAX is imported, and one after."""
+    process = start("launch/main.py", *in_the_default_configuration(tmp_path / "run", told))
+    out, err = process.communicate()
+    assert process.returncode == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert MISTAKES[told] in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_of_another_configuration(tmp_path, capsys):
     workdir = tmp_path / "run"
     workdir.mkdir()
     (workdir / "config.json").write_text('{"seed": 5}')
     (workdir / "metrics.jsonl").touch()
-    done = launch("--config=configs/two_grpo.py", f"--workdir={workdir}", "--config.train.microbatch_groups=8")
-    assert done.returncode == 2
-    assert "holds a run of another configuration (seed is 5 there and 0 here)" in done.stderr
+    assert command.main(in_the_default_configuration(workdir)) == 2
+    assert_one_sentence(capsys, "holds a run of another configuration (seed is 5 there and 0 here)")
     assert sorted(path.name for path in workdir.iterdir()) == ["config.json", "metrics.jsonl"]
 
 
-@pytest.mark.parametrize("flags", [["--config.seed"], ["--seed=1"], []])
-def test_flags_that_cannot_be_read(flags, tmp_path):
-    done = launch("--config=configs/two_grpo.py", *flags, cwd=ROOT)
-    assert done.returncode == 2
-    assert "main.py: error:" in done.stderr
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--config.seed"], "main.py: error:"),
+        (["--seed=1"], "main.py: error:"),
+        ([], "main.py: error:"),
+        (["--workdir=x", "--optimizer.learning_rate=1"], "did you mean --config.optimizer.learning_rate=1?"),
+    ],
+)
+def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["main.py"])  # what argparse calls the program
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--config=configs/two_grpo.py", *flags])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
 
 
-def test_a_field_without_config():
-    done = launch("--config=configs/two_grpo.py", "--workdir=x", "--optimizer.learning_rate=1")
-    assert done.returncode == 2
-    assert "did you mean --config.optimizer.learning_rate=1?" in done.stderr
-
-
-def test_workdir_under_a_file(tmp_path):
+def test_workdir_under_a_file(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    done = launch(
-        "--config=configs/two_grpo.py", f"--workdir={tmp_path / 'file' / 'run'}", "--config.train.microbatch_groups=8"
-    )
-    assert done.returncode == 2
-    assert "cannot be written to (Not a directory)" in done.stderr
+    assert command.main(in_the_default_configuration(tmp_path / "file" / "run")) == 2
+    assert_one_sentence(capsys, "cannot be written to (Not a directory)")
     assert [path.name for path in Path(tmp_path).iterdir()] == ["file"]
