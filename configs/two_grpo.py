@@ -94,12 +94,12 @@ def get_config() -> ConfigDict:
             "objective": {
                 "name": "two_grpo",  # or one of docs/objectives.md
                 "parameters": {},  # two_grpo has none of its own
-                "aggregation": "sequence",  # the paper's formula: a mean over each completion's tokens
+                "aggregation": "published",  # of two_grpo: "sequence", a mean over each completion's tokens
                 "denominator": "sampled",  # groups without signal count: the gradient's size follows the valid share
                 "clip_low": 0.2,  # the paper's
                 "clip_high": 0.28,  # the paper's
-                "std_ddof": 0,  # the paper's standard deviation; read by grpo only
-                "std_epsilon": 0.0,  # read by grpo only
+                "std_ddof": 0,  # the paper's standard deviation; read where advantages are divided by that of the group
+                "std_epsilon": 0.0,  # added to a standard deviation
                 "no_signal_tolerance": 1e-6,  # rewards are 0 or 1, so anything below 1 will do
                 "old_logprobs": "sampler",  # they are the trainer's to 1e-5 here: see sampler_difference in the metrics
                 "importance_cap": 0.0,  # off: there is hardly a mismatch to correct

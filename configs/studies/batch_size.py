@@ -10,7 +10,7 @@ for a batch eight times as large is taken as 8e-4, that of 16-GRPO, and 4e-4. Co
 def get_study():
     """The study; see the module."""
     scaled = {"rollout.prompts_per_step": 256, "rollout.prompts_per_batch": 256, "train.steps": 150}
-    scaled |= {"evaluation.every": 10, "checkpoint.every": 50, "optimizer.learning_rate": 8e-4}
+    scaled |= {"evaluation.every": 2, "checkpoint.every": 50, "optimizer.learning_rate": 8e-4}
     arm = {"config": "configs/two_grpo.py"}
     return {
         "question": "Do pairs want the rollouts of an update, or the prompts, to be those of large groups?",
@@ -19,7 +19,7 @@ def get_study():
         "matched": "rollouts",
         "comparisons": {"rollouts": (12800, 25600, 38400, 76800)},
         "targets": (0.7, 0.9),
-        "shared": {},
+        "shared": {"evaluation.every": 20},
         "arms": {
             "Q = 32": {**arm, "overrides": {}},
             "Q = 256, 4e-4": {**arm, "overrides": {**scaled, "optimizer.learning_rate": 4e-4}},

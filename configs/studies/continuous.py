@@ -2,7 +2,8 @@
 
     python launch/study.py --study=configs/studies/continuous.py --workdir=studies/continuous
 
-Accuracy is by right or wrong in all arms. 38,400 rollouts. Cost on two cores: about ten minutes.
+Accuracy is by right or wrong in all arms, and tokens are averaged alike. 38,400 rollouts. Cost on two cores: about ten
+minutes.
 """
 
 import group_sizes
@@ -17,11 +18,11 @@ def get_study():
     return {
         "question": "What do partial credit, and pairs that become signs, do to learning?",
         "seeds": (0, 1, 2, 3, 4),
-        "baseline": "pairs, right or wrong",
+        "baseline": "pairs, signs of credit",
         "matched": "rollouts",
         "comparisons": {"rollouts": (4800, 9600, 19200, 38400)},
         "targets": (0.7, 0.9),
-        "shared": {"train.steps": 600},
+        "shared": {"train.steps": 600, "evaluation.every": 20, "objective.aggregation": "sequence"},
         "arms": {
             "pairs, right or wrong": {**pairs, "overrides": {}},
             "pairs, signs of credit": {**pairs, "overrides": partial},

@@ -8,7 +8,7 @@ RATES = {2: 2e-4, 4: 3e-4, 8: 5e-4, 16: 8e-4}
 MICROBATCH_GROUPS = {2: 4, 4: 2, 8: 1, 16: 1}  # of 8 rows, or 16
 
 
-def arms(*, prompts=0, rollouts=0, evaluations=16):
+def arms(*, prompts=0, rollouts=0, evaluations=30):
     """An arm for each group size, of so many prompts, or so many rollouts; 32 prompts a step."""
     made = {}
     for size, rate in RATES.items():

@@ -19,5 +19,5 @@ def get_study():
         "comparisons": {"rollouts": (4800, 9600, 19200, 38400)},
         "targets": (0.7, 0.9),
         "shared": {"task.right": "derivation"},
-        "arms": group_sizes.arms(rollouts=38400),
+        "arms": group_sizes.arms(rollouts=38400, evaluations=40),
     }

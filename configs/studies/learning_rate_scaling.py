@@ -16,7 +16,7 @@ def get_study():
         "matched": "rollouts",
         "comparisons": {"rollouts": (6400, 12800, 25600, 38400)},
         "targets": (0.7, 0.9),
-        "shared": {"train.steps": 600},
+        "shared": {"train.steps": 600, "evaluation.every": 20},
         "arms": {
             rate: {"config": "configs/two_grpo.py", "overrides": {"optimizer.learning_rate": rate}} for rate in rates
         },

@@ -10,7 +10,7 @@ def get_study():
     """The study; see the module."""
     pairs = {"config": "configs/two_grpo.py"}
     sixteen = {"config": "configs/grpo_16.py"}
-    rate = "optimizer.learning_rate"
+    rate, often = "optimizer.learning_rate", {"evaluation.every": 20}
     return {
         "question": "Which learning rates do 2-GRPO and 16-GRPO want?",
         "seeds": (11, 12),
@@ -20,9 +20,9 @@ def get_study():
         "targets": (0.7, 0.9),
         "shared": {"evaluation.test_problems": 128},
         "arms": {
-            "2-GRPO, 1e-4": {**pairs, "overrides": {rate: 1e-4}},
-            "2-GRPO, 2e-4": {**pairs, "overrides": {}},
-            "2-GRPO, 4e-4": {**pairs, "overrides": {rate: 4e-4}},
+            "2-GRPO, 1e-4": {**pairs, "overrides": {rate: 1e-4, **often}},
+            "2-GRPO, 2e-4": {**pairs, "overrides": {**often}},
+            "2-GRPO, 4e-4": {**pairs, "overrides": {rate: 4e-4, **often}},
             "16-GRPO, 4e-4": {**sixteen, "overrides": {rate: 4e-4}},
             "16-GRPO, 8e-4": {**sixteen, "overrides": {}},
             "16-GRPO, 1.6e-3": {**sixteen, "overrides": {rate: 1.6e-3}},

@@ -17,6 +17,6 @@ def get_study():
         "matched": "rollouts",
         "comparisons": {"rollouts": (6400, 12800, 25600, 38400)},
         "targets": (0.7, 0.9),
-        "shared": {"train.steps": 600},
+        "shared": {"train.steps": 600, "evaluation.every": 20},
         "arms": {kind: {"config": "configs/two_grpo.py", "overrides": {"rollout.noise": kind}} for kind in kinds},
     }

@@ -3,7 +3,8 @@
     python launch/study.py --study=configs/studies/paper.py --workdir=studies/paper
 
 Both see the same 38,400 prompts, 32 a step, so pairs sample an eighth of the rollouts. The learning rates were chosen
-on the validation split (learning_rates.py). Cost on two cores: about half an hour. docs/findings.md has the finding.
+on the validation split (learning_rates.py). Both are evaluated every 1,024 rollouts: so neither curve is finer than the
+other at equal rollouts. Cost on two cores: about half an hour. docs/findings.md has the finding.
 """
 
 
@@ -17,12 +18,12 @@ def get_study():
         "comparisons": {
             "prompts": (1600, 4800, 9600, 19200, 38400),
             "rollouts": (6400, 12800, 38400, 76800),
-            "seconds": (5, 10, 20),
+            "seconds": (5, 10, 15),
         },
         "targets": (0.7, 0.9),
-        "shared": {"train.steps": 1200, "evaluation.every": 25, "checkpoint.every": 100},
+        "shared": {"train.steps": 1200, "checkpoint.every": 96},
         "arms": {
-            "2-GRPO": {"config": "configs/two_grpo.py", "overrides": {}},
-            "16-GRPO": {"config": "configs/grpo_16.py", "overrides": {}},
+            "2-GRPO": {"config": "configs/two_grpo.py", "overrides": {"evaluation.every": 16}},
+            "16-GRPO": {"config": "configs/grpo_16.py", "overrides": {"evaluation.every": 2}},
         },
     }

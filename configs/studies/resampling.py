@@ -18,9 +18,10 @@ def get_study():
         "matched": "updates",
         "comparisons": {"updates": (100, 200, 400), "rollouts": (6400, 12800, 25600, 38400), "prompts": (6400, 19200)},
         "targets": (0.7, 0.9),
-        "shared": {"train.steps": 600, "evaluation.every": 25},
+        "shared": {"train.steps": 600},
         "arms": {
-            "off": {**arm, "overrides": {}},
-            "on": {**arm, "overrides": {"rollout.max_rollouts": 512}},
+            "off": {**arm, "overrides": {"evaluation.every": 20}},
+            # Evaluated after about as many rollouts, of which a step samples eight times as many.
+            "on": {**arm, "overrides": {"rollout.max_rollouts": 512, "evaluation.every": 4}},
         },
     }

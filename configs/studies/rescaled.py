@@ -2,7 +2,8 @@
 
     python launch/study.py --study=configs/studies/rescaled.py --workdir=studies/rescaled
 
-38,400 rollouts. Cost on two cores: about five minutes.
+38,400 rollouts. The gradient's norm is not clipped, which would undo the factor in some updates and not in others. Cost
+on two cores: about five minutes.
 """
 
 
@@ -17,7 +18,7 @@ def get_study():
         "matched": "rollouts",
         "comparisons": {"rollouts": (6400, 12800, 25600, 38400)},
         "targets": (0.7, 0.9),
-        "shared": {"train.steps": 600},
+        "shared": {"train.steps": 600, "evaluation.every": 20, "optimizer.clip_norm": "inf"},
         "arms": {
             "2-GRPO": {**arm, "overrides": {}},
             "rescaled": {**arm, "overrides": rescaled},

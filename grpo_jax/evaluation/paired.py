@@ -3,6 +3,9 @@
 Intervals are 95 % and by Student's t, which takes differences between seeds for normal; with five seeds there is no
 more to go by. They are over seeds: how far the number would move with other prompts orders and other sampling, on the
 same problems and from the same base policy.
+
+Curves are read on straight lines between evaluations, and only where these stand closely: a learning curve is steepest
+after its first step, and a line from there to a late first evaluation says of a good run that it is slow.
 """
 
 import itertools
@@ -15,6 +18,7 @@ from scipy import optimize, stats
 
 LEVEL = 0.95
 ENUMERATED = 15  # runs: beyond them the 2^n flips of signs are too many
+WIDEST = 0.5  # the distance of two evaluations between which a curve is read, as a share of where it is read
 
 
 class Estimate(NamedTuple):
@@ -63,9 +67,9 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     """
     if len(differences) > ENUMERATED:
         raise ValueError(f"{len(differences)} differences: their flips are enumerated for at most {ENUMERATED}")
-    signs = np.array(list(itertools.product((1, -1), repeat=len(differences))))
-    means = np.abs(signs @ np.asarray(differences, np.float64))
-    return float((means >= means[0] * (1 - 1e-12)).mean())
+    array = np.asarray(differences, np.float64)
+    sums = np.abs(np.array(list(itertools.product((1, -1), repeat=len(array)))) @ array)
+    return float((sums >= sums[0] - 1e-12 * np.abs(array).sum()).mean())  # ties, whatever their sums are rounded to
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -87,13 +91,27 @@ def detectable(differences: Sequence[float], power: float = 0.8) -> float:
     return float(optimize.brentq(found, 0.0, min(3 * critical + 5, 30))) * spread / float(np.sqrt(n))
 
 
+def seen(spent: Float[np.ndarray, " n"], budget: float) -> bool:
+    """Whether a curve can be read where so much was spent: at an evaluation, or between two that stand closely.
+
+    That is no farther apart than half of what was spent, so never between the start and the first.
+    """
+    if not spent[0] <= budget <= spent[-1]:
+        return False
+    after = int(np.searchsorted(spent, budget))
+    return bool(spent[after] == budget or spent[after] - spent[after - 1] <= WIDEST * budget)
+
+
 def at_budget(spent: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], budget: float) -> float | None:
-    """A curve's value where so much was spent, linear between evaluations; None beyond what was spent."""
-    return float(np.interp(budget, spent, values)) if spent[0] <= budget <= spent[-1] else None
+    """A curve's value where so much was spent, linear between evaluations; None where it is not `seen`."""
+    return float(np.interp(budget, spent, values)) if seen(spent, budget) else None
 
 
 def cost_to(spent: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], target: float) -> float | None:
-    """What was spent when a curve first came to a target, linear between evaluations; None if it never did."""
+    """What was spent when a curve first came to a target, linear between evaluations; None if it never did.
+
+    Whether it is `seen` there is for the caller to ask.
+    """
     reached = np.flatnonzero(values >= target)
     if len(reached) == 0:
         return None

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from grpo_jax.config import Config, ConfigError, to_dict
+from grpo_jax.evaluation.paired import WIDEST
 from grpo_jax.studies.study import Arm, Budget, Study
 
 # Of the sections that must be equal, what may differ: it changes neither the policy at the start nor the test.
@@ -34,6 +35,7 @@ def check_pairing(study: Study, where: str) -> None:
             or _same_scale(config, reference, study)
             or _same_budget(config, reference, study)
             or _long_enough(config, study)
+            or _evaluated(config, study)
         )
         if sentence:
             raise ConfigError(f"{where}: arms.{name}: {sentence}")
@@ -97,6 +99,26 @@ def _long_enough(config: Config, study: Study) -> str:
                 f"spends {limit:,} {comparison.budget}, and comparisons.{comparison.budget}={comparison.at} goes "
                 "beyond; compare at no more than every arm spends."
             )
+    return ""
+
+
+def _evaluated(config: Config, study: Study) -> str:
+    """Curves are read where they are known: see `grpo_jax.evaluation.paired.seen`."""
+    if not config.evaluation.every:
+        return "evaluation.every=0: is never validated, so it has no curve; set it to a number of steps."
+    for comparison in study.comparisons:
+        limit = planned(config, comparison.budget)
+        if limit is None:
+            continue  # the report leaves out what it cannot read
+        per_step = limit / config.train.steps
+        apart = config.evaluation.every * per_step
+        for at in comparison.at:
+            if at % apart and at != limit and apart > WIDEST * at:
+                return (
+                    f"evaluation.every={config.evaluation.every}: is evaluated every {apart:,.0f} {comparison.budget}, "
+                    f"too seldom to be read at comparisons.{comparison.budget}={at:,}; set it to at most "
+                    f"{max(int(WIDEST * at / per_step), 1)}, or compare later."
+                )
     return ""
 
 

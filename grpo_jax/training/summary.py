@@ -27,13 +27,19 @@ def summarize_run(
         "prompts": training[-1]["prompts"],
         "rollouts": training[-1]["rollouts"],
         "updates": updates,
-        "valid_pair_share": float(np.mean([line["valid_pair_share"] for line in training])),
+        "valid_pair_share": _valid_share(training),
         "sampler_difference": max((line.get("sampler_difference") or 0.0 for line in training), default=0.0),
         "seconds": dict(seconds),
         "seed": config.seed,
         "config_hash": digest(to_dict(config)),
         "versions": versions(),
     }
+
+
+def _valid_share(training: Sequence[Mapping[str, Any]]) -> float:
+    """Of all groups that were sampled; with resampling, steps differ in how many these are."""
+    groups = np.diff([line["prompts"] for line in training], prepend=0)
+    return float(np.average([line["valid_pair_share"] for line in training], weights=groups))
 
 
 def _result(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from grpo_jax.evaluation.paired import (
     holm,
     mean_interval,
     ratio_interval,
+    seen,
     share_interval,
     sign_flip_p,
 )
@@ -39,6 +40,7 @@ def test_flips_of_signs_by_hand():
     assert sign_flip_p([3.0, -1.0, 2.0]) == 4 / 8
     assert sign_flip_p([0.0, 0.0]) == 1.0
     assert sign_flip_p([0.1] * 5) == 0.0625
+    assert sign_flip_p([-0.024, 0.02, -0.02, -0.001, 0.025]) == 1.0  # a sum of 0, whatever it is rounded to
     with pytest.raises(ValueError, match="16 differences"):
         sign_flip_p([1.0] * 16)
 
@@ -79,9 +81,23 @@ def test_a_ratio_without_noise_is_exact():
 
 
 def test_curves_are_read_between_their_evaluations_and_not_beyond():
-    assert at_budget(SPENT, CURVE, 50) == pytest.approx(0.3)
+    assert at_budget(SPENT, CURVE, 250) == pytest.approx(0.65)
     assert at_budget(SPENT, CURVE, 300) == pytest.approx(0.9)
     assert at_budget(SPENT, CURVE, 301) is None
+
+
+def test_a_curve_is_not_read_where_nobody_looked():
+    """Two runs that learn alike, one evaluated eight times as seldom: a line from its start would call it slower."""
+    often, seldom = np.arange(0.0, 12801, 1600), np.array([0.0, 12800.0])
+
+    def learned(spent):
+        return 1 - np.exp(-spent / 4000)
+
+    assert at_budget(often, learned(often), 6400) == pytest.approx(learned(6400))
+    assert np.interp(6400, seldom, learned(seldom)) < learned(6400) - 0.3
+    assert at_budget(seldom, learned(seldom), 6400) is None
+    assert at_budget(seldom, learned(seldom), 12800) == learned(12800)
+    assert [seen(SPENT, at) for at in (0, 50, 100, 150, 199, 200, 250)] == [True, False, True, False, False, True, True]
 
 
 def test_the_first_time_a_target_is_reached():

@@ -17,7 +17,7 @@ STUDY = {
     "seeds": (0, 1),
     "baseline": "2-GRPO",
     "matched": "prompts",
-    "comparisons": {"prompts": (48, 96), "seconds": (1.5,)},
+    "comparisons": {"prompts": (64, 96), "seconds": (1.5,)},
     "targets": (0.5,),
     "shared": TINY,
     "arms": ARMS,

@@ -4,7 +4,7 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.studies import load_study
-from tests.helpers import CONFIGS
+from tests.helpers import CONFIGS, TINY
 from tests.studies.files import ARMS, arms, make, write
 
 SHIPPED = [path for path in sorted((CONFIGS / "studies").glob("*.py")) if "get_study" in path.read_text()]
@@ -39,7 +39,7 @@ def test_runs_are_in_pairs(tmp_path):
 
 def test_nothing_is_overridden_by_none(tmp_path):
     shared = {**ARMS["2-GRPO"]["overrides"], "model.lora": None}
-    assert make(tmp_path, shared=shared, seeds=(0,), comparisons={}).arms[0].overrides["model.lora"] == "none"
+    assert make(tmp_path, shared=shared, comparisons={}).arms[0].overrides["model.lora"] == "none"
 
 
 REFUSED = {
@@ -61,7 +61,7 @@ REFUSED = {
     "no seeds": ({"seeds": ()}, "seeds=(): must be whole numbers"),
     "seeds that are texts": ({"seeds": ("0",)}, "seeds=('0',): must be whole numbers"),
     "one seed": ({"seeds": 3}, "seeds=3: must be whole numbers in a tuple"),
-    "a negative seed": ({"seeds": (-1,)}, "arms.2-GRPO: seed=-1: must be at least 0"),
+    "a negative seed": ({"seeds": (-1, 0)}, "arms.2-GRPO: seed=-1: must be at least 0"),
     "targets in percent": ({"targets": (90,)}, "targets=(90,): must be shares"),
     "no budget": ({"matched": "steps"}, "matched: 'steps' is no budget"),
     "no budget of a comparison": ({"comparisons": {"prompt": (1,)}}, "'prompt' is no budget; did you mean prompts?"),
@@ -89,6 +89,14 @@ REFUSED = {
     "resampling, by prompts": ({"arms": arms(rollout__max_rollouts=64)}, "set `matched` to updates"),
     "a comparison too far": ({"comparisons": {"prompts": (97,)}}, "spends 96 prompts, and comparisons.prompts=(97,)"),
     "too far for one arm": ({"comparisons": {"rollouts": (300,)}}, "arms.2-GRPO: spends 192 rollouts"),
+    "never validated": (
+        {"shared": {**TINY, "evaluation.every": 0, "checkpoint.keep_best": 0}},
+        "arms.2-GRPO: evaluation.every=0: is never validated",
+    ),
+    "before a second evaluation": (
+        {"comparisons": {"rollouts": (160, 192)}},
+        "arms.G = 4: evaluation.every=4: is evaluated every 128 rollouts",
+    ),
 }
 
 

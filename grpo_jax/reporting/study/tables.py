@@ -13,14 +13,18 @@ from grpo_jax.evaluation.paired import (
     holm,
     mean_interval,
     ratio_interval,
+    seen,
     share_interval,
     sign_flip_p,
 )
 from grpo_jax.reporting.study.runs import Finished, Results
 from grpo_jax.studies import Comparison
+from grpo_jax.studies.pairing import COUNTED
 
 NOTHING = "n/a"
 FEWEST = 3  # seeds: two differences that happen to be equal would leave no spread, and be resolved by chance
+ALIKE = 0.05  # by how much what arms have spent may differ, where only the runs could tell
+COMPARED = ("difference", "p", "Holm", "", "± 80 % power", "ratio")
 
 
 @dataclass(frozen=True)
@@ -81,13 +85,23 @@ def arms_table(results: Results) -> Table:
 
 
 def final_table(results: Results) -> Table:
-    """The differences of test pass@1 at the end."""
-    values = {name: [run.summary["final"]["pass@1"] for run in runs] for name, runs in results.arms.items()}
+    """The differences of test pass@1 at the end, of the arms that have spent as much as the baseline."""
+    unequal = _unmatched(results)
+    values = {
+        name: [run.summary["final"]["pass@1"] for run in runs]
+        for name, runs in results.arms.items()
+        if name not in unequal
+    }
+    nothing = (NOTHING,) * len(COMPARED)
     return Table(
         "final",
-        f"Test pass@1 at the end against {results.study.baseline}, seed by seed. {_about_p(results)}",
-        ("arm", "difference", "p", "Holm", "", "ratio"),
-        tuple(_compared(values, results.study.baseline)),
+        f"Test pass@1 at the end against {results.study.baseline}, seed by seed, of arms that have spent the same "
+        f"{results.study.matched}. {_about_p(results)}",
+        ("arm", *COMPARED),
+        (
+            *_compared(values, results.study.baseline),
+            *((f"{name} ({times:.2f} times the {results.study.matched})", *nothing) for name, times in unequal.items()),
+        ),
     )
 
 
@@ -103,12 +117,13 @@ def comparison_table(results: Results, comparison: Comparison) -> Table:
         compared = {row[0]: row[1:] for row in _compared(values, results.study.baseline)}
         for name in results.arms:
             mean = written(share_interval(values[name])) if name in values else NOTHING
-            rows.append((f"{at:,.0f}", name, mean, *compared.get(name, ("",) * 5)))
+            rows.append((f"{at:,.10g}", name, mean, *compared.get(name, ("",) * len(COMPARED))))
     return Table(
         f"at_equal_{comparison.budget}",
         f"Validation pass@1 at equal {comparison.budget}, linear between evaluations, against {results.study.baseline} "
-        f"seed by seed. The ratio is what is retained of the baseline's. {_about_p(results)}",
-        (comparison.budget, "arm", "pass@1", "difference", "p", "Holm", "", "ratio"),
+        f"seed by seed; {NOTHING} beyond a run's end, and where evaluations are too far apart. The ratio is what is "
+        f"retained of the baseline's. {_about_p(results)}",
+        (comparison.budget, "arm", "pass@1", *COMPARED),
         tuple(rows),
     )
 
@@ -117,27 +132,24 @@ def target_table(results: Results) -> Table:
     """Rollouts until validation pass@1 first comes to a target."""
     rows = []
     for target in results.study.targets:
-        costs = {
-            name: [cost_to(run.curve.spent["rollouts"], run.curve.pass_at_1, target) for run in runs]
-            for name, runs in results.arms.items()
-        }
-        baseline = [cost for cost in costs[results.study.baseline] if cost is not None]
+        costs = {name: _costs(runs, target) for name, runs in results.arms.items()}
+        baseline = costs[results.study.baseline]
         for name, of_arm in costs.items():
-            came = [cost for cost in of_arm if cost is not None]
-            whole = len(came) == len(results.seeds)
-            compared = whole and len(baseline) == len(results.seeds) and name != results.study.baseline
+            ratio = ""
+            if name != results.study.baseline and not isinstance(of_arm, str) and not isinstance(baseline, str):
+                ratio = written(_ratio(of_arm, baseline))
             rows.append(
                 (
                     f"{target:.2f}",
                     name,
-                    written(mean_interval(came), 0) if whole else f"{len(came)} of {len(results.seeds)} came to it",
-                    written(ratio_interval(came, baseline)) if compared else "",
+                    of_arm if isinstance(of_arm, str) else written(mean_interval(of_arm), 0),
+                    ratio,
                 )
             )
     return Table(
         "rollouts_to_target",
         "Rollouts until validation pass@1 first comes to a target, linear between evaluations. Where a run never does, "
-        "there is no mean: it would be of the others only.",
+        "or is evaluated too seldom to tell, there is no mean: it would be of the others only.",
         ("target", "arm", "rollouts", f"ratio to {results.study.baseline}"),
         tuple(rows),
     )
@@ -172,11 +184,12 @@ def power_sentence(results: Results) -> str:
     """What the study could have seen at its end; nothing of too few seeds."""
     if len(results.seeds) < FEWEST:
         return f"{len(results.seeds)} seeds are too few to say what differences they could show."
-    base = [run.summary["final"]["pass@1"] for run in results.arms[results.study.baseline]]
-    parts = []
-    for name in results.others:
-        mine = [run.summary["final"]["pass@1"] for run in results.arms[name]]
-        parts.append(f"{name}: ± {detectable(np.subtract(mine, base).tolist()):.4f}")
+    finals = {name: [run.summary["final"]["pass@1"] for run in runs] for name, runs in results.arms.items()}
+    base, unequal = finals[results.study.baseline], _unmatched(results)
+    compared = [name for name in results.others if name not in unequal]
+    parts = [f"{name}: ± {_detectable(np.subtract(finals[name], base).tolist())}" for name in compared]
+    if not parts:
+        return f"No arm has spent the same {results.study.matched} as {results.study.baseline}: nothing is compared."
     return (
         f"With {len(results.seeds)} seeds a true difference of test pass@1 to {results.study.baseline} is found with "
         f"80 % power at 5 % from this size on: {'; '.join(parts)}."
@@ -184,7 +197,7 @@ def power_sentence(results: Results) -> str:
 
 
 def _compared(values: dict[str, list[float]], baseline: str) -> list[tuple[str, ...]]:
-    """Of each arm: name, difference, p, Holm's p, whether it is resolved, ratio."""
+    """Of each arm its name, and `COMPARED`: the fourth is whether the difference is resolved."""
     if baseline not in values:
         return []
     base = values[baseline]
@@ -193,12 +206,50 @@ def _compared(values: dict[str, list[float]], baseline: str) -> list[tuple[str, 
     p = [sign_flip_p(differences[name]) for name in others]
     rows: list[tuple[str, ...]] = []
     for name, raw, corrected in zip(others, p, holm(p) if p else [], strict=True):
-        estimate = mean_interval(differences[name])
-        apart = estimate.low > 0 or estimate.high < 0
-        resolved = "too few seeds" if len(base) < FEWEST else "resolved" if apart else "unresolved"
-        ratio = written(_ratio(values[name], base))
-        rows.append((name, written(estimate), f"{raw:.3f}", f"{corrected:.3f}", resolved, ratio))
+        difference, ratio = written(mean_interval(differences[name])), written(_ratio(values[name], base))
+        p_values = f"{raw:.3f}", f"{corrected:.3f}"
+        rows.append((name, difference, *p_values, _verdict(differences[name]), _detectable(differences[name]), ratio))
     return rows
+
+
+def _verdict(differences: Sequence[float]) -> str:
+    if len(differences) < FEWEST:
+        return "too few seeds"
+    if not _spread(differences):
+        return "no spread"
+    estimate = mean_interval(differences)
+    return "resolved" if estimate.low > 0 or estimate.high < 0 else "unresolved"
+
+
+def _detectable(differences: Sequence[float]) -> str:
+    """What differences so many seeds could have shown, if they spread at all."""
+    return f"{detectable(differences):.4f}" if len(differences) >= FEWEST and _spread(differences) else NOTHING
+
+
+def _spread(differences: Sequence[float]) -> bool:
+    """Whether seeds differ at all; if not, no number of them says anything of others."""
+    return bool(np.ptp(differences) > 1e-12)
+
+
+def _costs(runs: Sequence[Finished], target: float) -> list[float] | str:
+    """Of each run the rollouts to a target; or why there are none of all."""
+    costs = [cost_to(run.curve.spent["rollouts"], run.curve.pass_at_1, target) for run in runs]
+    came = [cost for cost in costs if cost is not None]
+    if len(came) < len(runs):
+        return f"{len(came)} of {len(runs)} came to it"
+    if not all(seen(run.curve.spent["rollouts"], cost) for run, cost in zip(runs, came, strict=True)):
+        return "evaluated too seldom"
+    return came
+
+
+def _unmatched(results: Results) -> dict[str, float]:
+    """The arms that have spent something else than the baseline, and how many times as much: see `ALIKE`."""
+    budget = results.study.matched
+    if budget in COUNTED:
+        return {}  # checked before anything ran
+    spent = {name: np.mean([run.curve.spent[budget][-1] for run in runs]) for name, runs in results.arms.items()}
+    times = {name: float(spent[name] / spent[results.study.baseline]) for name in results.others}
+    return {name: ratio for name, ratio in times.items() if abs(ratio - 1) > ALIKE}
 
 
 def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
