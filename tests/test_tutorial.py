@@ -37,7 +37,7 @@ def test_an_objective_of_ones_own(written):
 def test_a_surrogate_of_ones_own(written):
     made = make_objective(make_config(objective__name="power:POWER").objective, 2)
     mask, ones = jnp.ones((1, 2, 1), bool), jnp.ones((1, 2, 1), jnp.float32)
-    terms = Terms(mask, ones, -ones, jnp.log(4) * ones, None, jnp.array([[1.0, -0.5]], jnp.float32))
+    terms = Terms(mask, ones, ones, -ones, jnp.log(4) * ones, None, jnp.array([[1.0, -0.5]], jnp.float32))
     assert float(made.surrogate(terms)) == pytest.approx(-(4**0.5 / 0.5) * (1 - 0.5))
 
 

@@ -6,11 +6,12 @@ arXiv 2510.00977.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grpo_jax.config import NonNegative, Range
 from grpo_jax.objectives.outcomes import Outcomes, mean_and_count, signal
 
 Estimator: TypeAlias = Callable[[Outcomes], Float[Array, "N G"]]
@@ -65,19 +66,28 @@ def length_weighted(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Arr
 def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """N-vs-M: +sqrt((1-p)/p) for positives and -sqrt(p/(1-p)) for negatives, with p their share in the group.
 
-    The paper's Propositions 3.1 and 3.2. A completion is positive if its reward is above the group's mean, which for
-    rewards in {0, 1} means right, and for a pair of any rewards the better one: then the advantages are +1 and -1, the
-    paper's 2-GRPO. For binary rewards it equals `group_normalized` with ddof 0.
+    The paper's Propositions 3.1 and 3.2. A completion is positive if its reward is above the group's mean and negative
+    if it is below, which for rewards in {0, 1} means right and wrong, and for a pair of any rewards the better one and
+    the other: then the advantages are +1 and -1, the paper's 2-GRPO. For binary rewards it equals `group_normalized`
+    with ddof 0. Of three or more, one may be at the mean: it is neither, and has no advantage.
+
+    Args:
+      tolerance: see `signal`; half of it around the mean is at the mean, whatever a sum in float32 is rounded to.
     """
-    mean, count = mean_and_count(outcomes.rewards, outcomes.scored)
-    positive = outcomes.scored & (outcomes.rewards > mean)
-    share = positive.sum(-1, keepdims=True) / count
-    share = jnp.where((share > 0) & (share < 1), share, 0.5)  # groups of one kind are zeroed below
-    advantages = jnp.where(positive, jnp.sqrt((1 - share) / share), -jnp.sqrt(share / (1 - share)))
-    return jnp.where(signal(outcomes, tolerance), advantages, 0.0)
+    mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
+    above = jnp.where(outcomes.scored, outcomes.rewards - mean, 0.0)
+    positive, negative = above > tolerance / 2, above < -tolerance / 2
+    n, m = positive.sum(-1, keepdims=True), negative.sum(-1, keepdims=True)
+    both = (n > 0) & (m > 0)
+    share = jnp.where(both, n / jnp.maximum(n + m, 1), 0.5)
+    up = jnp.where(positive, jnp.sqrt((1 - share) / share), 0.0)
+    down = jnp.where(negative, jnp.sqrt(share / (1 - share)), 0.0)
+    return jnp.where(signal(outcomes, tolerance) & both, up - down, 0.0)
 
 
-def rescaled(outcomes: Outcomes, *, floor: float = 0.05, tolerance: float = 1e-6) -> Float[Array, "N G"]:
+def rescaled(
+    outcomes: Outcomes, *, floor: Annotated[float, Range(0, 0.5, open_low=True)] = 0.05, tolerance: float = 1e-6
+) -> Float[Array, "N G"]:
     """`contrastive`, times 1/sqrt(p(1-p)) with p the expected reward of the prompt.
 
     In expectation pairs weigh a prompt by p(1-p) and large groups by sqrt(p(1-p)) (the paper's Proposition 5.1). With p
@@ -93,7 +103,7 @@ def rescaled(outcomes: Outcomes, *, floor: float = 0.05, tolerance: float = 1e-6
 
 
 def focal(
-    outcomes: Outcomes, *, gamma: float = 1.0, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
+    outcomes: Outcomes, *, gamma: NonNegative = 1.0, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
     """F-GRPO: (1 - p)^gamma times GRPO's, with p the group's mean reward: easy prompts weigh less, arXiv 2602.06717.
 

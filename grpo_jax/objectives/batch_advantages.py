@@ -6,6 +6,7 @@ In these a group of equal rewards may still have something to say. What has noth
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from grpo_jax.config import NonNegative
 from grpo_jax.objectives.outcomes import Outcomes, batch_mean, mean_and_count, signal
 
 
@@ -43,7 +44,7 @@ def batch_scaled(outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: float =
 
 
 def reinforcement(
-    outcomes: Outcomes, *, positive_weight: float = 1.0, negative_weight: float = 1.0
+    outcomes: Outcomes, *, positive_weight: NonNegative = 1.0, negative_weight: NonNegative = 1.0
 ) -> Float[Array, "N G"]:
     """PSR, NSR, W-REINFORCE: A_i = positive_weight r_i - negative_weight (1 - r_i), arXiv 2506.01347.
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grpo_jax.config import ConfigError, ObjectiveConfig, did_you_mean, imported
+from grpo_jax.config import ConfigError, ObjectiveConfig, Range, did_you_mean, imported
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
 from grpo_jax.objectives.objective import Objective
@@ -19,7 +19,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
     """The objective that a configuration names, for groups of this size.
 
     Raises:
-      ConfigError: if there is none of that name, it does not fit the groups, or a parameter is not one of its own.
+      ConfigError: if there is none of that name, it does not fit the groups, or a parameter is none of its own, or out
+        of its range.
     """
     recipe = _recipe(config.name)
     if recipe.group_size not in (None, group_size):
@@ -35,19 +36,20 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         "tolerance": config.no_signal_tolerance,
     }
     parts = (recipe.advantages, recipe.surrogate)
-    own = [name for part in parts for name in _parameters(part) if name not in given]
+    own = {name: kind for part in parts for name, kind in _parameters(part).items() if name not in given}
     for name, value in config.parameters.items():
         if name not in own:
-            has = did_you_mean(name, own) if own else "it has none; take the entry out."
+            has = did_you_mean(name, list(own)) if own else "it has none; take the entry out."
             raise ConfigError(f"objective.parameters.{name}={value}: is no parameter of {config.name}; {has}")
+        for allowed in getattr(own[name], "__metadata__", ()):
+            if isinstance(allowed, Range) and not allowed.admits(value):
+                raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
     estimator, surrogate = (_bind(part, {**given, **config.parameters}) for part in parts)
     return Objective(
         advantages=estimator,
         surrogate=surrogate,
         aggregation=AGGREGATIONS[recipe.aggregation if config.aggregation == "published" else config.aggregation],
-        reference=needs_reference(config),
-        clip_low=config.clip_low,
-        clip_high=config.clip_high,
+        relative=recipe.reference,
         kl_coef=config.kl_coef,
         kl=KL_ESTIMATORS[config.kl_estimator],
         correction=partial(CORRECTIONS[config.importance_beyond], cap=config.importance_cap)
@@ -95,10 +97,10 @@ def _recipe(name: str) -> Recipe:
     return recipe
 
 
-def _parameters(part: Callable[..., Any]) -> list[str]:
-    """The names of a part's keyword-only parameters."""
+def _parameters(part: Callable[..., Any]) -> dict[str, Any]:
+    """A part's keyword-only parameters, with their annotations, which may hold a `Range`."""
     found = inspect.signature(part).parameters.values()
-    return [parameter.name for parameter in found if parameter.kind is parameter.KEYWORD_ONLY]
+    return {parameter.name: parameter.annotation for parameter in found if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 def _bind(part: Callable[..., Any], values: Mapping[str, float]) -> Callable[..., Any]:

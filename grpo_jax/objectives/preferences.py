@@ -1,15 +1,19 @@
 """Losses of preference learning, online: the right completions of a prompt against the wrong ones.
 
 A completion's score is S = sum_t weight_t log pi(o_t): under the aggregation "sum" its log-probability, under
-"sequence" the mean of its tokens'. Only the sign of an advantage is read, as in `contrastive.n_vs_m`. Each function
-returns a sum over completions (the number of a group's times its loss), so that the division by the number of
-completions gives the mean over groups; groups of one kind contribute nothing.
+"sequence" the mean of its tokens'. A correction for the sampler weighs the tokens of its gradient and not its value:
+the losses are nonlinear in S, and where on their curves a pair stands does not depend on the sampler.
+
+Only the sign of an advantage is read, as in `contrastive.n_vs_m`. Each function returns a sum over completions (the
+number of a group's times its loss), so that the division by the number of completions gives the mean over groups;
+groups of one kind contribute nothing.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grpo_jax.config import NonNegative, Positive
 from grpo_jax.objectives.terms import Terms, mean_over_tokens
 
 
@@ -18,7 +22,9 @@ def _scores(terms: Terms) -> Float[Array, "*batch G"]:
     relative = terms.logprobs
     if terms.reference_logprobs is not None:
         relative = relative - terms.reference_logprobs
-    return jnp.where(terms.mask, terms.weights * relative, 0.0).sum(-1)
+    value = jnp.where(terms.mask, terms.plain_weights * relative, 0.0).sum(-1)
+    sloped = jnp.where(terms.mask, terms.weights * relative, 0.0).sum(-1)
+    return jax.lax.stop_gradient(value - sloped) + sloped
 
 
 def _mean_over_pairs(losses: Float[Array, "*batch G G"], terms: Terms) -> Float[Array, ""]:
@@ -35,7 +41,7 @@ def _margins(terms: Terms) -> Float[Array, "*batch G G"]:
     return scores[..., :, None] - scores[..., None, :]
 
 
-def logistic(terms: Terms, *, beta: float = 0.1, margin: float = 0.0) -> Float[Array, ""]:
+def logistic(terms: Terms, *, beta: Positive = 0.1, margin: float = 0.0) -> Float[Array, ""]:
     """DPO: -log sigmoid(beta (S+ - S-) - margin), arXiv 2305.18290; SimPO (arXiv 2405.14734) without a reference.
 
     Args:
@@ -45,7 +51,7 @@ def logistic(terms: Terms, *, beta: float = 0.1, margin: float = 0.0) -> Float[A
     return _mean_over_pairs(-jax.nn.log_sigmoid(beta * _margins(terms) - margin), terms)
 
 
-def squared(terms: Terms, *, tau: float = 0.1) -> Float[Array, ""]:
+def squared(terms: Terms, *, tau: Positive = 0.1) -> Float[Array, ""]:
     """IPO: (S+ - S- - 1/(2 tau))^2, arXiv 2310.12036.
 
     Args:
@@ -55,7 +61,7 @@ def squared(terms: Terms, *, tau: float = 0.1) -> Float[Array, ""]:
 
 
 def discriminative(
-    terms: Terms, *, temperature: float = 10.0, kl_limit: float = 1e-4, kl_penalty: float = 1e3
+    terms: Terms, *, temperature: Positive = 10.0, kl_limit: NonNegative = 1e-4, kl_penalty: NonNegative = 1e3
 ) -> Float[Array, ""]:
     """DisCO: -[mean S+ - temperature log mean exp(S- / temperature)] + kl_penalty [KL - kl_limit]_+^2.
 

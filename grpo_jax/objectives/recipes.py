@@ -13,7 +13,8 @@ class Recipe:
     """An objective before it is given numbers.
 
     The parts' keyword-only parameters are what a configuration sets: `clip_low`, `clip_high`, `ddof`, `epsilon` and
-    `tolerance` by the fields of the section `objective`, all others by their names in `objective.parameters`.
+    `tolerance` by the fields of the section `objective`, all others by their names in `objective.parameters`. One that
+    is annotated with a `grpo_jax.config.Range` is kept to it.
     """
 
     advantages: Callable[..., Any]  # an Estimator

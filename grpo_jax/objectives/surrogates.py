@@ -6,12 +6,13 @@ minus the weighted sum. At ratio 1 all of them have the gradient A grad log pi, 
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grpo_jax.config import Positive, Range
 from grpo_jax.objectives.ratios import cap, clipped_surrogate, floor
 from grpo_jax.objectives.terms import Terms
 
@@ -34,7 +35,7 @@ def clipped(terms: Terms, *, clip_low: float, clip_high: float) -> Float[Array, 
 
 @token_sum
 def dual_clipped(
-    terms: Terms, *, clip_low: float, clip_high: float, dual_clip: float = 3.0
+    terms: Terms, *, clip_low: float, clip_high: float, dual_clip: Annotated[float, Range(1, open_low=True)] = 3.0
 ) -> Float[Array, "*batch G C"]:
     """`clipped`, and for A < 0 never below dual_clip x A: a token that has become much likelier is let go.
 
@@ -62,7 +63,7 @@ def clipped_weight(terms: Terms, *, clip_low: float, clip_high: float) -> Float[
 
 @token_sum
 def soft_gated(
-    terms: Terms, *, positive_temperature: float = 1.0, negative_temperature: float = 1.05
+    terms: Terms, *, positive_temperature: Positive = 1.0, negative_temperature: Positive = 1.05
 ) -> Float[Array, "*batch G C"]:
     """SAPO: (4/tau) sigmoid(tau (rho - 1)) A, arXiv 2511.20347: the gradient fades on both sides of ratio 1.
 

@@ -14,9 +14,10 @@ class Terms:
 
     mask: Bool[Array, "*batch G C"]
     weights: Float[Array, "*batch G C"]  # of tokens, by the aggregation, times the correction of the sampler's
+    plain_weights: Float[Array, "*batch G C"]  # by the aggregation alone
     logprobs: Float[Array, "*batch G C"]  # of the policy that is differentiated
     log_ratio: Float[Array, "*batch G C"]  # to the old policy, clamped
-    reference_logprobs: Float[Array, "*batch G C"] | None  # of the base policy, if the objective asks for it
+    reference_logprobs: Float[Array, "*batch G C"] | None  # of the base policy, if the surrogate compares with it
     advantages: Float[Array, "*batch G"]  # 0 leaves a completion out
 
     @property

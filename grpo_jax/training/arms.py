@@ -20,31 +20,32 @@ def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: i
     """A function (trained, frozen, batch) -> norms of the two arms, and their cosine; to be jitted.
 
     The gradient by the log-probabilities is split by the sign of the advantages and carried back through the policy
-    twice. So it is defined for every objective, and the arms add up to the update's gradient; a KL term goes with the
-    completion that it is of. The cosine is of what the arms ask of the parameters: at -1 they push against each other,
-    as they must where right and wrong completions share most of their tokens; near 0 they have nothing in common.
+    twice. So it is defined for every objective, and the arms add up to the update's gradient, as it is before its norm
+    is clipped. A KL term goes with the completion that it is of, and with the negative arm where there is no advantage.
+    The cosine is of what the arms ask of the parameters: at -1 they push against each other, as they must where right
+    and wrong completions share most of their tokens; near 0 they have nothing in common.
     """
 
     def arms(trained: Params, frozen: Params, batch: UpdateBatch) -> dict[str, Float[Array, ""]]:
-        def both(groups: Groups) -> tuple[Params, Params]:
+        def both(groups: Groups) -> tuple[Params, Params, Array]:
             logprobs, back = jax.vjp(
                 lambda params: group_logprobs(policy, policy.join(params, frozen), groups, temperature, chunk), trained
             )
-            by_logprobs = jax.grad(lambda x: group_loss(objective, x, groups).total)(logprobs)
+            by_logprobs, weight = jax.grad(lambda x: group_loss(objective, x, groups), has_aux=True)(logprobs)
             above = (groups.advantages > 0)[..., None]
             (positive,) = back(jnp.where(above, by_logprobs, 0.0))
             (negative,) = back(jnp.where(above, 0.0, by_logprobs))
-            return positive, negative
+            return positive, negative, weight
 
-        def one(index: Array, carry: tuple[Params, Params]) -> tuple[Params, Params]:
+        def one(index: Array, carry: tuple[Params, Params, Array]) -> tuple[Params, Params, Array]:
             return jax.tree.map(jnp.add, carry, both(microbatch(batch, index)))
 
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (trained, trained))
-        positive, negative = jax.lax.fori_loop(0, batch.filled, one, nothing)
+        positive, negative, weight = jax.lax.fori_loop(0, batch.filled, one, (*nothing, jnp.zeros(())))
         norms = optax.tree.norm(positive), optax.tree.norm(negative)
         return {
-            "arms/positive_norm": norms[0],
-            "arms/negative_norm": norms[1],
+            "arms/positive_norm": norms[0] / (weight + batch.dropped_weight),
+            "arms/negative_norm": norms[1] / (weight + batch.dropped_weight),
             "arms/cosine": optax.tree.vdot(positive, negative) / (norms[0] * norms[1]),
         }
 

@@ -5,6 +5,7 @@ the step carries signal, that many rollouts have been sampled, or the epoch has 
 ("2-GRPO+RS", arXiv 2510.00977, section 4.3).
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +38,7 @@ class Collected:
     scored: Bool[np.ndarray, "N G"]
     expected: Float[np.ndarray, " N"]  # of each prompt's reward, before this step
     advantages: Float[np.ndarray, "N G"]
+    chosen: Bool[np.ndarray, " N"]  # the groups that make up the step: see `learned`
 
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
@@ -61,7 +63,8 @@ def collect(
 ) -> Collected:
     """Samples and judges the groups of a step; the prompts are those from `cursor` on.
 
-    Advantages are of all of them together: an estimator may compare a group with the others of its step.
+    Advantages are of the step's groups together: an estimator may compare a group with the others of its step, and with
+    what a fresh group replaced no more.
 
     Raises:
       TrainingError: if the policy's log-probabilities are not finite, or not one completion could be scored.
@@ -96,7 +99,7 @@ def collect(
             f"step {step}: not one of its completions could be scored (so far {reasons}); mend the reward or the gold "
             "answers, and run the same command again."
         )
-    return collected
+    return _among_themselves(experiment, collected)
 
 
 def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
@@ -165,5 +168,23 @@ def _together(
     rewards, scored = rewards_of(judged)
     expected = successes.expected([one.problem.id for one in judged], step)
     outcomes = Outcomes(rewards, scored, rollouts.completion_lengths, expected)
-    advantages = fetch(experiment.advantages(put(outcomes, experiment.shardings.replicated)))
-    return Collected(judged, rollouts, rewards, scored, expected, advantages)
+    advantages = _advantages(experiment, outcomes)
+    chosen = learned((advantages != 0).any(axis=1), experiment.config.rollout.prompts_per_step)
+    return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen)
+
+
+def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:
+    found: np.ndarray = fetch(experiment.advantages(put(outcomes, experiment.shardings.replicated)))
+    return found
+
+
+def _among_themselves(experiment: Experiment, collected: Collected) -> Collected:
+    """The chosen groups with advantages that the others have no part in."""
+    chosen = collected.chosen
+    if chosen.all():
+        return collected
+    lengths = collected.rollouts.completion_lengths[chosen]
+    outcomes = Outcomes(collected.rewards[chosen], collected.scored[chosen], lengths, collected.expected[chosen])
+    advantages = collected.advantages.copy()
+    advantages[chosen] = _advantages(experiment, outcomes)
+    return dataclasses.replace(collected, advantages=advantages)

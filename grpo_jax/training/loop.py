@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from jaxtyping import Bool
 
 from grpo_jax.config import Config, ConfigError, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
@@ -26,7 +24,7 @@ from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.claim import claim
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import Collected, collect, dispatch, learned
+from grpo_jax.training.collect import Collected, collect, dispatch
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
@@ -83,7 +81,7 @@ def train(
         Split.TEST: experiment.task.problems(Split.TEST, config.evaluation.test_problems),
     }
     _check_epoch(config, len(problems[Split.TRAIN]))
-    directory = RunDirectory(workdir, tensorboard=config.logging.tensorboard)
+    directory = RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
     claim(directory, to_dict(config))
     clock, keep = Clock(), config.checkpoint
     with StopRequest() as stop, closing(directory), closing(experiment.task.reward):
@@ -147,20 +145,19 @@ def _train(run: Run) -> TrainState:
                 jax.block_until_ready(weights)  # the last update
             collected = collect(experiment, source, successes, weights, clock, cursor=cursor, step=step)
             del weights  # the update needs the room
-            chosen = learned(collected.signal, config.rollout.prompts_per_step)
             with clock.phase("update"):
-                batches = _minibatches(experiment, state.params, reference, frozen, collected, chosen)
+                batches = _minibatches(experiment, state.params, reference, frozen, collected)
                 arms = _arms(experiment, state.params, frozen, batches, step)
                 metrics = []
                 for batch in batches:
                     state, of_minibatch = experiment.update(state, frozen, batch)
                     metrics.append(of_minibatch)
-        cursor += len(chosen)
-        sampled += len(chosen)
+        cursor += len(collected.judged)
+        sampled += len(collected.judged)
         successes.observe(collected.prompts, collected.rewards, collected.scored, step)
-        log.push(step, sampled, rollout_statistics(collected, chosen), metrics, arms)
+        log.push(step, sampled, rollout_statistics(collected), metrics, arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
-            run.directory.append_rollouts(step, readable(collected, chosen))
+            run.directory.append_rollouts(step, readable(collected))
 
 
 def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
@@ -186,13 +183,12 @@ def _minibatches(
     reference: Params | None,
     frozen: Params,
     collected: Collected,
-    chosen: Bool[np.ndarray, " sampled"],
 ) -> list[UpdateBatch]:
     """The minibatches of a step on the devices, with the log-probabilities that the objective asks for.
 
     All are scored before the first update, by the policy that the whole batch calls old.
     """
-    config = experiment.config
+    config, chosen = experiment.config, collected.chosen
     batches = []
     for host_batch in make_minibatches(
         jax.tree.map(lambda array: array[chosen], collected.rollouts),

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool
 
 from grpo_jax.evaluation import right_of
 from grpo_jax.training.collect import Collected
@@ -13,7 +12,7 @@ from grpo_jax.types import StopReason
 LOGPROB_DIGITS = 6
 
 
-def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"]) -> dict[str, float]:
+def rollout_statistics(collected: Collected) -> dict[str, float]:
     """Plain numbers for the log, over all groups that a step has sampled.
 
     valid_pair_share: the groups that carry signal (with two rollouts: one right, one wrong).
@@ -48,8 +47,8 @@ def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"
         "groups/unjudged": float((~valid & ~judged).mean()),
         "groups/truncated": float((~valid & truncated.all(axis=1)).mean()),
         "tokens/without_signal": float(lengths[~valid].sum() / lengths.sum()),
-        "groups/replaced": int((~chosen & ~valid).sum()),
-        "groups/surplus": int((~chosen & valid).sum()),
+        "groups/replaced": int((~collected.chosen & ~valid).sum()),
+        "groups/surplus": int((~collected.chosen & valid).sum()),
         "unscored": int((~scored).sum()),
         "completion_length": float(lengths.mean()),
         "truncated_share": float(truncated.mean()),
@@ -58,7 +57,7 @@ def rollout_statistics(collected: Collected, chosen: Bool[np.ndarray, " sampled"
     }
 
 
-def readable(collected: Collected, chosen: Bool[np.ndarray, " sampled"]) -> list[dict[str, object]]:
+def readable(collected: Collected) -> list[dict[str, object]]:
     """Groups as a person reads them, and with all that is needed to compare them again, for rollouts/*.jsonl.
 
     tokens, token_logprobs: of each completion up to its end, the stop token included; `logprobs` are their sums.
@@ -81,7 +80,7 @@ def readable(collected: Collected, chosen: Bool[np.ndarray, " sampled"]) -> list
                 collected.rollouts.logprobs[index].astype(np.float64).round(LOGPROB_DIGITS), one.lengths
             ),
             "advantages": [round(float(advantage), 6) for advantage in collected.advantages[index]],
-            "chosen": bool(chosen[index]),
+            "chosen": bool(collected.chosen[index]),
         }
         for index, one in enumerate(collected.judged)
     ]

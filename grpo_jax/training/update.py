@@ -36,7 +36,14 @@ def group_logprobs(
 
 def group_loss(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> LossSum:
     """The objective's loss of the groups, whose completions now have these log-probabilities."""
-    return objective.loss(
+    return objective.loss(*_arguments(logprobs, groups))
+
+
+def _arguments(
+    logprobs: Float[Array, "M G C"], groups: Groups
+) -> tuple[Array, Array, Array, Array | None, Array, Array]:
+    """What the methods of an objective take."""
+    return (
         logprobs,
         _old_logprobs(groups),
         groups.sampler_logprobs,
@@ -138,6 +145,7 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
     ratio = importance_ratio(logprobs, _old_logprobs(groups), mask)
+    cut = objective.cut(*_arguments(logprobs, groups))
     advantages = groups.advantages[..., None]
     difference = jnp.where(mask, jnp.abs(logprobs - groups.sampler_logprobs), 0.0)
     tokens = mask.sum().astype(jnp.float32)
@@ -146,8 +154,8 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
         return Mean((where & mask).sum().astype(jnp.float32), tokens)
 
     metrics = {
-        "clip_share/high": share((advantages > 0) & (ratio > 1 + objective.clip_high)),
-        "clip_share/low": share((advantages < 0) & (ratio < 1 - objective.clip_low)),
+        "clip_share/high": share((advantages > 0) & cut),
+        "clip_share/low": share((advantages < 0) & cut),
         "sampler_difference/mean": Mean(difference.sum(), tokens),
         # For the effective sample size of the ratios: see `late_log.combine`.
         "ratio/mean": Mean(jnp.where(mask, ratio, 0.0).sum(), tokens),

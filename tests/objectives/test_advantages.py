@@ -56,6 +56,15 @@ def test_contrastive_is_group_normalized_for_every_split(size):
         np.testing.assert_allclose(contrastive(group), group_normalized(group), atol=1e-6)
 
 
+def test_who_is_at_the_mean_is_neither_right_nor_wrong():
+    """Whatever the mean in float32 is rounded to: equally spaced rewards, some of whose means come out below them."""
+    spaced = [[start / 20, (start + gap) / 20, (start + 2 * gap) / 20] for start in range(20) for gap in range(1, 20)]
+    expected = np.array([[-1.0, 0.0, 1.0]] * len(spaced))
+    np.testing.assert_array_equal(contrastive(outcomes(spaced)), expected)
+    above_two = contrastive(outcomes([[0.0, 0.0, 0.3, 0.9, 0.3]]))
+    np.testing.assert_allclose(above_two, np.array([[-1, -1, 0, 2, 0]]) / np.array([[2**0.5]]), rtol=1e-5)
+
+
 def test_leave_one_out_is_the_mean_of_the_others():
     rewards = jnp.array([[0.3, 0.9, 0.1, 0.5]])
     expected = [[r - (rewards.sum() - r) / 3 for r in rewards[0]]]

@@ -33,7 +33,7 @@ def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="s
 
     @jax.jit
     def total(logprobs):
-        terms = Terms(mask, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+        terms = Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
         return loss(terms, clip_low=clip_low, clip_high=clip_high)
 
     return jax.grad(total)(logprobs)
@@ -77,7 +77,7 @@ def test_two_grpo_by_hand():
     mask = completion_mask(lengths, 2)
     weights = jnp.where(mask, 1.0 / lengths[..., None], 0.0)
     advantages = jnp.array([[-1.0, 1.0], [0.0, 0.0]])
-    terms = Terms(mask, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+    terms = Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
     loss = two_grpo(terms, clip_low=0.2, clip_high=0.28)
     positive = 1.25  # 0.25 / 0.2, below the cap of 1.28
     negative = (1.2 + 0.8) / 2  # 0.6 / 0.5, and 0.2 / 0.4 = 0.5, floored at 0.8
@@ -99,7 +99,7 @@ def exact_gradient(loss, estimator, size):
         logprobs = jax.nn.log_softmax(logits)[answers][:, None]
         mask = jnp.ones(logprobs.shape, bool)
         log_ratio = log_importance_ratio(logprobs, jax.lax.stop_gradient(logprobs), mask)
-        terms = Terms(mask, jnp.ones(logprobs.shape), logprobs, log_ratio, None, advantage)
+        terms = Terms(mask, jnp.ones(logprobs.shape), jnp.ones(logprobs.shape), logprobs, log_ratio, None, advantage)
         return -loss(terms, clip_low=0.2, clip_high=0.28) / size
 
     gradients = jax.jit(jax.vmap(jax.grad(of_group), (None, 0, 0)))(LOGITS, groups, advantages)

@@ -1,5 +1,6 @@
 """The composed objective: sums and weights, aggregation, unscored completions, KL, importance sampling."""
 
+import math
 from functools import partial
 
 import jax
@@ -31,9 +32,7 @@ def objective(**changes) -> Objective:
         "advantages": group_normalized,
         "surrogate": partial(clipped, clip_low=0.2, clip_high=0.28),
         "aggregation": AGGREGATIONS["sequence"],
-        "reference": False,
-        "clip_low": 0.2,
-        "clip_high": 0.28,
+        "relative": False,
         "kl_coef": 0.0,
         "kl": k3,
         "correction": None,
@@ -249,3 +248,43 @@ def test_parameters_reach_their_parts():
     old = logprobs()
     once, twice = (gradient(made, old, old, old, old, LENGTHS, ADVANTAGES) for made in (plain, sharper))
     np.testing.assert_allclose(twice, 2 * once, rtol=1e-5)
+
+
+def test_what_is_cut_is_what_the_surrogate_clips():
+    """Tokens one by one (PPO), those that a dual clip lets go, whole completions (GSPO); never what has no clip."""
+    old, lengths, advantages = logprobs(2, (1, 2, 2)), jnp.array([[2, 1]]), jnp.array([[1.0, -1.0]])
+    ratios = jnp.array([[[1.4, 0.7], [4.0, 1.0]]])  # of the second completion only the first is a token
+    expected = {
+        "grpo": [[True, False], [False, False]],
+        "grpo_dual_clip": [[True, False], [True, False]],
+        "gspo": [[False, False], [False, False]],  # its ratio is the geometric mean, .99
+        "sapo": [[False, False], [False, False]],
+        "gpg": [[False, False], [False, False]],
+        "simpo": [[False, False], [False, False]],
+    }
+    for name, cut in expected.items():
+        found = made_of(name).cut(old + jnp.log(ratios), old, old, None, lengths, advantages)
+        np.testing.assert_array_equal(found[0], cut, err_msg=name)
+    tighter = made_of("gspo", clip_low=3e-4, clip_high=4e-4)
+    up = old + jnp.log(jnp.array([[[1.4, 0.9], [0.5, 1.0]]]))  # geometric means 1.12 and .5
+    np.testing.assert_array_equal(
+        tighter.cut(up, old, old, None, lengths, advantages)[0], [[True, True], [True, False]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "value", "allowed"),
+    [
+        ("grpo_dual_clip", "dual_clip", 0.5, "above 1"),
+        ("two_grpo_rescaled", "floor", 0.0, "above 0 and at most 0.5"),
+        ("two_grpo_rescaled", "floor", 0.7, "above 0 and at most 0.5"),
+        ("disco", "temperature", 0.0, "above 0"),
+        ("sapo", "positive_temperature", 0.0, "above 0"),
+        ("ipo", "tau", 0.0, "above 0"),
+        ("simpo", "beta", -1.0, "above 0"),
+        ("f_grpo", "gamma", math.nan, "at least 0"),
+    ],
+)
+def test_parameters_have_ranges(name, parameter, value, allowed):
+    with pytest.raises(ConfigError, match=rf"objective\.parameters\.{parameter}={value}: must be {allowed}"):
+        made_of(name, parameters={parameter: value})

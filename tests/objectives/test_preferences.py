@@ -12,6 +12,7 @@ from grpo_jax.objectives import AGGREGATIONS, Terms, completion_mask
 from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
 from grpo_jax.objectives.preferences import discriminative, logistic, squared
 from grpo_jax.objectives.ratios import log_importance_ratio
+from tests.objectives.helpers import made_of
 
 LENGTHS = jnp.array([[2, 3], [1, 4]])
 ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -27,7 +28,7 @@ def terms(logprobs, old=None, reference=None, *, aggregation="sum", lengths=LENG
     mask = completion_mask(lengths, 4)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, 4)[..., None], 0.0)
     old = jax.lax.stop_gradient(logprobs) if old is None else old
-    return Terms(mask, weights, logprobs, log_importance_ratio(logprobs, old, mask), reference, advantages)
+    return Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), reference, advantages)
 
 
 def gradient(surrogate, logprobs, **others):
@@ -67,7 +68,9 @@ def test_disco_by_hand():
     logprobs = jnp.array([[[-0.5, 0], [-1.0, 0], [-3.0, 0]]])
     mask = jnp.array([[[True, False]] * 3])
     zeros = jnp.zeros(logprobs.shape)
-    made = Terms(mask, mask.astype(jnp.float32), logprobs, zeros, None, jnp.array([[1.4, -0.7, -0.7]]))
+    made = Terms(
+        mask, mask.astype(jnp.float32), mask.astype(jnp.float32), logprobs, zeros, None, jnp.array([[1.4, -0.7, -0.7]])
+    )
     wrong = math.log((math.exp(-1) + math.exp(-3)) / 2)
     assert float(discriminative(made, temperature=1.0)) == pytest.approx(3 * (wrong + 0.5), rel=1e-5)
 
@@ -140,3 +143,28 @@ def test_groups_of_one_kind_say_nothing(surrogate, advantages):
     logprobs, lengths, _ = arrays_by_hand()
     found = gradient(surrogate, logprobs, lengths=lengths, advantages=jnp.array(advantages))
     np.testing.assert_array_equal(found, 0.0)
+
+
+@pytest.mark.parametrize("name", ["simpo", "disco"])
+def test_a_kl_term_does_not_lend_its_reference(name):
+    """Objectives without a reference have none beside a KL term either."""
+    new, reference = arrays(), arrays(seed=1)
+    found = []
+    for kl_coef in (0.0, 1e-9):
+        made = made_of(name, kl_coef=kl_coef)
+        args = (new, new, reference if made.reference else None, LENGTHS, ADVANTAGES)
+        found.append(jax.grad(lambda x, made=made, args=args: made.loss(x, *args).total)(new))
+    assert np.abs(found[0]).max() > 0.01
+    np.testing.assert_allclose(*found, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["online_dpo", "ipo", "simpo", "disco"])
+def test_a_correction_for_the_sampler_weighs_gradients_and_not_margins(name):
+    """All tokens half as likely as drawn: half the gradient, though the losses are not linear in the scores."""
+    new, reference = arrays(), arrays(seed=1)
+    plain, corrected = made_of(name), made_of(name, importance_cap=2.0)
+    args = (new, new + math.log(2.0), reference if plain.reference else None, LENGTHS, ADVANTAGES)
+    whole = jax.grad(lambda x: plain.loss(x, *args).total)(new)
+    half = jax.grad(lambda x: corrected.loss(x, *args).total)(new)
+    assert np.abs(whole).max() > 0.01
+    np.testing.assert_allclose(half, 0.5 * whole, rtol=1e-4, atol=1e-7)

@@ -101,7 +101,8 @@ def test_a_step_is_made_of_the_groups_with_signal_first():
 def test_a_replaced_group_is_no_part_of_the_denominator():
     """Resampling weighs prompts by how often they carry signal; what fell out does not shrink the gradient."""
     found = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=128)
-    chosen = learned(found.signal, 8)
+    chosen = found.chosen
+    assert chosen.sum() == 8
     objective = build(make_config(), ONE_DEVICE).objective
     (batch,) = make_minibatches(
         jax.tree.map(lambda array: array[chosen], found.rollouts),
@@ -113,6 +114,16 @@ def test_a_replaced_group_is_no_part_of_the_denominator():
         denominator="sampled",
     )
     assert batch.dropped_weight == 2 * (8 - found.signal[chosen].sum())
+
+
+def test_what_was_replaced_has_no_part_in_the_advantages_of_a_step():
+    """Lite-PPO divides by the deviation of the step's rewards: eight pairs of 0 and 1, whatever else was sampled."""
+    changes = {"objective__name": "lite_ppo", "rollout__prompts_per_batch": 4, "rollout__max_rollouts": 128}
+    found = collected(**changes)
+    assert not found.chosen.all()
+    rewards, advantages = found.rewards[found.chosen], found.advantages[found.chosen]
+    centered = rewards - rewards.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(advantages, centered / rewards.std(), rtol=1e-5)
 
 
 def test_how_far_a_step_may_go():

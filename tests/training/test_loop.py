@@ -392,6 +392,10 @@ def test_a_directory_that_nothing_came_of_may_be_another_runs(tmp_path):
     (tmp_path / "run" / "warm_start" / "metrics.jsonl").touch()
     with pytest.raises(ConfigError, match=r"another configuration \(seed is 2 there and 1 here\)"):
         claim(RunDirectory(tmp_path / "run"), first)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is the directory of a study; name another for a run"):
+        claim(RunDirectory(tmp_path / "study"), first)
 
 
 def test_a_damaged_file_of_a_run_is_named(tmp_path):

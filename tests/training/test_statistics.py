@@ -40,12 +40,15 @@ def collected_of(rewards, scored=None):
         scored=scored,
         expected=np.full(n, 0.5, np.float32),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
+        chosen=np.ones(n, bool),
     )
 
 
 def statistics(rewards, scored=None, chosen=None):
     collected = collected_of(rewards, scored)
-    return rollout_statistics(collected, np.ones(len(rewards), bool) if chosen is None else np.asarray(chosen))
+    return rollout_statistics(
+        collected if chosen is None else dataclasses.replace(collected, chosen=np.asarray(chosen))
+    )
 
 
 def test_what_is_written_down_ends_where_a_completion_does():
@@ -57,7 +60,7 @@ def test_what_is_written_down_ends_where_a_completion_does():
         judged=[dataclasses.replace(collected.judged[0], lengths=[2, 1])],
         rollouts=dataclasses.replace(collected.rollouts, completion_tokens=tokens),
     )
-    (line,) = readable(collected, np.ones(1, bool))
+    (line,) = readable(collected)
     assert json.loads(json.dumps(line)) == line
     assert line["tokens"] == [[5, 6], [7]]
     assert line["token_logprobs"] == [[-0.5, -1.5], [-0.5]]
@@ -97,7 +100,7 @@ def test_only_the_stop_reason_tells_a_truncated_completion():
     rollouts = dataclasses.replace(collected.rollouts, completion_lengths=np.array([[3, 3]]))  # as long as may be
     for reasons, share in (([StopReason.STOP, StopReason.STOP], 0.0), ([StopReason.STOP, StopReason.LENGTH], 0.5)):
         seen = dataclasses.replace(collected, rollouts=dataclasses.replace(rollouts, stop_reasons=np.array([reasons])))
-        assert rollout_statistics(seen, np.ones(1, bool))["truncated_share"] == share
+        assert rollout_statistics(seen)["truncated_share"] == share
 
 
 @pytest.mark.trap(15)
