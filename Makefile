@@ -1,4 +1,4 @@
-# These commands do everything on a machine with Python 3.11 or later, pip and make:
+# These commands do everything on a machine with Python 3.11 or 3.12, pip and make:
 #
 #   make demo      makes .venv, installs pinned dependencies, and trains the default configuration
 #   make test      the same environment, and all tests

@@ -11,11 +11,14 @@ from grpo_jax.config import ConfigError
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Raises ConfigError if the file is damaged."""
+    """An object. Raises ConfigError if the file holds none."""
     try:
-        return json.loads(path.read_text())
+        values = json.loads(path.read_text())
     except ValueError as error:
         raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: is damaged (it holds no object); restore it, or name another directory.")
+    return values
 
 
 def plain(value: Any) -> Any:

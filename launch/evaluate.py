@@ -6,8 +6,8 @@ The policy is the configuration's model.checkpoint, or with --run=RUN that of a 
 may be repeated; --suite=test is the configuration's own task.test, which may be any file of problems.
 docs/evaluation.md says where the files of the suites come from, and what the numbers are.
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 2 a mistake in the
-configuration; 130 stopped by Ctrl-C at once, before the evaluation began or at a second Ctrl-C.
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 answers cannot be judged;
+2 a mistake in the configuration; 130 stopped by Ctrl-C at once, before the evaluation began or at a second Ctrl-C.
 """
 
 import sys
@@ -43,10 +43,14 @@ def main(argv: Sequence[str]) -> int:
     from rich.console import Console as Terminal
 
     from grpo_jax.reporting import Console, suites_table
+    from grpo_jax.rewards import WorkerError
     from grpo_jax.training import Interrupted, evaluate_suites, find_suites
 
     if arguments.distributed:
-        jax.distributed.initialize()
+        try:
+            command_line.join_hosts()
+        except ConfigError as error:
+            return command_line.fail(error, 2)
     console, first = Console(), jax.process_index() == 0
     try:
         with console:
@@ -60,6 +64,8 @@ def main(argv: Sequence[str]) -> int:
             )
     except ConfigError as error:
         return command_line.fail(error, 2)
+    except WorkerError as error:
+        return command_line.fail(error, 1)
     except Interrupted as stopped:
         print(f"{stopped}; the same command continues")
         return 0

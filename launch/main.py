@@ -27,17 +27,21 @@ def main(argv: Sequence[str]) -> int:
     import jax
 
     from grpo_jax.reporting import Console, write_report
+    from grpo_jax.rewards import WorkerError
     from grpo_jax.training import Interrupted, TrainingError, train
 
     if arguments.distributed:
-        jax.distributed.initialize()
+        try:
+            command_line.join_hosts()
+        except ConfigError as error:
+            return command_line.fail(error, 2)
     console, first = Console(), jax.process_index() == 0
     try:
         with console:
             summary = train(config, arguments.workdir, console if first else None)
     except ConfigError as error:
         return command_line.fail(error, 2)
-    except TrainingError as error:
+    except (TrainingError, WorkerError) as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         print(f"{stopped}; the same command continues")

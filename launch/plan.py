@@ -7,11 +7,12 @@ What the numbers are, and what they are not: docs/plan.md. It takes minutes of o
 Exit codes: 0 it fits; 1 it does not; 2 a mistake in the configuration, or no compiler for TPU.
 """
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import ArchitectureConfig, Config, ConfigError, command_line, load
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError, QuestionsConfig, command_line, load
 from grpo_jax.planning.chips import prepare_environment
 
 
@@ -42,7 +43,10 @@ def main(argv: Sequence[str]) -> int:
         return 1
     show(plan, advice(config, plan.too_large), Console())
     if arguments.json:
-        arguments.json.write_text(json.dumps(as_dict(plan), indent=1) + "\n")
+        try:
+            command_line.write("--json", arguments.json, json.dumps(as_dict(plan), indent=1) + "\n")
+        except ConfigError as error:
+            return command_line.fail(error, 2)
     return 0 if plan.fits else 1
 
 
@@ -52,16 +56,26 @@ def _architecture(config: Config) -> ArchitectureConfig:
         from grpo_jax.policy.huggingface import read_architecture
 
         architecture = read_architecture(Path(config.model.checkpoint))
-    if not architecture.vocab_size:
+    if architecture.vocab_size:
+        return architecture
+    if isinstance(config.task, QuestionsConfig):
         raise ConfigError("model.architecture.vocab_size=0: no tokenizer is read to plan; set it to the model's.")
-    return architecture
+    from grpo_jax.data import make_task
+    from grpo_jax.training.experiment import tokens_of
+
+    return dataclasses.replace(architecture, vocab_size=tokens_of(make_task(config)))
 
 
 def _prompt_tokens(config: Config, given: int | None) -> int:
-    tokens: int | None = given or getattr(config.task, "max_prompt_tokens", None)
-    if tokens is None or tokens < 1:
-        raise ConfigError(f"--prompt-tokens={given}: the task {config.task.name} has no limit; say one, as in 1024.")
-    return tokens
+    if given is not None:
+        if given < 1:
+            raise ConfigError(f"--prompt-tokens={given}: must be at least 1.")
+        return given
+    if isinstance(config.task, QuestionsConfig):
+        return config.task.max_prompt_tokens
+    from grpo_jax.data import make_task
+
+    return make_task(config).max_prompt_tokens
 
 
 if __name__ == "__main__":

@@ -70,7 +70,11 @@ def main(argv: Sequence[str]) -> int:
     if reasons:
         console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")
     if arguments.to:
-        arguments.to.write_text("".join(json.dumps(line) + "\n" for line in regraded.differing))
+        try:
+            lines = "".join(json.dumps(line) + "\n" for line in regraded.differing)
+            command_line.write("--to", arguments.to, lines)
+        except ConfigError as error:
+            return command_line.fail(error, 2)
         console.print(f"judged differently, the first {len(regraded.differing):,}: {arguments.to}", soft_wrap=True)
     return 0
 

@@ -16,9 +16,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, command_line
-from grpo_jax.reporting import figures, write_report, write_study_report
-from grpo_jax.reporting.study import arms, gather, write_comparison
-from grpo_jax.training.run_directory import RunDirectory
 
 TARGETS = (0.7, 0.9)
 
@@ -36,25 +33,35 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
         parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")
-    if arguments.to and (arguments.to.is_file() or not arguments.to.parent.is_dir()):
-        parser.error(f"--to={arguments.to}: must be a directory, or a new name in one that exists")
+    if arguments.to and arguments.to.is_file():
+        parser.error(f"--to={arguments.to}: must be a directory, or a new name")
     if not arguments.to and (arguments.baseline or arguments.targets):
         parser.error("--baseline and --targets are of a report that compares runs; name a directory for it by --to")
+
+    # Figures take seconds to import: most mistakes are told before.
+    from grpo_jax import reporting
+    from grpo_jax.reporting import figures
+    from grpo_jax.reporting.study import arms, gather, write_comparison
+    from grpo_jax.training.run_directory import RunDirectory
+
     try:
         targets = arguments.targets or TARGETS
         results = gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
         for workdir in arguments.runs:
-            print(write_study_report(workdir) if (workdir / "study.json").exists() else write_report(workdir))
+            of_study = (workdir / "study.json").exists()
+            print(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
         if arguments.compare:
             metrics = {
                 name: [RunDirectory(run).metrics() for run in runs] for name, runs in arms(arguments.runs).items()
             }
-            arguments.compare.write_text(figures.to_svg(figures.comparison(metrics)))
+            command_line.write("--compare", arguments.compare, figures.to_svg(figures.comparison(metrics)))
             print(arguments.compare)
         if results:
             print(write_comparison(results, arguments.to))
     except (FileNotFoundError, ConfigError) as error:
         return command_line.fail(error, 2)
+    except OSError as error:
+        return command_line.fail(f"{error.filename}: cannot be written to ({error.strerror})", 2)
     return 0
 
 

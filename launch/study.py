@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, command_line
-from grpo_jax.studies import commands, cores, load_study, run_study
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,18 +18,21 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", required=True, type=Path, metavar="FILE", help="a Python file with get_study()")
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the study's directory")
-    parser.add_argument("--jobs", type=int, default=len(cores()), metavar="N", help="runs at once; default: all cores")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at once; default: all cores")
     parser.add_argument("--commands", action="store_true", help="print a command for each run, for many machines")
     arguments = parser.parse_args(argv)
-    if arguments.jobs < 1:
+    if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")
+
+    from grpo_jax.studies import commands, cores, load_study, run_study
+
     try:
         study = load_study(arguments.study)
         if arguments.commands:
             for command in commands(study, arguments.workdir):
                 print(command)
             return 0
-        outcome = run_study(study, arguments.workdir, arguments.jobs)
+        outcome = run_study(study, arguments.workdir, arguments.jobs or len(cores()))
     except ConfigError as error:
         return command_line.fail(error, 2)
     if outcome.stopped:
@@ -44,7 +46,10 @@ def main(argv: Sequence[str]) -> int:
 
     from grpo_jax.reporting import write_study_report
 
-    print(f"report: {write_study_report(arguments.workdir)}")
+    try:
+        print(f"report: {write_study_report(arguments.workdir)}")
+    except ConfigError as error:
+        return command_line.fail(error, 2)
     return 0
 
 

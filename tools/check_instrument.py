@@ -33,7 +33,8 @@ MUTANTS = ROOT / "tools" / "mutants"
 
 # What a copy of the code can do without: environments, caches, downloads, results. But the programs that tests have
 # compiled are shared by all copies.
-LEFT_BEHIND = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "models", "runs")
+ANYWHERE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
+RESULTS = {"models", "runs", "studies", "evaluations", "reports"}  # in the repository's root; code has such names, too
 COMPILED = Path(".pytest_cache") / "jax"  # tests/conftest.py
 ELSEWHERE = "parity"  # the folder of tests that need torch, in an environment of its own
 
@@ -194,7 +195,10 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
 
 
 def _copy(root: Path, to: Path) -> Path:
-    shutil.copytree(root, to, ignore=LEFT_BEHIND)
+    def left_behind(folder: str, names: list[str]) -> set[str]:
+        return ANYWHERE(folder, names) | (RESULTS & set(names) if Path(folder) == root else set())
+
+    shutil.copytree(root, to, ignore=left_behind)
     (root / COMPILED).mkdir(parents=True, exist_ok=True)
     (to / COMPILED).parent.mkdir()
     (to / COMPILED).symlink_to(root / COMPILED)

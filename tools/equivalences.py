@@ -8,6 +8,7 @@ constant is the least-squares one between two gradients, and the error the large
 to the largest entry. Exit code 1 if an error is above 1e-5.
 """
 
+import argparse
 import dataclasses
 import itertools
 import math
@@ -45,6 +46,7 @@ class Identity(NamedTuple):
 
 def main() -> int:
     """Prints the tables, and returns the exit code."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     found = [*of_random_completions(), *of_a_bandit()]
     table = Table(title="First = constant x second")
     for column in ("identity", "constant", "measured", "error"):

@@ -4,7 +4,10 @@ import argparse
 import re
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+from grpo_jax.config.schema import ConfigError
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 
@@ -51,6 +54,27 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
     arguments = made.parse_args(others)
     arguments.overrides = overrides
     return arguments
+
+
+def join_hosts() -> None:
+    """Joins the other hosts of a TPU pod or GPU cluster. Raises ConfigError if they cannot be found."""
+    import jax
+
+    try:
+        jax.distributed.initialize()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"--distributed: the other hosts cannot be joined ({error}); run it on every host of a TPU pod or of a "
+            "cluster that JAX knows, or leave the flag out."
+        ) from error
+
+
+def write(flag: str, path: Path, text: str) -> None:
+    """Writes a file that a flag names. Raises ConfigError if that is not possible."""
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise ConfigError(f"{flag}={path}: cannot be written to ({error.strerror}); name another.") from error
 
 
 def fail(error: object, code: int) -> int:

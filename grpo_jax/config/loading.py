@@ -98,8 +98,13 @@ def run_file(path: Path, function: str, flag: str) -> Any:
     before = set(sys.modules)
     sys.path.insert(0, siblings)
     try:
-        return runpy.run_path(str(path))[function]()
-    except Exception as error:  # whatever a user's file raises is reported as that file's fault
+        there = runpy.run_path(str(path))
+        if function not in there:
+            raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has, see configs/.")
+        return there[function]()
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's file raises is reported as that file's fault
         raise ConfigError(f"{flag}={path}: {function}() cannot be run: {type(error).__name__}: {error}.") from error
     finally:
         sys.path.remove(siblings)
@@ -121,9 +126,9 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
     section: Any = values
     for depth, name in enumerate([*sections, leaf]):
         where = ".".join([*sections, leaf][: depth + 1])
-        if typing.get_origin(_base(kind)) is dict:  # whose names are free
-            kind = typing.get_args(_base(kind))[1]
-            continue
+        if typing.get_origin(_base(kind)) is dict:  # whose names are free, and may have dots: package.module:function
+            section[".".join([*sections, leaf][depth:])] = _parse(typing.get_args(_base(kind))[1], text)
+            return
         kind = _section(kind, section)
         known = typing.get_type_hints(kind, include_extras=True) if kind else {}
         if name not in known:
@@ -196,7 +201,8 @@ def _section(kind: Any, values: Any) -> Any:
     if len(sections) < 2:
         return sections[0] if sections else None
     tag = dataclasses.fields(sections[0])[0].name
-    return _tags(kind).get(values.get(tag))
+    chosen = values.get(tag)
+    return _tags(kind).get(chosen) if isinstance(chosen, str) else None
 
 
 def _tags(kind: Any) -> dict[str, Any]:

@@ -28,10 +28,10 @@ class Range:
         return above and value <= self.high  # False for NaN
 
     def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.open_low else f"at least {self.low:g}"
+        low = f"above {self.low:.10g}" if self.open_low else f"at least {self.low:.10g}"
         if self.low == -math.inf:
-            return f"at most {self.high:g}"
-        return low if self.high == math.inf else f"{low} and at most {self.high:g}"
+            return f"at most {self.high:.10g}"
+        return low if self.high == math.inf else f"{low} and at most {self.high:.10g}"
 
 
 Count = Annotated[int, Range(1)]

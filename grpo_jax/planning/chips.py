@@ -15,7 +15,6 @@ class Chip:
     name: str
     flops: float  # of bfloat16 products and sums in a second, at most
     hbm: int  # bytes
-    hbm_bandwidth: float  # bytes a second
     link_bandwidth: float  # bytes a second over one link between chips, each way
     flops_per_cycle: int  # of all matrix units
     reserved: int = 256 * 2**20  # bytes of HBM that programs do not get: v5e's compiler stops at 15.75 GiB
@@ -29,9 +28,9 @@ class Chip:
 # Peaks and HBM: cloud.google.com/tpu/docs/v5e, /v5p and /v6e. Links: jax-ml.github.io/scaling-book, chapter 2.
 # Matrix units: 4 of 128 x 128 a core and one core (v5e) or two (v5p); as much as 2^19 a cycle at v6e's 1.75 GHz.
 CHIPS = {
-    "v5e": Chip("v5e", 197e12, 16 * 2**30, 819e9, 45e9, 2**17),
-    "v5p": Chip("v5p", 459e12, 95 * 2**30, 2765e9, 90e9, 2**18),
-    "v6e": Chip("v6e", 918e12, 32 * 2**30, 1640e9, 90e9, 2**19),
+    "v5e": Chip("v5e", 197e12, 16 * 2**30, 45e9, 2**17),
+    "v5p": Chip("v5p", 459e12, 95 * 2**30, 90e9, 2**18),
+    "v6e": Chip("v6e", 918e12, 32 * 2**30, 90e9, 2**19),
 }
 
 EXAMPLES = "v5e:2x2 v5e:4x4 v5e:8x8 v5e:8x16 v5e:16x16 v5p:2x2x1 v5p:2x2x4 v5p:4x4x4 v6e:2x2 v6e:4x4 v6e:8x8"

@@ -22,11 +22,10 @@ _CALLED = re.compile(r"(calls|body|condition|to_apply|branch_computations)=\{?((
 
 
 class Shape(NamedTuple):
-    """An array, and whether it lies in HBM rather than in a core's own memory."""
+    """An array."""
 
     dtype: str
     sizes: tuple[int, ...]
-    in_hbm: bool
 
     @property
     def bytes(self) -> int:
@@ -179,7 +178,7 @@ def _split_shape(rest: str) -> tuple[str, str]:
 def _shapes(text: str) -> Iterator[Shape]:
     for found in _ARRAY.finditer(text):
         sizes = tuple(int(size) for size in found["sizes"].split(",") if size)
-        yield Shape(found["dtype"], sizes, "S(" not in (found["layout"] or ""))
+        yield Shape(found["dtype"], sizes)
 
 
 def _index(instruction: Instruction) -> int:

@@ -26,12 +26,10 @@ def write_report(workdir: Path) -> Path:
     """Writes report.html into a finished run's directory, and returns its path.
 
     Raises:
-      FileNotFoundError: if the run has no summary.json yet.
+      FileNotFoundError: if it is no run, or has no summary.json yet.
     """
     run = RunDirectory(workdir)
-    summary, config = run.read_json("summary.json"), run.read_json("config.json")
-    if summary is None or config is None:
-        raise FileNotFoundError(f"{workdir}: has no summary.json; finish the run first")
+    config, summary = run.finished()
     lines = run.metrics()
     shown = [
         (figures.learning_curve(lines), "Validation pass@1 (95 % interval over problems), and the training reward."),

@@ -2,6 +2,7 @@
 
 from grpo_jax.rewards import derivation, last_value, partial_credit
 from grpo_jax.rewards.extraction import last_boxed
+from grpo_jax.rewards.mathematics.pool import WorkerError
 from grpo_jax.rewards.per_attempt import PerAttempt
 from grpo_jax.rewards.registry import REWARDS, make_reward
 from grpo_jax.rewards.verdict import UNSCORED, Attempt, Reward, Verdict
@@ -13,6 +14,7 @@ __all__ = [
     "PerAttempt",
     "Reward",
     "Verdict",
+    "WorkerError",
     "derivation",
     "last_boxed",
     "last_value",

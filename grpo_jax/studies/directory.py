@@ -8,15 +8,16 @@ report/                    written when all runs are finished
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.files import read_json, write_whole
-from grpo_jax.studies.loading import study_from
+from grpo_jax.studies.loading import damage, study_from
 from grpo_jax.studies.pairing import differing
 from grpo_jax.studies.study import Run, Study
+
+FREE_WHEN_FINISHED = ("checkpoint", "logging", "evaluation.every")  # what decides no result
 
 
 def read_study(workdir: Path) -> Study:
@@ -29,8 +30,12 @@ def read_study(workdir: Path) -> Study:
     path = workdir / "study.json"
     if not path.is_file():
         raise FileNotFoundError(f"{workdir}: has no study.json; name the directory of a study")
-    values = read_json(path)
-    return study_from(values["name"], {**values, "shared": {}})
+    values = {**read_json(path), "shared": {}}
+    name = values.pop("name", None)
+    sentence = damage(values) if isinstance(name, str) else "name: is missing."
+    if sentence:
+        raise ConfigError(f"{path}: is damaged ({sentence.rstrip('.')}); restore it, or name another directory.")
+    return study_from(name, values)
 
 
 def as_json(study: Study) -> dict[str, Any]:
@@ -51,9 +56,11 @@ def begin(study: Study, workdir: Path) -> None:
     """Writes study.json, whole or not at all; seeds may be added to a study that is there.
 
     Raises:
-      ConfigError: if the directory is of another study, if a run in it is of another configuration, as when a config
-        file was edited since, or if it cannot be written to.
+      ConfigError: if the directory is of another study or of a run, if a run in it is of another configuration, as when
+        a config file was edited since, or if it cannot be written to.
     """
+    if (workdir / "config.json").exists():
+        raise ConfigError(f"--workdir={workdir}: is the directory of a run; name another for a study.")
     if (workdir / "study.json").exists():
         _check_same(read_study(workdir), study, workdir)
     _check_runs(study, workdir)
@@ -81,20 +88,18 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
 
 
 def _check_runs(study: Study, workdir: Path) -> None:
-    """What decides a run must be in its config.json as in the study; how often it is saved or evaluated need not."""
+    """A run's config.json must be as in the study; if it is finished, how often it was saved or evaluated need not."""
     for arm in study.arms:
-        ours = _deciding(to_dict(arm.configuration(study.seeds[0])))
+        ours = to_dict(arm.configuration(study.seeds[0]))
         for seed in study.seeds:
-            path = Run(arm, seed).directory(workdir) / "config.json"
+            run = Run(arm, seed)
+            path = run.directory(workdir) / "config.json"
             if not path.exists():
                 continue
-            fields = differing(_deciding(read_json(path)), {**ours, "seed": seed}, free=("evaluation.every",))
+            free = FREE_WHEN_FINISHED if run.finished(workdir) else ()
+            fields = differing(read_json(path), {**ours, "seed": seed}, free=free)
             if fields:
                 raise ConfigError(
                     f"{path}: is not of arms.{arm.name} as it is now (they differ in {', '.join(fields)}); undo the "
                     "change, or name another --workdir."
                 )
-
-
-def _deciding(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: section for name, section in config.items() if name not in ("checkpoint", "logging")}

@@ -26,7 +26,7 @@ def load_study(path: Path) -> Study:
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")
-    sentence = _fields(values, FIELDS) or _kinds(values) or _arms(values["arms"]) or _budgets(values)
+    sentence = damage(values)
     if sentence:
         raise ConfigError(f"{where}: {sentence}")
     study = study_from(path.stem, values)
@@ -35,6 +35,11 @@ def load_study(path: Path) -> Study:
         raise ConfigError(f"{where}: {sentence}")
     check_pairing(study, where)
     return study
+
+
+def damage(values: Mapping[str, Any]) -> str:
+    """What is wrong with values that `study_from` is to be given, as a sentence; "" if nothing is."""
+    return _fields(values, FIELDS) or _kinds(values) or _arms(values["arms"]) or _budgets(values)
 
 
 def study_from(name: str, values: Mapping[str, Any]) -> Study:

@@ -181,7 +181,8 @@ def _told(one: _Going, workdir: Path) -> str:
     name = f"{one.run.arm.name}, seed {one.run.seed}"
     if not one.run.finished(workdir):
         code = one.process.returncode
-        return f"{name}: ended with code {code} and is not finished" if code else f"{name}: stopped before its end"
+        stopped = code in (0, -signal.SIGTERM)  # it saved, or had nothing to save yet
+        return f"{name}: stopped before its end" if stopped else f"{name}: ended with code {code} and is not finished"
     summary = read_json(one.run.directory(workdir) / "summary.json")
     base, final, minutes = summary["base"]["pass@1"], summary["final"]["pass@1"], summary["seconds"]["total"] / 60
     return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"

@@ -16,8 +16,10 @@ def claim(directory: RunDirectory, ours: Mapping[str, Any], folders: Sequence[st
       folders: to make in it.
 
     Raises:
-      ConfigError: if it is another's, if another process is running in it, or if it cannot be used.
+      ConfigError: if it is another's, or a study's, if another process is running in it, or if it cannot be used.
     """
+    if (directory.path / "study.json").exists():
+        raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another for a run.")
     theirs = directory.read_json("config.json")
     if theirs is not None and theirs != ours and not directory.untouched:
         raise ConfigError(

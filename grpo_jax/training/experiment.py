@@ -34,7 +34,7 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None) -> Experi
     task = make_task(config)
     _check_demonstrations(config, task)
     architecture = _architecture(config, task)
-    tokens = min(_tokens(task), architecture.vocab_size)
+    tokens = min(tokens_of(task), architecture.vocab_size)
     policy = Policy(architecture, config.model, mesh, tokens=tokens)
     programs = make_programs(config, mesh, policy, task.stop_tokens)
     return Experiment(**vars(programs), config=config, task=task)
@@ -98,7 +98,7 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
     when they are encoded (`dispatch`).
     """
     architecture = architecture_of(config)
-    tokens, wanted = _tokens(task), architecture.vocab_size
+    tokens, wanted = tokens_of(task), architecture.vocab_size
     if wanted and wanted < tokens and not config.model.checkpoint:
         raise ConfigError(
             f"model.architecture.vocab_size={wanted}: the tokenizer has {tokens} tokens; set it to 0, or at least that."
@@ -112,6 +112,6 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
     return dataclasses.replace(architecture, vocab_size=wanted or tokens)
 
 
-def _tokens(task: Task) -> int:
+def tokens_of(task: Task) -> int:
     """How many ids the tokenizer uses; there may be holes among them."""
     return max(task.tokenizer.get_vocab().values()) + 1

@@ -31,10 +31,7 @@ class Restored:
 
 def read_config(workdir: Path) -> Config:
     """The configuration of a run. Raises FileNotFoundError if the directory holds none."""
-    values = RunDirectory(workdir).read_json("config.json")
-    if values is None:
-        raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
-    return from_dict(values)
+    return from_dict(RunDirectory(workdir).config())
 
 
 def restore(

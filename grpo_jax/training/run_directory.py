@@ -20,7 +20,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-import jax
 from tensorboardX import SummaryWriter
 
 from grpo_jax.config import ConfigError
@@ -38,15 +37,16 @@ class Phase(enum.Enum):
 
 
 class RunDirectory:
-    """Appends to the files of a run. Only the first process of a multi-host run writes.
+    """The files of a run, to be read, and to be appended to.
 
-    Between `create` and `close` the directory is locked against another run in it; the system undoes the lock of a
-    process that is killed.
+    It knows nothing of devices: whoever only reads takes none from the run. Between `create` and `close` the directory
+    is locked against another run in it; the system undoes the lock of a process that is killed.
     """
 
-    def __init__(self, path: Path, *, tensorboard: bool = False):
+    def __init__(self, path: Path, *, writes: bool = True, tensorboard: bool = False):
+        """`writes`: whether anything is written; of a run on several hosts only the first one writes."""
         self.path = path
-        self._writes = jax.process_index() == 0
+        self._writes = writes
         self._tensorboard = tensorboard and self._writes
         self._events: dict[Phase, SummaryWriter] = {}
         self._lock: IO[str] | None = None
@@ -80,6 +80,20 @@ class RunDirectory:
         """A JSON file of the run, or None if there is none. Raises ConfigError if it is damaged."""
         path = self.path / name
         return read_json(path) if path.exists() else None
+
+    def config(self) -> dict[str, Any]:
+        """config.json. Raises FileNotFoundError if there is none."""
+        config = self.read_json("config.json")
+        if config is None:
+            raise FileNotFoundError(f"{self.path}: has no config.json; name the directory of a run")
+        return config
+
+    def finished(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """config.json and summary.json. Raises FileNotFoundError if it is no run, or not finished."""
+        config, summary = self.config(), self.read_json("summary.json")
+        if summary is None:
+            raise FileNotFoundError(f"{self.path}: has no summary.json; finish the run first")
+        return config, summary
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         self.write_text(name, json.dumps(values, indent=2) + "\n")

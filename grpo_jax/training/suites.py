@@ -17,7 +17,7 @@ import numpy as np
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, digest, to_dict
 from grpo_jax.data import Problem, Task
-from grpo_jax.data.sources import SUITES, read_problems, suite
+from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate
 from grpo_jax.processes import barrier
@@ -34,8 +34,6 @@ from grpo_jax.training.restore import read_config, restore
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.versions import versions
 from grpo_jax.types import Rollouts
-
-OWN = "test"  # the name of the configuration's own test problems
 
 
 def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig]:
@@ -86,7 +84,7 @@ def evaluate_suites(
     experiment = build(config, devices)
     problems = {name: _problems(experiment.task, name, source) for name, source in sources.items()}
     weights, policy = _policy(experiment, run, best, devices)
-    directory = RunDirectory(workdir)
+    directory = RunDirectory(workdir, writes=jax.process_index() == 0)
     claim(directory, {"config": to_dict(config), "policy": policy}, folders=("evaluation",))
     results = (directory.read_json("suites.json") or {"suites": {}})["suites"]
     with StopRequest() as stop, closing(directory), closing(experiment.task.reward):

@@ -90,7 +90,7 @@ def test_bytes_and_seconds_of_a_gather(chips):
 )
 def test_convolutions(left, right, out, attributes, expected):
     def instruction(name, sizes, opcode, *operands, text=""):
-        return hlo.Instruction(name, (hlo.Shape("bf16", sizes, True),), opcode, operands, text, False)
+        return hlo.Instruction(name, (hlo.Shape("bf16", sizes),), opcode, operands, text, False)
 
     computation = hlo.Computation(
         "c", {"a": instruction("a", left, "parameter"), "b": instruction("b", right, "parameter")}

@@ -78,6 +78,9 @@ def test_the_same_run_gives_the_same_page(workdir):
 
 
 def test_an_unfinished_run_has_no_report(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"has no config.json; name the directory of a run"):
+        write_report(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"has no summary.json; finish the run first"):
         write_report(tmp_path)
 

@@ -26,10 +26,10 @@ def test_a_study_is_read_as_it_was_written(tmp_path):
 
 def test_seeds_may_be_added_but_not_taken_away(tmp_path):
     begin(make(tmp_path), tmp_path)
-    more = make(tmp_path, seeds=(0, 1, 2))
+    more = make(tmp_path, seeds=(0, 1, 2, 3))
     begin(more, tmp_path)
     assert read_study(tmp_path) == more
-    assert "has the seeds [1, 2], which the study no longer names" in refuses(make(tmp_path, seeds=(0,)), tmp_path)
+    assert "has the seeds [2, 3], which the study no longer names" in refuses(make(tmp_path), tmp_path)
     assert read_study(tmp_path) == more
 
 
@@ -38,7 +38,7 @@ def test_seeds_may_be_added_but_not_taken_away(tmp_path):
     [
         ({"question": "Why?"}, "question"),
         ({"arms": arms(optimizer__learning_rate=1e-3)}, "arms.G = 4.overrides"),
-        ({"comparisons": {"prompts": (48,)}}, "comparisons"),
+        ({"comparisons": {"prompts": (64,)}}, "comparisons"),
     ],
 )
 def test_another_study_is_refused(changes, field, tmp_path):
@@ -65,9 +65,12 @@ def test_a_config_file_that_was_edited_since_is_noticed(tmp_path, field, value):
     assert not (tmp_path / "study.json").exists()
 
 
-def test_how_often_a_run_is_saved_decides_nothing(tmp_path):
+def test_how_often_a_finished_run_was_saved_decides_nothing(tmp_path):
+    """One that is not finished could not be continued: it asks for its own configuration."""
     study = make(tmp_path)
     record(study, tmp_path, checkpoint__every=1, logging__rollouts_every=7, evaluation__every=1)
+    assert "(they differ in evaluation.every, checkpoint.every, logging.rollouts_every)" in refuses(study, tmp_path)
+    (list(study.runs())[-1].directory(tmp_path) / "summary.json").write_text("{}")
     begin(study, tmp_path)
 
 
@@ -76,9 +79,16 @@ def test_a_directory_without_a_study(tmp_path):
         read_study(tmp_path)
 
 
-def test_a_damaged_study(tmp_path):
-    (tmp_path / "study.json").write_text('{"name": ')
+@pytest.mark.parametrize("text", ['{"name": ', "[1]", '{"name": "x"}', '{"name": "x", "arms": 3}'])
+def test_a_damaged_study(text, tmp_path):
+    (tmp_path / "study.json").write_text(text)
     assert "study.json: is damaged" in refuses(make(tmp_path), tmp_path)
+
+
+def test_a_runs_directory_is_no_studys(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert "is the directory of a run; name another for a study" in refuses(make(tmp_path), tmp_path / "run")
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):

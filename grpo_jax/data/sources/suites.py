@@ -25,6 +25,8 @@ SUITES: Mapping[str, Suite] = {
     "olympiad_bench": Suite("question", "final_answer", "plain"),  # Hothan/OlympiadBench, OE_TO_maths_en_COMP
 }
 
+OWN = "test"  # where suites are named: the configuration's own test problems
+
 _KINDS: Mapping[str, Literal["jsonl", "parquet"]] = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 
 
@@ -35,7 +37,7 @@ def suite(name: str, directory: Path) -> SourceConfig:
       ConfigError: for an unknown suite, and a directory without its file.
     """
     if name not in SUITES:
-        raise ConfigError(f"suite {name!r}: unknown; {did_you_mean(name, list(SUITES))}")
+        raise ConfigError(f"--suite={name}: unknown; {did_you_mean(name, [*SUITES, OWN])}")
     files = {directory / f"{name}{suffix}": kind for suffix, kind in _KINDS.items()}
     for file, kind in files.items():
         if file.is_file():
@@ -50,5 +52,5 @@ def suite(name: str, directory: Path) -> SourceConfig:
                 limit=0,
             )
     raise ConfigError(
-        f"suite {name!r}: {directory} has none of {', '.join(file.name for file in files)}; put one there."
+        f"--suite={name}: {directory} has none of {', '.join(file.name for file in files)}; put one there."
     )

@@ -35,7 +35,7 @@ def write_study_report(workdir: Path) -> Path:
 
 def write_comparison(results: Results, directory: Path) -> Path:
     """Writes the report of these results, whichever runs they are of, and returns the path of its page."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     made = tables(results)
     drawn = {
         **{

@@ -32,9 +32,10 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
         arm has a seed twice or a run without validation, or if arms differ in start, test, scale and all budgets.
     """
     every = {name: _by_seed(name, directories) for name, directories in arms(workdirs).items()}
-    baseline = next(iter(every)) if baseline is None else baseline
     if len(every) < 2:
-        raise ConfigError(f"{where}: the runs are of one configuration, {baseline}; name runs of another, too.")
+        only = next(iter(every))
+        raise ConfigError(f"{where}: the runs are of one configuration, {only}; name runs of another, too.")
+    baseline = next(iter(every)) if baseline is None else baseline
     if baseline not in every:
         raise ConfigError(f"--baseline={baseline}: is none of the arms; {did_you_mean(baseline, list(every))}")
     every_seed = sorted({seed for runs in every.values() for seed in runs})
@@ -74,9 +75,7 @@ def arms(workdirs: Sequence[Path]) -> dict[str, list[Path]]:
     """
     alike: dict[str, list[Path]] = {}
     for workdir in workdirs:
-        config = RunDirectory(workdir).read_json("config.json")
-        if config is None:
-            raise FileNotFoundError(f"{workdir}: has no config.json; name the directory of a run")
+        config = RunDirectory(workdir).config()
         deciding = digest({name: value for name, value in config.items() if name not in FREE})
         alike.setdefault(deciding, []).append(workdir)
     named: dict[str, list[Path]] = {}

@@ -64,10 +64,8 @@ def read_results(study: Study, workdir: Path) -> Results:
     missing = tuple(f"{run.arm.name}, seed {run.seed}" for run in study.runs() if not run.finished(workdir))
     seeds = tuple(seed for seed in study.seeds if all(Run(arm, seed).finished(workdir) for arm in study.arms))
     if len(seeds) < 2:
-        raise ConfigError(
-            f"{workdir}: {len(seeds)} seeds are finished by all arms, and a comparison needs two; continue the study "
-            f"(missing are {'; '.join(missing[:4])}...)."
-        )
+        remedy = f"continue the study (missing are {'; '.join(missing[:4])}...)" if missing else "add seeds to it"
+        raise ConfigError(f"{workdir}: seeds finished by all arms: {len(seeds)}, and a comparison needs two; {remedy}.")
     arms = {arm.name: [read_run(Run(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
     check_scale(arms, workdir)
     return Results(study, seeds, arms, missing)
@@ -84,11 +82,9 @@ def check_scale(arms: Mapping[str, Sequence[Finished]], workdir: Path) -> None:
 
 
 def read_run(directory: Path) -> Finished:
-    """A run. Raises FileNotFoundError if it is not finished."""
+    """A run. Raises FileNotFoundError if it is none, or not finished."""
     run = RunDirectory(directory)
-    summary, config, lines = run.read_json("summary.json"), run.read_json("config.json"), run.metrics()
-    if summary is None or config is None:
-        raise FileNotFoundError(f"{directory}: has no summary.json; finish the run first")
+    (config, summary), lines = run.finished(), run.metrics()
     training, validation = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
     tokens = itertools.accumulate(line["tokens"] for line in training)  # a line has those of its step alone
     training = [{**line, "tokens": so_far} for line, so_far in zip(training, tokens, strict=True)]

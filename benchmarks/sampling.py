@@ -1,0 +1,90 @@
+"""Time of sampling by the size of the groups: what prompts cost, and what each step of decoding.
+
+    python benchmarks/sampling.py [--config=configs/two_grpo.py] [--sizes 2 16] [--repetitions=100]
+
+Prints medians, the sizes taken in turn, of a fresh policy whose completions never stop; and the ratios of the first
+size to the last, with their quartiles over the repetitions.
+"""
+
+import itertools
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+
+from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.data import Split, encode_prompts
+from grpo_jax.processes import put
+from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.training import build
+
+CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
+NEVER = -1  # a stop token that no policy samples
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs the command line."""
+    parser = command_line.parser(__doc__, config=str(CONFIG))
+    parser.add_argument("--sizes", type=int, nargs="+", default=[2, 16])
+    parser.add_argument("--repetitions", type=int, default=100)
+    arguments = command_line.parse(parser, argv)
+    sizes = arguments.sizes
+    if len(sizes) < 2 or min(sizes) < 1:
+        parser.error(f"--sizes {' '.join(map(str, sizes))}: must be two or more sizes of groups, such as 2 16")
+    if arguments.repetitions < 2:
+        parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
+    try:
+        config = load(arguments.config, arguments.overrides)
+        experiment = build(config)
+    except ConfigError as error:
+        parser.error(str(error))
+    room = config.rollout.max_new_tokens
+    if room < 2:
+        parser.error(f"--config.rollout.max_new_tokens={room}: must be at least 2, for there to be steps of decoding")
+
+    trained, frozen = experiment.adapt(experiment.init_params(jax.random.key(0)))
+    weights = experiment.sampling_weights(trained, frozen)
+    problems = experiment.task.problems(Split.TRAIN, config.rollout.prompts_per_batch)
+    prompts = put(encode_prompts(experiment.task, problems), experiment.shardings.batch)
+
+    def prepared(size: int, tokens: int) -> Callable[[int], float]:
+        """Milliseconds of sampling groups of this size with so many tokens, in a step of a run."""
+        sampler = make_sampler(
+            experiment.policy,
+            config.rollout.sampling,
+            group_size=size,
+            max_new_tokens=tokens,
+            stop_tokens=[NEVER],
+        )
+        compiled = jax.jit(sampler)
+
+        def milliseconds(step: int) -> float:
+            started = time.perf_counter()
+            jax.block_until_ready(compiled(weights, prompts, Counter.of(config.seed, Stream.TRAINING, step)))
+            return 1e3 * (time.perf_counter() - started)
+
+        milliseconds(0)
+        return milliseconds
+
+    programs = {(size, tokens): prepared(size, tokens) for size, tokens in itertools.product(sizes, (1, room))}
+    times: dict[tuple[int, int], list[float]] = {program: [] for program in programs}
+    for step in range(arguments.repetitions):
+        for program, milliseconds in programs.items():
+            times[program].append(milliseconds(step))
+
+    print(f"{len(problems)} prompts of {prompts.tokens.shape[1]} tokens, {room} new ones; milliseconds")
+    for size in sizes:
+        first, whole = (statistics.median(times[size, tokens]) for tokens in (1, room))
+        each = (whole - first) / (room - 1)
+        print(f"groups of {size}: {whole:.2f}; prompts and first token {first:.2f}, each further token {each:.3f}")
+    for tokens, what in ((1, "prompts and first token"), (room, "all")):
+        ratios = [few / many for few, many in zip(times[sizes[0], tokens], times[sizes[-1], tokens], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"{sizes[0]} / {sizes[-1]}, {what}: {middle:.3f}, quartiles {low:.3f} and {high:.3f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
