@@ -67,6 +67,7 @@ MISTAKES = {
     "--config.seed=-1": "seed=-1: must be at least 0",
     "--config=configs/nothing.py": "no such file; name a Python file with get_config()",
     "--workdir=/proc/no/such/place": "cannot be written to",
+    "--distributed": "--distributed: the other hosts cannot be joined",
 }
 
 

@@ -8,7 +8,7 @@ import jax
 import pytest
 from rich.console import Console
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, load
 from grpo_jax.planning import plan as planning
 from grpo_jax.planning.costs import Costs
 from grpo_jax.planning.plan import advice, as_dict, make_plan, model_flops
@@ -183,7 +183,7 @@ def test_advice():
         (["--topology=v9:2x2"], "--topology=v9:2x2: is not known; name one such as v5e:2x2"),
         (["--topology=v5e:3x7"], "--topology=v5e:3x7: there is no such slice; name one such as v5e:2x2"),
         (["--topology=v5e:2x2", "--config.mesh.data=3"], "does not cover the 4 devices"),
-        (["--topology=v5e:2x2", "--config.model.architecture.vocab_size=0"], "vocab_size=0: no tokenizer is read"),
+        (["--topology=v5e:2x2", "--prompt-tokens=0"], "--prompt-tokens=0: must be at least 1"),
         (["--topology=v5e:2x2", "--json=/no/dir/x.json"], "--json=/no/dir/x.json: must be a file in a directory"),
         (["--topology=v5e:2x2", "--json=/"], "--json=/: must be a file in a directory that exists"),
     ],
@@ -193,6 +193,17 @@ def test_mistakes(flags, message, tpu_compiler, capsys):
     code = command.main([f"--config={CONFIGS / 'two_grpo.py'}", "--prompt-tokens=128", *fields, *flags])
     assert code == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_is_not_said_is_the_tasks():
+    """Of the embedded task; of questions there may be no tokenizer here."""
+    embedded, questions = load(CONFIGS / "two_grpo.py"), load(CONFIGS / "smollm2_135m.py")
+    assert command._architecture(embedded).vocab_size == 17
+    assert command._prompt_tokens(embedded, None) == 12
+    assert command._prompt_tokens(questions, None) == questions.task.max_prompt_tokens
+    model = dataclasses.replace(questions.model, architecture=embedded.model.architecture)
+    with pytest.raises(ConfigError, match="vocab_size=0: no tokenizer is read to plan"):
+        command._architecture(dataclasses.replace(questions, model=model))
 
 
 @pytest.mark.slow
