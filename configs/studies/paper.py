@@ -4,7 +4,7 @@
 
 Both see the same 38,400 prompts, 32 a step, so pairs sample an eighth of the rollouts. The learning rates were chosen
 on the validation split (learning_rates.py). Both are evaluated every 1,024 rollouts: so neither curve is finer than the
-other at equal rollouts. Cost on two cores: about half an hour. docs/findings.md has the finding.
+other at equal rollouts. Cost on two cores: about a quarter of an hour. docs/findings.md has the finding.
 """
 
 
