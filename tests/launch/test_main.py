@@ -72,6 +72,7 @@ def test_reports_are_compared(finished, tmp_path):
 
 
 def test_an_unfinished_run_is_not_reported(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
     process = start("launch/report.py", str(tmp_path))
     _, err = process.communicate()
     assert process.returncode == 2

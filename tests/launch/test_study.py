@@ -1,22 +1,22 @@
 """launch/study.py: what it says, its exit codes, and a study that is really run."""
 
 import json
-import runpy
 import signal
 import time
 
 import pytest
 
-from grpo_jax import reporting
+from grpo_jax import reporting, studies
 from grpo_jax.studies import load_study
 from grpo_jax.studies.runner import Outcome
+from launch import study
 from tests.helpers import ROOT, start
 from tests.studies.files import write
 
 # launch/study.py with a report that costs nothing: this is a test of the runs.
 LAUNCH = f"""
 import runpy, sys
-from grpo_jax import reporting
+from grpo_jax import reporting, studies
 reporting.write_study_report = lambda workdir: workdir / "report"
 sys.path[0] = {str(ROOT / "launch")!r}
 runpy.run_path({str(ROOT / "launch" / "study.py")!r}, run_name="__main__")
@@ -26,22 +26,22 @@ runpy.run_path({str(ROOT / "launch" / "study.py")!r}, run_name="__main__")
 @pytest.fixture
 def main(monkeypatch):
     monkeypatch.setattr(reporting, "write_study_report", lambda workdir: workdir / "report", raising=False)
-    return runpy.run_path(str(ROOT / "launch" / "study.py"))["main"]
+    return study.main
 
 
-def pretend(main, monkeypatch, *, failed=(), stopped=False):
+def pretend(monkeypatch, *, failed=(), stopped=False):
     """No run is made; this is what became of them."""
-    monkeypatch.setitem(main.__globals__, "run_study", lambda study, workdir, jobs: Outcome(tuple(failed), stopped))
+    monkeypatch.setattr(studies, "run_study", lambda study, workdir, jobs: Outcome(tuple(failed), stopped))
 
 
 def test_a_finished_study_is_reported(main, monkeypatch, tmp_path, capsys):
-    pretend(main, monkeypatch)
+    pretend(monkeypatch)
     assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 0
     assert capsys.readouterr().out == f"report: {tmp_path / 'report'}\n"
 
 
 def test_a_stopped_study_continues_with_the_same_command(main, monkeypatch, tmp_path, capsys):
-    pretend(main, monkeypatch, stopped=True)
+    pretend(monkeypatch, stopped=True)
     assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 0
     assert capsys.readouterr().out == "stopped, and saved; the same command continues\n"
 
@@ -49,7 +49,7 @@ def test_a_stopped_study_continues_with_the_same_command(main, monkeypatch, tmp_
 @pytest.mark.parametrize("stopped", [False, True])
 def test_failed_runs_are_named(main, monkeypatch, tmp_path, capsys, stopped):
     first = next(load_study(write(tmp_path)).runs())
-    pretend(main, monkeypatch, failed=[(first, "error: the reason")], stopped=stopped)
+    pretend(monkeypatch, failed=[(first, "error: the reason")], stopped=stopped)
     assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path}"]) == 1
     out, err = capsys.readouterr()
     assert err == "error: 2-GRPO, seed 0: error: the reason\n"

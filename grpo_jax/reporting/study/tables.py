@@ -260,6 +260,6 @@ def _about_p(results: Results) -> str:
     n = len(results.seeds)
     return (
         f"Resolved: the t interval of the difference leaves out 0, with {FEWEST} seeds or more. p is of all 2^{n} "
-        f"flips of signs, and with {n} seeds never below {2 / 2**n:.4f}; Holm's correction is over a budget's arms. Beside it is the "
-        "true difference that so many seeds, spread as these, would find with 80 % power at 5 %."
+        f"flips of signs, and with {n} seeds never below {2 / 2**n:.4f}; Holm's correction is over a budget's arms. "
+        "± is the true difference that so many seeds, spread as these, would find with 80 % power at 5 %."
     )
