@@ -44,9 +44,9 @@ class Identity(NamedTuple):
     error: float
 
 
-def main() -> int:
+def main(argv: Sequence[str] = ()) -> int:
     """Prints the tables, and returns the exit code."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     found = [*of_random_completions(), *of_a_bandit()]
     table = Table(title="First = constant x second")
     for column in ("identity", "constant", "measured", "error"):
@@ -108,8 +108,9 @@ def _weight(size: int, p: float) -> float:
 
 
 def _made(name: str, size: int, changes: dict[str, Any]) -> Objective:
+    """An objective; all under one aggregation, the paper's, where nothing else is said."""
     config = load(ROOT / "configs" / "two_grpo.py").objective
-    return make_objective(dataclasses.replace(config, name=name, **changes), size)
+    return make_objective(dataclasses.replace(config, **{"name": name, "aggregation": "sequence", **changes}), size)
 
 
 def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
@@ -152,4 +153,4 @@ def _proportion(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -207,8 +207,8 @@ def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
         run.mkdir()
         RunDirectory(run).write_json("config.json", to_dict(its))
     for sentence, attempt in {
-        r"suite 'math500': unknown; did you mean math_500\?": lambda: evaluate(config, workdir, ["math500"]),
-        "suite 'math_500': .* has none of math_500.jsonl": lambda: evaluate(config, workdir, directory=tmp_path),
+        r"--suite=math500: unknown; did you mean math_500\?": lambda: evaluate(config, workdir, ["math500"]),
+        "--suite=math_500: .* has none of math_500.jsonl": lambda: evaluate(config, workdir, directory=tmp_path),
         "task.test is none": lambda: evaluate(without, workdir, ["test"]),
         r"max_prompt_tokens=200: 1 of the 2 problems of math_500 are longer, the longest of 204 tokens": (
             lambda: evaluate(short, workdir)
