@@ -35,6 +35,8 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--best: is of a run; name it with --run")
     try:
         config = load(arguments.config, arguments.overrides)
+        if arguments.distributed:
+            command_line.join_hosts()
     except ConfigError as error:
         return command_line.fail(error, 2)
 
@@ -46,11 +48,6 @@ def main(argv: Sequence[str]) -> int:
     from grpo_jax.rewards import WorkerError
     from grpo_jax.training import Interrupted, evaluate_suites, find_suites
 
-    if arguments.distributed:
-        try:
-            command_line.join_hosts()
-        except ConfigError as error:
-            return command_line.fail(error, 2)
     console, first = Console(), jax.process_index() == 0
     try:
         with console:

@@ -20,6 +20,8 @@ def main(argv: Sequence[str]) -> int:
     arguments = command_line.parse(parser, argv)
     try:
         config = load(arguments.config, arguments.overrides)
+        if arguments.distributed:
+            command_line.join_hosts()
     except ConfigError as error:
         return command_line.fail(error, 2)
 
@@ -30,11 +32,6 @@ def main(argv: Sequence[str]) -> int:
     from grpo_jax.rewards import WorkerError
     from grpo_jax.training import Interrupted, TrainingError, train
 
-    if arguments.distributed:
-        try:
-            command_line.join_hosts()
-        except ConfigError as error:
-            return command_line.fail(error, 2)
     console, first = Console(), jax.process_index() == 0
     try:
         with console:

@@ -9,11 +9,16 @@ Exit codes: 0 it fits; 1 it does not; 2 a mistake in the configuration, or no co
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, QuestionsConfig, command_line, load
 from grpo_jax.planning.chips import prepare_environment
+
+if TYPE_CHECKING:
+    from grpo_jax.data import Task
 
 
 def main(argv: Sequence[str]) -> int:
@@ -28,7 +33,11 @@ def main(argv: Sequence[str]) -> int:
     prepare_environment()
     try:
         config = load(arguments.config, arguments.overrides)
-        architecture, prompt_tokens = _architecture(config), _prompt_tokens(config, arguments.prompt_tokens)
+
+        from grpo_jax.data import make_task
+
+        task = cache(partial(make_task, config))  # where it is asked for: what is planned need not be here
+        architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
 
         from rich.console import Console
 
@@ -50,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
     return 0 if plan.fits else 1
 
 
-def _architecture(config: Config) -> ArchitectureConfig:
+def _architecture(config: Config, task: Callable[[], "Task"]) -> ArchitectureConfig:
     architecture = config.model.architecture
     if architecture is None:
         from grpo_jax.policy.huggingface import read_architecture
@@ -60,22 +69,17 @@ def _architecture(config: Config) -> ArchitectureConfig:
         return architecture
     if isinstance(config.task, QuestionsConfig):
         raise ConfigError("model.architecture.vocab_size=0: no tokenizer is read to plan; set it to the model's.")
-    from grpo_jax.data import make_task
     from grpo_jax.training.experiment import tokens_of
 
-    return dataclasses.replace(architecture, vocab_size=tokens_of(make_task(config)))
+    return dataclasses.replace(architecture, vocab_size=tokens_of(task()))
 
 
-def _prompt_tokens(config: Config, given: int | None) -> int:
+def _prompt_tokens(config: Config, task: Callable[[], "Task"], given: int | None) -> int:
     if given is not None:
         if given < 1:
             raise ConfigError(f"--prompt-tokens={given}: must be at least 1.")
         return given
-    if isinstance(config.task, QuestionsConfig):
-        return config.task.max_prompt_tokens
-    from grpo_jax.data import make_task
-
-    return make_task(config).max_prompt_tokens
+    return config.task.max_prompt_tokens if isinstance(config.task, QuestionsConfig) else task().max_prompt_tokens
 
 
 if __name__ == "__main__":

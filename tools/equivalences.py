@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 from grpo_jax.config import load
-from grpo_jax.objectives import Objective, Outcomes, make_objective
+from grpo_jax.objectives import Objective, Outcomes, Recorded, make_objective
 from grpo_jax.studies.study import ROOT
 
 TOLERANCE = 1e-5
@@ -125,7 +125,7 @@ def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
     reference = logprobs if made.reference else None
 
     def loss(x: Any) -> Any:
-        return made.loss(x, old, old, reference, lengths, advantages).total
+        return made.loss(x, Recorded(old, old, reference, lengths, advantages)).total
 
     return np.array(jax.jit(jax.grad(loss))(logprobs))
 
@@ -140,7 +140,8 @@ def _expected(name: str, size: int) -> np.ndarray:
     def gain(logits: Any, answers: Any, advantage: Any) -> Any:
         logprobs = jax.nn.log_softmax(logits)[answers][:, None]
         old = jax.lax.stop_gradient(logprobs)
-        return -made.loss(logprobs, old, old, None, jnp.ones(size, jnp.int32), advantage).total / size
+        recorded = Recorded(old, old, None, jnp.ones(size, jnp.int32), advantage)
+        return -made.loss(logprobs, recorded).total / size
 
     gradients = jax.jit(jax.vmap(jax.grad(gain), (None, 0, 0)))(LOGITS, groups, advantages)
     return np.array((weights[:, None] * gradients).sum(0))

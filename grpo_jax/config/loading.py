@@ -99,11 +99,8 @@ def run_file(path: Path, function: str, flag: str) -> Any:
     sys.path.insert(0, siblings)
     try:
         there = runpy.run_path(str(path))
-        if function not in there:
-            raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has, see configs/.")
-        return there[function]()
-    except ConfigError:
-        raise
+        if function in there:
+            return there[function]()
     except (Exception, SystemExit) as error:  # whatever a user's file raises is reported as that file's fault
         raise ConfigError(f"{flag}={path}: {function}() cannot be run: {type(error).__name__}: {error}.") from error
     finally:
@@ -111,6 +108,7 @@ def run_file(path: Path, function: str, flag: str) -> Any:
         for name in set(sys.modules) - before:
             if Path(getattr(sys.modules[name], "__file__", None) or "").parent == Path(siblings):
                 del sys.modules[name]  # another config file may have a sibling of the same name
+    raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has, see configs/.")
 
 
 def _run_config_file(path: Path) -> dict[str, Any]:

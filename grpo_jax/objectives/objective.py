@@ -22,6 +22,16 @@ class LossSum(NamedTuple):
     weight: Float[Array, ""]
 
 
+class Recorded(NamedTuple):
+    """What is known of groups of completions before the policy that learns from them is asked."""
+
+    old_logprobs: Float[Array, "*batch G C"]  # the ratio's denominator
+    sampler_logprobs: Float[Array, "*batch G C"]  # of the distribution drawn from; see `truncated` and `masked`
+    reference_logprobs: Float[Array, "*batch G C"] | None  # of the frozen reference policy, if it is asked for
+    lengths: Int[Array, "*batch G"]  # 0 for padding, which counts nowhere
+    advantages: Float[Array, "*batch G"]  # from `Objective.advantages`, over the whole batch of rollouts
+
+
 @dataclass(frozen=True)
 class Objective:
     """What a policy is trained for. Its methods take arrays and never see a model."""
@@ -39,76 +49,49 @@ class Objective:
         """Whether the reference's log-probabilities are read: by the surrogate, or by a KL term."""
         return self.relative or self.kl_coef > 0
 
-    def loss(
-        self,
-        logprobs: Float[Array, "*batch G C"],
-        old_logprobs: Float[Array, "*batch G C"],
-        sampler_logprobs: Float[Array, "*batch G C"],
-        reference_logprobs: Float[Array, "*batch G C"] | None,
-        lengths: Int[Array, "*batch G"],
-        advantages: Float[Array, "*batch G"],
-    ) -> LossSum:
+    def loss(self, logprobs: Float[Array, "*batch G C"], recorded: Recorded) -> LossSum:
         """The summed loss of groups of completions, and their weight in its denominator.
 
         Args:
           logprobs: of the policy that is differentiated.
-          old_logprobs: the ratio's denominator.
-          sampler_logprobs: of the distribution that the tokens were drawn from; see `truncated` and `masked`.
-          reference_logprobs: of the frozen reference policy, if `reference` is set.
-          lengths: of the completions; 0 for padding, which counts nowhere.
-          advantages: from `self.advantages`, over the whole batch of rollouts.
         """
-        terms = self._terms(logprobs, old_logprobs, sampler_logprobs, reference_logprobs, lengths, advantages)
+        terms = self._terms(logprobs, recorded)
         total = self.surrogate(terms)
         if self.kl_coef:
-            assert reference_logprobs is not None
-            divergence = self.kl(terms.logprobs, jnp.where(terms.mask, reference_logprobs, 0.0))
+            assert recorded.reference_logprobs is not None
+            divergence = self.kl(terms.logprobs, jnp.where(terms.mask, recorded.reference_logprobs, 0.0))
             total += self.kl_coef * (terms.plain_weights * divergence).sum()
-        return LossSum(total, self.aggregation.share(lengths).sum())
+        return LossSum(total, self.aggregation.share(recorded.lengths).sum())
 
-    def cut(
-        self,
-        logprobs: Float[Array, "*batch G C"],
-        old_logprobs: Float[Array, "*batch G C"],
-        sampler_logprobs: Float[Array, "*batch G C"],
-        reference_logprobs: Float[Array, "*batch G C"] | None,
-        lengths: Int[Array, "*batch G"],
-        advantages: Float[Array, "*batch G"],
-    ) -> Bool[Array, "*batch G C"]:
+    def cut(self, logprobs: Float[Array, "*batch G C"], recorded: Recorded) -> Bool[Array, "*batch G C"]:
         """The tokens beyond the clip: they have an advantage and a weight, and the surrogate no gradient of them.
 
-        So it is whatever this surrogate clips, be it tokens or whole completions. Arguments are those of `loss`.
+        So it is whatever this surrogate clips, be it tokens or whole completions.
         """
 
-        def terms(logprobs: Float[Array, "*batch G C"]) -> Terms:
-            return self._terms(logprobs, old_logprobs, sampler_logprobs, reference_logprobs, lengths, advantages)
+        def surrogate(logprobs: Float[Array, "*batch G C"]) -> tuple[Float[Array, ""], Float[Array, "*batch G C"]]:
+            terms = self._terms(logprobs, recorded)
+            return self.surrogate(terms), terms.weights
 
-        gradient = jax.grad(lambda logprobs: self.surrogate(terms(logprobs)))(logprobs)
-        return (gradient == 0) & (terms(logprobs).weights > 0) & (advantages != 0)[..., None]
+        gradient, weights = jax.grad(surrogate, has_aux=True)(logprobs)
+        return (gradient == 0) & (weights > 0) & (recorded.advantages != 0)[..., None]
 
-    def _terms(
-        self,
-        logprobs: Float[Array, "*batch G C"],
-        old_logprobs: Float[Array, "*batch G C"],
-        sampler_logprobs: Float[Array, "*batch G C"],
-        reference_logprobs: Float[Array, "*batch G C"] | None,
-        lengths: Int[Array, "*batch G"],
-        advantages: Float[Array, "*batch G"],
-    ) -> Terms:
+    def _terms(self, logprobs: Float[Array, "*batch G C"], recorded: Recorded) -> Terms:
         width = logprobs.shape[-1]
-        mask = completion_mask(lengths, width)
-        weights = jnp.where(mask, self.aggregation.weight(lengths, width)[..., None], 0.0)
+        mask = completion_mask(recorded.lengths, width)
+        weights = jnp.where(mask, self.aggregation.weight(recorded.lengths, width)[..., None], 0.0)
         corrected = weights
         if self.correction is not None:
-            corrected *= self.correction(jax.lax.stop_gradient(importance_ratio(old_logprobs, sampler_logprobs, mask)))
+            ratio = importance_ratio(recorded.old_logprobs, recorded.sampler_logprobs, mask)
+            corrected *= self.correction(jax.lax.stop_gradient(ratio))
         # A surrogate that does not ask for the reference does not get the one that a KL term is with.
-        reference = reference_logprobs if self.relative else None
+        reference = recorded.reference_logprobs if self.relative else None
         return Terms(
             mask=mask,
             weights=corrected,
             plain_weights=weights,
             logprobs=jnp.where(mask, logprobs, 0.0),
-            log_ratio=log_importance_ratio(logprobs, old_logprobs, mask),
+            log_ratio=log_importance_ratio(logprobs, recorded.old_logprobs, mask),
             reference_logprobs=None if reference is None else jnp.where(mask, reference, 0.0),
-            advantages=advantages,
+            advantages=recorded.advantages,
         )

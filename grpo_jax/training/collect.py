@@ -41,6 +41,11 @@ class Collected:
     chosen: Bool[np.ndarray, " N"]  # the groups that make up the step: see `learned`
 
     @property
+    def outcomes(self) -> Outcomes:
+        """As an advantage estimator takes them."""
+        return Outcomes(self.rewards, self.scored, self.rollouts.completion_lengths, self.expected)
+
+    @property
     def signal(self) -> Bool[np.ndarray, " N"]:
         """The groups that anything can be learned from."""
         return (self.advantages != 0).any(axis=1)
@@ -183,8 +188,6 @@ def _among_themselves(experiment: Experiment, collected: Collected) -> Collected
     chosen = collected.chosen
     if chosen.all():
         return collected
-    lengths = collected.rollouts.completion_lengths[chosen]
-    outcomes = Outcomes(collected.rewards[chosen], collected.scored[chosen], lengths, collected.expected[chosen])
     advantages = collected.advantages.copy()
-    advantages[chosen] = _advantages(experiment, outcomes)
+    advantages[chosen] = _advantages(experiment, jax.tree.map(lambda of_all: of_all[chosen], collected.outcomes))
     return dataclasses.replace(collected, advantages=advantages)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from grpo_jax.objectives import LossSum, Objective, completion_mask, importance_ratio, k3
+from grpo_jax.objectives import LossSum, Objective, Recorded, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy
 from grpo_jax.training.metrics import Mean, Metrics, merge
 from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
@@ -36,15 +36,12 @@ def group_logprobs(
 
 def group_loss(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> LossSum:
     """The objective's loss of the groups, whose completions now have these log-probabilities."""
-    return objective.loss(*_arguments(logprobs, groups))
+    return objective.loss(logprobs, _recorded(groups))
 
 
-def _arguments(
-    logprobs: Float[Array, "M G C"], groups: Groups
-) -> tuple[Array, Array, Array, Array | None, Array, Array]:
-    """What the methods of an objective take."""
-    return (
-        logprobs,
+def _recorded(groups: Groups) -> Recorded:
+    """Of the groups, as an objective takes it."""
+    return Recorded(
         _old_logprobs(groups),
         groups.sampler_logprobs,
         groups.reference_logprobs,
@@ -145,7 +142,7 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
     ratio = importance_ratio(logprobs, _old_logprobs(groups), mask)
-    cut = objective.cut(*_arguments(logprobs, groups))
+    cut = objective.cut(logprobs, _recorded(groups))
     advantages = groups.advantages[..., None]
     difference = jnp.where(mask, jnp.abs(logprobs - groups.sampler_logprobs), 0.0)
     tokens = mask.sum().astype(jnp.float32)

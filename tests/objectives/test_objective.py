@@ -15,6 +15,7 @@ from grpo_jax.objectives import (
     OBJECTIVES,
     Objective,
     Outcomes,
+    Recorded,
     k2,
     k3,
 )
@@ -46,12 +47,13 @@ def logprobs(seed=0, shape=(2, 2, 5)):
 
 @partial(jax.jit, static_argnums=0)
 def loss(made, *arrays):
-    return made.loss(*arrays)
+    logprobs, *recorded = arrays
+    return made.loss(logprobs, Recorded(*recorded))
 
 
 @partial(jax.jit, static_argnums=0)
 def gradient(made, logprobs, *arrays):
-    return jax.grad(lambda lp: made.loss(lp, *arrays).total)(logprobs)
+    return jax.grad(lambda lp: made.loss(lp, Recorded(*arrays)).total)(logprobs)
 
 
 def on_policy_gradient(made, lengths=LENGTHS, width=5):
@@ -263,12 +265,12 @@ def test_what_is_cut_is_what_the_surrogate_clips():
         "simpo": [[False, False], [False, False]],
     }
     for name, cut in expected.items():
-        found = made_of(name).cut(old + jnp.log(ratios), old, old, None, lengths, advantages)
+        found = made_of(name).cut(old + jnp.log(ratios), Recorded(old, old, None, lengths, advantages))
         np.testing.assert_array_equal(found[0], cut, err_msg=name)
     tighter = made_of("gspo", clip_low=3e-4, clip_high=4e-4)
     up = old + jnp.log(jnp.array([[[1.4, 0.9], [0.5, 1.0]]]))  # geometric means 1.12 and .5
     np.testing.assert_array_equal(
-        tighter.cut(up, old, old, None, lengths, advantages)[0], [[True, True], [True, False]]
+        tighter.cut(up, Recorded(old, old, None, lengths, advantages))[0], [[True, True], [True, False]]
     )
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import AGGREGATIONS, Terms, completion_mask
+from grpo_jax.objectives import AGGREGATIONS, Recorded, Terms, completion_mask
 from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
 from grpo_jax.objectives.preferences import discriminative, logistic, squared
 from grpo_jax.objectives.ratios import log_importance_ratio
@@ -152,8 +152,8 @@ def test_a_kl_term_does_not_lend_its_reference(name):
     found = []
     for kl_coef in (0.0, 1e-9):
         made = made_of(name, kl_coef=kl_coef)
-        args = (new, new, reference if made.reference else None, LENGTHS, ADVANTAGES)
-        found.append(jax.grad(lambda x, made=made, args=args: made.loss(x, *args).total)(new))
+        recorded = Recorded(new, new, reference if made.reference else None, LENGTHS, ADVANTAGES)
+        found.append(jax.grad(lambda x, made=made, recorded=recorded: made.loss(x, recorded).total)(new))
     assert np.abs(found[0]).max() > 0.01
     np.testing.assert_allclose(*found, atol=1e-6)
 
@@ -163,8 +163,8 @@ def test_a_correction_for_the_sampler_weighs_gradients_and_not_margins(name):
     """All tokens half as likely as drawn: half the gradient, though the losses are not linear in the scores."""
     new, reference = arrays(), arrays(seed=1)
     plain, corrected = made_of(name), made_of(name, importance_cap=2.0)
-    args = (new, new + math.log(2.0), reference if plain.reference else None, LENGTHS, ADVANTAGES)
-    whole = jax.grad(lambda x: plain.loss(x, *args).total)(new)
-    half = jax.grad(lambda x: corrected.loss(x, *args).total)(new)
+    recorded = Recorded(new, new + math.log(2.0), reference if plain.reference else None, LENGTHS, ADVANTAGES)
+    whole = jax.grad(lambda x: plain.loss(x, recorded).total)(new)
+    half = jax.grad(lambda x: corrected.loss(x, recorded).total)(new)
     assert np.abs(whole).max() > 0.01
     np.testing.assert_allclose(half, 0.5 * whole, rtol=1e-4, atol=1e-7)

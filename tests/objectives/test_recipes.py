@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import OBJECTIVES, Outcomes
+from grpo_jax.objectives import OBJECTIVES, Outcomes, Recorded
 from tests.helpers import ROOT
 from tests.objectives.helpers import made_of
 
@@ -27,7 +27,7 @@ def gradient(objective, rewards=REWARDS, lengths=LENGTHS, *, shift=0.3):
     outcomes = Outcomes(rewards, jnp.ones(rewards.shape, bool), lengths, jnp.full(len(rewards), 0.4))
     advantages = objective.advantages(outcomes)
     reference = old if objective.reference else None
-    return jax.grad(lambda x: objective.loss(x, old, old, reference, lengths, advantages).total)(logprobs)
+    return jax.grad(lambda x: objective.loss(x, Recorded(old, old, reference, lengths, advantages)).total)(logprobs)
 
 
 def test_the_table_names_every_objective_with_its_aggregation():

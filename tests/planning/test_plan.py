@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from functools import partial
 from types import SimpleNamespace
 
 import jax
@@ -9,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from grpo_jax.config import ConfigError, load
+from grpo_jax.data import make_task
 from grpo_jax.planning import plan as planning
 from grpo_jax.planning.costs import Costs
 from grpo_jax.planning.plan import advice, as_dict, make_plan, model_flops
@@ -198,12 +200,14 @@ def test_mistakes(flags, message, tpu_compiler, capsys):
 def test_what_is_not_said_is_the_tasks():
     """Of the embedded task; of questions there may be no tokenizer here."""
     embedded, questions = load(CONFIGS / "two_grpo.py"), load(CONFIGS / "smollm2_135m.py")
-    assert command._architecture(embedded).vocab_size == 17
-    assert command._prompt_tokens(embedded, None) == 12
-    assert command._prompt_tokens(questions, None) == questions.task.max_prompt_tokens
+    task = partial(make_task, embedded)
+    assert command._architecture(embedded, task).vocab_size == 17
+    assert command._prompt_tokens(embedded, task, None) == 12
+    none = partial(make_task, questions)
+    assert command._prompt_tokens(questions, none, None) == questions.task.max_prompt_tokens
     model = dataclasses.replace(questions.model, architecture=embedded.model.architecture)
     with pytest.raises(ConfigError, match="vocab_size=0: no tokenizer is read to plan"):
-        command._architecture(dataclasses.replace(questions, model=model))
+        command._architecture(dataclasses.replace(questions, model=model), none)
 
 
 @pytest.mark.slow
