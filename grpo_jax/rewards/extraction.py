@@ -1,10 +1,13 @@
 r"""Where in a completion the answer stands: in its last \boxed{...}, or where a pattern of the user's says."""
 
 import re
+from collections.abc import Mapping
 
 MARKER = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])(?P<space>\s*)")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped character, of which \{ and \} are two, or a brace
-BARE = re.compile(r"[^\s${}]+")  # the answer of `\boxed 7`
+BARE_END = re.compile(r"[\s${}]")  # ends the answer of `\boxed 7`, unless it is a brace that is closed again
+EMPTY = re.compile(r"(?:[\s.…$]|\\[ld]?dots)*")  # contents that are none: `\boxed{}`, `\boxed{...}`
+SAYS_SOMETHING = re.compile(r"\d|\\[a-zA-Z]")  # a number or a command, where a word would be part of the sentence
 
 MAX_SEARCHED = 100_000  # characters at the end of a completion in which an answer is looked for
 
@@ -30,24 +33,48 @@ def extract(completion: str, pattern: str) -> str | None:
 def last_boxed(text: str) -> str | None:
     r"""The contents of the last balanced \boxed{...} or \fbox{...}, or of `\boxed 7`; None if there is none.
 
-    A box inside a box belongs to the outer one, whose other contents count too. Braces are counted in one pass, so the
-    time is linear whatever the text is; an escaped brace, as in \{1, 2\}, is a character like any other.
+    What only speaks of a box does not undo the one before: a box that is empty or never closed, or a bare \boxed in
+    front of a word ("I have put it in \boxed as asked"). Behind another box, a bare one counts if it holds a number or
+    a command; a word, as in `\boxed A`, counts where there is no other box. A box inside a box belongs to the outer
+    one, whose other contents count too. It does not matter where the box stands, be it in a block of thinking.
+
+    Braces are counted in one pass, so the time is linear whatever the text is; an escaped brace, as in \{1, 2\}, is a
+    character like any other.
     """
     markers = list(MARKER.finditer(text))
     if not markers:
         return None
     closes = _closing_braces(text)
-    found, end = None, 0
+    empty, word, found, end = None, None, None, 0
     for marker in markers:
         start = marker.end()
         if marker.start() < end:
             continue
         if start in closes:
             end = closes[start]
-            found = text[start + 1 : end]
-        elif marker["space"] and (bare := BARE.match(text, start)):
-            found = bare.group()
-    return found
+            contents, braced = text[start + 1 : end], True
+        elif "\n" in marker["space"]:  # what stands on the next line is no argument
+            continue
+        else:
+            end = _bare_end(text, start, closes)
+            contents, braced = text[start:end], False
+        if EMPTY.fullmatch(contents):
+            empty = contents if braced else empty
+        elif braced or SAYS_SOMETHING.search(contents):
+            found = contents
+        elif marker["space"]:
+            word = contents
+    return next((one for one in (found, word, empty) if one is not None), None)
+
+
+def _bare_end(text: str, start: int, closes: Mapping[int, int]) -> int:
+    r"""Where the answer of `\boxed 7` or `\boxed \frac{1}{2}` ends."""
+    place = start
+    while found := BARE_END.search(text, place):
+        if found.start() not in closes:
+            return found.start()
+        place = closes[found.start()] + 1
+    return len(text)
 
 
 def _closing_braces(text: str) -> dict[int, int]:

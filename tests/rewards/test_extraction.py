@@ -30,6 +30,28 @@ from grpo_jax.rewards.extraction import extract, last_boxed
         (r"\boxed{", None),
         (r"\boxedtext{7}", None),
         ("", None),
+        # What only speaks of a box does not undo the one before.
+        (r"\boxed{7}. I have put it in \boxed as asked.", "7"),
+        (r"\boxed{7}. The \boxed command holds it, in \boxed{}.", "7"),
+        (r"\boxed{7}, as \boxed{ } or $\boxed{\ldots}$ or \boxed{...} or \boxed", "7"),
+        (r"\boxed{3} and \boxed{", "3"),
+        (r"\fbox{9}, a \boxed answer", "9"),
+        ("\\boxed{7} is in the \\boxed\n\n2. Next", "7"),
+        (r"Answer: \boxed 7, which is what \boxed means", "7,"),
+        # A bare box that holds something is one.
+        (r"\boxed{3}? No: $\boxed 4$.", "4"),
+        (r"\boxed{3}? No: $\boxed4$.", "4"),
+        (r"$\boxed \frac{1}{2}$", r"\frac{1}{2}"),
+        (r"\boxed\text{two words}.", r"\text{two words}."),
+        (r"it is \boxed A", "A"),
+        (r"\boxed 7} and", "7"),
+        # The last one counts, wherever it stands.
+        (r"the answer is not \boxed{3} but \boxed{4}", "4"),
+        (r"<think>\boxed{3}? no, \boxed{4}</think> The answer is $\boxed{5}$.", "5"),
+        (r"<think>so \boxed{4}</think> The answer is 4.", "4"),
+        (r"<think>so \boxed{4}</think> The answer is in the \boxed form.", "4"),
+        (r"\boxed{so \boxed{5}", "5"),
+        (r"\fbox{$\boxed{x}$ and \fbox{y}} \fbox{ }", r"$\boxed{x}$ and \fbox{y}"),
     ],
 )
 def test_the_last_balanced_box(text, answer):
@@ -37,7 +59,19 @@ def test_the_last_balanced_box(text, answer):
 
 
 @pytest.mark.trap(38)
-@pytest.mark.parametrize("text", ["{" * 10**5, r"\boxed{" * 10**4, "}" * 10**5, r"\boxed{" + "{" * 10**5, "\\" * 10**5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{" * 10**5,
+        r"\boxed{" * 10**4,
+        "}" * 10**5,
+        r"\boxed{" + "{" * 10**5,
+        "\\" * 10**5,
+        r"\boxed a" * 10**4,
+        r"\boxed {" * 10**4,
+        r"\boxed7{}" * 10**4,
+    ],
+)
 def test_time_is_linear(text):
     start = time.process_time()
     extract(text + r"\boxed{1}", "")

@@ -8,6 +8,9 @@ from functools import partial
 
 import pytest
 
+from grpo_jax.config import ModularExpressionsConfig
+from grpo_jax.data import Split
+from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.rewards import PerAttempt, derivation, partial_credit
 from grpo_jax.rewards.partial_credit import value
 from tests.rewards.helpers import attempt
@@ -93,26 +96,66 @@ def test_nonsense_never_raises():
     assert sum(0 < verdict.reward < 1 for verdict in verdicts) > 20
 
 
+def derived(completion, prompt="8+(8+(4+6))=", gold="6", stopped=True):
+    return derivation.verify(attempt(gold, completion, prompt=prompt, stopped=stopped), modulus=10)
+
+
 @pytest.mark.parametrize(
     ("completion", "right"),
     [
         ("8+(8+0)=8+8=6", True),
-        ("(8+8)+0=6+0=6", True),  # any lines of the right value
         ("8+8=6", False),  # one line is missing
         ("6", False),
         ("8+(8+0)=8+7=6", False),  # a wrong line
         ("8+(8+0)=8+8=5", False),
         ("8+(8+0)=8+8=", False),
         ("8+(8+0)==6", False),
+        # Lines of the right value that derive nothing.
+        ("6=6=6", False),
+        ("8+(8+0)=6=6", False),
+        ("(8+8)+0=6+0=6", False),
+        ("8+(8+0)=8+(8+0)=8+8=6", False),
+        ("8+(8+(4+6))=8+(8+0)=8+8=6", False),
+        ("8+(8+0)=8+8=6=6", False),
+        ("8+(8+0)=8+8=8+8=6", False),
+        ("8+(8+0)=8+8=06", False),
+        ("8+(8+00)=8+8=6", False),
+        ("8+8+0=8+8=6", False),
+        ("8+(8+0)=(8+8)=6", False),
+        ("8+(8+0)=9+7=6", False),
+        ("8+(8+10)=8+18=6", False),
     ],
 )
 def test_a_derivation_is_right_with_all_its_lines(completion, right):
-    verdict = derivation.verify(attempt("6", completion), modulus=10, lines=3)
+    verdict = derived(completion)
     assert (verdict.right, verdict.reward) == (right, float(right))
-    assert not derivation.verify(attempt("6", completion, stopped=False), modulus=10, lines=3).right
+    assert not derived(completion, stopped=False).right
+
+
+def test_a_derivation_may_take_either_operation_first():
+    prompt = "(7-9)*(3+4)="
+    assert derived("8*(3+4)=8*7=6", prompt).right
+    assert derived("(7-9)*7=8*7=6", prompt).right
+    assert not derived("8*7=6", prompt).right  # both at once
+    assert not derived("8*(3+4)=(7-9)*7=8*7=6", prompt).right
+
+
+def test_every_demonstration_with_all_its_lines_is_a_derivation():
+    task = ModularExpressions(
+        ModularExpressionsConfig("modular_expressions", 4, "+-*", 10, 50, right="derivation", credit="exact")
+    )
+    rng = random.Random(0)
+    problems = task.problems(Split.TRAIN)
+    whole = [attempt(one.answer, task.demonstration(one, 0.0, rng), prompt=one.prompt) for one in problems]
+    assert all(verdict.right for verdict in task.reward.judge(whole))
+    shorter = [attempt(one.answer, task.demonstration(one, 0.9, rng), prompt=one.prompt) for one in problems]
+    missing = [one for one in shorter if one.completion.count("=") < 3]
+    assert len(missing) > 40
+    assert not any(verdict.right for verdict in task.reward.judge(missing))
 
 
 def test_partial_credit_goes_with_another_rule_of_what_is_right():
-    short, judge = attempt("6", "8+8=6"), partial(derivation.verify, modulus=10, lines=3)
+    short = attempt("6", "8+8=6", prompt="8+(8+(4+6))=")
+    judge = partial(derivation.verify, modulus=10)
     assert partial_credit.verify(short, modulus=10).reward == 1.0
     assert partial_credit.verify(short, modulus=10, judge=judge).reward == 0.5  # two right lines, where three are due

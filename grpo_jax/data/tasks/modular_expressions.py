@@ -52,10 +52,10 @@ class ModularExpressions:
 
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
-        modulus, lines = self.config.modulus, self.config.operations
+        modulus = self.config.modulus
         judge: Callable[[Attempt], Verdict] = last_value.verify
         if self.config.right == "derivation":
-            judge = partial(derivation.verify, modulus=modulus, lines=lines)
+            judge = partial(derivation.verify, modulus=modulus)
         if self.config.credit == "partial":
             return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=modulus, judge=judge))
         return PerAttempt("expressions", judge)
