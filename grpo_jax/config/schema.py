@@ -74,9 +74,9 @@ class RewardConfig:
 
     terms: dict[str, float]  # name -> weight; a key of grpo_jax.rewards.REWARDS, or your own `package.module:function`
     answer_pattern: str  # a regular expression with one group, whose last match is the answer; "" is the last \boxed{}
-    max_characters: Annotated[int, Range(1, 10_000)]  # of an answer; a longer one is not scored
+    max_characters: Annotated[int, Range(1, 10_000)]  # of an answer; a longer one is wrong
     workers: Annotated[int, Range(1, 256)]  # processes
-    seconds: Annotated[float, Range(0.05, 600)]  # for one pair of answers in a worker
+    seconds: Annotated[float, Range(0.05, 600)]  # of CPU time for one pair of answers in a worker
     memory_mb: Annotated[int, Range(256, 65536)]  # of a worker
     overlong_tokens: CountOrNone  # DAPO's buffer before max_new_tokens, along which `overlong` goes from 0 to -1
 

@@ -31,15 +31,22 @@ def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
     """1 if the answer's number has the gold one's value: exactly, or within 1e-6 of it if one of them is a decimal.
 
-    Units are not looked at. A gold answer that is no number leaves the attempt unscored.
+    Units are not looked at. A gold answer that is no number leaves the attempt unscored; an answer that is none, be it
+    too long or too large to be one, is wrong.
     """
 
     def judge(attempt: Attempt) -> Verdict:
         answer = extract(attempt.completion, config.answer_pattern)
-        gold = _number(attempt.gold, config.max_characters)
+        try:
+            gold = _number(attempt.gold, config.max_characters)
+        except TooLargeError as error:
+            raise Unscorable("too_large") from error
         if gold is None:
             raise Unscorable("unparsable_gold")
-        value = None if answer is None else _number(answer, config.max_characters)
+        try:
+            value = None if answer is None else _number(answer, config.max_characters)
+        except TooLargeError:
+            value = None
         if answer is None or value is None:
             return Verdict(0.0, answer, right=False)
         decimal = DECIMAL.search(attempt.gold) or DECIMAL.search(answer)
@@ -50,15 +57,16 @@ def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 
 
 def _number(text: str, max_characters: int) -> Fraction | None:
+    """The number that a text is; None if it is none. Raises TooLargeError if that takes too much to find out."""
     if len(text) > max_characters:
-        raise Unscorable("too_long")
+        raise TooLargeError("too many characters")
     try:
         with limited():
             answer = read(tokenize(text))
     except NotationError:
         return None
-    except (TooLargeError, RecursionError) as error:
-        raise Unscorable("too_large") from error
+    except RecursionError as error:
+        raise TooLargeError("nested too deep") from error
     if isinstance(answer, Statement):
         answer = answer.values[-1]
     return answer.value if isinstance(answer, Formula) else None

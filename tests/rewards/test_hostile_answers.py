@@ -11,7 +11,7 @@ from grpo_jax.rewards.mathematics.outcome import Outcome, judge
 from grpo_jax.rewards.mathematics.reward import AT_ONCE, Mathematics
 from tests.rewards.helpers import LABELLED, boxed, make_config
 
-SECONDS = 1.0
+SECONDS = 0.5
 OUTCOMES = set(typing.get_args(Outcome))
 
 HOSTILE = [
@@ -81,8 +81,8 @@ def test_every_answer_is_answered_in_time(mathematics, gold):
     for answer in HOSTILE:
         start = time.monotonic()
         (outcome,) = mathematics.compare([(gold, answer)])
-        assert outcome in OUTCOMES - {"right", "error"}, answer[:80]
-        assert time.monotonic() - start < SECONDS + 3, answer[:80]  # the limit, and a busy machine
+        assert outcome == "wrong", answer[:80]  # not unscored: a policy could learn to write such things
+        assert time.monotonic() - start < SECONDS + 6, answer[:80]  # the limit, the kernel's, and a busy machine
 
 
 @pytest.mark.trap(39)
@@ -111,7 +111,7 @@ def test_work_on_one_answer_is_bounded_by_a_count(answer):
 
 @pytest.mark.trap(39)
 def test_a_long_answer_is_not_looked_at(mathematics):
-    assert mathematics.compare([("5", "9" * 100_000)]) == ["too_long"]
+    assert mathematics.compare([("5", "9" * 100_000)]) == ["wrong"]
 
 
 def test_a_hostile_gold_answer_is_answered_too(mathematics):
@@ -178,10 +178,11 @@ def mutated(text, rng):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_random_answers_are_answered(mathematics, seed):
+def test_random_answers_are_answered(mathematics, seed, caplog):
     rng = random.Random(seed)
     pairs = [(pair["gold"], mutated(pair["answer"], rng)) for pair in LABELLED]
     outcomes = mathematics.compare(pairs)
     assert set(outcomes) <= OUTCOMES
-    strange = [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome == "error"]
+    strange = [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome not in ("right", "wrong")]
     assert not strange
+    assert not [record for record in caplog.records if record.exc_info]

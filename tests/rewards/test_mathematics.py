@@ -16,6 +16,13 @@ def mathematics():
     made.close()
 
 
+@pytest.fixture(scope="module")
+def impatient():
+    made = Mathematics(make_config(seconds=0.3))
+    yield made
+    made.close()
+
+
 def test_every_labelled_pair_is_judged_as_it_is_labelled(mathematics):
     assert len(LABELLED) >= 300
     verdicts = mathematics.judge([boxed(pair["gold"], pair["answer"]) for pair in LABELLED])
@@ -37,26 +44,42 @@ def test_the_labelled_pairs_are_of_many_kinds_both_right_and_wrong():
     assert len({(pair["gold"], pair["answer"]) for pair in LABELLED}) == len(LABELLED)
 
 
+BEYOND_LIMITS = [
+    "9^{9^{9}}",
+    "1+" * 1000 + "1",
+    "5" * 5000,
+    r"\sum_{k=1}^{10^9} \sin k",
+    r"\frac{1}{" * 25 + "5" + "}" * 25,
+    "+".join([r"\sqrt[3]{7^{1401}}"] * 50),
+]
+
+
+@pytest.mark.parametrize("gold", ["5", "x=5", r"\sqrt{7}", "(1, 2)", r"5\text{ cm}", "x^2+1", "A", r"\text{even}"])
+def test_an_answer_beyond_the_limits_is_wrong(impatient, gold):
+    """Were it unscored, it would escape the reward of 0."""
+    verdicts = impatient.judge([boxed(gold, answer) for answer in BEYOND_LIMITS])
+    assert [(verdict.scored, verdict.right) for verdict in verdicts] == [(True, False)] * len(BEYOND_LIMITS)
+    assert not impatient.unscored
+
+
 @pytest.mark.trap(16)
-def test_what_cannot_be_decided_is_unscored_and_counted():
-    made = Mathematics(make_config(seconds=0.5))
-    attempts = [
-        boxed("5", "5"),
-        boxed(r"\bigstar", "5"),
-        boxed("5", "9^{9^{9}}"),
-        boxed("5", r"\sqrt{25}"),
-        boxed("5", "1+" * 1000 + "1"),
-        boxed("5", r"\sum_{k=1}^{10^9} \sin k"),
-        boxed("5", "6"),
-    ]
+def test_what_no_answer_could_change_is_unscored_and_counted():
+    made = Mathematics(make_config(seconds=0.3))
+    golds = [r"\bigstar", "9^{9^{9}}", "1+" * 1000 + "1", r"\sum_{k=1}^{10^9} \sin k", r"\frac{1}{0}"]
+    attempts = [boxed(gold, answer) for gold in golds for answer in ("5", "5" * 5000, r"\sqrt{2}")]
     verdicts = made.judge(attempts)
     made.close()
-    assert [verdict.scored for verdict in verdicts] == [True, False, False, True, False, False, True]
-    assert [verdict.right for verdict in verdicts] == [True, None, None, True, None, None, False]
-    assert [verdict.reward for verdict in verdicts] == [1, 0, 0, 1, 0, 0, 0]
-    assert verdicts[1].answer == "5"
-    assert made.unscored.pop("timed_out", 0) + made.unscored.pop("killed", 0) == 1
-    assert made.unscored == {"unparsable_gold": 1, "too_large": 1, "too_long": 1}
+    assert [(verdict.scored, verdict.right, verdict.reward) for verdict in verdicts] == [(False, None, 0)] * 15
+    assert verdicts[0].answer == "5"
+    assert made.unscored == {"unparsable_gold": 6, "too_large": 3, "too_long": 3, "timed_out": 3}
+
+
+def test_of_each_reason_one_answer_is_told(caplog):
+    made = Mathematics(make_config())
+    made.compare([("5", "9^{9^{9}}"), ("6", "9^{9^{9}}"), ("5", "5" * 5000), ("5", "4")])
+    assert [record.message[:40] for record in caplog.records] == [
+        "an answer is wrong because it is too_lar", "an answer is wrong because it is too_lon"
+    ]  # fmt: skip
 
 
 def test_a_gold_answer_that_nobody_can_read_makes_the_same_text_right_and_nothing_wrong(mathematics):
@@ -85,13 +108,26 @@ def test_a_pair_is_compared_once(monkeypatch):
     made.close()
 
 
-def test_a_time_out_is_not_remembered(monkeypatch):
+@pytest.mark.parametrize("reason", ["killed", "stuck"])
+def test_what_was_ended_from_outside_is_unscored_and_not_remembered(monkeypatch, reason):
     made = Mathematics(make_config())
-    answers = iter([["timed_out"], ["right"]])
+    answers = iter([[reason], ["right"]])
     monkeypatch.setattr(made._pool, "judge", lambda pairs: next(answers))
     pair = boxed(r"\sqrt{8}", r"2\sqrt{2}")
     assert not made.judge([pair])[0].scored
+    assert made.unscored == {reason: 1}
     assert made.judge([pair])[0].right
+    made.close()
+
+
+@pytest.mark.parametrize("reason", ["timed_out", "memory", "crashed", "error"])
+def test_whether_a_failure_is_the_answers_is_asked_of_the_gold_answer_alone(monkeypatch, reason):
+    made = Mathematics(make_config())
+    alone = {r"\sqrt{8}": "wrong", r"\sqrt{7}": "timed_out", r"\sqrt{6}": "killed"}
+    monkeypatch.setattr(
+        made._pool, "judge", lambda pairs: [reason if answer else alone[gold] for gold, answer in pairs]
+    )
+    assert made.compare([(gold, r"2\sqrt{2}+x") for gold in alone]) == list(alone.values())
     made.close()
 
 

@@ -61,11 +61,13 @@ def test_numeric_is_of_values(gold, answer, right):
     assert verdict == Verdict(float(right), answer, right=right)
 
 
-def test_numeric_leaves_unscored_what_it_cannot_judge():
+def test_numeric_leaves_unscored_only_what_no_answer_could_change():
     made = reward({"numeric": 1.0})
-    found = made.judge([boxed("five", "5"), boxed("5", "9^{9^{9}}"), boxed("5", "1" * 2000)])
-    assert found == [UNSCORED] * 3
-    assert made.unscored == {"numeric.unparsable_gold": 1, "numeric.too_large": 1, "numeric.too_long": 1}
+    golds = [boxed("five", "5"), boxed("9^{9^{9}}", "5"), boxed("1" * 2000, "5")]
+    assert made.judge(golds) == [UNSCORED] * 3
+    assert made.unscored == {"numeric.unparsable_gold": 1, "numeric.too_large": 2}
+    answers = made.judge([boxed("5", "9^{9^{9}}"), boxed("5", "1" * 2000), boxed("5", "(" * 500 + "5")])
+    assert [(verdict.scored, verdict.right) for verdict in answers] == [(True, False)] * 3
 
 
 @pytest.mark.parametrize(

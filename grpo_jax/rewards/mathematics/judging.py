@@ -8,8 +8,8 @@ from grpo_jax.rewards.mathematics.outcome import Outcome
 from grpo_jax.rewards.mathematics.outcome import judge as judge_with
 
 
-def judge(gold: str, answer: str) -> Outcome:
-    """The outcome for an answer; what cannot be shown to be equal is wrong."""
+def judge(gold: str, answer: str | None) -> Outcome:
+    """Return the outcome for an answer, see `outcome.judge`; what cannot be shown to be equal is wrong."""
     try:
         return judge_with(gold, answer, COMPARISON) or "wrong"
     except UndefinedError:
@@ -23,3 +23,9 @@ def _same_formulas(gold: Formula, answer: Formula) -> bool:
 
 
 COMPARISON = Comparison(_same_formulas, numeric.same_relations)
+
+
+def warm() -> None:
+    """Load what is loaded at its first use, so that no pair pays for it."""
+    for gold, answer in ((r"\sqrt{2}x", r"\sqrt{3}x"), (r"\sum_{k=1}^{3} k", r"\int_0^1 12x dx")):
+        judge(gold, answer)

@@ -1,31 +1,50 @@
 """Worker processes that compare answers, each of which can be killed without harm to the others or to the trainer.
 
-A worker is given its limits and keeps them; what makes it break them is ended from here, half a second later, and
-another worker is started. Everything works from any thread, and nothing uses signals or forks of this process.
+A worker keeps its own limits, of CPU time and memory, and the kernel ends it where it cannot: so what a pair comes to
+does not depend on what else the machine does. A worker that ends for any other reason, or is not heard of for long,
+says nothing about its pair, which is tried again by a new one. Everything works from any thread, and nothing uses
+signals or forks of this process.
 """
 
 import contextlib
 import json
+import logging
 import os
 import queue
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from grpo_jax.rewards.mathematics.outcome import Outcome
 
+LOG = logging.getLogger(__name__)
+
 MODULE = "grpo_jax.rewards.mathematics.worker"
 ROOT = Path(__file__).resolve().parents[3]  # where grpo_jax is imported from
 START_SECONDS = 120.0  # a worker imports sympy, on a machine that may be busy
-GRACE_SECONDS = 0.5  # beyond its limit, until a worker is killed
+RESTARTS = 3  # of a worker, until it is said that none can be started: a machine short of memory may kill one
+TRIES = 3  # of a pair whose worker was ended from outside
+# A worker that says nothing for so long has been stopped, or waits for something: computing it would have timed out.
+SILENT_SECONDS, SILENT_PER_SECOND = 60.0, 20.0  # for any pair, and for each second of CPU time that it may take
+ENDING_SECONDS = 0.5  # between a worker's last word and its end
 MAX_REPLY = 4096  # bytes
+
+Pair = tuple[str, str | None]  # gold, answer; see `outcome.judge`
+
+# How a worker's end tells what its pair did. Those of outside (SIGKILL, SIGTERM, an exit of its own) tell nothing.
+ENDS: Mapping[int, Outcome] = {
+    -signal.SIGXCPU: "timed_out",
+    **dict.fromkeys((-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL), "crashed"),
+}
+UNKNOWN = frozenset(("killed", "stuck"))  # outcomes that say nothing of a pair, and that another try could change
 
 
 class WorkerError(RuntimeError):
@@ -54,42 +73,44 @@ class Worker:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until_ready(self) -> None:
-        """Returns when the worker has imported what it needs. Raises WorkerError if it does not come to that."""
-        if self._ready:
-            return
-        message = self._receive(START_SECONDS)
-        if message is None or not message.get("ready"):
-            self.kill()
-            raise WorkerError(
-                f"a verifier process does not start; `{sys.executable} -m {MODULE} 1 1024` should wait for input: "
-                "is math-verify installed?"
-            )
-        self._ready = True
+    def starts(self) -> bool:
+        """Whether the worker has imported what it needs, or does so now; if not, it has been killed."""
+        with self._lock:
+            if not self._ready:
+                message = self._receive(START_SECONDS)
+                self._ready = message is not None and bool(message.get("ready"))
+                if not self._ready:
+                    self.kill()
+            return self._ready
 
-    def ask(self, gold: str, answer: str) -> Outcome:
-        """The outcome for one pair, within the limit and `GRACE_SECONDS`; afterwards the worker may be dead."""
+    def ask(self, gold: str, answer: str | None) -> Outcome:
+        """The outcome for one pair; afterwards the worker may be dead."""
         with self._lock:
             return self._ask(gold, answer)
 
-    def _ask(self, gold: str, answer: str) -> Outcome:
-        self.wait_until_ready()
+    def _ask(self, gold: str, answer: str | None) -> Outcome:
         request = json.dumps({"gold": gold, "answer": answer}) + "\n"
-        try:
+        with contextlib.suppress(OSError):  # it has ended
             assert self._process.stdin is not None
             self._process.stdin.write(request.encode())
             self._process.stdin.flush()
-        except OSError:
-            self.kill()
-            return "killed"
-        message = self._receive(self._seconds + GRACE_SECONDS)
+        message = self._receive(SILENT_SECONDS + SILENT_PER_SECOND * self._seconds)
         if message is None:
-            self.kill()
-            return "killed"
+            return self._ended()
         outcome: Outcome = message["outcome"]
         if outcome == "memory":
             self.kill()
         return outcome
+
+    def _ended(self) -> Outcome:
+        """Kills a worker that does not answer, and says why it did not."""
+        try:
+            self._process.wait(ENDING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return "stuck"
+        self.kill()
+        return ENDS.get(self._process.returncode, "killed")
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
         """The next line, as JSON; None if the worker says nothing in time, ends, or says too much."""
@@ -125,7 +146,7 @@ class Pool:
     """A fixed number of workers, started at the first need."""
 
     def __init__(self, workers: int, seconds: float, memory_mb: int):
-        """Args: number of processes, seconds for one pair, megabytes of address space of one process."""
+        """Args: number of processes, seconds of CPU time for one pair, megabytes of address space of one process."""
         self._number, self._seconds, self._memory_mb = workers, seconds, memory_mb
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Worker] | None = None
@@ -135,17 +156,18 @@ class Pool:
         self._finalizer = weakref.finalize(self, _end, self._all, self._threads)
 
     def warm(self) -> None:
-        """Starts the workers, and does not wait for them."""
+        """Starts the workers, and does not wait for them. Raises WorkerError if that cannot be."""
         with self._lock:
             if self._closed:
                 raise WorkerError("the verifier was closed")
             if self._idle is None:
+                started = [self._started() for _ in range(self._number)]
                 self._idle = queue.SimpleQueue()
-                for _ in range(self._number):
-                    self._idle.put(self._started())
+                for worker in started:
+                    self._idle.put(worker)
 
-    def judge(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
-        """An outcome for each (gold, answer), each within its own limit.
+    def judge(self, pairs: Sequence[Pair]) -> list[Outcome]:
+        """An outcome for each pair, each within its own limit.
 
         Raises:
           WorkerError: if workers cannot be started, or `close` was called.
@@ -159,18 +181,42 @@ class Pool:
             self._closed = True
         self._finalizer()
 
-    def _one(self, pair: tuple[str, str]) -> Outcome:
+    def _one(self, pair: Pair) -> Outcome:
         assert self._idle is not None
         worker = self._idle.get()
         try:
-            return worker.ask(*pair)
-        finally:
-            if not worker.alive:
+            for _ in range(TRIES):
+                worker = self._ready(worker)
+                outcome = worker.ask(*pair)
+                if outcome not in UNKNOWN:
+                    break
+                LOG.warning("a verifier process was %s, and is replaced; its pair is tried again", outcome)
+            if not worker.alive:  # the new one starts while others work
                 worker = self._replaced(worker)
+            return outcome
+        finally:
             self._idle.put(worker)
 
+    def _ready(self, worker: Worker) -> Worker:
+        """This worker, or a new one in its place."""
+        for _ in range(1 + RESTARTS):
+            if not worker.alive:
+                worker = self._replaced(worker)
+            if worker.starts():
+                return worker
+        raise WorkerError(
+            f"a verifier process does not start, in {1 + RESTARTS} tries; `{sys.executable} -m {MODULE} 1 1024` should "
+            "wait for input: is math-verify installed, and is there memory?"
+        )
+
     def _started(self) -> Worker:
-        worker = Worker(self._seconds, self._memory_mb)
+        try:
+            worker = Worker(self._seconds, self._memory_mb)
+        except OSError as error:
+            raise WorkerError(
+                f"a verifier process cannot be started ({error}); lower task.reward.workers={self._number}, or allow "
+                "more processes."
+            ) from error
         self._all.add(worker)
         return worker
 
@@ -178,7 +224,9 @@ class Pool:
         dead.kill()
         with self._lock:
             self._all.discard(dead)
-            return dead if self._closed else self._started()
+            if self._closed:
+                raise WorkerError("the verifier was closed")
+            return self._started()
 
 
 def _end(workers: set[Worker], threads: ThreadPoolExecutor) -> None:

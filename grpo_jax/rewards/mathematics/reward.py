@@ -2,7 +2,11 @@ r"""The reward of mathematical answers.
 
 The answer is the last balanced \boxed{...} (or what a pattern finds). Most answers are compared in this process, with
 exact arithmetic and bounded effort (`compare.py` has the rules). The others go to worker processes that can be killed.
-What could not be decided is unscored, which is not a reward of 0, and is counted by reason.
+
+An answer that is too long, too large or too slow to compare, or that breaks a parser, is wrong: were it unscored, a
+policy could learn to be unreadable. Unscored, which is not a reward of 0 and is counted by reason, is only what no
+answer could change: a gold answer that cannot be read or evaluated within the same limits, and workers that were ended
+from outside.
 
 A completion that was cut off at the maximum length is judged by its text like any other: if its answer is there, it
 counts. `overlong` is the term that punishes length.
@@ -17,16 +21,14 @@ from grpo_jax.config import RewardConfig
 from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.outcome import Outcome, judge
-from grpo_jax.rewards.mathematics.pool import Pool
+from grpo_jax.rewards.mathematics.pool import UNKNOWN, Pair, Pool
 from grpo_jax.rewards.verdict import Attempt, Verdict
 
 LOG = logging.getLogger(__name__)
 
 AT_ONCE = Comparison()
 CACHED = 20_000  # pairs
-BY_CHANCE = frozenset(("timed_out", "killed", "memory"))  # outcomes that another try could change
-
-Pair = tuple[str, str]  # gold, answer
+DECIDED = frozenset(("right", "wrong", "unparsable_gold"))
 
 
 class Mathematics:
@@ -37,11 +39,11 @@ class Mathematics:
         self._pool = Pool(config.workers, config.seconds, config.memory_mb)
         self._known: OrderedDict[Pair, Outcome] = OrderedDict()
         self._lock = threading.Lock()
-        self._told = False  # of a mistake of ours
+        self._told: set[Outcome] = set()  # of what was found wrong by a limit, or a mistake of ours
         self.unscored: Counter[str] = Counter()
 
     def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
-        """One verdict each: reward 1 or 0, or unscored. Raises WorkerError if no worker can be started."""
+        """Return one verdict each: reward 1 or 0, or unscored. Raises WorkerError if no worker can be started."""
         answers = [extract(attempt.completion, self._config.answer_pattern) for attempt in attempts]
         outcomes = self.compare(
             [(attempt.gold, answer) for attempt, answer in zip(attempts, answers, strict=True) if answer is not None]
@@ -49,8 +51,20 @@ class Mathematics:
         found = iter(outcomes)
         return [self._verdict(answer, "wrong" if answer is None else next(found)) for answer in answers]
 
-    def compare(self, pairs: Sequence[Pair]) -> list[Outcome]:
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
         """The outcomes for pairs of a gold and a given answer; equal pairs are compared once."""
+        outcomes = self._outcomes(pairs)
+        doubtful = [pair for pair, outcome in outcomes.items() if outcome not in DECIDED | UNKNOWN]
+        of_gold = self._outcomes([(gold, None) for gold, _ in doubtful])
+        for gold, answer in doubtful:
+            alone = of_gold[gold, None]
+            reason = outcomes[gold, answer]
+            if alone == "wrong" and self._is_first(reason):  # the gold answer has no part in it
+                LOG.warning("an answer is wrong because it is %s: %.100r for %.100r", reason, answer, gold)
+            outcomes[gold, answer] = alone
+        return [outcomes[pair] for pair in pairs]
+
+    def _outcomes(self, pairs: Sequence[Pair]) -> dict[Pair, Outcome]:
         outcomes: dict[Pair, Outcome] = {}
         left = []
         for pair in dict.fromkeys(pairs):
@@ -62,7 +76,7 @@ class Mathematics:
         if left:
             outcomes |= zip(left, self._pool.judge(left), strict=True)
         self._remember(outcomes)
-        return [outcomes[pair] for pair in pairs]
+        return outcomes
 
     def warm(self) -> None:
         """Starts the workers, and does not wait for them."""
@@ -81,17 +95,23 @@ class Mathematics:
 
     def _at_once(self, pair: Pair) -> Outcome | None:
         gold, answer = pair
-        if gold.strip() == answer.strip() != "":
+        if answer is not None and gold.strip() == answer.strip() != "":
             return "right"
-        if max(len(gold), len(answer)) > self._config.max_characters:
+        if max(len(gold), len(answer or "")) > self._config.max_characters:
             return "too_long"
         try:
             return judge(gold, answer, AT_ONCE)
         except Exception:  # a mistake of ours in one pair must not end a run
-            told, self._told = self._told, True
-            if not told:
+            if self._is_first("error"):
                 LOG.warning("cannot compare the answer %r with %r:", answer, gold, exc_info=True)
             return "error"
+
+    def _is_first(self, reason: Outcome) -> bool:
+        """Whether this reason has not been told in the log yet."""
+        with self._lock:
+            told = reason in self._told
+            self._told.add(reason)
+        return not told
 
     def _recall(self, pair: Pair) -> Outcome | None:
         with self._lock:
@@ -101,6 +121,6 @@ class Mathematics:
 
     def _remember(self, outcomes: dict[Pair, Outcome]) -> None:
         with self._lock:
-            self._known.update((pair, outcome) for pair, outcome in outcomes.items() if outcome not in BY_CHANCE)
+            self._known.update((pair, outcome) for pair, outcome in outcomes.items() if outcome not in UNKNOWN)
             while len(self._known) > CACHED:
                 self._known.popitem(last=False)

@@ -3,22 +3,26 @@
     {"gold": "...", "answer": "..."}  ->  {"outcome": "right"}
 
 It is started as `python -m`, so it shares nothing with the process that trains, and never imports JAX. It bounds its
-own time and memory; whatever defeats that is killed from outside. It ends when its input does: no parent, no worker.
+own memory and time; should a computation not let it, the kernel ends it. Time is of its own CPU, so what else the
+machine does changes no outcome. It ends when its input does: no parent, no worker.
 """
 
 import json
+import math
 import os
 import queue
 import resource
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Any
 
-AGAIN = 0.2  # seconds until a time-out that was swallowed is raised again
-CPU_GRACE = 2  # CPU seconds beyond the limit after which the kernel ends this process, should nobody else
+AGAIN = 0.2  # CPU seconds until a time-out that was swallowed is raised again
+CPU_GRACE = 1  # CPU seconds beyond the limit, at least, after which the kernel ends this process
 PARENT_SECONDS = 10.0  # between two looks whether the parent lives
 
 
@@ -27,14 +31,15 @@ class TimedOut(BaseException):
 
 
 def main() -> None:
-    """Answers until the input ends. Arguments: seconds for a pair, and megabytes of address space."""
+    """Answers until the input ends. Arguments: seconds of CPU time for a pair, and megabytes of address space."""
     seconds, memory_mb = float(sys.argv[1]), int(sys.argv[2])
     replies = _private_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer
-    signal.signal(signal.SIGALRM, _raise_timed_out)
+    signal.signal(signal.SIGPROF, _raise_timed_out)
 
     from grpo_jax.rewards.mathematics import judging  # slow: sympy
 
+    judging.warm()
     resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _send(replies, {"ready": "jax" not in sys.modules})
@@ -66,7 +71,7 @@ def _send(replies: int, message: dict[str, object]) -> None:
     os.write(replies, (json.dumps(message) + "\n").encode())
 
 
-def _requests() -> Iterator[dict[str, str]]:
+def _requests() -> Iterator[dict[str, Any]]:
     """The lines of the input. Another thread reads them, so that its end is noticed in the middle of a pair."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
@@ -88,14 +93,13 @@ def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = int(used.ru_utime + used.ru_stime + seconds) + CPU_GRACE
+    cpu = math.ceil(time.process_time() + seconds) + CPU_GRACE
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.getrlimit(resource.RLIMIT_CPU)[1]))
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 if __name__ == "__main__":
