@@ -4,6 +4,8 @@ import enum
 import hashlib
 from dataclasses import dataclass
 
+from grpo_jax.config import ConfigError
+
 
 class Split(enum.Enum):
     """Disjoint by construction: a prompt's hash decides. The values are shares of all prompts, in sixteenths."""
@@ -20,6 +22,14 @@ class Problem:
 
     prompt: str
     answer: str  # the gold one
+
+    def __post_init__(self) -> None:
+        for name, value in (("prompt", self.prompt), ("answer", self.answer)):
+            if not isinstance(value, str):  # of a user's own task; sources have decided what becomes of each type
+                raise ConfigError(
+                    f"task: the {name} of a problem is {value!r}, of the type {type(value).__name__}; make it a text "
+                    "in the form that answers are to have."
+                )
 
     @property
     def key(self) -> bytes:

@@ -1,55 +1,51 @@
-"""What a record holds under a field's name, as text. Mistakes are ValueErrors whose text follows a record's place."""
+"""What a record holds under a field's name. Mistakes are ValueErrors whose text follows a record's place."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from grpo_jax.data.sources.golds import REPAIR
+
 
 def pick(record: Mapping[str, Any], field: str) -> Any:
-    """The value under a dotted name, as in "prompt.0.content". Raises ValueError if there is none."""
-    value: Any = record
-    for name in field.split("."):
-        if isinstance(value, Mapping):
-            if name not in value:
-                raise ValueError(f"has no such field; it has {', '.join(map(str, value)) or 'none'}")
-            value = value[name]
-        elif isinstance(value, list | tuple | np.ndarray):
-            if not name.isdecimal() or int(name) >= len(value):
-                raise ValueError(f"has no such field; the list has the numbers 0 to {len(value) - 1}, not {name!r}")
-            value = value[int(name)]
-        else:
-            raise ValueError(f"has no such field; {name!r} cannot be looked up in a value of {_noun(value)}")
-    return value
+    """The value under a dotted name, as in "prompt.0.content"; a field's own name may have dots, too.
+
+    Raises:
+      ValueError: if there is none, or if the name can be read in two ways.
+    """
+    names = field.split(".")
+    found = list(_readings(record, names))
+    if len(found) > 1:
+        raise ValueError(f"can be read under {field!r} in {len(found)} ways, since names have dots; rename a field")
+    if not found:
+        raise ValueError(_missing(record, names))
+    return found[0]
 
 
-def text(value: Any) -> str:
-    """The value, which must be text, perhaps in UTF-8, and more than space. Raises ValueError."""
-    try:
-        value = value.decode() if isinstance(value, bytes) else value
-        if not isinstance(value, str):
-            raise ValueError(f"holds {_noun(value)} there, not text")
-        value.encode()  # JSON can spell halves of characters, which nothing behind this could write
-    except (UnicodeDecodeError, UnicodeEncodeError) as error:
-        raise ValueError(f"holds text that is not Unicode ({error.reason})") from error
-    if not value.strip():
-        raise ValueError("is empty there")
-    return value
+def _readings(value: Any, names: Sequence[str]) -> Iterator[Any]:
+    """What is under these names, some of them joined by dots again to be the name of one field."""
+    if not names:
+        yield value
+    elif isinstance(value, Mapping):
+        for end in range(1, len(names) + 1):
+            name = ".".join(names[:end])
+            if name in value:
+                yield from _readings(value[name], names[end:])
+    elif isinstance(value, list | tuple | np.ndarray) and names[0].isdecimal() and int(names[0]) < len(value):
+        yield from _readings(value[int(names[0])], names[1:])
 
 
-def text_of_answer(value: Any) -> str:
-    """The value as text: a number is written down, and a list of one element is that element. Raises ValueError."""
-    if isinstance(value, np.ndarray | np.generic):  # tensorflow-datasets
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        if len(value) != 1:
-            raise ValueError(f"holds a list of {len(value)} answers there, and only one can be judged")
-        return text_of_answer(value[0])
-    if isinstance(value, float) and math.isfinite(value):
-        return str(int(value)) if value.is_integer() else str(value)
-    return text(str(value) if type(value) is int else value)
-
-
-def _noun(value: Any) -> str:
-    return "nothing (null)" if value is None else f"the type {type(value).__name__}"
+def _missing(value: Any, names: Sequence[str]) -> str:
+    """Why nothing is under these names, each of them the name of one field."""
+    name, *rest = names
+    if isinstance(value, Mapping):
+        if name in value:
+            return _missing(value[name], rest)
+        return f"has no such field; it has {', '.join(map(str, value)) or 'none'}; {REPAIR}"
+    if isinstance(value, list | tuple | np.ndarray):
+        if name.isdecimal() and int(name) < len(value):
+            return _missing(value[int(name)], rest)
+        return f"has no such field; the list has {len(value)} elements, numbered from 0, and {name!r} is none; {REPAIR}"
+    kind = "nothing (null)" if value is None else f"a value of the type {type(value).__name__}"
+    return f"has no such field; {name!r} cannot be looked up in {kind}; {REPAIR}"

@@ -1,9 +1,12 @@
 """Data sets of the Hugging Face Hub, or of a directory in one of its formats."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.data.sources.arrow import row
 from grpo_jax.data.sources.packages import optional_package
 from grpo_jax.data.sources.records import Records
 
@@ -39,7 +42,18 @@ def open_huggingface(config: SourceConfig) -> Records:
             f"path={config.path!r}: split {config.split!r} cannot be read ({reason}); check the name, the"
             " subset and the split."
         ) from error
-    return Records(len(data), data.__getitem__, lambda index: f"{config.path} {config.split}, {index}")
+    tables = data.with_format("arrow")
+
+    def read(index: int) -> Mapping[str, Any]:
+        try:
+            return row(tables[index], 0)
+        except ValueError as error:
+            raise ConfigError(f"path={config.path!r}: {where(index)} {error}; repair the data set.") from error
+
+    def where(index: int) -> str:
+        return f"{config.path} {config.split}, {index}"
+
+    return Records(len(data), read, where)
 
 
 def _knock(name: str, revision: str | None, path: str) -> None:

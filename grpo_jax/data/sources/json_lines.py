@@ -1,13 +1,15 @@
-"""JSON files: one record a line, or one list of records."""
+"""JSON files: one record a line, or one list of records. They may be compressed."""
 
 import json
 from array import array
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.data.sources.compression import opener
 from grpo_jax.data.sources.files import find_files
+from grpo_jax.data.sources.json_text import parse
 from grpo_jax.data.sources.records import Records, concatenate
 
 
@@ -21,12 +23,13 @@ def open_json_lines(config: SourceConfig) -> Records:
 
 
 def _open(file: Path, path: str) -> Records:
-    with file.open("rb") as opened:
-        is_list = opened.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
-    return _open_list(file, path) if is_list else _open_lines(file, path)
+    open_file = opener(file, path)
+    with open_file() as opened:
+        is_list = opened.read(1 << 16).lstrip(_BLANK).startswith(b"[")
+    return (_open_list if is_list else _open_lines)(open_file, file, path)
 
 
-def _open_list(file: Path, path: str) -> Records:
+def _open_list(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Records:
     def where(index: int) -> str:
         return f"{file}, element {index}"
 
@@ -36,29 +39,30 @@ def _open_list(file: Path, path: str) -> Records:
         return values[index]
 
     try:
-        values = json.loads(file.read_bytes())
+        with open_file() as opened:
+            values = parse(opened.read())
     except (ValueError, RecursionError) as error:
         place = f"{file}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else str(file)
         raise _bad(path, place, error) from error
     return Records(len(values), read, where)
 
 
-def _open_lines(file: Path, path: str) -> Records:
+def _open_lines(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Records:
     starts = array("q")  # bytes before each line; blank ones are passed over
     size = 0
-    with file.open("rb") as opened:
+    with open_file() as opened:
         for line in opened:
-            if not line.isspace():
+            if line.strip(_BLANK):
                 starts.append(size)
             size += len(line)
 
     def read(index: int) -> Mapping[str, Any]:
         end = starts[index + 1] if index + 1 < len(starts) else size
-        with file.open("rb") as opened:  # anew each time, so that threads can read side by side
+        with open_file() as opened:  # anew each time, so that threads can read side by side
             opened.seek(starts[index])
             line = opened.read(end - starts[index])
         try:
-            record = json.loads(line)
+            record = parse(line)
         except (ValueError, RecursionError) as error:
             raise _bad(path, where(index), error) from error
         if not isinstance(record, dict):
@@ -67,7 +71,7 @@ def _open_lines(file: Path, path: str) -> Records:
 
     def where(index: int) -> str:
         start = 0
-        with file.open("rb") as opened:
+        with open_file() as opened:
             for number, line in enumerate(opened, 1):
                 if start == starts[index]:
                     return f"{file}:{number}"
@@ -77,6 +81,7 @@ def _open_lines(file: Path, path: str) -> Records:
     return Records(len(starts), read, where)
 
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"  # white space, and the byte order mark that some programs begin a file with
 _NO_RECORD = ValueError("is not a record with fields")
 
 

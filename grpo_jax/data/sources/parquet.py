@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.data.sources.arrow import row
 from grpo_jax.data.sources.files import find_files
 from grpo_jax.data.sources.records import Records, concatenate
 
@@ -33,7 +34,9 @@ def _open(file: Path, path: str) -> Records:
 
     def bad(error: Exception) -> ConfigError:
         reason = " ".join(str(error).split())  # it may come on several lines
-        return ConfigError(f"path={path!r}: {file} cannot be read as Parquet ({reason}); fetch it anew.")
+        return ConfigError(
+            f"path={path!r}: {file} cannot be read as Parquet ({reason}); fetch it anew, or set kind to what it is."
+        )
 
     try:
         metadata = parquet.read_metadata(file)
@@ -52,6 +55,13 @@ def _open(file: Path, path: str) -> Records:
 
     def read(index: int) -> Mapping[str, Any]:
         group = bisect.bisect_right(starts, index) - 1
-        return rows(group).slice(index - starts[group], 1).to_pylist()[0]
+        table = rows(group)
+        try:
+            return row(table, index - starts[group])
+        except ValueError as error:
+            raise ConfigError(f"path={path!r}: {where(index)} {error}; repair the file.") from error
 
-    return Records(metadata.num_rows, read, lambda index: f"{file}, row {index}")
+    def where(index: int) -> str:
+        return f"{file}, row {index}"
+
+    return Records(metadata.num_rows, read, where)

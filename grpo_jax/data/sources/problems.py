@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.answers import ANSWER_FORMATS
-from grpo_jax.data.sources.fields import pick, text, text_of_answer
+from grpo_jax.data.sources.fields import pick
+from grpo_jax.data.sources.golds import REPAIR, text, text_of_answer
 from grpo_jax.data.sources.records import RandomAccess, Records
 
 logger = logging.getLogger(__name__)
@@ -50,9 +51,7 @@ def _problem(records: Records, index: int, config: SourceConfig) -> Problem:
         written = text_of_answer(pick(record, field))
         answer = ANSWER_FORMATS[config.answer_format](written)
         if answer is None or not answer.strip():
-            raise ValueError(f"has no answer in the format {config.answer_format!r} there")
+            raise ValueError(f"has no answer in the format {config.answer_format!r} there; {REPAIR}")
     except ValueError as error:
-        raise ConfigError(
-            f"{name}={field!r}: {records.where(index)} {error}; name another field, or repair the record."
-        ) from error
+        raise ConfigError(f"{name}={field!r}: {records.where(index)} {error}.") from error
     return Problem(prompt, answer.strip())

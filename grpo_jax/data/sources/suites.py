@@ -27,11 +27,16 @@ SUITES: Mapping[str, Suite] = {
 
 OWN = "test"  # where suites are named: the configuration's own test problems
 
-_KINDS: Mapping[str, Literal["jsonl", "parquet"]] = {".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+_KINDS: Mapping[str, Literal["jsonl", "parquet"]] = {
+    ".jsonl": "jsonl",
+    ".json": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".parquet": "parquet",
+}
 
 
 def suite(name: str, directory: Path) -> SourceConfig:
-    """The source of a suite whose public file lies in a directory as NAME.jsonl, NAME.json or NAME.parquet.
+    """The source of a suite whose public file lies in a directory, with one of the endings of `_KINDS`.
 
     Raises:
       ConfigError: for an unknown suite, and a directory without its file.

@@ -1,6 +1,7 @@
 """Data sets that tensorflow-datasets has prepared, read without TensorFlow."""
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,19 @@ def open_tfds(config: SourceConfig) -> Records:
         raise ConfigError(
             f"split={config.split!r}: cannot be read ({_first_line(error)}); it has {', '.join(builder.info.splits)}."
         ) from error
-    return Records(len(source), source.__getitem__, lambda index: f"{builder.info.full_name} {config.split}, {index}")
+    types = builder.info.features.np_dtype
+
+    def read(index: int) -> Mapping[str, Any]:
+        return {name: _at_its_width(value, types[name]) for name, value in source[index].items()}
+
+    return Records(len(source), read, lambda index: f"{builder.info.full_name} {config.split}, {index}")
+
+
+def _at_its_width(value: Any, type_: Any) -> Any:
+    """The value as its feature's type: tfds makes doubles of single floats."""
+    if isinstance(value, Mapping) and isinstance(type_, Mapping):
+        return {name: _at_its_width(inner, type_[name]) for name, inner in value.items()}
+    return type_(value) if isinstance(value, float) and isinstance(type_, type) else value
 
 
 def _builder(path: str) -> Any:

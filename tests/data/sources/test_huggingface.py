@@ -62,7 +62,7 @@ def test_offline_the_cache_alone_is_asked(monkeypatch):
     config = source(kind="huggingface", path="openai/gsm8k", split="train")
     with pytest.raises(ConfigError, match=r"the Hugging Face Hub cannot be reached \(.*OfflineMode"):
         open_records(config)
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: RECORDS)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: datasets.Dataset.from_list(RECORDS))
     assert list(open_records(config)) == RECORDS
 
 
@@ -80,8 +80,21 @@ def test_a_path_names_repository_revision_and_subset(monkeypatch, path, asked):
 
     def load_dataset(name, subset, split, revision):
         loaded.append((name, subset, revision))
-        return RECORDS
+        return datasets.Dataset.from_list(RECORDS)
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     assert list(open_records(source(kind="huggingface", path=path, split="train"))) == RECORDS
     assert loaded == [asked]
+
+
+def test_golds_have_the_digits_of_their_column(monkeypatch):
+    """The library itself makes doubles of all floats."""
+    columns = {"question": ["1+1", "1+2"], "answer": [0.1, 3.0], "parsed": [{"gold": 2}, ["x"]]}
+    features = {"question": datasets.Value("string"), "answer": datasets.Value("float32"), "parsed": datasets.Json()}
+    data = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    monkeypatch.setattr(huggingface, "_knock", lambda *_: None)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
+    config = source(kind="huggingface", path="owner/name", split="train")
+    assert [problem.answer for problem in read_problems(config, "x")] == ["0.1", "3"]
+    config = source(kind="huggingface", path="owner/name", split="train", answer_field="parsed.gold", limit=1)
+    assert read_problems(config, "x")[0].answer == "2"

@@ -1,7 +1,11 @@
 """JSON files with a record a line, or one list."""
 
+import bz2
+import gzip
 import json
+import lzma
 
+import pyarrow
 import pytest
 
 from grpo_jax.config import ConfigError
@@ -61,6 +65,7 @@ def test_the_limit_cuts_before_what_comes_later_is_read(tmp_path):
         (b'{"question": "1+1", answer: 2}', "is not JSON (Expecting property name enclosed in double quotes, column"),
         (b"[1, 2]", "is not a record with fields"),
         (b'{"question": "\xff"}', "is not UTF-8 (invalid start byte)"),
+        (b'{"question": "1+1", "answer": 2, "answer": 3}', "has the field 'answer' twice"),
     ],
 )
 def test_a_bad_line_is_told_with_its_place(tmp_path, line, reason):
@@ -98,3 +103,59 @@ def test_brackets_within_brackets_are_told_with_their_line(tmp_path):
     (tmp_path / "deep.jsonl").write_text('{"question": "1", "answer": "1"}\n' + '{"a":' * 100_000 + "\n")
     with pytest.raises(ConfigError, match=r"deep\.jsonl:2 holds brackets within brackets, too many to read"):
         read_problems(source(path=str(tmp_path / "deep.jsonl")), "task.train")
+
+
+def zstandard(contents):
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(contents)
+    return sink.getvalue().to_pybytes()
+
+
+COMPRESS = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zstandard}
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("name", ["a.jsonl.", "a.json.", "a"], ids=["lines", "list", "without an ending"])
+def test_compressed_files_are_read(tmp_path, name, suffix):
+    plain = write_lines(tmp_path / "plain.jsonl", [*RECORDS, {}])
+    contents = json.dumps([*RECORDS, {}]).encode() if "json." in name else plain.read_bytes()
+    file = tmp_path / f"{name}{suffix}"
+    file.write_bytes(COMPRESS[suffix](contents))
+    records = open_records(source(path=str(file)))
+    assert list(records) == [*RECORDS, {}]
+    with pytest.raises(ConfigError, match=rf"{file}(:5|, element 4) has no such field; it has none"):
+        read_problems(source(path=str(file)), "task.train")
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_compressed_file_that_is_cut_off_is_told(tmp_path, suffix):
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(COMPRESS[suffix](json.dumps(RECORDS).encode())[:-20])
+    with pytest.raises(ConfigError, match=r"task\.train\.path=.*a\.jsonl cannot be decompressed \(.+\); fetch it anew"):
+        read_problems(source(path=str(file)), "task.train")
+
+
+@pytest.mark.parametrize(
+    ("magic", "reason"), [(b"PAR1", "is a Parquet file; set kind"), (b"PK\3\4", "is a ZIP archive")]
+)
+def test_a_file_of_another_kind_is_told(tmp_path, magic, reason):
+    (tmp_path / "a.jsonl").write_bytes(magic + b"rest")
+    with pytest.raises(ConfigError, match=rf"task\.train\.path=.*a\.jsonl {reason}"):
+        read_problems(source(path=str(tmp_path / "a.jsonl")), "task.train")
+
+
+def test_numbers_keep_their_digits(tmp_path):
+    """A float of them would be another number, or none."""
+    written = ["0.10", "1e400", "12345678901234567890.5", "123456789012345678901234567890", "-4.0", "7", "9" * 5000]
+    lines = [f'{{"question": "{place}", "answer": {number}}}' for place, number in enumerate(written)]
+    expected = [*written[:4], "-4", *written[5:]]
+    for name, contents in (("a.jsonl", "\r\n\r\n".join(lines) + "\r\n"), ("a.json", f"[{','.join(lines)}]")):
+        (tmp_path / name).write_bytes(contents.encode())
+        problems = read_problems(source(path=str(tmp_path / name)), "task.train")
+        assert [problem.answer for problem in problems] == expected
+
+
+def test_a_list_behind_much_white_space_is_a_list(tmp_path):
+    (tmp_path / "a.json").write_text("\n" * 1000 + json.dumps(RECORDS))
+    assert list(open_records(source(path=str(tmp_path / "a.json")))) == RECORDS

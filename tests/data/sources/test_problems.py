@@ -1,15 +1,18 @@
 """What a record must have to be a problem, and how the problems of a source behave in a run."""
 
+import datetime
 import logging
+from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from grpo_jax.config import ConfigError
-from grpo_jax.data import PromptSource
+from grpo_jax.data import Problem, PromptSource
 from grpo_jax.data.sources import open_records, read_problems
 from grpo_jax.data.sources.answers import after_hashes
-from grpo_jax.data.sources.fields import pick, text, text_of_answer
+from grpo_jax.data.sources.fields import pick
+from grpo_jax.data.sources.golds import Number, text, text_of_answer
 from tests.data.sources.helpers import RECORDS, source, write_lines
 
 
@@ -30,15 +33,19 @@ def read(tmp_path):
         ({"question": "1+1", "gold": "2"}, "answer_field='answer': PLACE has no such field; it has question, gold"),
         ({"question": " \n", "answer": "2"}, "prompt_field='question': PLACE is empty there"),
         ({"question": "1+1", "answer": ""}, "answer_field='answer': PLACE is empty there"),
-        ({"question": 11, "answer": "2"}, "prompt_field='question': PLACE holds the type int there, not text"),
-        ({"question": ["1+1"], "answer": "2"}, "prompt_field='question': PLACE holds the type list there, not text"),
-        ({"question": "1+1", "answer": None}, "answer_field='answer': PLACE holds nothing (null) there, not text"),
-        ({"question": "1+1", "answer": True}, "answer_field='answer': PLACE holds the type bool there, not text"),
+        ({"question": 11, "answer": "2"}, "prompt_field='question': PLACE holds the number 11 there, not text"),
+        ({"question": ["1+1"], "answer": "2"}, "prompt_field='question': PLACE holds ['1+1'], of the type list, there"),
+        ({"question": "1+1", "answer": None}, "answer_field='answer': PLACE holds nothing (null) there"),
+        ({"question": "1+1", "answer": True}, "answer_field='answer': PLACE holds True, of the type bool, there"),
         (
             {"question": "1+1", "answer": ["2", "3"]},
             "answer_field='answer': PLACE holds a list of 2 answers there, and",
         ),
-        ({"question": "1+1\ud800", "answer": "2"}, "prompt_field='question': PLACE holds text that is not Unicode"),
+        (
+            {"question": "1+1", "answer": {"value": 2}},
+            "answer_field='answer': PLACE holds {'value': 2}, of the type dict, there; name one of",
+        ),
+        ({"question": "1+1\ud800", "answer": "2"}, "prompt_field='question': PLACE holds text there that is not Unico"),
     ],
 )
 def test_a_record_that_is_no_problem_is_told_with_its_place(read, tmp_path, record, sentence):
@@ -46,7 +53,8 @@ def test_a_record_that_is_no_problem_is_told_with_its_place(read, tmp_path, reco
         read([*RECORDS, record])
     place = f"{tmp_path}/a.jsonl:{len(RECORDS) + 1}"
     assert str(told.value).startswith("task.train." + sentence.replace("PLACE", place))
-    assert str(told.value).endswith("; name another field, or repair the record.")
+    assert "; " in str(told.value)  # the remedy
+    assert str(told.value).endswith(".")
 
 
 @pytest.mark.parametrize("answer_format", ["boxed", "after_hashes"])
@@ -60,8 +68,8 @@ def test_dots_go_into_records_and_numbers_into_lists():
     assert pick(record, "prompt.0.content") == "1+1"
     assert pick(record, "reward.gold.0") == b"2"
     for field, message in {
-        "prompt.1.content": "the list has the numbers 0 to 0, not '1'",
-        "prompt.first": "not 'first'",
+        "prompt.1.content": "the list has 1 elements, numbered from 0, and '1' is none",
+        "prompt.first": "'first' is none",
         "prompt.0.role": "it has content",
         "prompt.0.content.0": "'0' cannot be looked up in a value of the type str",
     }.items():
@@ -69,28 +77,73 @@ def test_dots_go_into_records_and_numbers_into_lists():
             pick(record, field)
 
 
+def test_a_name_may_have_dots_of_its_own():
+    assert pick({"answer.value": "2"}, "answer.value") == "2"
+    assert pick({"answer": {"value": "2"}, "answer.unit": "m"}, "answer.value") == "2"
+    assert pick({"a.b": [{"c.d": {"e": "2"}}]}, "a.b.0.c.d.e") == "2"
+    assert pick({"a": {"x": 1}, "a.b": {"c": "2"}}, "a.b.c") == "2"
+    with pytest.raises(ValueError, match=r"can be read under 'answer.value' in 2 ways"):
+        pick({"answer.value": "2", "answer": {"value": "3"}}, "answer.value")
+
+
+TENTH = "0.1"
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         (3, "3"),
+        (10**30, "1" + 30 * "0"),
         (27.0, "27"),
         (18.5, "18.5"),
         (-0.25, "-0.25"),
+        (1e23, "1" + 23 * "0"),  # whose exact value is 99999999999999991611392
+        (1e300, "1e+300"),
+        (0.1, TENTH),
+        (Number("27.0"), "27"),
+        (Number("0.10"), "0.10"),
+        (Number("4.00"), "4.00"),
+        (Number("1e400"), "1e400"),
+        (Number("12345678901234567890.5"), "12345678901234567890.5"),
+        (Decimal("4.500"), "4.5"),
+        (Decimal("4.00"), "4"),
+        (Decimal("400"), "400"),
+        (Decimal("1E+3"), "1000"),
         (["2"], "2"),
-        ([7], "7"),
+        ((7,), "7"),
+        ([[7]], "7"),
         (b"5", "5"),
+        (np.bytes_(b"5"), "5"),
+        (np.str_("5"), "5"),
         (np.int64(4), "4"),
-        (np.float32(0.5), "0.5"),
+        (np.uint8(4), "4"),
+        (np.float16(0.1), TENTH),
+        (np.float32(0.1), TENTH),
+        (np.float64(0.1), TENTH),
+        (np.float32(3), "3"),
+        (np.array(0.1, np.float32), TENTH),
+        (np.array([0.1], np.float32), TENTH),
         (np.array([b"6"], object), "6"),
     ],
 )
 def test_answers_become_text(value, expected):
     assert text_of_answer(value) == expected
+    assert type(text_of_answer(value)) is str
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), False, [], {"value": 1}, np.array([1, 2])])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(float("nan"), float("inf"), np.float32("nan"), Decimal("NaN"), Decimal("Infinity")),
+        *(None, False, True, np.bool_(True), np.array([True])),
+        *([], [[]], {}, {"value": 1}, {1}, np.array([1, 2])),
+        *(datetime.date(2024, 3, 5), datetime.datetime(2024, 3, 5), datetime.time(3), datetime.timedelta(1)),
+        *(np.datetime64("2024-03-05"), np.timedelta64(1, "s"), 1j, np.complex64(1), b"\xff", object()),
+    ],
+    ids=repr,
+)
 def test_what_is_no_answer_does_not_become_text(value):
-    with pytest.raises(ValueError, match="there"):
+    with pytest.raises(ValueError, match=r"there.*; "):  # and a remedy
         text_of_answer(value)
 
 
@@ -134,3 +187,9 @@ def test_a_cursor_is_enough_to_continue_across_epochs(read):
 def test_a_split_is_named_where_there_are_splits(kind, split):
     with pytest.raises(ConfigError, match=f"^split={split!r}: kind '{kind}'"):
         open_records(source(kind=kind, split=split))
+
+
+@pytest.mark.parametrize("value", [2, np.float32(0.1), None, b"2"])
+def test_a_task_of_ones_own_has_texts(value):
+    with pytest.raises(ConfigError, match=r"^task: the answer of a problem is .*; make it a text"):
+        Problem("1+1", value)

@@ -1,7 +1,9 @@
 """Data sets prepared by tensorflow-datasets, without TensorFlow and without a network."""
 
+import dataclasses
 import sys
 
+import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
@@ -17,14 +19,17 @@ class TinySums(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         return self.dataset_info_from_configs(
-            features=tfds.features.FeaturesDict({"question": tfds.features.Text(), "answer": tfds.features.Text()})
+            features=tfds.features.FeaturesDict(
+                {"question": tfds.features.Text(), "answer": tfds.features.Text(), "share": np.float32}
+            )
         )
 
     def _split_generators(self, dl_manager):
         return {"train": self._generate_examples(RECORDS), "test": self._generate_examples(RECORDS[:1])}
 
     def _generate_examples(self, records):
-        yield from enumerate(records)
+        for number, record in enumerate(records):
+            yield number, record | {"share": np.float32(number / 10)}
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +50,8 @@ def test_a_directory_is_read(prepared, file_format):
         (record["question"], record["answer"]) for record in RECORDS
     ]
     assert open_records(config)[0]["question"] == problems[0].prompt.encode()
+    shares = read_problems(dataclasses.replace(config, answer_field="share"), "task.train")
+    assert sorted(problem.answer for problem in shares) == ["0", "0.1", "0.2", "0.3"]  # of float32
     assert "tensorflow" not in sys.modules
 
 

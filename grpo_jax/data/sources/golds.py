@@ -1,0 +1,131 @@
+"""From the values that records hold to texts: one table says what each type becomes, or why it becomes nothing.
+
+Sources hand values on at their own width (`np.float32`, not its double) and with their own digits (`Number`). Mistakes
+are ValueErrors whose text follows a record's place, and ends with the remedy.
+"""
+
+import datetime
+import re
+import reprlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from types import NoneType
+from typing import Any
+
+import numpy as np
+
+REPAIR = "name another field, or repair the record"
+LONGEST = 25  # characters of a float without an exponent
+
+
+@dataclass(frozen=True, repr=False)
+class Number:
+    """A number as a JSON file writes it: read as a float, `0.10` and `12345678901234567890.5` would lose digits."""
+
+    written: str
+
+    def __repr__(self) -> str:
+        return self.written
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A value of a type that becomes no text, such as a time of an Arrow table, which Python may have no room for."""
+
+    type: str
+
+
+def text(value: Any) -> str:
+    """The value, which must be text, perhaps in UTF-8, and more than space. Raises ValueError."""
+    try:
+        value = value.decode() if isinstance(value, bytes) else value
+        if not isinstance(value, str):
+            if isinstance(value, list | tuple | Mapping):
+                raise ValueError(f"holds {_noun(value)} there; name what is in it, as in prompt.0.content")
+            raise ValueError(f"holds {_noun(value)} there, not text; {REPAIR}")
+        value.encode()  # JSON can spell halves of characters, which nothing behind this could write
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
+        raise ValueError(f"holds text there that is not Unicode ({error.reason}); {REPAIR}") from error
+    if not value.strip():
+        raise ValueError(f"is empty there; {REPAIR}")
+    return str(value)
+
+
+def text_of_answer(value: Any) -> str:
+    """The gold answer's text, as `GOLDS` makes it. Raises ValueError for a type that becomes none."""
+    rule = next(GOLDS[kind] for kind in type(value).__mro__ if kind in GOLDS)
+    if isinstance(rule, str):
+        raise ValueError(f"holds {_noun(value)} there; {rule}")
+    return rule(value)
+
+
+def _of_json(number: Number) -> str:
+    """As it is written, but for `4.0`, which is how programs write 4 in a column of floats."""
+    return re.sub(r"^(-?\d+)\.0$", r"\1", number.written)
+
+
+def _of_float(value: float | np.floating[Any]) -> str:
+    """The shortest decimal that is this number at its own width: .1 for the float32 nearest to it, 4 for 4.0."""
+    if not np.isfinite(value):
+        raise ValueError(f"holds {value} there, which no answer equals; {REPAIR}")
+    plain = np.format_float_positional(value, trim="-")
+    return plain if len(plain) <= LONGEST else np.format_float_scientific(value, trim="-")
+
+
+def _of_decimal(value: Decimal) -> str:
+    """Without the zeros at its end: a column of decimals has as many digits as its longest."""
+    if not value.is_finite():
+        raise ValueError(f"holds {value} there, which no answer equals; {REPAIR}")
+    plain = f"{value:f}"
+    return plain.rstrip("0").rstrip(".") if "." in plain else plain
+
+
+def _of_list(values: "list[Any] | tuple[Any, ...] | np.ndarray") -> str:
+    """That of its only element."""
+    if isinstance(values, np.ndarray) and values.ndim == 0:
+        return text_of_answer(values[()])
+    if len(values) != 1:
+        raise ValueError(
+            f"holds a list of {len(values)} answers there, and only one can be judged; name one, as in answer.0, or "
+            "write them as one text"
+        )
+    return text_of_answer(values[0])
+
+
+_AS_ANSWERED = "write it as text, in the form that answers shall have"
+
+# type of a value -> a function that returns the gold answer's text, or the remedy where there is none. A type without
+# an entry has that of its nearest base.
+GOLDS: Mapping[type, Callable[[Any], str] | str] = {
+    str: text,
+    bytes: text,
+    Number: _of_json,
+    int: str,
+    np.integer: lambda value: str(int(value)),
+    float: _of_float,
+    np.floating: _of_float,
+    Decimal: _of_decimal,
+    list: _of_list,
+    tuple: _of_list,
+    np.ndarray: _of_list,
+    NoneType: REPAIR,
+    bool: _AS_ANSWERED,  # yes, true and correct are answers, too
+    np.bool_: _AS_ANSWERED,
+    np.timedelta64: _AS_ANSWERED,  # NumPy counts it among the integers
+    datetime.date: _AS_ANSWERED,  # March 5 and 2024-03-05; datetimes are dates
+    datetime.time: _AS_ANSWERED,
+    datetime.timedelta: _AS_ANSWERED,
+    dict: "name one of its fields, as in answer.value",
+    object: _AS_ANSWERED,  # all others: complex numbers, sets, NumPy's times, `Unread`
+}
+
+
+def _noun(value: Any) -> str:
+    if value is None:
+        return "nothing (null)"
+    if isinstance(value, Unread):
+        return f"a value of the type {value.type}"
+    if isinstance(value, Number):
+        return f"the number {value.written}"
+    return f"{reprlib.repr(value)}, of the type {type(value).__name__},"
