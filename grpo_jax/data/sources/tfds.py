@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.records import Records
 
@@ -49,7 +51,7 @@ def _at_its_width(value: Any, type_: Any) -> Any:
     """The value as its feature's type: tfds makes doubles of single floats."""
     if isinstance(value, Mapping) and isinstance(type_, Mapping):
         return {name: _at_its_width(inner, type_[name]) for name, inner in value.items()}
-    return type_(value) if isinstance(value, float) and isinstance(type_, type) else value
+    return np.dtype(type_).type(value) if isinstance(value, float) else value
 
 
 def _builder(path: str) -> Any:
