@@ -1,10 +1,13 @@
 """Estimates from n samples of each problem: mean@k, pass@k, majority@k, and intervals over problems."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
+
+Same: TypeAlias = Callable[[str, Sequence[str]], Sequence[bool]]
 
 
 def pass_at_k(correct: Int[np.ndarray, " problems"], n: int, k: int) -> Float[np.ndarray, " problems"]:
@@ -43,20 +46,46 @@ def best_of_k_with_replacement(correct: Int[np.ndarray, " problems"], n: int, k:
     return 1.0 - (1.0 - correct / n) ** k
 
 
-def majority_correct(answers: Sequence[str | None], correct: Sequence[bool]) -> float:
+def majority_correct(answers: Sequence[str | None], correct: Sequence[bool], gold: str, same: Same) -> float:
     """maj@n of one problem: whether its most frequent answer is right; if several tie, the share of them that is.
+
+    Answers that say the same are one. Right ones are compared with the gold answer first, then all with the most
+    frequent one that is left, and so on: at most n(n+1)/2 comparisons, and none where one text has most of the votes.
 
     Args:
       answers: of each sample; None where there is no answer, which gets no vote.
-      correct: whether each is right.
+      correct: whether each is right. A text that is right in one sample is right in all.
+      gold: the right answer.
+      same: whether each of several answers says the same as the first argument.
     """
     votes = Counter(answer for answer in answers if answer is not None)
-    if not votes:
+    right = {answer for answer, is_right in zip(answers, correct, strict=True) if is_right} & votes.keys()
+    if not right:
         return 0.0
-    most = max(votes.values())
-    winners = [answer for answer, count in votes.items() if count == most]
-    right = {answer for answer, is_right in zip(answers, correct, strict=True) if is_right}
-    return sum(answer in right for answer in winners) / len(winners)
+    favourite, count = votes.most_common(1)[0]
+    if 2 * count > votes.total():
+        return float(favourite in right)
+    ranked = votes.most_common()  # of those that tie, the one that was sampled first
+    sizes_right = _sizes([vote for vote in ranked if vote[0] in right], same, gold)
+    sizes_wrong = _sizes([vote for vote in ranked if vote[0] not in right], same)
+    most = max(sizes_right + sizes_wrong)
+    winners = sizes_right.count(most)
+    return winners / (winners + sizes_wrong.count(most))
+
+
+def _sizes(votes: Sequence[tuple[str, int]], same: Same, first: str | None = None) -> list[int]:
+    """How many votes each class of equal answers has: those equal to the first, to the next one left, and so on."""
+    sizes: list[int] = []
+    while votes:
+        head = votes[0][0] if first is None else first
+        joins = [
+            text == head or equal
+            for (text, _), equal in zip(votes, same(head, [text for text, _ in votes]), strict=True)
+        ]
+        sizes.append(sum(count for (_, count), joined in zip(votes, joins, strict=True) if joined))
+        votes = [vote for vote, joined in zip(votes, joins, strict=True) if not joined]
+        first = None
+    return [size for size in sizes if size]
 
 
 def bootstrap_interval(

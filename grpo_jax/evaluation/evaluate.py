@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from grpo_jax.data import Problem, Task, decode
-from grpo_jax.evaluation.estimators import bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.rewards import Attempt, Verdict
+from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
+from grpo_jax.rewards import Attempt, Equating, Reward, Verdict, same_text
 from grpo_jax.sampling import one_ahead
 from grpo_jax.types import Rollouts, StopReason
 
@@ -95,14 +95,16 @@ def evaluate(
     if len(judged) < len(problems):
         return None
     judged = judged[: len(problems)]
-    return Evaluation(summarize(judged, bootstrap), [_record(one) for one in judged])
+    return Evaluation(summarize(judged, bootstrap, task.reward), [_record(one) for one in judged])
 
 
-def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
+def summarize(judged: Sequence[Judged], bootstrap: int, reward: Reward) -> dict[str, Any]:
     """mean@n, the unbiased pass@k for every k up to n, maj@n, and lengths; 95 % intervals over problems beside them.
 
-    A completion that could not be scored counts as wrong here, and is counted in "unscored".
+    A completion that could not be scored counts as wrong here, and is counted in "unscored". Which answers are one in a
+    majority vote is the reward's to say.
     """
+    same = _same(reward)
     n = len(judged[0].verdicts)
     right = right_of(judged)
     correct = right.sum(axis=1)
@@ -110,7 +112,7 @@ def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
     curves[f"mean@{n}"] = correct / n
     curves[f"maj@{n}"] = np.array(
         [
-            majority_correct([v.answer for v in one.verdicts], row.tolist())
+            majority_correct([v.answer for v in one.verdicts], row.tolist(), one.problem.answer, same)
             for one, row in zip(judged, right, strict=True)
         ]
     )
@@ -126,6 +128,12 @@ def summarize(judged: Sequence[Judged], bootstrap: int) -> dict[str, Any]:
         "problems": len(judged),
         "samples": n,
     }
+
+
+def _same(reward: Reward) -> Same:
+    if isinstance(reward, Equating):
+        return reward.same
+    return lambda answer, others: [same_text(answer, other) for other in others]
 
 
 def _record(one: Judged) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from grpo_jax.rewards.extraction import last_boxed
 from grpo_jax.rewards.mathematics.pool import WorkerError
 from grpo_jax.rewards.per_attempt import PerAttempt
 from grpo_jax.rewards.registry import REWARDS, make_reward
-from grpo_jax.rewards.verdict import UNSCORED, Attempt, Reward, Verdict
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Equating, Reward, Verdict, same_text
 
 __all__ = [
     "REWARDS",
     "UNSCORED",
     "Attempt",
+    "Equating",
     "PerAttempt",
     "Reward",
     "Verdict",
@@ -20,4 +21,5 @@ __all__ = [
     "last_value",
     "make_reward",
     "partial_credit",
+    "same_text",
 ]

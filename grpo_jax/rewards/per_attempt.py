@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict, same_text
 
 LOG = logging.getLogger(__name__)
 
@@ -18,10 +18,11 @@ class Unscorable(ValueError):
 class PerAttempt:
     """A `Reward` from a function of one attempt; what it raises leaves that attempt unscored and never ends a run."""
 
-    def __init__(self, name: str, function: Callable[[Attempt], Verdict]):
-        """`name` is for the log."""
+    def __init__(self, name: str, function: Callable[[Attempt], Verdict], same: Callable[[str, str], bool] = same_text):
+        """`name` is for the log; `same` says of two answers whether they are the same, in a majority vote."""
         self._name = name
         self._function = function
+        self._same = same
         self._lock = threading.Lock()
         self._told = False
         self.unscored: Counter[str] = Counter()
@@ -46,6 +47,9 @@ class PerAttempt:
         with self._lock:
             self.unscored[reason] += 1
         return UNSCORED
+
+    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+        return [self._same(answer, other) for other in others]
 
     def warm(self) -> None:
         """Nothing takes long here."""

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 from grpo_jax.config import ConfigError, RewardConfig, did_you_mean, imported
 from grpo_jax.rewards import terms
+from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from grpo_jax.rewards.per_attempt import PerAttempt
-from grpo_jax.rewards.verdict import Reward, Verdict
+from grpo_jax.rewards.verdict import Attempt, Equating, Reward, Verdict
 from grpo_jax.rewards.weighted_sum import Term, WeightedSum
 
 
@@ -16,7 +17,7 @@ def _mathematics(config: RewardConfig, max_new_tokens: int) -> Mathematics:
     return Mathematics(config)
 
 
-REWARDS: Mapping[str, Callable[[RewardConfig, int], Reward]] = {
+REWARDS: Mapping[str, Callable[[RewardConfig, int], Equating]] = {
     "mathematics": _mathematics,
     "exact": terms.exact,
     "numeric": terms.numeric,
@@ -54,9 +55,9 @@ def _order(config: RewardConfig) -> list[str]:
     return ours + others
 
 
-def _make(name: str, config: RewardConfig, max_new_tokens: int) -> Reward:
+def _make(name: str, config: RewardConfig, max_new_tokens: int) -> Equating:
     if ":" in name:
-        return _of_user(name)
+        return _of_user(name, config.answer_pattern)
     if name not in REWARDS:
         raise ConfigError(
             f"task.reward.terms={name!r}: no such reward; {did_you_mean(name, list(REWARDS))} "
@@ -74,16 +75,16 @@ def _check_pattern(pattern: str) -> None:
         raise ConfigError(f"task.reward.answer_pattern={pattern!r}: must have exactly one group, which is the answer.")
 
 
-def _of_user(name: str) -> PerAttempt:
+def _of_user(name: str, answer_pattern: str) -> PerAttempt:
     """A reward from `package.module:function`, a function of an `Attempt` that returns a number; 1 or more is right."""
     function = imported("task.reward.terms", name)
     if not callable(function):
         raise ConfigError(
             f"task.reward.terms={name!r}: is no function; name one that takes an Attempt, returns a number."
         )
-    return PerAttempt(name, lambda attempt: _verdict(function(attempt)))
 
+    def judge(attempt: Attempt) -> Verdict:
+        reward = float(function(attempt))
+        return Verdict(reward, extract(attempt.completion, answer_pattern), right=reward >= 1)
 
-def _verdict(returned: float) -> Verdict:
-    reward = float(returned)
-    return Verdict(reward, answer=None, right=reward >= 1)
+    return PerAttempt(name, judge)

@@ -11,7 +11,7 @@ from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 from grpo_jax.rewards.per_attempt import PerAttempt, Unscorable
-from grpo_jax.rewards.verdict import Attempt, Verdict
+from grpo_jax.rewards.verdict import Attempt, Verdict, same_text
 
 NUMERIC_TOLERANCE = Fraction(1, 10**6)  # relative, of decimals
 DECIMAL = re.compile(r"\d\.\d|\.\d|\d[eE]")
@@ -22,7 +22,7 @@ def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 
     def judge(attempt: Attempt) -> Verdict:
         answer = extract(attempt.completion, config.answer_pattern)
-        right = answer is not None and answer.strip() == attempt.gold.strip()
+        right = answer is not None and same_text(answer, attempt.gold)
         return Verdict(float(right), answer, right=right)
 
     return PerAttempt("exact", judge)
@@ -43,17 +43,20 @@ def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
             raise Unscorable("too_large") from error
         if gold is None:
             raise Unscorable("unparsable_gold")
-        try:
-            value = None if answer is None else _number(answer, config.max_characters)
-        except TooLargeError:
-            value = None
-        if answer is None or value is None:
-            return Verdict(0.0, answer, right=False)
-        decimal = DECIMAL.search(attempt.gold) or DECIMAL.search(answer)
-        right = abs(value - gold) <= (NUMERIC_TOLERANCE * abs(gold) if decimal else 0)
+        right = answer is not None and same(attempt.gold, answer)
         return Verdict(float(right), answer, right=right)
 
-    return PerAttempt("numeric", judge)
+    def same(one: str, other: str) -> bool:
+        try:
+            value, given = (_number(text, config.max_characters) for text in (one, other))
+        except TooLargeError:
+            return False
+        if value is None or given is None:
+            return same_text(one, other)
+        decimal = DECIMAL.search(one) or DECIMAL.search(other)
+        return abs(given - value) <= (NUMERIC_TOLERANCE * abs(value) if decimal else 0)
+
+    return PerAttempt("numeric", judge, same)
 
 
 def _number(text: str, max_characters: int) -> Fraction | None:

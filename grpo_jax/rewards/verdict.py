@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,16 @@ class Reward(Protocol):
 
     def close(self) -> None:
         """Gives back processes. May be called more than once; `judge` may not be called afterwards."""
+
+
+@runtime_checkable
+class Equating(Reward, Protocol):
+    """A reward that knows which answers say the same, for majority votes. Without it, those of the same text do."""
+
+    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+        """Return whether each of the others says the same as this answer."""
+
+
+def same_text(answer: str, other: str) -> bool:
+    """Return whether two answers are the same but for the white space around them."""
+    return answer.strip() == other.strip()

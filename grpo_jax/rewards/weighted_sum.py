@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from grpo_jax.rewards.verdict import Attempt, Reward, Verdict
+from grpo_jax.rewards.verdict import Attempt, Equating, Verdict
 
 
 class Term(NamedTuple):
@@ -12,7 +12,7 @@ class Term(NamedTuple):
 
     name: str
     weight: float
-    reward: Reward
+    reward: Equating
 
 
 class WeightedSum:
@@ -31,6 +31,10 @@ class WeightedSum:
     def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
         by_term = [term.reward.judge(attempts) for term in self._terms]
         return [self._sum(verdicts) for verdicts in zip(*by_term, strict=True)]
+
+    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+        """As the first term has it."""
+        return self._terms[0].reward.same(answer, others)
 
     def warm(self) -> None:
         for term in self._terms:

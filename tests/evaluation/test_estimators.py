@@ -1,5 +1,6 @@
 """mean@k, pass@k, maj@k and intervals."""
 
+from fractions import Fraction
 from math import comb
 
 import numpy as np
@@ -64,7 +65,69 @@ def test_other_k_are_refused(estimate, k):
     ],
 )
 def test_majority(answers, correct, expected):
-    assert majority_correct(answers, correct) == expected
+    assert majority_correct(answers, correct, "6", by_text) == expected
+
+
+def by_text(answer, others):
+    return [answer == other for other in others]
+
+
+def by_value(answer, others):
+    """As a verifier has it: by value, and what is no number equals nothing."""
+
+    def value(text):
+        return Fraction(text) if text[0].isdigit() else None
+
+    return [value(answer) is not None and value(answer) == value(other) for other in others]
+
+
+HALVES = ["1/2", "0.5", "2/4"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "right", "expected"),
+    [
+        ([*HALVES, "3", "3"], HALVES, 1.0),  # three spellings of one answer
+        (["3", "3", *HALVES], HALVES, 1.0),
+        ([*HALVES[:2], "3", "3.0", "6/2"], HALVES, 0.0),  # wrong ones have spellings, too
+        ([*HALVES[:2], "3", "3.0"], HALVES, 0.5),  # a tie of two
+        (["0.5", "1/2", "3", "6/2", "7", "7.0"], HALVES, 1 / 3),  # and of three
+        (["0.5", "one", "two", "two"], HALVES, 0.0),  # what is no number has the votes of its text
+        (["0.5", "2/4", "one", "two", "three"], HALVES, 1.0),
+        (["0.5", "one", "two"], HALVES, 1 / 3),
+        (["7", "7.0", "7"], [], 0.0),
+        ([None, None, "1/2"], HALVES, 1.0),
+    ],
+)
+def test_answers_that_say_the_same_vote_together(answers, right, expected):
+    correct = [answer in right for answer in answers]
+    assert majority_correct(answers, correct, "1/2", by_value) == pytest.approx(expected)
+
+
+def test_right_answers_that_differ_from_each_other_are_one_by_the_gold_answer():
+    """Of 50 %, both .5 and 50 are right, and are not the same."""
+
+    def same(answer, others):
+        return [answer == "50 %" or answer == other for other in others]
+
+    assert majority_correct(["0.5", "50", "7", "7"], [True, True, False, False], "50 %", same) == 0.5
+    assert majority_correct(["0.5", "50", "7", "7"], [True, True, False, False], "50 %", by_text) == 0.0
+
+
+def test_what_a_majority_vote_compares_is_bounded():
+    asked = []
+
+    def counting(answer, others):
+        asked.extend(others)
+        return [False] * len(others)
+
+    names = [f"x{number}" for number in range(32)]
+    assert majority_correct(names, [True] + [False] * 31, "x", counting) == 1 / 32
+    assert len(asked) <= 32 * 33 / 2
+    asked.clear()
+    assert majority_correct(["a"] * 5 + names[:3], [False] * 5 + [True] * 3, "x", counting) == 0.0  # most votes
+    assert majority_correct(names, [False] * 32, "x", counting) == 0.0  # nothing is right
+    assert not asked
 
 
 def test_bootstrap_covers_the_mean_as_often_as_it_says():

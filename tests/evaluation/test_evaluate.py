@@ -1,13 +1,17 @@
 """Judging completions and summing them up."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from grpo_jax.config import ModularExpressionsConfig
-from grpo_jax.data import Split, encode, pad
+from grpo_jax.data import Problem, Split, encode, pad
 from grpo_jax.data.tasks import ModularExpressions
-from grpo_jax.evaluation import evaluate, judge
+from grpo_jax.evaluation import Judged, evaluate, judge, summarize
+from grpo_jax.rewards import Attempt, Verdict, make_reward
 from grpo_jax.types import Rollouts, StopReason
+from tests.rewards.helpers import make_config
 
 TASK = ModularExpressions(
     ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10, right="answer", credit="exact")
@@ -81,3 +85,62 @@ def test_evaluate_can_be_stopped():
     settings = {"prompts_per_batch": 2, "bootstrap": 10}
     assert evaluate(sample, TASK, PROBLEMS, **settings, stop=lambda: len(asked) == 2) is None
     assert asked == [2, 2]
+
+
+def majority(reward, gold, *answers):
+    """maj@n of one problem under a reward."""
+    attempts = [Attempt("", gold, rf"so \boxed{{{answer}}}", True, 9) for answer in answers]
+    n = len(answers)
+    judged = Judged(Problem("?", gold), [], reward.judge(attempts), [9] * n, [StopReason.STOP] * n)
+    return summarize([judged], 10, reward)[f"maj@{n}"]
+
+
+@pytest.mark.parametrize("term", ["mathematics", "numeric"])
+def test_spellings_of_one_answer_vote_together(term):
+    reward = make_reward(make_config(terms={term: 1.0, "boxed_format": 0.1}), 20)
+    assert majority(reward, "0.5", r"\frac12" if term == "mathematics" else "2/4", "1/2", ".5", "3", "3") == 1.0
+    assert majority(reward, "0.5", "1/2", ".5", "3", "6/2", "3.0") == 0.0
+    assert majority(reward, "0.5", "1/2", ".5", "3", "6/2") == 0.5
+    assert majority(reward, "0.5", "1/2", ".5", "what", "you", "like") == 1.0  # texts that cannot be read
+    assert majority(reward, "0.5", "1/2", ".5", "what", "what", "what") == 0.0
+    reward.close()
+
+
+def test_expressions_are_compared_by_the_verifiers_processes():
+    reward = make_reward(make_config(terms={"mathematics": 1.0}), 20)
+    wrong = (r"\sqrt{8}", r"2\sqrt2", r"\frac{4}{\sqrt2}")
+    assert majority(reward, "x^2-1", "(x-1)(x+1)", "-1+x^2", *wrong) == 0.0
+    assert majority(reward, "x^2-1", "(x-1)(x+1)", "-1+x^2", *wrong[:2]) == 0.5
+    reward.close()
+
+
+def test_a_reward_of_ones_own_has_its_own_notion():
+    """Or else answers are the same if their texts are."""
+
+    class Parity:
+        unscored = Counter()  # noqa: RUF012
+
+        def judge(self, attempts):
+            return [Verdict(1.0, a.completion[-2], right=a.completion[-2] == a.gold) for a in attempts]
+
+        def warm(self):
+            pass
+
+        close = warm
+
+    class Equating(Parity):
+        def same(self, answer, others):
+            return [int(answer) % 2 == int(other) % 2 for other in others]
+
+    assert majority(Parity(), "2", "2", "2", "3", "5", "7") == 1.0
+    assert majority(Equating(), "2", "2", "2", "3", "5", "7") == 0.0
+
+
+def test_a_function_of_ones_own_votes_by_what_is_boxed():
+    reward = make_reward(make_config(terms={"tests.evaluation.test_evaluate:even": 1.0}), 20)
+    assert majority(reward, "even", "2", "2", "4", "5") == 1.0
+    assert majority(reward, "even", "2", "4", "5", "5") == 0.0
+
+
+def even(attempt):
+    return float(attempt.completion[-2] in "02468")

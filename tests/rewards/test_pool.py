@@ -78,6 +78,7 @@ def test_a_pair_is_given_its_seconds_of_computing(pool, answer, most):
     assert SECONDS <= spent < most + 2  # with what two workers took to start
 
 
+@pytest.mark.trap(37)
 def test_verdicts_do_not_depend_on_what_else_the_machine_does(pool):
     answers = ("work", "loop", "work", "wrong", "work", "work")
     alone = outcomes(pool, *answers)
@@ -108,6 +109,7 @@ def test_a_worker_that_is_stopped_for_a_while_goes_on_where_it_was(pool):
     assert {worker._process for worker in pool._all} == set(processes)
 
 
+@pytest.mark.trap(37)
 @pytest.mark.parametrize("answer", ["sleep", "stop"])
 def test_a_worker_that_is_not_heard_of_is_replaced_and_says_nothing_of_its_pair(pool, monkeypatch, answer):
     outcomes(pool, "right")
@@ -118,6 +120,7 @@ def test_a_worker_that_is_not_heard_of_is_replaced_and_says_nothing_of_its_pair(
     assert outcomes(pool, "right", "right") == ["right", "right"]
 
 
+@pytest.mark.trap(37)
 @pytest.mark.parametrize("answer", ["killed once", "stopped once"])
 def test_a_pair_whose_worker_was_ended_from_outside_is_tried_again(pool, monkeypatch, tmp_path, caplog, answer):
     monkeypatch.setenv("MISBEHAVED", str(tmp_path / "misbehaved"))
@@ -128,6 +131,7 @@ def test_a_pair_whose_worker_was_ended_from_outside_is_tried_again(pool, monkeyp
     assert "is replaced" in caplog.text
 
 
+@pytest.mark.trap(37)
 @pytest.mark.parametrize("times", [1, 2, 3, 4])
 def test_a_worker_that_is_killed_while_it_starts_is_started_again(monkeypatch, tmp_path, times):
     left = tmp_path / "left"

@@ -51,6 +51,10 @@ class Mathematics:
         found = iter(outcomes)
         return [self._verdict(answer, "wrong" if answer is None else next(found)) for answer in answers]
 
+    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+        """Return whether each of the others equals this answer as it would a gold one; no unreadable one does."""
+        return [outcome == "right" for outcome in self.compare([(answer, other) for other in others])]
+
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
         """The outcomes for pairs of a gold and a given answer; equal pairs are compared once."""
         outcomes = self._outcomes(pairs)
