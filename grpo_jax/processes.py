@@ -3,6 +3,9 @@
 All of them must come to each of these calls, in the same order. Alone, a process has nothing to wait for.
 """
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -42,3 +45,44 @@ def barrier(name: str) -> None:
 def on_any_process(flag: bool) -> bool:
     """Whether it is so on at least one process."""
     return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
+def of_first(value: Any) -> Any:
+    """The first process's value, on every process: for what each could see differently, as files of a shared disk.
+
+    Args:
+      value: whatever JSON can say. Only the first process's counts; the others may give None.
+    """
+    if jax.process_count() == 1:
+        return value
+    said = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(said.size)))
+    text = said if jax.process_index() == 0 else np.zeros(size, np.uint8)
+    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8).tobytes())
+
+
+def arrays_of_first(tree: Any, shapes: Any) -> Any:
+    """The first process's host arrays, on every process.
+
+    Args:
+      tree: of the arrays; None on the other processes.
+      shapes: a tree like it, of what has the arrays' shapes and dtypes.
+    """
+    if jax.process_count() == 1:
+        return tree
+    if jax.process_index():
+        tree = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return multihost_utils.broadcast_one_to_all(tree)
+
+
+def unlike_on_processes(values: Mapping[str, Any]) -> list[str]:
+    """The names whose values are not the same on all processes. All must ask about the same names.
+
+    Args:
+      values: whatever JSON can say.
+    """
+    if jax.process_count() == 1:
+        return []
+    digests = [hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest() for value in values.values()]
+    everywhere = multihost_utils.process_allgather(np.array([list(digest) for digest in digests], np.uint8))
+    return [name for place, name in enumerate(values) if (everywhere[:, place] != everywhere[0, place]).any()]

@@ -2,6 +2,11 @@
 
     python launch/main.py --config=configs/two_grpo.py --workdir=runs/two_grpo [--config.FIELD=VALUE ...]
 
+The same command continues a run, and leaves a finished one as it is; with a larger train.steps it extends it.
+--from=RUN@STEP branches off another run: DIR is that run as it was at the step, whose checkpoint must be kept (without
+@STEP it is the newest), and goes on under this configuration. grpo_jax/config/continuing.py says which fields may
+differ.
+
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
 the configuration; 130 stopped by Ctrl-C at once, before there was anything to save or at a second Ctrl-C.
 """
@@ -17,6 +22,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
+    parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="a run to branch off from, into a new DIR")
     arguments = command_line.parse(parser, argv)
     try:
         config = load(arguments.config, arguments.overrides)
@@ -30,12 +36,15 @@ def main(argv: Sequence[str]) -> int:
 
     from grpo_jax.reporting import Console, write_report
     from grpo_jax.rewards import WorkerError
-    from grpo_jax.training import Interrupted, TrainingError, train
+    from grpo_jax.training import Interrupted, Origin, TrainingError, train
+    from grpo_jax.training.run_directory import RunDirectory
 
+    origin = Origin.parse(arguments.origin) if arguments.origin else None
     console, first = Console(), jax.process_index() == 0
     try:
+        before = RunDirectory(arguments.workdir).read_json("summary.json")
         with console:
-            summary = train(config, arguments.workdir, console if first else None)
+            summary = train(config, arguments.workdir, console if first else None, origin=origin)
     except ConfigError as error:
         return command_line.fail(error, 2)
     except (TrainingError, WorkerError) as error:
@@ -44,7 +53,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{stopped}; the same command continues")
         return 0
     if first:
-        write_report(arguments.workdir)
+        if summary != before or not (arguments.workdir / "report.html").exists():
+            write_report(arguments.workdir)
         console.show(summary, arguments.workdir)
     return 0
 

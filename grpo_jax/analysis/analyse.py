@@ -16,7 +16,9 @@ from grpo_jax.config import ConfigError
 from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.training import Display, Experiment, Silent, restore
 from grpo_jax.training.base_policy import read_base_policy
-from grpo_jax.training.restore import read_config
+from grpo_jax.training.provenance import FILE, this_start, without_inputs
+from grpo_jax.training.restore import check_problems, read_config
+from grpo_jax.training.run_directory import RunDirectory
 
 GIB = 2**30
 
@@ -80,13 +82,15 @@ def analyse(
       devices: to compute on; all if None.
 
     Raises:
-      ConfigError: if the settings ask for what the task or the memory does not have.
+      ConfigError: if the settings ask for what the task or the memory does not have, or if what the run read, its
+        training problems among it, has changed since.
       ValueError: if the checkpoint is damaged.
       FileNotFoundError: if the directory holds no run, or not this checkpoint.
     """
     display = display or Silent()
     check_noise(read_config(workdir).rollout.noise)
     experiment, restored = restore(workdir, devices, step=step)
+    check_problems(experiment, workdir)
     trained = restored.state.params
     frozen = experiment.adapt(read_base_policy(experiment, workdir))[1] if experiment.config.model.lora else {}
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained))
@@ -102,6 +106,10 @@ def analyse(
     display.note("now their statistics")
     return {
         "run": str(workdir),
+        "provenance": {
+            "run": without_inputs(RunDirectory(workdir).read_json(FILE)),
+            "analysis": this_start(experiment.mesh.devices.flatten().tolist()),
+        },
         "step": restored.step,
         "prompts": settings.prompts,
         "samples": settings.samples,

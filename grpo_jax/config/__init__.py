@@ -1,8 +1,9 @@
 """Configuration: the schema of a run, the rules between its fields, and how it is loaded."""
 
 from grpo_jax.config import command_line
+from grpo_jax.config.continuing import KEPT_IN_FORKS, LENGTH, UNDECISIVE, differences, differing, extension
 from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, run_file, to_dict
-from grpo_jax.config.own_code import imported
+from grpo_jax.config.own_code import imported, own_code, source_digests
 from grpo_jax.config.schema import (
     ArchitectureConfig,
     CheckpointConfig,
@@ -31,6 +32,9 @@ from grpo_jax.config.schema import (
 )
 
 __all__ = [
+    "KEPT_IN_FORKS",
+    "LENGTH",
+    "UNDECISIVE",
     "ArchitectureConfig",
     "CheckpointConfig",
     "Config",
@@ -58,10 +62,15 @@ __all__ = [
     "check",
     "command_line",
     "did_you_mean",
+    "differences",
+    "differing",
     "digest",
+    "extension",
     "from_dict",
     "imported",
     "load",
+    "own_code",
     "run_file",
+    "source_digests",
     "to_dict",
 ]

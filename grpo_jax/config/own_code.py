@@ -1,9 +1,19 @@
 """A user's own code, named in a configuration as `package.module:NAME`."""
 
+import ast
+import hashlib
 import importlib
+import importlib.util
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from grpo_jax.config.schema import ConfigError
+from grpo_jax.config.schema import Config, ConfigError, OwnTaskConfig, QuestionsConfig
+
+PACKAGE = __name__.partition(".")[0]  # ours, whose commit is recorded instead
 
 
 def imported(field: str, path: str) -> Any:
@@ -23,3 +33,83 @@ def imported(field: str, path: str) -> Any:
             f"{field}={path!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put its "
             "directory on PYTHONPATH, as in PYTHONPATH=. before the command."
         ) from error
+
+
+def own_code(config: Config) -> dict[str, str]:
+    """Return the import paths of the user's own code in a configuration, each with the field that names it."""
+    named = [("objective.name", config.objective.name)]
+    if isinstance(config.task, QuestionsConfig):
+        named += [("task.reward.terms", term) for term in config.task.reward.terms]
+    if isinstance(config.task, OwnTaskConfig):
+        named.append(("task.factory", config.task.factory))
+    return {path: field for field, path in named if ":" in path}
+
+
+def source_digests(path: str) -> dict[str, str]:
+    """Return a hash of each source file that imported code consists of, by the names of its modules.
+
+    These are the module that `package.module:NAME` names, and what it imports, directly or not, out of the user's own
+    files: modules that lie neither in Python's library nor among installed packages nor in this package. Of an
+    installed package, its own modules. Code that is imported under a computed name is not found, nor are files of data.
+    """
+    first = path.partition(":")[0]
+    found: dict[str, str] = {}
+    todo = [first]
+    while todo:
+        name = todo.pop()
+        file = _file(name)
+        if name in found or file is None or not _is_own(name, file, first):
+            continue
+        source = file.read_bytes()
+        found[name] = hashlib.sha256(source).hexdigest()
+        todo += _imports(source, name, is_package=file.name == "__init__.py")
+    return dict(sorted(found.items()))
+
+
+def _is_own(name: str, file: Path, first: str) -> bool:
+    top = name.partition(".")[0]
+    if top == PACKAGE:
+        return False
+    return top == first.partition(".")[0] or not any(file.is_relative_to(place) for place in _installed())
+
+
+def _installed() -> list[Path]:
+    """Where Python's library and installed packages are."""
+    paths = sysconfig.get_paths()
+    places = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
+    return [Path(place).resolve() for place in {*places, site.getusersitepackages()}]
+
+
+def _file(name: str) -> Path | None:
+    """The source file of a module, whether or not it has been imported; nothing is imported here."""
+    loaded = getattr(sys.modules.get(name), "__file__", None)
+    top, *inside = name.split(".")
+    if loaded:
+        candidates = [Path(loaded)]
+    else:
+        try:
+            spec = importlib.util.find_spec(top)  # of a name without dots nothing is run
+        except (ImportError, ValueError):
+            return None
+        places = [Path(place, *inside) for place in (spec.submodule_search_locations or ())] if spec else []
+        candidates = [place for one in places for place in (one / "__init__.py", one.with_suffix(".py"))]
+        candidates += [Path(spec.origin)] if spec and spec.origin and not inside else []
+    return next((file.resolve() for file in candidates if file.suffix == ".py" and file.is_file()), None)
+
+
+def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
+    """The names of all modules that a source may import, wherever in it; some may be names of other things."""
+    package = module if is_package else module.rpartition(".")[0]
+    yield from (package,) if package else ()  # whose __init__.py has run before
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:  # nothing has imported it, and nothing can
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,7 @@ class PromptFormat:
     system: str  # the system's message; "" is none
     template: str  # of the user's message, with {question}
     chat: bool  # through the tokenizer's chat template
+    date: datetime = field(default_factory=lambda: datetime.now(UTC))  # for templates that ask; a run has one
 
     def render(self, tokenizer: "PreTrainedTokenizerFast", question: str) -> str:
         """The text that a completion follows."""
@@ -96,7 +98,9 @@ class PromptFormat:
             return user
         messages = [{"role": "system", "content": self.system}] if self.system else []
         messages.append({"role": "user", "content": user})
-        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        rendered: Any = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=True, strftime_now=self.date.strftime
+        )
         return rendered
 
     def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:

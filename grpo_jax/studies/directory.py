@@ -11,13 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import ConfigError, to_dict
+from grpo_jax.config import UNDECISIVE, ConfigError, differing, to_dict
 from grpo_jax.files import read_json, write_whole
 from grpo_jax.studies.loading import damage, study_from
-from grpo_jax.studies.pairing import differing
 from grpo_jax.studies.study import Run, Study
-
-FREE_WHEN_FINISHED = ("checkpoint", "logging", "evaluation.every")  # what decides no result
 
 
 def read_study(workdir: Path) -> Study:
@@ -96,7 +93,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
             path = run.directory(workdir) / "config.json"
             if not path.exists():
                 continue
-            free = FREE_WHEN_FINISHED if run.finished(workdir) else ()
+            free = UNDECISIVE if run.finished(workdir) else ()
             fields = differing(read_json(path), {**ours, "seed": seed}, free=free)
             if fields:
                 raise ConfigError(

@@ -1,9 +1,8 @@
 """What makes a comparison fair, checked before anything runs: equal tests, equal starts, equal budgets, one scale."""
 
-from collections.abc import Sequence
 from typing import Any
 
-from grpo_jax.config import Config, ConfigError, to_dict
+from grpo_jax.config import Config, ConfigError, differing, to_dict
 from grpo_jax.evaluation.paired import WIDEST
 from grpo_jax.studies.study import Arm, Budget, Study
 
@@ -129,17 +128,3 @@ def _configuration(arm: Arm, study: Study, where: str) -> Config:
         return arm.configuration(study.seeds[0])
     except ConfigError as error:
         raise ConfigError(f"{where}: arms.{arm.name}: {error}") from error
-
-
-def differing(first: Any, second: Any, *, free: Sequence[str] = (), field: str = "") -> list[str]:
-    """The dotted names of what differs between two nested dictionaries, but for those in `free`.
-
-    Args:
-      field: the name of the two, where they are parts of others.
-    """
-    if field in free or first == second:
-        return []
-    if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
-        prefix = f"{field}." if field else ""
-        return [name for key in first for name in differing(first[key], second[key], free=free, field=f"{prefix}{key}")]
-    return [field]

@@ -3,6 +3,7 @@
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.fork import Origin
 from grpo_jax.training.loop import train
 from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore
@@ -12,6 +13,7 @@ __all__ = [
     "Display",
     "Experiment",
     "Interrupted",
+    "Origin",
     "Silent",
     "TrainingError",
     "build",

@@ -9,7 +9,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from grpo_jax.processes import barrier
+from grpo_jax.processes import barrier, of_first
 from grpo_jax.training.seals import damage, seal
 from grpo_jax.types import TrainState
 
@@ -91,8 +91,8 @@ class Checkpoints:
         Args:
           like: a state of the same shapes and shardings, arrays or ShapeDtypeStructs.
         """
-        for step in sorted(self._manager.all_steps(), reverse=True):
-            reason = damage(self._directory / str(step))
+        for step in of_first(sorted(self._manager.all_steps(), reverse=True)):
+            reason = of_first(damage(self._directory / str(step)) if jax.process_index() == 0 else None)
             if not reason:
                 return self._restore(step, like)
             logger.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, reason)

@@ -1,47 +1,155 @@
-"""Whose a run directory is: one configuration's, whoever comes to it and however often."""
+"""Whose a directory is: one configuration's and one set of inputs', whoever comes to it and however often."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from grpo_jax.config import ConfigError
-from grpo_jax.processes import on_any_process
+from grpo_jax.config import ConfigError, differences
+from grpo_jax.processes import on_any_process, unlike_on_processes
+from grpo_jax.training.agreement import on_first
+from grpo_jax.training.inputs import Inputs, changes
+from grpo_jax.training.provenance import FILE, code_of, same_code
 from grpo_jax.training.run_directory import FOLDERS, RunDirectory
 
 
-def claim(directory: RunDirectory, ours: Mapping[str, Any], folders: Sequence[str] = FOLDERS) -> None:
-    """Makes and locks the directory for what these plain values describe, or finds that it is theirs already.
+@dataclass(frozen=True)
+class Claimed:
+    """What is to be told of a directory that is ours now."""
+
+    notes: tuple[str, ...]
+    changed: Mapping[str, tuple[Any, Any]]  # fields of the configuration, before and now
+
+
+def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Mapping[str, Any]) -> None:
+    """Compare what the hosts of a run have before them, before they compute anything together.
+
+    Raises:
+      ConfigError: on all of them, if they differ in the configuration, in what they read, or in code and versions.
+    """
+    read = inputs.as_json()
+    unlike = unlike_on_processes(
+        {
+            "the configuration": ours,
+            **{f"the {split} problems": digests for split, digests in sorted(read["problems"].items())},
+            "the tokenizer": read["tokenizer"],
+            "the model's files": read["policy"],
+            "your own code": read["code"],
+            "the source of grpo_jax": start["code"]["digest"],
+            "versions of Python and libraries": start["versions"],
+        }
+    )
+    if unlike:
+        raise ConfigError(
+            f"--distributed: the hosts do not have the same before them, they differ in {', '.join(unlike)}; give all "
+            "of them the same command, files and packages."
+        )
+
+
+def claim(
+    directory: RunDirectory,
+    ours: Mapping[str, Any],
+    inputs: Inputs,
+    start: Mapping[str, Any],
+    *,
+    folders: Sequence[str] = FOLDERS,
+    free: Sequence[str] = (),
+    veto: Callable[[Mapping[str, Any]], str] = lambda theirs: "",
+) -> Claimed:
+    """Make and lock the directory for what these values describe, or find that it is theirs, and record the start.
+
+    The first process looks and decides; the others go its way.
 
     Args:
       ours: what config.json is to hold.
-      folders: to make in it.
+      inputs: what is read now.
+      start: the record of this start.
+      folders: to make in the directory.
+      free: fields that may be others than so far.
+      veto: why these values cannot follow on those of config.json, as a clause; "" if they can.
 
     Raises:
-      ConfigError: if it is another's, or a study's, if another process is running in it, or if it cannot be used.
+      ConfigError: if the directory is another's, or a study's, if what was read has changed since it was begun, if
+        another process is running in it, or if it cannot be used.
     """
-    if (directory.path / "study.json").exists():
-        raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another for a run.")
-    theirs = directory.read_json("config.json")
-    if theirs is not None and theirs != ours and not directory.untouched:
-        raise ConfigError(
-            f"--workdir={directory.path}: holds a run of another configuration ({_first_difference(theirs, ours)}); "
-            "name another directory, or repeat the run's own command to continue it."
-        )
-    problem = None
-    try:
-        directory.create(folders)
-        if theirs != ours:
-            directory.write_json("config.json", ours)
-    except ConfigError as error:
-        problem = error
-    if on_any_process(problem is not None):
-        raise problem or ConfigError(f"--workdir={directory.path}: the first host cannot use it; see its message.")
+    notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, veto))
     if on_any_process(directory.read_json("config.json") != ours):
         raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
+    return Claimed(tuple(notes), changed)
 
 
-def _first_difference(theirs: Any, ours: Any, path: str = "") -> str:
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for name in [*theirs, *(set(ours) - set(theirs))]:
-            if theirs.get(name) != ours.get(name):
-                return _first_difference(theirs.get(name), ours.get(name), f"{path}.{name}" if path else name)
-    return f"{path} is {theirs!r} there and {ours!r} here"
+def _claim(
+    directory: RunDirectory,
+    ours: Mapping[str, Any],
+    inputs: Inputs,
+    start: Mapping[str, Any],
+    folders: Sequence[str],
+    free: Sequence[str],
+    veto: Callable[[Mapping[str, Any]], str],
+) -> tuple[list[str], dict[str, Any]]:
+    """The notes, and the fields that have changed."""
+    if (directory.path / "study.json").exists():
+        raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another for a run.")
+    theirs, record = directory.read_json("config.json"), directory.read_json(FILE)
+    if theirs is None or directory.untouched:
+        directory.create(folders)
+        directory.write_json("config.json", ours)
+        earlier = record["starts"] if record and theirs == ours else []  # of which nothing has come
+        directory.write_json(FILE, {"inputs": inputs.as_json(), "forked_from": None, "starts": [*earlier, start]})
+        return [], {}
+    _check_configuration(directory, theirs, ours, free, veto)
+    notes = _check_inputs(directory, record, inputs)
+    directory.create(folders)
+    changed = {one.field: (one.first, one.second) for one in differences(theirs, ours)}
+    notes += [f"{field}: {before!r} so far, {now!r} from here on" for field, (before, now) in changed.items()]
+    if record and record["starts"] and not same_code(record["starts"][-1], start):
+        notes.append(f"continued with other code: {code_of(record['starts'][-1])} so far, now {code_of(start)}")
+    record = record or {"inputs": None, "forked_from": None, "starts": [], "begun_unrecorded": True}
+    directory.write_json(
+        FILE,
+        {
+            **record,
+            "inputs": _completed(record["inputs"], inputs),
+            "starts": [*record["starts"], {**start, "changed": changed} if changed else start],
+        },
+    )
+    if theirs != ours:
+        directory.write_json("config.json", ours)
+    return notes, changed
+
+
+def _check_configuration(
+    directory: RunDirectory,
+    theirs: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    free: Sequence[str],
+    veto: Callable[[Mapping[str, Any]], str],
+) -> None:
+    where = f"--workdir={directory.path}"
+    found = differences(theirs, ours, free=free)
+    if found:
+        field, before, now = found[0]
+        raise ConfigError(
+            f"{where}: holds a run of another configuration ({field} is {before!r} there and {now!r} here); "
+            "name another directory, or repeat the run's own command to continue it."
+        )
+    if reason := veto(theirs):
+        raise ConfigError(f"{where}: {reason}.")
+
+
+def _check_inputs(directory: RunDirectory, record: Mapping[str, Any] | None, inputs: Inputs) -> list[str]:
+    """The notes to tell. Raises ConfigError if what was read at the beginning has changed."""
+    if record is None or record["inputs"] is None:
+        return [f"{directory.path}: was begun before inputs were recorded, so nothing tells whether they are the same"]
+    clauses = changes(record["inputs"], inputs.as_json())
+    if clauses:
+        raise ConfigError(
+            f"--workdir={directory.path}: what it had read when it was begun has changed: {'; '.join(clauses)}; "
+            "restore that, or name another directory to begin anew."
+        )
+    return []
+
+
+def _completed(recorded: Mapping[str, Any] | None, inputs: Inputs) -> dict[str, Any]:
+    """What was recorded, with the splits that are read since."""
+    now = inputs.as_json()
+    return {**now, **recorded, "problems": {**now["problems"], **recorded["problems"]}} if recorded else now

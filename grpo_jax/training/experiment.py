@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import jax
@@ -23,15 +24,18 @@ class Experiment(Programs):
     task: Task
 
 
-def build(config: Config, devices: Sequence[jax.Device] | None = None) -> Experiment:
+def build(config: Config, devices: Sequence[jax.Device] | None = None, date: datetime | None = None) -> Experiment:
     """Builds an experiment for these devices, or for all there are. Nothing is computed yet.
+
+    Args:
+      date: the run's, for whatever asks for one; now if None.
 
     Raises:
       ConfigError: if the configuration asks for what the task or the devices cannot give.
     """
     mesh = make_mesh(config.mesh, devices)
     check_batches(config, batch_shards(mesh))
-    task = make_task(config)
+    task = make_task(config, date)
     _check_demonstrations(config, task)
     architecture = _architecture(config, task)
     tokens = min(tokens_of(task), architecture.vocab_size)

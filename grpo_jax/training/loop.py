@@ -9,28 +9,33 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from grpo_jax.config import Config, ConfigError, to_dict
+from grpo_jax.config import LENGTH, UNDECISIVE, Config, ConfigError, differing, extension, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
-from grpo_jax.processes import barrier, fetch, put
+from grpo_jax.processes import barrier, fetch, of_first, put
 from grpo_jax.sampling import Stream
+from grpo_jax.training.agreement import on_all, on_first
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
-from grpo_jax.training.checkpoints import Checkpoints
-from grpo_jax.training.claim import claim
+from grpo_jax.training.checkpoints import Checkpoints, kept_steps
+from grpo_jax.training.claim import check_hosts, claim
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import Collected, collect, dispatch
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.fork import Origin, fork
+from grpo_jax.training.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.programs import SamplingWeights, update_batch_shardings
+from grpo_jax.training.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.training.successes import Successes
@@ -60,13 +65,18 @@ def train(
     workdir: Path,
     display: Display | None = None,
     devices: Sequence[jax.Device] | None = None,
+    origin: Origin | None = None,
 ) -> dict[str, Any]:
     """Runs a configuration from where its directory says it stands to its end, and returns its summary.
+
+    A run that is finished is left as it is. The configuration may be another than so far in what decides no result,
+    and in `train.steps`: see `grpo_jax.config.continuing`. What is read must be what was read when the run was begun.
 
     Args:
       workdir: the run directory; see `RunDirectory`.
       display: where progress is told; nowhere if None.
       devices: to run on; all if None.
+      origin: the run that this one branches off, if it does; see `fork`.
 
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
@@ -74,30 +84,80 @@ def train(
       TrainingError: if updates are not finite, or if there was none at all.
     """
     display = display or Silent()
-    experiment = build(config, devices)
+    directory = RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
+    if summary := on_first(lambda: finished(directory, config)):
+        display.note(f"{workdir}: the run is finished, and left as it is")
+        return dict(summary)
+    notes = on_first(lambda: fork(directory, config, origin) if origin else [])
+    date = of_first(recorded_date(directory) or now())
+    experiment, problems, inputs = on_all(lambda: _read(config, devices, date))
+    start = this_start(experiment.mesh.devices.flatten().tolist())
+    check_hosts(to_dict(config), inputs, start)
+    claimed = claim(
+        directory,
+        to_dict(config),
+        inputs,
+        start,
+        free=(*UNDECISIVE, LENGTH),
+        veto=lambda theirs: extension(theirs, config, max(kept_steps(workdir / "checkpoints"), default=0)),
+    )
+    for note in (*notes, *claimed.notes):
+        display.note(note)
+    with closing(directory):
+        if earlier := directory.read_json("summary.json"):  # of a run that is extended: it is of the first part
+            steps = earlier.get("steps") or claimed.changed[LENGTH][0]  # an earlier version did not say it
+            directory.move("summary.json", f"summary_{steps:06d}.json")
+        with recorded(directory, start):
+            summary = _run(experiment, problems, directory, display)
+        summary["provenance"] = without_inputs(directory.read_json(FILE))
+        directory.write_json("summary.json", summary)
+    return summary
+
+
+def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
+    """The summary of a run that has come to its end under this configuration; None if it has not.
+
+    What decides no result may be another by now: nothing is left that it could be about.
+    """
+    summary, theirs = directory.read_json("summary.json"), directory.read_json("config.json")
+    if summary is None or theirs is None or differing(theirs, to_dict(config), free=UNDECISIVE):
+        return None
+    return summary if summary.get("steps", config.train.steps) == config.train.steps else None
+
+
+def _read(
+    config: Config, devices: Sequence[jax.Device] | None, date: str
+) -> tuple[Experiment, dict[Split, Sequence[Problem]], Inputs]:
+    """What a configuration builds, its problems, and the digests of all that was read for it."""
+    experiment = build(config, devices, datetime.fromisoformat(date))
     problems = {
         Split.TRAIN: experiment.task.problems(Split.TRAIN),
-        Split.VALIDATION: _validation_problems(experiment),
         Split.TEST: experiment.task.problems(Split.TEST, config.evaluation.test_problems),
     }
+    if config.evaluation.every:
+        problems[Split.VALIDATION] = experiment.task.problems(Split.VALIDATION, config.evaluation.validation_problems)
     _check_epoch(config, len(problems[Split.TRAIN]))
-    directory = RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
-    claim(directory, to_dict(config))
+    return experiment, problems, read_inputs(config, experiment.task, problems, checkpoint_files(config), date)
+
+
+def _run(
+    experiment: Experiment, problems: Mapping[Split, Sequence[Problem]], directory: RunDirectory, display: Display
+) -> dict[str, Any]:
+    config = experiment.config
     clock, keep = Clock(), config.checkpoint
-    with StopRequest() as stop, closing(directory), closing(experiment.task.reward):
+    with StopRequest() as stop, closing(experiment.task.reward):
         experiment.task.reward.warm()
         with closing(
-            Checkpoints(workdir / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
+            Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
         ) as checkpoints:
             state = _train(Run(experiment, problems, directory, checkpoints, clock, stop, display))
     barrier("run finished")  # what the first process wrote is there for all
-    if int(fetch(state.updates)) == 0:
+    updates = int(fetch(state.updates))
+    if updates == 0:
         raise TrainingError(
             "no update was made: not one group carried signal; see the rewards in rollouts/, and make the task easier."
         )
-    summary = summarize_run(config, directory.metrics(), clock.read(), updates=int(fetch(state.updates)))
-    directory.write_json("summary.json", summary)
-    return summary
+    return summarize_run(config, directory.metrics(), clock.read(), updates)
 
 
 def _train(run: Run) -> TrainState:
@@ -115,7 +175,8 @@ def _train(run: Run) -> TrainState:
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Phase.TRAIN, step)
     evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
-    evaluated = {(line["split"], line["step"]) for line in evaluations if line["step"] <= step}
+    evaluated = of_first([line["split"] for line in evaluations if line["step"] == step])  # before the stop
+    first = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
 
@@ -123,7 +184,7 @@ def _train(run: Run) -> TrainState:
         weights = experiment.sampling_weights(state.params, frozen)
         score = None
         for split in evaluations_due(config, step):
-            if (split.name, step) not in evaluated and not run.stop.requested():
+            if not (step == first and split.name in evaluated) and not run.stop.requested():
                 log.flush()
                 pass_at_1 = _evaluate(run, weights, split, step)
                 if split is Split.VALIDATION:  # nothing may be chosen by the test split
@@ -262,11 +323,6 @@ def _record(run: Run, step: int, cursor: int, sampled: int, successes: Successes
         "config": to_dict(run.config),
         "seconds": run.clock.read(),
     }
-
-
-def _validation_problems(experiment: Experiment) -> Sequence[Problem]:
-    settings = experiment.config.evaluation
-    return experiment.task.problems(Split.VALIDATION, settings.validation_problems) if settings.every else []
 
 
 def _check_epoch(config: Config, problems: int) -> None:

@@ -1,22 +1,45 @@
 """A run directory, back as an experiment and a policy: for notebooks, tools and whatever looks at a policy later."""
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from grpo_jax.config import CheckpointConfig, Config, MeshConfig, from_dict
+from grpo_jax.config import (
+    CheckpointConfig,
+    Config,
+    ConfigError,
+    MeshConfig,
+    from_dict,
+    own_code,
+    source_digests,
+)
+from grpo_jax.data import Split
 from grpo_jax.training.base_policy import read_base_policy
 from grpo_jax.training.checkpoints import Checkpoints, kept_steps
 from grpo_jax.training.checkpoints import Restored as Checkpoint
 from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.inputs import (
+    changed_code,
+    changed_policy,
+    changed_problems,
+    changed_tokenizer,
+    checkpoint_files,
+    digest_problems,
+    digest_tokenizer,
+)
 from grpo_jax.training.programs import abstract_state
+from grpo_jax.training.provenance import FILE, recorded_date
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.types import Params, TrainState
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,6 +67,9 @@ def restore(
 ) -> tuple[Experiment, Restored]:
     """What a run's configuration builds, and its newest sound checkpoint. The run may still be going on.
 
+    What is read for it must be what the run read: its tokenizer, and if it is read, the base policy. Of the user's own
+    code, which decides rewards and no policy, a change is logged as a warning.
+
     Args:
       devices: where to build it; all if None. They need not be those of the run.
       mesh: over these devices; the run's if None.
@@ -51,15 +77,19 @@ def restore(
       step: the checkpoint of this step in place of the newest. 0 is the base policy, which a run always keeps.
 
     Raises:
-      ConfigError: if the mesh does not cover the devices, or the model's checkpoint, which adapters need, is gone.
+      ConfigError: if the mesh does not cover the devices, if the model's checkpoint, which adapters need, is gone, or
+        if the tokenizer or that checkpoint is not what the run read.
       ValueError: if the checkpoint that was asked for, the best or a step's, is damaged.
       FileNotFoundError: if the directory holds no run, or one without such a checkpoint yet.
     """
     config = read_config(workdir)
     config = dataclasses.replace(config, mesh=mesh or config.mesh)
-    experiment = build(config, devices)
+    date = recorded_date(RunDirectory(workdir))
+    experiment = build(config, devices, datetime.fromisoformat(date) if date else None)
     saved = workdir / "checkpoints"
-    if step == 0 and step not in kept_steps(saved):
+    from_base = step == 0 and step not in kept_steps(saved)
+    _check_inputs(experiment, workdir, policy=from_base or config.model.lora is not None)
+    if from_base:
         return experiment, _base(experiment, workdir)
     if not saved.is_dir():
         raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
@@ -69,6 +99,41 @@ def restore(
         _, frozen = experiment.adapt(read_base_policy(experiment, workdir))
         params = experiment.merge(params, frozen)
     return experiment, Restored(found.step, params, found.state, found.record)
+
+
+def check_problems(experiment: Experiment, workdir: Path) -> None:
+    """Raises ConfigError if the training problems are not those that the run read."""
+    inputs = _inputs(workdir)
+    if inputs:
+        problems = experiment.task.problems(Split.TRAIN)
+        clauses = changed_problems("train", inputs["problems"]["train"], digest_problems(experiment.task, problems))
+        _refuse(workdir, clauses)
+
+
+def _inputs(workdir: Path) -> Mapping[str, Any] | None:
+    """What the run recorded of its inputs, if it did."""
+    record = RunDirectory(workdir).read_json(FILE)
+    return record["inputs"] if record else None
+
+
+def _check_inputs(experiment: Experiment, workdir: Path, *, policy: bool) -> None:
+    """Raises ConfigError if the tokenizer, or with `policy` the base policy's files, are not those of the run."""
+    inputs, config = _inputs(workdir), experiment.config
+    if not inputs:
+        return
+    clauses = changed_tokenizer(inputs["tokenizer"], digest_tokenizer(config, experiment.task))
+    if policy:
+        clauses += changed_policy(inputs["policy"], checkpoint_files(config))
+    _refuse(workdir, clauses)
+    for clause in changed_code(inputs["code"], {path: source_digests(path) for path in own_code(config)}):
+        logger.warning("%s: %s since the run was begun", workdir, clause)
+
+
+def _refuse(workdir: Path, clauses: Sequence[str]) -> None:
+    if clauses:
+        raise ConfigError(
+            f"{workdir}: what the run had read has changed since it was begun: {'; '.join(clauses)}; restore that."
+        )
 
 
 def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, step: int | None) -> Checkpoint:

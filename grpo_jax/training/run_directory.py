@@ -1,6 +1,7 @@
 """The run directory: everything a run leaves behind, and how it is brought back in step with a checkpoint.
 
 config.json       the configuration
+provenance.json   what was read, and each start: code, command, machine, devices, versions, dates
 metrics.jsonl     one line a step and an evaluation
 tensorboard/      the same as TensorBoard events
 rollouts/         completions with text, rewards and stop reasons, one line a group
@@ -26,6 +27,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.files import plain, read_json, write_whole
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
+FROM_THE_START = ("config.json", "provenance.json", "lock")  # there before anything has come of it
 STEPS_PER_ROLLOUT_FILE = 100
 
 
@@ -46,14 +48,14 @@ class RunDirectory:
     def __init__(self, path: Path, *, writes: bool = True, tensorboard: bool = False):
         """`writes`: whether anything is written; of a run on several hosts only the first one writes."""
         self.path = path
-        self._writes = writes
-        self._tensorboard = tensorboard and self._writes
+        self.writes = writes
+        self._tensorboard = tensorboard and writes
         self._events: dict[Phase, SummaryWriter] = {}
         self._lock: IO[str] | None = None
 
     def create(self, folders: Sequence[str] = FOLDERS) -> None:
         """Makes the directory with these folders and locks it. Raises ConfigError if that is not possible."""
-        if not self._writes:
+        if not self.writes:
             return
         try:
             for name in ("", *folders):
@@ -74,7 +76,7 @@ class RunDirectory:
     def untouched(self) -> bool:
         """Whether nothing has come of it, as when its model could not be read: then it may become another run's."""
         files = (path for path in self.path.rglob("*") if path.is_file())
-        return all(path.parent == self.path and path.name in ("config.json", "lock") for path in files)
+        return all(path.parent == self.path and path.name in FROM_THE_START for path in files)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """A JSON file of the run, or None if there is none. Raises ConfigError if it is damaged."""
@@ -95,12 +97,29 @@ class RunDirectory:
             raise FileNotFoundError(f"{self.path}: has no summary.json; finish the run first")
         return config, summary
 
+    def move(self, name: str, to: str) -> None:
+        """Gives a file another name, if it is there."""
+        if self.writes and (self.path / name).exists():
+            (self.path / name).rename(self.path / to)
+
+    @property
+    def locked(self) -> bool:
+        """Whether a process is running here."""
+        try:
+            with open(self.path / "lock") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # there is no such file, or this file system has no locks
+            return False
+        return False
+
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
         self.write_text(name, json.dumps(values, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """Whole or not at all."""
-        if self._writes:
+        if self.writes:
             write_whole(self.path / name, text)
 
     def write_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
@@ -151,7 +170,7 @@ class RunDirectory:
 
     def rewind(self, phase: Phase, step: int) -> None:
         """Drops the lines of a phase's steps after this one: they will be made, and written, again."""
-        if not self._writes:
+        if not self.writes:
             return
         for path in [self.path / "metrics.jsonl", *(self.path / "rollouts").glob("*.jsonl")]:
             if not path.exists():
@@ -163,7 +182,7 @@ class RunDirectory:
                 path.unlink()
 
     def _append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
-        if self._writes:
+        if self.writes:
             with open(self.path / name, "a") as file:
                 file.write("".join(_line(record) for record in records))
 

@@ -1,6 +1,7 @@
 """A policy on suites: test sets of others, each of them whole, with several samples of every problem.
 
 config.json               the configuration, and whose policy it is
+provenance.json           what was read, and each start, as of a run
 evaluation/SUITE.jsonl    one line a problem, as in a run
 suites.json               all numbers; a suite that stands in it is not evaluated again
 """
@@ -9,6 +10,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,22 @@ from grpo_jax.data import Problem, Task
 from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate
-from grpo_jax.processes import barrier
+from grpo_jax.processes import barrier, of_first
 from grpo_jax.sampling import Stream
+from grpo_jax.training.agreement import on_all
 from grpo_jax.training.base_policy import read_checkpoint
-from grpo_jax.training.claim import claim
+from grpo_jax.training.claim import check_hosts, claim
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted
 from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.inputs import Files, checkpoint_files, digest_files, read_inputs
 from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.programs import SamplingWeights
+from grpo_jax.training.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.training.restore import read_config, restore
 from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.seals import SEAL
 from grpo_jax.training.versions import versions
 from grpo_jax.types import Rollouts
 
@@ -81,20 +87,25 @@ def evaluate_suites(
     display = display or Silent()
     _questions(config)
     config = config if run is None else _with_policy_of(config, run)
-    experiment = build(config, devices)
-    problems = {name: _problems(experiment.task, name, source) for name, source in sources.items()}
-    weights, policy = _policy(experiment, run, best, devices)
     directory = RunDirectory(workdir, writes=jax.process_index() == 0)
-    claim(directory, {"config": to_dict(config), "policy": policy}, folders=("evaluation",))
-    results = (directory.read_json("suites.json") or {"suites": {}})["suites"]
-    with StopRequest() as stop, closing(directory), closing(experiment.task.reward):
+    date = of_first((recorded_date(RunDirectory(run)) if run else None) or recorded_date(directory) or now())
+    experiment, problems = on_all(lambda: _read(config, sources, devices, date))
+    weights, policy, files = on_all(lambda: _policy(experiment, run, best, devices))
+    hashes = {name: _hash(of_suite) for name, of_suite in problems.items()}
+    ours = {"config": to_dict(config), "policy": policy}
+    inputs = read_inputs(config, experiment.task, {}, files, date)
+    start = this_start(experiment.mesh.devices.flatten().tolist())
+    check_hosts({**ours, "suites": hashes}, inputs, start)
+    for note in claim(directory, ours, inputs, start, folders=("evaluation",)).notes:
+        display.note(note)
+    results = of_first((directory.read_json("suites.json") or {"suites": {}})["suites"])
+    with StopRequest() as stop, closing(directory), recorded(directory, start), closing(experiment.task.reward):
         experiment.task.reward.warm()
         for name, of_suite in problems.items():
-            contents = digest({"problems": [[problem.prompt, problem.answer] for problem in of_suite]})
-            if name in results and results[name]["problems_hash"] == contents:
+            if name in results and results[name]["problems_hash"] == hashes[name]:
                 display.note(f"{name}: is there already")
                 continue
-            start = time.monotonic()
+            began = time.monotonic()
             evaluation = _evaluate(experiment, weights, name, of_suite, stop, display)
             if evaluation is None:
                 finished = sum(each in results for each in problems)
@@ -103,11 +114,16 @@ def evaluate_suites(
             results[name] = {
                 **evaluation.summary,
                 **_with_replacement(evaluation),
-                "seconds": time.monotonic() - start,
-                "problems_hash": contents,
+                "seconds": time.monotonic() - began,
+                "problems_hash": hashes[name],
                 "versions": versions(),
+                "code": start["code"],
             }
-            described = {"policy": policy, "config_hash": digest(to_dict(config))}
+            described = {
+                "policy": policy,
+                "config_hash": digest(to_dict(config)),
+                "provenance": without_inputs(directory.read_json(FILE)),
+            }
             directory.write_json("suites.json", {**described, "average": average(results), "suites": results})
     barrier("suites evaluated")  # what the first process wrote is there for all
     written = directory.read_json("suites.json")
@@ -152,6 +168,17 @@ def _of_run() -> Iterator[None]:
         raise ConfigError(f"--run={error}.") from error
 
 
+def _read(
+    config: Config, sources: Mapping[str, SourceConfig], devices: Sequence[jax.Device] | None, date: str
+) -> tuple[Experiment, dict[str, Sequence[Problem]]]:
+    experiment = build(config, devices, datetime.fromisoformat(date))
+    return experiment, {name: _problems(experiment.task, name, source) for name, source in sources.items()}
+
+
+def _hash(problems: Sequence[Problem]) -> str:
+    return digest({"problems": [[problem.prompt, problem.answer] for problem in problems]})
+
+
 def _problems(task: Task, name: str, source: SourceConfig) -> Sequence[Problem]:
     assert isinstance(task, Questions)
     return task.all_short_enough(list(read_problems(source, f"suites.{name}")), name)
@@ -159,14 +186,16 @@ def _problems(task: Task, name: str, source: SourceConfig) -> Sequence[Problem]:
 
 def _policy(
     experiment: Experiment, run: Path | None, best: bool, devices: Sequence[jax.Device] | None
-) -> tuple[SamplingWeights, dict[str, Any]]:
-    """What the sampler reads, and where it comes from."""
+) -> tuple[SamplingWeights, dict[str, Any], Files]:
+    """What the sampler reads, where it comes from, and the files that say which policy it is."""
     config = experiment.config
     if run is None:
-        return experiment.policy_weights(read_checkpoint(experiment)), {"checkpoint": config.model.checkpoint}
+        weights = experiment.policy_weights(read_checkpoint(experiment))
+        return weights, {"checkpoint": config.model.checkpoint}, checkpoint_files(config)
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best)
-    return experiment.policy_weights(restored.params), {"run": str(run), "step": restored.step}
+    files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # with the checksums of all others
+    return experiment.policy_weights(restored.params), {"run": str(run), "step": restored.step}, files
 
 
 def _evaluate(

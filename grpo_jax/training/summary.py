@@ -30,6 +30,7 @@ def summarize_run(
         "valid_pair_share": _valid_share(training),
         "sampler_difference": max((line.get("sampler_difference") or 0.0 for line in training), default=0.0),
         "seconds": dict(seconds),
+        "steps": config.train.steps,
         "seed": config.seed,
         "config_hash": digest(to_dict(config)),
         "versions": versions(),

@@ -8,7 +8,20 @@ from pathlib import Path
 
 import grpo_jax
 
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "transformers")
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "grain",
+    "numpy",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "sympy",
+    "math-verify",
+)
 
 
 def code_digest(parts: Sequence[str]) -> str:

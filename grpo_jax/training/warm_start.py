@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from grpo_jax.config import Config, WarmStartConfig, digest, to_dict
 from grpo_jax.data import Demonstrable
 from grpo_jax.policy import load_params, save_params
-from grpo_jax.processes import barrier, fetch, put
+from grpo_jax.processes import arrays_of_first, fetch, of_first, put
 from grpo_jax.sampling import PRNG
 from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.clock import Clock
@@ -100,15 +100,16 @@ def warm_start(
     """
     own = run.path / RESULT
     cached = cache_path(experiment.config, settings, dict(experiment.mesh.shape))
-    writes = jax.process_index() == 0  # the others see the run directory, but have caches of their own
+    writes = jax.process_index() == 0  # the others may see files of it later, and have caches of their own
+    found = None
     if writes:
         _discard_unreadable([own, cached], display)
         if cached.exists() and not own.exists():
             save_params(own, load_params(cached))
             display.note(f"base policy: taken from {cached}")
-    barrier("base policy looked up")
-    if own.exists():
-        return put(load_params(own), experiment.shardings.params)
+        found = load_params(own) if own.exists() else None
+    if of_first(found is not None):
+        return put(arrays_of_first(found, experiment.policy.shapes()), experiment.shardings.params)
     with clock.phase("warm_start"):
         params = fetch(_train(experiment, settings, run, clock, stop, display))
     if writes:

@@ -1,6 +1,7 @@
 """Questions of data sets as a task: splits, prompts, limits and mistakes."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.data.tokenizer_files import END, EOS, write_tokenizer
 from tests.helpers import make_config
 
 CONFIG = make_config(rollout__max_new_tokens=20)
+DATE = datetime(2026, 1, 31, tzinfo=UTC)
 REWARD = RewardConfig({"exact": 1.0}, r"(-?\d+)", 100, 1, 1.0, 256, 0)
 
 
@@ -40,7 +42,7 @@ def make(tokenizer, tmp_path):
             "max_prompt_tokens": 64,
             "reward": REWARD,
         }
-        return Questions(QuestionsConfig(**fields | changes), CONFIG)
+        return Questions(QuestionsConfig(**fields | changes), CONFIG, DATE)
 
     return made
 

@@ -13,7 +13,7 @@ COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
 
 SUMMARY = {
     "base", "final", "prompts", "rollouts", "updates", "valid_pair_share", "sampler_difference", "seconds", "seed",
-    "config_hash", "versions",
+    "config_hash", "versions", "steps", "provenance",
 }  # fmt: skip
 PHASES = {"warm_start", "sampling", "rewards", "update", "evaluation", "compile", "total"}
 
@@ -33,8 +33,8 @@ def test_a_run_leaves_everything_behind(finished):
     workdir, _ = finished
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "report.html", "rollouts", "summary.json",
-        "tensorboard", "warm_start",
+        "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "provenance.json", "report.html",
+        "rollouts", "summary.json", "tensorboard", "warm_start",
     }  # fmt: skip
     summary = json.loads((workdir / "summary.json").read_text())
     assert set(summary) == SUMMARY
@@ -50,15 +50,19 @@ def test_a_run_shows_its_table(finished):
         assert text in out
 
 
+def contents(workdir):
+    return {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
 def test_a_finished_run_is_not_run_again(finished):
     workdir, _ = finished
-    before = (workdir / "metrics.jsonl").read_bytes()
+    before = contents(workdir)
     process = start(*COMMAND, f"--workdir={workdir}", *tiny_flags())
     out, _ = process.communicate()
     assert process.returncode == 0
-    assert "continued at step 12 of 12" in out
+    assert f"{workdir}: the run is finished, and left as it is" in out
     assert "after RL" in out
-    assert (workdir / "metrics.jsonl").read_bytes() == before
+    assert contents(workdir) == before
 
 
 def test_reports_are_compared(finished, tmp_path):

@@ -93,7 +93,9 @@ def test_every_suite_is_there_with_its_numbers(whole, checkpoint):
     workdir, report, _ = whole
     assert json.loads((workdir / "suites.json").read_text()) == report
     assert report["policy"] == {"checkpoint": str(checkpoint)}
-    assert sorted(path.name for path in workdir.iterdir()) == ["config.json", "evaluation", "lock", "suites.json"]
+    assert sorted(path.name for path in workdir.iterdir()) == [
+        "config.json", "evaluation", "lock", "provenance.json", "suites.json",
+    ]  # fmt: skip
     assert list(report["suites"]) == list(SUITES)
     means = []
     for name, result in report["suites"].items():

@@ -1,6 +1,7 @@
 """Tasks. A task says where problems come from, how they are written, and what a completion is worth."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from grpo_jax.config import Config
@@ -9,17 +10,24 @@ from grpo_jax.data.tasks.own import own_task
 from grpo_jax.data.tasks.questions import Questions
 from grpo_jax.data.tasks.task import Demonstrable, Task
 
-# task.name -> what builds the task from its section and the whole configuration.
-TASKS: Mapping[str, Callable[[Any, Config], Task]] = {
-    "modular_expressions": lambda section, config: ModularExpressions(section),
+# task.name -> what builds the task from its section, the whole configuration, and the run's date.
+TASKS: Mapping[str, Callable[[Any, Config, datetime], Task]] = {
+    "modular_expressions": lambda section, config, date: ModularExpressions(section),
     "questions": Questions,
-    "own": lambda section, config: own_task(section),
+    "own": lambda section, config, date: own_task(section),
 }
 
 
-def make_task(config: Config) -> Task:
-    """The task that a configuration describes. Raises ConfigError if it is impossible."""
-    return TASKS[config.task.name](config.task, config)
+def make_task(config: Config, date: datetime | None = None) -> Task:
+    """The task that a configuration describes.
+
+    Args:
+      date: what a chat template that asks for the date is told; now, in UTC, if None.
+
+    Raises:
+      ConfigError: if the task is impossible.
+    """
+    return TASKS[config.task.name](config.task, config, date or datetime.now(UTC))
 
 
 __all__ = ["TASKS", "Demonstrable", "ModularExpressions", "Questions", "Task", "make_task"]

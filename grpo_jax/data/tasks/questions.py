@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +26,8 @@ class Questions:
     if it is held out. What is in the test split is never trained on.
     """
 
-    def __init__(self, settings: QuestionsConfig, config: Config):
+    def __init__(self, settings: QuestionsConfig, config: Config, date: datetime):
+        """`date`: of the run, for a chat template that asks for one."""
         self.settings = settings
         field = "task.tokenizer" if settings.tokenizer else "model.checkpoint"
         self._directory = Path(settings.tokenizer or config.model.checkpoint)
@@ -33,7 +35,7 @@ class Questions:
         self.stop_tokens: Sequence[int] = stop_tokens(self._directory, self.tokenizer)
         self.max_prompt_tokens = settings.max_prompt_tokens
         self.reward: Reward = make_reward(settings.reward, config.rollout.max_new_tokens)
-        self._format = PromptFormat(settings.system, settings.template, settings.chat)
+        self._format = PromptFormat(settings.system, settings.template, settings.chat, date)
         if settings.chat and not self.tokenizer.chat_template:
             raise ConfigError(
                 f"task.chat=True: the tokenizer of {self._directory} has no chat template; set it to false."

@@ -1,0 +1,132 @@
+"""A run that branches off another: a copy of it as it was at a checkpoint, which goes on by itself."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from grpo_jax.config import KEPT_IN_FORKS, UNDECISIVE, Config, ConfigError, differences, digest, to_dict
+from grpo_jax.training.checkpoints import kept_steps
+from grpo_jax.training.provenance import FILE
+from grpo_jax.training.run_directory import Phase, RunDirectory
+from grpo_jax.training.seals import damage
+from grpo_jax.training.warm_start import RESULT
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a run branches off."""
+
+    run: Path
+    step: int | None  # of a checkpoint; the newest if None
+
+    @classmethod
+    def parse(cls, text: str) -> "Origin":
+        """Read RUN or RUN@STEP."""
+        run, at, step = text.rpartition("@")
+        if at and step.isdecimal() and not Path(text).exists():
+            return cls(Path(run), int(step))
+        return cls(Path(text), None)
+
+
+def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
+    """Make a directory that holds what a run had come to at a checkpoint, and return what is to be told.
+
+    State, place among the prompts, successes, clocks, metrics, rollouts and evaluations are those of that step, so what
+    goes on from here is the run's next step, under this configuration. What the run had read is recorded as what the
+    fork reads, so other inputs are refused. A directory that is this fork already is left as it is.
+
+    Raises:
+      ConfigError: if there is no such checkpoint, if the configuration differs in what a fork has from its run, or if
+        the directory holds something else.
+    """
+    run = origin.run.absolute()
+    there = directory.read_json("config.json")
+    if there is not None and not directory.untouched:
+        forked = (directory.read_json(FILE) or {}).get("forked_from")
+        if not forked or Path(forked["run"]) != run or origin.step not in (None, forked["step"]):
+            raise ConfigError(
+                f"--from={origin.run}: {directory.path} holds another run already; name a new --workdir for a fork."
+            )
+        return []
+    source = RunDirectory(origin.run)
+    try:
+        theirs = source.config()
+    except FileNotFoundError as error:
+        raise ConfigError(f"--from={error}.") from error
+    step = _step(origin)
+    _check(origin, theirs, config, step)
+    _copy(source, directory.path, step, config)
+    return [f"forked from {origin.run} at step {step}"]
+
+
+def _step(origin: Origin) -> int:
+    saved = origin.run / "checkpoints"
+    kept = kept_steps(saved)
+    if origin.step is None:
+        sound = [step for step in reversed(kept) if not damage(saved / str(step))]
+        if not sound:
+            raise ConfigError(f"--from={origin.run}: has no sound checkpoint yet; let the run come to its first one.")
+        return sound[0]
+    if origin.step not in kept:
+        there = ", ".join(map(str, kept)) or "none"
+        raise ConfigError(f"--from={origin.run}@{origin.step}: no checkpoint of this step is kept; there are {there}.")
+    if reason := damage(saved / str(origin.step)):
+        raise ConfigError(f"--from={origin.run}@{origin.step}: this checkpoint is damaged ({reason}); take another.")
+    return origin.step
+
+
+def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int) -> None:
+    for one in differences(theirs, to_dict(config), free=UNDECISIVE):
+        if any(one.field == kept or f"{one.field}.".startswith(f"{kept}.") for kept in KEPT_IN_FORKS):
+            raise ConfigError(
+                f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; a fork has "
+                f"{', '.join(KEPT_IN_FORKS)} from its run, and may differ in all else."
+            )
+    if config.train.steps <= step:
+        raise ConfigError(
+            f"--from={origin.run}: is at step {step}, and train.steps={config.train.steps}; raise it, since a fork "
+            "counts its steps on from there."
+        )
+
+
+def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
+    """All of it appears at once, by a rename."""
+    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(source.path / "checkpoints" / str(step), temporary / "checkpoints" / str(step))
+        for folder in ("rollouts", "evaluation"):
+            (temporary / folder).mkdir()
+            for path in sorted((source.path / folder).glob("*.jsonl")):
+                if int(path.name[:6]) <= step:
+                    shutil.copy2(path, temporary / folder)
+        for path in (Path("metrics.jsonl"), RESULT):
+            if (source.path / path).exists():
+                (temporary / path).parent.mkdir(exist_ok=True)
+                shutil.copy2(source.path / path, temporary / path)
+        copy = RunDirectory(temporary)
+        copy.rewind(Phase.TRAIN, step)
+        record = source.read_json(FILE)
+        copy.write_json("config.json", to_dict(config))
+        copy.write_json(
+            FILE,
+            {
+                "inputs": record["inputs"] if record else None,
+                "forked_from": {
+                    "run": str(source.path.absolute()),
+                    "step": step,
+                    "config_hash": digest(source.config()),
+                    "starts": record["starts"] if record else [],
+                },
+                "starts": [],
+            },
+        )
+        if to.exists():
+            shutil.rmtree(to)  # nothing has come of it
+        temporary.rename(to)
+    except OSError as error:
+        raise ConfigError(f"--workdir={to}: cannot be written to ({error.strerror}); name another.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

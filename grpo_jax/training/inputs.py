@@ -1,0 +1,183 @@
+"""What a run has read, as digests: with other inputs under the same names it would be another run.
+
+Problems are digested as they come out of their source, one after the other, so files, patterns, data sets, generators
+and tasks of the user's own are covered alike; so are prompts, as the tokens that the policy is given. Files of a model
+are digested whole, so that weights are told from others of the same size and date. Of the user's own code all source
+files count that belong to it; files of data that such code opens do not, but what it makes of them as problems does.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from grpo_jax.config import Config, QuestionsConfig, own_code, source_digests
+from grpo_jax.data import Problem, Split, Task
+
+Files: TypeAlias = Mapping[str, str]  # name -> digest of the contents
+
+# Of a model's directory: how texts become tokens and back, and the policy. Stop tokens are digested as they are used.
+TEXT = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab*",
+    "merges.txt",
+    "chat_template*",
+    "additional_chat_templates/*",
+)
+POLICY = ("config.json", "*.safetensors", "*.safetensors.index.json")
+AT_ONCE = 4  # files; each takes a core, at about a gigabyte a second
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that a run or an evaluation reads, as plain JSON values."""
+
+    date: str  # of the run, for whatever asks for one: UTC, to the second
+    problems: Mapping[str, Mapping[str, Any]]  # by split, of those that are used
+    tokenizer: Mapping[str, Any]  # what it does, and its files
+    policy: Files  # that training or evaluation starts from
+    code: Mapping[str, Mapping[str, str]]  # the user's own: by import path, then by module
+
+    def as_json(self) -> dict[str, Any]:
+        """The nested dictionary that is written down and compared."""
+        return dataclasses.asdict(self)
+
+
+def read_inputs(
+    config: Config, task: Task, problems: Mapping[Split, Sequence[Problem]], policy: Files, date: str
+) -> Inputs:
+    """Digest what a configuration reads.
+
+    Args:
+      problems: those that are used, by split.
+      policy: see `checkpoint_files`.
+      date: of the run.
+    """
+    return Inputs(
+        date=date,
+        problems={split.name.lower(): digest_problems(task, of_split) for split, of_split in problems.items()},
+        tokenizer=digest_tokenizer(config, task),
+        policy=policy,
+        code={path: source_digests(path) for path in own_code(config)},
+    )
+
+
+def digest_problems(task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
+    """Digest problems as they were read, in their order and in any, and the tokens of their prompts."""
+    every = list(problems)
+    each = [hashlib.sha256(json.dumps([problem.prompt, problem.answer]).encode()).digest() for problem in every]
+    return {
+        "number": len(every),
+        "digest": _digest(each),
+        "in_any_order": _digest(sorted(each)),
+        "tokens": _digest(json.dumps(row).encode() for row in (task.prompt_tokens(every) if every else ())),
+    }
+
+
+def digest_tokenizer(config: Config, task: Task) -> dict[str, Any]:
+    """Digest a task's tokenizer: the token and the text of each id, the stop tokens, and its files if it has any."""
+    vocabulary = sorted(task.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
+    texts = task.tokenizer.backend_tokenizer.decode_batch(
+        [[place] for _, place in vocabulary], skip_special_tokens=False
+    )
+    directory = config.task.tokenizer or config.model.checkpoint if isinstance(config.task, QuestionsConfig) else ""
+    return {
+        "vocabulary": _digest([json.dumps([vocabulary, texts]).encode()]),
+        "stop_tokens": sorted(task.stop_tokens),
+        "files": digest_files(Path(directory), TEXT) if directory else {},
+    }
+
+
+def checkpoint_files(config: Config) -> Files:
+    """Digest the files of `model.checkpoint` that the policy is read from; none of a policy made from nothing."""
+    return digest_files(Path(config.model.checkpoint), POLICY) if config.model.checkpoint else {}
+
+
+def digest_files(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
+    """Digest the whole contents of a directory's files whose names match, in a few threads."""
+    paths = sorted({path for pattern in patterns for path in directory.glob(pattern) if path.is_file()})
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        digests = list(pool.map(_digest_file, paths))
+    return {str(path.relative_to(directory)): digest for path, digest in zip(paths, digests, strict=True)}
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what has changed between two `Inputs.as_json()`, in a clause each; nothing of what only one of them has.
+
+    The date is not compared: it is the first one's.
+    """
+    found: list[str] = []
+    for split in sorted(before["problems"].keys() & now["problems"].keys()):
+        found += changed_problems(split, before["problems"][split], now["problems"][split])
+    found += changed_tokenizer(before["tokenizer"], now["tokenizer"])
+    found += changed_policy(before["policy"], now["policy"])
+    found += changed_code(before["code"], now["code"])
+    return found
+
+
+def changed_problems(split: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what has changed between two `digest_problems` of a split."""
+    which = f"the {'training' if split == 'train' else split} problems"
+    if before["number"] != now["number"]:
+        return [f"{which} differ: {before['number']:,} were read then, {now['number']:,} now"]
+    if before["in_any_order"] != now["in_any_order"]:
+        return [f"{which} differ: as many, {now['number']:,}, but not the same questions and answers"]
+    if before["digest"] != now["digest"]:
+        return [f"{which} are the same {now['number']:,}, in another order"]
+    if before["tokens"] != now["tokens"]:
+        return [f"{which} are the same, and become other tokens (the tokenizer, its chat template, or what these read)"]
+    return []
+
+
+def changed_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say what has changed between two `digest_tokenizer`."""
+    found = _changed_files("the tokenizer's", before["files"], now["files"])
+    if before["stop_tokens"] != now["stop_tokens"]:
+        found.append(f"the stop tokens differ: {before['stop_tokens']} then, {now['stop_tokens']} now")
+    if not found and before["vocabulary"] != now["vocabulary"]:
+        found.append("the tokenizer differs: ids have other tokens or texts than then")
+    return found
+
+
+def changed_policy(before: Files, now: Files) -> list[str]:
+    """Say what has changed between the files that a policy is read from."""
+    return _changed_files("the base policy's", before, now)
+
+
+def changed_code(before: Mapping[str, Files], now: Mapping[str, Files]) -> list[str]:
+    """Say what has changed of the user's own code."""
+    return [
+        f"the code of {path} has changed in {', '.join(modules)}"
+        for path in sorted(before.keys() & now.keys())
+        if (modules := _unlike(before[path], now[path]))
+    ]
+
+
+def _changed_files(whose: str, before: Files, now: Files) -> list[str]:
+    clauses = []
+    for name in _unlike(before, now):
+        how = "is gone" if name not in now else "is new" if name not in before else "is not the file that it was"
+        clauses.append(f"{whose} {name} {how}")
+    return clauses
+
+
+def _unlike(before: Files, now: Files) -> list[str]:
+    return [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    whole = hashlib.sha256()
+    for part in parts:
+        whole.update(len(part).to_bytes(8, "big") + part)
+    return whole.hexdigest()
+
+
+def _digest_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

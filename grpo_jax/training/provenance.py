@@ -1,0 +1,229 @@
+"""Where numbers come from: code, command, machine, devices and versions of each start of a run.
+
+provenance.json of a run directory holds:
+
+inputs         what the run has read, from its beginning on; see `grpo_jax.training.inputs`
+forked_from    the run and the step that it branches off, if it does
+starts         a record for each start, the oldest first; see `this_start`
+"""
+
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import grpo_jax
+from grpo_jax.training.errors import Interrupted
+from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.versions import code_digest, versions
+
+FILE = "provenance.json"
+ROOT = Path(grpo_jax.__file__).resolve().parents[1]
+CODE = ("grpo_jax/", "launch/")  # where files that git does not know count as changes, too
+
+# Of the environment, what decides programs or bits.
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_ENABLE_X64",
+    "JAX_PLATFORMS",
+    "LIBTPU_INIT_ARGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTHONHASHSEED",
+    "XLA_FLAGS",
+)
+
+HIDDEN = "***"
+SECRET_NAME = re.compile(r"(?i)(^|[-_.])(password|passwd|secret|credentials?|token|api[-_]?key|access[-_]?key)$")
+SECRET_TEXT = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)"  # of an address
+    r"|(?i:(?<=[?&]token=)|(?<=[?&]key=)|(?<=[?&]sig=)|(?<=[?&]signature=)|(?<=[?&]password=))[^&\s]+"
+    r"|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|glpat-|AKIA)[\w-]{8,}"
+)
+
+
+def now() -> str:
+    """Return the present moment in UTC, to the second, as in 2026-01-31T12:00:00+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def recorded_date(directory: RunDirectory) -> str | None:
+    """Return the date of a run, which is that of its beginning; None if it has not begun, or did not record it."""
+    record = None if directory.untouched else directory.read_json(FILE)
+    return str(record["inputs"]["date"]) if record and record["inputs"] else None
+
+
+def this_start(devices: Sequence[jax.Device] = ()) -> dict[str, Any]:
+    """Return the record of this start, as plain JSON values.
+
+    `code` has the package's version and a hash of its source; of a git checkout the commit, and whether files differ
+    from it; both are None where the package is not in a checkout of its own. Nothing in the record names a host or an
+    account, and what looks like a secret in the command is hidden.
+
+    Args:
+      devices: that it computes on.
+    """
+    return {
+        "began": now(),
+        "ended": None,  # as long as it goes on, and if it was killed
+        "outcome": None,
+        "command": _command(sys.orig_argv),
+        "code": {"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest([""])},
+        "host": {
+            "processor": _processor(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "platform": platform.platform(),
+            "processes": jax.process_count(),
+        },
+        "devices": {
+            "kinds": sorted({device.device_kind for device in devices}),
+            "count": len(devices),
+        },
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "versions": versions(),
+    }
+
+
+@contextmanager
+def recorded(directory: RunDirectory, start: Mapping[str, Any]) -> Iterator[None]:
+    """Write down how and when the newest start of a directory ended, whichever way this context is left."""
+    outcome = "finished"
+    try:
+        yield
+    except Interrupted:
+        outcome = "stopped"
+        raise
+    except BaseException as error:
+        outcome = f"failed: {type(error).__name__}"
+        raise
+    finally:
+        record = directory.read_json(FILE)
+        if record and record["starts"]:
+            record["starts"][-1] = {**start, "ended": now(), "outcome": outcome}
+            directory.write_json(FILE, record)
+
+
+def without_inputs(record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What provenance.json holds but for the digests of what was read: what a summary repeats."""
+    return {name: value for name, value in (record or {}).items() if name != "inputs"}
+
+
+def origin(record: Mapping[str, Any] | None) -> str:
+    """Return a line about where numbers come from: code, machine, devices and dates.
+
+    Args:
+      record: what provenance.json holds; None of a run that was begun before there was one.
+    """
+    starts = record["starts"] if record else []
+    if not starts:
+        return "Where this comes from was not recorded."
+    first, last = starts[0], starts[-1]
+    parts = [
+        " then ".join(_runs_of(_code(start["code"]) for start in starts)),
+        " then ".join(_runs_of(_machine(start) for start in starts)),
+        ("begun before this was recorded" if record and record.get("begun_unrecorded") else f"begun {first['began']}")
+        + (f", ended {last['ended']}" if last["ended"] else ", no end recorded"),
+    ]
+    if len(starts) > 1:
+        parts.append(f"{len(starts)} starts")
+    forked = record.get("forked_from") if record else None
+    if forked:
+        parts.append(f"forked from {forked['run']} at step {forked['step']}")
+    return "; ".join(parts) + "."
+
+
+def same_code(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Return whether two starts ran the same source of this package."""
+    return bool(first["code"]["digest"] == second["code"]["digest"])
+
+
+def code_of(start: Mapping[str, Any]) -> str:
+    """Return in words which code a start ran."""
+    return _code(start["code"])
+
+
+def _code(code: Mapping[str, Any]) -> str:
+    said = f"grpo_jax {code['version']}"
+    if code["commit"]:
+        said += f", commit {code['commit'][:12]}"
+    return said + (f" with changes (source {code['digest'][:8]})" if code["dirty"] else "")
+
+
+def _machine(start: Mapping[str, Any]) -> str:
+    host, devices = start["host"], start["devices"]
+    said = f"{host['processor']}, {host['cores']} cores"
+    if host["processes"] > 1:
+        said = f"{host['processes']} hosts of {said}"
+    return f"{devices['count']} x {'/'.join(devices['kinds'])} on {said}" if devices["count"] else said
+
+
+def _runs_of(texts: Iterator[str]) -> list[str]:
+    """The texts, those that repeat the one before left out."""
+    kept: list[str] = []
+    for text in texts:
+        if kept[-1:] != [text]:
+            kept.append(text)
+    return kept
+
+
+def _command(arguments: Sequence[str]) -> str:
+    shown: list[str] = []
+    hide = False
+    for argument in [Path(arguments[0]).name, *arguments[1:]]:
+        name, equals, _ = argument.partition("=")
+        secret = bool(SECRET_NAME.search(name)) and (bool(equals) or name.startswith("-"))
+        if hide:
+            shown.append(HIDDEN)
+        else:
+            shown.append(f"{name}={HIDDEN}" if secret and equals else SECRET_TEXT.sub(HIDDEN, argument))
+        hide = secret and not equals and not hide
+    return shlex.join(shown)
+
+
+def _commit(root: Path) -> dict[str, Any]:
+    """The commit of a checkout and whether its files differ; None of what is no checkout, or without git."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top.strip()).resolve() != root:  # as of a package that is installed below someone's project
+        return {"commit": None, "dirty": None}
+    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    if commit is None or status is None:
+        return {"commit": None, "dirty": None}
+    changed = [line for line in status.splitlines() if not line.startswith("??") or line[3:].startswith(CODE)]
+    return {"commit": commit.strip(), "dirty": bool(changed)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # so that nothing is written
+    environment = {name: value for name, value in environment.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=environment,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "Model"):
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

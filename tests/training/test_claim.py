@@ -1,0 +1,169 @@
+"""Whose a directory is, and what a run records of its inputs and its starts; without a device."""
+
+import dataclasses
+import json
+
+import pytest
+
+from grpo_jax.config import LENGTH, UNDECISIVE, ConfigError, extension, to_dict
+from grpo_jax.training.claim import claim
+from grpo_jax.training.errors import Interrupted
+from grpo_jax.training.inputs import Inputs, changes
+from grpo_jax.training.provenance import FILE, origin, recorded, recorded_date, without_inputs
+from grpo_jax.training.run_directory import RunDirectory
+from tests.helpers import make_config
+
+PROBLEMS = {"number": 40, "digest": "a", "in_any_order": "b", "tokens": "c"}
+INPUTS = Inputs(
+    date="2026-01-31T23:59:58+00:00",
+    problems={"train": PROBLEMS, "test": PROBLEMS},
+    tokenizer={"vocabulary": "v", "stop_tokens": [0], "files": {"tokenizer.json": "t"}},
+    policy={"model.safetensors": "m"},
+    code={"mine:reward": {"mine": "x"}},
+)
+
+
+def start(digest="0123456789abcdef", **changed):
+    code = {"version": "0.1.0", "commit": "c" * 40, "dirty": False, "digest": digest}
+    devices, host = {"kinds": ["cpu"], "count": 2}, {"processor": "P", "cores": 2, "platform": "L", "processes": 1}
+    began = {"began": "2026-01-31T23:59:59+00:00", "ended": None, "outcome": None, "command": "python main.py"}
+    return {**began, "code": code, "host": host, "devices": devices, "environment": {}, "versions": {}} | changed
+
+
+def begin(path, ours, inputs=INPUTS, **options):
+    directory = RunDirectory(path)
+    claimed = claim(directory, ours, inputs, options.pop("start", start()), **options)
+    directory.close()
+    return claimed
+
+
+def touched(path):
+    """A directory that something has come of."""
+    begin(path, {"seed": 1})
+    (path / "metrics.jsonl").touch()
+    return path
+
+
+def test_a_directory_that_nothing_came_of_may_be_another_runs(tmp_path):
+    """As when a model could not be read: the corrected command is not refused. One that holds anything is."""
+    first, second = {"seed": 1}, {"seed": 2}
+    for ours in (first, second):
+        begin(tmp_path / "run", ours, dataclasses.replace(INPUTS, policy={str(ours): "m"}))
+        assert RunDirectory(tmp_path / "run").read_json("config.json") == ours
+    (tmp_path / "run" / "warm_start" / "metrics.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"another configuration \(seed is 2 there and 1 here\)"):
+        begin(tmp_path / "run", first)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"is the directory of a study; name another for a run"):
+        begin(tmp_path / "study", first)
+
+
+def problems(**fields):
+    return {"problems": {**INPUTS.problems, "train": PROBLEMS | fields}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        (problems(number=41, digest="z", in_any_order="z"), "the training problems differ: 40 were read then, 41 now"),
+        (problems(digest="z", in_any_order="z"), "the training problems differ: as many, 40, but not the same"),
+        (problems(digest="z"), "the training problems are the same 40, in another order"),
+        (problems(tokens="z"), "the training problems are the same, and become other tokens"),
+        ({"tokenizer": INPUTS.tokenizer | {"files": {"tokenizer.json": "z"}}}, "tokenizer.json is not the file that"),
+        ({"tokenizer": INPUTS.tokenizer | {"files": {}}}, "the tokenizer's tokenizer.json is gone"),
+        ({"tokenizer": INPUTS.tokenizer | {"vocabulary": "z"}}, "ids have other tokens or texts than then"),
+        ({"tokenizer": INPUTS.tokenizer | {"stop_tokens": [0, 7]}}, r"stop tokens differ: \[0\] then, \[0, 7\] now"),
+        ({"policy": {"model.safetensors": "z"}}, "the base policy's model.safetensors is not the file that it was"),
+        ({"policy": {**INPUTS.policy, "model-2.safetensors": "z"}}, "model-2.safetensors is new"),
+        ({"code": {"mine:reward": {"mine": "x", "helper": "z"}}}, "the code of mine:reward has changed in helper"),
+    ],
+)
+def test_what_was_read_must_be_what_is_read(changed, sentence, tmp_path):
+    path = touched(tmp_path)
+    before = (path / FILE).read_bytes()
+    with pytest.raises(ConfigError, match=sentence):
+        begin(path, {"seed": 1}, dataclasses.replace(INPUTS, **changed))
+    assert (path / FILE).read_bytes() == before
+    assert begin(path, {"seed": 1}, dataclasses.replace(INPUTS, date="2026-02-01T00:00:00+00:00")).notes == ()
+    assert recorded_date(RunDirectory(path)) == INPUTS.date  # a run has one
+
+
+def test_a_split_that_is_read_from_now_on_is_recorded_then(tmp_path):
+    path = touched(tmp_path)
+    begin(path, {"seed": 1}, dataclasses.replace(INPUTS, problems={**INPUTS.problems, "validation": PROBLEMS}))
+    with pytest.raises(ConfigError, match="the validation problems differ"):
+        begin(path, {"seed": 1}, dataclasses.replace(INPUTS, problems={"validation": PROBLEMS | {"number": 3}}))
+
+
+def test_a_run_that_was_begun_before_anything_was_recorded_goes_on(tmp_path):
+    path = touched(tmp_path)
+    (path / FILE).unlink()
+    (note,) = begin(path, {"seed": 1}).notes
+    assert "was begun before inputs were recorded" in note
+    assert begin(path, {"seed": 1}).notes == ()
+    assert "begun before this was recorded" in origin(RunDirectory(path).read_json(FILE))
+
+
+def test_every_start_is_recorded_and_other_code_is_told(tmp_path):
+    path = touched(tmp_path)
+    with pytest.raises(Interrupted), recorded(RunDirectory(path), start()):
+        raise Interrupted("SIGTERM")
+    other = start(digest="f" * 16, code=start()["code"] | {"commit": "d" * 40, "dirty": True, "digest": "f" * 16})
+    (note,) = begin(path, {"seed": 1}, start=other).notes
+    assert note.startswith("continued with other code: grpo_jax 0.1.0, commit cccccccccccc so far, now ")
+    with recorded(RunDirectory(path), other):
+        pass
+    record = RunDirectory(path).read_json(FILE)
+    assert [one["outcome"] for one in record["starts"]] == ["stopped", "finished"]
+    assert all(one["ended"] for one in record["starts"])
+    said = origin(record)
+    assert "commit cccccccccccc then grpo_jax 0.1.0, commit dddddddddddd with changes" in said
+    assert "2 x cpu on P, 2 cores" in said
+    assert "2 starts" in said
+    assert "inputs" not in without_inputs(record)
+    assert origin(None) == "Where this comes from was not recorded."
+
+
+def test_free_fields_may_change_and_are_written_down(tmp_path):
+    path = tmp_path / "run"
+    before, now = to_dict(make_config()), to_dict(make_config(logging__rollouts_every=5, checkpoint__keep_last=7))
+    begin(path, before)
+    (path / "metrics.jsonl").touch()
+    with pytest.raises(ConfigError, match=r"logging\.rollouts_every|checkpoint\.keep_last"):
+        begin(path, now)
+    notes = begin(path, now, free=UNDECISIVE).notes
+    assert any("logging.rollouts_every: " in note and "5 from here on" in note for note in notes)
+    assert json.loads((path / "config.json").read_text()) == now
+    record = RunDirectory(path).read_json(FILE)
+    assert record["starts"][-1]["changed"]["checkpoint.keep_last"][1] == 7
+    other = to_dict(make_config(optimizer__learning_rate=1.0))
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
+        begin(path, other, free=(*UNDECISIVE, LENGTH))
+
+
+def test_when_a_run_can_be_extended():
+    before = to_dict(make_config())
+    assert extension(before, make_config(), 12) == ""
+    assert extension(before, make_config(train__steps=20), 12) == ""
+    assert extension(before, make_config(train__steps=8), 8) == ""
+    assert "come to step 12 already" in extension(before, make_config(train__steps=8), 12)
+    cosine = {"optimizer__schedule": "cosine"}
+    before = to_dict(make_config(**cosine))
+    assert extension(before, make_config(**cosine), 12) == ""
+    assert "optimizer.schedule='cosine'" in extension(before, make_config(train__steps=20, **cosine), 4)
+
+
+def test_every_kind_of_input_is_compared():
+    """Whoever adds a field to `Inputs` compares it."""
+    now = INPUTS.as_json()
+    assert changes(now, now) == []
+    others = {
+        "problems": problems(number=1)["problems"],
+        "tokenizer": {**now["tokenizer"], "stop_tokens": []},
+        "policy": {},
+        "code": {"mine:reward": {}},
+    }
+    assert set(others) == {field.name for field in dataclasses.fields(Inputs)} - {"date"}
+    for name, value in others.items():
+        assert changes(now, now | {name: value}), name
