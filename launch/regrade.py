@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> int:
         jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
         from grpo_jax.reporting import show_regraded
         from grpo_jax.rewards.regrade import regrade
+        from grpo_jax.training.provenance import FILE, made_by, origin, this_start
         from grpo_jax.training.restore import read_config
         from grpo_jax.training.run_directory import RunDirectory
 
@@ -67,6 +68,8 @@ def main(argv: Sequence[str]) -> int:
         )
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     show_regraded(regraded, console)
+    console.print(f"the run: {origin(RunDirectory(arguments.workdir).read_json(FILE))}", soft_wrap=True, markup=False)
+    console.print(f"judged now by {made_by(this_start())}", soft_wrap=True, markup=False)
     if reasons:
         console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")
     if arguments.to:

@@ -1,12 +1,13 @@
-"""Reports on finished runs: rewrites the page of each, and draws or compares them all.
+"""Reports on runs: rewrites the page of each, and draws or compares them all.
 
     python launch/report.py runs/two_grpo* runs/grpo_16* --compare=two_against_sixteen.svg
     python launch/report.py runs/two_grpo* runs/grpo_16* --to=reports/two_against_sixteen --baseline=grpo_16
 
-Runs whose configurations differ only by their seed are one curve, or arm, and it is named by what their directories'
-names begin with. --compare draws all curves into one figure. --to names a directory for a report like that of a study:
-tables with intervals over seeds, tests and power, curves, and the same as CSV, LaTeX and SVG; it is of the seeds that
-all arms have. Of a study's own directory (launch/study.py) that report is what is written.
+A page may be of a run that is running or was stopped, and then says where it stands; what --to writes is of finished
+runs. Runs whose configurations differ only by their seed are one curve, or arm, and it is named by what their
+directories' names begin with. --compare draws all curves into one figure. --to names a directory for a report like that
+of a study: tables with intervals over seeds, tests and power, curves, and the same as CSV, LaTeX and SVG; it is of the
+seeds that all arms have. Of a study's own directory (launch/study.py) that report is what is written.
 
 Exit codes: 0 written; 2 it cannot be, and why.
 """
@@ -14,8 +15,12 @@ Exit codes: 0 written; 2 it cannot be, and why.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import ConfigError, command_line
+
+if TYPE_CHECKING:
+    from grpo_jax.training.run_directory import RunDirectory
 
 TARGETS = (0.7, 0.9)
 
@@ -52,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
             print(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
         if arguments.compare:
             metrics = {
-                name: [RunDirectory(run).metrics() for run in runs] for name, runs in arms(arguments.runs).items()
+                name: [_metrics(RunDirectory(run)) for run in runs] for name, runs in arms(arguments.runs).items()
             }
             command_line.write("--compare", arguments.compare, figures.to_svg(figures.comparison(metrics)))
             print(arguments.compare)
@@ -63,6 +68,13 @@ def main(argv: Sequence[str]) -> int:
     except OSError as error:
         return command_line.fail(f"{error.filename}: cannot be written to ({error.strerror})", 2)
     return 0
+
+
+def _metrics(run: "RunDirectory") -> list[dict[str, Any]]:
+    lines = run.metrics()
+    if not any(line["kind"] == "train" for line in lines):
+        raise ConfigError(f"--compare: {run.path} has not come to its first step; leave it out.")
+    return lines
 
 
 def _targets(text: str) -> tuple[float, ...]:

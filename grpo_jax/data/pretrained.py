@@ -98,9 +98,8 @@ class PromptFormat:
             return user
         messages = [{"role": "system", "content": self.system}] if self.system else []
         messages.append({"role": "user", "content": user})
-        rendered: Any = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=True, strftime_now=self.date.strftime
-        )
+        _stop_clock(tokenizer.get_chat_template(), self.date)
+        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         return rendered
 
     def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:
@@ -108,6 +107,16 @@ class PromptFormat:
         texts = [self.render(tokenizer, question) for question in questions]
         rows = encode(tokenizer, texts, special_tokens=not self.chat)
         return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
+
+
+def _stop_clock(template: str, date: datetime) -> None:
+    """What a template asks the clock is answered with a date.
+
+    transformers compiles each template once, with the clock as one of its globals, and takes no function of ours.
+    """
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    _compile_jinja_template(template).globals["strftime_now"] = date.strftime
 
 
 def _without_end(row: list[int], tokenizer: "PreTrainedTokenizerFast") -> list[int]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grpo_jax.evaluation.paired import Estimate
+from grpo_jax.training.provenance import made_by, origin
 
 ADVANTAGE = "n_vs_m"  # of which the table of group sizes is; for right and wrong it is GRPO's
 OF = {"rollout": "rollout", "learned_token": "token that is learned from", "prompt": "prompt"}
@@ -26,6 +27,9 @@ def show_gradients(record: Mapping[str, Any], console: Console) -> None:
         f"{record['aggregation']}. In brackets are 95 % intervals over prompts; a sign is resolved at 5 % for all "
         "comparisons of its kind together (Holm).",
     )
+    if "provenance" in record:
+        _say(console, f"The run: {origin(record['provenance']['run'])}")
+        _say(console, f"This analysis: {made_by(record['provenance']['analysis'])}")
     console.print(_sizes(record))
     for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():
         _say(console, ranking(record["sizes"], comparisons, f"signal-to-noise per {OF[per]}"))

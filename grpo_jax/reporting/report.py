@@ -2,17 +2,27 @@
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.training.provenance import FILE, origin
 from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.summary import result_of
+
+# What is said of a run without a summary, by the outcome of its last start.
+ENDINGS = {
+    None: "it ended without saying why",
+    "stopped": "it was stopped",
+    "finished": "its summary was not written; the same command writes it",
+}
 
 PAGE = """<h1>{title}</h1>
 {results}
+<p>{origin}</p>
 <div class="figures">{figures}</div>
 <h2>Groups with signal, completions side by side</h2>
 <p>The beginning that both share is grey.</p>
@@ -23,37 +33,83 @@ PAGE = """<h1>{title}</h1>
 
 
 def write_report(workdir: Path) -> Path:
-    """Writes report.html into a finished run's directory, and returns its path.
+    """Writes report.html into a run's directory, and returns its path. The run may be going on, or have been stopped.
 
     Raises:
-      FileNotFoundError: if it is no run, or has no summary.json yet.
+      FileNotFoundError: if it is no run.
     """
     run = RunDirectory(workdir)
-    config, summary = run.finished()
-    lines = run.metrics()
-    shown = [
-        (figures.learning_curve(lines), "Validation pass@1 (95 % interval over problems), and the training reward."),
-        (figures.signal(lines), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
-        (figures.length_and_entropy(lines), "Length of completions, and entropy of the policy."),
-        (figures.sampler_difference(lines), "Difference between the sampler's and the trainer's log-probabilities."),
-        (figures.time_by_phase(summary["seconds"]), "Time by phase; the rest is start, checkpoints, logging."),
-    ]
+    config, summary, lines, record = run.config(), run.read_json("summary.json"), run.metrics(), run.read_json(FILE)
+    shown = (
+        []
+        if not figures.of_kind(lines, "train")
+        else [
+            (
+                figures.learning_curve(lines),
+                "Validation pass@1 (95 % interval over problems), and the training reward.",
+            ),
+            (figures.signal(lines), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
+            (figures.length_and_entropy(lines), "Length of completions, and entropy of the policy."),
+            (
+                figures.sampler_difference(lines),
+                "Difference between the sampler's and the trainer's log-probabilities.",
+            ),
+        ]
+    )
+    if summary:
+        caption = "Time by phase; the rest is start, checkpoints, logging."
+        shown.append((figures.time_by_phase(summary["seconds"]), caption))
+    versions = record["starts"][-1]["versions"] if record else (summary or {}).get("versions")
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),
-        results=_results(summary),
+        results=_results(summary) if summary else _standing(run, config, lines, record),
+        origin=html.escape(origin(record)),
         figures="".join(figure_html(figure, caption) for figure, caption in shown),
         pairs=pairs_of(run),
-        config=html.escape(json.dumps({"config": config, "versions": summary["versions"]}, indent=2)),
+        config=html.escape(json.dumps({"config": config, "versions": versions}, indent=2)),
     )
     run.write_text("report.html", document(title, page))
     return workdir / "report.html"
 
 
 def _results(summary: Mapping[str, Any]) -> str:
-    k = summary["final"]["k"]
+    table = _table([("before RL", summary["base"]), ("after RL", summary["final"])])
+    return (
+        f"<p>{summary['final']['problems']} test problems, {summary['final']['k']} samples each; "
+        f"{summary['rollouts']:,} rollouts of {summary['prompts']:,} prompts, {summary['updates']:,} updates; "
+        f"{summary['valid_pair_share']:.1%} of the groups carried signal.</p>{table}"
+    )
+
+
+def _standing(
+    run: RunDirectory,
+    config: Mapping[str, Any],
+    lines: Sequence[Mapping[str, Any]],
+    record: Mapping[str, Any] | None,
+) -> str:
+    """What there is of a run that has not come to its end, and that it has not."""
+    training = figures.of_kind(lines, "train")
+    step = training[-1]["step"] if training else 0
+    last = record["starts"][-1] if record and record["starts"] else {}
+    outcome = last.get("outcome")
+    how = "it is running" if run.locked else ENDINGS.get(outcome, f"it {outcome}")
+    if last.get("ended") and not run.locked:
+        how += f" ({last['ended']})"
+    said = f"Unfinished: {how}, at step {step:,} of {config['train']['steps']:,}."
+    tested = [line for line in figures.of_kind(lines, "evaluation", "TEST") if line["step"] == 0]
+    if tested:
+        low, high = tested[0]["interval"]["pass@1"]
+        said += f" Test pass@1 before RL: {tested[0]['pass@1']:.3f} ({low:.3f} to {high:.3f})."
+    validated = figures.of_kind(lines, "evaluation", "VALIDATION")
+    rows = [(f"validation at step {line['step']:,}", result_of(line)) for line in [*validated[:1], *validated[1:][-1:]]]
+    return f"<p>{html.escape(said)}</p>" + (_table(rows) if rows else "")
+
+
+def _table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    k = rows[0][1]["k"]
     header = "".join(f"<th>{name}</th>" for name in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"))
-    rows = "".join(
+    body = "".join(
         f"<tr><td>{name}</td>"
         + "".join(
             f'<td class="number">{cell}</td>'
@@ -66,10 +122,6 @@ def _results(summary: Mapping[str, Any]) -> str:
             )
         )
         + "</tr>"
-        for name, result in (("before RL", summary["base"]), ("after RL", summary["final"]))
+        for name, result in rows
     )
-    return (
-        f"<p>{summary['final']['problems']} test problems, {k} samples each; {summary['rollouts']:,} rollouts of "
-        f"{summary['prompts']:,} prompts, {summary['updates']:,} updates; {summary['valid_pair_share']:.1%} of the "
-        f"groups carried signal.</p><table><tr>{header}</tr>{rows}</table>"
-    )
+    return f"<table><tr>{header}</tr>{body}</table>"

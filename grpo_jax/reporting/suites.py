@@ -6,6 +6,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
+from grpo_jax.training.provenance import origin as origin_of
+
 
 def suites_table(report: Mapping[str, Any]) -> Table:
     """What suites.json says, as people compare it: in per cent."""
@@ -13,7 +15,8 @@ def suites_table(report: Mapping[str, Any]) -> Table:
     n, names = next(iter(results.values()))["samples"], report["average"]  # of mean@n, pass@n, best@n, maj@n
     table = Table(
         title=f"{origin(report['policy'])}: {n} samples of each problem, in per cent",
-        caption=f"best@{n}: of {n} draws with replacement, which is what verl estimates; pass@{n} is the unbiased one.",
+        caption=f"best@{n}: of {n} draws with replacement, which is what verl estimates; pass@{n} is the unbiased "
+        "one.\n" + origin_of(report.get("provenance")),
         box=box.SIMPLE,
     )
     headers = ("suite", "problems", f"mean@{n}", "95 % interval", f"pass@{n}", f"best@{n}", f"maj@{n}")

@@ -141,6 +141,11 @@ def origin(record: Mapping[str, Any] | None) -> str:
     return "; ".join(parts) + "."
 
 
+def made_by(start: Mapping[str, Any]) -> str:
+    """Return a line about a single start: code, machine, devices and date."""
+    return f"{_code(start['code'])}; {_machine(start)}; {start['began']}."
+
+
 def same_code(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Return whether two starts ran the same source of this package."""
     return bool(first["code"]["digest"] == second["code"]["digest"])

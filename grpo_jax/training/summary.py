@@ -22,8 +22,8 @@ def summarize_run(
     test = {line["step"]: line for line in metrics if line["kind"] == "evaluation" and line["split"] == "TEST"}
     training = [line for line in metrics if line["kind"] == "train"]
     return {
-        "base": _result(test[0]),
-        "final": _result(test[config.train.steps]),
+        "base": result_of(test[0]),
+        "final": result_of(test[config.train.steps]),
         "prompts": training[-1]["prompts"],
         "rollouts": training[-1]["rollouts"],
         "updates": updates,
@@ -43,7 +43,8 @@ def _valid_share(training: Sequence[Mapping[str, Any]]) -> float:
     return float(np.average([line["valid_pair_share"] for line in training], weights=groups))
 
 
-def _result(line: Mapping[str, Any]) -> dict[str, Any]:
+def result_of(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a summary repeats of an evaluation, a line of metrics.jsonl."""
     n = line["samples"]
     return {
         "pass@1": line["pass@1"],

@@ -75,12 +75,11 @@ def test_reports_are_compared(finished, tmp_path):
     ElementTree.fromstring(figure.read_text())
 
 
-def test_an_unfinished_run_is_not_reported(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+def test_what_is_no_run_is_not_reported(tmp_path):
     process = start("launch/report.py", str(tmp_path))
     _, err = process.communicate()
     assert process.returncode == 2
-    assert err == f"error: {tmp_path}: has no summary.json; finish the run first\n"
+    assert err == f"error: {tmp_path}: has no config.json; name the directory of a run\n"
 
 
 def wait_for(process, workdir, kind):

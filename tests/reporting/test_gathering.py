@@ -150,3 +150,12 @@ def test_mistakes_in_names(runs, tmp_path, capsys):
     for wrong in (["--baseline=x"], ["--targets=1.5", place], ["--targets=high", place], [file]):
         with pytest.raises(SystemExit):
             command(runs, *wrong)
+
+
+def test_forks_are_refused(runs):
+    """Their budget was spent under two configurations."""
+    path = runs[4] / "summary.json"
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps(summary | {"provenance": {"forked_from": {"run": "x", "step": 3}, "starts": []}}))
+    with pytest.raises(ConfigError, match="large_seed_1: is a fork"):
+        gather(runs, None, TARGETS, runs[0].parent)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -77,12 +78,36 @@ def test_the_same_run_gives_the_same_page(workdir):
     assert write_report(workdir).read_text() == write_report(workdir).read_text()
 
 
-def test_an_unfinished_run_has_no_report(tmp_path):
+def test_a_page_says_where_its_numbers_come_from(workdir):
+    page = write_report(workdir).read_text()
+    assert re.search(r"<p>grpo_jax \d+\.\d+\.\d+.* 1 x cpu on .* cores; begun 20\d\d-.*, ended 20", page)
+
+
+def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no config.json; name the directory of a run"):
         write_report(tmp_path)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(FileNotFoundError, match=r"has no summary.json; finish the run first"):
-        write_report(tmp_path)
+    for name in ("config.json", "provenance.json", "lock"):
+        shutil.copy(workdir / name, tmp_path)
+    page = write_report(tmp_path).read_text()  # before its first line
+    assert "Unfinished: it finished" not in page
+    assert "at step 0 of 12." in page
+    assert "<svg" not in page
+    lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= 6))
+    record = json.loads((workdir / "provenance.json").read_text())
+    endings = {None: "it ended without saying why", "stopped": "it was stopped", "failed: E": "it failed: E"}
+    for outcome, said in endings.items():
+        record["starts"][-1] |= {"outcome": outcome, "ended": None}
+        (tmp_path / "provenance.json").write_text(json.dumps(record))
+        assert f"Unfinished: {said}, at step 6 of 12. Test pass@1 before RL: 0." in write_report(tmp_path).read_text()
+    page = write_report(tmp_path).read_text()
+    assert "validation at step 0<" in page
+    assert "validation at step 4<" in page
+    assert page.count("<svg") == 4
+    directory = RunDirectory(tmp_path)
+    directory.create()
+    assert "Unfinished: it is running, at step 6 of 12." in write_report(tmp_path).read_text()
+    directory.close()
 
 
 def test_a_comparison_of_runs(workdir):

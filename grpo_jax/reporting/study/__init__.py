@@ -14,6 +14,7 @@ from grpo_jax.reporting.study.gathering import arms, gather
 from grpo_jax.reporting.study.runs import Results, read_results
 from grpo_jax.reporting.study.tables import power_sentence, tables
 from grpo_jax.studies import read_study
+from grpo_jax.training.provenance import origin
 from grpo_jax.training.run_directory import RunDirectory
 
 __all__ = ["arms", "gather", "write_comparison", "write_study_report"]
@@ -59,6 +60,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
         "seeds": results.seeds,
         "missing": results.missing,
         "power": power,
+        "provenance": {name: [run.summary.get("provenance") for run in runs] for name, runs in results.arms.items()},
         "tables": {table.name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in made},
     }
     (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n")
@@ -77,7 +79,8 @@ def write_comparison(results: Results, directory: Path) -> Path:
                 for name, runs in results.arms.items()
             ),
             f"<h2>Arms</h2><pre>{html.escape(json.dumps(_differences(results), indent=2))}</pre>",
-            f"<h2>Versions</h2><pre>{html.escape(json.dumps(_versions(results), indent=2))}</pre>",
+            f"<h2>Where this comes from</h2>{_origins(results)}",
+            f"<pre>{html.escape(json.dumps(_versions(results), indent=2))}</pre>",
         ]
     )
     page = directory / "report.html"
@@ -109,6 +112,20 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
         for key, value in values.items()
         for name, leaf in _flat(value, f"{prefix}.{key}" if prefix else key).items()
     }
+
+
+def _origins(results: Results) -> str:
+    """A line for each run, and one if they are not all of the same code."""
+    every = [run.summary.get("provenance") for runs in results.arms.values() for run in runs]
+    sources = {start["code"]["digest"] for record in every if record for start in record["starts"]}
+    lines = [
+        f"{name}, seed {seed}: {origin(run.summary.get('provenance'))}"
+        for name, runs in results.arms.items()
+        for seed, run in zip(results.seeds, runs, strict=True)
+    ]
+    if len(sources) > 1:
+        lines.insert(0, f"These runs were made with {len(sources)} versions of grpo_jax's source; see their commits.")
+    return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
 def _versions(results: Results) -> Any:

@@ -29,7 +29,8 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
     Raises:
       FileNotFoundError: if one of them is no run, or is not finished.
       ConfigError: if there is a single arm, if fewer than two seeds are in all arms, or more than can be tested, if an
-        arm has a seed twice or a run without validation, or if arms differ in start, test, scale and all budgets.
+        arm has a seed twice, a fork or a run without validation, or if arms differ in start, test, scale and all
+        budgets.
     """
     every = {name: _by_seed(name, directories) for name, directories in arms(workdirs).items()}
     if len(every) < 2:
@@ -102,6 +103,11 @@ def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
         seed = run.config["seed"]
         if seed in runs:
             raise ConfigError(f"{workdir}: is seed {seed} of {name}, as {runs[seed].directory} is; name one of them.")
+        if (run.summary.get("provenance") or {}).get("forked_from"):
+            raise ConfigError(
+                f"{workdir}: is a fork, so two configurations have spent its budget; leave it out, or draw it by "
+                "--compare."
+            )
         if not len(run.curve.pass_at_1):
             raise ConfigError(f"{workdir}: was never validated (evaluation.every=0), so it has no curve; leave it out.")
         runs[seed] = run
