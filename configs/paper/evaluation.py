@@ -17,6 +17,8 @@ def get_config() -> ConfigDict:
     config.model.architecture = None  # as the checkpoint says
     config.model.attention = "plain"  # only prompts go through it at once; for any device and dtype
     config.task.reward.workers = 8
+    # As most graders of these suites have it: what equals the gold answer is right, be it the question over again.
+    config.task.reward.terms = ConfigDict({"mathematics_any_form": 1.0})
     config.rollout.max_new_tokens = 4096
     config.evaluation.test_samples = 32
     # 256 samples at once, whose keys and values take up to 30 GB with Qwen2.5-Math-1.5B: for 1 to 8 devices.

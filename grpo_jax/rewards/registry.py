@@ -17,8 +17,13 @@ def _mathematics(config: RewardConfig, max_new_tokens: int) -> Mathematics:
     return Mathematics(config)
 
 
+def _mathematics_any_form(config: RewardConfig, max_new_tokens: int) -> Mathematics:
+    return Mathematics(config, any_form=True)
+
+
 REWARDS: Mapping[str, Callable[[RewardConfig, int], Equating]] = {
     "mathematics": _mathematics,
+    "mathematics_any_form": _mathematics_any_form,
     "exact": terms.exact,
     "numeric": terms.numeric,
     "boxed_format": terms.boxed_format,

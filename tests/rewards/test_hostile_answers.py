@@ -69,7 +69,7 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def mathematics():
-    made = Mathematics(make_config(seconds=SECONDS))
+    made = Mathematics(make_config(seconds=SECONDS), any_form=True)
     made.compare([(r"\sqrt{2}", r"\sqrt{3}+1"), (r"\sqrt{2}", r"\sqrt{3}+2")])  # the workers have started
     yield made
     made.close()
@@ -112,6 +112,9 @@ def test_work_on_one_answer_is_bounded_by_a_count(answer):
 @pytest.mark.trap(39)
 def test_a_long_answer_is_not_looked_at(mathematics):
     assert mathematics.compare([("5", "9" * 100_000)]) == ["wrong"]
+    short = Mathematics(make_config(max_characters=20))
+    zeros = "5." + "0" * 20  # would be right, if it were looked at
+    assert short.compare([("5", zeros), (zeros, "5"), ("5", zeros[:10])]) == ["wrong", "too_long", "right"]
 
 
 def test_a_hostile_gold_answer_is_answered_too(mathematics):

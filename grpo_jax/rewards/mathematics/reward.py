@@ -3,6 +3,9 @@ r"""The reward of mathematical answers.
 The answer is the last balanced \boxed{...} (or what a pattern finds). Most answers are compared in this process, with
 exact arithmetic and bounded effort (`compare.py` has the rules). The others go to worker processes that can be killed.
 
+An answer that equals the gold one may still say the question over again, or leave the work undone: `form.py` says which
+forms count. `any_form` lets all of them pass, as most graders do.
+
 An answer that is too long, too large or too slow to compare, or that breaks a parser, is wrong: were it unscored, a
 policy could learn to be unreadable. Unscored, which is not a reward of 0 and is counted by reason, is only what no
 answer could change: a gold answer that cannot be read or evaluated within the same limits, and workers that were ended
@@ -20,6 +23,7 @@ from collections.abc import Sequence
 from grpo_jax.config import RewardConfig
 from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.form import is_finished
 from grpo_jax.rewards.mathematics.outcome import Outcome, judge
 from grpo_jax.rewards.mathematics.pool import UNKNOWN, Pair, Pool
 from grpo_jax.rewards.verdict import Attempt, Verdict
@@ -34,8 +38,10 @@ DECIDED = frozenset(("right", "wrong", "unparsable_gold"))
 class Mathematics:
     """See the module. May be called from several threads at once."""
 
-    def __init__(self, config: RewardConfig):
+    def __init__(self, config: RewardConfig, any_form: bool = False):
+        """`any_form`: whatever equals the gold answer is right, be it the question over again (`form.py`)."""
         self._config = config
+        self._any_form = any_form
         self._pool = Pool(config.workers, config.seconds, config.memory_mb)
         self._known: OrderedDict[Pair, Outcome] = OrderedDict()
         self._lock = threading.Lock()
@@ -49,7 +55,10 @@ class Mathematics:
             [(attempt.gold, answer) for attempt, answer in zip(attempts, answers, strict=True) if answer is not None]
         )
         found = iter(outcomes)
-        return [self._verdict(answer, "wrong" if answer is None else next(found)) for answer in answers]
+        return [
+            self._verdict(answer, "wrong" if answer is None else self._in_form(attempt, answer, next(found)))
+            for attempt, answer in zip(attempts, answers, strict=True)
+        ]
 
     def same(self, answer: str, others: Sequence[str]) -> list[bool]:
         """Return whether each of the others equals this answer as it would a gold one; no unreadable one does."""
@@ -89,6 +98,16 @@ class Mathematics:
     def close(self) -> None:
         """Ends the workers. May be called more than once."""
         self._pool.close()
+
+    def _in_form(self, attempt: Attempt, answer: str, outcome: Outcome) -> Outcome:
+        if outcome != "right" or self._any_form:
+            return outcome
+        try:
+            return "right" if is_finished(attempt.prompt, attempt.gold, answer) else "wrong"
+        except Exception:  # a mistake of ours in one pair must not end a run
+            if self._is_first("error"):
+                LOG.warning("cannot tell the form of the answer %r to %r:", answer, attempt.gold, exc_info=True)
+            return "error"
 
     def _verdict(self, answer: str | None, outcome: Outcome) -> Verdict:
         if outcome in ("right", "wrong"):

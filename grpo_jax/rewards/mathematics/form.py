@@ -1,0 +1,210 @@
+r"""In which form an answer counts: not the question's own, and evaluated as far as the gold answer is.
+
+`\tan 60^\circ` equals \sqrt{3}, but it does not answer "Compute $\tan 60^\circ$." So an equal answer is unfinished
+if it
+
+* stands in the question, in any order of its parts, and is not what the gold answer is written as: `\sqrt{180}` for
+  $6\sqrt{5}$ where $\sqrt{180}$ is to be simplified, `0.125` where it is to become a fraction;
+* applies what the gold answer does not apply: a sum, product, integral or limit over an index; where the gold answer
+  has no variables also any other function; where it is a number also a root, a sum, a product, and a fraction bar if
+  it is whole. Powers and products with one (scientific notation), mixed numbers and fractions, reduced or not, count.
+
+Everything is looked up in tokens, so it takes a fraction of a millisecond.
+"""
+
+import operator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
+
+from grpo_jax.rewards.mathematics import answer as answers
+from grpo_jax.rewards.mathematics import expression
+from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
+from grpo_jax.rewards.mathematics.outcome import formulas
+from grpo_jax.rewards.mathematics.work import TooLargeError, limited
+
+# Operations by their signs. Those of one kind are one: a sine may be written as a cosine.
+OVER_AN_INDEX = dict.fromkeys(
+    ("\\sum", "\\prod", "\\int", "\\iint", "\\iiint", "\\oint", "\\lim", "\\limsup", "\\liminf", "\\det", "vmatrix"),
+    "index",
+)
+FUNCTIONS: Mapping[str, str] = {
+    **{name: "trigonometric" for name in expression.FUNCTIONS if name not in ("\\ln", "\\log", "\\exp")},
+    **dict.fromkeys(("\\ln", "\\log", "\\lg"), "logarithm"),
+    **dict.fromkeys(("!", "\\binom", "\\choose", "choose"), "combinatorial"),
+    **dict.fromkeys(("\\max", "\\min", "\\gcd", "\\lcm", "lcm"), "of a list"),
+    **dict.fromkeys(("\\lfloor", "\\lceil"), "rounding"),
+    **dict.fromkeys(("\\bmod", "\\pmod", "\\mod", "mod"), "remainder"),
+    **OVER_AN_INDEX,
+}
+ARITHMETIC = {"\\sqrt": "root", "\\frac": "quotient", "/": "quotient"}  # and "sum" and "product", by their places
+ANY_FUNCTION = frozenset((*FUNCTIONS.values(), "absolute"))  # |x|
+WRITTEN_OUT = ANY_FUNCTION | {*ARITHMETIC.values(), "sum", "product", "complex fraction"}
+
+# What may be written or left out, or stands for the same.
+GROUPING = frozenset("{}()[],;.?") | {"\\{", "\\}", ""}
+SAME = {"\\frac": "/", "\\choose": "\\binom", ":": "/"}
+NEUTRAL = frozenset((("+", "0"), ("-", "0"), ("\\cdot", "1"), ("1", "\\cdot"), ("^", "1"), ("^", "\\circ")))
+EQUATED = ("=", "\\approx")
+SEPARATORS = frozenset((",", ";", "and", "or", "&", "\\\\", "\\cup"))
+NAMING = frozenset(("_", "(", ")", "{", "}", "'", "\\angle", "\\triangle")) | expression.SYMBOLS.keys()
+ENDS = frozenset((")", "]", "}", "!", "%", "\\%", "\\}", "\\pi", "\\infty", "|")) | expression.SYMBOLS.keys()
+NUMBER = re.compile(r"\.?\d")
+TWO_ARGUMENTS = frozenset(("\\frac", "\\binom"))
+PUNCTUATION = re.compile(r"[^\w\s\\$%^{}()\[\]+*/<>=|!:;,.'&\"?°-]")  # of prose, and in no answer
+
+
+def is_finished(question: str, gold: str, answer: str) -> bool:
+    """Return whether an answer that equals the gold one has a form that counts; see the module."""
+    try:
+        ours = _value(tokenize(gold), of_equation=True)
+        theirs = _value(tokenize(answer), of_equation="=" in texts_of(ours))
+    except NotationError:
+        return True  # the same text
+    form, given = _form(ours), _form(theirs)
+    if form == given or not given:
+        return True
+    try:
+        with limited():
+            right = answers.read(ours)
+        with limited():
+            same = _as_written(right, answers.read(theirs))
+    except (TooLargeError, RecursionError):
+        return True
+    if same:
+        return True
+    if _stands_in(given, _form(_prose(question), ordered=True)) and not (len(given) == 1 and given[0] in form):
+        return False
+    return not (_operations(theirs) - _operations(ours)) & _unfinished(right)
+
+
+def _as_written(gold: answers.Answer, answer: answers.Answer) -> bool:
+    """Whether both are written with the same numbers and signs, be there a unit or none."""
+    if not (isinstance(gold, Formula) and isinstance(answer, Formula)):
+        return False
+    numbers = (sorted(filter(NUMBER.match, one.tokens)) for one in (gold, answer))
+    return gold.node is not None and gold.node == answer.node and operator.eq(*numbers)
+
+
+def _unfinished(gold: answers.Answer) -> frozenset[str]:
+    """The operations that an answer must not apply, unless the gold one does."""
+    parts = list(formulas(gold))
+    if any(part.variables for part in parts):
+        return frozenset(OVER_AN_INDEX.values())
+    if not parts or any(part.value is None for part in parts):
+        return ANY_FUNCTION
+    whole = all(part.value is not None and part.value.denominator == 1 and part.unit is None for part in parts)
+    return WRITTEN_OUT if whole else WRITTEN_OUT - {"quotient"}
+
+
+def _operations(tokens: Tokens) -> set[str]:
+    """The kinds of operations that tokens apply."""
+    found = {kind for token in tokens if (kind := FUNCTIONS.get(token.text) or ARITHMETIC.get(token.text))}
+    if sum(token.text == "|" for token in tokens) > 1:
+        found.add("absolute")
+    before: Token | None = None
+    bars = decimals = 0  # of one value
+    for place, token in enumerate(tokens):
+        ended = before is not None and (before.kind in ("number", "symbol") or before.text in ENDS)
+        if token.text in SEPARATORS:
+            bars = decimals = 0
+        of_value = before is not None and (before.kind == "number" or before.text in (")", "}"))  # not of a unit
+        bars += token.text == "\\frac" or (token.text == "/" and of_value)
+        decimals += token.kind == "number" and "." in token.text
+        if bars > 1 or (bars and decimals):
+            found.add("complex fraction")
+        if token.text in ("+", "-", "\\pm", "\\mp") and ended:
+            found.add("sum")
+        if token.text == "(" and of_value:
+            found.add("product")
+        if token.text == "\\cdot" and texts_of(tokens[place + 2 : place + 3]) != ("^",):  # 3 \cdot 10^5 is a number
+            found.add("product")
+        before = token
+    return found
+
+
+def _value(tokens: Tokens, of_equation: bool) -> Tokens:
+    r"""What an answer says that something is: the end of `x = 5`, `A = \pi r^2 = 9\pi`, `2 + 3 = 5`, `m + n = 113`.
+
+    Of a list, and of an equation between two expressions if the answer is one, all.
+    """
+    if any(token.text in (",", ";", "or", "and") for token in tokens):
+        return tokens
+    parts, signs = split(tokens, EQUATED)
+    exact = [part for part, sign in zip(parts, ("=", *signs), strict=True) if sign == "=" and part]
+    known = [part for part in exact if not _has_variables(part)]
+    if not known:  # nothing but a rounded value
+        exact = [part for part in parts if part]
+        known = [part for part in exact if not _has_variables(part)]
+    if len(exact) < 2 and not signs:
+        return tokens
+    if exact and (_is_name(exact[0]) or len(known) == len(exact)):
+        return exact[-1]
+    return tokens if of_equation or not known else known[-1]
+
+
+def _has_variables(tokens: Tokens) -> bool:
+    return any(
+        (token.kind == "symbol" and token.text not in expression.CONSTANTS) or token.text in expression.SYMBOLS
+        for token in tokens
+    )
+
+
+def _is_name(tokens: Tokens) -> bool:
+    named = any(token.kind in ("symbol", "word") or token.text in expression.SYMBOLS for token in tokens)
+    return named and all(token.kind in ("symbol", "word") or token.text in NAMING for token in tokens)
+
+
+def _form(tokens: Tokens, ordered: bool = False) -> list[str]:
+    """The numbers, names and signs of tokens, without what may be left out; sorted, unless `ordered`."""
+    kept: list[str] = []
+    for text in _spelt(tokens):
+        if text in GROUPING:
+            continue
+        if kept and (kept[-1], text) in NEUTRAL:
+            kept.pop()
+        else:
+            kept.append(text)
+    plain = [text for text in kept if text != "\\cdot"]
+    return plain if ordered else sorted(plain)
+
+
+def _spelt(tokens: Tokens) -> Iterator[str]:
+    before = ""
+    for token in tokens:
+        text = token.text
+        if before in TWO_ARGUMENTS and text.isdigit():  # \\frac12
+            yield from (text[:1], text[1:2], text[2:])
+        elif token.kind == "number" and "." in text and text.replace(".", "").isdigit():
+            yield text.strip("0").removesuffix(".") or "0"
+        else:
+            yield SAME.get(text, text.casefold() if token.kind == "word" else text)
+        before = text
+
+
+def _prose(text: str) -> list[Token]:
+    """The tokens of a question; of the words in it that are no notation, none."""
+    text = PUNCTUATION.sub(" ", text)
+    try:
+        return tokenize(text)
+    except NotationError:
+        return [token for word in text.split() for token in _of_word(word)]
+
+
+def _of_word(word: str) -> Iterator[Token]:
+    try:
+        yield from tokenize(word)
+    except NotationError:
+        return
+
+
+def _stands_in(form: Sequence[str], question: Sequence[str]) -> bool:
+    """Whether some stretch of the question consists of just these, in any order."""
+    sums = [0, *accumulate(map(hash, question))]  # equal stretches have equal sums
+    wanted, length = sum(map(hash, form)), len(form)
+    return any(
+        sums[start + length] - sums[start] == wanted and sorted(question[start : start + length]) == form
+        for start in range(len(question) - length + 1)
+    )

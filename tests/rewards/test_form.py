@@ -1,0 +1,151 @@
+"""In which form an answer counts: what is copied from the question, or left unevaluated, is not right."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from grpo_jax.rewards import Attempt, make_reward
+from grpo_jax.rewards.mathematics.form import is_finished
+from grpo_jax.rewards.mathematics.reward import Mathematics
+from tests.rewards.helpers import boxed, make_config
+from tools.copying import QUESTIONS, stretches
+
+ASKED = [json.loads(line) for line in Path(QUESTIONS).read_text().splitlines()]
+
+
+def put(question, gold, answer):
+    return Attempt(question, gold, rf"Hence \boxed{{{answer}}}.", True, 9)
+
+
+@pytest.fixture(scope="module")
+def finished():
+    made = Mathematics(make_config(seconds=20.0))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def any_form():
+    made = Mathematics(make_config(seconds=20.0), any_form=True)
+    yield made
+    made.close()
+
+
+def test_the_questions_are_many_and_varied():
+    assert len({one["question"] for one in ASKED}) >= 60
+    assert len({one["subject"] for one in ASKED}) == 7
+    assert sum(bool(one["unfinished"]) for one in ASKED) >= 50
+
+
+def test_finished_answers_are_right_and_unfinished_ones_are_not(finished):
+    right = [put(one["question"], one["gold"], each) for one in ASKED for each in (one["gold"], *one["also"])]
+    wrong = [put(one["question"], one["gold"], each) for one in ASKED for each in one["unfinished"]]
+    judged = finished.judge(right + wrong)
+    assert not [attempt for attempt, verdict in zip(right, judged, strict=False) if not verdict.right]
+    assert not [attempt for attempt, verdict in zip(wrong, judged[len(right) :], strict=True) if verdict.right]
+    assert all(verdict.scored for verdict in judged)
+
+
+def test_a_copy_of_the_question_is_right_only_where_the_answer_stands_in_it(finished, any_form):
+    copies = [put(one["question"], one["gold"], part) for one in ASKED for part in stretches(one["question"])]
+    equal = [copy for copy, verdict in zip(copies, any_form.judge(copies), strict=True) if verdict.right]
+    passed = [copy for copy, verdict in zip(equal, finished.judge(equal), strict=True) if verdict.right]
+    assert len({copy.prompt for copy in equal}) >= 35  # what most graders let pass
+    assert len({copy.prompt for copy in passed}) <= 10
+    for copy in passed:
+        assert copy.gold in copy.completion, copy
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "answer"),
+    [
+        ("Simplify $2x+3y$.", "2x+3y", "2x+3y"),  # the gold answer's own form
+        ("Simplify $2x+3y$.", "3y+2x", "2x+3y"),
+        ("A box holds 10 apples. How many apples are there?", "10", r"10\text{ apples}"),
+        ("A car goes 5 m in one second. How fast is it?", r"5\text{ m/s}", "5"),
+        ("Is $2$ or $3$ larger?", "3", "x = 3"),
+        ("What is half of 3?", "1.5", r"1\frac12"),
+        ("What is half of 3?", "1.5", r"\frac{3}{2}"),
+        ("How many are there?", "1500000", r"1.5 \times 10^6"),
+        ("How many are there?", "1500000", r"1.5\text{ million}"),
+        ("How many are there?", "1024", "4^5"),
+        ("Find $m+n$.", "113", "m+n=100+13=113"),
+        ("Find $n$.", "113", "113=n"),
+        ("Find $x$.", r"\frac{1}{12}", r"x=\frac{1}{12} \approx 0.083"),
+        ("Find $x$.", "0", "x = 0"),
+        ("Find $n$ if $n!=120$.", "120", "n!=120"),
+        ("Find both roots of $x^2-3x+2$.", "1, 2", "x=1, x=2"),
+        ("Find the line.", "y=2x+3", "2x-y+3=0"),
+        ("Where is it negative?", "(-1, 2)", "-1<x<2"),
+        ("Find the point.", r"(-\frac12, 3)", "(-0.5, 3)"),
+        ("Find the matrix.", r"\begin{pmatrix}-1&2\end{pmatrix}", r"\begin{pmatrix} -1 & 2\end{pmatrix}"),
+        ("For which x?", r"(3,\infty)", r"\{x | x>3\}"),
+        ("Find the mean.", r"\frac{a+b}{2}", r"(a+b)/2"),
+        ("Compute the sum.", r"\frac{n(n+1)}{2}", r"\binom{n+1}{2}"),
+        ("Compute it.", r"\ln 2", r"\frac12\ln 4"),
+        ("Find it.", r"\tan 1", r"\frac{\sin 1}{\cos 1}"),
+        ("Find the root.", r"\sqrt{2}+\sqrt{3}", r"\sqrt{5+2\sqrt6}"),
+        ("How fast is it?", "0.375", r"\frac{3}{8}\text{ m/s}"),
+        ("How fast is it?", r"\frac{3}{8}", "0.375 km/h"),
+        ("Find both.", "0.5, 0.25", r"\frac12, \frac14"),
+        ("Find both.", r"\frac12, \frac14", "0.5, 1/4"),
+        ("Which letter?", "B", "(B)"),
+        ("Is it even?", r"\text{Yes}", "yes"),
+        ("\ud800 @ # `", "5", "5"),
+    ],
+)
+def test_forms_that_count(question, gold, answer):
+    assert is_finished(question, gold, answer)
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "answer"),
+    [
+        (r"Simplify $\dfrac{84}{126}$, please @home #1.", r"\frac23", r"\frac{84}{126}"),  # whatever else is in it
+        ("Compute 7*8 - 6.", "50", "7*8-6"),
+        ("Compute 7*8 - 6.", "50", "56-6"),
+        ("Compute 7*8 - 6.", "50", "x = 56-6"),
+        ("Compute 7*8 - 6.", "50", r"\frac{100}{2}"),
+        ("Compute 7*8 - 6.", "50", r"(5)(10)"),
+        ("Compute 7*8 - 6.", "50", r"\left|-50\right|"),
+        ("Compute 7*8 - 6.", "50", r"\max(50, 1)"),
+        ("Compute 7*8 - 6.", "50", r"\sqrt{2500}"),
+        ("Find both.", "(1, 2)", r"(1, \sqrt{4})"),
+        ("Find both.", "1, 2", "x=1, y=1+1"),
+        (r"Expand $(x-1)^2$.", "x^2-2x+1", "y = (x-1)^2"),
+        (r"Expand $(x-1)^2$.", "x^2-2x+1", r"1\cdot (x-1)^{2}+0"),
+        (r"What is the area under the curve?", r"\frac{x^3}{3}", r"\int_0^x t^2 dt"),
+        (r"What is the angle?", r"\frac{\pi}{4}", r"\arctan 1"),
+        ("Find it.", "0.375", r"\frac{\frac{3}{4}}{2}"),
+        ("Find it.", "0.375", "3/4/2"),
+        ("Find it.", r"\frac38", r"\frac{1.5}{4}"),
+        (r"Write ½ as a decimal.", "0.5", r"\frac12"),
+    ],
+)
+def test_forms_that_do_not(question, gold, answer):
+    assert not is_finished(question, gold, answer)
+
+
+def test_an_unfinished_answer_is_wrong_and_not_unscored(finished, any_form):
+    copy = put(r"Compute $\tan 60^\circ$.", r"\sqrt{3}", r"\tan 60^\circ")
+    (verdict,) = finished.judge([copy])
+    assert (verdict.reward, verdict.scored, verdict.right, verdict.answer) == (0.0, True, False, r"\tan 60^\circ")
+    assert any_form.judge([copy])[0].right
+
+
+def test_the_term_any_form_lets_all_pass():
+    made = make_reward(make_config(terms={"mathematics_any_form": 1.0}), 20)
+    found = made.judge([boxed("5", "2+3"), boxed("5", r"\frac{10}{2}"), boxed("5", "6")])
+    assert [verdict.right for verdict in found] == [True, True, False]
+    default = make_reward(make_config(terms={"mathematics": 1.0}), 20)
+    assert [verdict.right for verdict in default.judge([boxed("5", "2+3"), boxed("5", "5")])] == [False, True]
+
+
+def test_looking_at_the_form_takes_no_time():
+    question = "Compute " + " + ".join(rf"$\frac{{{n}}}{{7}}x^{n}$" for n in range(200))
+    start = time.process_time()
+    for answer in ("+".join("x" * 400), "-" * 900 + "1", r"\frac" * 150 + "12", "(" * 400 + "1" + ")" * 400, "=" * 900):
+        is_finished(question, "x^2+1", answer)
+    assert time.process_time() - start < 0.5
