@@ -7,6 +7,7 @@ from grpo_jax.config import ConfigError, RewardConfig
 from grpo_jax.rewards import last_value
 from grpo_jax.rewards.extraction import MARKER, extract, last_boxed
 from grpo_jax.rewards.mathematics.answer import Statement, read
+from grpo_jax.rewards.mathematics.form import is_finished
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
@@ -31,7 +32,8 @@ def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
     """1 if the answer's number has the gold one's value: exactly, or within 1e-6 of it if one of them is a decimal.
 
-    Units are not looked at. A gold answer that is no number leaves the attempt unscored; an answer that is none, be it
+    Units are not looked at, and it must be a number, not the question's expression or another one that has its value
+    (`mathematics/form.py`). A gold answer that is no number leaves the attempt unscored; an answer that is none, be it
     too long or too large to be one, is wrong.
     """
 
@@ -44,6 +46,7 @@ def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
         if gold is None:
             raise Unscorable("unparsable_gold")
         right = answer is not None and same(attempt.gold, answer)
+        right = right and is_finished(attempt.prompt, attempt.gold, answer or "")
         return Verdict(float(right), answer, right=right)
 
     def same(one: str, other: str) -> bool:

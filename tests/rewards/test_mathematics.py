@@ -62,6 +62,14 @@ def test_an_answer_beyond_the_limits_is_wrong(impatient, gold):
     assert not impatient.unscored
 
 
+def test_the_longest_sets_are_compared_in_any_order():
+    made = Mathematics(make_config())
+    numbers = [str(37 * number + 5) for number in range(64)]
+    gold, turned, other = (rf"\{{{', '.join(each)}\}}" for each in (numbers, numbers[::-1], [*numbers[1:], "4"]))
+    assert made.compare([(gold, turned), (gold, other)]) == ["right", "wrong"]
+    assert not made._pool._all
+
+
 @pytest.mark.trap(16)
 def test_what_no_answer_could_change_is_unscored_and_counted():
     made = Mathematics(make_config(seconds=0.3))

@@ -50,6 +50,8 @@ def test_exact_is_of_texts():
         ("1000000000.5", "1000000000.6", True),
         ("5", r"5\text{ cm}", True),
         ("5", "x=5", True),
+        ("5", "2+3", False),  # the question over again
+        ("5", r"\frac{20}{4}", False),  # and work left undone
         ("5", "five", False),
         ("5", "", False),
         ("5", "5\x00", False),

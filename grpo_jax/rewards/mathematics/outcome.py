@@ -12,7 +12,7 @@ from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
-from grpo_jax.rewards.mathematics.work import TooLargeError, limited
+from grpo_jax.rewards.mathematics.work import COMPARING, TooLargeError, limited
 
 Outcome = Literal[
     "right",
@@ -38,7 +38,8 @@ def judge(gold: str, answer: str | None, comparison: Comparison) -> Outcome | No
     """Return the outcome for an answer; None where this comparison cannot tell.
 
     The same text as the gold answer is right whatever it says; otherwise a gold answer that cannot be read makes no
-    answer wrong. An answer that cannot be read is wrong. Both have a budget of work of their own.
+    answer wrong. An answer that cannot be read is wrong. Reading
+    each and comparing both have budgets of work of their own.
 
     Args:
       answer: None is one that is not looked at. It is wrong, if the gold answer can be read and evaluated at all.
@@ -60,11 +61,13 @@ def judge(gold: str, answer: str | None, comparison: Comparison) -> Outcome | No
             right = answers.read(gold_tokens)
         if answers.unreadable(right):
             return "unparsable_gold"
+        if tokens is None:
+            known = all(comparison.equal(part, NOTHING) is not None for part in formulas(right))
+            return "wrong" if known else None
         with limited():
-            if tokens is None:
-                known = all(comparison.equal(part, NOTHING) is not None for part in formulas(right))
-                return "wrong" if known else None
-            equal = comparison.equal(right, answers.read(tokens))
+            given = answers.read(tokens)
+        with limited(COMPARING):
+            equal = comparison.equal(right, given)
     except (TooLargeError, RecursionError):
         return "too_large"
     return None if equal is None else "right" if equal else "wrong"

@@ -7,7 +7,8 @@ may be repeated, or is more than linear, tells `spend` beforehand or, where it i
 import math
 import threading
 
-BUDGET = 8_000  # units for one pair; one is about a microsecond
+BUDGET = 8_000  # units for reading one answer; one is about a microsecond
+COMPARING = 12_000  # for comparing two: sets of 64 in different orders must fit
 
 
 class TooLargeError(ValueError):
@@ -24,8 +25,11 @@ _LEFT = _Left()
 class limited:  # noqa: N801 - a context manager; contextlib's takes as long as an easy pair's comparison
     """Bounds what is spent within it, in this thread. Not to be nested."""
 
+    def __init__(self, units: int = BUDGET):
+        self._units = units
+
     def __enter__(self) -> None:
-        _LEFT.units = BUDGET
+        _LEFT.units = self._units
 
     def __exit__(self, *raised: object) -> None:
         _LEFT.units = math.inf
