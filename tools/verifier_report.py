@@ -19,6 +19,7 @@ from pathlib import Path
 
 from grpo_jax.config import RewardConfig
 from grpo_jax.rewards import Attempt
+from grpo_jax.rewards.mathematics.asked import interpreted
 from grpo_jax.rewards.mathematics.reward import Mathematics
 
 PAIRS = Path(__file__).parent.parent / "tests" / "rewards" / "labelled.jsonl"
@@ -32,7 +33,7 @@ CONFIG = RewardConfig(
     overlong_tokens=0,
 )
 
-Judge = Callable[[str, str], str]  # gold, answer -> right, wrong, or another word for no verdict
+Judge = Callable[[str, str, str], str]  # question, gold, answer -> right, wrong, or another word for no verdict
 
 
 def main(argv: Sequence[str]) -> None:
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     start = time.monotonic()
     ours.compare([(r"\sqrt{2}", "x"), (r"\sqrt{2}", "y")])
     print(f"workers start in {time.monotonic() - start:.1f} s")
-    _report("grpo_jax", pairs, lambda gold, answer: ours.compare([(gold, answer)])[0])
+    _report("grpo_jax", pairs, lambda *pair: _judged(ours, *pair))
     _easy(ours, arguments.easy)
     ours.close()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
@@ -62,7 +63,7 @@ def _report(name: str, pairs: Sequence[dict[str, str]], judge: Judge) -> None:
     start = time.monotonic()
     for pair in pairs:
         before = time.monotonic()
-        outcome = judge(pair["gold"], pair["answer"])
+        outcome = judge(pair.get("question", ""), pair["gold"], pair["answer"])
         longest = max(longest, time.monotonic() - before)
         counts.setdefault(pair["kind"], Counter())[_error(pair["label"], outcome)] += 1
     seconds = time.monotonic() - start
@@ -108,7 +109,11 @@ def _easy_pair(rng: random.Random, index: int) -> tuple[str, str]:
     return shapes[index % len(shapes)]
 
 
-def _math_verify(gold: str, answer: str) -> str:
+def _judged(ours: Mathematics, question: str, gold: str, answer: str) -> str:
+    return ours.compare([(interpreted(question, gold), answer)])[0]
+
+
+def _math_verify(question: str, gold: str, answer: str) -> str:
     from math_verify import parse, verify
 
     try:

@@ -28,5 +28,9 @@ def attempt(gold, completion, **changes):
     return replace(Attempt(prompt="2+3=", gold=gold, completion=completion, stopped=True, tokens=10), **changes)
 
 
-def boxed(gold, answer):
-    return attempt(gold, rf"So the answer is $\boxed{{{answer}}}$.")
+def boxed(gold, answer, prompt="2+3="):
+    return attempt(gold, rf"So the answer is $\boxed{{{answer}}}$.", prompt=prompt)
+
+
+def labelled(pair):
+    return boxed(pair["gold"], pair["answer"], pair.get("question", ""))

@@ -6,7 +6,7 @@ import pytest
 
 from grpo_jax.rewards import Verdict
 from grpo_jax.rewards.mathematics.reward import Mathematics
-from tests.rewards.helpers import LABELLED, attempt, boxed, make_config
+from tests.rewards.helpers import LABELLED, attempt, boxed, labelled, make_config
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def impatient():
 
 def test_every_labelled_pair_is_judged_as_it_is_labelled(mathematics):
     assert len(LABELLED) >= 300
-    verdicts = mathematics.judge([boxed(pair["gold"], pair["answer"]) for pair in LABELLED])
+    verdicts = mathematics.judge([labelled(pair) for pair in LABELLED])
     judged = ["unscored" if not verdict.scored else "right" if verdict.right else "wrong" for verdict in verdicts]
     missed = [(pair, was) for pair, was in zip(LABELLED, judged, strict=True) if pair["label"] != was]
     assert not missed
@@ -41,7 +41,7 @@ def test_the_labelled_pairs_are_of_many_kinds_both_right_and_wrong():
     both = {kind for kind, found in labels.items() if found == {"right", "wrong"}}
     assert len(both) >= 30
     assert both >= {"= chain", "tiny", "units", "mixed number", "digit groups", "repeating"}
-    assert len({(pair["gold"], pair["answer"]) for pair in LABELLED}) == len(LABELLED)
+    assert len({(pair.get("question"), pair["gold"], pair["answer"]) for pair in LABELLED}) == len(LABELLED)
 
 
 BEYOND_LIMITS = [

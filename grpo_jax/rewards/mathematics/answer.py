@@ -3,11 +3,13 @@ r"""What an answer is: a number with or without a unit, an expression, words, a 
 This file only takes answers apart; `compare.py` says which are equal.
 """
 
+import itertools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from grpo_jax.rewards.mathematics import expression
+from grpo_jax.rewards.mathematics import expression, units
 from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, depth_of, split, texts_of
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, formula
@@ -17,6 +19,7 @@ from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 MAX_TOKENS = 1000
 MAX_ITEMS = 64  # of a tuple, list or set
 MAX_LEVELS = 20  # answers within answers
+MAX_CONDITION = 20  # tokens
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,15 @@ class Words:
 
 @dataclass(frozen=True)
 class Choice:
-    """A letter of multiple choice that is written as one: (A), A., (A) 12."""
+    """A letter of multiple choice that is written as one: (A), A., (A) 12; and the value behind it."""
 
     letter: str
+    value: "Answer | None" = None
 
 
 @dataclass(frozen=True)
 class Items:
-    """A tuple, interval, list, set, matrix or union; the brackets tell which, see `UNORDERED`."""
+    """A tuple, interval, list, set, matrix or union; the brackets tell which (`compare.py` has what they mean)."""
 
     opening: str
     closing: str
@@ -63,27 +67,37 @@ class Relation:
 
 Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation
 
-BARE, ALTERNATIVES, UNION, MATRIX, DETERMINANT, RATIO = "list", "alternatives", "union", "matrix", "determinant", ":"
-UNORDERED = frozenset((r"\{", ALTERNATIVES, UNION))
+# What stands in the place of brackets. A bare list is in any order unless it is a sequence; OPEN is an open interval
+# that can be nothing else (1 < x < 2), while (1, 2) may be a point.
+BARE, SEQUENCE, ALTERNATIVES, UNION, OPEN = "list", "sequence", "alternatives", "union", "open"
+NAMED = "named"  # x = 1, y = 2, sorted by names
+MATRIX, DETERMINANT, RATIO, ROWS = "matrix", "determinant", ":", "rows"
 
 LESS, MORE = {"<": "<", "\\le": "\\le"}, {">": "<", "\\ge": "\\le"}
-SET_NAMES = frozenset(("\\emptyset", "\\phi", "\\mathbb"))
+SET_NAMES = frozenset(("\\emptyset", "\\mathbb", "\\setminus"))
 LISTED = frozenset((",", ";", "and", "or", "&"))
 EQUATED = frozenset(("=", "\\approx", "\\in", "\\equiv"))
 ORDERED = frozenset((*LESS, *MORE, "\\ne"))
 SIGNED = frozenset(("\\pm", "\\mp"))
+CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when"))
 INFINITE = Formula(("\\infty",), Node("constant", name="infinity"), None)
 MINUS_INFINITE = Formula(("-", "\\infty"), Node("negative", (Node("constant", name="infinity"),)), None)
 EMPTY_SET, REALS = Items(r"\{", r"\}", ()), Items("(", ")", (MINUS_INFINITE, INFINITE))
 NAMED_SETS: dict[tuple[str, ...], Items] = {
     ("\\emptyset",): EMPTY_SET,
-    ("\\phi",): EMPTY_SET,
     ("\\mathbb", "R"): REALS,
     ("\\mathbb", "{", "R", "}"): REALS,
 }
+ALL_REALS = re.compile(
+    r"(x is )?(all|any|every)( the)? reals?( numbers?| values?)?( of x| x)?|(the )?(set of )?(all )?real numbers?"
+)
+NONE_AT_ALL = re.compile(r"no( real)? solutions?( exists?)?|(the )?empty set|there (is|are) no( real)? solutions?")
 CHOICES = frozenset("ABCDEFGHIJabcdefghij")
 MATRICES = {
     **dict.fromkeys(("matrix", "pmatrix", "bmatrix", "Bmatrix", "array", "smallmatrix"), MATRIX),
+    **dict.fromkeys(
+        ("cases", "dcases", "rcases", "aligned", "align", "gathered", "split", "alignedat", "eqnarray"), ROWS
+    ),
     "vmatrix": DETERMINANT,
 }
 
@@ -108,7 +122,7 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
 
 
 def _stripped(tokens: Tokens) -> Tokens:
-    while tokens and tokens[-1].text in (".", ",", ";", "?"):
+    while tokens and tokens[-1].text in (".", ",", ";", "?", "\\\\"):
         tokens = tokens[:-1]
     while tokens and tokens[0].text == "{" and closing_place(tokens) == len(tokens) - 1:
         tokens = tokens[1:-1]
@@ -125,9 +139,17 @@ def _matrix(tokens: Tokens, level: int) -> Answer | None:
     if tokens[2].text == "array" and inside and inside[0].text == "{":
         inside = inside[closing_place(inside) + 1 :]
     rows = [row for row in split(inside, ("\\\\",))[0] if row]
+    if kind == ROWS or any(EQUATED & set(texts_of(row)) for row in rows):
+        return _rows([[token for token in row if token.text != "&"] for row in rows], level)
     return _items(
         kind, kind, [Items(kind, kind, tuple(read(cell, level) for cell in split(row, ("&",))[0])) for row in rows]
     )
+
+
+def _rows(rows: Sequence[Tokens], level: int) -> Answer | None:
+    """A system of equations: the list of them."""
+    parts = [row[:-1] if row[-1].text in LISTED else row for row in rows]
+    return read(parts[0], level) if len(parts) == 1 else _listed([read(part, level) for part in parts], frozenset())
 
 
 def _items(opening: str, closing: str, items: Sequence[Answer]) -> Items:
@@ -136,9 +158,75 @@ def _items(opening: str, closing: str, items: Sequence[Answer]) -> Items:
     return Items(opening, closing, tuple(items))
 
 
+def _named_set(tokens: Tokens, level: int) -> Answer | None:
+    r"""The empty set, the real numbers, or those without some: \mathbb{R} \setminus \{1, 2\}."""
+    parts, found = split(tokens, ("\\setminus",))
+    whole = NAMED_SETS.get(texts_of(parts[0]))
+    if len(found) == 1 and whole == REALS:
+        without = read(parts[1], level)
+        return _all_but(without.items) if isinstance(without, Items) and without.opening == r"\{" else None
+    return None if found else whole
+
+
+def _all_but(points: Sequence[Answer]) -> Answer | None:
+    """The real numbers without some, as intervals; None if those are not sorted easily."""
+    if len(points) > 1:
+        if not all(isinstance(point, Formula) and point.value is not None for point in points):
+            return None
+        points = sorted(points, key=lambda point: point.value)  # type: ignore[union-attr, arg-type, return-value]
+    ends = [MINUS_INFINITE, *points, INFINITE]
+    return _items(UNION, UNION, [Items("(", ")", pair) for pair in itertools.pairwise(ends)])
+
+
 def _union(tokens: Tokens, level: int) -> Answer | None:
     parts, found = split(tokens, ("\\cup",))
     return _items(UNION, UNION, [read(part, level) for part in parts]) if found else None
+
+
+def _conditioned(tokens: Tokens, level: int) -> Answer | None:
+    r"""What holds for all x, or for k \in Z, without saying so; the k may be any letter."""
+    for place in range(max(1, len(tokens) - MAX_CONDITION), len(tokens)):
+        if not _is_condition(tokens[place:]):
+            continue
+        bound = {token.text for token in tokens[place:] if token.kind == "symbol" and token.text not in "ZNRQ"}
+        texts = {token.text for token in tokens[place:]}
+        kept = tokens[:place]
+        if len(bound) == 1 and ("Z" in texts or "N" in texts or any(text.startswith("integer") for text in texts)):
+            kept = [token._replace(text="k") if token.text in bound else token for token in kept]
+        while kept and kept[-1].text in (",", ";", "\\text", ":"):
+            kept = kept[:-1]
+        return read(kept, level) if kept else None
+    return None
+
+
+def _is_condition(tokens: Tokens) -> bool:
+    """Whether tokens only say which values a letter has."""
+    texts = texts_of(tokens)
+    if texts[0] == "(" and texts[-1] == ")":
+        texts, tokens = texts[1:-1], tokens[1:-1]
+    if texts[:1] == (",",):
+        texts, tokens = texts[1:], tokens[1:]
+    if not texts:
+        return False
+    begins = texts[0] in ("for", "where", "with", "when", "\\forall") or (
+        tokens[0].kind == "symbol"
+        and len(texts) > 2
+        and (texts[1] == "\\in" or texts[1] in ("is", "an", "integer", "any"))
+    )
+    small = {text.casefold() for text in texts}
+    said = not small.isdisjoint(
+        ("integer", "integers", "all", "any", "every", "some", "constant", "arbitrary", "\\forall", "\\in")
+    )
+    allowed = all(token.text in CONDITION or token.kind == "symbol" for token in tokens)
+    return begins and said and allowed and (texts[0] not in ("for", "where", "with", "when") or len(texts) > 1)
+
+
+_CONDITION = (
+    "for where with when all any every each some arbitrary is an a are the integer integers real reals number "
+    "numbers positive negative nonnegative non natural whole constant values value of \\forall \\in \\mathbb { } + "
+    "* ^ , > \\ge 0"
+)
+CONDITION = frozenset(_CONDITION.split())
 
 
 def _list(tokens: Tokens, level: int) -> Answer | None:
@@ -146,22 +234,58 @@ def _list(tokens: Tokens, level: int) -> Answer | None:
     parts = [part for part in parts if part]
     if not found or len(parts) < 2:
         return None
-    items = [read(part, level) for part in parts]
+    kind = SEQUENCE if any(texts_of(part) == ("\\dots",) for part in parts) else BARE
+    return _listed([read(part, level) for part in parts], frozenset(found), kind)
+
+
+def _listed(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Answer:
+    """A list of answers, given what they are separated by."""
     if "or" in found and all(_is_interval(item) for item in items):
         return _items(UNION, UNION, items)
-    kind = ALTERNATIVES if "or" in found else BARE
+    both = _intersection(items) if "or" not in found else None
+    if both is not None:
+        return both
+    if "or" in found:
+        kind = ALTERNATIVES
     named = {item.name: item for item in items if isinstance(item, Statement) and item.name}
-    if len(named) == len(items):  # x = 1, y = 2 in any order
+    if len(named) == len(items):  # x = 1, y = 2 in any order; but x_1 = 1, x_2 = 2 are two x
         items = [named[name] for name in sorted(named)]
+        kind = ALTERNATIVES if len({name[0] for name in named}) == 1 and all("_" in name for name in named) else NAMED
     elif len(named) == 1 and all(isinstance(item, Statement) for item in items):  # x = 1, x = 2
         kind = ALTERNATIVES
     return _items(kind, kind, items)
 
 
+def _intersection(items: list[Answer]) -> Answer | None:
+    """What `x > 1, x < 3` and `x \\ne 1, x \\ne 2` are together."""
+    statements = [item for item in items if isinstance(item, Statement) and len(item.values) == 1]
+    if len(statements) != len(items) or len({one.name for one in statements}) != 1:
+        return None
+    sets = [one.values[0] for one in statements]
+    if not all(isinstance(one, Items) for one in sets):
+        return None
+    if all(one.opening == UNION and len(one.items) == 2 for one in sets):  # type: ignore[union-attr]
+        points = [one.items[0].items[1] for one in sets]  # type: ignore[union-attr]
+        rest = _all_but(points)
+        return rest and Statement(statements[0].name, (rest,), None)
+    lower = [one for one in sets if one.items[1:] == (INFINITE,)]  # type: ignore[union-attr]
+    upper = [one for one in sets if one.items[:1] == (MINUS_INFINITE,)]  # type: ignore[union-attr]
+    if len(sets) != 2 or len(lower) != 1 or len(upper) != 1:
+        return None
+    interval = _interval(lower[0].opening, upper[0].closing, lower[0].items[0], upper[0].items[1])  # type: ignore[union-attr]
+    return Statement(statements[0].name, (interval,), None)
+
+
+def _interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
+    if (opening, closing) == ("(", ")") and low != MINUS_INFINITE and high != INFINITE:
+        opening = closing = OPEN
+    return Items(opening, closing, (low, high))
+
+
 def _is_interval(answer: Answer) -> bool:
     if isinstance(answer, Statement):
         return all(_is_interval(value) for value in answer.values)
-    return isinstance(answer, Items) and answer.opening in ("(", "[") and len(answer.items) == 2
+    return isinstance(answer, Items) and (answer.opening in ("(", "[", OPEN, UNION)) and len(answer.items) == 2
 
 
 def _equation(tokens: Tokens, level: int) -> Answer | None:
@@ -202,7 +326,14 @@ def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], lis
 
 def _is_name(tokens: Tokens) -> bool:
     r"""Whether tokens name a quantity: x, x_1, \theta, f(x), f^{-1}(x), AB, \angle ABC, (a, b), dy/dx, Area."""
+    tokens = _stripped(tokens)
     texts = texts_of(tokens)
+    if (
+        len(texts) > 3
+        and texts[0] == texts[-1] == "|"
+        and all(text.isalpha() and text.isupper() for text in texts[1:-1])
+    ):
+        return True  # a length
     if texts[1:6] == ("^", "{", "-", "1", "}") and texts[6:7] == ("(",):
         tokens, texts = [tokens[0], *tokens[6:]], texts[:1] + texts[6:]
     if texts[:3] == ("\\frac", "{", "d") and texts[-4:-2] == ("{", "d") and len(texts) <= 9:
@@ -217,6 +348,8 @@ def _is_name(tokens: Tokens) -> bool:
         if depth > 0 or depth_of(token) < 0:
             if place == 0:
                 return False
+        elif token.kind == "word" and token.text.lower() in units.NEVER:
+            return False  # not x
         elif token.kind in ("symbol", "word") or token.text in expression.SYMBOLS:
             named = True
         elif token.kind == "number":
@@ -227,48 +360,82 @@ def _is_name(tokens: Tokens) -> bool:
     return named or texts[0] in expression.DRAWN
 
 
+def is_quantity(texts: Sequence[str]) -> bool:
+    """Whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
+    known = set[str]()
+    for place, text in enumerate(texts):
+        if text[:1].isdigit():
+            argument = texts[place - 1 : place] == ("(",) and texts[place + 1 : place + 2] == (")",) and place > 1
+            if argument:
+                known.add(f"{texts[place - 2]}({text})")
+            elif texts[place - 1 : place] == ("_",) and place > 1:
+                known.add(f"{texts[place - 2]}_{text}")
+            else:
+                return False
+        elif (len(text) == 1 and text.isalpha() and text not in "ei") or text in expression.SYMBOLS:
+            known.add(text)
+        elif text not in QUANTITY_SIGNS:
+            return False
+    return len(known) > 1 and texts[0] != "-"
+
+
+QUANTITY_SIGNS = frozenset(
+    ("+", "-", "\\cdot", "/", "(", ")", "{", "}", "\\frac", "_", "|", "\\cap", "\\cup", "\\angle", "\\overline")
+)
+
+
 def _inequality(tokens: Tokens, level: int) -> Answer | None:
     parts, found = split(tokens, ORDERED)
     if not found or not all(parts):
         return None
     if found == ["\\ne"]:
+        if _is_name(parts[0]) and not _is_name(parts[1]):
+            rest = _all_but([read(parts[1], level)])
+            return rest and Statement(texts_of(parts[0]), (rest,), None)
         return Relation("\\ne", formula(parts[0]), formula(parts[1]))
     if all(sign in MORE for sign in found):  # turned round
         parts, found = parts[::-1], [MORE[sign] for sign in found[::-1]]
     if not all(sign in LESS for sign in found) or len(parts) > 3:
         return formula(tokens)
     names = [_is_name(part) for part in parts]
-    bracket = {"<": "()", "\\le": "[]"}
+    opening, closing = {"<": "(", "\\le": "["}, {"<": ")", "\\le": "]"}
+    inner = parts[0][1:-1]
+    if len(parts) == 2 and texts_of(parts[0])[:1] == texts_of(parts[0])[-1:] == ("|",) and _is_name(inner):
+        minus = [Token("sign", "-"), Token("sign", "("), *parts[1], Token("sign", ")")]
+        ends = (read(minus, level), read(parts[1], level))
+        return Statement(texts_of(inner), (_interval(opening[found[0]], closing[found[0]], *ends),), None)
     if names == [True, False]:
-        return _named(parts[0], Items("(", bracket[found[0]][1], (MINUS_INFINITE, read(parts[1], level))))
-    if names == [False, True]:
-        return _named(parts[1], Items(bracket[found[0]][0], ")", (read(parts[0], level), INFINITE)))
-    if names == [False, True, False]:
-        ends = (read(parts[0], level), read(parts[2], level))
-        return _named(parts[1], Items(bracket[found[0]][0], bracket[found[1]][1], ends))
-    if len(parts) == 2:
+        interval = _interval("(", closing[found[0]], MINUS_INFINITE, read(parts[1], level))
+    elif names == [False, True]:
+        interval = _interval(opening[found[0]], ")", read(parts[0], level), INFINITE)
+    elif names == [False, True, False]:
+        interval = _interval(opening[found[0]], closing[found[1]], read(parts[0], level), read(parts[2], level))
+    elif len(parts) == 2:
         return Relation(found[0], formula(parts[0]), formula(parts[1]))
-    return formula(tokens)
-
-
-def _named(name: Tokens, interval: Items) -> Statement:
-    return Statement(texts_of(name), (interval,), None)
+    else:
+        return formula(tokens)
+    return Statement(texts_of(parts[names.index(True)]), (interval,), None)
 
 
 def _bracketed(tokens: Tokens, level: int) -> Answer | None:
     if len(tokens) < 2 or tokens[0].text not in OPENING or closing_place(tokens) != len(tokens) - 1:
         return None
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
+    if (opening, closing) == (r"\langle", r"\rangle"):
+        opening, closing = "(", ")"
     if opening == r"\{":
         conditions, found = split(inside, ("|", ":"))
         if len(found) == 1 and _is_name(conditions[0][:1]):
             return read(conditions[1], level)
     parts, found = split(inside, (",", ";"))
-    if opening == r"\{" or found:
+    if (opening == r"\{" and closing == r"\}") or found:
         return _items(opening, closing, [read(part, level) for part in parts if part])
     if opening == "(" and closing == ")":
         return Choice(inside[0].text) if _is_letter(inside) else read(inside, level)
-    return _items(opening, closing, [read(inside, level)]) if (opening, closing) == ("[", "]") else None
+    if (opening, closing) != ("[", "]"):
+        return None
+    inner = read(inside, level)
+    return inner if isinstance(inner, Items) and inner.opening == MATRIX else _items(opening, closing, [inner])
 
 
 def _is_letter(tokens: Tokens) -> bool:
@@ -276,18 +443,31 @@ def _is_letter(tokens: Tokens) -> bool:
 
 
 def _choice(tokens: Tokens, level: int) -> Answer | None:
-    texts = texts_of(tokens[:3])
-    if len(tokens) == 2 and texts[1] == ")" and texts[0] in CHOICES:
-        return Choice(texts[0])
+    r"""`(A)`, `A.`, `A: 12`, `(A) 12`, `Option A`; not `(A) or (B)`, and not `(A) is wrong`."""
+    texts = texts_of(tokens)
+    if len(tokens) > 1 and texts[0].lower() in ("option", "choice", "answer"):
+        rest = tokens[2:] if texts[1] in (":", "is") else tokens[1:]
+        inner = read(rest, level)
+        letter = isinstance(inner, Formula) and inner.tokens[:1] and inner.tokens[0] in CHOICES and len(rest) == 1
+        return Choice(texts_of(rest)[0]) if letter else inner if isinstance(inner, Choice) else None
     if len(tokens) > 3 and _is_lettered(tokens):
-        follows = tokens[3]
-        others = any(_is_lettered(tokens[place:]) for place in range(3, len(tokens) - 2))
-        if others or follows.text in LISTED:  # (A) or (B)
+        letter_text, rest = texts[1], tokens[3:]
+        spaced = rest[0].spaced and rest[0].text not in ("+", "-", "^", "/", "\\cdot")
+        if not spaced and rest[0].kind not in ("number", "word") and rest[0].text not in (":", "."):
             return None
-        product = not follows.spaced or follows.text in ("+", "-", "^", "/", "\\cdot")
-        if follows.kind in ("number", "word") or not product:
-            return Choice(texts[1])
-    return None
+    elif len(tokens) > 1 and texts[0] in CHOICES and texts[1] in (")", ".", ":"):
+        letter_text, rest = texts[0], tokens[2:]
+        if texts[1] != ")" and not texts[0].isupper():
+            return None
+    else:
+        return None
+    if rest and rest[0].text in (":", "."):
+        rest = rest[1:]
+    if any(_is_lettered(rest[place:]) for place in range(len(rest) - 2)) or (rest and rest[0].text in LISTED):
+        return None
+    if any(token.kind == "word" and token.text.lower() in units.NEVER for token in rest):
+        return None
+    return Choice(letter_text, read(rest, level) if rest else None)
 
 
 def _is_lettered(tokens: Tokens) -> bool:
@@ -297,8 +477,13 @@ def _is_lettered(tokens: Tokens) -> bool:
 
 
 def _ratio(tokens: Tokens, level: int) -> Answer | None:
-    parts, found = split(tokens, (":",))
-    return _items(RATIO, RATIO, [read(part, level) for part in parts]) if found and all(parts) else None
+    parts, found = split(tokens, (":", "to"))
+    if not found or not all(parts):
+        return None
+    items = [read(part, level) for part in parts]
+    if "to" in found and not all(isinstance(item, Formula) and item.node is not None for item in items):
+        return None
+    return _items(RATIO, RATIO, items)
 
 
 def _plus_minus(tokens: Tokens, level: int) -> Answer | None:
@@ -309,30 +494,58 @@ def _plus_minus(tokens: Tokens, level: int) -> Answer | None:
     return _items(ALTERNATIVES, ALTERNATIVES, [read(one, level) for one in both])
 
 
-def _named_set(tokens: Tokens, level: int) -> Answer | None:
-    return NAMED_SETS.get(texts_of(tokens))
-
-
 def _words(tokens: Tokens) -> Answer | None:
-    """A text with words, unless the words are the unit of a number."""
-    first = next((place for place, token in enumerate(tokens) if token.kind == "word"), None)
-    if first is None:
+    """A text with words, unless they are the unit of a number; or capital letters, whose order matters."""
+    if len(tokens) > 1 and all(token.kind == "symbol" and token.text.isupper() for token in tokens):
+        return Words("".join(texts_of(tokens)).casefold())
+    if texts_of(tokens) == ("\\dots",):
+        return Words("...")
+    if not any(token.kind == "word" for token in tokens):
         return None
-    quantity = formula(tokens) if first else None
-    return quantity if quantity and quantity.node else Words(" ".join(texts_of(tokens)).casefold())
+    quantity = formula(tokens)
+    if quantity.node:
+        return quantity
+    text = " ".join(texts_of(tokens)).casefold()
+    head, found, tail = text.partition(" except ")
+    if ALL_REALS.fullmatch(head):
+        if not found:
+            return REALS
+        place = next(place for place, token in enumerate(tokens) if token.text.lower() == "except")
+        rest = [token for token in tokens[place + 1 :] if token.kind != "word"]
+        without = read(rest, 1) if rest and tail else None
+        points = without.items if isinstance(without, Items) else (without,) if without is not None else ()
+        points = tuple(point.values[-1] if isinstance(point, Statement) else point for point in points)
+        return _all_but(points) or Words(text)
+    return EMPTY_SET if NONE_AT_ALL.fullmatch(text) else Words(text)
 
+
+def _marked(tokens: Tokens, level: int) -> Answer | None:
+    """A gold answer of which the question said what it is, see `asked.py`."""
+    if tokens[0].text not in MARKS:
+        return None
+    inner = read(tokens[1:], level)
+    if not isinstance(inner, Items):
+        return inner
+    if tokens[0].text == "\\interval":
+        return _interval(inner.opening, inner.closing, *inner.items) if len(inner.items) == 2 else inner
+    return Items(SEQUENCE, SEQUENCE, inner.items) if inner.opening == BARE else inner
+
+
+MARKS = frozenset(("\\interval", "\\ordered"))
 
 # What an answer may be, in the order in which it is tried, and the signs of which it has at least one.
 RULES: tuple[tuple[Callable[[Tokens, int], Answer | None], frozenset[str]], ...] = (
+    (_marked, MARKS),
     (_named_set, SET_NAMES),
-    (_choice, frozenset((")",))),
+    (_choice, frozenset((")", ".", ":", "Option", "option", "Choice", "choice", "Answer", "answer"))),
+    (_conditioned, CONDITIONAL),
     (_matrix, frozenset(("\\begin",))),
     (_union, frozenset(("\\cup",))),
     (_list, LISTED),
     (_equation, EQUATED),
     (_inequality, ORDERED),
     (_bracketed, OPENING),
-    (_ratio, frozenset((":",))),
+    (_ratio, frozenset((":", "to"))),
     (_plus_minus, SIGNED),
 )
 

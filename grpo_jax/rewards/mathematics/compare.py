@@ -1,30 +1,43 @@
-"""Whether two answers are equal: True, False, or None where only a computer algebra system can tell.
+r"""Whether two answers are equal: True, False, or None where only a computer algebra system can tell.
 
 Numbers are equal if they are exactly equal. A rounded decimal is not the fraction it was rounded from: 0.333 is not
 1/3, while 0.5 is 1/2 and 0.(3) is 1/3. A unit that one side leaves out is not held against it; two that contradict
-each other are. A percentage is equal to a plain number in value (50 % is 0.5) or as it is written (50 % for 50); not
-the latter where the gold answer is a plain number below 1 (0.5 is not 0.5 %). Tuples, intervals and lists are equal
-item by item; sets, unions and alternatives ("x = 1 or x = 2", "±3") in any order.
+each other are, and so are words that may be more than a unit. A percentage is equal to a plain number in value (50 % is
+0.5) or, above 1, as it is written (50 % for 50). Degrees are so many of them, or \pi/180 each.
+
+Tuples, intervals, sequences and matrices are equal item by item; sets, unions, alternatives ("x = 1 or x = 2",
+"±3") and bare lists in any order. A bare list in which something comes twice is a sequence. `asked.py` knows from the
+question which others are.
 """
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 
 from grpo_jax.rewards.mathematics import units
 from grpo_jax.rewards.mathematics.answer import (
     ALTERNATIVES,
     BARE,
-    UNORDERED,
+    INFINITE,
+    MATRIX,
+    MINUS_INFINITE,
+    NAMED,
+    OPEN,
+    RATIO,
+    SEQUENCE,
+    UNION,
     Answer,
     Choice,
     Items,
     Relation,
     Statement,
     Words,
+    is_quantity,
 )
+from grpo_jax.rewards.mathematics.expression import DEGREE as ONE_DEGREE
 from grpo_jax.rewards.mathematics.expression import SYMBOLS, Node
 from grpo_jax.rewards.mathematics.formula import Formula
-from grpo_jax.rewards.mathematics.units import PERCENT
+from grpo_jax.rewards.mathematics.units import ANGLES, DEGREE, PERCENT, RADIAN
 from grpo_jax.rewards.mathematics.work import spend
 
 Same = Callable[[Formula, Formula], bool | None]
@@ -47,36 +60,63 @@ class Comparison:
         spend(2)
         if gold == answer:
             return True
-        ours = _by_name(gold) if isinstance(answer, Statement | Items) else None
-        if ours and (theirs := _by_name(answer)):  # (a, b) = (1, 2) and (b, a) = (2, 1), or b = 2, a = 1
-            return ours.keys() == theirs.keys() and _all(self.equal(ours[name], theirs[name]) for name in ours)
+        if isinstance(answer, Statement | Items) and (theirs := _by_name(answer)):
+            ours = _by_name(gold)
+            if ours:  # (a, b) = (1, 2) and (b, a) = (2, 1), or b = 2, a = 1
+                return ours.keys() == theirs.keys() and _all(self.equal(ours[name], theirs[name]) for name in ours)
+            if list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
+                return False
         rule = RULES.get((type(gold), type(answer)))
         if rule is None and isinstance(answer, Statement):
             rule = Comparison._chain
         if rule is None and isinstance(gold, Statement):
             rule = Comparison._value
+        if rule is None and isinstance(gold, Choice):
+            rule = Comparison._without_letter
+        if rule is None and isinstance(answer, Choice):
+            rule = Comparison._lettered
         return rule(self, gold, answer) if rule else False
 
     def _formula(self, gold: Formula, answer: Formula) -> bool | None:
         if gold.tokens == answer.tokens:
             return True
-        if gold.unit == answer.unit:
+        gold, answer = _measured(gold, answer)
+        units_given = [formula.unit for formula in (gold, answer) if formula.unit is not None]
+        kinds = {unit.kind for unit in units_given}
+        if len(units_given) == 2 and gold.unit == answer.unit:
             return self._magnitudes(gold, answer)
-        if gold.unit is None or answer.unit is None:
-            if PERCENT in (gold.unit, answer.unit):
-                return self._percentages(gold, answer)
-            if answer.unit is not None and not units.may_be_added(answer.unit):
-                return False
-            return self._magnitudes(gold, answer)
-        if units.contradict(gold.unit, answer.unit):
+        if kinds and kinds <= ANGLES:
+            return self._angles(gold, answer)
+        if len(units_given) == 2:
+            contrary = units.contradict(*units_given)
+            return False if contrary else self._magnitudes(_plain(gold), _plain(answer))
+        if PERCENT.kind in kinds:
+            return self._percentages(gold, answer)
+        if answer.unit is not None and not answer.unit.sure:
             return False
-        return self._magnitudes(_plain(gold), _plain(answer))
+        return self._magnitudes(gold, answer)
 
     def _percentages(self, gold: Formula, answer: Formula) -> bool | None:
         as_numbers = self._magnitudes(_plain(gold), _plain(answer))
-        if gold.unit is None and gold.value is not None and abs(gold.value) < 1:
-            return as_numbers  # 0.5 is not 0.5 %
+        if PERCENT not in (gold.unit, answer.unit):  # per thousand
+            return as_numbers
+        if gold.unit is None and (gold.value is None or abs(gold.value) <= 1):
+            return as_numbers  # 0.5 is not 0.5 %, and 1 not 1 %
         return _any((as_numbers, self._magnitudes(gold, answer)))
+
+    def _angles(self, gold: Formula, answer: Formula) -> bool | None:
+        r"""Degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are neither."""
+        in_radians = self._magnitudes(_radians(gold), _radians(answer))
+        if RADIAN in (gold.unit, answer.unit):
+            plain_radians = answer.unit == RADIAN and gold.unit is None and gold.value is not None
+            return False if plain_radians else in_radians
+        if gold.unit is None and gold.value is None and not gold.variables:
+            return in_radians
+        return (
+            _any((self._magnitudes(gold, answer), in_radians))
+            if answer.unit is None
+            else self._magnitudes(gold, answer)
+        )
 
     def _magnitudes(self, gold: Formula, answer: Formula) -> bool | None:
         if gold.value is not None and answer.value is not None:
@@ -85,16 +125,18 @@ class Comparison:
             return False
         if gold.node is not None and gold.node == answer.node:
             return True
-        if _is_simple(gold) and _is_simple(answer):
+        if INFINITIES.intersection((gold.node, answer.node)) or (_is_simple(gold) and _is_simple(answer)):
             return False
         return self._formulas(gold, answer)
 
     def _items(self, gold: Items, answer: Items) -> bool | None:
-        brackets = (gold.opening, gold.closing, answer.opening, answer.closing)
-        kinds = {gold.opening, answer.opening}
-        if brackets[:2] != brackets[2:] and kinds not in COMPATIBLE:
+        gold, answer = _as_vectors(gold, answer)
+        if gold.opening == answer.opening == RATIO:
+            return self._ratios(gold, answer)
+        if (gold.opening, gold.closing) != (answer.opening, answer.closing) and not _compatible(gold, answer):
             return False
-        if kinds & UNORDERED:
+        kinds = {gold.opening, answer.opening}
+        if kinds & {UNION, ALTERNATIVES, r"\{"}:
             return _all(
                 _any(self.equal(a, b) for b in other)
                 for one, other in ((gold.items, answer.items), (answer.items, gold.items))
@@ -102,19 +144,60 @@ class Comparison:
             )
         if len(gold.items) != len(answer.items):
             return False
+        if kinds == {BARE} and len(set(gold.items)) == len(gold.items):
+            return self._in_any_order(gold.items, answer.items)
         return _all(itertools.starmap(self.equal, zip(gold.items, answer.items, strict=True)))
 
-    def _chain(self, gold: Answer, answer: Statement) -> bool | None:
-        return self._links(gold, answer.values)
+    def _in_any_order(self, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool | None:
+        """Whether each item has one of its own among the others."""
+        left = list(answer)
+        unknown = False
+        for item in gold:
+            truths = [self.equal(item, other) for other in left]
+            if True in truths:
+                del left[truths.index(True)]
+            elif None in truths:
+                unknown = True
+            else:
+                return False
+        return None if unknown else True
 
-    def _links(self, gold: Answer, links: Sequence[Answer]) -> bool | None:
+    def _ratios(self, gold: Items, answer: Items) -> bool | None:
+        """2:4 is 1:2; but 12:30 may be a time."""
+        if len(gold.items) != len(answer.items):
+            return False
+        ours, theirs = _values(gold), _values(answer)
+        if _is_time(gold) or len(ours) < len(gold.items) or len(theirs) < len(ours) or not all(ours + theirs):
+            return _all(itertools.starmap(self.equal, zip(gold.items, answer.items, strict=True)))
+        return all(one * theirs[0] == other * ours[0] for one, other in zip(ours, theirs, strict=True))
+
+    def _quotient(self, gold: Items, answer: Formula) -> bool | None:
+        """3/4 for 3:4, and 100,200 for a list of two."""
+        values = _values(gold)
+        if len(values) < len(gold.items):
+            return False
+        if gold.opening == RATIO and len(values) == 2 and values[1] and not _is_time(gold):
+            return values[0] / values[1] == answer.value
+        if len(answer.tokens) == 1 and "," in answer.tokens[0] and gold.opening in (BARE, SEQUENCE, r"\{"):
+            numbers = [Fraction(number) for number in answer.tokens[0].split(",")]
+            return values == numbers or (gold.opening != SEQUENCE and sorted(values) == sorted(numbers))
+        return False
+
+    def _chain(self, gold: Answer, answer: Statement) -> bool | None:
+        return self._links(gold, answer.values, named=bool(answer.name))
+
+    def _links(self, gold: Answer, links: Sequence[Answer], named: bool = True) -> bool | None:
         r"""Whether `x = 2 + 3 = 5` or `A = \pi r^2 = 9\pi` ends with the gold answer.
 
         Every other link must be the gold answer as well, or the chain is wrong somewhere; only links with variables
-        that the gold answer does not have may be anything.
+        that the gold answer does not have may be anything. Where no name stands before them, the first must be what can
+        have been asked for: m + n = 113 says what m + n is, but 3x = 15 has not been solved.
         """
         known = gold.variables if isinstance(gold, Formula) else frozenset[str]()
         closed = [not isinstance(link, Formula) or link.variables <= known for link in links]
+        opened = links[closed.index(False)] if not named and False in closed else None
+        if isinstance(opened, Formula) and not is_quantity(opened.tokens):
+            return False
         if closed == [True, False]:  # 113 = m + n
             return self.equal(gold, links[0])
         others = (link for link, is_closed in zip(links[:-1], closed[:-1], strict=True) if is_closed)
@@ -122,7 +205,7 @@ class Comparison:
 
     def _evaluated(self, gold: Answer, answer: Relation) -> bool | None:
         """`m + n = 113` where 113 is the gold answer."""
-        return self._links(gold, (answer.left, answer.value)) if answer.value is not None else False
+        return self._links(gold, (answer.left, answer.value), named=False) if answer.value is not None else False
 
     def _value(self, gold: Statement, answer: Answer) -> bool | None:
         return self.equal(gold.values[-1], answer)
@@ -149,14 +232,25 @@ class Comparison:
         r"""\text{II} is II, though letters without a command are variables."""
         return words.text == "".join(formula.tokens).casefold()
 
-    def _choices(self, gold: Choice, answer: Choice) -> bool:
-        return gold.letter.casefold() == answer.letter.casefold()
+    def _choices(self, gold: Choice, answer: Choice) -> bool | None:
+        same = gold.letter.casefold() == answer.letter.casefold()
+        if not same or gold.value is None or answer.value is None:
+            return same
+        return self.equal(gold.value, answer.value)
 
-    def _letter(self, gold: Choice, answer: Formula) -> bool:
-        return len(answer.tokens) == 1 and answer.tokens[0].casefold() == gold.letter.casefold()
+    def _without_letter(self, gold: Choice, answer: Answer) -> bool | None:
+        if (
+            isinstance(answer, Formula)
+            and len(answer.tokens) == 1
+            and answer.tokens[0].casefold() == gold.letter.casefold()
+        ):
+            return True
+        return self.equal(gold.value, answer) if gold.value is not None else False
 
-    def _lettered(self, gold: Formula, answer: Choice) -> bool:
-        return len(gold.tokens) == 1 and gold.tokens[0].casefold() == answer.letter.casefold()
+    def _lettered(self, gold: Answer, answer: Choice) -> bool | None:
+        if isinstance(gold, Formula) and len(gold.tokens) == 1 and gold.tokens[0].isalpha():
+            return gold.tokens[0].casefold() == answer.letter.casefold()
+        return self.equal(gold, answer.value) if answer.value is not None else False
 
 
 RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
@@ -165,9 +259,8 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
     (Words, Formula): Comparison._spelt,
     (Formula, Words): lambda self, gold, answer: self._spelt(answer, gold),
     (Choice, Choice): Comparison._choices,
-    (Choice, Formula): Comparison._letter,
-    (Formula, Choice): Comparison._lettered,
     (Items, Items): Comparison._items,
+    (Items, Formula): Comparison._quotient,
     (Statement, Statement): Comparison._statements,
     (Relation, Relation): Comparison._relation,
     (Statement, Relation): Comparison._stated,
@@ -178,12 +271,88 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
 
 # Brackets that say the same: `1, 2` may stand for (1, 2) or for a set; alternatives, as of `x = 1 or x = 2`, for a set
 # only, for (1, 2) is a point or an interval.
-COMPATIBLE = ({BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"})
+COMPATIBLE = (
+    {BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"}, {BARE, SEQUENCE}, {SEQUENCE, "("},
+    {NAMED, "("}, {NAMED, BARE},
+)  # fmt: skip
+
+
+def _compatible(gold: Items, answer: Items) -> bool:
+    if {gold.opening, answer.opening} in COMPATIBLE:
+        return True
+    return (gold.opening, answer.opening, answer.closing) == (OPEN, "(", ")")  # an interval, which (1, 2) need not be
+
+
+def _as_vectors(gold: Items, answer: Items) -> tuple[Items, Items]:
+    """A matrix of one column or row as a tuple, where the other answer is one."""
+    if {gold.opening, answer.opening} == {MATRIX, "("}:
+        return _vector(gold), _vector(answer)
+    if {gold.opening, answer.opening} <= {UNION, OPEN, "("} and UNION in (gold.opening, answer.opening):
+        return _intervals(gold), _intervals(answer)
+    return gold, answer
+
+
+def _vector(matrix: Items) -> Items:
+    rows = [row.items for row in matrix.items if isinstance(row, Items)] if matrix.opening == MATRIX else []
+    if not rows or (len(rows) > 1 and max(map(len, rows)) > 1):
+        return matrix
+    return Items("(", ")", rows[0] if len(rows) == 1 else tuple(row[0] for row in rows))
+
+
+def _intervals(union: Items) -> Items:
+    """A union whose bounded open intervals are marked as such, since nothing in it can be a point."""
+    if union.opening != UNION:
+        return union
+    items = (item.values[-1] if isinstance(item, Statement) else item for item in union.items)
+    marked = (
+        Items(OPEN, OPEN, item.items)
+        if isinstance(item, Items) and (item.opening, item.closing) == ("(", ")")
+        and item.items[:1] != (MINUS_INFINITE,) and item.items[1:] != (INFINITE,)
+        else item
+        for item in items
+    )  # fmt: skip
+    return Items(UNION, UNION, tuple(marked))
+
+
+def _values(items: Items) -> list[Fraction]:
+    """The values of those that are rational numbers."""
+    return [item.value for item in items.items if isinstance(item, Formula) and item.value is not None]
+
+
+def _is_time(ratio: Items) -> bool:
+    """Whether it is written like 12:30."""
+    hours, *others = [item.tokens if isinstance(item, Formula) else () for item in ratio.items]
+    two_digits = all(
+        len(part) == 1 and part[0].isdigit() and len(part[0]) == 2 and int(part[0]) < 60 for part in others
+    )
+    return two_digits and len(hours) == 1 and hours[0].isdigit() and int(hours[0][:9]) <= 24
+
+
+def _measured(gold: Formula, answer: Formula) -> tuple[Formula, Formula]:
+    """Both, with letters behind the number taken for a unit where the other one makes sense of that only."""
+    if answer.measured is not None and answer.measured.unit is not None and not gold.variables:
+        if gold.unit is None and not answer.measured.unit.sure:  # 5m, of which m may be a variable
+            return gold, answer
+        return gold, answer.measured
+    if gold.measured is not None and answer.unit is not None:
+        return gold.measured, answer
+    return gold, answer
 
 
 def _is_simple(formula: Formula) -> bool:
     """Whether it is a rational number or a single variable, which are equal only if they are the same."""
     return formula.value is not None or (formula.node is not None and formula.node.operation == "symbol")
+
+
+INFINITIES = frozenset((INFINITE.node, MINUS_INFINITE.node))  # equal to nothing but themselves
+
+
+def _radians(formula: Formula) -> Formula:
+    if formula.unit != DEGREE or formula.node is None:
+        return Formula(formula.tokens, formula.node, formula.value)
+    return Formula(
+        formula.tokens, Node("product", (formula.node, ONE_DEGREE)), Fraction(0) if formula.value == 0 else None
+    )
 
 
 def _plain(formula: Formula) -> Formula:
@@ -198,7 +367,7 @@ def _plain(formula: Formula) -> Formula:
 def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
     """The values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
     if isinstance(answer, Items):
-        if answer.opening != BARE:
+        if answer.opening not in (NAMED, "(", BARE) or not answer.items:
             return None
         named = {item.name: item for item in answer.items if isinstance(item, Statement) and item.name}
         return dict(named) if len(named) == len(answer.items) else None

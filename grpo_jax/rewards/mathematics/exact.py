@@ -28,7 +28,7 @@ def evaluate(node: Node) -> Fraction:
       NotRationalError: if it has variables or irrational parts, or divides by zero.
       TooLargeError: if a number in it passes the limits above; also where the rest of it is not rational.
     """
-    values = [_rational(argument) for argument in node.arguments]
+    values = [rational(argument) for argument in node.arguments]
     if node.operation == "power" and values[0] is None and values[1] is not None and abs(values[1]) > MAX_EXPONENT:
         raise TooLargeError("a power that is too large")
     if None in values:
@@ -41,7 +41,8 @@ def evaluate(node: Node) -> Fraction:
     return _bounded(operation(*values))
 
 
-def _rational(node: Node) -> Fraction | None:
+def rational(node: Node) -> Fraction | None:
+    """The exact value of an expression; None where `evaluate` finds none. Raises TooLargeError as it does."""
     try:
         return evaluate(node)
     except NotRationalError:

@@ -4,7 +4,7 @@ Made for answers: `2\frac{1}{2}` is the mixed number 5/2, `2^10` is 1024, produc
 with one. What it does not know (sums, integrals, ...) is an `ExpressionError`; nothing is guessed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NoReturn
@@ -23,7 +23,10 @@ class ExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """An operation on expressions; a leaf is "number" with its value, or "symbol" or "constant" with its name."""
+    """An operation on expressions; a leaf is "number" with its value, or "symbol" or "constant" with its name.
+
+    "apply" is a function that is only named, of its arguments: f(0).
+    """
 
     operation: str
     arguments: tuple["Node", ...] = ()
@@ -33,19 +36,31 @@ class Node:
 
 GREEK = (
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho sigma tau "
-    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell"
+    "upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar"
 )
 SYMBOLS = {"\\" + name: name.removeprefix("var") for name in GREEK.split()}
 CONSTANTS = {"\\pi": "pi", "\\infty": "infinity", "e": "e", "i": "i", "\\imath": "i"}
 TRIGONOMETRIC = ("sin", "cos", "tan", "cot", "sec", "csc")
+HYPERBOLIC = ("sinh", "cosh", "tanh")
+INVERSE = {f"arc{name}": f"arc{name}" for name in (*TRIGONOMETRIC, *HYPERBOLIC)}
 FUNCTIONS = {
-    "\\" + name: name
-    for name in (*TRIGONOMETRIC, "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln", "log", "exp")
+    "\\" + name: meaning
+    for name, meaning in {
+        **{name: name for name in (*TRIGONOMETRIC, *HYPERBOLIC, "coth", "ln", "log", "exp")},
+        **INVERSE,
+        **{f"ar{name}": f"arc{name}" for name in HYPERBOLIC},
+        "lg": "log",
+    }.items()
 }
 OF_LISTS = {"\\max": "max", "\\min": "min", "\\gcd": "gcd", "\\lcm": "lcm", "lcm": "lcm"}
 ROUNDED = {"\\lfloor": ("\\rfloor", "floor"), "\\lceil": ("\\rceil", "ceiling")}
 GROUPS = {"(": ")", "[": "]", "{": "}"}
-DRAWN = ("\\overline", "\\vec", "\\hat", "\\bar", "\\overrightarrow", "\\tilde")  # part of a name
+STACKED = {"\\over": "quotient", "\\choose": "binomial"}  # {a \over b}
+DRAWN = (  # part of a name
+    "\\overline", "\\vec", "\\hat", "\\bar", "\\overrightarrow", "\\tilde", "\\dot", "\\ddot", "\\widehat",
+    "\\widetilde",
+)  # fmt: skip
+FUNCTION_LETTERS = frozenset("fgFG")  # f(x) is no product, whatever h(x) is
 
 
 def parse(tokens: Sequence[Token]) -> Node:
@@ -60,6 +75,7 @@ def parse(tokens: Sequence[Token]) -> Node:
 
 def number(text: str) -> Fraction:
     """The exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat for ever."""
+    text = text.replace(",", "")
     if text.isdigit() and len(text) <= MAX_DIGITS:
         return Fraction(int(text))
     mantissa, _, exponent = text.lower().partition("e")
@@ -73,11 +89,16 @@ def number(text: str) -> Fraction:
     return value * Fraction(10) ** int(exponent) if exponent else value
 
 
+def nodes(node: Node) -> Iterator[Node]:
+    """An expression and all that are in it."""
+    yield node
+    for argument in node.arguments:
+        yield from nodes(argument)
+
+
 def names(node: Node) -> frozenset[str]:
-    """The names of the variables in an expression."""
-    if node.operation == "symbol":
-        return frozenset((node.name,))
-    return frozenset[str]().union(*(names(argument) for argument in node.arguments))
+    """The names of the variables in an expression, and of functions that are only named."""
+    return frozenset(inner.name for inner in nodes(node) if inner.operation in ("symbol", "apply"))
 
 
 class _Parser:
@@ -87,9 +108,10 @@ class _Parser:
         self._tokens = [*tokens, END, END, END]  # no rule looks further ahead
         self._place = 0
         self._depth = 0
+        self._in_bars = False  # so that the next bar closes
 
     def whole(self) -> Node:
-        node = self._sum()
+        node = self._stacked()
         if self._next is not END:
             self._fail()
         return node
@@ -122,6 +144,15 @@ class _Parser:
         self._depth -= 1
         return node
 
+    def _stacked(self) -> Node:
+        r"""A sum, or two of them: `a \over b`."""
+        node = self._sum()
+        operation = STACKED.get(self._next.text)
+        if operation is None:
+            return node
+        self._place += 1
+        return Node(operation, (node, self._sum()))
+
     def _sum(self) -> Node:
         terms = [self._product()]
         while self._next.text in ("+", "-"):
@@ -143,19 +174,17 @@ class _Parser:
                 return _product(factors)
 
     def _starts_factor(self) -> bool:
-        """Whether a product goes on without a sign; not with a number, for `2 3` may be anything, but 3!4! is clear."""
-        token = self._next
-        return (
-            token.kind == "symbol"
-            or (token.kind == "number" and self._ahead(-1).text == "!")
-            or token.text in ("(", "[", "{", "\\frac", "\\sqrt", "\\binom")
-            or token.text in SYMBOLS
-            or token.text in CONSTANTS
-            or token.text in FUNCTIONS
-            or token.text in OF_LISTS
-            or token.text in ROUNDED
-            or token.text in DRAWN
-        )
+        """Whether a product goes on without a sign.
+
+        A number goes on with it only behind a letter and with a power, or behind a factorial: n3^n and 3!4! are clear,
+        but `2 3` may be anything.
+        """
+        token, last = self._next, self._ahead(-1)
+        if token.kind == "number":
+            return last.text == "!" or (last.kind == "symbol" and self._ahead(1).text == "^")
+        if token.text == "|":
+            return not self._in_bars
+        return token.kind == "symbol" or token.text in STARTS
 
     def _signed(self, inner: Callable[[], Node]) -> Node:
         negative = False
@@ -236,33 +265,46 @@ class _Parser:
 
     def _group(self, closing: str) -> Node:
         self._place += 1
-        node = self._sum()
+        outside, self._in_bars = self._in_bars, closing == "|"
+        node = self._stacked()
         self._expect(closing)
+        self._in_bars = outside
         return node
 
     def _symbol(self) -> Node:
         name = SYMBOLS.get(self._next.text, self._next.text)
         self._place += 1
+        return self._named(name)
+
+    def _named(self, name: str) -> Node:
+        """A symbol with what belongs to its name, or a function of that name."""
         if self._take("_"):
             name += "_" + self._raw()
         while self._take("'"):
             name += "'"
+        if self._next.text == "(" and not self._next.spaced:
+            start = self._place
+            argument = self._group(")")
+            of_letter = argument.operation == "symbol" and name[0] in FUNCTION_LETTERS
+            if of_letter or not names(argument):
+                return Node("apply", (argument,), name=name)
+            self._place = start  # h(a + b) is a product
         return Node("symbol", name=name)
 
     def _raw(self) -> str:
         """A group's tokens as text, for names."""
-        if not self._take("{"):
+        taken: list[str] = []
+        depth = 0
+        while True:
             if self._next is END:
                 self._fail()
+            text = self._next.text
+            depth += (text == "{") - (text == "}")
             self._place += 1
-            return self._tokens[self._place - 1].text
-        taken: list[str] = []
-        while not self._take("}"):
-            if self._next is END or self._next.text == "{":
-                self._fail()
-            taken.append(self._next.text)
-            self._place += 1
-        return "".join(taken)
+            if text not in ("{", "}"):
+                taken.append(text)
+            if depth <= 0:
+                return "".join(taken)
 
     def _argument(self) -> Node:
         """What a command takes: a group, one command with its arguments, or one character."""
@@ -300,7 +342,7 @@ class _Parser:
         exponent = None
         if self._take("^"):
             exponent = self._exponent()
-            if exponent == MINUS_ONE and name in TRIGONOMETRIC[:3]:
+            if exponent == MINUS_ONE and f"arc{name}" in INVERSE:
                 name, exponent = f"arc{name}", None
         node = Node(name, (self._operand(), *base))
         return node if exponent is None else Node("power", (node, exponent))
@@ -334,7 +376,12 @@ class _Parser:
     def _drawn(self) -> Node:
         name = self._next.text
         self._place += 1
-        return Node("symbol", name=f"{name} {self._raw()}")
+        return self._named(f"{name} {self._raw()}")
+
+
+STARTS = frozenset(  # of a factor, beside letters
+    ("(", "[", "{", "\\frac", "\\sqrt", "\\binom", *SYMBOLS, *CONSTANTS, *FUNCTIONS, *OF_LISTS, *ROUNDED, *DRAWN)
+)
 
 
 def _product(factors: Sequence[Node]) -> Node:

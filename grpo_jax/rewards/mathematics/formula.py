@@ -1,20 +1,27 @@
-r"""An expression with its unit: `2\sqrt{3} \text{ cm}`, `50\%`, `90^\circ`, `\$1.5 \text{ million}`."""
+r"""An expression with its unit: `2\sqrt{3} \text{ cm}`, `50\%`, `90^\circ`, `\$1.5 \text{ million}`, `1011_2`."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from grpo_jax.rewards.mathematics import exact, expression, units
 from grpo_jax.rewards.mathematics.brackets import Tokens, texts_of
 from grpo_jax.rewards.mathematics.expression import Node
+from grpo_jax.rewards.mathematics.notation import Token
 from grpo_jax.rewards.mathematics.units import Unit
 
 # Commands that our grammar leaves to math-verify; what has none of them and is not in our grammar, is not mathematics.
 BEYOND = frozenset(("\\sum", "\\prod", "\\int", "\\lim", "\\begin", "\\mathbb", "\\setminus", "\\cap", "\\det"))
 
-UNIT_SIGNS = frozenset(("/", "^", "{", "}", "\\cdot", "."))
 CIRCLES = (("^", "\\circ"), ("^", "{", "\\circ", "}"), ("\\circ",))
-TEMPERATURES = {(): units.DEGREE, ("C",): units.CELSIUS, ("F",): units.FAHRENHEIT}
-DEGREES = {(*circle, *scale): unit for circle in CIRCLES for scale, unit in TEMPERATURES.items()}
+SCALES = {(): units.DEGREE, ("C",): units.CELSIUS, ("F",): units.FAHRENHEIT}
+DEGREES = {(*circle, *scale): unit for circle in CIRCLES for scale, unit in SCALES.items()}
+BASES = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+BASE_NAMES = {"binary": 2, "octal": 8, "hexadecimal": 16, "hex": 16, **{name: n for n, name in enumerate(BASES, 2)}}
+IN_BASE = re.compile(
+    r"(?P<bracket>\(?)(?P<digits>[0-9A-F]+)(?(bracket)\)?)"
+    r"(?:_\{?\(?(?P<number>\d+|[a-z]+)\)?\}?|\(?(?:in)?base(?P<base>\d+|[a-z]+)\)?|(?:in)?(?P<name>binary|octal|hex(?:adecimal)?))"
+)
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Formula:
     node: Node | None
     value: Fraction | None
     unit: Unit | None = None
+    measured: "Formula | None" = None  # the same, if the letters behind it are a unit and no variables: 5 m
 
     @property
     def variables(self) -> frozenset[str]:
@@ -42,7 +50,19 @@ class Formula:
 
 def formula(tokens: Tokens) -> Formula:
     """The formula that tokens are, `readable` or not. Raises TooLargeError as `expression.parse` does."""
+    texts = texts_of(tokens)
+    based = (
+        _in_base(texts) if "_" in texts or (len(tokens) > 1 and tokens[-1].kind in ("word", "number", "sign")) else None
+    )
+    if based is not None:
+        return based
     head, unit, scale = _without_unit(tokens)
+    return _formula(tokens, head, unit, scale, _measured(tokens) if unit is None else None)
+
+
+def _formula(
+    tokens: Tokens, head: Tokens, unit: Unit | None, scale: Fraction = Fraction(1), measured: Formula | None = None
+) -> Formula:
     node = value = None
     try:
         node = expression.parse(head)
@@ -51,53 +71,85 @@ def formula(tokens: Tokens) -> Formula:
         value = exact.evaluate(node)
     except (expression.ExpressionError, exact.NotRationalError):
         pass
-    return Formula(texts_of(tokens), node, value, unit)
+    return Formula(texts_of(tokens), node, value, unit, measured)
+
+
+def _in_base(texts: tuple[str, ...]) -> Formula | None:
+    r"""Digits in a base: 1011_2, (1011)_{\text{two}}, 1011 base 2."""
+    if len(texts) > 40:
+        return None
+    found = IN_BASE.fullmatch("".join(texts))
+    if found is None:
+        return None
+    name = found["number"] or found["base"] or found["name"]
+    number = int(name[:3]) if name.isdigit() else BASE_NAMES.get(name, 0)
+    digits = found["digits"].lstrip("0") or "0"
+    if number < 2 or any(int(digit, 16) >= number for digit in digits):
+        return None
+    value = Fraction(int(digits)) if digits.isdigit() else Fraction(int(digits, 16), 7)  # told apart from any digits
+    return Formula(texts, Node("number", value=value), value, units.base(number))
+
+
+def _measured(tokens: Tokens) -> Formula | None:
+    """A number with a unit of letters that could be variables: `5 m/s`, with a space, or `5 kPa`."""
+    first = next((place for place in range(len(tokens)) if _starts_unit(*tokens[place : place + 2])), 0)
+    if first and tokens[first - 1].text == "\\mu":
+        first -= 1
+    if not first or not all(token.kind in ("symbol", "number") or token.text in UNIT_SIGNS for token in tokens[first:]):
+        return None
+    unit = units.read(tokens[first:])
+    if unit is None or not unit.sure or not unit.kind:
+        return None
+    if not tokens[first].spaced:
+        unit = replace(unit, sure=False)
+    measured = _formula(tokens, tokens[:first], unit)
+    return measured if measured.node is not None and not measured.variables else None
+
+
+def _starts_unit(token: Token, following: Token | None = None) -> bool:
+    goes_on = following is not None and following.kind == "symbol" and not following.spaced
+    return token.kind == "symbol" and (token.text not in "ei" or goes_on)
+
+
+UNIT_SIGNS = frozenset(("/", "^", "{", "}", "(", ")", "-", "\\cdot", ".", "\\mu", "\\Omega"))
 
 
 def _without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
     """The number or expression, its unit, and the product of words such as "million" or "thirds" behind it."""
     texts = texts_of(tokens)
     if texts[:1] in (("\\$",), ("$",)):
-        return tokens[1:], units.MONEY, Fraction(1)
+        head, unit, scale = _without_unit(tokens[1:])
+        return head, units.MONEY if unit in (None, units.MONEY) else unit, scale
     if texts[:2] == ("-", "\\$"):
         return [tokens[0], *tokens[2:]], units.MONEY, Fraction(1)
+    if len(tokens) > 1 and tokens[0].kind == "word" and texts[0] in units.CURRENCIES:
+        return tokens[1:], units.read(tokens[:1]), Fraction(1)
     if texts[-1:] in (("\\%",), ("%",)):
         return tokens[:-1], units.PERCENT, Fraction(1)
     for degrees, unit in DEGREES.items():
         if texts[-len(degrees) :] == degrees and expression.FUNCTIONS.keys().isdisjoint(texts):
             return tokens[: -len(degrees)], unit, Fraction(1)
-    for base in (texts[-2:], (texts[-4:-3] + texts[-2:-1]) if texts[-3:-2] == ("{",) and texts[-1:] == ("}",) else ()):
-        if len(base) == 2 and base[0] == "_" and base[1].isdigit():
-            digits = tokens[: texts.index("_")]
-            if len(digits) == 1 and digits[0].kind == "number":
-                return digits, units.base(int(base[1])), Fraction(1)
-    first = next((place for place, token in enumerate(tokens) if token.kind == "word"), len(tokens))
-    if 0 < first < len(tokens) and _are_unit(tokens[first:]):
-        words, scale = list(texts[first:]), Fraction(1)
-        while words and (factor := units.scale(words[0])):
-            scale *= factor
-            words.pop(0)
-        return tokens[:first], units.read(words), scale
+    first = _unit_place(tokens)
+    scale = Fraction(1)
+    end = first
+    while 0 < end < len(tokens) and (factor := units.scale(texts[end])):
+        scale *= factor
+        end += 1
+    if 0 < first < len(tokens):
+        unit = units.read(tokens[end:])
+        if unit is not None:
+            return tokens[:first], unit if unit.kind or not unit.sure else None, scale
     return tokens, None, Fraction(1)
 
 
-def _are_unit(tokens: Tokens) -> bool:
-    """Whether these are words with powers and fractions of them, and nothing else: no operations, no sentence."""
+def _unit_place(tokens: Tokens) -> int:
+    r"""Where the words begin that may be a unit, with what belongs to them: \mu, \frac{, 1/."""
     texts = texts_of(tokens)
-    if not units.may_name(texts):
-        return False
-    if any(token.kind == "symbol" and _is_variable(tokens, place) for place, token in enumerate(tokens)):
-        return False
-    before = ("", *texts)
-    return all(
-        token.kind in ("word", "symbol") or token.text in UNIT_SIGNS or (token.kind == "number" and last in ("^", "{"))
-        for last, token in zip(before, tokens, strict=False)
+    first = next(
+        (place for place, token in enumerate(tokens) if token.kind == "word" or token.text == "\\Omega"), len(tokens)
     )
-
-
-def _is_variable(tokens: Tokens, place: int) -> bool:
-    """Whether a letter stands on its own and abbreviates no unit: the x of `5 plus x`, not the p of `per`."""
-    letter = tokens[place]
-    goes_on = any(one.kind == "symbol" and not one.spaced for one in tokens[place + 1 : place + 2])
-    alone = not goes_on and (letter.spaced or tokens[place - 1].kind != "symbol")
-    return alone and letter.text not in units.LETTERS
+    if first == len(tokens):
+        return first
+    while first and texts[first - 1] in ("{", "(", "\\mu", "\\frac", "\\cdot"):
+        first -= 1
+    return first

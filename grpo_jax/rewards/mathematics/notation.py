@@ -5,6 +5,7 @@ r"""From the text of an answer, LaTeX or plain, to tokens: what only changes how
 """
 
 import re
+import unicodedata
 from typing import Literal, NamedTuple
 
 Kind = Literal["number", "symbol", "word", "command", "sign"]
@@ -22,29 +23,72 @@ class NotationError(ValueError):
     """A text with characters that no answer has."""
 
 
+def _greek() -> dict[str, str]:
+    """The Greek letters as commands."""
+    letters = {}
+    for code in (*range(0x391, 0x3AA), *range(0x3B1, 0x3CA)):
+        _, _, name = unicodedata.name(chr(code), "").rpartition(" ")
+        if name and name != "OMICRON" and code != 0x3C2:
+            name = name.replace("LAMDA", "LAMBDA")
+            letters[chr(code)] = f"\\{name.capitalize() if code < 0x3B1 else name.lower()} "
+    return letters
+
+
 UNICODE = str.maketrans(
     {
-        "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ",
-        "∕": "/", "⁄": "/",
-        "π": r"\pi ", "θ": r"\theta ", "∞": r"\infty ", "√": r"\sqrt ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ",
-        "°": r"^\circ ", "∪": r"\cup ", "∈": r"\in ", "∅": r"\emptyset ", "²": "^2", "³": "^3", "±": r"\pm ",
-        "≈": r"\approx ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "\u00a0": " ", "’": "'",
-        "€": " euro ", "£": " pound ",
+        "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "∕": "/",
+        "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "°": r"^\circ ", "º": r"^\circ ", "∪": r"\cup ",
+        "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "∓": r"\mp ", "≈": r"\approx ", "’": "'",
+        "′": "'", "€": " euro ", "£": " sterling ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
+        "∖": r"\setminus ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "⟨": r"\langle ", "⟩": r"\rangle ", "∠": r"\angle ",
+        "‰": " permille ", "。": ".", "∀": r"\forall ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ",
+        "⌉": r"\rceil ", "µ": r"\mu ", "\u2126": r"\Omega ", "Å": r"\AA ", "≡": r"\equiv ",
+        **_greek(),
     }
 )  # fmt: skip
+# What Unicode has characters of its own for; everything else that has a plain form (full-width digits) is given that.
+SCRIPTS = (
+    (re.compile("[⁰¹²³⁴-⁾ⁿⁱˣᵏᵐʸ]+"), r"^{%s}"),
+    (re.compile("[₀-₎ₐ-ₜ]+"), r"_{%s}"),
+    (re.compile(r"(?<=√)\s*\d+"), "{%s}"),
+    (re.compile("[¼-¾⅐-⅞]"), r"\frac{%s}"),
+)
 
-WRAPPED = re.compile(
-    r"\\(?P<command>text|textbf|textit|textrm|textsf|textnormal|mbox|mathrm|mathbf|mathit|mathsf|operatorname\*?|emph)"
-    r"\s*\{(?P<inside>[^{}]*)\}"
+TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up|sc)?|mbox|hbox|mathrm|operatorname|emph)\s*\{")
+RUN = re.compile(r"(?<!\\)(?<![^\W\d_])[^\W\d_]+")  # of letters, and no command
+UNIT_LETTERS = frozenset("mgshlLNJWV")  # that are a unit where nothing stands before them
+BEHIND = re.compile(r"[\d})]\s*(?:\\[,;:! ]|~)*\s*$")  # a value, so that a letter in \mathrm is its unit
+NO_UNITS = frozenset("eid")
+# Each is put in the place of what it finds, in this order: none of it changes what is said.
+SAYS_NOTHING = tuple(
+    (re.compile(pattern), instead)
+    for pattern, instead in (
+        (r"\\left\s*\\\{(?=\s*\\begin)|\\right\s*\.", " "),  # the brace of a system of equations
+        (
+            r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\.?"
+            r"|\\(?:display|text|script)style(?![a-zA-Z])|\\(?:limits|nolimits|ensuremath|hline|mathop|mathbin|null)(?![a-zA-Z])"
+            r"|\\(?:math(?:bf|it|sf|tt|cal|scr|normal)|boldsymbol|bm|pmb|underline|underbrace|boxed|fbox|framebox)(?![a-zA-Z])"
+            r"|\\(?:bf|rm|it|sf|tt|bfseries|itshape|em)(?![a-zA-Z])"
+            r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge)(?![a-zA-Z])"
+            r"|(?<!\\)\\!|(?<!\\)\\/",
+            "",
+        ),
+        (r"\\(?:text)?color(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\colorbox\s*\{[^{}]*\}|\\bbox\s*\[[^\]]*\]", ""),
+        (r"\\(?:[hv]space\*?|[hv]?phantom|tag\*?|label)\s*\{[^{}]*\}", " "),
+        (r"(?<!\\)\$+|(?<!\\)\\[()\[\]]", " "),
+        (r"\\\\\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\]|\\(?:cr|newline)(?![a-zA-Z])", r"\\\\"),  # \\[4pt]
+        (r"\\(begin|end)\s*\{(\w+)\*\}", r"\\\1{\2}"),
+        (r"\\not\s*(?:=|\\eq(?![a-zA-Z]))|(?<=\w)\s+!=", r"\\ne "),
+        (">=", r"\\ge "),
+        ("<=", r"\\le "),
+        (r"\\not\s*\\in(?![a-zA-Z])", r"\\notin "),
+        (r"\^\s*(?:\{\s*((?:\\prime\s*)+)\}|(\\prime)(?![a-zA-Z]))", r"\1\2"),
+        (r"\\prime(?![a-zA-Z])\s*", "'"),
+        (r"^\s*\*\*(.*)\*\*\s*$", r"\1"),  # as Markdown does bold
+    )
 )
-RUN = re.compile(r"(?<!\\)[^\W\d_]+")  # of letters, and no command
-UNIT_LETTERS = frozenset("mgshlLNJWV")
-INVISIBLE = re.compile(
-    r"\\(?:left|right|big|Big|bigg|Bigg)(?![a-zA-Z])[lrm]?\.?|\\(?:bigl|bigr|Bigl|Bigr)(?![a-zA-Z])"
-    r"|\\(?:displaystyle|textstyle|limits|boldsymbol|boxed|fbox|bf|rm|it)(?![a-zA-Z])|(?<!\\)\\!"
-)
-SPACES = re.compile(r"\\(?:quad|qquad)(?![a-zA-Z])|(?<!\\)\\[,;:> \n]|~")
-DELIMITERS = re.compile(r"(?<!\\)\$+|(?<!\\)\\[()\[\]]")
+MARKED = frozenset("\\$*!=")  # one of which is in all that SAYS_NOTHING finds
+SPACES = re.compile(r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|(?<!\\)\\[,;:> \n]|~")
 DIGITS = re.compile(r"(?P<number>\d+)")
 
 # Two ways to write the same command.
@@ -55,19 +99,24 @@ SAME = {
     r"\vert": "|", r"\lvert": "|", r"\rvert": "|", r"\lbrace": r"\{", r"\rbrace": r"\}", r"\lbrack": "[",
     r"\rbrack": "]", r"\varnothing": r"\emptyset", r"\degree": r"\circ", r"\infin": r"\infty", r"\to": r"\rightarrow",
     r"\ldots": r"\dots", r"\cdots": r"\dots", r"\lor": "or", r"\vee": "or", r"\land": "and", r"\wedge": "and",
-    r"\simeq": r"\approx", r"\cap": r"\cap", r"\arg": r"\arg", r"\tg": r"\tan",
+    r"\simeq": r"\approx", r"\tg": r"\tan", r"\ctg": r"\cot", r"\nicefrac": r"\frac", r"\sfrac": r"\frac",
+    r"\geqq": r"\ge", r"\leqq": r"\le", r"\smallsetminus": r"\setminus", r"\backslash": r"\setminus",
+    r"\ohm": r"\Omega",
 }  # fmt: skip
 SIGNS = {"<", ">", r"\cdot", "/", ":", "|", r"\{", r"\}", "[", "]"}
 
 # Runs of letters that are one thing without a backslash, too.
-PLAIN_COMMANDS = {
-    "sqrt", "sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "ln",
-    "log", "exp", "max", "min", "gcd", "lcm", "pi", "infty", "theta", "alpha", "beta", "binom", "frac", "cup",
-}  # fmt: skip
-PLAIN_WORDS = {
-    "or", "and", "yes", "no", "odd", "cm", "mm", "km", "kg", "mg", "ml", "mL", "ft", "mph", "kph", "hr", "sq", "lb",
-    "oz", "in", "am", "pm", "Yes", "No", "AM", "PM", "Odd", "NO", "YES",
-}  # fmt: skip
+_PLAIN_COMMANDS = (
+    "sqrt sin cos tan cot sec csc arcsin arccos arctan arccot arcsinh arccosh arctanh arsinh arcosh artanh sinh "
+    "cosh tanh coth ln lg log exp max min gcd lcm binom frac cup infty pi theta alpha beta gamma delta lambda sigma "
+    "omega phi epsilon"
+)
+PLAIN_COMMANDS = frozenset(_PLAIN_COMMANDS.split())
+_PLAIN_WORDS = (
+    "or and yes no odd in am pm Yes No AM PM Odd NO YES cm mm km kg mg ml mL ft mph kph hr sq lb oz is to the for "
+    "not but all any mod per one two six ten red"
+)
+PLAIN_WORDS = frozenset(_PLAIN_WORDS.split())
 SHORTEST_WORD = 4  # letters: shorter runs are products of variables
 
 LEXEME = re.compile(
@@ -95,8 +144,7 @@ def tokenize(text: str) -> list[Token]:
     """
     if "\x00" in text or "\x01" in text:
         raise NotationError("a control character")
-    text = DELIMITERS.sub(" ", text.translate(UNICODE))
-    text = WRAPPED.sub(_unwrap, INVISIBLE.sub("", text))
+    text = _words(_plain(text))
     text = re.sub(r"(?<=\d)(?:\\,|\\ |~|\\;|\\:)(?=\d{3}(?!\d))", "\x01", text)
     text = SPACES.sub(" ", text)
     tokens: list[Token] = []
@@ -118,20 +166,70 @@ def tokenize(text: str) -> list[Token]:
     return [*map(_minutes, tokens, [*tokens[1:], Token("sign", "")])] if "min" in text else tokens
 
 
-OPENING = frozenset(("(", "[", r"\{"))
-CLOSING = frozenset((")", "]", r"\}"))
+OPENING = frozenset(("(", "[", r"\{", r"\langle"))
+CLOSING = frozenset((")", "]", r"\}", r"\rangle"))
 
 
-def _unwrap(match: re.Match[str]) -> str:
-    r"""\text{...}: its runs of letters are words, and what else is in it stays; a lone letter may be a unit's."""
-    inside = match["inside"]
-    alone = inside.strip() if match["command"] in ("text", "mathrm", "mbox", "textrm") else ""
-    unit = alone[:1] in UNIT_LETTERS and not alone[1:2].isalpha()
+def _plain(text: str) -> str:
+    """The text without what Unicode and LaTeX have for looks alone."""
+    if not text.isascii():
+        for characters, template in SCRIPTS:
+            text = characters.sub(lambda found, template=template: template % _ascii(found.group()), text)  # type: ignore[misc]
+        text = unicodedata.normalize("NFKC", text.translate(UNICODE)).translate(UNICODE)
+    if not MARKED.isdisjoint(text):
+        for pattern, instead in SAYS_NOTHING:
+            text = pattern.sub(instead, text)
+    return text
+
+
+def _ascii(characters: str) -> str:
+    plain = unicodedata.normalize("NFKC", characters).replace("−", "-")
+    top, slash, bottom = plain.partition("⁄")
+    return f"{top}}}{{{bottom}" if slash else plain.strip()
+
+
+def _words(text: str) -> str:
+    r"""The text with the letters of \text{...} marked as words; what else is in it stays."""
+    done, place = [], 0
+    while (command := TEXT.search(text, place)) is not None:
+        end = _closing(text, command.end())
+        if end < 0:
+            break
+        done.append(text[place : command.start()])
+        done.append(_unwrapped(command.group(), text[command.end() : end], "".join(done[-2:])))
+        place = end + 1
+    return "".join((*done, text[place:]))
+
+
+def _closing(text: str, place: int) -> int:
+    """The place of the brace that closes the one before `place`; -1 if none does."""
+    depth = 1
+    for brace in re.compile(r"(?<!\\)[{}]").finditer(text, place):
+        depth += 1 if brace.group() == "{" else -1
+        if depth == 0:
+            return brace.start()
+    return -1
+
+
+def _unwrapped(command: str, inside: str, before: str) -> str:
+    """Its runs of letters as words; a lone letter is a variable or choice, unless it can be a unit."""
+    if TEXT.search(inside):
+        inside = _words(inside)
+    letters = RUN.findall(inside)
+    alone = letters[0] if len(letters) == 1 and len(letters[0]) == 1 else ""
+    if not alone:
+        symbols = len(letters) > 1 and "rm" in command and not BEHIND.search(before) and max(map(len, letters)) == 1
+    else:
+        behind = BEHIND.search(before) is not None and not inside.strip().startswith(("(", "["))
+        symbols = alone in NO_UNITS or not (
+            behind or (alone in UNIT_LETTERS and command[1:5] in ("text", "math", "mbox"))
+        )
 
     def marked(run: re.Match[str]) -> str:
-        return f" \x00{run.group()}\x00 " if len(run.group()) > 1 or unit else run.group()
+        return run.group() if symbols and len(run.group()) == 1 else f" \x00{run.group()}\x00 "
 
-    return " " + RUN.sub(marked, re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", inside)) + " "
+    hyphens = re.sub(r"(?<=[^\W\d_])-(?=[^\W\d_])", " ", inside)
+    return f" {hyphens} " if "\x00" in hyphens else " " + RUN.sub(marked, hyphens) + " "
 
 
 def _minutes(token: Token, following: Token) -> Token:
@@ -145,8 +243,8 @@ def _tokens(group: str, text: str, spaced: bool) -> list[Token]:
     if group == "word":
         word = text.strip("\x00")
         return [Token("command", "\\" + word, spaced) if word in PLAIN_COMMANDS else Token("word", word, spaced)]
-    if group in ("grouped", "comma"):
-        return [Token("number", re.sub(r"\{,\}|[\x01, ]", "", text), spaced)]
+    if group == "grouped":
+        return [Token("number", re.sub(r"\{,\}|[\x01 ]", "", text), spaced)]
     if group == "repeating":
         return [Token("number", re.sub(r"\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?", r"(\1)", text), spaced)]
     if group == "command":
@@ -162,6 +260,6 @@ def _tokens(group: str, text: str, spaced: bool) -> list[Token]:
         return [Token("symbol", letter, spaced and index == 0) for index, letter in enumerate(text)]
     if group == "dots":
         return [Token("command", r"\dots", spaced)]
-    if group == "number":
+    if group in ("number", "comma"):  # a group comma stays: it may turn out to separate a list
         return [Token("number", text, spaced)]
     return [Token("sign", SAME.get(text, text), spaced)]

@@ -1,8 +1,9 @@
 """Whether expressions are equal, by their values at random points in high precision. Runs in workers only.
 
 Two analytic expressions that agree to forty digits at several random points are the same, for all that occurs in
-answers, while a difference that is only rounding shrinks when the precision grows. It takes about a millisecond, and
-never makes an expression larger, as `simplify` can. It is no proof: of an expression in pieces (absolute values,
+answers (there are more digits where values on the way are large: 10^{99} + x is not 10^{99} + 2x), while a difference
+that is only rounding shrinks when the precision grows. It takes about a millisecond, and never makes an expression
+larger, as `simplify` can. It is no proof: of an expression in pieces (absolute values,
 maxima, roots of squares), a piece is seen if it covers much of one of `RANGES`, and nothing beyond 1000 is. Variables
 are real numbers, also where the problem means whole ones.
 """
@@ -13,25 +14,29 @@ from collections.abc import Callable, Iterator, Mapping
 import mpmath
 from mpmath import mp
 
+from grpo_jax.rewards.mathematics import exact
 from grpo_jax.rewards.mathematics.answer import Relation
-from grpo_jax.rewards.mathematics.expression import Node, names
+from grpo_jax.rewards.mathematics.expression import HYPERBOLIC, TRIGONOMETRIC, Node, names, nodes
 from grpo_jax.rewards.mathematics.formula import Formula
 
 DIGITS, MORE_DIGITS = 60, 120
-AGREED = mpmath.mpf(10) ** -40  # relative
+DIGITS_PER_BIT = 0.30103
+MAX_DIGITS = 12_500  # where intermediate values are so large that fewer would hide what is added to them
 SHRUNK = mpmath.mpf(10) ** -40  # a difference of rounding does at least that, from DIGITS to MORE_DIGITS
 NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
 WIDE = ((3.0, 30.0), (-30.0, -3.0), (-30.0, 30.0), (30.0, 1000.0), (-1000.0, -30.0), (-1000.0, 1000.0))
 RANGES = NEAR + WIDE
+WHOLE = 20  # variables that stand for whole numbers are up to this, and down to minus half of it
 MAX_MAGNITUDE = 1600  # binary, up or down: where a value at a wide point passes it, the point is no evidence
 WIDE_DIGITS = 1000  # at wide points, so that nothing is lost where such values cancel: cosh x - sinh x
 POINTS, TRIED = 9, 27  # points at which expressions with variables must agree, and how many are tried
 
 
 class Point(dict[str, mpmath.mpf]):
-    """The values of variables."""
+    """The values of variables, and how large values at it have come to be."""
 
     wide = False
+    largest = 0  # binary
 
 
 class UndefinedError(ValueError):
@@ -39,7 +44,10 @@ class UndefinedError(ValueError):
 
 
 def same_formulas(gold: Formula, answer: Formula) -> bool:
-    """Whether two formulas of our grammar are equal at the points where both are real, or both complex if none is.
+    r"""Whether two formulas of our grammar are equal wherever both are real, or both complex if none is real anywhere.
+
+    Values that are not real may differ where formulas agree on more than two real ones: \ln a + \ln b is \ln ab. Not
+    so the places where they are real, if one of them takes an absolute value: \ln|x| is not \ln x.
 
     Raises:
       UndefinedError: if the gold formula has no value anywhere.
@@ -47,37 +55,44 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
     assert gold.node is not None
     assert answer.node is not None
     variables = sorted(names(gold.node) | names(answer.node))
+    absolute = _takes_absolute(gold.node) != _takes_absolute(answer.node)
     defined = False
     agreed = {True: 0, False: 0}  # by whether the values are real
-    differed = {True: 0, False: 0}
-    for point in _points(variables):
+    differed = 0  # not real
+    for point in _points(variables, _whole_numbers(gold.node)):
         try:
-            value = _value(gold.node, point, DIGITS)
+            value, tolerance = _value(gold.node, point, DIGITS)
         except (ArithmeticError, ValueError):
             continue
         defined = True
         try:
-            other = _value(answer.node, point, DIGITS)
+            other, other_tolerance = _value(answer.node, point, DIGITS)
         except (ArithmeticError, ValueError):
             if not variables:
                 return False
             continue
-        real, other_real = _is_real(value), _is_real(other)
-        if real != other_real and variables:
+        real = _is_real(value, tolerance)
+        if real != _is_real(other, other_tolerance) and variables:
+            if absolute and not point.wide:
+                return False
             continue
-        if _agree(value, other) and (_close(value, other) or _shrinks(gold.node, answer.node, point, value - other)):
+        if _close(value, other, max(tolerance, other_tolerance)) or _shrinks(
+            gold.node, answer.node, point, value - other
+        ):
             agreed[real] += 1
         elif point.wide and not _differ(gold.node, answer.node, point):
             continue
         elif real or not variables:
             return False
         else:
-            differed[False] += 1
+            differed += 1
         if not variables or agreed[True] == POINTS:
-            return True
+            break
     if not defined:
         raise UndefinedError("the gold answer has no value")
-    return agreed[True] >= 2 or (not agreed[True] and not differed[False] and agreed[False] >= 2)
+    if not variables:
+        return sum(agreed.values()) == 1
+    return agreed[True] > 2 or (not differed and max(agreed.values()) >= 2)
 
 
 def same_relations(gold: Relation, answer: Relation) -> bool:
@@ -90,70 +105,100 @@ def same_relations(gold: Relation, answer: Relation) -> bool:
     ours, theirs = (Node("sum", (r.left.node, Node("negative", (r.right.node,)))) for r in (gold, answer))  # type: ignore[arg-type]
     variables = sorted(names(ours) | names(theirs))
     ratios: list[mpmath.mpc] = []
-    for point in _points(variables) if variables else ():
+    for point in _points(variables, frozenset()) if variables else ():
         try:
             digits = WIDE_DIGITS if point.wide else DIGITS
-            value, other = _value(ours, point, digits), _value(theirs, point, digits)
+            (value, tolerance), (other, other_tolerance) = (_value(side, point, digits) for side in (ours, theirs))
         except (ArithmeticError, ValueError):
             continue
-        if abs(value) < AGREED or abs(other) < AGREED:
-            if not point.wide and not _close(value, other):
+        tolerance = max(tolerance, other_tolerance)
+        if abs(value) < tolerance or abs(other) < tolerance:
+            if not point.wide and not _close(value, other, tolerance):
                 return False
             continue
         ratios.append(value / other)
-        if not _close(ratios[0], ratios[-1]):
+        if not _close(ratios[0], ratios[-1], tolerance):
             return False
         if len(ratios) == POINTS:
             break
     if len(ratios) < 2:
         return False
-    return gold.sign in ("=", "\\ne") or (_is_real(ratios[0]) and mp.re(ratios[0]) > 0)
+    return gold.sign in ("=", "\\ne") or (_is_real(ratios[0], _tolerance(DIGITS)) and mp.re(ratios[0]) > 0)
 
 
-def _agree(value: mpmath.mpc, other: mpmath.mpc) -> bool:
-    """A first look: whether a difference could be one of rounding."""
-    return _close(value, other) or abs(value - other) < AGREED
+def _takes_absolute(node: Node) -> bool:
+    return any(inner.operation == "absolute" for inner in nodes(node))
 
 
-def _close(value: mpmath.mpc, other: mpmath.mpc) -> bool:
+def _whole_numbers(node: Node) -> frozenset[str]:
+    """The variables that powers of negative numbers are to: the n of (-1)^n."""
+    powers = (inner.arguments for inner in nodes(node) if inner.operation == "power")
+    return frozenset[str]().union(*(names(exponent) for base, exponent in powers if (exact.rational(base) or 0) < 0))
+
+
+def _tolerance(digits: int) -> mpmath.mpf:
+    """The relative difference of values that are equal, computed with so many digits."""
+    return mpmath.mpf(10) ** -(2 * digits // 3)
+
+
+def _close(value: mpmath.mpc, other: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
     if value == other or mp.isinf(value) or mp.isinf(other):
         return bool(value == other)
-    return abs(value - other) <= AGREED * max(abs(value), abs(other))
+    return abs(value - other) <= tolerance * max(abs(value), abs(other))
 
 
 def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> bool:
+    """Whether a small difference is one of rounding, of values that are zero."""
+    if abs(difference) > _tolerance(DIGITS):
+        return False
     try:
-        finer = _value(gold, point, MORE_DIGITS) - _value(answer, point, MORE_DIGITS)
+        finer = _value(gold, point, MORE_DIGITS)[0] - _value(answer, point, MORE_DIGITS)[0]
     except (ArithmeticError, ValueError):
         return False
     return abs(finer) <= SHRUNK * abs(difference)
 
 
-def _is_real(value: mpmath.mpc) -> bool:
-    return abs(mp.im(value)) <= AGREED * (1 + abs(value))
+def _is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
+    return abs(mp.im(value)) <= tolerance * (1 + abs(value))
 
 
 def _differ(gold: Node, answer: Node, point: Point) -> bool:
     """Whether the values at a wide point differ for certain, and not because terms cancel."""
     try:
-        value, other = _value(gold, point, WIDE_DIGITS), _value(answer, point, WIDE_DIGITS)
+        (value, tolerance), (other, _) = _value(gold, point, WIDE_DIGITS), _value(answer, point, WIDE_DIGITS)
     except (ArithmeticError, ValueError):
         return False
-    return not _close(value, other)
+    return not _close(value, other, tolerance)
 
 
-def _points(variables: list[str]) -> Iterator[Point]:
+def _points(variables: list[str], whole: frozenset[str]) -> Iterator[Point]:
     """The same points each time: positive ones, negative ones, and ones of any sign; first near zero, then wide."""
     rng = random.Random(" ".join(variables))
     for number in range(TRIED if variables else 1):
         low, high = RANGES[number % len(RANGES)]
         point = Point((name, mpmath.mpf(rng.uniform(low, high))) for name in variables)
+        point |= {name: mpmath.mpf(rng.randint(-WHOLE // 2, WHOLE)) for name in variables if name in whole}
         point.wide = number % len(RANGES) >= len(NEAR)
         yield point
 
 
-def _value(node: Node, point: Point, digits: int) -> mpmath.mpc:
+def _value(node: Node, point: Point, digits: int) -> tuple[mpmath.mpc, mpmath.mpf]:
+    """The value at a point, and what may be wrong with it relative to its size.
+
+    It is computed again with more digits if values on the way are so large that others get lost in them.
+    """
+    value = _computed(node, point, digits)
+    needed = digits + int(2 * DIGITS_PER_BIT * point.largest)
+    if point.largest * DIGITS_PER_BIT > digits // 6:
+        if needed > MAX_DIGITS:
+            raise OverflowError("a value that is too large")
+        value, digits = _computed(node, point, needed), needed
+    return value, _tolerance(digits)
+
+
+def _computed(node: Node, point: Point, digits: int) -> mpmath.mpc:
     with mp.workdps(digits):
+        point.largest = 0
         value = _evaluate(node, point)
         if mp.isnan(mp.re(value)) or mp.isnan(mp.im(value)):
             raise ArithmeticError("not a number")
@@ -162,18 +207,34 @@ def _value(node: Node, point: Point, digits: int) -> mpmath.mpc:
 
 def _evaluate(node: Node, point: Point) -> mpmath.mpc:
     if node.operation == "number":
-        return mp.mpf(node.value.numerator) / node.value.denominator
-    if node.operation == "symbol":
+        value = mp.mpf(node.value.numerator) / node.value.denominator
+    elif node.operation == "symbol":
         return point[node.name]
-    if node.operation == "constant":
+    elif node.operation == "constant":
+        if node.name == "infinity":
+            raise ArithmeticError("infinity is no number to compute with")
         return CONSTANTS[node.name]()
+    else:
+        value = _operation(node, [_evaluate(argument, point) for argument in node.arguments], point)
+    if value and mp.isfinite(value):
+        magnitude = mp.mag(value)
+        if point.wide and abs(magnitude) > MAX_MAGNITUDE:
+            raise OverflowError(node.operation)
+        point.largest = max(point.largest, int(magnitude))
+    return value
+
+
+def _operation(node: Node, values: list[mpmath.mpc], point: Point) -> mpmath.mpc:
+    if node.operation == "apply":  # a function of its own for every name
+        return mp.cos(point[node.name] * values[0] + 1) * point[node.name]
+    if node.operation == "power" and not mp.im(values[0]) and mp.re(values[0]) < 0:
+        exponent = exact.rational(node.arguments[1])
+        if exponent is not None and exponent.denominator > 1 and exponent.denominator % 2:
+            return mp.power(_root(values[0], mp.mpf(exponent.denominator)), exponent.numerator)
     operation = OPERATIONS.get(node.operation)
     if operation is None:  # a greatest common divisor of what is not whole
         raise ArithmeticError(node.operation)
-    value = operation(*(_evaluate(argument, point) for argument in node.arguments))
-    if point.wide and value and abs(mp.mag(value)) > MAX_MAGNITUDE:
-        raise OverflowError(node.operation)
-    return value
+    return operation(*values)
 
 
 def _root(of: mpmath.mpc, degree: mpmath.mpc) -> mpmath.mpc:
@@ -194,7 +255,6 @@ CONSTANTS: Mapping[str, Callable[[], mpmath.mpc]] = {
     "pi": lambda: +mp.pi,
     "e": lambda: +mp.e,
     "i": lambda: mp.mpc(0, 1),
-    "infinity": lambda: mp.inf,
 }
 
 OPERATIONS: Mapping[str, Callable[..., mpmath.mpc]] = {
@@ -214,8 +274,6 @@ OPERATIONS: Mapping[str, Callable[..., mpmath.mpc]] = {
     "ln": mp.ln,
     "log": lambda a, base: mp.ln(a) / mp.ln(base),
     "exp": mp.exp,
-    **{name: getattr(mp, name) for name in ("sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh")},
-    "arcsin": mp.asin,
-    "arccos": mp.acos,
-    "arctan": mp.atan,
+    **{name: getattr(mp, name) for name in (*TRIGONOMETRIC, *HYPERBOLIC, "coth")},
+    **{f"arc{name}": getattr(mp, f"a{name}") for name in (*TRIGONOMETRIC, *HYPERBOLIC)},
 }

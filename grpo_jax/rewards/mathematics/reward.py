@@ -22,6 +22,7 @@ from collections.abc import Sequence
 
 from grpo_jax.config import RewardConfig
 from grpo_jax.rewards.extraction import extract
+from grpo_jax.rewards.mathematics.asked import interpreted
 from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.form import is_finished
 from grpo_jax.rewards.mathematics.outcome import Outcome, judge
@@ -52,7 +53,11 @@ class Mathematics:
         """Return one verdict each: reward 1 or 0, or unscored. Raises WorkerError if no worker can be started."""
         answers = [extract(attempt.completion, self._config.answer_pattern) for attempt in attempts]
         outcomes = self.compare(
-            [(attempt.gold, answer) for attempt, answer in zip(attempts, answers, strict=True) if answer is not None]
+            [
+                (interpreted(attempt.prompt, attempt.gold), answer)
+                for attempt, answer in zip(attempts, answers, strict=True)
+                if answer is not None
+            ]
         )
         found = iter(outcomes)
         return [

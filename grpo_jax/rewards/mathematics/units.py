@@ -1,154 +1,315 @@
-"""Units of answers: which words are the same unit, and how far apart two units of one kind are."""
+r"""Units of answers: which words are the same unit, and how far apart two units of one kind are.
 
-from collections.abc import Sequence
+Any noun can be what a number counts (12 apples), but words behind a number may as well change it (5 less, 5 gross) or
+deny it (5 is wrong). So a unit is `sure` only if it is in the table, or counts things in the plural.
+"""
+
+import functools
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+
+from grpo_jax.rewards.mathematics.brackets import Tokens
+
+Kind = tuple[tuple[str, int], ...]  # base units and their powers, sorted
 
 
 @dataclass(frozen=True)
 class Unit:
     """What a number counts; numbers in units of one kind are comparable by their factors."""
 
-    kind: tuple[str, ...]  # kinds of base units, sorted, once for each power; those divided by carry a "/"
+    kind: Kind
     factor: Fraction = Fraction(1)
+    sure: bool = True  # that it is nothing but a unit
+
+    def times(self, other: "Unit", power: int = 1) -> "Unit":
+        """The product with another unit's power."""
+        powers = dict(self.kind)
+        for name, of in other.kind:
+            powers[name] = powers.get(name, 0) + of * power
+        kind = tuple(sorted((name, of) for name, of in powers.items() if of))
+        return Unit(kind, self.factor * other.factor**power, self.sure and other.sure)
 
 
-BASE = "base"
-PERCENT = Unit(("percent",), Fraction(1, 100))
-DEGREE = Unit(("degree",))
-CELSIUS = Unit(("celsius", "degree"))
-FAHRENHEIT = Unit(("degree", "fahrenheit"))
-MONEY = Unit(("money",))
+def _base(name: str) -> Unit:
+    return Unit(((name, 1),))
+
+
+NO_UNIT = Unit(())
+PERCENT = Unit((("percent", 1),), Fraction(1, 100))
+DEGREE, RADIAN, CELSIUS, FAHRENHEIT, MONEY = map(_base, ("degree", "radian", "celsius", "fahrenheit", "money"))
+ANGLES = frozenset((DEGREE.kind, RADIAN.kind))
+TEMPERATURES = frozenset((CELSIUS.kind, FAHRENHEIT.kind))
 
 # Words that scale the number before them.
 SCALES = {
-    "ten": 10, "dozen": 12, "hundred": 10**2, "thousand": 10**3, "lakh": 10**5, "million": 10**6, "crore": 10**7,
-    "billion": 10**9, "trillion": 10**12,
+    "ten": 10, "dozen": 12, "gross": 144, "hundred": 10**2, "thousand": 10**3, "lakh": 10**5, "million": 10**6,
+    "crore": 10**7, "billion": 10**9, "trillion": 10**12,
 }  # fmt: skip
 PARTS = {
     "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
     "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 10**2, "thousandth": 10**3, "millionth": 10**6,
 }  # fmt: skip
 
-# Words that no unit has: they compute with the number before them, or say something about it.
+# Words that no unit has: numbers and groups, words that compute with the number before them, or say something about it.
 NUMBERS = (
     "zero one two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety point"
+    "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety pair couple score trio decade century "
+    "basis percentage"
 )
 OPERATIONS = (
     "plus minus multiplied divided added subtracted over factorial choose mod modulo power raised root than equals "
-    "doubled tripled halved negated"
+    "equal doubled tripled halved negated doubling double triple twice negative positive inverse reciprocal opposite "
+    "squared cubed complement conjugate base logarithm exponent to permute more less fewer extra additional most "
+    "least under above below beneath within beyond between off short about around approximately roughly nearly almost"
 )
 SENTENCES = (
-    "is are was were be been isn aren wasn not no never nor neither none nothing without except but if unless then "
-    "because so although however which that this these those it they does did has have had cannot should would could "
-    "must might incorrect false"
+    "is are was were be been being isn aren wasn not no non never nor neither none nothing without except but if "
+    "unless then because so although however which that this these those it they does did do has have had cannot can "
+    "should would could must might may incorrect incorrectly false wrong wrongly invalid impossible incomplete "
+    "missing rejected excluded excluding eliminated discarded untrue mistaken mistake error erroneous unlikely "
+    "instead rather maybe perhaps possibly or and either debt owed owing lost loss deficit deficient before after ago "
+    "left west south down always sometimes infinitely ruled out"
 )
-NEVER = frozenset((*NUMBERS.split(), *OPERATIONS.split(), *SENTENCES.split()))
-NEVER_FIRST = frozenset(("squared", "cubed", "to"))
-LETTERS = frozenset("mgshlLNJWVaACFKTPBdbtk")  # that stand for a unit, or are the article
+NEVER = frozenset(f"{NUMBERS} {OPERATIONS} {SENTENCES}".split())
+_COUNTED = "way solution unit time person people men women children mice sheep fish deer cattle dice"
+COUNTED = frozenset(_COUNTED.split())
 
-FACTORS: dict[str, dict[str, str]] = {
-    "length": {
-        "mm millimeter millimetre": "0.001", "cm centimeter centimetre": "0.01", "m meter metre": "1",
-        "km kilometer kilometre": "1000", "in inch inche inches": "0.0254", "ft foot feet": "0.3048",
-        "yd yard": "0.9144", "mi mile": "1609.344",
+CURRENCIES = ("euro", "sterling", "yen", "yuan", "rupee", "peso")
+UNITS_BY_KIND = {
+    "m": {
+        "m meter metre": "1", "inch inche": "0.0254", "ft foot feet": "0.3048", "yd yard": "0.9144",
+        "mi mile": "1609.344", "\\AA angstrom": "1e-10", "ly lightyear": "9460730472580800",
+        "pc parsec": "30856775814913673", "AU au": "149597870700",
     },
-    "mass": {
-        "mg milligram": "0.000001", "g gram": "0.001", "kg kilogram": "1", "lb pound": "0.45359237",
-        "oz ounce": "0.028349523125",
+    "kg": {
+        "g gram gramme": "0.001", "lb pound": "0.45359237", "oz ounce": "0.028349523125", "ton tonne": "1000",
     },
-    "time": {"s sec second": "1", "min minute": "60", "h hr hour": "3600", "day": "86400", "week": "604800"},
-    "volume": {"ml mL milliliter millilitre": "0.001", "l L liter litre": "1"},
-    "money": {"dollar USD buck": "1", "cent": "0.01"},
-    "percent": {"percent": "0.01"},
+    "s": {
+        "s sec second": "1", "min minute": "60", "h hr hour": "3600", "day": "86400", "week": "604800",
+        "yr year": "31557600",
+    },
+    "month": {"month": "1"},
+    "A": {"A amp ampere": "1"},
+    "K": {"K kelvin": "1"},
+    "mol": {"mol mole": "1"},
+    "cd": {"cd candela": "1"},
+    "bit": {"bit": "1", "byte": "8"},
+    "money": {"dollar USD usd buck": "1", "cent": "0.01"},
+    **{currency: {currency: "1"} for currency in CURRENCIES},
+    "percent": {"percent pct": "0.01", "permille": "0.001", "ppm": "1e-6", "ppb": "1e-9"},
     "degree": {"degree deg": "1"},
-    "celsius": {"celsius C": "1"},
-    "fahrenheit": {"fahrenheit F": "1"},
+    "radian": {"radian rad": "1"},
+    "celsius": {"celsius": "1"},
+    "fahrenheit": {"fahrenheit": "1"},
 }  # fmt: skip
-UNITS = {
-    name: Unit((kind,), Fraction(factor))
-    for kind, factors in FACTORS.items()
-    for names, factor in factors.items()
-    for name in names.split()
-}
+DERIVED = {
+    "N newton": ("kg m s-2", "1"), "J joule": ("kg m2 s-2", "1"), "W watt": ("kg m2 s-3", "1"),
+    "Pa pascal": ("kg m-1 s-2", "1"), "C coulomb": ("A s", "1"), "V volt": ("kg m2 s-3 A-1", "1"),
+    "F farad": ("kg-1 m-2 s4 A2", "1"), "\\Omega ohm": ("kg m2 s-3 A-2", "1"), "S siemens": ("kg-1 m-2 s3 A2", "1"),
+    "Wb weber": ("kg m2 s-2 A-1", "1"), "T tesla": ("kg s-2 A-1", "1"), "H henry": ("kg m2 s-2 A-2", "1"),
+    "Hz hertz": ("s-1", "1"), "l L liter litre \\ell": ("m3", "0.001"), "cc": ("m3", "0.000001"),
+    "eV electronvolt": ("kg m2 s-2", "1.602176634e-19"), "erg": ("kg m2 s-2", "1e-7"), "dyn dyne": ("kg m s-2", "1e-5"),
+    "cal calorie": ("kg m2 s-2", "4.184"), "atm atmosphere": ("kg m-1 s-2", "101325"), "bar": ("kg m-1 s-2", "100000"),
+    "G gauss": ("kg s-2 A-1", "1e-4"), "Jy jansky": ("kg s-2", "1e-26"),
+}  # fmt: skip
+PREFIXES = (
+    ("k", "kilo", 3), ("M", "mega", 6), ("G", "giga", 9), ("T", "tera", 12), ("d", "deci", -1), ("c", "centi", -2),
+    ("m", "milli", -3), ("\\mu", "micro", -6), ("n", "nano", -9), ("p", "pico", -12), ("f", "femto", -15),
+)  # fmt: skip
+_SPELT_OUT = (
+    "meter metre gram gramme second liter litre mole ampere kelvin newton joule watt pascal coulomb volt farad ohm "
+    "tesla henry hertz electronvolt calorie parsec weber siemens bit byte"
+)
+SPELT_OUT = frozenset(_SPELT_OUT.split())
+_PREFIXED = "m g s l L mol A K N J W Pa C V F \\Omega T H Hz eV cal bar pc Wb S"
+PREFIXED = SPELT_OUT | frozenset(_PREFIXED.split())
 
 POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3}
+POWERS_BEHIND = {"squared": 2, "cubed": 3}
 ABBREVIATED = {
-    "mph": ("mi", "per", "h"), "kph": ("km", "per", "h"), "kmh": ("km", "per", "h"), "squared": ("2",), "cubed": ("3",),
+    "mph": ("mi", "/", "h"), "kph": ("km", "/", "h"), "kmh": ("km", "/", "h"), "rpm": ("turn", "/", "min"),
 }  # fmt: skip
-NOTHING = frozenset(("unit", "of", "the", "a", "in", "total"))  # words that say no unit
+PHRASES = {
+    ("per", "thousand"): "permille", ("per", "mille"): "permille", ("per", "mil"): "permille",
+    ("per", "cent"): "percent",
+    ("per", "hundred"): "percent", ("parts", "per", "thousand"): "permille", ("parts", "per", "million"): "ppm",
+    ("parts", "per", "billion"): "ppb",
+}  # fmt: skip
+_NOTHING = "unit of for the a an in total per each altogether exactly old long tall wide high deep"
+NOTHING = frozenset(_NOTHING.split())
+ENDS_HEAD = frozenset(("of", "for", "in", "per", "/"))  # what follows is no longer what is counted
+SEPARATORS = frozenset(("\\cdot", ".", "{", "}"))
+
+
+@functools.cache
+def _table() -> dict[str, Unit]:
+    """All units by name, those with prefixes too."""
+    table = {
+        name: Unit(((kind, 1),), Fraction(factor))
+        for kind, factors in UNITS_BY_KIND.items()
+        for spelt, factor in factors.items()
+        for name in spelt.split()
+    }
+    for spelt, (bases, factor) in DERIVED.items():
+        powers = re.findall(r"([a-zA-Z]+)(-?\d*)", bases)
+        unit = Unit(tuple(sorted((name, int(power or 1)) for name, power in powers)), Fraction(factor))
+        table |= dict.fromkeys(spelt.split(), unit)
+    for symbol, word, power in PREFIXES:
+        for name in PREFIXED:
+            prefixed = Unit(table[name].kind, table[name].factor * Fraction(10) ** power)
+            table.setdefault((word if name in SPELT_OUT else symbol) + name, prefixed)
+    return table
 
 
 def scale(word: str) -> Fraction | None:
     """What a word such as "million", "dozens" or "thirds" makes of the number before it; None for other words."""
-    singular = _singular(word.lower())
-    if singular in SCALES:
-        return Fraction(SCALES[singular])
+    small = word.lower()
+    singular = _singular(small)
+    factor = SCALES.get(small) or SCALES.get(singular)
+    if factor is not None:
+        return Fraction(factor)
     return Fraction(1, PARTS[singular]) if singular in PARTS else None
 
 
-def may_name(words: Sequence[str]) -> bool:
-    """Whether words behind a number can be its unit. Any noun can, so this looks for what is none."""
-    return words[0].lower() not in NEVER_FIRST and NEVER.isdisjoint(word.lower() for word in words)
-
-
-def base(number: int) -> Unit | None:
-    """The unit of digits in a base; None for base ten."""
-    return None if number == 10 else Unit((f"{BASE} {number}",))
-
-
-def may_be_added(unit: Unit) -> bool:
-    """Whether an answer may carry the unit though the gold one has none; a base says what the digits are worth."""
-    return not unit.kind[0].startswith(BASE)
+def base(number: int) -> Unit:
+    """The unit of digits in a base. A number without it is another one, unless it is base ten."""
+    return Unit(((f"base {number}", 1),), sure=number == 10)
 
 
 def contradict(one: Unit, other: Unit) -> bool:
     """Whether two units are of different kinds. A degree may be one of either temperature."""
-    kinds = {one.kind, other.kind}
-    return len(kinds) == 2 and kinds not in ({DEGREE.kind, CELSIUS.kind}, {DEGREE.kind, FAHRENHEIT.kind})
+    if one.kind == other.kind:
+        return False
+    return DEGREE.kind not in (one.kind, other.kind) or TEMPERATURES.isdisjoint((one.kind, other.kind))
 
 
-def read(words: Sequence[str]) -> Unit | None:
-    """The unit that words such as ("square", "centimeters") or ("m", "/", "s", "^", "2") name; None if they name none.
+def read(tokens: Tokens) -> Unit | None:
+    r"""The unit that tokens such as `square centimeters`, `m / s ^ 2` or `\frac{m}{s}` name; None if they name none.
 
-    A word in no table is a kind of its own, whatever its case and plural.
+    A noun in no table is a kind of its own, whatever its case and plural. Words that say no unit (`units`) are NO_UNIT.
     """
-    factor, kind, power, sign = Fraction(1), list[str](), 1, 1
-    spelt = [part for word in words for part in ABBREVIATED.get(word, (word,))]
-    last: tuple[Unit, int] | None = None
-    for word in spelt:
-        if word in ("{", "}", "^", "\\cdot", "(", ")", "."):
+    words = [part for word in _names(tokens) for part in ABBREVIATED.get(word, (word,))]
+    phrase = PHRASES.get(tuple(word.lower() for word in words))
+    return _table()[phrase] if phrase is not None else _product(words)
+
+
+def _names(tokens: Tokens) -> Iterator[str]:
+    r"""The tokens as words: letters that touch are one (P a), \mu belongs to what follows, a circle to its scale."""
+    name = ""
+    for token, following in zip(tokens, [*tokens[1:], None], strict=False):
+        name += token.text
+        touches = following is not None and following.kind == "symbol" and not following.spaced
+        if name == "\\mu" and following is not None:
             continue
-        if word in ("/", "per"):
-            sign = -1
-        elif word.isdigit():
-            if last is not None:  # a power: the unit came once already
-                unit, of = last
-                kind += [name for name in _signed(unit, of) for _ in range(min(int(word), 9) - 1)]
-                factor *= unit.factor ** (of * (min(int(word), 9) - 1))
-        elif word.lower() in POWERS:
-            power = POWERS[word.lower()]
+        if following is not None and following.text == "\\Omega" and name + following.text in _table():
+            continue
+        if token.kind == "symbol" and touches:
+            continue
+        yield name
+        name = ""
+
+
+def _product(words: Sequence[str]) -> Unit | None:
+    """The product of the units that words are."""
+    unit, last, sign, power = NO_UNIT, NO_UNIT, 1, 1
+    head: list[bool] = []  # of the words before `of` and `per`: whether each is in the table
+    plural = in_head = True
+    place = 0
+    while place < len(words):
+        word = words[place]
+        place += 1
+        small = word.lower()
+        if word == "in" and not "".join(words[place : place + 1]).isalpha():
+            small = "inch"
+        in_head = in_head and small not in ENDS_HEAD
+        if word in SEPARATORS or (word == "1" and words[place : place + 1] == ["/"]):
+            continue
+        if small in ("/", "per"):
+            sign, last = -1, NO_UNIT
+        elif small in POWERS:
+            power = POWERS[small]
+        elif word == "^" or small in POWERS_BEHIND:
+            raised, place = _exponent(words, place) if word == "^" else (POWERS_BEHIND[small], place)
+            if not last.kind or not raised:
+                return None
+            unit, last = unit.times(last, (raised - 1) * sign), NO_UNIT
+        elif word in ("(", "\\frac"):
+            found, place = _grouped(words, place, 1 + (word == "\\frac"))
+            if found is None:
+                return None
+            head.append(True)
+            last, unit = found, unit.times(found, sign)
         else:
-            singular = _singular(word)
-            if singular.lower() in NOTHING and len(words) > 1:  # alone, `in` is the inch
-                power = 1
-                continue
-            unit = (
-                UNITS.get(word)
-                or UNITS.get(word.lower())
-                or UNITS.get(singular)
-                or UNITS.get(singular.lower())
-                or Unit((singular.lower(),))
+            found = (
+                _table().get(word)
+                or _table().get(small)
+                or _table().get(_singular(word))
+                or _table().get(_singular(small))
             )
-            kind += [name for name in _signed(unit, sign) for _ in range(power)]
-            factor *= unit.factor ** (sign * power)
-            last, power = (unit, sign), 1
-    return Unit(tuple(sorted(kind)), factor) if kind else None
+            known = found is not None
+            if found is None:
+                found = _noun(small)
+            if found is None:
+                return None
+            if found.kind and in_head:
+                head.append(known)
+                plural = known or _is_plural(small)
+            unit, last, power = unit.times(found, sign * power), found, 1
+    in_order = head == sorted(head) and len(head) <= 3 if False in head else True
+    sure = plural and in_order and (bool(head) or not unit.kind)
+    powers = dict(unit.kind)
+    if len(powers) > 1:
+        powers.pop("radian", None)  # rad/s is 1/s
+    if not powers.keys().isdisjoint(("celsius", "fahrenheit")):
+        powers.pop("degree", None)
+    kind = tuple(powers.items())
+    return Unit(kind, unit.factor, sure and unit.sure)
 
 
-def _signed(unit: Unit, sign: int) -> Sequence[str]:
-    return unit.kind if sign > 0 else ["/" + name for name in unit.kind]
+def _noun(word: str) -> Unit | None:
+    """A unit for a word that is in no table; None if it is no noun for all that is known here."""
+    singular = _singular(word)
+    if not NOTHING.isdisjoint((word, singular)):
+        return NO_UNIT
+    if not word.isalpha() or len(word) < 2 or not NEVER.isdisjoint((word, singular)) or singular.endswith("ward"):
+        return None
+    return _base(singular)
+
+
+def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
+    """The whole number behind a ^, 0 if there is none, and the place behind it."""
+    text = ""
+    while place < len(words) and len(text) < 5:
+        text += words[place]
+        place += 1
+        if re.fullmatch(r"-?[1-9]|\{-?[1-9]\}", text):
+            return int(text.strip("{}")), place
+    return 0, place
+
+
+def _grouped(words: Sequence[str], place: int, groups: int) -> tuple[Unit | None, int]:
+    """The unit in a pair of brackets that is open, or the first by the second of two pairs of braces that follow."""
+    found = NO_UNIT
+    for number in range(groups):
+        if groups == 2:
+            if words[place : place + 1] != ["{"]:
+                return None, place
+            place += 1
+        start, depth = place, 1
+        while place < len(words) and depth:
+            depth += (words[place] in ("(", "{")) - (words[place] in (")", "}"))
+            place += 1
+        inner = _product(words[start : place - 1]) if not depth else None
+        if inner is None:
+            return None, place
+        found = found.times(inner, -1 if number else 1)
+    return found, place
+
+
+def _is_plural(word: str) -> bool:
+    return word in COUNTED or (len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")))
 
 
 def _singular(word: str) -> str:
