@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -104,7 +105,6 @@ def summarize(judged: Sequence[Judged], bootstrap: int, reward: Reward) -> dict[
     A completion that could not be scored counts as wrong here, and is counted in "unscored". Which answers are one in a
     majority vote is the reward's to say.
     """
-    same = _same(reward)
     n = len(judged[0].verdicts)
     right = right_of(judged)
     correct = right.sum(axis=1)
@@ -112,7 +112,9 @@ def summarize(judged: Sequence[Judged], bootstrap: int, reward: Reward) -> dict[
     curves[f"mean@{n}"] = correct / n
     curves[f"maj@{n}"] = np.array(
         [
-            majority_correct([v.answer for v in one.verdicts], row.tolist(), one.problem.answer, same)
+            majority_correct(
+                [v.answer for v in one.verdicts], row.tolist(), one.problem.answer, _same(reward, one.problem)
+            )
             for one, row in zip(judged, right, strict=True)
         ]
     )
@@ -130,9 +132,9 @@ def summarize(judged: Sequence[Judged], bootstrap: int, reward: Reward) -> dict[
     }
 
 
-def _same(reward: Reward) -> Same:
+def _same(reward: Reward, problem: Problem) -> Same:
     if isinstance(reward, Equating):
-        return reward.same
+        return partial(reward.same, problem.prompt)
     return lambda answer, others: [same_text(answer, other) for other in others]
 
 

@@ -48,7 +48,7 @@ class PerAttempt:
             self.unscored[reason] += 1
         return UNSCORED
 
-    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+    def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
         return [self._same(answer, other) for other in others]
 
     def warm(self) -> None:

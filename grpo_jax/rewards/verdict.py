@@ -51,8 +51,8 @@ class Reward(Protocol):
 class Equating(Reward, Protocol):
     """A reward that knows which answers say the same, for majority votes. Without it, those of the same text do."""
 
-    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
-        """Return whether each of the others says the same as this answer."""
+    def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
+        """Return whether each of the others says the same as this answer to the problem of that text."""
 
 
 def same_text(answer: str, other: str) -> bool:

@@ -32,9 +32,9 @@ class WeightedSum:
         by_term = [term.reward.judge(attempts) for term in self._terms]
         return [self._sum(verdicts) for verdicts in zip(*by_term, strict=True)]
 
-    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+    def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
         """As the first term has it."""
-        return self._terms[0].reward.same(answer, others)
+        return self._terms[0].reward.same(prompt, answer, others)
 
     def warm(self) -> None:
         for term in self._terms:

@@ -87,11 +87,11 @@ def test_evaluate_can_be_stopped():
     assert asked == [2, 2]
 
 
-def majority(reward, gold, *answers):
+def majority(reward, gold, *answers, prompt="?"):
     """maj@n of one problem under a reward."""
-    attempts = [Attempt("", gold, rf"so \boxed{{{answer}}}", True, 9) for answer in answers]
+    attempts = [Attempt(prompt, gold, rf"so \boxed{{{answer}}}", True, 9) for answer in answers]
     n = len(answers)
-    judged = Judged(Problem("?", gold), [], reward.judge(attempts), [9] * n, [StopReason.STOP] * n)
+    judged = Judged(Problem(prompt, gold), [], reward.judge(attempts), [9] * n, [StopReason.STOP] * n)
     return summarize([judged], 10, reward)[f"maj@{n}"]
 
 
@@ -103,6 +103,15 @@ def test_spellings_of_one_answer_vote_together(term):
     assert majority(reward, "0.5", "1/2", ".5", "3", "6/2") == 0.5
     assert majority(reward, "0.5", "1/2", ".5", "what", "you", "like") == 1.0  # texts that cannot be read
     assert majority(reward, "0.5", "1/2", ".5", "what", "what", "what") == 0.0
+    reward.close()
+
+
+def test_which_answers_are_one_may_depend_on_the_question():
+    reward = make_reward(make_config(terms={"mathematics": 1.0}), 20)
+    answers = ("2, 1", "2, 1", "3, 4", "4, 3", "3, 4")
+    assert majority(reward, "1, 2", *answers, prompt="Find both roots.") == 0.0  # 3 and 4, three times
+    answers = ("1, 2", "1, 2", "3, 4", "4, 3", "5, 6")
+    assert majority(reward, "1, 2", *answers, prompt="Find the first two terms of the sequence.") == 1.0
     reward.close()
 
 
@@ -129,7 +138,7 @@ def test_a_reward_of_ones_own_has_its_own_notion():
         close = warm
 
     class Equating(Parity):
-        def same(self, answer, others):
+        def same(self, prompt, answer, others):
             return [int(answer) % 2 == int(other) % 2 for other in others]
 
     assert majority(Parity(), "2", "2", "2", "3", "5", "7") == 1.0

@@ -67,6 +67,13 @@ def test_an_ordinary_time_out_does_not_cost_a_process(pool):
     assert {worker._process.pid for worker in pool._all} != before
 
 
+def test_limits_from_outside_are_kept_to(pool):
+    outcomes(pool, "right", "right")
+    for worker in pool._all:
+        resource.prlimit(worker._process.pid, resource.RLIMIT_CPU, (1, 1))
+    assert outcomes(pool, "right", "wrong", "loop") == ["right", "wrong", "timed_out"]
+
+
 @pytest.mark.parametrize(("answer", "most"), [("loop", SECONDS), ("hang", SECONDS + 2)])
 def test_a_pair_is_given_its_seconds_of_computing(pool, answer, most):
     outcomes(pool, "right", "right")

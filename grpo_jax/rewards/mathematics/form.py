@@ -36,7 +36,7 @@ FUNCTIONS: Mapping[str, str] = {
     **dict.fromkeys(("!", "\\binom", "\\choose", "choose"), "combinatorial"),
     **dict.fromkeys(("\\max", "\\min", "\\gcd", "\\lcm", "lcm"), "of a list"),
     **dict.fromkeys(("\\lfloor", "\\lceil"), "rounding"),
-    **dict.fromkeys(("\\bmod", "\\pmod", "\\mod", "mod"), "remainder"),
+    **dict.fromkeys(("\\bmod", "\\mod"), "remainder"),  # \pmod is a condition
     **OVER_AN_INDEX,
 }
 ARITHMETIC = {"\\sqrt": "root", "\\frac": "quotient", "/": "quotient"}  # and "sum" and "product", by their places
@@ -53,6 +53,7 @@ NAMING = frozenset(("_", "(", ")", "{", "}", "'", "\\angle", "\\triangle")) | ex
 ENDS = frozenset((")", "]", "}", "!", "%", "\\%", "\\}", "\\pi", "\\infty", "|")) | expression.SYMBOLS.keys()
 NUMBER = re.compile(r"\.?\d")
 TWO_ARGUMENTS = frozenset(("\\frac", "\\binom"))
+NAMED = (answers.Choice, answers.Words)  # what can only be named, as the question does
 PUNCTUATION = re.compile(r"[^\w\s\\$%^{}()\[\]+*/<>=|!:;,.'&\"?°-]")  # of prose, and in no answer
 
 
@@ -72,10 +73,10 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
         with limited():
             right = answers.read(ours)
         with limited():
-            same = _as_written(right, answers.read(theirs))
+            equal = answers.read(theirs)
     except (TooLargeError, RecursionError):
         return True
-    if same:
+    if isinstance(right, NAMED) or isinstance(equal, NAMED) or _as_written(right, equal):
         return True
     if _stands_in(given, _form(_prose(question), ordered=True)) and not (len(given) == 1 and given[0] in form):
         return False

@@ -65,9 +65,10 @@ class Mathematics:
             for attempt, answer in zip(attempts, answers, strict=True)
         ]
 
-    def same(self, answer: str, others: Sequence[str]) -> list[bool]:
+    def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
         """Return whether each of the others equals this answer as it would a gold one; no unreadable one does."""
-        return [outcome == "right" for outcome in self.compare([(answer, other) for other in others])]
+        gold = interpreted(prompt, answer)
+        return [outcome == "right" for outcome in self.compare([(gold, other) for other in others])]
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
         """The outcomes for pairs of a gold and a given answer; equal pairs are compared once."""

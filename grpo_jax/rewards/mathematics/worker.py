@@ -40,8 +40,8 @@ def main() -> None:
     from grpo_jax.rewards.mathematics import judging  # slow: sympy
 
     judging.warm()
-    resource.setrlimit(resource.RLIMIT_AS, (memory_mb * 2**20, memory_mb * 2**20))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(resource.RLIMIT_AS, memory_mb * 2**20)
+    _limit(resource.RLIMIT_CORE, 0)
     _send(replies, {"ready": "jax" not in sys.modules})
     for request in _requests():
         outcome = "error"
@@ -91,10 +91,15 @@ def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
     raise TimedOut
 
 
+def _limit(which: int, most: int) -> None:
+    """Bounds a resource of this process, within what it may have at all."""
+    _, hard = resource.getrlimit(which)
+    resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+
+
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    cpu = math.ceil(time.process_time() + seconds) + CPU_GRACE
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    _limit(resource.RLIMIT_CPU, math.ceil(time.process_time() + seconds) + CPU_GRACE)
     signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
     try:
         yield
