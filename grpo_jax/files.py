@@ -13,7 +13,7 @@ from grpo_jax.config import ConfigError
 def read_json(path: Path) -> dict[str, Any]:
     """An object. Raises ConfigError if the file holds none."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
     if not isinstance(values, dict):
@@ -33,5 +33,5 @@ def plain(value: Any) -> Any:
 def write_whole(path: Path, text: str) -> None:
     """The file appears, or is replaced, by a rename."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

@@ -57,3 +57,20 @@ def test_only_the_loader_knows_ml_collections_and_only_the_policy_knows_flax():
         found = {module.split(".")[0] for module in imports(path)}
         assert "ml_collections" not in found or path == PACKAGE / "config" / "loading.py"
         assert "flax" not in found or room == "policy"
+
+
+def test_texts_are_in_utf_8_whatever_the_locale():
+    """What a run reads and writes must not depend on the environment that it is started in."""
+    unsaid = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            name = called.rpartition(".")[2]
+            ours = called in ("os.open", "run.write_text", "self.write_text")  # without a mode, or by files.py
+            modes = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+            binary = name == "open" and any(isinstance(mode, str) and "b" in mode for mode in modes)
+            if name in ("open", "read_text", "write_text") and not ours and not binary:
+                unsaid += [f"{path.name}:{node.lineno}"] * all(one.arg != "encoding" for one in node.keywords)
+    assert unsaid == []

@@ -72,7 +72,7 @@ def join_hosts() -> None:
 def write(flag: str, path: Path, text: str) -> None:
     """Writes a file that a flag names. Raises ConfigError if that is not possible."""
     try:
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{flag}={path}: cannot be written to ({error.strerror}); name another.") from error
 

@@ -69,7 +69,7 @@ def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[
 def _ends(path: Path, last: int) -> set[int | None]:
     """What a file has under eos_token_id, one token or several, up to the tokenizer's last one."""
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({error}); fetch it again.") from error
     if not isinstance(values, dict):

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import ConfigError, differences
 from grpo_jax.processes import on_any_process, unlike_on_processes
 from grpo_jax.training.agreement import on_first
-from grpo_jax.training.inputs import Inputs, changes
+from grpo_jax.training.inputs import BASE, Inputs, changes, digest_files
 from grpo_jax.training.provenance import FILE, code_of, same_code
 from grpo_jax.training.run_directory import FOLDERS, RunDirectory
 
@@ -75,6 +76,30 @@ def claim(
     if on_any_process(directory.read_json("config.json") != ours):
         raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
     return Claimed(tuple(notes), changed)
+
+
+def keep_base(directory: RunDirectory, base: Path) -> None:
+    """Record which base policy the warm start has made, or find that it is still that one.
+
+    Args:
+      base: its file in the directory.
+
+    Raises:
+      ConfigError: if it is another, which adapters and a KL term would silently be relative to.
+    """
+
+    def keep() -> None:
+        record, (now,) = directory.read_json(FILE), digest_files(directory.path, [str(base)]).values()
+        if not record or not record["inputs"]:
+            return
+        if record["inputs"].setdefault(BASE, now) != now:
+            raise ConfigError(
+                f"--workdir={directory.path}: {base} is not the base policy that the run was begun with; restore it, "
+                "or name another directory to begin anew."
+            )
+        directory.write_json(FILE, record)
+
+    on_first(keep)
 
 
 def _claim(

@@ -31,6 +31,7 @@ TEXT = (
     "additional_chat_templates/*",
 )
 POLICY = ("config.json", "*.safetensors", "*.safetensors.index.json")
+BASE = "base_policy"  # beside `Inputs`, where the run makes it itself: the digest of its file
 AT_ONCE = 4  # files; each takes a core, at about a gigabyte a second
 
 

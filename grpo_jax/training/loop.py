@@ -24,7 +24,7 @@ from grpo_jax.training.agreement import on_all, on_first
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.checkpoints import Checkpoints, kept_steps
-from grpo_jax.training.claim import check_hosts, claim
+from grpo_jax.training.claim import check_hosts, claim, keep_base
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import Collected, collect, dispatch
 from grpo_jax.training.display import Display, Silent
@@ -40,6 +40,7 @@ from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.training.successes import Successes
 from grpo_jax.training.summary import summarize_run
+from grpo_jax.training.warm_start import RESULT
 from grpo_jax.types import Params, TrainState, UpdateBatch
 
 
@@ -107,7 +108,7 @@ def train(
         if earlier := directory.read_json("summary.json"):  # of a run that is extended: it is of the first part
             steps = earlier.get("steps") or claimed.changed[LENGTH][0]  # an earlier version did not say it
             directory.move("summary.json", f"summary_{steps:06d}.json")
-        with recorded(directory, start):
+        with recorded(directory):
             summary = _run(experiment, problems, directory, display)
         summary["provenance"] = without_inputs(directory.read_json(FILE))
         directory.write_json("summary.json", summary)
@@ -227,7 +228,10 @@ def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
     Otherwise nobody holds the base policy after this, so it takes no memory beside the state's copy.
     """
     experiment = run.experiment
-    base, frozen = experiment.adapt(make_base_policy(experiment, run.directory, run.clock, run.stop, run.display))
+    params = make_base_policy(experiment, run.directory, run.clock, run.stop, run.display)
+    if run.config.warm_start:
+        keep_base(run.directory, RESULT)
+    base, frozen = experiment.adapt(params)
     return experiment.init_state(base), frozen, base if experiment.objective.reference else None
 
 

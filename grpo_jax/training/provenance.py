@@ -94,7 +94,7 @@ def this_start(devices: Sequence[jax.Device] = ()) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(directory: RunDirectory, start: Mapping[str, Any]) -> Iterator[None]:
+def recorded(directory: RunDirectory) -> Iterator[None]:
     """Write down how and when the newest start of a directory ended, whichever way this context is left."""
     outcome = "finished"
     try:
@@ -108,7 +108,7 @@ def recorded(directory: RunDirectory, start: Mapping[str, Any]) -> Iterator[None
     finally:
         record = directory.read_json(FILE)
         if record and record["starts"]:
-            record["starts"][-1] = {**start, "ended": now(), "outcome": outcome}
+            record["starts"][-1] |= {"ended": now(), "outcome": outcome}
             directory.write_json(FILE, record)
 
 

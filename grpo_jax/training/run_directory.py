@@ -51,7 +51,7 @@ class RunDirectory:
         self.writes = writes
         self._tensorboard = tensorboard and writes
         self._events: dict[Phase, SummaryWriter] = {}
-        self._lock: IO[str] | None = None
+        self._lock: IO[bytes] | None = None
 
     def create(self, folders: Sequence[str] = FOLDERS) -> None:
         """Makes the directory with these folders and locks it. Raises ConfigError if that is not possible."""
@@ -60,7 +60,7 @@ class RunDirectory:
         try:
             for name in ("", *folders):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / "lock", "w")  # noqa: SIM115 - open for as long as the run goes on
+            self._lock = open(self.path / "lock", "wb")  # noqa: SIM115 - open for as long as the run goes on
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
@@ -106,7 +106,7 @@ class RunDirectory:
     def locked(self) -> bool:
         """Whether a process is running here."""
         try:
-            with open(self.path / "lock") as lock:
+            with open(self.path / "lock", "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
@@ -183,7 +183,7 @@ class RunDirectory:
 
     def _append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         if self.writes:
-            with open(self.path / name, "a") as file:
+            with open(self.path / name, "a", encoding="utf-8") as file:
                 file.write("".join(_line(record) for record in records))
 
 
@@ -199,7 +199,7 @@ def _line(record: Mapping[str, Any]) -> str:
 def _read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")
     try:
         return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle
     except json.JSONDecodeError as error:

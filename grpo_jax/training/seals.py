@@ -17,13 +17,13 @@ def seal(directory: Path) -> None:
         for path in folder.rglob("*")
         if path.is_file()
     }
-    (directory / SEAL).write_text(json.dumps(files, indent=1))
+    (directory / SEAL).write_text(json.dumps(files, indent=1), encoding="utf-8")
 
 
 def damage(directory: Path) -> str:
     """What is wrong with a sealed directory, or "" if all is as it was."""
     try:
-        files = json.loads((directory / SEAL).read_text())
+        files = json.loads((directory / SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return f"{SEAL} cannot be read"
     for name, checksum in files.items():

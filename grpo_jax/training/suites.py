@@ -99,7 +99,7 @@ def evaluate_suites(
     for note in claim(directory, ours, inputs, start, folders=("evaluation",)).notes:
         display.note(note)
     results = of_first((directory.read_json("suites.json") or {"suites": {}})["suites"])
-    with StopRequest() as stop, closing(directory), recorded(directory, start), closing(experiment.task.reward):
+    with StopRequest() as stop, closing(directory), recorded(directory), closing(experiment.task.reward):
         experiment.task.reward.warm()
         for name, of_suite in problems.items():
             if name in results and results[name]["problems_hash"] == hashes[name]:

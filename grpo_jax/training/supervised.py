@@ -1,5 +1,6 @@
 """Supervised learning from a task's demonstrations: the batches, the optimizer and the update of the warm start."""
 
+import hashlib
 import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -66,6 +67,15 @@ def demonstrations(settings: WarmStartConfig, task: Demonstrable, width: int) ->
         return encode_demonstrations(task, chosen, solutions, width)
 
     return batch
+
+
+def digest_demonstrations(settings: WarmStartConfig, batches: Callable[[int], Batch]) -> str:
+    """A hash of the first demonstrations of each phase: what they are made of decides the policy that learns them."""
+    whole = hashlib.sha256()
+    for step in (0, settings.full_steps):
+        for name, array in sorted(batches(step).items()):
+            whole.update(name.encode() + array.tobytes())
+    return whole.hexdigest()
 
 
 def encode_demonstrations(

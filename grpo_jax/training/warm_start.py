@@ -7,7 +7,7 @@ directory; a run that is killed in the middle continues from its last checkpoint
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import jax
 from jaxtyping import Array
 from safetensors import SafetensorError
 
-from grpo_jax.config import Config, WarmStartConfig, digest, to_dict
+from grpo_jax.config import Config, ConfigError, OwnTaskConfig, WarmStartConfig, digest, source_digests, to_dict
 from grpo_jax.data import Demonstrable
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import arrays_of_first, fetch, of_first, put
@@ -29,7 +29,13 @@ from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.programs import jit_init_state, state_shardings
 from grpo_jax.training.run_directory import Phase, RunDirectory
-from grpo_jax.training.supervised import demonstrations, make_optimizer, make_supervised_update
+from grpo_jax.training.supervised import (
+    Batch,
+    demonstrations,
+    digest_demonstrations,
+    make_optimizer,
+    make_supervised_update,
+)
 from grpo_jax.training.versions import code_digest, versions
 from grpo_jax.types import Params
 
@@ -48,8 +54,12 @@ SOURCES = (
 RESULT = Path("warm_start", "params.safetensors")  # in the run directory
 
 
-def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
-    """All that decides which base policy comes out, down to the bits."""
+def recipe(config: Config, mesh_shape: dict[str, int], taught: str) -> dict[str, Any]:
+    """All that decides which base policy comes out, down to the bits.
+
+    Args:
+      taught: see `digest_demonstrations`.
+    """
     values = to_dict(config)
     settings = {k: v for k, v in values["warm_start"].items() if k not in ("cache_dir", "checkpoint_every")}
     task = {k: v for k, v in values["task"].items() if k not in ("right", "credit") and not k.endswith("_problems")}
@@ -63,6 +73,8 @@ def recipe(config: Config, mesh_shape: dict[str, int]) -> dict[str, Any]:
         "machine": platform.machine(),
         "versions": versions(),
         "code": code_digest(SOURCES),
+        "taught": taught,
+        "own_code": source_digests(config.task.factory) if isinstance(config.task, OwnTaskConfig) else {},
     }
 
 
@@ -78,11 +90,11 @@ def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
     return put(load_params(own), experiment.shardings.params)
 
 
-def cache_path(config: Config, settings: WarmStartConfig, mesh_shape: dict[str, int]) -> Path:
+def cache_path(config: Config, settings: WarmStartConfig, mesh_shape: dict[str, int], taught: str) -> Path:
     """Where a finished warm start of this recipe is, or will be."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     directory = Path(settings.cache_dir or f"{home}/grpo_jax").expanduser()
-    return directory / f"warm_start_{digest(recipe(config, mesh_shape))}.safetensors"
+    return directory / f"warm_start_{digest(recipe(config, mesh_shape, taught))}.safetensors"
 
 
 def warm_start(
@@ -96,22 +108,30 @@ def warm_start(
     """The base policy's parameters on the mesh: from the run directory, from the cache, or trained now.
 
     Raises:
+      ConfigError: if it was begun with other demonstrations.
       Interrupted: if a stop was requested; the warm start is then saved, and continues with the same command.
     """
     own = run.path / RESULT
-    cached = cache_path(experiment.config, settings, dict(experiment.mesh.shape))
-    writes = jax.process_index() == 0  # the others may see files of it later, and have caches of their own
-    found = None
-    if writes:
-        _discard_unreadable([own, cached], display)
-        if cached.exists() and not own.exists():
-            save_params(own, load_params(cached))
-            display.note(f"base policy: taken from {cached}")
-        found = load_params(own) if own.exists() else None
+    writes = jax.process_index() == 0  # the others may see its files later, and have caches of their own
+
+    def placed(params: Params | None) -> Params:
+        return put(arrays_of_first(params, experiment.policy.shapes()), experiment.shardings.params)
+
+    found = _read(own, display) if writes else None
     if of_first(found is not None):
-        return put(arrays_of_first(found, experiment.policy.shapes()), experiment.shardings.params)
+        return placed(found)
+    assert isinstance(experiment.task, Demonstrable)  # `build` has made sure
+    batches = demonstrations(settings, experiment.task, experiment.config.rollout.max_new_tokens)
+    taught = digest_demonstrations(settings, batches)
+    cached = cache_path(experiment.config, settings, dict(experiment.mesh.shape), taught)
+    found = _read(cached, display) if writes else None
+    if of_first(found is not None):
+        if found is not None:
+            save_params(own, found)
+            display.note(f"base policy: taken from {cached}")
+        return placed(found)
     with clock.phase("warm_start"):
-        params = fetch(_train(experiment, settings, run, clock, stop, display))
+        params = fetch(_train(experiment, settings, batches, taught, run, clock, stop, display))
     if writes:
         save_params(own, params)
         try:
@@ -121,20 +141,21 @@ def warm_start(
     return put(params, experiment.shardings.params)
 
 
-def _discard_unreadable(paths: Sequence[Path], display: Display) -> None:
-    """Removes files of parameters that cannot be read, so that they are made anew."""
-    for path in paths:
-        try:
-            if path.exists():
-                load_params(path)
-        except (OSError, SafetensorError) as error:
-            display.note(f"base policy: {path} cannot be read ({error}); it is made anew")
-            path.unlink()
+def _read(path: Path, display: Display) -> Params | None:
+    """Host parameters of a file; None if there is none, or none that can be read: it is removed, and made anew."""
+    try:
+        return load_params(path) if path.exists() else None
+    except (OSError, SafetensorError) as error:
+        display.note(f"base policy: {path} cannot be read ({error}); it is made anew")
+        path.unlink()
+        return None
 
 
 def _train(
     experiment: Experiment,
     settings: WarmStartConfig,
+    batches: Callable[[int], Batch],
+    taught: str,
     run: RunDirectory,
     clock: Clock,
     stop: StopRequest,
@@ -150,12 +171,15 @@ def _train(
         donate_argnums=0,
         out_shardings=(state_sharding, shardings.replicated),
     )
-    assert isinstance(experiment.task, Demonstrable)  # `build` has made sure
-    batches = demonstrations(settings, experiment.task, experiment.config.rollout.max_new_tokens)
 
     with closing(Checkpoints(run.path / "warm_start" / "checkpoints", keep_last=2, keep_best=0)) as checkpoints:
         state = init_state(experiment.init_params(jax.random.key(settings.seed, impl=PRNG)))
         restored = checkpoints.restore_latest(state)
+        if restored and restored.record.get("taught", taught) != taught:
+            raise ConfigError(
+                f"--workdir={run.path}: its warm start had other demonstrations when it was begun; restore them, or "
+                "name another directory to begin anew."
+            )
         if restored:
             state = restored.state
             clock.continue_from(restored.record["seconds"])
@@ -173,7 +197,7 @@ def _train(
             if stopping or step % settings.checkpoint_every == 0 or step == total:
                 _log(run, display, *late, total)
                 late = None
-                checkpoints.save(step, state, {"seconds": clock.read()})
+                checkpoints.save(step, state, {"seconds": clock.read(), "taught": taught})
             if stopping:
                 raise Interrupted(f"{stop.name}: saved at step {step} of {total} of the warm start")
     return state.params

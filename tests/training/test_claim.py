@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from grpo_jax.config import LENGTH, UNDECISIVE, ConfigError, extension, to_dict
-from grpo_jax.training.claim import claim
+from grpo_jax.training.claim import claim, keep_base
 from grpo_jax.training.errors import Interrupted
 from grpo_jax.training.inputs import Inputs, changes
 from grpo_jax.training.provenance import FILE, origin, recorded, recorded_date, without_inputs
@@ -63,6 +64,7 @@ def problems(**fields):
     return {"problems": {**INPUTS.problems, "train": PROBLEMS | fields}}
 
 
+@pytest.mark.trap(41)
 @pytest.mark.parametrize(
     ("changed", "sentence"),
     [
@@ -105,14 +107,26 @@ def test_a_run_that_was_begun_before_anything_was_recorded_goes_on(tmp_path):
     assert "begun before this was recorded" in origin(RunDirectory(path).read_json(FILE))
 
 
+def test_a_base_policy_that_the_run_has_made_must_stay_the_same(tmp_path):
+    path, base = touched(tmp_path), Path("warm_start", "params.safetensors")
+    directory = RunDirectory(path)
+    (path / base).write_bytes(b"a")
+    for _ in range(2):
+        keep_base(directory, base)
+    begin(path, {"seed": 1})  # which does not look: a damaged one is made anew first
+    (path / base).write_bytes(b"b")
+    with pytest.raises(ConfigError, match=r"warm_start/params\.safetensors is not the base policy that the run was"):
+        keep_base(directory, base)
+
+
 def test_every_start_is_recorded_and_other_code_is_told(tmp_path):
     path = touched(tmp_path)
-    with pytest.raises(Interrupted), recorded(RunDirectory(path), start()):
+    with pytest.raises(Interrupted), recorded(RunDirectory(path)):
         raise Interrupted("SIGTERM")
     other = start(digest="f" * 16, code=start()["code"] | {"commit": "d" * 40, "dirty": True, "digest": "f" * 16})
     (note,) = begin(path, {"seed": 1}, start=other).notes
     assert note.startswith("continued with other code: grpo_jax 0.1.0, commit cccccccccccc so far, now ")
-    with recorded(RunDirectory(path), other):
+    with recorded(RunDirectory(path)):
         pass
     record = RunDirectory(path).read_json(FILE)
     assert [one["outcome"] for one in record["starts"]] == ["stopped", "finished"]

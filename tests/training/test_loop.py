@@ -4,6 +4,7 @@ import dataclasses
 import gc
 import json
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.rewards import last_value
-from grpo_jax.training import Interrupted, Silent, TrainingError, collect, loop, restore, train, warm_start
+from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.warm_start import cache_path
@@ -180,6 +181,56 @@ def test_a_finished_run_stays_as_it_is(whole):
     assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
 
 
+def test_a_run_that_is_extended_is_the_longer_run(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(whole[0].parent / "cache_of_extension"))
+    first = run(tmp_path, train__steps=8)
+    summary = run(tmp_path)
+    jax.tree.map(np.testing.assert_array_equal, final_state(whole[0]), final_state(tmp_path))
+    test_of_the_first_part = [line for line in metrics(tmp_path) if line["step"] == 8 and line.get("split") == "TEST"]
+    assert len(test_of_the_first_part) == 1
+    assert [line for line in metrics(tmp_path) if line not in test_of_the_first_part] == metrics(whole[0])
+    assert json.loads((tmp_path / "summary_000008.json").read_text()) == first
+    starts = json.loads((tmp_path / "provenance.json").read_text())["starts"]
+    assert [one.get("changed") for one in starts] == [None, {"train.steps": [8, 12]}]
+    assert summary["provenance"]["starts"] == starts
+    with pytest.raises(ConfigError, match="has come to step 12 already"):
+        run(tmp_path, train__steps=8)
+    with pytest.raises(ConfigError, match=r"objective\.kl_coef"):
+        run(tmp_path, train__steps=20, objective__kl_coef=0.1)
+
+
+def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_path):
+    """Its directory holds all that the run's does, so it needs its run no more."""
+
+    def forked(step, workdir=tmp_path / "fork", **changes):
+        config = make_config(**{"task__train_problems": 44, **changes})
+        return train(config, workdir, None, ONE_DEVICE, Origin(whole[0], step))
+
+    summary = forked(8)
+    assert_same_run(whole[0], tmp_path / "fork")
+    assert summary["provenance"]["forked_from"]["run"] == str(whole[0])
+    assert summary["provenance"]["forked_from"]["step"] == 8
+    assert forked(8) == summary  # finished
+    for sentence, attempt in {
+        r"no checkpoint of this step is kept; there are .*8, 12\.": lambda: forked(7, tmp_path / "x"),
+        r"is at step 12, and train\.steps=12": lambda: forked(None, tmp_path / "x"),
+        r"task\.train_problems is 44 there and 43 here": lambda: forked(8, tmp_path / "x", task__train_problems=43),
+        "holds another run already": lambda: forked(8, whole[0], train__steps=20),
+        "fork holds another run already": lambda: forked(4, tmp_path / "fork", train__steps=20),
+    }.items():
+        with pytest.raises(ConfigError, match=sentence):
+            attempt()
+    assert not (tmp_path / "x").exists()
+
+
+def test_where_a_fork_comes_from_as_a_person_writes_it(tmp_path):
+    (tmp_path / "a@3").mkdir()
+    assert Origin.parse("runs/a@60") == Origin(Path("runs/a"), 60)
+    assert Origin.parse("runs/a") == Origin(Path("runs/a"), None)
+    assert Origin.parse(f"{tmp_path}/a@3") == Origin(tmp_path / "a@3", None)
+    assert Origin.parse(f"{tmp_path}/a@3@5") == Origin(tmp_path / "a@3", 5)
+
+
 @pytest.mark.slow
 @pytest.mark.trap(42)
 def test_evaluation_does_not_disturb_training(whole, tmp_path):
@@ -295,6 +346,35 @@ def test_the_schedule_of_evaluations():
     }  # fmt: skip
 
 
+@pytest.mark.trap(41)
+def test_a_warm_start_goes_on_with_the_demonstrations_that_it_was_begun_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(Crash):
+        run(tmp_path / "run", Disturbed("warm start", 15, crash))
+    monkeypatch.setattr(warm_start, "digest_demonstrations", lambda *_: "of others")
+    with pytest.raises(ConfigError, match="its warm start had other demonstrations when it was begun"):
+        run(tmp_path / "run")
+
+
+@pytest.mark.trap(41)
+def test_a_run_has_one_date(tmp_path, monkeypatch):
+    """The one of its beginning: what is read for a run that is continued another day is told that."""
+    told = []
+
+    def told_the_date(config, devices, date):
+        told.append(date)
+        raise Crash
+
+    monkeypatch.setattr(loop, "_read", told_the_date)
+    for record in ({}, {"inputs": {"date": "2026-01-31T23:59:59+00:00"}}):
+        if record:
+            RunDirectory(tmp_path).write_json("provenance.json", record)
+            (tmp_path / "metrics.jsonl").touch()
+        with pytest.raises(Crash):
+            train(make_config(), tmp_path)
+    assert told[0] != told[1] == "2026-01-31T23:59:59+00:00"
+
+
 def test_what_is_no_run_cannot_be_restored(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"has no config.json; name the directory of a run"):
         restore(tmp_path)
@@ -344,9 +424,10 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path):
 
 def test_the_cache_of_base_policies_knows_the_code(tmp_path, monkeypatch):
     config = make_config()
-    before = cache_path(config, config.warm_start, {"data": 1})
+    before = cache_path(config, config.warm_start, {"data": 1}, "taught")
+    assert cache_path(config, config.warm_start, {"data": 1}, "others") != before
     monkeypatch.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
-    assert cache_path(config, config.warm_start, {"data": 1}) != before
+    assert cache_path(config, config.warm_start, {"data": 1}, "taught") != before
 
 
 @pytest.mark.parametrize(("kl_coef", "copies"), [(0.0, 4), (0.1, 5)])

@@ -53,7 +53,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
         write_csv(table, directory)
         write_latex(table, directory)
     for name, (figure, _) in drawn.items():
-        (directory / f"{name}.svg").write_text(figures.to_svg(figure))
+        (directory / f"{name}.svg").write_text(figures.to_svg(figure), encoding="utf-8")
     power = power_sentence(results)
     findings = {
         "study": results.study.name,
@@ -63,7 +63,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
         "provenance": {name: [run.summary.get("provenance") for run in runs] for name, runs in results.arms.items()},
         "tables": {table.name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in made},
     }
-    (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n")
+    (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
     body = "".join(
         [
             f"<h1>{html.escape(results.study.question)}</h1>",
@@ -84,7 +84,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
         ]
     )
     page = directory / "report.html"
-    page.write_text(document(results.study.question, body))
+    page.write_text(document(results.study.question, body), encoding="utf-8")
     return page
 
 

@@ -16,7 +16,7 @@ LATEX = str.maketrans(
 
 def write_csv(table: Table, directory: Path) -> None:
     """NAME.csv, the header first."""
-    with open(directory / f"{table.name}.csv", "w", newline="") as file:
+    with open(directory / f"{table.name}.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([table.header, *table.rows])
 
 
@@ -33,7 +33,7 @@ def write_latex(table: Table, directory: Path) -> None:
         r"\end{table}",
     ]
     lines.insert(5, r"\hline")
-    (directory / f"{table.name}.tex").write_text("\n".join(lines) + "\n")
+    (directory / f"{table.name}.tex").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def as_html(table: Table) -> str:
