@@ -78,8 +78,9 @@ def write(flag: str, path: Path, text: str) -> None:
 
 
 def fail(error: object, code: int) -> int:
-    """Says what is wrong, and returns the exit code."""
-    print(f"error: {error}", file=sys.stderr)
+    """Says what is wrong, a line for each mistake of a configuration, and returns the exit code."""
+    for sentence in error.args if isinstance(error, ConfigError) else (error,):
+        print(f"error: {sentence}", file=sys.stderr)
     return code
 
 

@@ -6,6 +6,7 @@ Nothing outside this file knows `ml_collections`.
 """
 
 import ast
+import copy
 import dataclasses
 import difflib
 import hashlib
@@ -15,12 +16,13 @@ import runpy
 import sys
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from ml_collections import ConfigDict
 
+from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.schema import Config, ConfigError
 
@@ -35,13 +37,20 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
       overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`; later ones win.
 
     Raises:
-      ConfigError: for a file that cannot be read, and for every field that is unknown, missing, of the wrong type,
-        out of range or impossible together with another.
+      ConfigError: for a file that cannot be read, or with a sentence for every field that is unknown, missing, of the
+        wrong type or out of range; if there is none of these, for those that are impossible together.
     """
-    values = _run_config_file(Path(path))
-    for field, text in overrides:
-        _override(values, field, text)
-    return from_dict(values)
+    values, mistakes = _run_config_file(Path(path)), Mistakes()
+    # What says which of several sections stands somewhere comes first, and then the fields of that section.
+    tags = set(_tag_fields(Config))
+    for field, text in sorted(overrides, key=lambda override: override[0] not in tags):
+        with mistakes:
+            _override(values, field, text)
+    with mistakes:
+        config = _build(Config, values, prefix="")
+    mistakes.tell()
+    check(config)
+    return config
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
@@ -52,10 +61,10 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def check(config: Config) -> None:
-    """Raises ConfigError if fields cannot be as they are together."""
-    for sentence in (rule(config) for rule in RULES):
-        if sentence:
-            raise ConfigError(sentence)
+    """Raises ConfigError with a sentence of each rule that is broken, if fields cannot be as they are together."""
+    broken = [sentence for sentence in (rule(config) for rule in RULES) if sentence]
+    if broken:
+        raise ConfigError(*broken)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
@@ -127,20 +136,44 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
         if typing.get_origin(_base(kind)) is dict:  # whose names are free, and may have dots: package.module:function
             section[".".join([*sections, leaf][depth:])] = _parse(typing.get_args(_base(kind))[1], text)
             return
-        kind = _section(kind, section)
-        known = typing.get_type_hints(kind, include_extras=True) if kind else {}
+        union, chosen = kind, _section(kind, section)
+        known = typing.get_type_hints(chosen, include_extras=True) if chosen else {}
         if name not in known:
             raise ConfigError(f"--config.{field}={text}: unknown field {where}; {did_you_mean(name, list(known))}")
-        kind = known[name]
         if depth < len(sections):
-            if section.get(name) is None and _is_optional(kind):
-                raise ConfigError(
-                    f"--config.{field}={text}: there is no section {where} here; write it in the config file."
-                )
-            section = section.setdefault(name, {})
+            if section.get(name) is None:
+                section[name] = _beginning(known, section, name)
+            section = section[name]
+        kind = known[name]
     if _sections(kind) and not (_is_optional(kind) and text == "none"):
         raise ConfigError(f"--config.{field}={text}: is a section; set one of its fields, as in {field}.NAME=VALUE.")
+    if len(_sections(union)) > 1 and leaf == _tag(union) and _tags(union).get(text, chosen) is not chosen:
+        section.clear()  # another section begins here, which flags must set all fields of
     section[leaf] = None if _sections(kind) else _parse(kind, text)
+
+
+def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What a section that is absent begins with when a flag sets one of its fields.
+
+    These are the fields of its only sibling of the same kind, as task.test has those of task.train, if there is one;
+    else flags must set all of them.
+    """
+    kinds = _sections(known[name])
+    siblings = [
+        section[other]
+        for other, kind in known.items()
+        if other != name and _sections(kind) == kinds and isinstance(section.get(other), Mapping)
+    ]
+    return copy.deepcopy(siblings[0]) if len(siblings) == 1 else {}
+
+
+def _tag_fields(kind: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all fields that tell which of several sections stands somewhere."""
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        if len(_sections(hint)) > 1:
+            yield f"{prefix}{name}.{_tag(hint)}"
+        for section in _sections(hint):
+            yield from _tag_fields(section, f"{prefix}{name}.")
 
 
 def _parse(kind: Any, text: str) -> Any:
@@ -157,20 +190,25 @@ def _parse(kind: Any, text: str) -> Any:
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     hints = typing.get_type_hints(kind, include_extras=True)
+    mistakes, built = Mistakes(), {}
     for name in values:
         if name not in hints:
-            raise ConfigError(f"{prefix}{name}={values[name]!r}: unknown field; {did_you_mean(str(name), list(hints))}")
-    for name in hints:
-        if name not in values:
-            raise ConfigError(f"{prefix}{name}: is missing; give it a value, see configs/two_grpo.py.")
-    return kind(
-        **{
-            name: _build_section(hint, values[name], f"{prefix}{name}")
-            if _sections(hint)
-            else _check(hint, values[name], f"{prefix}{name}")
-            for name, hint in hints.items()
-        }
-    )
+            with mistakes:
+                raise ConfigError(
+                    f"{prefix}{name}={values[name]!r}: unknown field; {did_you_mean(str(name), list(hints))}"
+                )
+    missing = [f"{prefix}{name}" for name in hints if name not in values]
+    if missing:
+        with mistakes:
+            are = "is missing; give it a value" if len(missing) == 1 else "are missing; give them values"
+            raise ConfigError(f"{', '.join(missing)}: {are}, see configs/two_grpo.py.")
+    for name, hint in hints.items():
+        if name in values:
+            with mistakes:
+                build = _build_section if _sections(hint) else _check
+                built[name] = build(hint, values[name], f"{prefix}{name}")
+    mistakes.tell()
+    return kind(**built)
 
 
 def _build_section(kind: Any, value: Any, field: str) -> Any:
@@ -180,7 +218,7 @@ def _build_section(kind: Any, value: Any, field: str) -> Any:
         raise ConfigError(f"{field}={value!r}: must be a section with fields, not {_noun(value)}.")
     chosen = _section(kind, value)
     if chosen is None:
-        tag = dataclasses.fields(_sections(kind)[0])[0].name
+        tag = _tag(kind)
         if tag not in value:
             raise ConfigError(f"{field}.{tag}: is missing; give it a value, one of {', '.join(_tags(kind))}.")
         raise ConfigError(f"{field}.{tag}={value[tag]!r}: unknown; {did_you_mean(str(value[tag]), list(_tags(kind)))}")
@@ -198,9 +236,13 @@ def _section(kind: Any, values: Any) -> Any:
     sections = _sections(kind)
     if len(sections) < 2:
         return sections[0] if sections else None
-    tag = dataclasses.fields(sections[0])[0].name
-    chosen = values.get(tag)
+    chosen = values.get(_tag(kind))
     return _tags(kind).get(chosen) if isinstance(chosen, str) else None
+
+
+def _tag(kind: Any) -> str:
+    """The name of the field that tells the dataclasses of a union apart."""
+    return dataclasses.fields(_sections(kind)[0])[0].name
 
 
 def _tags(kind: Any) -> dict[str, Any]:

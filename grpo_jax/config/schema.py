@@ -12,7 +12,10 @@ from typing import Annotated, Literal
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot run. Its text is one sentence for the person who wrote the configuration."""
+    """A configuration that cannot run. Each argument is one sentence for the person who wrote the configuration."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 @dataclass(frozen=True)
@@ -273,9 +276,9 @@ class EvaluationConfig:
     """Measurements on held-out problems: of the test split before and after, of the validation split on a schedule."""
 
     every: CountOrNone  # steps between evaluations on the validation split; 0 is never
-    validation_problems: Count
+    validation_problems: CountOrNone  # 0 is all that the task has
     validation_samples: Count
-    test_problems: Count  # of the evaluation before and after training
+    test_problems: CountOrNone  # of the evaluation before and after training; 0 is all that the task has
     test_samples: Count
     prompts_per_batch: Count
     bootstrap: Count  # resamples of the problems, for the intervals

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from grpo_jax.config import Config, ConfigError, digest, from_dict, load, loading, to_dict
+from grpo_jax.config import Config, ConfigError, OwnTaskConfig, digest, from_dict, load, loading, to_dict
 from tests.helpers import CONFIGS, make_config
 
 
@@ -51,6 +51,50 @@ def test_overrides_have_the_type_of_their_field(field, text, value):
     assert type(config) is type(value)
 
 
+SMOLLM2 = CONFIGS / "smollm2_135m.py"
+
+
+def test_an_absent_section_is_set_by_flags():
+    """It begins as its sibling of the same kind, if it has one; else flags set all of it."""
+    task = load(SMOLLM2, [("task.train.limit", "9"), ("task.test.path", "mine.jsonl"), ("task.test.kind", "jsonl")]).task
+    assert task.test == dataclasses.replace(task.train, path="mine.jsonl", kind="jsonl", limit=9)
+    assert task.train.path == "3 terms of +-"
+    architecture = load(CONFIGS / "two_grpo.py", [("model.architecture.local_rope.theta", "5e5")]).model.architecture
+    assert architecture.local_rope == dataclasses.replace(architecture.rope, theta=5e5)
+    lora = [("model.lora.rank", "8"), ("model.lora.alpha", "16"), ("model.lora.modules", "('query',)")]
+    assert load(SMOLLM2, lora).model.lora.modules == ("query",)
+    with pytest.raises(ConfigError, match=r"^model\.lora\.alpha, model\.lora\.modules: are missing; give them values"):
+        load(SMOLLM2, lora[:1])
+    assert load(SMOLLM2, [("task.test.path", "x"), ("task.test", "none")]).task.test is None
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_one_of_several_sections_is_chosen_by_a_flag(backwards):
+    chosen = [("task.name", "own"), ("task.factory", "larger:Larger"), ("task.parameters", "{'digits': 9}")]
+    task = load(CONFIGS / "two_grpo.py", chosen[::-1] if backwards else chosen).task
+    assert task == OwnTaskConfig("own", "larger:Larger", {"digits": 9.0})
+    same = [("task.name", "modular_expressions"), ("task.operations", "2")]
+    assert load(CONFIGS / "two_grpo.py", same).task.operators == "+"  # the section that stands there stays
+    with pytest.raises(ConfigError, match=r"^task\.parameters: is missing"):
+        load(CONFIGS / "two_grpo.py", chosen[:2])
+
+
+def test_all_mistakes_are_told_at_once():
+    flags = {"seed": "-1", "optimizer.learning_rat": "1", "train.steps": "1.5", "model.architecture.remat": "x"}
+    with pytest.raises(ConfigError) as told:
+        load(CONFIGS / "two_grpo.py", flags.items())
+    assert len(told.value.args) == 4
+    assert [sentence.partition(": ")[0].rpartition("=")[0] for sentence in told.value.args] == [
+        "--config.optimizer.learning_rat",
+        "--config.model.architecture.remat",
+        "seed",
+        "train.steps",
+    ]
+    with pytest.raises(ConfigError) as told:  # of fields that are good, but not together
+        load(CONFIGS / "two_grpo.py", [("train.minibatches", "5"), ("objective.importance_cap", "2")])
+    assert len(told.value.args) == 2
+
+
 def test_the_last_override_wins():
     assert load(CONFIGS / "two_grpo.py", [("seed", "1"), ("seed", "2")]).seed == 2
 
@@ -74,7 +118,10 @@ def test_a_config_file_may_import_its_sibling(tmp_path):
         ("def get_config(): 1 / 0", "ZeroDivisionError"),
         ("import sys\nsys.exit(5)", "SystemExit: 5"),
         ("def get_config(:", "SyntaxError"),
-        ("from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'seed': 1})", "task: is missing"),
+        (
+            "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'seed': 1})",
+            "logging, mesh: are missing",
+        ),
         (
             "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'sede': 1})",
             "sede=1: unknown field; did you mean seed?",
@@ -87,7 +134,7 @@ def test_a_config_file_that_is_none(tmp_path, text, sentence):
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert sentence in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert all("\n" not in one for one in caught.value.args)
 
 
 def test_a_config_file_may_use_libraries_that_lie_beside_it(tmp_path, monkeypatch):

@@ -83,7 +83,11 @@ def in_the_default_configuration(workdir, *flags):
 @pytest.mark.parametrize("flags", MISTAKES)
 def test_mistake(flags, tmp_path, capsys):
     assert command.main(in_the_default_configuration(tmp_path / "run", *flags.split())) == 2
-    assert_one_sentence(capsys, MISTAKES[flags])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert all(line.startswith("error: ") for line in told.err.splitlines())  # one for each field that is concerned
+    assert MISTAKES[flags] in told.err
+    assert len(told.err.splitlines()) <= 1 + flags.count("--config.rollout.prompts_per_step")
     assert list(tmp_path.iterdir()) == []
 
 
