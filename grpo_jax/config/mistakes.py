@@ -8,11 +8,11 @@ from grpo_jax.config.schema import ConfigError
 class Mistakes:
     """Keeps the sentences of what fails in its `with` blocks, until all of them are raised together.
 
-        mistakes = Mistakes()
-        for check in checks:
-            with mistakes:
-                check()
-        mistakes.tell()
+    mistakes = Mistakes()
+    for check in checks:
+        with mistakes:
+            check()
+    mistakes.tell()
     """
 
     def __init__(self) -> None:

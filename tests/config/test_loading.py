@@ -56,7 +56,9 @@ SMOLLM2 = CONFIGS / "smollm2_135m.py"
 
 def test_an_absent_section_is_set_by_flags():
     """It begins as its sibling of the same kind, if it has one; else flags set all of it."""
-    task = load(SMOLLM2, [("task.train.limit", "9"), ("task.test.path", "mine.jsonl"), ("task.test.kind", "jsonl")]).task
+    task = load(
+        SMOLLM2, [("task.train.limit", "9"), ("task.test.path", "mine.jsonl"), ("task.test.kind", "jsonl")]
+    ).task
     assert task.test == dataclasses.replace(task.train, path="mine.jsonl", kind="jsonl", limit=9)
     assert task.train.path == "3 terms of +-"
     architecture = load(CONFIGS / "two_grpo.py", [("model.architecture.local_rope.theta", "5e5")]).model.architecture
