@@ -8,8 +8,9 @@ from pathlib import Path
 
 import jax
 
-from grpo_jax.config import ArchitectureConfig, Config, ConfigError, check
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, check
 from grpo_jax.data import Demonstrable, Task, make_task
+from grpo_jax.objectives import make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import differences, read_architecture
 from grpo_jax.sharding import batch_shards, make_mesh
@@ -33,10 +34,18 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None, date: dat
     Raises:
       ConfigError: if the configuration asks for what the task or the devices cannot give.
     """
-    mesh = make_mesh(config.mesh, devices)
-    check_batches(config, batch_shards(mesh))
-    task = make_task(config, date)
-    _check_demonstrations(config, task)
+    mistakes = Mistakes()
+    with mistakes:
+        make_objective(config.objective, config.rollout.group_size)
+    with mistakes:
+        mesh = make_mesh(config.mesh, devices)
+        check_batches(config, batch_shards(mesh))
+    with mistakes:
+        task = make_task(config, date)
+        _check_demonstrations(config, task)
+    with mistakes:
+        architecture_of(config)
+    mistakes.tell()
     architecture = _architecture(config, task)
     tokens = min(tokens_of(task), architecture.vocab_size)
     policy = Policy(architecture, config.model, mesh, tokens=tokens)
@@ -46,6 +55,7 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None, date: dat
 
 def check_batches(config: Config, shards: int) -> None:
     """Raises ConfigError unless every batch can be cut into this many equal pieces."""
+    mistakes = Mistakes()
     for field, number in (
         ("rollout.prompts_per_batch", config.rollout.prompts_per_batch),
         ("train.microbatch_groups x rollout.group_size", config.train.microbatch_groups * config.rollout.group_size),
@@ -53,9 +63,12 @@ def check_batches(config: Config, shards: int) -> None:
         *([("warm_start.batch_size", config.warm_start.batch_size)] if config.warm_start else []),
     ):
         if number % shards:
-            raise ConfigError(
-                f"{field}={number}: must be divisible by the {shards} devices (mesh.data x mesh.fsdp) that share it."
-            )
+            with mistakes:
+                raise ConfigError(
+                    f"{field}={number}: must be divisible by the {shards} devices (mesh.data x mesh.fsdp) that share "
+                    "it."
+                )
+    mistakes.tell()
 
 
 def _check_demonstrations(config: Config, task: Task) -> None:

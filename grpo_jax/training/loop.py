@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import LENGTH, UNDECISIVE, Config, ConfigError, differing, extension, to_dict
+from grpo_jax.config import LENGTH, UNDECISIVE, Config, differing, extension, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.processes import barrier, fetch, of_first, put
@@ -34,6 +34,7 @@ from grpo_jax.training.fork import Origin, fork
 from grpo_jax.training.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.late_log import LateLog
+from grpo_jax.training.problems import problems_of
 from grpo_jax.training.programs import SamplingWeights, update_batch_shardings
 from grpo_jax.training.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.training.run_directory import Phase, RunDirectory
@@ -131,13 +132,7 @@ def _read(
 ) -> tuple[Experiment, dict[Split, Sequence[Problem]], Inputs]:
     """What a configuration builds, its problems, and the digests of all that was read for it."""
     experiment = build(config, devices, datetime.fromisoformat(date))
-    problems = {
-        Split.TRAIN: experiment.task.problems(Split.TRAIN),
-        Split.TEST: experiment.task.problems(Split.TEST, config.evaluation.test_problems),
-    }
-    if config.evaluation.every:
-        problems[Split.VALIDATION] = experiment.task.problems(Split.VALIDATION, config.evaluation.validation_problems)
-    _check_epoch(config, len(problems[Split.TRAIN]))
+    problems = problems_of(config, experiment.task)
     return experiment, problems, read_inputs(config, experiment.task, problems, checkpoint_files(config), date)
 
 
@@ -327,12 +322,3 @@ def _record(run: Run, step: int, cursor: int, sampled: int, successes: Successes
         "config": to_dict(run.config),
         "seconds": run.clock.read(),
     }
-
-
-def _check_epoch(config: Config, problems: int) -> None:
-    wanted = config.rollout.prompts_per_step
-    if wanted > problems:
-        raise ConfigError(
-            f"rollout.prompts_per_step={wanted}: the prompts of a step are distinct, and the task has {problems}; "
-            "lower it, or name a larger source."
-        )

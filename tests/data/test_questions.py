@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from grpo_jax.config import ConfigError, QuestionsConfig, RewardConfig, SourceConfig
-from grpo_jax.data import Split
+from grpo_jax.data import Problem, Split
 from grpo_jax.data.tasks import Questions
 from grpo_jax.rewards import Attempt
 from tests.data.tokenizer_files import END, EOS, write_tokenizer
@@ -51,7 +51,7 @@ MANY = [f"What is {number}?" for number in range(400)]
 
 
 def prompts(task, split):
-    return [problem.prompt for problem in task.problems(split)]
+    return [problem.prompt for problem in task.problems(split, at_most=True)]
 
 
 def test_without_a_test_source_the_splits_are_cut_from_one(make):
@@ -96,9 +96,61 @@ def test_long_problems_are_not_trained_on_and_never_left_out_of_a_test(make, cap
 
 
 def test_more_than_there_are(make):
-    with pytest.raises(ConfigError, match=r"10 problems .* and 11 are wanted; lower evaluation\.test_problems"):
+    with pytest.raises(
+        ConfigError, match=r"^evaluation\.test_problems=11: task\.test has 10 problems; lower it, or name"
+    ):
         make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11)
     assert len(make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11, at_most=True)) == 10
+
+
+FEW = MANY[:10]
+
+
+@pytest.mark.parametrize(
+    ("split", "fields", "sentence"),
+    [
+        (
+            Split.TRAIN,
+            {"test": FEW},
+            "rollout.prompts_per_step=9: the train split has 0 problems, of 10 in task.train (10 also in task.test); "
+            "name another task.test, or set it to none to hold a sixteenth out, or lower it, or name a larger source.",
+        ),
+        (
+            Split.TRAIN,
+            {"max_prompt_tokens": 10, "test": ["?"]},
+            "rollout.prompts_per_step=9: the train split has 0 problems, of 10 in task.train (1 held out for",
+        ),
+        (Split.TRAIN, {"max_prompt_tokens": 10, "test": ["?"]}, "raise task.max_prompt_tokens to 29, or lower it"),
+        (Split.VALIDATION, {"hold_out_validation": False}, "set task.hold_out_validation to true"),
+        (Split.TEST, {}, "evaluation.test_problems=9: the test split has 1 problems, of 10 in task.train"),
+        (Split.TEST, {}, "; name a source for tests as task.test, or lower it, or name a larger source."),
+    ],
+)
+def test_where_problems_went_is_told(make, split, fields, sentence):
+    with pytest.raises(ConfigError) as told:
+        make(FEW, **fields).problems(split, 9)
+    assert sentence in str(told.value)
+
+
+def test_a_split_that_is_wanted_whole_is_not_empty(make):
+    with pytest.raises(ConfigError, match=r"^task\.train: the train split has 0 problems"):
+        make(FEW, test=FEW).problems(Split.TRAIN)
+
+
+def test_of_a_few_problems_one_is_held_out_for_each_split(make, caplog):
+    """By their hashes, most often none would be."""
+    few = [prompt for prompt in MANY if Problem(prompt, "").split in (Split.TRAIN, Split.WARM_START)][:10]
+    task = make(few)
+    (test,), (validation,) = (task.problems(split) for split in (Split.TEST, Split.VALIDATION))
+    assert sorted([test.prompt, validation.prompt, *prompts(task, Split.TRAIN)]) == sorted(few)
+    assert test.key == min(Problem(prompt, "").key for prompt in few)
+    assert "none of its 10 problems has a hash of the test split, so it is the one with the lowest" in caplog.text
+    assert [problem.prompt for problem in make(few[::-1]).problems(Split.TEST)] == [test.prompt]
+
+
+def test_what_is_not_trained_on_since_it_is_tested_is_told(make, caplog):
+    make(MANY[:100], test=MANY[90:110]).problems(Split.TRAIN)
+    assert "10 of the 100 problems of task.train are also in task.test, and not trained on" in caplog.text
 
 
 def test_prompts_and_stop_tokens_are_the_tokenizers(make):
