@@ -85,8 +85,8 @@ def test_what_no_answer_could_change_is_unscored_and_counted():
 def test_of_each_reason_one_answer_is_told(caplog):
     made = Mathematics(make_config())
     made.compare([("5", "9^{9^{9}}"), ("6", "9^{9^{9}}"), ("5", "5" * 5000), ("5", "4")])
-    assert [record.message[:40] for record in caplog.records] == [
-        "an answer is wrong because it is too_lar", "an answer is wrong because it is too_lon"
+    assert [record.message[:52] for record in caplog.records] == [
+        "an answer that cannot be compared (too_large) is wro", "an answer that cannot be compared (too_long) is wron"
     ]  # fmt: skip
 
 

@@ -170,7 +170,7 @@ def _form(tokens: Tokens, ordered: bool = False) -> list[str]:
             kept.pop()
         else:
             kept.append(text)
-    plain = [text for text in kept if text != "\\cdot"]
+    plain = [text for text in kept if text not in ("\\cdot", "+")]  # -a+b is b-a
     return plain if ordered else sorted(plain)
 
 

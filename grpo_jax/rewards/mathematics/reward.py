@@ -79,7 +79,7 @@ class Mathematics:
             alone = of_gold[gold, None]
             reason = outcomes[gold, answer]
             if alone == "wrong" and self._is_first(reason):  # the gold answer has no part in it
-                LOG.warning("an answer is wrong because it is %s: %.100r for %.100r", reason, answer, gold)
+                LOG.warning("an answer that cannot be compared (%s) is wrong: %.100r for %.100r", reason, answer, gold)
             outcomes[gold, answer] = alone
         return [outcomes[pair] for pair in pairs]
 
