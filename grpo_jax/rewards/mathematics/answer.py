@@ -65,13 +65,21 @@ class Relation:
     value: "Answer | None" = None  # of `m + n = 113`, should 113 be all that was asked for
 
 
-Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation
+@dataclass(frozen=True)
+class General:
+    """What holds for all whole values of a letter, as it is written and with the letter k."""
+
+    plain: "Answer"
+    of_k: "Answer"
+
+
+Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation | General
 
 # What stands in the place of brackets. A bare list is in any order unless it is a sequence; OPEN is an open interval
 # that can be nothing else (1 < x < 2), while (1, 2) may be a point.
 BARE, SEQUENCE, ALTERNATIVES, UNION, OPEN = "list", "sequence", "alternatives", "union", "open"
 NAMED = "named"  # x = 1, y = 2, sorted by names
-MATRIX, DETERMINANT, RATIO, ROWS = "matrix", "determinant", ":", "rows"
+MATRIX, DETERMINANT, RATIO, ROWS, PIECE = "matrix", "determinant", ":", "rows", "piece"
 
 LESS, MORE = {"<": "<", "\\le": "\\le"}, {">": "<", "\\ge": "\\le"}
 SET_NAMES = frozenset(("\\emptyset", "\\mathbb", "\\setminus"))
@@ -138,18 +146,37 @@ def _matrix(tokens: Tokens, level: int) -> Answer | None:
     inside = tokens[4:-4]
     if tokens[2].text == "array" and inside and inside[0].text == "{":
         inside = inside[closing_place(inside) + 1 :]
-    rows = [row for row in split(inside, ("\\\\",))[0] if row]
-    if kind == ROWS or any(EQUATED & set(texts_of(row)) for row in rows):
-        return _rows([[token for token in row if token.text != "&"] for row in rows], level)
-    return _items(
-        kind, kind, [Items(kind, kind, tuple(read(cell, level) for cell in split(row, ("&",))[0])) for row in rows]
-    )
+    rows = [split(row, ("&",))[0] for row in split(inside, ("\\\\",))[0] if row]
+    if kind == ROWS and all(_is_piece(cells) for cells in rows):
+        pieces = [
+            [[token for token in cell if token.text not in (",", "if", "for")] for cell in cells] for cells in rows
+        ]
+        return _items(
+            UNION, UNION, [Items(PIECE, PIECE, tuple(read(cell, level) for cell in cells)) for cells in pieces]
+        )
+    if kind == ROWS or any(EQUATED & set(texts_of(cell)) for cells in rows for cell in cells):
+        return _system([[token for cell in cells for token in cell] for cells in rows], level)
+    return _items(kind, kind, [Items(kind, kind, tuple(read(cell, level) for cell in cells)) for cells in rows])
 
 
-def _rows(rows: Sequence[Tokens], level: int) -> Answer | None:
-    """A system of equations: the list of them."""
-    parts = [row[:-1] if row[-1].text in LISTED else row for row in rows]
-    return read(parts[0], level) if len(parts) == 1 else _listed([read(part, level) for part in parts], frozenset())
+def _is_piece(cells: Sequence[Tokens]) -> bool:
+    """Whether a row is a value and when a function has it."""
+    return len(cells) == 2 and EQUATED.isdisjoint(texts_of(cells[0])) and (
+        not (ORDERED | EQUATED).isdisjoint(texts_of(cells[1])) or any(token.kind == "word" for token in cells[1])
+    ) and cells[1][0].text not in EQUATED  # fmt: skip
+
+
+def _system(rows: Sequence[Tokens], level: int) -> Answer | None:
+    """The list of several equations, or one that goes on for several rows."""
+    equations: list[Tokens] = []
+    for row in rows:
+        if equations and row and row[0].text in EQUATED:
+            equations[-1] = [*equations[-1], *row]
+        else:
+            equations.append(row[:-1] if row and row[-1].text in LISTED else row)
+    if len(equations) == 1:
+        return read(equations[0], level)
+    return _listed([read(equation, level) for equation in equations], frozenset())
 
 
 def _items(opening: str, closing: str, items: Sequence[Answer]) -> Items:
@@ -160,12 +187,32 @@ def _items(opening: str, closing: str, items: Sequence[Answer]) -> Items:
 
 def _named_set(tokens: Tokens, level: int) -> Answer | None:
     r"""The empty set, the real numbers, or those without some: \mathbb{R} \setminus \{1, 2\}."""
-    parts, found = split(tokens, ("\\setminus",))
-    whole = NAMED_SETS.get(texts_of(parts[0]))
-    if len(found) == 1 and whole == REALS:
-        without = read(parts[1], level)
-        return _all_but(without.items) if isinstance(without, Items) and without.opening == r"\{" else None
-    return None if found else whole
+    whole = NAMED_SETS.get(texts_of(tokens))
+    if whole is not None:
+        return whole
+    parts, found = split(tokens, ("\\setminus", "-"))
+    if len(found) != 1 or NAMED_SETS.get(texts_of(parts[0])) != REALS or not parts[1]:
+        return None
+    without = read(parts[1], level)
+    if not isinstance(without, Items):
+        return None
+    if (without.opening, without.closing, len(without.items)) == ("[", "]", 2):
+        below = Items("(", ")", (MINUS_INFINITE, without.items[0]))
+        return _items(UNION, UNION, [below, Items("(", ")", (without.items[1], INFINITE))])
+    return _all_but(without.items) if without.opening == r"\{" else None
+
+
+def _all_reals(tokens: Tokens, level: int) -> Answer | None:
+    """All real numbers, or all except some, in words."""
+    place = next((place for place, token in enumerate(tokens) if token.text.lower() in ("except", "but")), len(tokens))
+    if not ALL_REALS.fullmatch(" ".join(texts_of(tokens[:place])).casefold()):
+        return None
+    rest = [token for token in tokens[place + 1 :] if token.kind != "word" or token.text in LISTED]
+    if not rest:
+        return REALS if place == len(tokens) else None
+    without = read(rest, level)
+    points = without.items if isinstance(without, Items) else (without,)
+    return _all_but([point.values[-1] if isinstance(point, Statement) else point for point in points])
 
 
 def _all_but(points: Sequence[Answer]) -> Answer | None:
@@ -184,43 +231,43 @@ def _union(tokens: Tokens, level: int) -> Answer | None:
 
 
 def _conditioned(tokens: Tokens, level: int) -> Answer | None:
-    r"""What holds for all x, or for k \in Z, without saying so; the k may be any letter."""
+    r"""What holds for all x, or for k \in Z, without saying so."""
     for place in range(max(1, len(tokens) - MAX_CONDITION), len(tokens)):
-        if not _is_condition(tokens[place:]):
+        if not _is_condition(tokens[place:]) or tokens[place - 1].text in ("for", "all", "not", "no"):
             continue
         bound = {token.text for token in tokens[place:] if token.kind == "symbol" and token.text not in "ZNRQ"}
         texts = {token.text for token in tokens[place:]}
         kept = tokens[:place]
-        if len(bound) == 1 and ("Z" in texts or "N" in texts or any(text.startswith("integer") for text in texts)):
-            kept = [token._replace(text="k") if token.text in bound else token for token in kept]
-        while kept and kept[-1].text in (",", ";", "\\text", ":"):
+        while kept and kept[-1].text in (",", ";", ":"):
             kept = kept[:-1]
-        return read(kept, level) if kept else None
+        if not kept:
+            return None
+        plain = read(kept, level)
+        if len(bound) != 1 or texts.isdisjoint(("Z", "N", "integer", "integers")):
+            return plain
+        return General(
+            plain, read([token._replace(text="k") if token.text in bound else token for token in kept], level)
+        )
     return None
 
 
 def _is_condition(tokens: Tokens) -> bool:
     """Whether tokens only say which values a letter has."""
+    if tokens[0].text == "(" and tokens[-1].text == ")":
+        tokens = tokens[1:-1]
+    if tokens and tokens[0].text == ",":
+        tokens = tokens[1:]
     texts = texts_of(tokens)
-    if texts[0] == "(" and texts[-1] == ")":
-        texts, tokens = texts[1:-1], tokens[1:-1]
-    if texts[:1] == (",",):
-        texts, tokens = texts[1:], tokens[1:]
-    if not texts:
+    if len(texts) < 2 or not all(token.text in CONDITION or token.kind == "symbol" for token in tokens):
         return False
-    begins = texts[0] in ("for", "where", "with", "when", "\\forall") or (
-        tokens[0].kind == "symbol"
-        and len(texts) > 2
-        and (texts[1] == "\\in" or texts[1] in ("is", "an", "integer", "any"))
-    )
-    small = {text.casefold() for text in texts}
-    said = not small.isdisjoint(
-        ("integer", "integers", "all", "any", "every", "some", "constant", "arbitrary", "\\forall", "\\in")
-    )
-    allowed = all(token.text in CONDITION or token.kind == "symbol" for token in tokens)
-    return begins and said and allowed and (texts[0] not in ("for", "where", "with", "when") or len(texts) > 1)
+    letter = tokens[0].kind == "symbol" and texts[1] in ("\\in", "is", "an", "integer", "any")
+    return (letter or texts[0] in INTRODUCED) and not QUANTIFIED.isdisjoint(texts)
 
 
+INTRODUCED = frozenset(("for", "where", "with", "when", "\\forall"))
+QUANTIFIED = frozenset(
+    ("integer", "integers", "all", "any", "every", "some", "constant", "arbitrary", "\\forall", "\\in")
+)
 _CONDITION = (
     "for where with when all any every each some arbitrary is an a are the integer integers real reals number "
     "numbers positive negative nonnegative non natural whole constant values value of \\forall \\in \\mathbb { } + "
@@ -257,23 +304,30 @@ def _listed(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Ans
 
 
 def _intersection(items: list[Answer]) -> Answer | None:
-    """What `x > 1, x < 3` and `x \\ne 1, x \\ne 2` are together."""
-    statements = [item for item in items if isinstance(item, Statement) and len(item.values) == 1]
-    if len(statements) != len(items) or len({one.name for one in statements}) != 1:
+    r"""What `x > 1, x < 3` is, or `x \ne 1, x \ne 2`, or `x \ne 1, 2`; None if they are no sets of one name."""
+    first = items[0]
+    if not isinstance(first, Statement):
         return None
-    sets = [one.values[0] for one in statements]
-    if not all(isinstance(one, Items) for one in sets):
+    sets: list[Items] = []
+    points: list[Answer] = []
+    for item in items:
+        inner = item.values[0] if isinstance(item, Statement) and item.name == first.name else item
+        if isinstance(inner, Items) and inner is not item:
+            sets += [inner] if inner != REALS else []
+        elif isinstance(inner, Formula) and inner is item:
+            points.append(inner)
+        else:
+            return None
+    if sets and all(one.opening == UNION and len(one.items) == 2 for one in sets):
+        holes = [inside.items[1] for one in sets for inside in one.items[:1] if isinstance(inside, Items)]
+        rest = _all_but([*holes, *points])
+        return rest and Statement(first.name, (rest,), None)
+    lower = [one for one in sets if one.items[1:] == (INFINITE,)]
+    upper = [one for one in sets if one.items[:1] == (MINUS_INFINITE,)]
+    if points or len(sets) != 2 or len(lower) != 1 or len(upper) != 1:
         return None
-    if all(one.opening == UNION and len(one.items) == 2 for one in sets):  # type: ignore[union-attr]
-        points = [one.items[0].items[1] for one in sets]  # type: ignore[union-attr]
-        rest = _all_but(points)
-        return rest and Statement(statements[0].name, (rest,), None)
-    lower = [one for one in sets if one.items[1:] == (INFINITE,)]  # type: ignore[union-attr]
-    upper = [one for one in sets if one.items[:1] == (MINUS_INFINITE,)]  # type: ignore[union-attr]
-    if len(sets) != 2 or len(lower) != 1 or len(upper) != 1:
-        return None
-    interval = _interval(lower[0].opening, upper[0].closing, lower[0].items[0], upper[0].items[1])  # type: ignore[union-attr]
-    return Statement(statements[0].name, (interval,), None)
+    interval = _interval(lower[0].opening, upper[0].closing, lower[0].items[0], upper[0].items[1])
+    return Statement(first.name, (interval,), None)
 
 
 def _interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
@@ -297,7 +351,7 @@ def _equation(tokens: Tokens, level: int) -> Answer | None:
     if not found or not all(parts):
         return None
     if "\\equiv" in found:
-        return formula(tokens)
+        return Words(" ".join(text for text in texts_of(tokens) if text not in ("{", "}", "(", ")")))
     if "\\approx" in found:
         parts, found = _unrounded(parts, found)
         if not found:
@@ -346,7 +400,8 @@ def _is_name(tokens: Tokens) -> bool:
     for place, token in enumerate(tokens):
         depth += depth_of(token)
         if depth > 0 or depth_of(token) < 0:
-            if place == 0:
+            product = token.text in ARITHMETIC and token.text != "-" and texts[0] not in FUNCTION_NAMES
+            if place == 0 or (product and texts[1] == "("):  # x(x + 2)
                 return False
         elif token.kind == "word" and token.text.lower() in units.NEVER:
             return False  # not x
@@ -379,6 +434,8 @@ def is_quantity(texts: Sequence[str]) -> bool:
     return len(known) > 1 and texts[0] != "-"
 
 
+ARITHMETIC = frozenset(("+", "-", "\\cdot", "/", "^"))
+FUNCTION_NAMES = frozenset("fghpqFGHPQ")
 QUANTITY_SIGNS = frozenset(
     ("+", "-", "\\cdot", "/", "(", ")", "{", "}", "\\frac", "_", "|", "\\cap", "\\cup", "\\angle", "\\overline")
 )
@@ -447,9 +504,10 @@ def _choice(tokens: Tokens, level: int) -> Answer | None:
     texts = texts_of(tokens)
     if len(tokens) > 1 and texts[0].lower() in ("option", "choice", "answer"):
         rest = tokens[2:] if texts[1] in (":", "is") else tokens[1:]
+        if len(rest) == 1 and rest[0].text in CHOICES:
+            return Choice(rest[0].text)
         inner = read(rest, level)
-        letter = isinstance(inner, Formula) and inner.tokens[:1] and inner.tokens[0] in CHOICES and len(rest) == 1
-        return Choice(texts_of(rest)[0]) if letter else inner if isinstance(inner, Choice) else None
+        return inner if isinstance(inner, Choice) else None
     if len(tokens) > 3 and _is_lettered(tokens):
         letter_text, rest = texts[1], tokens[3:]
         spaced = rest[0].spaced and rest[0].text not in ("+", "-", "^", "/", "\\cdot")
@@ -465,9 +523,18 @@ def _choice(tokens: Tokens, level: int) -> Answer | None:
         rest = rest[1:]
     if any(_is_lettered(rest[place:]) for place in range(len(rest) - 2)) or (rest and rest[0].text in LISTED):
         return None
-    if any(token.kind == "word" and token.text.lower() in units.NEVER for token in rest):
+    value = read(rest, level) if rest else None
+    if isinstance(value, Words) and any(not _is_option(token) for token in rest):
         return None
-    return Choice(letter_text, read(rest, level) if rest else None)
+    return Choice(letter_text, value)
+
+
+def _is_option(token: Token) -> bool:
+    """Whether a word may be part of what is chosen; not of a sentence about the choice, as far as that can be told."""
+    text = token.text.lower()
+    return (
+        token.kind in ("word", "symbol", "number") and text not in units.NEVER and not text.endswith(("s", "ed", "n"))
+    )
 
 
 def _is_lettered(tokens: Tokens) -> bool:
@@ -506,16 +573,6 @@ def _words(tokens: Tokens) -> Answer | None:
     if quantity.node:
         return quantity
     text = " ".join(texts_of(tokens)).casefold()
-    head, found, tail = text.partition(" except ")
-    if ALL_REALS.fullmatch(head):
-        if not found:
-            return REALS
-        place = next(place for place, token in enumerate(tokens) if token.text.lower() == "except")
-        rest = [token for token in tokens[place + 1 :] if token.kind != "word"]
-        without = read(rest, 1) if rest and tail else None
-        points = without.items if isinstance(without, Items) else (without,) if without is not None else ()
-        points = tuple(point.values[-1] if isinstance(point, Statement) else point for point in points)
-        return _all_but(points) or Words(text)
     return EMPTY_SET if NONE_AT_ALL.fullmatch(text) else Words(text)
 
 
@@ -537,6 +594,7 @@ MARKS = frozenset(("\\interval", "\\ordered"))
 RULES: tuple[tuple[Callable[[Tokens, int], Answer | None], frozenset[str]], ...] = (
     (_marked, MARKS),
     (_named_set, SET_NAMES),
+    (_all_reals, frozenset(("real", "reals", "Real", "Reals"))),
     (_choice, frozenset((")", ".", ":", "Option", "option", "Choice", "choice", "Answer", "answer"))),
     (_conditioned, CONDITIONAL),
     (_matrix, frozenset(("\\begin",))),
@@ -556,5 +614,7 @@ def unreadable(answer: Answer) -> bool:
         return not answer.readable
     if isinstance(answer, Relation):
         return unreadable(answer.left) or unreadable(answer.right)
+    if isinstance(answer, General):
+        return unreadable(answer.plain)
     parts = answer.items if isinstance(answer, Items) else answer.values if isinstance(answer, Statement) else ()
     return any(unreadable(part) for part in parts)

@@ -28,6 +28,7 @@ from grpo_jax.rewards.mathematics.answer import (
     UNION,
     Answer,
     Choice,
+    General,
     Items,
     Relation,
     Statement,
@@ -66,6 +67,8 @@ class Comparison:
                 return ours.keys() == theirs.keys() and _all(self.equal(ours[name], theirs[name]) for name in ours)
             if list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
                 return False
+        if isinstance(gold, General) or isinstance(answer, General):
+            return self._general(gold, answer)
         rule = RULES.get((type(gold), type(answer)))
         if rule is None and isinstance(answer, Statement):
             rule = Comparison._chain
@@ -76,6 +79,14 @@ class Comparison:
         if rule is None and isinstance(answer, Choice):
             rule = Comparison._lettered
         return rule(self, gold, answer) if rule else False
+
+    def _general(self, gold: Answer, answer: Answer) -> bool | None:
+        """Whether they say the same of all whole numbers, whatever letter stands for those."""
+        if isinstance(gold, General) and isinstance(answer, General):
+            return self.equal(gold.of_k, answer.of_k)
+        ours = (gold.plain, gold.of_k) if isinstance(gold, General) else (gold,)
+        theirs = (answer.plain, answer.of_k) if isinstance(answer, General) else (answer,)
+        return _any(self.equal(one, other) for one in ours for other in theirs)
 
     def _formula(self, gold: Formula, answer: Formula) -> bool | None:
         if gold.tokens == answer.tokens:
@@ -184,6 +195,8 @@ class Comparison:
         return False
 
     def _chain(self, gold: Answer, answer: Statement) -> bool | None:
+        if isinstance(gold, Formula) and answer.name[:1] and answer.name[0] in gold.variables and len(gold.tokens) > 1:
+            return False  # x = 2x + 1 is no solution
         return self._links(gold, answer.values, named=bool(answer.name))
 
     def _links(self, gold: Answer, links: Sequence[Answer], named: bool = True) -> bool | None:

@@ -176,12 +176,14 @@ class _Parser:
     def _starts_factor(self) -> bool:
         """Whether a product goes on without a sign.
 
-        A number goes on with it only behind a letter and with a power, or behind a factorial: n3^n and 3!4! are clear,
-        but `2 3` may be anything.
+        A number goes on with it only with a power behind a letter or bracket, or behind a factorial: n3^n and 3!4! are
+        clear, but `2 3` may be anything.
         """
         token, last = self._next, self._ahead(-1)
         if token.kind == "number":
-            return last.text == "!" or (last.kind == "symbol" and self._ahead(1).text == "^")
+            return last.text == "!" or (
+                (last.kind == "symbol" or last.text in (")", "}")) and self._ahead(1).text == "^"
+            )
         if token.text == "|":
             return not self._in_bars
         return token.kind == "symbol" or token.text in STARTS

@@ -37,9 +37,11 @@ def _greek() -> dict[str, str]:
 UNICODE = str.maketrans(
     {
         "−": "-", "–": "-", "—": "-", "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "÷": r"\div ", "∕": "/",
+        "⁄": "/",
         "∞": r"\infty ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "°": r"^\circ ", "º": r"^\circ ", "∪": r"\cup ",
         "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ", "±": r"\pm ", "∓": r"\mp ", "≈": r"\approx ", "’": "'",
-        "′": "'", "€": " euro ", "£": " sterling ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
+        "′": "'",
+        "€": " euro ", "£": " sterling ", "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}",
         "∖": r"\setminus ", "√": r"\sqrt ", "∛": r"\sqrt[3]", "⟨": r"\langle ", "⟩": r"\rangle ", "∠": r"\angle ",
         "‰": " permille ", "。": ".", "∀": r"\forall ", "⌊": r"\lfloor ", "⌋": r"\rfloor ", "⌈": r"\lceil ",
         "⌉": r"\rceil ", "µ": r"\mu ", "\u2126": r"\Omega ", "Å": r"\AA ", "≡": r"\equiv ",
@@ -63,6 +65,7 @@ NO_UNITS = frozenset("eid")
 SAYS_NOTHING = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
+        (r"\\mathbf\s*\{\s*([RZNQ])\s*\}", r"\\mathbb{\1}"),
         (r"\\left\s*\\\{(?=\s*\\begin)|\\right\s*\.", " "),  # the brace of a system of equations
         (
             r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![a-zA-Z])\.?"
@@ -74,6 +77,7 @@ SAYS_NOTHING = tuple(
             "",
         ),
         (r"\\(?:text)?color(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\colorbox\s*\{[^{}]*\}|\\bbox\s*\[[^\]]*\]", ""),
+        (r"\\math(?:open|close|rel|ord|punct|inner)\s*\{([^{}]*)\}", r"\1"),
         (r"\\(?:[hv]space\*?|[hv]?phantom|tag\*?|label)\s*\{[^{}]*\}", " "),
         (r"(?<!\\)\$+|(?<!\\)\\[()\[\]]", " "),
         (r"\\\\\s*\[\s*-?[\d.]+\s*[a-z]{2}\s*\]|\\(?:cr|newline)(?![a-zA-Z])", r"\\\\"),  # \\[4pt]

@@ -52,8 +52,9 @@ PARTS = {
     "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 10**2, "thousandth": 10**3, "millionth": 10**6,
 }  # fmt: skip
 
-# Words that no unit has: numbers and groups, words that compute with the number before them, or say something about it.
+# Words that no unit has: numbers and groups, what computes with the number before it, what says something about it.
 NUMBERS = (
+    "pair couple score trio triplet triple twin quad quadruplet quartet brace ream myriad googol "
     "zero one two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety pair couple score trio decade century "
     "basis percentage"
@@ -134,7 +135,7 @@ ABBREVIATED = {
 PHRASES = {
     ("per", "thousand"): "permille", ("per", "mille"): "permille", ("per", "mil"): "permille",
     ("per", "cent"): "percent",
-    ("per", "hundred"): "percent", ("parts", "per", "thousand"): "permille", ("parts", "per", "million"): "ppm",
+    ("parts", "per", "thousand"): "permille", ("parts", "per", "million"): "ppm",
     ("parts", "per", "billion"): "ppb",
 }  # fmt: skip
 _NOTHING = "unit of for the a an in total per each altogether exactly old long tall wide high deep"
@@ -273,7 +274,13 @@ def _noun(word: str) -> Unit | None:
     singular = _singular(word)
     if not NOTHING.isdisjoint((word, singular)):
         return NO_UNIT
-    if not word.isalpha() or len(word) < 2 or not NEVER.isdisjoint((word, singular)) or singular.endswith("ward"):
+    if (
+        scale(word) is not None
+        or not word.isalpha()
+        or len(word) < 2
+        or not NEVER.isdisjoint((word, singular))
+        or singular.endswith("ward")
+    ):
         return None
     return _base(singular)
 
