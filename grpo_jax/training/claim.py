@@ -8,7 +8,7 @@ from typing import Any
 from grpo_jax.config import ConfigError, differences
 from grpo_jax.processes import on_any_process, unlike_on_processes
 from grpo_jax.training.agreement import on_first
-from grpo_jax.training.inputs import BASE, Inputs, changes, digest_files
+from grpo_jax.training.inputs import BASE, Inputs, changes, digest_files, problems_of
 from grpo_jax.training.provenance import FILE, code_of, same_code
 from grpo_jax.training.run_directory import FOLDERS, RunDirectory
 
@@ -31,7 +31,7 @@ def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Mapping[str, Any
     unlike = unlike_on_processes(
         {
             "the configuration": ours,
-            **{f"the {split} problems": digests for split, digests in sorted(read["problems"].items())},
+            **{problems_of(split): digests for split, digests in sorted(read["problems"].items())},
             "the tokenizer": read["tokenizer"],
             "the model's files": read["policy"],
             "your own code": read["code"],

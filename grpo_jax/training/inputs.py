@@ -32,7 +32,7 @@ TEXT = (
 )
 POLICY = ("config.json", "*.safetensors", "*.safetensors.index.json")
 BASE = "base_policy"  # beside `Inputs`, where the run makes it itself: the digest of its file
-AT_ONCE = 4  # files; each takes a core, at about a gigabyte a second
+AT_ONCE = 4  # files; each takes a core, at about half a gigabyte a second
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,14 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def problems_of(split: str) -> str:
+    """Return what the problems of a split are called in a sentence."""
+    return f"the {'training' if split == 'train' else split} problems"
+
+
 def changed_problems(split: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Say what has changed between two `digest_problems` of a split."""
-    which = f"the {'training' if split == 'train' else split} problems"
+    which = problems_of(split)
     if before["number"] != now["number"]:
         return [f"{which} differ: {before['number']:,} were read then, {now['number']:,} now"]
     if before["in_any_order"] != now["in_any_order"]:
