@@ -1,9 +1,11 @@
 """What a checkpoint in Hugging Face's format says of its text: the tokenizer, its prompts and its stop tokens."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,35 +15,120 @@ from grpo_jax.data.tokenizer import encode
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+logger = logging.getLogger(__name__)
+
+UNUSED = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # roles that no text here needs
+
+# What tokenizers are told apart by: white space, digits, composed and decomposed letters, other scripts, newlines.
+PROBES = (
+    "Hello world",
+    " a  b\tc ",
+    "\n\nx = 3.14159 + 2,718;\n",
+    "e\u0301 \u00e9 \ufb01 \u212b \u2460",
+    "\u65e5\u672c\u8a9e \U0001f642",
+    "don't \\frac{1}{2}",
+)
+
 
 def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
-    """The fast tokenizer of a directory.
+    """Return the tokenizer of a directory: the pipeline of tokenizer.json as it stands there, which the model learned.
+
+    The names of special tokens and the chat template come from the files beside it, as transformers reads them. The
+    class that tokenizer_config.json names is not asked: some put a pipeline of their own in place of the file's. Where
+    transformers would give other ids for that reason, it is logged as a warning, once.
 
     Args:
       field: of the configuration, for messages.
 
     Raises:
-      ConfigError: if there is none.
+      ConfigError: if there is none, or the files beside tokenizer.json name tokens that it does not have.
     """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
 
+    where = f"{field}={str(directory)!r}"
     if not directory.is_dir():
         raise ConfigError(
-            f"{field}={str(directory)!r}: no such directory; fetch a model of the Hugging Face Hub first, as in "
+            f"{where}: no such directory; fetch a model of the Hugging Face Hub first, as in "
             "hf download REPOSITORY --local-dir DIRECTORY."
         )
     if not (directory / "tokenizer.json").is_file():
-        raise ConfigError(f"{field}={str(directory)!r}: has no tokenizer.json; name a directory with a fast tokenizer.")
+        raise ConfigError(f"{where}: has no tokenizer.json; name a directory with a fast tokenizer.")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(directory), local_files_only=True)
+        own = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(
+            str(directory), local_files_only=True
+        )
+        if tokenizer.chat_template is None:
+            tokenizer.chat_template = _processor_template(directory)
     except Exception as error:  # whatever a library raises at a broken file
-        raise ConfigError(f"{field}={str(directory)!r}: its tokenizer cannot be read ({error}).") from error
-    if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigError(f"{field}={str(directory)!r}: its tokenizer is not a fast one; convert it.")
+        raise ConfigError(f"{where}: its tokenizer cannot be read ({_one_line(error)}).") from error
     # Whoever saved it after a call that cut or filled up texts left that in tokenizer.json.
-    tokenizer.backend_tokenizer.no_truncation()
-    tokenizer.backend_tokenizer.no_padding()
+    own.no_truncation()
+    own.no_padding()
+    absent = tokenizer.get_vocab().keys() - own.get_vocab().keys()
+    for role, token in tokenizer.special_tokens_map.items():
+        if role in UNUSED and token in absent:
+            setattr(tokenizer, role, None)
+            absent.discard(token)
+    if absent:
+        raise ConfigError(
+            f"{where}: tokenizer_config.json or a file beside it names {', '.join(map(repr, sorted(absent)[:3]))}, "
+            "and tokenizer.json has no such token; save the tokenizer again with transformers, so that it has."
+        )
+    tokenizer._tokenizer = own  # there is no public way to have it without what the library adds and replaces
+    _tell_difference(directory)
     return tokenizer
+
+
+@cache  # once
+def _tell_difference(directory: Path) -> None:
+    if difference := transformers_differs(directory):
+        logger.warning("%s", difference)
+
+
+def transformers_differs(directory: Path) -> str | None:
+    """Say in one sentence where transformers reads another tokenizer out of a directory than tokenizer.json, if so."""
+    from tokenizers import Tokenizer
+    from transformers import AutoTokenizer, __version__
+
+    beginning = f"{directory}: transformers {__version__}"
+    ending = "tokenizer.json is what counts here, and a server that goes by transformers may read other text"
+    own = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    try:
+        theirs = AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer
+    except Exception as error:  # whatever the class that the directory names raises
+        return f"{beginning} cannot read its tokenizer ({_one_line(error)}); {ending}"
+    for one in (own, theirs):
+        one.no_truncation()
+        one.no_padding()
+    added = [token.content for _, token in sorted(own.get_added_tokens_decoder().items())]
+    added = [token for token in added if token.strip()]
+    for text in (*PROBES, *(f"a {token} b{token}" for token in added[:32] + added[32:][-32:])):
+        for special in (True, False):
+            ours = own.encode(text, add_special_tokens=special).ids
+            other = theirs.encode(text, add_special_tokens=special).ids
+            if ours != other:
+                return f"{beginning} reads {text!r} as {other}, and tokenizer.json as {ours}; {ending}"
+            if own.decode(ours) != theirs.decode(ours):
+                return (
+                    f"{beginning} writes {ours} as {theirs.decode(ours)!r}, and tokenizer.json as "
+                    f"{own.decode(ours)!r}; {ending}"
+                )
+    return None
+
+
+def _processor_template(directory: Path) -> str | None:
+    """The chat template that a model with a processor for images may have in a file of its own."""
+    file = directory / "chat_template.json"
+    found = json.loads(file.read_text(encoding="utf-8"))["chat_template"] if file.is_file() else None
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"chat_template of {file.name} is no text")
+    return found
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
@@ -96,11 +183,50 @@ class PromptFormat:
         user = self.template.replace("{question}", question)
         if not self.chat:
             return user
-        messages = [{"role": "system", "content": self.system}] if self.system else []
+        return self._through_template(tokenizer, self.system, user)
+
+    def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        """Raise ConfigError if the chat template cannot be used, or leaves out what it is given."""
+        if not self.chat:
+            return
+        if self.render(tokenizer, "1 + 1 = ?") == self.render(tokenizer, "2 + 3 = ?"):
+            raise ConfigError("task.chat=True: the chat template leaves the question out; set task.chat to false.")
+        user = self.template.replace("{question}", "1 + 1 = ?")
+        if (
+            self.system
+            and len({self._through_template(tokenizer, s, user) for s in (self.system, self.system[::-1] + "~")}) == 1
+        ):
+            raise ConfigError(
+                f"task.system={self.system!r}: the chat template leaves it out; put it into task.template, and set "
+                "task.system to ''."
+            )
+
+    def _through_template(self, tokenizer: "PreTrainedTokenizerFast", system: str, user: str) -> str:
+        template = tokenizer.chat_template
+        if not template:
+            raise ConfigError("task.chat=True: the tokenizer has no chat template; set it to false.")
+        if isinstance(template, dict):
+            if "default" not in template:
+                raise ConfigError(
+                    f"task.chat=True: the tokenizer has several chat templates, {', '.join(sorted(template))}, and "
+                    "none is the default; save the one that is meant as chat_template.jinja in its directory."
+                )
+            template = template["default"]
+        messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": user})
-        _stop_clock(tokenizer.get_chat_template(), self.date)
-        rendered: Any = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return rendered
+        try:
+            _stop_clock(template, self.date)
+            rendered: Any = tokenizer.apply_chat_template(
+                messages, chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        except Exception as error:  # a template is a program of the checkpoint's, and may raise anything
+            given = "a system message and a user's" if system else "a user's message"
+            remedy = "set task.system to '', or task.chat to false" if system else "set task.chat to false"
+            line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
+            raise ConfigError(
+                f"task.chat=True: the chat template refuses {given} ({_one_line(error)}{line}); {remedy}."
+            ) from error
+        return str(rendered)
 
     def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:
         """Token ids of the rendered questions. A chat template writes its own special tokens; none is added to them."""

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer, decoders, models, normalizers, processors
 
 from grpo_jax.config import ConfigError
 from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
+from grpo_jax.data.tokenizer import encode
 from tests.data.tokenizer_files import BOS, END, EOS, TURN, write_tokenizer
 
 MODELS = Path(__file__).parent.parent.parent / "models"
@@ -119,3 +121,108 @@ def test_the_tokenizer_of_qwen3():
     (row,) = PromptFormat("", "{question}", chat=True).encode(tokenizer, ["What is 1+1?"])
     assert row == [151644, 872, 198, 3838, 374, 220, 16, 10, 16, 30, 151645, 198, 151644, 77091, 198]
     assert PromptFormat("", "{question}", chat=False).encode(tokenizer, ["1+1="]) == [[16, 10, 16, 28]]
+
+
+def pieces(directory, tokenizer_class, model_type):
+    """A SentencePiece BPE that writes a space as an underscore and puts none in front, under a class that would."""
+    vocabulary = {token: index for index, token in enumerate(["<unk>", "<s>", "</s>", *"▁ab", "ab", "▁a"])}
+    made = Tokenizer(models.BPE(vocabulary, merges=[("a", "b"), ("▁", "a")], unk_token="<unk>", fuse_unk=True))
+    made.normalizer = normalizers.Replace(" ", "▁")
+    made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.Fuse()])
+    made.add_special_tokens(["<unk>", "<s>", "</s>"])
+    made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    directory.mkdir()
+    made.save(str(directory / "tokenizer.json"))
+    values = {"tokenizer_class": tokenizer_class, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(values | {"add_bos_token": False}))
+    (directory / "config.json").write_text(json.dumps({"model_type": model_type}))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("tokenizer_class", "model_type", "differs"),
+    [
+        ("LlamaTokenizer", "llama", True),
+        ("LlamaTokenizerFast", "mistral", False),
+        ("Qwen2Tokenizer", "qwen2", True),
+        ("PreTrainedTokenizerFast", "llama", False),
+    ],
+)
+def test_the_pipeline_is_that_of_the_file(tmp_path, caplog, tokenizer_class, model_type, differs):
+    """Whatever class tokenizer_config.json names; where that class would read otherwise, it is told once."""
+    directory = pieces(tmp_path / "model", tokenizer_class, model_type)
+    loaded, own = load_tokenizer(directory, "x"), Tokenizer.from_file(str(directory / "tokenizer.json"))
+    load_tokenizer(directory, "x")
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == differs
+    assert all("tokenizer.json is what counts here" in sentence and "\n" not in sentence for sentence in told)
+    for text in ("ab a", " ab", "a  b", "<s>ab</s> a"):
+        for special in (True, False):
+            ids = own.encode(text, add_special_tokens=special).ids
+            assert encode(loaded, [text], special_tokens=special) == [ids]
+            assert loaded.backend_tokenizer.decode(ids) == own.decode(ids)
+    assert encode(loaded, ["ab"], special_tokens=True) == [[1, 6]]  # the file's BOS
+
+
+def test_tokens_that_only_a_file_beside_it_names(tmp_path):
+    directory = pieces(tmp_path / "model", "PreTrainedTokenizerFast", "llama")
+    config = directory / "tokenizer_config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps(values | {"pad_token": "[PAD]"}))
+    assert load_tokenizer(directory, "x").pad_token is None  # no text here needs it, and it has no id
+    config.write_text(json.dumps(values | {"eos_token": "<|im_end|>"}))
+    with pytest.raises(ConfigError, match=r"names '<\|im_end\|>', and tokenizer.json has no such token"):
+        load_tokenizer(directory, "x")
+
+
+REFUSALS = {  # a chat template, and the sentence
+    "{{ raise_exception('System role not supported') if messages[0].role == 'system' }}": "System role not supported",
+    "{% for message in %}": "TemplateSyntaxError: .*, line 1",
+    "{{ tools | length }}": "TypeError",
+    "{{ messages[1]['tool_calls'][0]['name'] }}": "UndefinedError",
+    "{{ documents[0].title }}": "UndefinedError|TypeError",
+    "{{ ''.__class__.__mro__ }}": "SecurityError",
+    "{{ messages[0]['content'] }}": "the chat template leaves the question out",
+    "{{ messages[-1]['content'] }}": "^task.system='Be brief.': the chat template leaves it out; put it into",
+}
+
+
+@pytest.mark.parametrize("template", REFUSALS)
+def test_a_template_that_cannot_be_used_is_one_sentence(directory, template):
+    tokenizer = load_tokenizer(directory, "")
+    tokenizer.chat_template = template
+    with pytest.raises(ConfigError, match=REFUSALS[template]) as caught:
+        PromptFormat("Be brief.", "{question}", chat=True).check(tokenizer)
+    assert str(caught.value).startswith("task.")
+    assert "\n" not in str(caught.value)
+    PromptFormat("Be brief.", "{question}", chat=False).check(tokenizer)
+
+
+def test_where_a_chat_template_is_found(tmp_path):
+    asked = PromptFormat("", "{question}", chat=True)
+
+    def said(tokenizer_config, **files):
+        directory = tmp_path / str(len(list(tmp_path.iterdir())))
+        directory.mkdir()
+        write_tokenizer(directory, chat_template=None)
+        config = directory / "tokenizer_config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | tokenizer_config))
+        for name, text in files.items():
+            file = directory / name.replace("__", "/").replace("_json", ".json").replace("_jinja", ".jinja")
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(text)
+        return asked.render(load_tokenizer(directory, ""), "1")
+
+    mine = {"chat_template": "config {{ messages[-1].content }}"}
+    several = [{"name": "default", "template": "default"}, {"name": "tool_use", "template": "tools"}]
+    assert said(mine) == "config 1"
+    assert said(mine, chat_template_jinja="file {{ messages[-1].content }}") == "file 1"
+    assert said({}, chat_template_json='{"chat_template": "processor"}') == "processor"
+    assert said(mine, chat_template_json='{"chat_template": "processor"}') == "config 1"
+    assert said({"chat_template": several}) == "default"
+    more = {"additional_chat_templates__rag_jinja": "rag"}
+    assert said({}, chat_template_jinja="file", **more) == "file"
+    with pytest.raises(ConfigError, match=r"several chat templates, rag, tool_use, and none is the default; save"):
+        said({}, additional_chat_templates__tool_use_jinja="tools", **more)
+    with pytest.raises(ConfigError, match="has no chat template"):
+        said({})

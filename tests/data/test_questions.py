@@ -169,7 +169,7 @@ def test_the_reward_is_the_configured_one(make):
 
 def test_a_tokenizer_without_a_chat_template(make, tmp_path):
     directory = write_tokenizer(tmp_path / "plain", chat_template=None)
-    with pytest.raises(ConfigError, match=r"^task.chat=True: the tokenizer of .* has no chat template"):
+    with pytest.raises(ConfigError, match=r"^task.chat=True: the tokenizer has no chat template"):
         make(MANY, tokenizer=str(directory))
     task = make(MANY, tokenizer=str(directory), chat=False)
     assert task.tokenizer.decode(task.prompt_tokens(task.problems(Split.TRAIN, 1))[0]).startswith("<bos>What is")

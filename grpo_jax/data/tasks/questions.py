@@ -38,13 +38,10 @@ class Questions:
         with mistakes:
             self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(self._directory, field)
             self.stop_tokens: Sequence[int] = stop_tokens(self._directory, self.tokenizer)
+            self._format = PromptFormat(settings.system, settings.template, settings.chat, date)
+            self._format.check(self.tokenizer)
         mistakes.tell()
         self.max_prompt_tokens = settings.max_prompt_tokens
-        self._format = PromptFormat(settings.system, settings.template, settings.chat, date)
-        if settings.chat and not self.tokenizer.chat_template:
-            raise ConfigError(
-                f"task.chat=True: the tokenizer of {self._directory} has no chat template; set it to false."
-            )
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
         found = self._splits.problems[split]
