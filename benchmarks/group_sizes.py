@@ -3,7 +3,8 @@
     python benchmarks/group_sizes.py [--prompts=3200] [--repetitions=3]
 
 Trains both from the same base policy, turn and turn about, through the same loop as launch/main.py, and prints the
-seconds of sampling, rewards and updates (compilation and evaluation left out) and their ratio, pair by pair.
+seconds of training by phase (compilation, evaluation and checkpoints left out) and their ratio, pair by pair: of all of
+them, which is the wall clock, and without what the host does between sampling and updates.
 """
 
 import argparse
@@ -13,9 +14,9 @@ from pathlib import Path
 
 from grpo_jax.config import Config, load
 from grpo_jax.training import train
+from grpo_jax.training.clock import TRAINING, training_seconds
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-PHASES = ("sampling", "rewards", "update")
 
 
 def configuration(name: str, prompts: int, seed: int) -> Config:
@@ -47,18 +48,22 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=3200)
     parser.add_argument("--repetitions", type=int, default=3)
     arguments = parser.parse_args()
-    ratios = []
+    ratios: dict[str, list[float]] = {"seconds of training": [], "without the host's": []}
     print(f"{arguments.prompts} prompts; seconds")
     for repetition in range(arguments.repetitions):
-        totals = {}
+        both = []
         for name in ("two_grpo", "grpo_16"):
             spent = seconds(configuration(name, arguments.prompts, seed=repetition))
-            totals[name] = sum(spent[phase] for phase in PHASES)
-            parts = "  ".join(f"{phase} {spent[phase]:6.2f}" for phase in PHASES)
-            print(f"seed {repetition}  {name:8s}  {parts}  together {totals[name]:6.2f}")
-        ratios.append(totals["two_grpo"] / totals["grpo_16"])
-        print(f"seed {repetition}  ratio {ratios[-1]:.3f}")
-    print(f"2-GRPO / 16-GRPO: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+            together = training_seconds(spent)
+            both.append((together, together - spent["host"]))
+            parts = "  ".join(f"{phase} {spent[phase]:6.2f}" for phase in TRAINING)
+            print(f"seed {repetition}  {name:8s}  {parts}  together {together:6.2f}")
+        for of_kind, pairs, sixteen in zip(ratios.values(), *both, strict=True):
+            of_kind.append(pairs / sixteen)
+        print(f"seed {repetition}  " + ", ".join(f"ratio of {kind} {found[-1]:.3f}" for kind, found in ratios.items()))
+    for kind, found in ratios.items():
+        middle = statistics.median(found)
+        print(f"2-GRPO / 16-GRPO, {kind}: median {middle:.3f}, from {min(found):.3f} to {max(found):.3f}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grpo_jax.training.clock import PHASES, whole
+
 Lines = Sequence[Mapping[str, Any]]
 
 SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
@@ -104,12 +106,12 @@ def sampler_difference(lines: Lines) -> Figure:
 
 
 def time_by_phase(seconds: Mapping[str, float]) -> Figure:
-    """Where the run's time went."""
-    phases = [name for name in seconds if name != "total"]
-    rest = max(seconds["total"] - sum(seconds[name] for name in phases), 0.0)
-    values = [*(seconds[name] for name in phases), rest]
+    """Where the run's time went; the bars add up to all of it."""
+    charged = whole(seconds)
     figure, axes = _panel("seconds", "")
-    bars = axes.barh([*(name.replace("_", " ") for name in phases), "rest"][::-1], values[::-1], color=BLUE)
+    bars = axes.barh(
+        [phase.replace("_", " ") for phase in PHASES][::-1], [charged[phase] for phase in PHASES][::-1], color=BLUE
+    )
     axes.bar_label(bars, fmt="%.1f", padding=3)
     axes.grid(visible=False)
     return figure
@@ -128,7 +130,7 @@ def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
     for axes, budget in zip(panels, ("rollouts", "prompts", "seconds"), strict=True):
         for (name, runs), color in zip(arms.items(), itertools.cycle(COLORS), strict=False):
             _draw_arm(axes, runs, budget, color, name)
-        axes.set_xlabel("seconds of sampling, rewards and updates" if budget == "seconds" else budget)
+        axes.set_xlabel("seconds of training" if budget == "seconds" else budget)
         axes.set_ylim(0, 1.02)
     # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
     limit = 2 * min(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)

@@ -1,55 +1,101 @@
-"""Seconds by phase, with the time that XLA spends compiling told apart."""
+"""Seconds by phase. Every moment of a run belongs to one phase, so the phases add up to the whole.
 
+What is computed on devices runs on when its dispatch returns, and whoever next asks for a result waits for it. So the
+loop waits for an update, in the update's phase, before it evaluates, writes metrics, saves or samples. That stalls
+nothing: what the host has to do beside an update is done before it waits. Where host and devices work side by side the
+seconds are of what the host does: "update" is what was left of an update when the host had nothing else to do, so the
+border between "update" and "host" says little, and their sum is right.
+"""
+
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import jax
 
-PHASES = ("warm_start", "sampling", "rewards", "update", "evaluation", "compile", "total")
-TRAINING = ("sampling", "rewards", "update")  # the training proper
+TRAINING = (
+    "sampling",
+    "rewards",  # and advantages
+    "update",
+    "host",  # between them: statistics, metrics, rollouts written down
+)
+PHASES = (
+    "other",  # before the first step and after the last: building, loading, restoring, closing
+    "warm_start",
+    *TRAINING,
+    "evaluation",
+    "checkpoints",  # until a copy is made; it is written beside what comes next
+    "compile",  # whenever it happens: it is taken out of the phase that it happens in
+)
+TOTAL = "total"
 
 _compile_seconds = 0.0
 
 
 def _listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
     global _compile_seconds
-    if event.startswith("/jax/core/compile/"):  # tracing, lowering, and the compiler itself
+    # Tracing, lowering, and the compiler itself. What another thread compiles delays nobody here.
+    if event.startswith("/jax/core/compile/") and threading.current_thread() is threading.main_thread():
         _compile_seconds += duration_secs
 
 
 jax.monitoring.register_event_duration_secs_listener(_listen)
 
 
+def whole(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Seconds by phase that add up to their total: what earlier versions charged to no phase is "other"."""
+    charged = {phase: seconds.get(phase, 0.0) for phase in PHASES}
+    missing = seconds.get(TOTAL, 0.0) - sum(charged.values())
+    return {**charged, "other": charged["other"] + missing, TOTAL: sum(charged.values()) + missing}
+
+
+def training_seconds(seconds: Mapping[str, float]) -> float:
+    """Seconds of training: the wall clock without start, warm start, compilation, evaluation and checkpoints.
+
+    How often a run is evaluated and saved is a matter of how closely it is watched, and no cost of its method.
+    """
+    return sum(seconds.get(phase, 0.0) for phase in TRAINING)
+
+
 class Clock:
-    """Adds up where the time goes. A phase's seconds are without the compilation that happened in it."""
+    """Adds up where the time goes, from when it is made. A phase within another takes its seconds from it."""
 
     def __init__(self) -> None:
         self._seconds = dict.fromkeys(PHASES, 0.0)
-        self._started = time.perf_counter()
-        self._compiled = _compile_seconds
+        self._phase = "other"
+        self._now, self._compiled = time.perf_counter(), _compile_seconds
 
     def continue_from(self, before: Mapping[str, float]) -> None:
-        """Adds what an earlier process of the same run had on its clock."""
-        for name, seconds in before.items():
-            self._seconds[name] += seconds
+        """Adds what an earlier process of the same run had on its clock; `before` is what `read` gave."""
+        for name, seconds in whole(before).items():
+            if name != TOTAL:
+                self._seconds[name] += seconds
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        started, compiled = time.perf_counter(), _compile_seconds
+        """Charges what happens within to this phase."""
+        outer = self._phase
+        self.turn_to(name)
         try:
             yield
         finally:
-            self._seconds[name] += time.perf_counter() - started - (_compile_seconds - compiled)
+            self.turn_to(outer)
+
+    def turn_to(self, phase: str) -> None:
+        """Charges what follows, outside of the phases within it, to this phase."""
+        now, compiled = time.perf_counter(), _compile_seconds
+        self._seconds["compile"] += compiled - self._compiled
+        self._seconds[self._phase] += now - self._now - (compiled - self._compiled)
+        self._now, self._compiled, self._phase = now, compiled, phase
 
     def training(self) -> float:
-        """Seconds of the training proper so far: sampling, rewards and updates."""
-        return sum(self._seconds[phase] for phase in TRAINING)
+        """Seconds of training so far: see `training_seconds`."""
+        self.turn_to(self._phase)
+        return training_seconds(self._seconds)
 
     def read(self) -> dict[str, float]:
-        """Seconds so far, by phase; `total` is all of the run's, and more than the sum of the phases."""
-        now = self._seconds | {
-            "total": self._seconds["total"] + time.perf_counter() - self._started,
-            "compile": self._seconds["compile"] + _compile_seconds - self._compiled,
-        }
-        return {name: round(seconds, 3) for name, seconds in now.items()}
+        """Seconds so far, by phase, and `total`, which is their sum."""
+        self.turn_to(self._phase)
+        rounded = {name: round(seconds, 3) for name, seconds in self._seconds.items()}
+        return {**rounded, TOTAL: round(sum(rounded.values()), 3)}

@@ -69,7 +69,7 @@ def collect(
     """Samples and judges the groups of a step; the prompts are those from `cursor` on.
 
     Advantages are of the step's groups together: an estimator may compare a group with the others of its step, and with
-    what a fresh group replaced no more.
+    what a fresh group replaced no more. What is not sampling is left to the clock's phase around this.
 
     Raises:
       TrainingError: if the policy's log-probabilities are not finite, or not one completion could be scored.
@@ -90,8 +90,7 @@ def collect(
                 arrived = next(sampling, None)
             if arrived is None:
                 return
-            with clock.phase("rewards"):
-                yield _judged(experiment, *arrived, step)
+            yield _judged(experiment, *arrived, step)
 
     parts = list(judged_batches(cursor, rollout.prompts_per_step))
     collected = _together(experiment, successes, parts, step)

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
+
 from grpo_jax.config import Config
 from grpo_jax.processes import fetch
 from grpo_jax.training.clock import Clock
@@ -23,7 +25,10 @@ class Pending(NamedTuple):
 
 
 class LateLog:
-    """Holds the newest step's metrics until the next `push`, or `flush`."""
+    """Holds the newest step's metrics until the next `push`, or `flush`.
+
+    Before it fetches them it waits for the step's update, in the update's phase: see `grpo_jax.training.clock`.
+    """
 
     def __init__(self, config: Config, directory: RunDirectory, clock: Clock, display: Display, updates: int):
         """`updates`: optimizer steps taken before the first step that will be pushed."""
@@ -53,18 +58,24 @@ class LateLog:
           TrainingError: if more updates in a row were not finite than the config allows.
         """
         self.flush()
-        seconds = self._clock.training()  # all of this step but the rest of its update, which is still running
-        budget = {
-            "prompts": prompts,
-            "rollouts": prompts * self._config.rollout.group_size,
-            "seconds": round(seconds, 4),
-            "tokens_per_second": round(values["tokens"] / max(seconds - self._seconds, 1e-9), 1),
-        }
-        self._seconds = seconds
+        budget = {"prompts": prompts, "rollouts": prompts * self._config.rollout.group_size}
         self._pending = Pending(step, {**budget, **values}, minibatches, others)
+
+    def settle(self) -> None:
+        """Ends the step that is held back: waits for its update, and takes down what the step has taken."""
+        if self._pending is None or "seconds" in self._pending.values:
+            return
+        with self._clock.phase("update"):
+            jax.block_until_ready((self._pending.minibatches, self._pending.others))
+        seconds = self._clock.training()
+        speed = self._pending.values["tokens"] / max(seconds - self._seconds, 1e-9)
+        times = {"seconds": round(seconds, 4), "tokens_per_second": round(speed, 1)}
+        self._pending = self._pending._replace(values={**self._pending.values, **times})
+        self._seconds = seconds
 
     def flush(self) -> None:
         """Writes whatever is held back. Raises as `push` does."""
+        self.settle()
         if self._pending is None:
             return
         step, values, minibatches, others = self._pending

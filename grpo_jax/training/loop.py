@@ -85,6 +85,7 @@ def train(
       Interrupted: after SIGTERM or Ctrl-C, when everything is saved; calling again continues.
       TrainingError: if updates are not finite, or if there was none at all.
     """
+    clock = Clock()
     display = display or Silent()
     directory = RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
     if summary := on_first(lambda: finished(directory, config)):
@@ -110,7 +111,7 @@ def train(
             steps = earlier.get("steps") or claimed.changed[LENGTH][0]  # an earlier version did not say it
             directory.move("summary.json", f"summary_{steps:06d}.json")
         with recorded(directory):
-            summary = _run(experiment, problems, directory, display)
+            summary = _run(experiment, problems, directory, clock, display)
         summary["provenance"] = without_inputs(directory.read_json(FILE))
         directory.write_json("summary.json", summary)
     return summary
@@ -137,10 +138,14 @@ def _read(
 
 
 def _run(
-    experiment: Experiment, problems: Mapping[Split, Sequence[Problem]], directory: RunDirectory, display: Display
+    experiment: Experiment,
+    problems: Mapping[Split, Sequence[Problem]],
+    directory: RunDirectory,
+    clock: Clock,
+    display: Display,
 ) -> dict[str, Any]:
     config = experiment.config
-    clock, keep = Clock(), config.checkpoint
+    keep = config.checkpoint
     with StopRequest() as stop, closing(experiment.task.reward):
         experiment.task.reward.warm()
         with closing(
@@ -159,7 +164,7 @@ def _run(
 def _train(run: Run) -> TrainState:
     """Trains from the base policy, or from the newest checkpoint, to the end."""
     config, experiment, clock = run.config, run.experiment, run.clock
-    state, frozen, reference = _begin(run)
+    state, frozen, reference = jax.block_until_ready(_begin(run))
     successes = Successes(config.rollout.success_half_life)
     saved = run.checkpoints.restore_latest(state)
     step, cursor, sampled = 0, 0, 0  # sampled: prompts so far, which resampling and the ends of epochs part from cursor
@@ -176,31 +181,37 @@ def _train(run: Run) -> TrainState:
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
 
+    clock.turn_to("host")
     while True:
         weights = experiment.sampling_weights(state.params, frozen)
+        with clock.phase("update"):
+            jax.block_until_ready(weights)  # the last update runs on until here: nothing that follows shall pay for it
+        log.settle()
         score = None
         for split in evaluations_due(config, step):
             if not (step == first and split.name in evaluated) and not run.stop.requested():
                 log.flush()
-                pass_at_1 = _evaluate(run, weights, split, step)
+                with clock.phase("evaluation"):
+                    pass_at_1 = _evaluate(run, weights, split, step)
                 if split is Split.VALIDATION:  # nothing may be chosen by the test split
                     score = pass_at_1
         stopping, finished = run.stop.requested(), step == config.train.steps
         if stopping or finished or step % config.checkpoint.every == 0:
             log.flush()
             if not saved or step > saved.step:
-                run.checkpoints.save(step, state, _record(run, step, cursor, sampled, successes), score)
+                with clock.phase("checkpoints"):
+                    run.checkpoints.save(step, state, _record(run, step, cursor, sampled, successes), score)
         if stopping:  # also at the last step, where evaluations may be missing
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
         if finished:
+            clock.turn_to("other")
             return state
 
         step += 1
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
-            with clock.phase("update"):
-                jax.block_until_ready(weights)  # the last update
-            collected = collect(experiment, source, successes, weights, clock, cursor=cursor, step=step)
+            with clock.phase("rewards"):
+                collected = collect(experiment, source, successes, weights, clock, cursor=cursor, step=step)
             del weights  # the update needs the room
             with clock.phase("update"):
                 batches = _minibatches(experiment, state.params, reference, frozen, collected)
@@ -288,15 +299,14 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
         Split.TEST: (experiment.sample_test, Stream.TEST),
     }[split]
 
-    with run.clock.phase("evaluation"):
-        evaluation = evaluate(
-            lambda problems: dispatch(experiment, sampler, weights, problems, stream, step=0),
-            experiment.task,
-            run.problems[split],
-            prompts_per_batch=settings.prompts_per_batch,
-            bootstrap=settings.bootstrap,
-            stop=run.stop.requested,
-        )
+    evaluation = evaluate(
+        lambda problems: dispatch(experiment, sampler, weights, problems, stream, step=0),
+        experiment.task,
+        run.problems[split],
+        prompts_per_batch=settings.prompts_per_batch,
+        bootstrap=settings.bootstrap,
+        stop=run.stop.requested,
+    )
     if evaluation is None:
         return None
     run.directory.write_lines(f"evaluation/{step:06d}_{split.name.lower()}.jsonl", evaluation.records)

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from tensorboardX import SummaryWriter
+from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
 from grpo_jax.files import plain, read_json, write_whole
@@ -133,9 +135,14 @@ class RunDirectory:
                 place = self.path / "tensorboard" / phase.name.lower()
                 self._events[phase] = SummaryWriter(str(place), purge_step=step, flush_secs=10)
             group = "_".join([values["kind"], *([values["split"].lower()] if "split" in values else [])])
-            for name, value in values.items():
-                if isinstance(value, int | float) and math.isfinite(value):
-                    self._events[phase].add_scalar(f"{group}/{name}", value, step)
+            scalars = [
+                scalar(f"{group}/{name}", value)
+                for name, value in values.items()
+                if isinstance(value, int | float) and math.isfinite(value)
+            ]
+            # One event of all: each goes through a queue, which takes as long as writing a step's line.
+            together = Summary(value=[value for one in scalars for value in one.value])
+            self._events[phase].file_writer.add_summary(together, step)
 
     def close(self) -> None:
         for writer in self._events.values():
@@ -193,7 +200,10 @@ def _rollout_file(step: int) -> str:
 
 
 def _line(record: Mapping[str, Any]) -> str:
-    return json.dumps(plain(record), allow_nan=False) + "\n"
+    try:
+        return json.dumps(record, allow_nan=False) + "\n"
+    except ValueError:  # a number that is not finite; to look for one takes longer than to write the rest
+        return json.dumps(plain(record), allow_nan=False) + "\n"
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

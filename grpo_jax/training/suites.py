@@ -7,7 +7,6 @@ suites.json               all numbers; a suite that stands in it is not evaluate
 """
 
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
@@ -27,6 +26,7 @@ from grpo_jax.sampling import Stream
 from grpo_jax.training.agreement import on_all
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.claim import check_hosts, claim
+from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.errors import Interrupted
@@ -105,8 +105,9 @@ def evaluate_suites(
             if name in results and results[name]["problems_hash"] == hashes[name]:
                 display.note(f"{name}: is there already")
                 continue
-            began = time.monotonic()
-            evaluation = _evaluate(experiment, weights, name, of_suite, stop, display)
+            clock = Clock()  # the first of them compiles, which is no time of its own
+            with clock.phase("evaluation"):
+                evaluation = _evaluate(experiment, weights, name, of_suite, stop, display)
             if evaluation is None:
                 finished = sum(each in results for each in problems)
                 raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
@@ -114,7 +115,7 @@ def evaluate_suites(
             results[name] = {
                 **evaluation.summary,
                 **_with_replacement(evaluation),
-                "seconds": time.monotonic() - began,
+                "seconds": clock.read()["evaluation"],
                 "problems_hash": hashes[name],
                 "versions": versions(),
                 "code": start["code"],

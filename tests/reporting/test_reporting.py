@@ -114,7 +114,7 @@ def test_a_comparison_of_runs(workdir):
     lines = RunDirectory(workdir).metrics()
     svg = figures.to_svg(figures.comparison({"one": [lines], "two": [lines, lines[:-4], lines]}))
     ElementTree.fromstring(svg)
-    for text in ("rollouts", "prompts", "seconds of sampling", "one, 95 % interval", "two, range of 3 seeds"):
+    for text in ("rollouts", "prompts", "seconds of training", "one, 95 % interval", "two, range of 3 seeds"):
         assert text in svg
 
 

@@ -14,6 +14,7 @@ from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.rewards import last_value
 from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
+from grpo_jax.training.clock import PHASES
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.warm_start import cache_path
@@ -89,9 +90,10 @@ def test_what_a_run_leaves_behind(whole):
     assert summary["rollouts"] == 192
     assert 0 < summary["updates"] <= 12
     assert 0 < summary["valid_pair_share"] < 1
-    phases = {"warm_start", "sampling", "rewards", "update", "evaluation", "compile", "total"}
-    assert set(summary["seconds"]) == phases
-    assert summary["seconds"]["total"] > sum(summary["seconds"][phase] for phase in phases - {"total"})
+    seconds = summary["seconds"]
+    assert set(seconds) == {*PHASES, "total"}
+    assert seconds["total"] == pytest.approx(sum(seconds[phase] for phase in PHASES), abs=1e-9)
+    assert all(value > 0 for value in seconds.values())
     assert summary["seed"] == 0
     assert {"jax", "flax", "python"} <= set(summary["versions"])
     assert len(summary["config_hash"]) == 16

@@ -10,10 +10,9 @@ from grpo_jax.evaluation.paired import share_interval
 from grpo_jax.reporting.figures import COLORS, STYLE
 from grpo_jax.reporting.study.runs import Results
 from grpo_jax.studies import Comparison
-from grpo_jax.training.clock import TRAINING
+from grpo_jax.training.clock import PHASES, whole
 
-UNITS = {"seconds": "seconds of sampling, rewards and updates", "tokens": "sampled tokens"}
-PHASES = ("warm_start", "compile", *TRAINING, "evaluation")
+UNITS = {"seconds": "seconds of training", "tokens": "sampled tokens"}
 
 
 def curves(results: Results, comparison: Comparison) -> Figure:
@@ -46,7 +45,7 @@ def phases(results: Results) -> Figure:
     names = list(results.arms)[::-1]
     left = np.zeros(len(names))
     for phase, color in zip(PHASES, itertools.cycle(COLORS), strict=False):
-        seconds = [np.mean([run.summary["seconds"].get(phase, 0.0) for run in results.arms[name]]) for name in names]
+        seconds = [np.mean([whole(run.summary["seconds"])[phase] for run in results.arms[name]]) for name in names]
         axes.barh([*map(_plain, names)], seconds, left=left, color=color, label=phase.replace("_", " "))
         left += seconds
     axes.set_xlabel("seconds")

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from grpo_jax.config import ConfigError
 from grpo_jax.reporting.figures import at_steps, of_kind
 from grpo_jax.studies import Budget, Run, Study
-from grpo_jax.training.clock import TRAINING
+from grpo_jax.training.clock import training_seconds
 from grpo_jax.training.run_directory import RunDirectory
 
 
@@ -36,8 +36,8 @@ class Finished:
 
     @property
     def training_seconds(self) -> float:
-        """Of sampling, rewards and updates: without compilation, evaluation and start."""
-        return sum(self.summary["seconds"].get(phase, 0.0) for phase in TRAINING)
+        """See `grpo_jax.training.clock.training_seconds`."""
+        return training_seconds(self.summary["seconds"])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,160 @@
+"""Seconds go to what causes them, whoever waits, and none are lost."""
+
+import contextlib
+import json
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from grpo_jax.training import Silent, clock, loop
+from grpo_jax.training.clock import PHASES, TRAINING, Clock, training_seconds, whole
+from grpo_jax.training.late_log import LateLog
+from grpo_jax.training.run_directory import RunDirectory
+from tests.helpers import make_config
+
+STEPS, UPDATE, EVALUATION, HOST = 5, 0.05, 0.02, 0.01  # seconds of each
+
+
+class Busy:
+    """A number on a device that is still computing it: whoever looks at it waits."""
+
+    def __init__(self, value, ready):
+        self.value, self.ready = value, ready
+
+    def block_until_ready(self):
+        time.sleep(max(self.ready - time.perf_counter(), 0))
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.block_until_ready().value, dtype)
+
+
+class Machine:
+    """What the loop runs on, without what it computes: updates are dispatched at once, and each takes `UPDATE`."""
+
+    shardings = objective = None
+
+    def __init__(self, config):
+        self.config, self.done = config, 0.0
+
+    def sampling_weights(self, params, frozen):
+        return params
+
+    def update(self, state, frozen, batch):
+        self.done = max(self.done, time.perf_counter()) + UPDATE
+        made = SimpleNamespace(params=Busy(0.0, self.done), updates=np.int32(state.updates + 1))
+        return made, {"loss": (Busy(1.0, self.done), np.float32(1))}
+
+
+def trained(tmp_path, monkeypatch, **changes):
+    """The clock of a run on such a machine, and what its metrics say."""
+    config = make_config(
+        train__steps=STEPS, optimizer__warmup_updates=1, checkpoint__keep_best=0, checkpoint__every=100, **changes
+    )
+    start = SimpleNamespace(params=Busy(0.0, 0.0), updates=np.int32(0))
+    collected = SimpleNamespace(judged=[None] * 8, prompts=[], rewards=None, scored=None)
+
+    def slowly(seconds, value):
+        return lambda *of, **named: time.sleep(seconds) or value
+
+    def evaluate(run, weights, split, step):
+        np.asarray(weights)  # as sampling with them would
+        time.sleep(EVALUATION)
+
+    for name, stub in {
+        "_begin": lambda run: (start, {}, None),
+        "collect": slowly(0.0, collected),
+        "_minibatches": lambda *of: [None],
+        "_arms": lambda *of: {},
+        "_evaluate": evaluate,
+        "rollout_statistics": slowly(HOST, {"tokens": 100}),
+        "readable": lambda collected: [],
+        "_record": lambda *of: {},
+        "Successes": lambda half_life: SimpleNamespace(observe=slowly(0.0, None)),
+        "PromptSource": lambda problems, seed: SimpleNamespace(begin=lambda cursor, prompts: cursor),
+    }.items():
+        monkeypatch.setattr(loop, name, stub)
+    directory, running = RunDirectory(tmp_path / "run"), Clock()
+    directory.create()
+    checkpoints = SimpleNamespace(
+        restore_latest=lambda like: None, save=lambda step, state, record, score: np.asarray(state.params)
+    )
+    stop = SimpleNamespace(requested=lambda: False)
+    problems = {split: [] for split in loop.Split}
+    loop._train(loop.Run(Machine(config), problems, directory, checkpoints, running, stop, Silent()))
+    lines = [line for line in directory.metrics() if line["kind"] == "train"]
+    directory.close()
+    return running.read(), lines
+
+
+@pytest.mark.parametrize("every", [0, 1, 2])
+def test_an_update_costs_the_same_however_often_a_run_is_evaluated(tmp_path, monkeypatch, every):
+    """Evaluations, saves and metrics that come next would wait for it; they have seconds of their own only."""
+    seconds, lines = trained(tmp_path, monkeypatch, evaluation__every=every)
+    evaluations = {0: 2, 1: STEPS + 3, 2: 5}[every]  # at both ends of two splits
+    assert seconds["host"] == pytest.approx(STEPS * HOST, rel=0.5)
+    assert seconds["update"] + seconds["host"] == pytest.approx(STEPS * UPDATE, rel=0.25)
+    assert seconds["evaluation"] == pytest.approx(evaluations * EVALUATION, rel=0.5)
+    assert seconds["checkpoints"] < UPDATE / 2
+    taken = np.diff([line["seconds"] for line in lines], prepend=0.0)
+    np.testing.assert_allclose(taken, UPDATE, rtol=0.4)  # each line has all of its own step, and nothing of another
+    np.testing.assert_allclose([line["tokens_per_second"] for line in lines], 100 / taken, rtol=0.02)
+
+
+def test_metrics_wait_for_an_update_in_its_phase(tmp_path):
+    directory, running = RunDirectory(tmp_path / "run"), Clock()
+    directory.create()
+    log = LateLog(make_config(), directory, running, Silent(), updates=0)
+    log.push(1, 8, {"tokens": 1}, [{"loss": (Busy(1.0, time.perf_counter() + UPDATE), np.float32(1))}], {})
+    log.flush()
+    directory.close()
+    assert running.read()["update"] == pytest.approx(UPDATE, rel=0.2)
+
+
+def test_every_moment_is_of_one_phase(monkeypatch):
+    """Nested or not, and what is compiled in one of them is taken out of it."""
+    now, compiled = [0.0], clock._compile_seconds
+    monkeypatch.setattr(clock, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def passes(seconds):
+        now[0] += seconds
+
+    running = Clock()
+    passes(1)
+    running.turn_to("host")
+    passes(2)
+    with running.phase("rewards"):
+        passes(4)
+        with running.phase("sampling"):
+            passes(8)
+            monkeypatch.setattr(clock, "_compile_seconds", compiled + 3)
+            assert running.read()["sampling"] == 5  # also in the middle of it, as what is saved there has it
+        passes(16)
+    passes(32)
+    with contextlib.suppress(KeyError), running.phase("evaluation"):
+        passes(64)
+        raise KeyError
+    running.turn_to("other")
+    passes(128)
+    found = running.read()
+    want = {"other": 129, "host": 34, "rewards": 20, "sampling": 5, "evaluation": 64, "compile": 3, "total": 255}
+    assert {name: value for name, value in found.items() if value} == want
+    assert running.training() == training_seconds(found) == 34 + 20 + 5
+
+
+def test_a_clock_goes_on_from_any_version_of_itself():
+    """Earlier ones charged start, checkpoints and host work to nothing: their sum is kept, and is no training."""
+    before = {"warm_start": 30.0, "sampling": 5.0, "rewards": 1.0, "update": 2.0, "evaluation": 3.0, "compile": 4.0}
+    running = Clock()
+    running.continue_from({**before, "total": 50.0})
+    found = running.read()
+    assert found["other"] == pytest.approx(5.0, abs=0.1)
+    assert found["total"] == pytest.approx(50.0, abs=0.1)
+    assert running.training() == 8.0
+    again = Clock()
+    again.continue_from(json.loads(json.dumps(found)))
+    assert again.read()["total"] == pytest.approx(found["total"], abs=0.1)
+    assert set(found) == set(whole({})) == {*PHASES, "total"}
+    assert set(TRAINING) < set(PHASES)
