@@ -10,6 +10,115 @@ from typing import Any
 
 FULL, SLIDING = "full_attention", "sliding_attention"
 
+# Keys of a config.json that change nothing of what the decoder computes, as transformers 4 and 5 write them: names and
+# origins, ids that the tokenizer's files decide, how values are started, kept and returned, and defaults of generation.
+HARMLESS = frozenset(
+    (
+        "architectures",
+        "model_type",
+        "transformers_version",
+        "_name_or_path",
+        "name_or_path",
+        "_commit_hash",
+        "transformers.js_config",
+        "unsloth_fixed",
+        "unsloth_version",
+        "is_llama_config",
+        "tokenizer_class",
+        "torch_dtype",
+        "dtype",
+        "use_bfloat16",
+        "torchscript",
+        "attn_implementation",
+        "_attn_implementation",
+        "_attn_implementation_internal",
+        "_attn_implementation_autoset",
+        "_experts_implementation",
+        "_flash_attn_2_enabled",
+        "_output_attentions",
+        "pretraining_tp",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "sep_token_id",
+        "decoder_start_token_id",
+        "bos_token",
+        "eos_token",
+        "pad_token",
+        "initializer_range",
+        "use_cache",
+        "cache_implementation",
+        "return_dict",
+        "use_return_dict",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
+        "return_dict_in_generate",
+        "is_decoder",
+        "max_position_embeddings",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "problem_type",
+        "finetuning_task",
+        "task_specific_params",
+        "tf_legacy_loss",
+        "prefix",
+        "model_max_length",
+        "max_sequence_length",
+        "use_unpad_attn",
+        "base_model_tp_plan",
+        "base_model_pp_plan",
+        "hidden_act",
+        "ignore_keys_at_rope_validation",
+        "max_length",
+        "min_length",
+        "do_sample",
+        "early_stopping",
+        "num_beams",
+        "num_beam_groups",
+        "diversity_penalty",
+        "temperature",
+        "top_k",
+        "top_p",
+        "typical_p",
+        "repetition_penalty",
+        "length_penalty",
+        "no_repeat_ngram_size",
+        "encoder_no_repeat_ngram_size",
+        "bad_words_ids",
+        "num_return_sequences",
+        "suppress_tokens",
+        "begin_suppress_tokens",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "remove_invalid_values",
+        "exponential_decay_length_penalty",
+    )
+)
+# Keys of any family that may have one value only, with which they ask for nothing.
+OFF: Mapping[str, Any] = {
+    "quantization_config": None,
+    "auto_map": None,  # names code of the checkpoint's own
+    "attention_dropout": 0.0,
+    "hidden_dropout": 0.0,
+    "resid_pdrop": 0.0,
+    "embd_pdrop": 0.0,
+    "attn_pdrop": 0.0,
+    "residual_dropout": 0.0,
+    "partial_rotary_factor": 1.0,
+    "rope_interleaved": False,
+    "use_mrope": False,
+    "is_encoder_decoder": False,
+    "add_cross_attention": False,
+    "cross_attention_hidden_size": None,
+    "tie_encoder_decoder": False,
+    "encoder_hidden_size": None,
+    "chunk_size_feed_forward": 0,
+    "pruned_heads": {},
+    "is_causal": True,
+}
+
 
 @dataclass(frozen=True)
 class Family:
@@ -102,12 +211,11 @@ _OF_GEMMA: Mapping[str, Any] = {
     "norm_offset": True,
     "scaled_embedding": True,
 }
-_SILU: Mapping[str, Any] = {"hidden_act": "silu", "quantization_config": None}
+_SILU: Mapping[str, Any] = {"hidden_act": "silu"}
 _GELU: Mapping[str, Any] = {
     "hidden_activation": "gelu_pytorch_tanh",
     "attention_bias": False,
     "use_bidirectional_attention": False,
-    "quantization_config": None,
 }
 _NORMS: Mapping[str, str] = {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
 _FOUR_NORMS: Mapping[str, str] = {
@@ -156,6 +264,21 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         norms=_NORMS,
         layer_types=_all_alike,
     ),
+    "ministral": Family(  # Mistral whose layers may differ
+        architecture="MinistralForCausalLM",
+        defaults={
+            **_DEFAULTS,
+            "intermediate_size": 14336,
+            "num_key_value_heads": 8,
+            "max_position_embeddings": 131072,
+            "sliding_window": 4096,
+            "layer_types": None,
+        },
+        fixed=_SILU,
+        features=_PLAIN,
+        norms=_NORMS,
+        layer_types=_all_alike,
+    ),
     "gemma2": Family(
         architecture="Gemma2ForCausalLM",
         defaults={
@@ -179,6 +302,7 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
             "rope_theta": 1_000_000.0,
             "rope_local_base_freq": 10_000.0,
             "sliding_window_pattern": 6,
+            "_sliding_window_pattern": None,  # written by transformers 5, which lists layer_types beside it
         },
         # transformers reads Gemma 3's attn_logit_softcapping and does not apply it: it would have two meanings
         fixed={**_GELU, "attn_logit_softcapping": None},

@@ -44,6 +44,7 @@ MODELS = {
     "qwen3": {"model_type": "qwen3", "rms_norm_eps": 1e-3},
     "mistral": {"model_type": "mistral", "sliding_window": 5},
     "mistral_full": {"model_type": "mistral", "sliding_window": None, "tie_word_embeddings": True},
+    "ministral": {"model_type": "ministral", "sliding_window": 4, "num_hidden_layers": 4, "layer_types": PATTERN},
     "gemma2": GEMMA2 | {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.5},  # strong enough to matter
     "gemma2_free": GEMMA2 | {"final_logit_softcapping": None, "tie_word_embeddings": False},
     "gemma3": GEMMA3 | {"layer_types": PATTERN, "rope_parameters": LOCAL, "final_logit_softcapping": 3.0},

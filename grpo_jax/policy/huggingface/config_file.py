@@ -6,19 +6,27 @@ the same in different keys; both are read.
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig
-from grpo_jax.policy.families import FAMILIES, FULL, SLIDING, Family
+from grpo_jax.policy.families import FAMILIES, FULL, HARMLESS, OFF, SLIDING, Family
 
 LAYER_TYPES: Mapping[str, Literal["full", "sliding"]] = {FULL: "full", SLIDING: "sliding"}
 SCALINGS: Mapping[str, Literal["none", "linear", "llama3"]] = {
     "default": "none",
     "linear": "linear",
     "llama3": "llama3",
+}
+ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> what may stand beside it
+    kind: frozenset({"type", "rope_type", "rope_theta", "factor", "partial_rotary_factor", *more})
+    for kind, more in {
+        "default": (),
+        "linear": ("original_max_position_embeddings",),
+        "llama3": ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+    }.items()
 }
 UNSCALED = RopeConfig(10_000.0, "none", 1.0, 1.0, 4.0, 8192)  # what is not read without a scaling
 
@@ -62,6 +70,14 @@ class ConfigFile:
             raise self.refuse(key, value, "must be true or false")
         return bool(value)
 
+    def only_known(self, values: Mapping[str, Any], known: Collection[str], of: str = "") -> None:
+        """Refuse keys that nothing here reads, since they may change what is computed; null asks for nothing."""
+        for key, value in values.items():
+            if key not in known and value is not None:
+                raise self.refuse(
+                    of + key, value, "is unknown here and may change what the model computes; remove it if it does not"
+                )
+
     def section(self, key: str, value: Any) -> Mapping[str, Any]:
         """The value, if it is an object; an empty one where it is null."""
         if value is not None and not isinstance(value, Mapping):
@@ -101,10 +117,14 @@ def read_architecture(directory: Path) -> ArchitectureConfig:
 def architecture_of(file: ConfigFile) -> ArchitectureConfig:
     """The architecture that these values describe. Raises ConfigError for what the decoder does not have."""
     family = file.family
-    for key, only in family.fixed.items():
+    for key, only in {**OFF, **family.fixed}.items():
         value = file.values.get(key)
         if value is not None and value != only:
             raise file.refuse(key, value, f"is not supported; the only supported value is {json.dumps(only)}")
+    file.only_known(file.values, family.defaults.keys() | family.fixed.keys() | OFF.keys() | HARMLESS)
+    architectures = file.values.get("architectures")
+    if architectures is not None and family.architecture not in architectures:
+        raise file.refuse("architectures", architectures, f"is not supported; {family.architecture} is read")
     values = {key: file.values.get(key, default) for key, default in family.defaults.items()}
 
     def count(key: str, absent: int | None = None) -> int:
@@ -150,6 +170,9 @@ def _layers(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> dict
     listed = values.get("layer_types")
     if listed is not None and (not isinstance(listed, list) or len(listed) != count):
         raise file.refuse("layer_types", listed, f"must name a type for each of the num_hidden_layers={count}")
+    written = values.get("_sliding_window_pattern")
+    if listed is None and written not in (None, values.get("sliding_window_pattern")):
+        raise file.refuse("_sliding_window_pattern", written, "is read by nobody; name the layers in layer_types")
     names = family.layer_types(values) if listed is None else listed
     types = [LAYER_TYPES[file.choice("layer_types", name, list(LAYER_TYPES))] for name in names]
     types = [types[index % len(types)] for index in range(count)]
@@ -187,6 +210,7 @@ def _ropes(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> tuple
 
 def _rope(file: ConfigFile, given: Mapping[str, Any], theta: Any, longest: Any) -> RopeConfig:
     kind = file.choice("rope_type", given.get("rope_type", given.get("type", "default")), list(SCALINGS))
+    file.only_known(given, ROPE_KEYS[kind], "rope_parameters.")
     if given.get("partial_rotary_factor") not in (None, 1.0):
         raise file.refuse("partial_rotary_factor", given["partial_rotary_factor"], "is not supported; leave it out")
     plain = dataclasses.replace(UNSCALED, theta=file.number("rope_theta", given.get("rope_theta", theta)))

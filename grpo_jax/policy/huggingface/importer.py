@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from grpo_jax.config import ConfigError
-from grpo_jax.policy.huggingface.config_file import check_same, read_config
+from grpo_jax.policy.huggingface.config_file import architecture_of, check_same, read_config
 from grpo_jax.policy.huggingface.names import BUFFERS, HEAD, VOCABULARY, Stored, all_stored, stored_params
 from grpo_jax.policy.huggingface.tensor_files import DTYPES, Tensor, open_tensors
 from grpo_jax.policy.policy import Policy
@@ -21,7 +21,7 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
     """The parameters of a checkpoint in Hugging Face's format.
 
     Every process reads what its own devices need, and holds one shard of one parameter in memory beside what is on
-    the devices. Rows of the vocabulary that the checkpoint does not have are zeros.
+    the devices. Rows of the policy's vocabulary beyond config.json's are zeros.
 
     Args:
       directory: of config.json and model.safetensors, or its shards and their index.
@@ -36,7 +36,7 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
     check_same(file, policy.architecture)
     wanted = stored_params(policy, file.family)
     tensors = open_tensors(directory)
-    _check_tensors(directory, policy, list(all_stored(wanted)), tensors)
+    _check_tensors(directory, policy, architecture_of(file).vocab_size, list(all_stored(wanted)), tensors)
     if isinstance(shardings, Sharding):
         one = shardings
         shardings = jax.tree.map(lambda _: one, wanted)
@@ -89,10 +89,16 @@ def _extent(shape: Sequence[int], box: Sequence[slice]) -> tuple[int, ...]:
     return tuple(len(range(*piece.indices(size))) for size, piece in zip(shape, box, strict=True))
 
 
-def _check_tensors(directory: Path, policy: Policy, wanted: list[Stored], tensors: Mapping[str, Tensor]) -> None:
-    """Refuses a checkpoint that is not the policy's, before anything is read."""
+def _check_tensors(
+    directory: Path, policy: Policy, rows: int, wanted: list[Stored], tensors: Mapping[str, Tensor]
+) -> None:
+    """Refuse a checkpoint that is not the policy's or of so many `rows` of tokens, before anything is read."""
     where = f"model.checkpoint={directory}"
-    shapes = {name: stored.flattened for stored in wanted for name in stored.names}
+    shapes = {
+        name: (rows, *stored.flattened[1:]) if name in VOCABULARY else stored.flattened
+        for stored in wanted
+        for name in stored.names
+    }
     known = set(shapes) | ({HEAD} if policy.architecture.tied_head else set())
     missing = [name for name in shapes if name not in tensors]
     extra = [name for name in tensors if name not in known and not name.endswith(BUFFERS)]
@@ -101,8 +107,7 @@ def _check_tensors(directory: Path, policy: Policy, wanted: list[Stored], tensor
         raise ConfigError(f"{where}: is no checkpoint of its config.json's model: it {' and '.join(both)}.")
     for name, shape in shapes.items():
         found = tensors[name].shape
-        padded = name in VOCABULARY and len(found) == 2 and 0 < found[0] <= shape[0] and found[1:] == shape[1:]
-        if found != shape and not padded:
+        if found != shape:
             raise ConfigError(f"{where}: {name} has the shape {found}, and config.json asks for {shape}.")
         if tensors[name].kind not in DTYPES:
             raise ConfigError(

@@ -168,6 +168,9 @@ def test_a_vocabulary_padded_for_devices(name, tmp_path):
     padded = load_checkpoint(source, wide, tree_named(mesh, wide.shapes(), wide.logical_axes()))
     np.testing.assert_array_equal(padded["embedding"][:VOCABULARY], params["embedding"])
     assert not np.asarray(padded["embedding"][VOCABULARY:]).any()
+    short = {k: t[:-1] if t.shape[0] == VOCABULARY else t for k, t in tensors.items()}
+    with pytest.raises(ConfigError, match=r"has the shape \(23, 16\), and config.json asks for \(24, 16\)"):
+        load_checkpoint(write(tmp_path / "short", name, short), wide, ONE)
     tokens = jnp.asarray(np.random.default_rng(3).integers(0, VOCABULARY, (2, 9)), jnp.int32)
     logits = apply(wide, padded, tokens)
     np.testing.assert_allclose(logits[..., :VOCABULARY], apply(exact, params, tokens), atol=2e-5)
@@ -221,6 +224,14 @@ MISTAKES = {  # of a checkpoint of Llama: what is done to its tensors, and the s
     "vocabulary": (
         lambda t: reshape(t, "model.embed_tokens.weight", (VOCABULARY + 1, 16)),
         "model.embed_tokens.weight has the shape (25, 16), and config.json asks for (24, 16).",
+    ),
+    "vocabulary cut short": (
+        lambda t: reshape(t, "model.embed_tokens.weight", (VOCABULARY - 1, 16)),
+        "model.embed_tokens.weight has the shape (23, 16), and config.json asks for (24, 16).",
+    ),
+    "head cut short": (
+        lambda t: reshape(t, "lm_head.weight", (VOCABULARY - 1, 16)),
+        "lm_head.weight has the shape (23, 16), and config.json asks for (24, 16).",
     ),
     "type": (
         lambda t: t.update({"model.norm.weight": np.zeros(16, np.int8)}),

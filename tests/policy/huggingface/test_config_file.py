@@ -135,6 +135,72 @@ def test_what_is_refused(values, sentence, tmp_path):
     assert str(caught.value).count("\n") == 0
 
 
+MISTRAL = PUBLISHED["Mistral-7B-v0.1"][1]
+TYPES = ["full_attention", "sliding_attention"] * 16
+OF_VERSION_4 = {  # what its to_dict adds, as some tools write it whole
+    "return_dict": True,
+    "output_hidden_states": False,
+    "torchscript": False,
+    "pruned_heads": {},
+    "chunk_size_feed_forward": 0,
+    "is_encoder_decoder": False,
+    "is_decoder": False,
+    "cross_attention_hidden_size": None,
+    "add_cross_attention": False,
+    "tie_encoder_decoder": False,
+    "temperature": 1.0,
+    "no_repeat_ngram_size": 0,
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "suppress_tokens": None,
+    "_name_or_path": "some/where",
+    "transformers_version": "4.46.0",
+    "_attn_implementation_autoset": True,
+    "some_new_key": None,
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_keys_that_change_nothing_are_not_refused(name, tmp_path):
+    values = PUBLISHED[name][1]
+    assert read(tmp_path, values | OF_VERSION_4) == read(tmp_path, values)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        (MISTRAL | {"layer_types": TYPES}, "layer_types=['full_attention', "),
+        (LLAMA3 | {"sliding_window": 4096}, "sliding_window=4096: is unknown here and may change what"),
+        (LLAMA3 | {"no_rope_layers": [1, 0]}, "no_rope_layers=[1, 0]: is unknown here"),
+        (LLAMA3 | {"attn_logit_softcapping": 30.0}, "attn_logit_softcapping=30.0: is unknown here"),
+        (LLAMA3 | {"partial_rotary_factor": 0.5}, "partial_rotary_factor=0.5: is not supported"),
+        (LLAMA3 | {"rope_interleaved": True}, "rope_interleaved=True: is not supported"),
+        (
+            LLAMA3 | {"attention_dropout": 0.1},
+            "attention_dropout=0.1: is not supported; the only supported value is 0.0",
+        ),
+        (LLAMA3 | {"auto_map": {"AutoModel": "m.M"}}, "auto_map={'AutoModel': 'm.M'}: is not supported"),
+        (LLAMA3 | {"architectures": ["LlamaForSequenceClassification"]}, "is not supported; LlamaForCausalLM is read"),
+        (QWEN2_MATH_1_5B | {"use_mrope": True}, "use_mrope=True: is not supported"),
+        (
+            QWEN2_MATH_1_5B | {"rope_scaling": {"type": "default", "mrope_section": [16, 24, 24]}},
+            "rope_parameters.mrope_section=[16, 24, 24]: is unknown here",
+        ),
+        (GEMMA3 | {"_sliding_window_pattern": 4}, "_sliding_window_pattern=4: is read by nobody"),
+    ],
+)
+def test_a_key_that_the_decoder_does_not_have_is_refused_by_name(values, sentence, tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, values)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_layers_of_ministral_are_those_that_it_names(tmp_path):
+    values = MISTRAL | {"model_type": "ministral", "architectures": ["MinistralForCausalLM"]}
+    assert read(tmp_path, values | {"layer_types": TYPES}).layer_types == ("full", "sliding")
+    assert read(tmp_path, values).layer_types == ("sliding",)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
