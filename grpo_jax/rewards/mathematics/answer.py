@@ -196,9 +196,10 @@ def _named_set(tokens: Tokens, level: int) -> Answer | None:
     without = read(parts[1], level)
     if not isinstance(without, Items):
         return None
-    if (without.opening, without.closing, len(without.items)) == ("[", "]", 2):
-        below = Items("(", ")", (MINUS_INFINITE, without.items[0]))
-        return _items(UNION, UNION, [below, Items("(", ")", (without.items[1], INFINITE))])
+    if without.opening in "([" and without.closing in ")]" and len(without.items) == 2:
+        below = Items("(", ")" if without.opening == "[" else "]", (MINUS_INFINITE, without.items[0]))
+        above = Items("(" if without.closing == "]" else "[", ")", (without.items[1], INFINITE))
+        return _items(UNION, UNION, [below, above])
     return _all_but(without.items) if without.opening == r"\{" else None
 
 
@@ -350,22 +351,22 @@ def _equation(tokens: Tokens, level: int) -> Answer | None:
             return read(parts[0], level)
     if not found or not all(parts):
         return None
-    if "\\equiv" in found:
+    if "\\equiv" in found and not {"\\pmod", "\\bmod", "\\mod", "mod"}.isdisjoint(texts_of(tokens)):
         return Words(" ".join(text for text in texts_of(tokens) if text not in ("{", "}", "(", ")")))
     if "\\approx" in found:
         parts, found = _unrounded(parts, found)
         if not found:
             return read(parts[0], level)
     if _is_name(parts[0]):
-        name, values = texts_of(parts[0]), parts[1:]
+        name, values = _name(parts[0]), parts[1:]
     elif len(parts) == 2 and _is_name(parts[1]):
-        name, values = texts_of(parts[1]), parts[:1]
+        name, values = _name(parts[1]), parts[:1]
     elif len(parts) == 2 and any(token.kind == "symbol" and token.text not in "ei" for token in tokens):
         return Relation("=", formula(parts[0]), formula(parts[1]), read(parts[1], level))
     else:
         name, values = (), parts
     relation = None
-    if len(parts) == 2 and found == ["="] and not any(token.kind == "word" for token in tokens):
+    if len(parts) == 2 and found in (["="], ["\\equiv"]) and not any(token.kind == "word" for token in tokens):
         relation = Relation("=", formula(parts[0]), formula(parts[1]))
     return Statement(name, tuple(read(value, level) for value in values), relation)
 
@@ -378,16 +379,21 @@ def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], lis
     return parts[:kept], found[: kept - 1]
 
 
+def _name(tokens: Tokens) -> tuple[str, ...]:
+    """A name's texts, the same for x_1 and x_{1}."""
+    return tuple(text for text in texts_of(tokens) if text not in ("{", "}"))
+
+
 def _is_name(tokens: Tokens) -> bool:
     r"""Whether tokens name a quantity: x, x_1, \theta, f(x), f^{-1}(x), AB, \angle ABC, (a, b), dy/dx, Area."""
     tokens = _stripped(tokens)
     texts = texts_of(tokens)
     if (
         len(texts) > 3
-        and texts[0] == texts[-1] == "|"
+        and (texts[0], texts[-1]) in (("|", "|"), ("[", "]"))
         and all(text.isalpha() and text.isupper() for text in texts[1:-1])
     ):
-        return True  # a length
+        return True  # a length or an area
     if texts[1:6] == ("^", "{", "-", "1", "}") and texts[6:7] == ("(",):
         tokens, texts = [tokens[0], *tokens[6:]], texts[:1] + texts[6:]
     if texts[:3] == ("\\frac", "{", "d") and texts[-4:-2] == ("{", "d") and len(texts) <= 9:
@@ -400,7 +406,8 @@ def _is_name(tokens: Tokens) -> bool:
     for place, token in enumerate(tokens):
         depth += depth_of(token)
         if depth > 0 or depth_of(token) < 0:
-            product = token.text in ARITHMETIC and token.text != "-" and texts[0] not in FUNCTION_NAMES
+            sign = token.text == "-" and texts[place - 1] == "("
+            product = token.text in ARITHMETIC and not sign and texts[0] not in FUNCTION_NAMES
             if place == 0 or (product and texts[1] == "("):  # x(x + 2)
                 return False
         elif token.kind == "word" and token.text.lower() in units.NEVER:
@@ -448,19 +455,27 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
     if found == ["\\ne"]:
         if _is_name(parts[0]) and not _is_name(parts[1]):
             rest = _all_but([read(parts[1], level)])
-            return rest and Statement(texts_of(parts[0]), (rest,), None)
+            return rest and Statement(_name(parts[0]), (rest,), None)
         return Relation("\\ne", formula(parts[0]), formula(parts[1]))
     if all(sign in MORE for sign in found):  # turned round
         parts, found = parts[::-1], [MORE[sign] for sign in found[::-1]]
     if not all(sign in LESS for sign in found) or len(parts) > 3:
         return formula(tokens)
-    names = [_is_name(part) for part in parts]
     opening, closing = {"<": "(", "\\le": "["}, {"<": ")", "\\le": "]"}
-    inner = parts[0][1:-1]
-    if len(parts) == 2 and texts_of(parts[0])[:1] == texts_of(parts[0])[-1:] == ("|",) and _is_name(inner):
-        minus = [Token("sign", "-"), Token("sign", "("), *parts[1], Token("sign", ")")]
-        ends = (read(minus, level), read(parts[1], level))
-        return Statement(texts_of(inner), (_interval(opening[found[0]], closing[found[0]], *ends),), None)
+    if len(parts) == 2:
+        for bars, bound in ((0, 1), (1, 0)):
+            ends = [texts_of(parts[bars])[place : place + 1] for place in (0, len(parts[bars]) - 1)]
+            inside = parts[bars][1:-1]
+            if ends == [("|",), ("|",)] and _is_name(inside):
+                minus = [Token("sign", "-"), Token("sign", "("), *parts[bound], Token("sign", ")")]
+                low, high = read(minus, level), read(parts[bound], level)
+                if bars == 0:
+                    within = _interval(opening[found[0]], closing[found[0]], low, high)
+                else:
+                    below = Items("(", closing[found[0]], (MINUS_INFINITE, low))
+                    within = _items(UNION, UNION, [below, Items(opening[found[0]], ")", (high, INFINITE))])
+                return Statement(_name(inside), (within,), None)
+    names = [_is_name(part) for part in parts]
     if names == [True, False]:
         interval = _interval("(", closing[found[0]], MINUS_INFINITE, read(parts[1], level))
     elif names == [False, True]:
@@ -471,7 +486,7 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
         return Relation(found[0], formula(parts[0]), formula(parts[1]))
     else:
         return formula(tokens)
-    return Statement(texts_of(parts[names.index(True)]), (interval,), None)
+    return Statement(_name(parts[names.index(True)]), (interval,), None)
 
 
 def _bracketed(tokens: Tokens, level: int) -> Answer | None:
@@ -482,8 +497,10 @@ def _bracketed(tokens: Tokens, level: int) -> Answer | None:
         opening, closing = "(", ")"
     if opening == r"\{":
         conditions, found = split(inside, ("|", ":"))
-        if len(found) == 1 and _is_name(conditions[0][:1]):
+        if len(found) == 1 and _is_name(conditions[0][:1]) and texts_of(conditions[0])[1:2] in ((), ("\\in",)):
             return read(conditions[1], level)
+        if len(found) == 1 and conditions[1] and _is_condition(conditions[1]):
+            return read([*conditions[0], Token("sign", ","), *conditions[1]], level)
     parts, found = split(inside, (",", ";"))
     if (opening == r"\{" and closing == r"\}") or found:
         return _items(opening, closing, [read(part, level) for part in parts if part])

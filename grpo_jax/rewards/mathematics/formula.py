@@ -57,12 +57,14 @@ def formula(tokens: Tokens) -> Formula:
     if based is not None:
         return based
     head, unit, scale = _without_unit(tokens)
-    return _formula(tokens, head, unit, scale, _measured(tokens) if unit is None else None)
+    plain = _formula(tokens, head, unit, scale)
+    if unit is not None and plain.node is not None:
+        return plain
+    measured = _measured(tokens)
+    return measured if measured and plain.node is None else replace(plain, measured=measured)
 
 
-def _formula(
-    tokens: Tokens, head: Tokens, unit: Unit | None, scale: Fraction = Fraction(1), measured: Formula | None = None
-) -> Formula:
+def _formula(tokens: Tokens, head: Tokens, unit: Unit | None, scale: Fraction = Fraction(1)) -> Formula:
     node = value = None
     try:
         node = expression.parse(head)
@@ -71,7 +73,7 @@ def _formula(
         value = exact.evaluate(node)
     except (expression.ExpressionError, exact.NotRationalError):
         pass
-    return Formula(texts_of(tokens), node, value, unit, measured)
+    return Formula(texts_of(tokens), node, value, unit)
 
 
 def _in_base(texts: tuple[str, ...]) -> Formula | None:
@@ -93,9 +95,11 @@ def _in_base(texts: tuple[str, ...]) -> Formula | None:
 def _measured(tokens: Tokens) -> Formula | None:
     """A number with a unit of letters that could be variables: `5 m/s`, with a space, or `5 kPa`."""
     first = next((place for place in range(len(tokens)) if _starts_unit(*tokens[place : place + 2])), 0)
-    if first and tokens[first - 1].text == "\\mu":
+    while first and tokens[first - 1].text in PART_OF_UNIT:
         first -= 1
-    if not first or not all(token.kind in ("symbol", "number") or token.text in UNIT_SIGNS for token in tokens[first:]):
+    if not first or not all(
+        token.kind in ("symbol", "number", "word") or token.text in UNIT_SIGNS for token in tokens[first:]
+    ):
         return None
     unit = units.read(tokens[first:])
     if unit is None or not unit.sure or not unit.kind:
@@ -111,7 +115,8 @@ def _starts_unit(token: Token, following: Token | None = None) -> bool:
     return token.kind == "symbol" and (token.text not in "ei" or goes_on)
 
 
-UNIT_SIGNS = frozenset(("/", "^", "{", "}", "(", ")", "-", "\\cdot", ".", "\\mu", "\\Omega"))
+PART_OF_UNIT = frozenset(("{", "(", "\\mu", "\\frac", "\\cdot"))  # where they stand before it
+UNIT_SIGNS = frozenset(("\\frac", "/", "^", "{", "}", "(", ")", "-", "\\cdot", ".", "\\mu", "\\Omega"))
 
 
 def _without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
@@ -150,6 +155,6 @@ def _unit_place(tokens: Tokens) -> int:
     )
     if first == len(tokens):
         return first
-    while first and texts[first - 1] in ("{", "(", "\\mu", "\\frac", "\\cdot"):
+    while first and texts[first - 1] in PART_OF_UNIT:
         first -= 1
     return first

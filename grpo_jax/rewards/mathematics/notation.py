@@ -65,6 +65,7 @@ NO_UNITS = frozenset("eid")
 SAYS_NOTHING = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
+        (r"\\Pr(?![a-zA-Z])|\\mathbb\s*\{\s*P\s*\}", "P"),
         (r"\\mathbf\s*\{\s*([RZNQ])\s*\}", r"\\mathbb{\1}"),
         (r"\\left\s*\\\{(?=\s*\\begin)|\\right\s*\.", " "),  # the brace of a system of equations
         (

@@ -66,6 +66,7 @@ OPERATIONS = (
     "least under above below beneath within beyond between off short about around approximately roughly nearly almost"
 )
 SENTENCES = (
+    "fail contradict violate exceed lie differ work disagree break ain "
     "is are was were be been being isn aren wasn not no non never nor neither none nothing without except but if "
     "unless then because so although however which that this these those it they does did do has have had cannot can "
     "should would could must might may incorrect incorrectly false wrong wrongly invalid impossible incomplete "
@@ -274,15 +275,11 @@ def _noun(word: str) -> Unit | None:
     singular = _singular(word)
     if not NOTHING.isdisjoint((word, singular)):
         return NO_UNIT
-    if (
-        scale(word) is not None
-        or not word.isalpha()
-        or len(word) < 2
-        or not NEVER.isdisjoint((word, singular))
-        or singular.endswith("ward")
-    ):
-        return None
-    return _base(singular)
+    forms = {word, singular, word.removesuffix("es"), word.removesuffix("ies") + "y"}
+    says_more = (
+        not NEVER.isdisjoint(forms) or any(scale(form) is not None for form in forms) or singular.endswith("ward")
+    )
+    return None if says_more or not word.isalpha() or len(word) < 2 else _base(singular)
 
 
 def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
