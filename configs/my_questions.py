@@ -3,10 +3,10 @@
     python launch/main.py --config=configs/my_questions.py --workdir=runs/mine \
       --config.task.train.path=my.jsonl --config.model.checkpoint=models/my_model
 
-A line of the file is as in configs/my_questions.jsonl: {"question": "What is 2 + 3?", "answer": 5}. Ten lines are enough
-to try it: a sixteenth, at least one, is held out as the test, an eighth, at least one, for validation, and at least four
+A line of the file is as in configs/my_questions.jsonl: {"question": "What is 2 + 3?", "answer": 5}. Ten lines are
+enough to try it: a sixteenth, at least one, is held out as the test, an eighth, at least one, for validation, and four
 must be left to train on. --config.task.test.path=FILE names a test of its own, read as the training file is.
---config.task.chat=false is for a model without a chat template. --smoke tries everything in a minute first.
+--config.task.chat=false is for a model without a chat template; --smoke first tries everything in a minute.
 
 Written for one CPU or GPU and models below a billion parameters; docs/language_models.md says what larger ones take.
 """

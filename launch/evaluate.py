@@ -3,7 +3,8 @@
     python launch/evaluate.py --config=configs/paper/evaluation.py --suites=data/suites --workdir=evaluations/base
 
 The policy is the configuration's model.checkpoint, or with --run=RUN that of a run. --suite=NAME chooses suites, and
-may be repeated; --suite=test is the configuration's own task.test, which may be any file of problems.
+may be repeated; --suite=test is the configuration's own task.test, which may be any file of problems, or if that is
+none what the task holds out of its training problems.
 docs/evaluation.md says where the files of the suites come from, and what the numbers are.
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 answers cannot be judged;

@@ -7,6 +7,9 @@ The same command continues a run, and leaves a finished one as it is; with a lar
 @STEP it is the newest), and goes on under this configuration. grpo_jax/config/continuing.py says which fields may
 differ.
 
+--smoke scales any configuration down to a minimal run of all its parts, prints what it has changed, and needs a DIR of
+its own; grpo_jax/config/smoke.py has the rules.
+
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
 the configuration; 130 stopped by Ctrl-C at once, before there was anything to save or at a second Ctrl-C.
 """
@@ -14,7 +17,7 @@ the configuration; 130 stopped by Ctrl-C at once, before there was anything to s
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,6 +26,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
     parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="a run to branch off from, into a new DIR")
+    parser.add_argument("--smoke", action="store_true", help="a minimal run of all parts, to see that they work here")
     arguments = command_line.parse(parser, argv)
     try:
         config = load(arguments.config, arguments.overrides)
@@ -36,12 +40,19 @@ def main(argv: Sequence[str]) -> int:
 
     from grpo_jax.reporting import Console, write_report
     from grpo_jax.rewards import WorkerError
+    from grpo_jax.sharding import batch_shards, make_mesh
     from grpo_jax.training import Interrupted, Origin, TrainingError, train
     from grpo_jax.training.run_directory import RunDirectory
 
     origin = Origin.parse(arguments.origin) if arguments.origin else None
     console, first = Console(), jax.process_index() == 0
     try:
+        if arguments.smoke:
+            config, whole = smoke(config, batch_shards(make_mesh(config.mesh))), config
+            check(config)
+            if first:
+                for field, here, there in differences(to_dict(config), to_dict(whole)):
+                    print(f"smoke: {field}={here}, not {there}")
         before = RunDirectory(arguments.workdir).read_json("summary.json")
         with console:
             summary = train(config, arguments.workdir, console if first else None, origin=origin)

@@ -31,6 +31,7 @@ from grpo_jax.config.schema import (
     TrainConfig,
     WarmStartConfig,
 )
+from grpo_jax.config.smoke import smoke
 
 __all__ = [
     "KEPT_IN_FORKS",
@@ -73,6 +74,7 @@ __all__ = [
     "load",
     "own_code",
     "run_file",
+    "smoke",
     "source_digests",
     "to_dict",
 ]

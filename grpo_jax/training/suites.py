@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, digest, to_dict
-from grpo_jax.data import Problem, Task
+from grpo_jax.data import Problem, Split
 from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate
@@ -33,6 +33,7 @@ from grpo_jax.training.errors import Interrupted
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.inputs import Files, checkpoint_files, digest_files, read_inputs
 from grpo_jax.training.interrupts import StopRequest
+from grpo_jax.training.problems import take
 from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.training.restore import read_config, restore
@@ -42,25 +43,23 @@ from grpo_jax.training.versions import versions
 from grpo_jax.types import Rollouts
 
 
-def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig]:
+def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
     """The sources of the suites with these names, or of all that are known if there are none.
 
     Args:
-      names: keys of `SUITES`, or "test" for `task.test`.
+      names: keys of `SUITES`, or "test" for `task.test`; if that is none, for what the task holds out itself: None.
       directory: with the files of the suites.
 
     Raises:
       ConfigError: if one of them cannot be found.
     """
     own = _questions(config).test
-    if own is None and OWN in names:
-        raise ConfigError(f"--suite={OWN}: task.test is none; name a source there, or leave this suite out.")
-    return {name: own if own and name == OWN else suite(name, directory) for name in names or SUITES}
+    return {name: own if name == OWN else suite(name, directory) for name in names or SUITES}
 
 
 def evaluate_suites(
     config: Config,
-    sources: Mapping[str, SourceConfig],
+    sources: Mapping[str, SourceConfig | None],
     workdir: Path,
     *,
     run: Path | None = None,
@@ -72,7 +71,7 @@ def evaluate_suites(
 
     Args:
       config: how to sample and judge; the policy is its checkpoint, unless `run` is given.
-      sources: of the suites, by their names.
+      sources: of the suites, by their names; None is `evaluation.test_problems` of the task's own test split.
       workdir: where everything is written; it belongs to one configuration and one policy.
       run: the directory of a run whose newest policy is evaluated, with that run's tokenizer.
       best: the run's policy with the best validation instead.
@@ -170,18 +169,21 @@ def _of_run() -> Iterator[None]:
 
 
 def _read(
-    config: Config, sources: Mapping[str, SourceConfig], devices: Sequence[jax.Device] | None, date: str
+    config: Config, sources: Mapping[str, SourceConfig | None], devices: Sequence[jax.Device] | None, date: str
 ) -> tuple[Experiment, dict[str, Sequence[Problem]]]:
     experiment = build(config, devices, datetime.fromisoformat(date))
-    return experiment, {name: _problems(experiment.task, name, source) for name, source in sources.items()}
+    return experiment, {name: _problems(experiment, name, source) for name, source in sources.items()}
 
 
 def _hash(problems: Sequence[Problem]) -> str:
     return digest({"problems": [[problem.prompt, problem.answer] for problem in problems]})
 
 
-def _problems(task: Task, name: str, source: SourceConfig) -> Sequence[Problem]:
+def _problems(experiment: Experiment, name: str, source: SourceConfig | None) -> Sequence[Problem]:
+    task = experiment.task
     assert isinstance(task, Questions)
+    if source is None:
+        return take(task, Split.TEST, experiment.config.evaluation.test_problems, "evaluation.test_problems")
     return task.all_short_enough(list(read_problems(source, f"suites.{name}")), name)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import ConfigError, load, to_dict
+from grpo_jax.data import Problem, Split
 from grpo_jax.data.sources import SUITES
 from grpo_jax.policy.huggingface import load_checkpoint
 from grpo_jax.training import Interrupted, Silent, build, evaluate_suites, find_suites, suites
@@ -162,6 +163,23 @@ def test_a_file_of_ones_own_is_the_suite_test(checkpoint, tmp_path):
     assert [record["gold"] for record in lines(tmp_path / "evaluation", "test")] == ["2", "3"]
 
 
+def test_without_a_file_the_suite_test_is_what_the_task_holds_out(checkpoint, tmp_path):
+    """The same problems that a run of this configuration is measured on."""
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(f'{{"q": "What is {number}?", "a": {number}}}\n' for number in range(40)))
+    config = configuration(checkpoint, test_problems=2)
+    train = dataclasses.replace(
+        config.task.train, kind="jsonl", path=str(own), split="", prompt_field="q", answer_field="a"
+    )
+    train = dataclasses.replace(train, answer_format="plain")
+    config = dataclasses.replace(config, task=dataclasses.replace(config.task, train=train, test=None))
+    report = evaluate(config, tmp_path / "evaluation", ["test"])
+    assert report["suites"]["test"]["problems"] == 2
+    assert find_suites(config, ["test"], FILES) == {"test": None}
+    golds = [record["gold"] for record in lines(tmp_path / "evaluation", "test")]
+    assert all(Problem(f"What is {gold}?", gold).split is Split.TEST for gold in golds)
+
+
 def make_run(workdir, config, scores):
     """A run's directory with a checkpoint for each score, all of them of different parameters."""
     experiment = build(config, ONE_DEVICE)
@@ -203,7 +221,6 @@ def test_another_configuration_does_not_mix(whole, checkpoint):
 def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
     config, workdir = configuration(checkpoint), tmp_path / "evaluation"
     short = dataclasses.replace(config, task=dataclasses.replace(config.task, max_prompt_tokens=200))
-    without = dataclasses.replace(config, task=dataclasses.replace(config.task, test=None))
     untrained, other = tmp_path / "untrained", tmp_path / "other"
     for run, its in ((untrained, config), (other, make_config())):
         run.mkdir()
@@ -211,7 +228,6 @@ def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
     for sentence, attempt in {
         r"--suite=math500: unknown; did you mean math_500\?": lambda: evaluate(config, workdir, ["math500"]),
         "--suite=math_500: .* has none of math_500.jsonl": lambda: evaluate(config, workdir, directory=tmp_path),
-        "task.test is none": lambda: evaluate(without, workdir, ["test"]),
         r"max_prompt_tokens=200: 1 of the 2 problems of math_500 are longer, the longest of 204 tokens": (
             lambda: evaluate(short, workdir)
         ),
