@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import LENGTH, UNDECISIVE, Config, differing, extension, to_dict
+from grpo_jax.config import LENGTH, UNDECISIVE, Config, differing, digest, extension, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.processes import barrier, fetch, of_first, put
@@ -108,8 +108,8 @@ def train(
         display.note(note)
     with closing(directory):
         if earlier := directory.read_json("summary.json"):  # of a run that is extended: it is of the first part
-            steps = earlier.get("steps") or claimed.changed[LENGTH][0]  # an earlier version did not say it
-            directory.move("summary.json", f"summary_{steps:06d}.json")
+            part = f"{earlier['steps']:06d}" if "steps" in earlier else earlier["config_hash"]
+            directory.move("summary.json", f"summary_{part}.json")
         with recorded(directory):
             summary = _run(experiment, problems, directory, clock, display)
         summary["provenance"] = without_inputs(directory.read_json(FILE))
@@ -125,7 +125,9 @@ def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
     summary, theirs = directory.read_json("summary.json"), directory.read_json("config.json")
     if summary is None or theirs is None or differing(theirs, to_dict(config), free=UNDECISIVE):
         return None
-    return summary if summary.get("steps", config.train.steps) == config.train.steps else None
+    if "steps" not in summary:  # of an earlier version
+        return summary if summary["config_hash"] == digest(theirs) else None
+    return summary if summary["steps"] == config.train.steps else None
 
 
 def _read(

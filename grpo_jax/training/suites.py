@@ -97,6 +97,7 @@ def evaluate_suites(
     check_hosts({**ours, "suites": hashes}, inputs, start)
     for note in claim(directory, ours, inputs, start, folders=("evaluation",)).notes:
         display.note(note)
+    made = False
     results = of_first((directory.read_json("suites.json") or {"suites": {}})["suites"])
     with StopRequest() as stop, closing(directory), recorded(directory), closing(experiment.task.reward):
         experiment.task.reward.warm()
@@ -110,6 +111,7 @@ def evaluate_suites(
             if evaluation is None:
                 finished = sum(each in results for each in problems)
                 raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
+            made = True
             directory.write_lines(f"evaluation/{name}.jsonl", evaluation.records)
             results[name] = {
                 **evaluation.summary,
@@ -125,6 +127,9 @@ def evaluate_suites(
                 "provenance": without_inputs(directory.read_json(FILE)),
             }
             directory.write_json("suites.json", {**described, "average": average(results), "suites": results})
+    if made and directory.writes:  # with the end of this start
+        report = directory.read_json("suites.json") or {}
+        directory.write_json("suites.json", {**report, "provenance": without_inputs(directory.read_json(FILE))})
     barrier("suites evaluated")  # what the first process wrote is there for all
     written = directory.read_json("suites.json")
     assert written is not None  # there is at least one suite

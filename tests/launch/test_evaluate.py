@@ -51,7 +51,7 @@ def test_an_evaluation_shows_its_table(flags, tmp_path):
     ):
         assert text in out
     report = json.loads((workdir / "suites.json").read_text())
-    assert set(report) == {"policy", "config_hash", "average", "suites"}
+    assert set(report) == {"policy", "config_hash", "provenance", "average", "suites"}
 
 
 def test_a_stop_is_not_a_failure_and_what_is_done_is_not_made_again(flags, tmp_path, monkeypatch, capsys):

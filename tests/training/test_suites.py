@@ -94,6 +94,10 @@ def test_every_suite_is_there_with_its_numbers(whole, checkpoint):
     workdir, report, _ = whole
     assert json.loads((workdir / "suites.json").read_text()) == report
     assert report["policy"] == {"checkpoint": str(checkpoint)}
+    record = json.loads((workdir / "provenance.json").read_text())
+    assert report["provenance"]["starts"] == record["starts"]
+    assert [one["outcome"] for one in record["starts"]] == ["finished"]
+    assert list(record["inputs"]["code"]) == [f"{__name__}:is_even"]
     assert sorted(path.name for path in workdir.iterdir()) == [
         "config.json", "evaluation", "lock", "provenance.json", "suites.json",
     ]  # fmt: skip
@@ -216,6 +220,17 @@ def test_the_policy_of_a_run(whole, checkpoint, tmp_path):
 def test_another_configuration_does_not_mix(whole, checkpoint):
     with pytest.raises(ConfigError, match=r"\(config\.evaluation\.test_samples is 4 there and 3 here\)"):
         evaluate(configuration(checkpoint, test_samples=3), whole[0])
+
+
+def test_other_weights_do_not_mix(whole, checkpoint):
+    path = checkpoint / "model.safetensors"
+    contents = path.read_bytes()
+    path.write_bytes(contents[:-1] + bytes([contents[-1] ^ 1]))
+    try:
+        with pytest.raises(ConfigError, match=r"changed: the base policy's model\.safetensors is not the file that it"):
+            evaluate(configuration(checkpoint), whole[0])
+    finally:
+        path.write_bytes(contents)
 
 
 def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):

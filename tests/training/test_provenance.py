@@ -1,0 +1,72 @@
+"""Where numbers come from: which code, and a command that gives no secret away."""
+
+import json
+import shutil
+import subprocess
+
+import jax
+import pytest
+
+from grpo_jax.training.provenance import HIDDEN, _command, _commit, made_by, this_start
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with a commit."""
+    if shutil.which("git") is None:
+        pytest.skip("git is not here")
+    (tmp_path / "grpo_jax").mkdir()
+    (tmp_path / "grpo_jax" / "a.py").write_text("")
+    (tmp_path / "README.md").write_text("")
+    who = ("-c", "user.name=x", "-c", "user.email=x@localhost", "-c", "commit.gpgsign=false")
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    return tmp_path.resolve()
+
+
+def test_a_commit_and_whether_files_differ_from_it(checkout):
+    found = _commit(checkout)
+    assert len(found["commit"]) == 40
+    assert found["dirty"] is False
+    (checkout / "runs").mkdir()
+    (checkout / "runs" / "metrics.jsonl").write_text("")  # what a run leaves behind is no change of the code
+    assert _commit(checkout) == found
+    (checkout / "grpo_jax" / "b.py").write_text("")  # a module that git does not know is one
+    assert _commit(checkout) == found | {"dirty": True}
+    (checkout / "grpo_jax" / "b.py").unlink()
+    (checkout / "README.md").write_text("changed")
+    assert _commit(checkout) == found | {"dirty": True}
+
+
+def test_what_is_installed_below_someones_repository_is_not_its_commit(checkout, monkeypatch):
+    installed = checkout / ".venv" / "lib"
+    installed.mkdir(parents=True)
+    assert _commit(installed) == {"commit": None, "dirty": None}
+    monkeypatch.setenv("PATH", "")
+    assert _commit(checkout) == {"commit": None, "dirty": None}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--config.rollout.max_new_tokens=4", "--seed=1"], "--config.rollout.max_new_tokens=4 --seed=1"),
+        (["--hf-token", "abc", "--workdir=x"], f"--hf-token '{HIDDEN}' --workdir=x"),
+        (["--api_key=abc"], f"'--api_key={HIDDEN}'"),
+        (["WANDB_API_KEY=abc"], f"'WANDB_API_KEY={HIDDEN}'"),
+        (["https://me:word@host/x"], f"'https://{HIDDEN}@host/x'"),
+        (["https://host/x?a=1&token=abc&b=2"], f"'https://host/x?a=1&token={HIDDEN}&b=2'"),
+        (["--x=hf_abcdefghijklmnop"], f"'--x={HIDDEN}'"),
+    ],
+)
+def test_a_command_gives_no_secret_away(arguments, shown):
+    assert _command(["/home/someone/bin/python", "main.py", *arguments]) == f"python main.py {shown}"
+
+
+def test_a_start_says_all_that_a_number_depends_on():
+    start = this_start(jax.devices())
+    json.dumps(start, allow_nan=False)
+    assert start["devices"] == {"kinds": ["cpu"], "count": len(jax.devices())}
+    assert {"python", "jax", "jaxlib", "transformers", "sympy"} <= set(start["versions"])
+    assert start["host"]["cores"] > 0
+    assert start["code"]["version"] in made_by(start)
+    assert start["ended"] is None
