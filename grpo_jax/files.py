@@ -1,5 +1,6 @@
-"""Small files that are read whole, and written whole or not at all."""
+"""Small files that are read whole, and written whole or not at all; and whether what a run reads is there."""
 
+import glob
 import json
 import math
 import os
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import Config, ConfigError, QuestionsConfig
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -19,6 +20,60 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: is damaged (it holds no object); restore it, or name another directory.")
     return values
+
+
+def run_config(run: Path) -> dict[str, Any]:
+    """config.json of a run's directory.
+
+    Raises:
+      FileNotFoundError: if there is none.
+      ConfigError: if it is damaged.
+    """
+    if not run.is_dir():
+        raise FileNotFoundError(f"{run}: no such directory; name the directory of a run")
+    path = run / "config.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{run}: has no config.json; name the directory of a run")
+    return read_json(path)
+
+
+def find_files(path: str) -> list[Path]:
+    """The files that match a name or pattern, in one order on every host. Raises ConfigError if there are none."""
+    expanded = os.path.expanduser(path)
+    # A name comes before a pattern: brackets are allowed in names.
+    found = [expanded] if Path(expanded).exists() else sorted(glob.glob(expanded, recursive=True))
+    files = [Path(name) for name in found if Path(name).is_file()]
+    if not files:
+        raise ConfigError(f"path={path!r}: no such file; name a file, or several by a pattern such as data/*.jsonl.")
+    for file in files:
+        try:
+            file.open("rb").close()
+        except OSError as error:
+            raise ConfigError(f"path={path!r}: {file} cannot be opened ({error.strerror}).") from error
+    return files
+
+
+def check_inputs(config: Config) -> None:
+    """Whether the files that a configuration names are there, before a library is loaded that could read them.
+
+    Raises:
+      ConfigError: if the model's checkpoint or its tokenizer has no directory, or a source of problems no file.
+    """
+    directories = {"model.checkpoint": config.model.checkpoint}
+    if isinstance(config.task, QuestionsConfig):
+        directories["task.tokenizer"] = config.task.tokenizer
+        for field, source in (("task.train", config.task.train), ("task.test", config.task.test)):
+            if source is not None and source.kind in ("jsonl", "parquet"):
+                try:
+                    find_files(source.path)
+                except ConfigError as error:
+                    raise ConfigError(f"{field}.{error}") from error
+    for field, path in directories.items():
+        if path and not Path(path).is_dir():
+            raise ConfigError(
+                f"{field}={path!r}: no such directory; fetch a model first, as by `make smollm2` or "
+                "`hf download REPOSITORY --local-dir DIRECTORY`."
+            )
 
 
 def plain(value: Any) -> Any:

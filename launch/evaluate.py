@@ -11,11 +11,12 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suit
 2 a mistake in the configuration; 130 stopped by Ctrl-C at once, before the evaluation began or at a second Ctrl-C.
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.files import check_inputs, run_config
+from grpo_jax.terminal import LiveDisplay
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,42 +37,48 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--best: is of a run; name it with --run")
     try:
         config = load(arguments.config, arguments.overrides)
+        if arguments.run:
+            run_config(arguments.run)
+        else:
+            check_inputs(config)
         if arguments.distributed:
             command_line.join_hosts()
+    except FileNotFoundError as error:
+        return command_line.fail(f"--run={error}", 2)
     except ConfigError as error:
         return command_line.fail(error, 2)
 
-    # JAX takes seconds to import: most mistakes are told before.
-    import jax
-    from rich.console import Console as Terminal
-
-    from grpo_jax.reporting import Console, suites_table
-    from grpo_jax.rewards import WorkerError
-    from grpo_jax.training import Interrupted, evaluate_suites, find_suites
-
-    console, first = Console(), jax.process_index() == 0
+    display = LiveDisplay()
     try:
-        with console:
+        with display:
+            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+            import jax
+
+            from grpo_jax.reporting import suites_table
+            from grpo_jax.rewards import WorkerError
+            from grpo_jax.training import Interrupted, evaluate_suites, find_suites
+
+            first = jax.process_index() == 0
             report = evaluate_suites(
                 config,
                 find_suites(config, arguments.suite, arguments.suites),
                 arguments.workdir,
                 run=arguments.run,
                 best=arguments.best,
-                display=console if first else None,
+                display=display if first else None,
             )
     except ConfigError as error:
         return command_line.fail(error, 2)
     except WorkerError as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
-        print(f"{stopped}; the same command continues")
+        command_line.tell(f"{stopped}; the same command continues")
         return 0
     if first:
-        Terminal(width=None if sys.stdout.isatty() else 120).print(suites_table(report))
-        print(f"numbers: {arguments.workdir / 'suites.json'}")
+        display.console.print(suites_table(report))
+        display.console.say(f"numbers: {arguments.workdir / 'suites.json'}")
     return 0
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, continues=True)

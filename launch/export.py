@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.config import ConfigError, MeshConfig, QuestionsConfig, command_line
+from grpo_jax.files import run_config
 
 if TYPE_CHECKING:
     from grpo_jax.training.experiment import Experiment
@@ -30,7 +31,14 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     arguments = parser.parse_args(argv)
 
-    # JAX takes seconds to import: --help does not wait for it.
+    if arguments.to.exists():
+        return command_line.fail(f"--to={arguments.to}: is there already; name a new directory", 2)
+    try:
+        run_config(arguments.workdir)
+    except (ConfigError, FileNotFoundError) as error:
+        return command_line.fail(error, 2)
+
+    command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
     import jax
 
     from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
@@ -50,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
     except (ConfigError, FileNotFoundError, ValueError) as error:
         return command_line.fail(error, 2)
     what = "adapters" if arguments.adapters else "policy"
-    print(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
+    command_line.tell(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
     return 0
 
 

@@ -18,11 +18,12 @@ Exit codes: 0 measured; 2 it cannot be, and why.
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import command_line
+from grpo_jax.files import plain, run_config, write_whole
+from grpo_jax.terminal import LiveDisplay
 
 
 def main(argv: Sequence[str]) -> int:
@@ -39,16 +40,16 @@ def main(argv: Sequence[str]) -> int:
     if arguments.out and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):
         return command_line.fail(f"--out={arguments.out}: must be a file in a directory that exists", 2)
 
-    # JAX takes seconds to import: --help does not wait for it.
-    import jax
-    from rich.console import Console as Terminal
-
-    from grpo_jax.analysis import Settings, analyse
-    from grpo_jax.files import plain, write_whole
-    from grpo_jax.reporting import Console, show_gradients
-
+    display = LiveDisplay()
     try:
-        with Console() as display:
+        run_config(arguments.workdir)
+        with display:
+            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+            import jax
+
+            from grpo_jax.analysis import Settings, analyse
+            from grpo_jax.reporting import show_gradients
+
             record = analyse(
                 arguments.workdir,
                 Settings(arguments.prompts, arguments.samples, arguments.memory_gb, arguments.sketch),
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
     if jax.process_index():
         return 0
-    show_gradients(record, Terminal(width=None if sys.stdout.isatty() else 160, highlight=False))
+    show_gradients(record, display.console)
     out = arguments.out or arguments.workdir / "gradients" / f"step_{record['step']}.json"
     try:
         if not arguments.out:
@@ -67,7 +68,7 @@ def main(argv: Sequence[str]) -> int:
         write_whole(out, json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
     except OSError as error:
         return command_line.fail(f"--out={out}: cannot be written ({error.strerror}); name another file", 2)
-    print(f"numbers: {out}")
+    display.console.say(f"numbers: {out}")
     return 0
 
 

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
+from grpo_jax.files import check_inputs
+from grpo_jax.terminal import LiveDisplay
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,45 +32,48 @@ def main(argv: Sequence[str]) -> int:
     arguments = command_line.parse(parser, argv)
     try:
         config = load(arguments.config, arguments.overrides)
+        if not (arguments.workdir / "summary.json").exists():  # a finished run reads nothing any more
+            check_inputs(config)
         if arguments.distributed:
             command_line.join_hosts()
     except ConfigError as error:
         return command_line.fail(error, 2)
 
-    # JAX takes seconds to import: most mistakes are told before.
-    import jax
-
-    from grpo_jax.reporting import Console, write_report
-    from grpo_jax.rewards import WorkerError
-    from grpo_jax.sharding import batch_shards, make_mesh
-    from grpo_jax.training import Interrupted, Origin, TrainingError, train
-    from grpo_jax.training.run_directory import RunDirectory
-
-    origin = Origin.parse(arguments.origin) if arguments.origin else None
-    console, first = Console(), jax.process_index() == 0
+    display = LiveDisplay()
     try:
-        if arguments.smoke:
-            config, whole = smoke(config, batch_shards(make_mesh(config.mesh))), config
-            check(config)
-            if first:
-                for field, here, there in differences(to_dict(config), to_dict(whole)):
-                    print(f"smoke: {field}={here}, not {there}")
-        before = RunDirectory(arguments.workdir).read_json("summary.json")
-        with console:
-            summary = train(config, arguments.workdir, console if first else None, origin=origin)
+        with display:
+            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+            import jax
+
+            from grpo_jax.reporting import show_summary, write_report
+            from grpo_jax.rewards import WorkerError
+            from grpo_jax.sharding import batch_shards, make_mesh
+            from grpo_jax.training import Interrupted, Origin, TrainingError, train
+            from grpo_jax.training.run_directory import RunDirectory
+
+            origin = Origin.parse(arguments.origin) if arguments.origin else None
+            first = jax.process_index() == 0
+            if arguments.smoke:
+                config, whole = smoke(config, batch_shards(make_mesh(config.mesh))), config
+                check(config)
+                if first:
+                    for field, here, there in differences(to_dict(config), to_dict(whole)):
+                        display.note(f"smoke: {field}={here}, not {there}")
+            before = RunDirectory(arguments.workdir).read_json("summary.json")
+            summary = train(config, arguments.workdir, display if first else None, origin=origin)
     except ConfigError as error:
         return command_line.fail(error, 2)
     except (TrainingError, WorkerError) as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
-        print(f"{stopped}; the same command continues")
+        command_line.tell(f"{stopped}; the same command continues")
         return 0
     if first:
         if summary != before or not (arguments.workdir / "report.html").exists():
             write_report(arguments.workdir)
-        console.show(summary, arguments.workdir)
+        show_summary(summary, arguments.workdir, display.console)
     return 0
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, continues=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, QuestionsConfig, command_line, load
 from grpo_jax.planning.chips import prepare_environment
+from grpo_jax.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from grpo_jax.data import Task
@@ -39,8 +40,6 @@ def main(argv: Sequence[str]) -> int:
         task = cache(partial(make_task, config))  # where it is asked for: what is planned need not be here
         architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
 
-        from rich.console import Console
-
         from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
         from grpo_jax.planning.table import show
 
@@ -48,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         return command_line.fail(error, 2)
     except DoesNotFit as reason:
-        print(f"{reason}. Change {'; or '.join(advice(config, [reason.program]))}.")
+        command_line.tell(f"{reason}. Change {'; or '.join(advice(config, [reason.program]))}.")
         return 1
-    show(plan, advice(config, plan.too_large), Console())
+    show(plan, advice(config, plan.too_large), PlainConsole())
     if arguments.json:
         try:
             command_line.write("--json", arguments.json, json.dumps(as_dict(plan), indent=1) + "\n")

@@ -11,13 +11,14 @@ Exit codes: 0 judged; 2 it cannot be, and why.
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, command_line, load
+from grpo_jax.files import run_config
+from grpo_jax.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from grpo_jax.rewards import Reward
@@ -40,9 +41,9 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(f"--keep={arguments.keep}: must be at least 1", 2)
     try:
         config = load(arguments.config, arguments.overrides)
-
+        run_config(arguments.workdir)
+        command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
         import jax
-        from rich.console import Console
 
         jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
         from grpo_jax.reporting import show_regraded
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
             "that has",
             2,
         )
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = PlainConsole()
     show_regraded(regraded, console)
     console.print(f"the run: {origin(RunDirectory(arguments.workdir).read_json(FILE))}", soft_wrap=True, markup=False)
     console.print(f"judged now by {made_by(this_start())}", soft_wrap=True, markup=False)
@@ -78,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
             command_line.write("--to", arguments.to, lines)
         except ConfigError as error:
             return command_line.fail(error, 2)
-        console.print(f"judged differently, the first {len(regraded.differing):,}: {arguments.to}", soft_wrap=True)
+        console.say(f"judged differently, the first {len(regraded.differing):,}: {arguments.to}")
     return 0
 
 

@@ -17,11 +17,12 @@ Exit codes: 0 sampled again, equal or not, which the last line says; 2 it cannot
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import command_line
+from grpo_jax.files import run_config
+from grpo_jax.terminal import PlainConsole
 
 
 def main(argv: Sequence[str]) -> int:
@@ -34,13 +35,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--checkpoint", type=int, metavar="K", help="another policy than the one after step S - 1")
     arguments = parser.parse_args(argv)
 
-    # JAX takes seconds to import: --help does not wait for it.
-    from rich.console import Console
-
-    from grpo_jax.reporting import show_replay
-    from grpo_jax.training import replay
-
     try:
+        run_config(arguments.workdir)
+        command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
+        from grpo_jax.reporting import show_replay
+        from grpo_jax.training import replay
+
         found = replay(
             arguments.workdir,
             step=arguments.step,
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         )
     except (FileNotFoundError, ValueError) as error:
         return command_line.fail(error, 2)
-    show_replay(found, Console(width=None if sys.stdout.isatty() else 120))
+    show_replay(found, PlainConsole())
     return 0
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import ConfigError, command_line
+from grpo_jax.files import run_config
 
 if TYPE_CHECKING:
     from grpo_jax.training.run_directory import RunDirectory
@@ -43,6 +44,13 @@ def main(argv: Sequence[str]) -> int:
     if not arguments.to and (arguments.baseline or arguments.targets):
         parser.error("--baseline and --targets are of a report that compares runs; name a directory for it by --to")
 
+    try:
+        for run in arguments.runs:
+            if not (run / "study.json").is_file():
+                run_config(run)
+    except (ConfigError, FileNotFoundError) as error:
+        return command_line.fail(error, 2)
+
     # Figures take seconds to import: most mistakes are told before.
     from grpo_jax import reporting
     from grpo_jax.reporting import figures
@@ -54,15 +62,15 @@ def main(argv: Sequence[str]) -> int:
         results = gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
         for workdir in arguments.runs:
             of_study = (workdir / "study.json").exists()
-            print(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
+            command_line.tell(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
         if arguments.compare:
             metrics = {
                 name: [_metrics(RunDirectory(run)) for run in runs] for name, runs in arms(arguments.runs).items()
             }
             command_line.write("--compare", arguments.compare, figures.to_svg(figures.comparison(metrics)))
-            print(arguments.compare)
+            command_line.tell(arguments.compare)
         if results:
-            print(write_comparison(results, arguments.to))
+            command_line.tell(write_comparison(results, arguments.to))
     except (FileNotFoundError, ConfigError) as error:
         return command_line.fail(error, 2)
     except OSError as error:

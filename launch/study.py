@@ -24,19 +24,22 @@ def main(argv: Sequence[str]) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")
 
+    if not arguments.study.is_file():
+        return command_line.fail(f"--study={arguments.study}: no such file; name one, see configs/studies/", 2)
+
     from grpo_jax.studies import commands, cores, load_study, run_study
 
     try:
         study = load_study(arguments.study)
         if arguments.commands:
             for command in commands(study, arguments.workdir):
-                print(command)
+                command_line.tell(command)
             return 0
         outcome = run_study(study, arguments.workdir, arguments.jobs or len(cores()))
     except ConfigError as error:
         return command_line.fail(error, 2)
     if outcome.stopped:
-        print("stopped, and saved; the same command continues")
+        command_line.tell("stopped, and saved; the same command continues")
     for run, reason in outcome.failed:
         command_line.fail(f"{run.arm.name}, seed {run.seed}: {reason}", 1)
     if outcome.failed:
@@ -47,11 +50,11 @@ def main(argv: Sequence[str]) -> int:
     from grpo_jax.reporting import write_study_report
 
     try:
-        print(f"report: {write_study_report(arguments.workdir)}")
+        command_line.tell(f"report: {write_study_report(arguments.workdir)}")
     except ConfigError as error:
         return command_line.fail(error, 2)
     return 0
 
 
 if __name__ == "__main__":
-    command_line.run(main)
+    command_line.run(main, continues=True)

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "grpo_jax"
 # From the ground up. What stands on one floor may not use its neighbours.
 FLOORS = (
     {"types", "config", "processes"},
-    {"files", "sharding", "objectives", "rewards"},
+    {"files", "terminal", "sharding", "objectives", "rewards"},
     {"policy", "data"},
     {"sampling"},
     {"evaluation"},
@@ -74,3 +74,16 @@ def test_texts_are_in_utf_8_whatever_the_locale():
             if name in ("open", "read_text", "write_text") and not ours and not binary:
                 unsaid += [f"{path.name}:{node.lineno}"] * all(one.arg != "encoding" for one in node.keywords)
     assert unsaid == []
+
+
+def test_only_the_terminal_makes_consoles():
+    """Rich's own take `x[/b]`, a directory's name, for markup."""
+    scripts = (path for place in ("launch", "tools") for path in (PACKAGE.parent / place).glob("*.py"))
+    for path in [*PACKAGE.rglob("*.py"), *scripts]:
+        imported = {
+            f"{node.module}.{alias.name}" if isinstance(node, ast.ImportFrom) else alias.name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for alias in node.names
+        }
+        assert path == PACKAGE / "terminal.py" or not imported & {"rich.console", "rich.console.Console", "rich.print"}

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from rich.console import Console
 from rich.table import Table
+
+from grpo_jax.terminal import PlainConsole
 
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "tools" / "mutants"
@@ -112,12 +113,12 @@ def main(argv: Sequence[str]) -> int:
     if not mutants:
         parser.error(f"--trap={arguments.trap}: has no mutants; docs/traps.md has the numbers")
     started = time.monotonic()
-    console = Console(width=160, soft_wrap=True, highlight=False)
+    console = PlainConsole(width=160, soft_wrap=True)
     findings: list[Finding] = []
     try:
         for finding in check(ROOT, mutants, jobs=arguments.jobs, baseline=not arguments.no_baseline):
             findings.append(finding)
-            console.print(f"{finding.mutant.id:>4}  {finding.seconds:4.0f} s  {finding.text}", markup=False)
+            console.print(f"{finding.mutant.id:>4}  {finding.seconds:4.0f} s  {finding.text}")
     except CheckError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -127,7 +128,7 @@ def main(argv: Sequence[str]) -> int:
     console.print(as_table(sorted(findings, key=lambda finding: mutants.index(finding.mutant))))
     for trap, reason in read_reasons().items():
         if arguments.trap is None or trap in arguments.trap:
-            console.print(f"trap {trap} has no mutant: {reason}", markup=False)
+            console.print(f"trap {trap} has no mutant: {reason}")
     survivors = [finding.mutant.id for finding in findings if finding.test is None]
     caught = len(findings) - len(survivors)
     print(f"{caught} of {len(findings)} mutants are caught, in {(time.monotonic() - started) / 60:.1f} minutes")

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from grpo_jax.config import load
 from grpo_jax.objectives import Objective, Outcomes, Recorded, make_objective
 from grpo_jax.studies.study import ROOT
+from grpo_jax.terminal import PlainConsole
 
 TOLERANCE = 1e-5
 WIDTH = 6
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] = ()) -> int:
         table.add_column(column, justify="left" if column == "identity" else "right")
     for one in found:
         table.add_row(one.claim, f"{one.constant:.6g}", f"{one.measured:.6f}", f"{one.error:.1e}")
-    Console(width=110).print(table)
+    PlainConsole(width=110).print(table)
     return int(any(one.error > TOLERANCE or abs(one.measured / one.constant - 1) > TOLERANCE for one in found))
 
 

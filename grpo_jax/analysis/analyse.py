@@ -88,6 +88,7 @@ def analyse(
       FileNotFoundError: if the directory holds no run, or not this checkpoint.
     """
     display = display or Silent()
+    display.doing("reading the checkpoint and sampling rollouts")
     check_noise(read_config(workdir).rollout.noise)
     experiment, restored = restore(workdir, devices, step=step)
     check_problems(experiment, workdir)
@@ -103,7 +104,7 @@ def analyse(
     vectors = rollout_vectors(
         experiment, trained, frozen, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4
     )
-    display.note("now their statistics")
+    display.doing("statistics of the gradients")
     return {
         "run": str(workdir),
         "provenance": {

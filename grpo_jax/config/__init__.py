@@ -2,9 +2,10 @@
 
 from grpo_jax.config import command_line
 from grpo_jax.config.continuing import KEPT_IN_FORKS, LENGTH, UNDECISIVE, differences, differing, extension
-from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, run_file, to_dict
+from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, to_dict
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.own_code import imported, own_code, source_digests
+from grpo_jax.config.running import run_file
 from grpo_jax.config.schema import (
     ArchitectureConfig,
     CheckpointConfig,

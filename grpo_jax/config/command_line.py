@@ -1,6 +1,7 @@
 """The command line of the launch scripts: --config=FILE, --config.FIELD=VALUE, and what a script adds."""
 
 import argparse
+import io
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -84,9 +85,21 @@ def fail(error: object, code: int) -> int:
     return code
 
 
-def run(main: Callable[[Sequence[str]], int]) -> None:
-    """Ends the process with the exit code of a command; 130 if Ctrl-C stopped it at once."""
+def tell(text: object) -> None:
+    """Prints a line, which also a pipe has at once."""
+    print(text, flush=True)
+
+
+def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> None:
+    """Ends the process with the exit code of a command; 130 if Ctrl-C stopped it at once.
+
+    Args:
+      continues: whether the same command goes on from what was saved, and does not begin again.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold what the terminal's encoding does not
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
-        sys.exit(fail("stopped at once; the same command continues from what was saved", 130))
+        then = "the same command continues from what was saved" if continues else "nothing was written"
+        sys.exit(fail(f"stopped at once; {then}", 130))

@@ -12,8 +12,6 @@ import difflib
 import hashlib
 import json
 import math
-import runpy
-import sys
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +22,7 @@ from ml_collections import ConfigDict
 
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
+from grpo_jax.config.running import run_file
 from grpo_jax.config.schema import Config, ConfigError
 
 T = TypeVar("T")
@@ -33,7 +32,7 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
     """The configuration of a config file, with overrides from the command line.
 
     Args:
-      path: a Python file with `get_config() -> ConfigDict`. As in a script, it may import its siblings.
+      path: a Python file with `get_config() -> ConfigDict`; what it may import: see `run_file`.
       overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`; later ones win.
 
     Raises:
@@ -90,34 +89,6 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
     """The tail of a sentence about an unknown name: the nearest known one, or all of them."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
-
-
-def run_file(path: Path, function: str, flag: str) -> Any:
-    """What a function without arguments of a Python file returns. As in a script, the file may import its siblings.
-
-    Args:
-      flag: that named the file, for messages.
-
-    Raises:
-      ConfigError: if there is no such file, or whatever the file raises.
-    """
-    if not path.is_file():
-        raise ConfigError(f"{flag}={path}: no such file; name a Python file with {function}(), see configs/.")
-    siblings = str(path.resolve().parent)
-    before = set(sys.modules)
-    sys.path.insert(0, siblings)
-    try:
-        there = runpy.run_path(str(path))
-        if function in there:
-            return there[function]()
-    except (Exception, SystemExit) as error:  # whatever a user's file raises is reported as that file's fault
-        raise ConfigError(f"{flag}={path}: {function}() cannot be run: {type(error).__name__}: {error}.") from error
-    finally:
-        sys.path.remove(siblings)
-        for name in set(sys.modules) - before:
-            if Path(getattr(sys.modules[name], "__file__", None) or "").parent == Path(siblings):
-                del sys.modules[name]  # another config file may have a sibling of the same name
-    raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has, see configs/.")
 
 
 def _run_config_file(path: Path) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
 from grpo_jax.planning.plan import Plan, ProgramPlan
+from grpo_jax.terminal import PlainConsole
 
 GIB = 2**30
 
@@ -17,13 +18,13 @@ MARKDOWN_HEAD = (
 )
 
 
-def show(plan: Plan, advice: Sequence[str], console: Console) -> None:
+def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     """Prints a plan, and what to change."""
     size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} {plan.chip.name} chips ({plan.topology})"
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     mfu, step = plan.update.mfu(plan.chip), plan.step_seconds
     console.print(f"Update: estimated MFU {mfu:.0%}. Step: {step:,.0f} s, {plan.step_chip_hours:.2f} chip-hours.")
-    console.print("Fits." if plan.fits else "Does not fit. Change " + "; or ".join(advice) + ".", markup=False)
+    console.print("Fits." if plan.fits else "Does not fit. Change " + "; or ".join(advice) + ".")
 
 
 def _memory(plan: Plan, title: str) -> Table:

@@ -5,55 +5,52 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from grpo_jax.evaluation.paired import Estimate
+from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.provenance import made_by, origin
 
 ADVANTAGE = "n_vs_m"  # of which the table of group sizes is; for right and wrong it is GRPO's
 OF = {"rollout": "rollout", "learned_token": "token that is learned from", "prompt": "prompt"}
 
 
-def show_gradients(record: Mapping[str, Any], console: Console) -> None:
+def show_gradients(record: Mapping[str, Any], console: PlainConsole) -> None:
     """Prints what `analysis.analyse` has found."""
     vectors = "whole gradients" if record["sketch"] is None else f"gradients sketched to {record['sketch']:,} numbers"
     reward = "-" if record["reward"] is None else f"{record['reward']:.3f}"
-    _say(
-        console,
+    console.say(
         f"{record['run']}, step {record['step']}: {record['prompts']:,} prompts x {record['samples']} rollouts, mean "
         f"reward {reward}, {record['mean_length']:.1f} tokens, {record['unscored']:,} unscored; {vectors}, aggregation "
         f"{record['aggregation']}. In brackets are 95 % intervals over prompts; a sign is resolved at 5 % for all "
         "comparisons of its kind together (Holm).",
     )
     if "provenance" in record:
-        _say(console, f"The run: {origin(record['provenance']['run'])}")
-        _say(console, f"This analysis: {made_by(record['provenance']['analysis'])}")
+        console.say(f"The run: {origin(record['provenance']['run'])}")
+        console.say(f"This analysis: {made_by(record['provenance']['analysis'])}")
     console.print(_sizes(record))
     for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():
-        _say(console, ranking(record["sizes"], comparisons, f"signal-to-noise per {OF[per]}"))
-    _say(
-        console,
+        console.say(ranking(record["sizes"], comparisons, f"signal-to-noise per {OF[per]}"))
+    console.say(
         _per_size("dividing by the standard deviation: SNR over that without", record["dividing_by_std"], ratio),
     )
     if record["arms"]:
         console.print(_table_of_arms(record["arms"]))
         for line in _of_arms(record["arms"]):
-            _say(console, line)
+            console.say(line)
     else:
-        _say(console, "no arms: the reward does not tell right from wrong, or hardly a group has both")
+        console.say("no arms: the reward does not tell right from wrong, or hardly a group has both")
     for name, of in (("summed", "summed log-probabilities"), ("as_aggregated", "the run's aggregation")):
         found = record["scores"][name]
         holds = "is above 0 (resolved)" if found["resolved"] else "no difference from 0 is resolved"
-        _say(console, f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}; {holds}")
+        console.say(f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}; {holds}")
     if record["weighting"]:
         console.print(_weighting(record["weighting"]))
-        _say(console, _per_size("length over that of pairs", record["weighting"]["log_measured"], ratio))
-        _say(console, _per_size("predicted over measured length", record["weighting"]["log_agreement"], ratio))
-        _say(console, _per_size("1 - cosine with pairs", record["weighting"]["cosine_below_1"], number))
+        console.say(_per_size("length over that of pairs", record["weighting"]["log_measured"], ratio))
+        console.say(_per_size("predicted over measured length", record["weighting"]["log_agreement"], ratio))
+        console.say(_per_size("1 - cosine with pairs", record["weighting"]["cosine_below_1"], number))
     else:
-        _say(console, "no weighting of prompts (Proposition 5.1): rewards are not right or wrong")
+        console.say("no weighting of prompts (Proposition 5.1): rewards are not right or wrong")
 
 
 def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], what: str) -> str:
@@ -176,7 +173,3 @@ def _table(title: str, columns: Sequence[str]) -> Table:
     for column in columns:
         table.add_column(column, justify="right")
     return table
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(Text(line), soft_wrap=True)

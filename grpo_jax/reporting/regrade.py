@@ -4,15 +4,15 @@ from functools import reduce
 
 import numpy as np
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from grpo_jax.rewards.regrade import Regraded, Tally
+from grpo_jax.terminal import PlainConsole
 
 ROWS = 10  # at most, of consecutive steps
 
 
-def show_regraded(regraded: Regraded, console: Console) -> None:
+def show_regraded(regraded: Regraded, console: PlainConsole) -> None:
     """Which verdicts changed, and what accuracy and signal would have been."""
     console.print(regraded_table(regraded))
     of = f"of {regraded.completions:,} completions"

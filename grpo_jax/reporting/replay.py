@@ -3,14 +3,14 @@
 from itertools import zip_longest
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.replay import Replay, Sample, Token
 
 
-def show_replay(replay: Replay, console: Console) -> None:
+def show_replay(replay: Replay, console: PlainConsole) -> None:
     """Token by token, then what came of it, and in the last line whether it is the same."""
     table = Table(
         title=f"step {replay.step}, prompt {replay.place}, sample {replay.index}; policy after step "
@@ -27,8 +27,8 @@ def show_replay(replay: Replay, console: Console) -> None:
         ("then", f"{_sample(replay.then)}, advantage {replay.advantage:+.4f}{'' if replay.chosen else ' (left out)'}"),
         ("now", _sample(replay.now)),
     ):
-        console.print(Text(f"{name + ':':8}{value}"), soft_wrap=True)
-    console.print(Text(verdict(replay)), soft_wrap=True)
+        console.say(f"{name + ':':8}{value}")
+    console.say(verdict(replay))
 
 
 def verdict(replay: Replay) -> str:

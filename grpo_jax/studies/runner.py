@@ -10,13 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
-from grpo_jax.config import digest, to_dict
+from grpo_jax.config import command_line, digest, to_dict
 from grpo_jax.files import read_json
 from grpo_jax.studies.directory import begin
 from grpo_jax.studies.study import ROOT, Arm, Run, Study
+from grpo_jax.terminal import acknowledge
 
 POLL_SECONDS = 0.2
+SECONDS_BETWEEN_LINES = 60.0  # in which the runs that are going on are told
+FIRST = (
+    "the runs finish their steps and save, then the study ends. A second one ends them at once, and loses their steps "
+    "since their last checkpoints."
+)
+SECOND = "the runs are ended at once; the same command continues them from their last checkpoints"
 BASE_POLICY = "warm_start/params.safetensors"  # of a run directory
 
 
@@ -41,27 +49,33 @@ def commands(study: Study, workdir: Path) -> list[str]:
     return [shlex.join(_command(run, workdir)) for run in study.runs() if not run.finished(workdir)]
 
 
-def run_study(study: Study, workdir: Path, jobs: int, tell: Callable[[str], None] = print) -> Outcome:
+def run_study(study: Study, workdir: Path, jobs: int, tell: Callable[[str], None] = command_line.tell) -> Outcome:
     """Makes the runs that are not finished; those that were interrupted continue.
 
     Args:
       jobs: processes at once; the cores that this process may use are divided among them.
-      tell: is called with a line for every run that ends.
+      tell: is called with a line for every run that begins or ends, and now and then for those that go on.
 
     Raises:
       ConfigError: if the directory belongs to another study.
     """
     begin(study, workdir)
-    todo = [run for run in study.runs() if not run.finished(workdir)]
+    every = list(study.runs())
+    todo = [run for run in every if not run.finished(workdir)]
+    tell(
+        f"{len(every)} runs, {len(study.arms)} arms x {len(study.seeds)} seeds: {len(every) - len(todo)} are finished; "
+        f"at most {jobs} at once, whose output is in {workdir / 'logs'}"
+    )
     free = shares(jobs)
     turns = _Turns(study, workdir)
     going: list[_Going] = []
     failed: list[tuple[Run, str]] = []
     with _stop_requests() as stops, _none_left_behind(going):
-        passed_on = 0
+        passed_on, last_told = 0, time.monotonic()
         while going or (todo and not stops):
             while todo and free and not stops and turns.may_start(todo[0], [one.run for one in going]):
                 going.append(_start(todo.pop(0), workdir, free.pop(0)))
+                tell(f"{_name(going[-1].run)}: begun, run {every.index(going[-1].run) + 1} of {len(every)}")
             if len(stops) > passed_on:  # a second signal stops the runs at once, as it would stop one
                 passed_on = len(stops)
                 _terminate(going)
@@ -71,6 +85,10 @@ def run_study(study: Study, workdir: Path, jobs: int, tell: Callable[[str], None
                 if not stops and (one.process.returncode or not one.run.finished(workdir)):
                     failed.append((one.run, _last_line(_log(one.run, workdir))))
                 tell(_told(one, workdir))
+            if time.monotonic() - last_told > SECONDS_BETWEEN_LINES:
+                last_told = time.monotonic()
+                for one in going:
+                    tell(f"{_name(one.run)}: {_last_line(_log(one.run, workdir))}")
             time.sleep(POLL_SECONDS)
     return Outcome(tuple(failed), stopped=bool(stops))
 
@@ -166,7 +184,12 @@ def _none_left_behind(going: Sequence[_Going]) -> Iterator[None]:
 def _stop_requests() -> Iterator[list[int]]:
     """Collects SIGTERM and SIGINT while it is open."""
     stops: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: stops.append(number)) for number in _SIGNALS}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stops.append(number)
+        acknowledge(f"{signal.Signals(number).name}: {FIRST if len(stops) == 1 else SECOND}")
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         yield stops
     finally:
@@ -178,7 +201,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def _told(one: _Going, workdir: Path) -> str:
-    name = f"{one.run.arm.name}, seed {one.run.seed}"
+    name = _name(one.run)
     if not one.run.finished(workdir):
         code = one.process.returncode
         stopped = code in (0, -signal.SIGTERM)  # it saved, or had nothing to save yet
@@ -186,6 +209,10 @@ def _told(one: _Going, workdir: Path) -> str:
     summary = read_json(one.run.directory(workdir) / "summary.json")
     base, final, minutes = summary["base"]["pass@1"], summary["final"]["pass@1"], summary["seconds"]["total"] / 60
     return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"
+
+
+def _name(run: Run) -> str:
+    return f"{run.arm.name}, seed {run.seed}"
 
 
 def _log(run: Run, workdir: Path) -> Path:

@@ -26,6 +26,7 @@ def make_base_policy(
     config = experiment.config
     if config.warm_start:
         return warm_start(experiment, config.warm_start, run, clock, stop, display)
+    display.doing(f"reading {config.model.checkpoint}")
     params = read_checkpoint(experiment)
     display.note(f"base policy: {config.model.checkpoint}")
     return params

@@ -10,6 +10,9 @@ class Display(Protocol):
     def note(self, text: str) -> None:
         """One line that stays."""
 
+    def doing(self, text: str) -> None:
+        """What is being done from now on, until the next progress, where nobody knows how far it is."""
+
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
         """How far a phase is, and its newest metrics."""
 
@@ -18,6 +21,9 @@ class Silent:
     """Shows nothing."""
 
     def note(self, text: str) -> None:
+        pass
+
+    def doing(self, text: str) -> None:
         pass
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:

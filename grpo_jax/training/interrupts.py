@@ -6,15 +6,21 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from grpo_jax.processes import on_any_process
+from grpo_jax.terminal import acknowledge
 
 
 class StopRequest:
-    """Within this context the first SIGTERM or Ctrl-C is only noted; a second one acts as usual, at once."""
+    """Within this context the first SIGTERM or Ctrl-C is only noted; a second one acts as usual, at once.
+
+    A person is told so at once, whatever the loop is doing: who hears nothing presses again.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, *, saving: str = "saving", losing: str = "what is not saved yet") -> None:
+        """`saving`: what the first signal does; `losing`: what a second one costs. Both are parts of a sentence."""
         self.name = "stopped"  # or the signal that this process has got
+        self._saving, self._losing = saving, losing
         self._received = False
         self._agreed = False
         self._previous: dict[signal.Signals, Any] = {}
@@ -37,6 +43,7 @@ class StopRequest:
     def _request(self, number: int, frame: FrameType | None) -> None:
         self.name, self._received = signal.Signals(number).name, True
         self._restore()
+        acknowledge(f"{self.name}: {self._saving}. A second one ends it at once, and loses {self._losing}.")
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

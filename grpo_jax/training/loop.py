@@ -6,6 +6,7 @@ then look at the metrics of the step before.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.training.successes import Successes
 from grpo_jax.training.summary import summarize_run
 from grpo_jax.training.warm_start import RESULT
-from grpo_jax.types import Params, TrainState, UpdateBatch
+from grpo_jax.types import Params, Rollouts, TrainState, UpdateBatch
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def train(
         display.note(f"{workdir}: the run is finished, and left as it is")
         return dict(summary)
     notes = on_first(lambda: fork(directory, config, origin) if origin else [])
+    display.doing("preparing the task and the programs")
     date = of_first(recorded_date(directory) or now())
     experiment, problems, inputs = on_all(lambda: _read(config, devices, date))
     start = this_start(experiment.mesh.devices.flatten().tolist())
@@ -148,7 +150,7 @@ def _run(
 ) -> dict[str, Any]:
     config = experiment.config
     keep = config.checkpoint
-    with StopRequest() as stop, closing(experiment.task.reward):
+    with _stop_request(config) as stop, closing(experiment.task.reward):
         experiment.task.reward.warm()
         with closing(
             Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
@@ -161,6 +163,14 @@ def _run(
             "no update was made: not one group carried signal; see the rewards in rollouts/, and make the task easier."
         )
     return summarize_run(config, directory.metrics(), clock.read(), updates)
+
+
+def _stop_request(config: Config) -> StopRequest:
+    every = config.checkpoint.every
+    return StopRequest(
+        saving="this step is finished and saved, then the run ends",
+        losing=f"the steps since the last checkpoint (every {every})",
+    )
 
 
 def _train(run: Run) -> TrainState:
@@ -182,6 +192,7 @@ def _train(run: Run) -> TrainState:
     first = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
+    first = step + 1
 
     clock.turn_to("host")
     while True:
@@ -210,6 +221,8 @@ def _train(run: Run) -> TrainState:
             return state
 
         step += 1
+        if step == first:
+            run.display.doing("compiling the programs of a step")
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
             with clock.phase("rewards"):
@@ -301,8 +314,14 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
         Split.TEST: (experiment.sample_test, Stream.TEST),
     }[split]
 
+    batches, begun = -(-len(run.problems[split]) // settings.prompts_per_batch), itertools.count(1)
+
+    def sample(problems: Sequence[Problem]) -> Rollouts:
+        run.display.progress(f"{split.name.lower()} at step {step}", next(begun), batches, {})
+        return dispatch(experiment, sampler, weights, problems, stream, step=0)
+
     evaluation = evaluate(
-        lambda problems: dispatch(experiment, sampler, weights, problems, stream, step=0),
+        sample,
         experiment.task,
         run.problems[split],
         prompts_per_batch=settings.prompts_per_batch,

@@ -26,7 +26,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
-from grpo_jax.files import plain, read_json, write_whole
+from grpo_jax.files import plain, read_json, run_config, write_whole
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 FROM_THE_START = ("config.json", "provenance.json", "lock")  # there before anything has come of it
@@ -87,10 +87,7 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """config.json. Raises FileNotFoundError if there is none."""
-        config = self.read_json("config.json")
-        if config is None:
-            raise FileNotFoundError(f"{self.path}: has no config.json; name the directory of a run")
-        return config
+        return run_config(self.path)
 
     def finished(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """config.json and summary.json. Raises FileNotFoundError if it is no run, or not finished."""

@@ -84,6 +84,7 @@ def evaluate_suites(
       Interrupted: after SIGTERM or Ctrl-C; calling again continues with the suite that was being evaluated.
     """
     display = display or Silent()
+    display.doing("preparing the policy and the problems")
     _questions(config)
     config = config if run is None else _with_policy_of(config, run)
     directory = RunDirectory(workdir, writes=jax.process_index() == 0)
@@ -99,7 +100,11 @@ def evaluate_suites(
         display.note(note)
     made = False
     results = of_first((directory.read_json("suites.json") or {"suites": {}})["suites"])
-    with StopRequest() as stop, closing(directory), recorded(directory), closing(experiment.task.reward):
+    request = StopRequest(
+        saving="this batch is finished, then the evaluation ends with every finished suite saved",
+        losing="nothing more: the suite that is being evaluated begins again in either case",
+    )
+    with request as stop, closing(directory), recorded(directory), closing(experiment.task.reward):
         experiment.task.reward.warm()
         for name, of_suite in problems.items():
             if name in results and results[name]["problems_hash"] == hashes[name]:

@@ -130,6 +130,8 @@ def warm_start(
             save_params(own, found)
             display.note(f"base policy: taken from {cached}")
         return placed(found)
+    display.note(f"base policy: is made now, and kept as {cached}")
+    display.doing("compiling the warm start")
     with clock.phase("warm_start"):
         params = fetch(_train(experiment, settings, batches, taught, run, clock, stop, display))
     if writes:

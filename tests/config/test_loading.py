@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from grpo_jax.config import Config, ConfigError, OwnTaskConfig, digest, from_dict, load, loading, to_dict
-from tests.helpers import CONFIGS, make_config
+from tests.helpers import CONFIGS, ROOT, make_config
 
 
 @pytest.mark.parametrize(
@@ -110,6 +110,49 @@ def test_a_config_file_may_import_its_sibling(tmp_path):
         )
     assert load(tmp_path / "a" / "mine.py").seed == 1
     assert load(tmp_path / "b" / "mine.py").seed == 2
+
+
+DERIVED = "def get_config():\n    c = base.get_config({})\n    c.seed = 7\n    return c\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["from configs import smollm2_135m_lora as base", "import smollm2_135m as base", "import paper as base"],
+)
+def test_a_file_anywhere_may_derive_from_a_shipped_one(tmp_path, monkeypatch, line):
+    """Also without PYTHONPATH, and the shipped one from others beside it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place not in ("", str(ROOT))])
+    for name in [name for name in sys.modules if name.split(".")[0] == "configs"]:
+        monkeypatch.delitem(sys.modules, name)
+    arguments = '"Qwen2.5-Math-1.5B", group_size=2' if "paper" in line else ""
+    (tmp_path / "mine.py").write_text(f"{line}\n{DERIVED.format(arguments)}")
+    assert load(tmp_path / "mine.py").seed == 7
+    assert not {"two_grpo", "smollm2_135m", "paper"} & set(sys.modules)
+
+
+def test_a_base_in_another_directory_finds_its_own_siblings(tmp_path, monkeypatch):
+    """Of two files named helper each is imported by the one that lies beside it."""
+    for folder, seed in (("theirs", 1), ("others", 2)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "helper.py").write_text(f"SEED = {seed}\n")
+        (tmp_path / folder / f"of_{folder}.py").write_text(
+            "import helper, two_grpo\ndef get_config():\n    c = two_grpo.get_config()\n    c.seed = helper.SEED\n"
+            "    return c\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for folder, seed in (("theirs", 1), ("others", 2)):
+        text = f"from {folder}.of_{folder} import get_config\n"
+        (tmp_path / "mine" / "mine.py").write_text(text)
+        assert load(tmp_path / "mine" / "mine.py").seed == seed
+
+
+def test_what_is_nowhere_is_named(tmp_path):
+    (tmp_path / "mine.py").write_text("import two_grop\n")
+    with pytest.raises(ConfigError, match=r"ModuleNotFoundError: No module named 'two_grop'"):
+        load(tmp_path / "mine.py")
+    assert not any(type(finder).__name__ == "_Siblings" for finder in sys.meta_path)
 
 
 @pytest.mark.parametrize(

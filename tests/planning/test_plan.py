@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import jax
 import pytest
-from rich.console import Console
 
 from grpo_jax.config import ConfigError, load
 from grpo_jax.data import make_task
@@ -17,6 +16,7 @@ from grpo_jax.planning.plan import advice, as_dict, make_plan, model_flops
 from grpo_jax.planning.table import MARKDOWN_HEAD, markdown_row, show
 from grpo_jax.policy import Policy
 from grpo_jax.sharding import make_mesh
+from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.programs import abstract_inputs, make_programs
 from launch import plan as command
 from tests.helpers import CONFIGS, start
@@ -114,7 +114,7 @@ def test_the_scorer_is_planned_as_often_as_it_runs(old, kl, scores, no_compiler)
 
 def test_tables_show_the_scorer_where_there_is_one(no_compiler):
     for old, column, seconds in (("trainer", " score ", "1, 1, 1"), ("sampler", None, "1, -, 1")):
-        plan, console = planned(objective__old_logprobs=old), Console(record=True, width=200)
+        plan, console = planned(objective__old_logprobs=old), PlainConsole(record=True, width=200)
         show(plan, [], console)
         assert console.export_text().count(" score ") == (3 if column else 0)
         row = markdown_row("small", 2, "1 x 4 x 1", json.loads(json.dumps(as_dict(plan))))

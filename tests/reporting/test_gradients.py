@@ -2,17 +2,16 @@
 
 import io
 
-from rich.console import Console
-
 from grpo_jax.reporting import show_gradients
 from grpo_jax.reporting.gradients import number, ranking, ratio
+from grpo_jax.terminal import PlainConsole
 
 
 def shown(record):
     """What the terminal says of `analysis.analyse.statistics`."""
     head = {"run": "x", "step": 1, "prompts": 1, "samples": 1, "sketch": None, "aggregation": "sum"}
     told = io.StringIO()
-    show_gradients({**head, **record}, Console(width=160, file=told))
+    show_gradients({**head, **record}, PlainConsole(width=160, file=told))
     return told.getvalue()
 
 

@@ -3,14 +3,13 @@
 import io
 from collections import Counter
 
-from rich.console import Console
-
 from grpo_jax.reporting import show_regraded
 from grpo_jax.rewards.regrade import Regraded, Tally
+from grpo_jax.terminal import PlainConsole
 
 
 def shown(regraded):
-    console = Console(width=120, file=io.StringIO())
+    console = PlainConsole(width=120, file=io.StringIO())
     show_regraded(regraded, console)
     return [line.split() for line in console.file.getvalue().splitlines()], console.file.getvalue()
 

@@ -4,9 +4,9 @@ import dataclasses
 import io
 
 import pytest
-from rich.console import Console
 
 from grpo_jax.reporting import show_replay
+from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.replay import Replay, Sample, Token
 
 THEN = Sample(
@@ -31,7 +31,7 @@ def replayed(now, **changes):
 
 
 def shown(replay):
-    console = Console(width=120, file=io.StringIO())
+    console = PlainConsole(width=120, file=io.StringIO())
     show_replay(replay, console)
     return console.file.getvalue()
 

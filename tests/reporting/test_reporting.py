@@ -7,10 +7,11 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-import rich.console
+from rich.table import Table
 
-from grpo_jax.reporting import Console, figures, write_report
+from grpo_jax.reporting import figures, show_summary, write_report
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.terminal import LiveDisplay, PlainConsole
 from grpo_jax.training.run_directory import RunDirectory
 from tests.training.test_loop import run
 
@@ -33,12 +34,11 @@ def workdir(tmp_path_factory):
     return directory
 
 
-def shown(act, terminal=False):
-    stream = io.StringIO()
-    console = Console(rich.console.Console(file=stream, width=110, force_terminal=terminal, color_system=None))
-    with console:
-        act(console)
-    return stream.getvalue()
+def shown(act, terminal=False, width=110):
+    console = PlainConsole(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
+    with LiveDisplay(console) as display:
+        act(display)
+    return console.file.getvalue()
 
 
 def test_the_page_is_self_contained_and_escaped(workdir):
@@ -110,6 +110,31 @@ def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     directory.close()
 
 
+HOSTILE = ("x[lr=1e-3]", "x[/b]", "[red]y[/red]", ":smile:", r"a\[b]", "\x1b[2Jz", "$\\foo$")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_printed_as_they_are(name, tmp_path):
+    """Nothing in a path, an arm or a suite is markup, an emoji code or a command to the terminal."""
+
+    def act(display):
+        show_summary(SUMMARY, tmp_path / name, display.console)
+        display.note(name)
+        display.doing(name)
+        display.progress(name, 1, 2, {})
+        table = Table(title=name, caption=name)
+        table.add_column(name)
+        table.add_row(name)
+        display.console.print(table)
+
+    text = shown(act)
+    written = name.replace("\x1b", r"\x1b")
+    assert f"report: {tmp_path / written}/report.html" in text
+    assert text.count(written) == 8
+    assert "\x1b" not in text
+    assert written in shown(act, terminal=True)
+
+
 def test_a_comparison_of_runs(workdir):
     lines = RunDirectory(workdir).metrics()
     svg = figures.to_svg(figures.comparison({"one": [lines], "two": [lines, lines[:-4], lines]}))
@@ -119,7 +144,7 @@ def test_a_comparison_of_runs(workdir):
 
 
 def test_the_table_at_the_end(tmp_path):
-    text = shown(lambda console: console.show(SUMMARY, tmp_path))
+    text = shown(lambda display: show_summary(SUMMARY, tmp_path, display.console))
     assert "1024 test problems, 8 samples each" in text
     assert re.search(r"before RL .* 0\.134 .* 0\.126 - 0\.141 .* 0\.652", text)
     assert "19,200 rollouts of 9,600 prompts, 294 updates, 17.6% of the groups carried signal" in text
@@ -129,10 +154,43 @@ def test_the_table_at_the_end(tmp_path):
 VALUES = {"reward": 0.5, "valid_pair_share": 0.25, "completion_length": 9.0, "tokens_per_second": 36100.0}
 
 
+def bar(text):
+    """The last state of the bar: what is written after it only takes it away."""
+    return [line for line in re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "\r", text).split("\r") if line.strip()][-1]
+
+
 def test_a_bar_on_a_terminal():
-    text = shown(lambda console: console.progress("training", 3, 10, VALUES), terminal=True)
-    assert "3/10" in text
-    assert "reward 0.50  valid 0.25  length 9.0  36,100 tokens/s" in text
+    text = bar(shown(lambda display: display.progress("training", 3, 10, VALUES), terminal=True, width=140))
+    for part in ("training", "3/10", "0:00:00", "left", "reward 0.50  valid 0.25  length 9.0  36,100 tokens/s"):
+        assert part in text
+
+
+@pytest.mark.parametrize("width", [50, 80, 100])
+def test_a_narrow_terminal_takes_metrics_away_and_nothing_else(width):
+    """Steps, elapsed time and what is left are what people look for; a metric is there whole or not at all."""
+
+    def act(display):
+        for step in (1198, 1199):
+            display.progress("training", step, 1200, VALUES)
+
+    text = bar(shown(act, terminal=True, width=width))
+    for part in ("training", "1199/1200", "0:00:00", "left"):
+        assert part in text
+    assert ("reward 0.50" in text) == (width >= 80)
+    assert "tokens/s" in text or "tok" not in text
+
+
+def test_phases_take_turns_on_one_line():
+    def act(display):
+        display.doing("compiling")
+        display.progress("training", 3, 10, VALUES)
+        display.progress("validation at step 3", 1, 2, {})
+        display.progress("training", 4, 10, VALUES)
+
+    last = bar(shown(act, terminal=True))
+    assert "4/10" in last
+    assert "validation" not in last
+    assert shown(act).splitlines()[0] == "compiling ..."
 
 
 def test_lines_where_there_is_no_terminal():

@@ -2,13 +2,12 @@
 
 import io
 
-from rich.console import Console
-
 from grpo_jax.reporting import suites_table
+from grpo_jax.terminal import PlainConsole
 
 
 def shown(report):
-    console = Console(width=120, file=io.StringIO())
+    console = PlainConsole(width=120, file=io.StringIO())
     console.print(suites_table(report))
     return console.file.getvalue()
 

@@ -67,12 +67,17 @@ def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
         "2-grpo seed_1",
         "g-=-4 seed_1",
     ]
-    assert told[0] == "2-GRPO, seed 0: test pass@1 0.250 -> 0.500 in 1.5 minutes"
-    assert len(told) == 4
+    assert told[0].startswith("4 runs, 2 arms x 2 seeds: 0 are finished; at most 1 at once")
+    assert told[1:3] == [
+        "2-GRPO, seed 0: begun, run 1 of 4",
+        "2-GRPO, seed 0: test pass@1 0.250 -> 0.500 in 1.5 minutes",
+    ]
+    assert len(told) == 9
 
     runner.run_study(make(tmp_path, seeds=(0, 1, 2)), tmp_path, 1, told.append)
     assert all(len(begun(run, tmp_path)) == 1 for run in study.runs())
-    assert len(told) == 6
+    assert told[9].startswith("6 runs, 2 arms x 3 seeds: 4 are finished;")
+    assert len(told) == 14
 
 
 def test_a_run_that_fails_stops_no_other(programs, tmp_path):
@@ -116,7 +121,7 @@ def test_another_makes_the_base_policy_if_the_first_cannot(programs, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_path):
+def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_path, capfd):
     study, told = make(tmp_path), []
     programs["2-GRPO"] = MAKES_BASE_POLICY + STARTS  # the signal ends it: there is nothing to save yet
     programs["G = 4"] = MAKES_BASE_POLICY + WAITS.replace("sys.exit(0)", "(time.sleep(.3), sys.exit(0))")
@@ -133,7 +138,8 @@ def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_p
     outcome = runner.run_study(study, tmp_path, 2, told.append)
     stopper.join()
     assert outcome == runner.Outcome((), stopped=True)
-    assert sorted(told) == [f"{run.arm.name}, seed 0: stopped before its end" for run in waiting]
+    assert capfd.readouterr().err == f"{signal.Signals(number).name}: {runner.FIRST}\n"
+    assert sorted(told[3:]) == [f"{run.arm.name}, seed 0: stopped before its end" for run in waiting]
     assert len((tmp_path / "order").read_text().splitlines()) == 2
     assert signal.getsignal(number) is before
 
@@ -142,7 +148,7 @@ def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_p
     assert all(run.finished(tmp_path) for run in study.runs())
 
 
-def test_a_second_signal_is_passed_on_too(programs, tmp_path):
+def test_a_second_signal_is_passed_on_too(programs, tmp_path, capfd):
     study = make(tmp_path, seeds=(0,))
     only_noted = "signal.signal(signal.SIGTERM, lambda *_: (signal.signal(signal.SIGTERM, signal.SIG_DFL), "
     only_noted += "(run / 'noted').touch()))\n(run / 'waits').touch()\nwhile True: time.sleep(1)\n"
@@ -160,7 +166,8 @@ def test_a_second_signal_is_passed_on_too(programs, tmp_path):
     told = []
     runner.run_study(study, tmp_path, 1, told.append)
     stopper.join()
-    assert told == ["2-GRPO, seed 0: stopped before its end"]
+    assert told[2:] == ["2-GRPO, seed 0: stopped before its end"]
+    assert capfd.readouterr().err.splitlines()[1] == f"SIGTERM: {runner.SECOND}"
 
 
 def test_no_run_is_left_behind(programs, tmp_path, monkeypatch):
@@ -173,7 +180,8 @@ def test_no_run_is_left_behind(programs, tmp_path, monkeypatch):
     programs["G = 4"] = MAKES_BASE_POLICY + "time.sleep(60)\n"
 
     def broken(line):
-        raise BrokenPipeError
+        if "begun" not in line and "runs" not in line:
+            raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
         runner.run_study(study, tmp_path, 2, broken)

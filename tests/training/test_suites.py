@@ -247,7 +247,7 @@ def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
             lambda: evaluate(short, workdir)
         ),
         "suites hold questions": lambda: evaluate(make_config(), workdir),
-        f"--run={tmp_path}/x: has no config.json": lambda: evaluate(config, workdir, run=tmp_path / "x"),
+        f"--run={tmp_path}/x: no such directory": lambda: evaluate(config, workdir, run=tmp_path / "x"),
         f"--run={untrained}: has no checkpoint yet": lambda: evaluate(config, workdir, run=untrained),
         f"--run={other}: its task is modular_expressions": lambda: evaluate(config, workdir, run=other),
     }.items():

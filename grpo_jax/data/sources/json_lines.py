@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.compression import opener
-from grpo_jax.data.sources.files import find_files
 from grpo_jax.data.sources.json_text import parse
 from grpo_jax.data.sources.records import Records, concatenate
+from grpo_jax.files import find_files
 
 
 def open_json_lines(config: SourceConfig) -> Records:

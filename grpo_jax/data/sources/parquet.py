@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.arrow import row
-from grpo_jax.data.sources.files import find_files
 from grpo_jax.data.sources.records import Records, concatenate
+from grpo_jax.files import find_files
 
 if TYPE_CHECKING:
     import pyarrow
