@@ -61,7 +61,9 @@ def formula(tokens: Tokens) -> Formula:
     if unit is not None and plain.node is not None:
         return plain
     measured = _measured(tokens)
-    return measured if measured and plain.node is None else replace(plain, measured=measured)
+    if measured is None:
+        return plain
+    return measured if plain.node is None else replace(plain, measured=measured)
 
 
 def _formula(tokens: Tokens, head: Tokens, unit: Unit | None, scale: Fraction = Fraction(1)) -> Formula:

@@ -1,9 +1,9 @@
 """Whether expressions are equal, by their values at random points in high precision. Runs in workers only.
 
 Two analytic expressions that agree to forty digits at several random points are the same, for all that occurs in
-answers (there are more digits where values on the way are large: 10^{99} + x is not 10^{99} + 2x), while a difference
-that is only rounding shrinks when the precision grows. It takes about a millisecond, and never makes an expression
-larger, as `simplify` can. It is no proof: of an expression in pieces (absolute values,
+answers (there are more digits where values on the way are large or small: 10^{99} + x is not 10^{99} + 2x), while a
+difference that is only rounding shrinks when the precision grows. It takes about a millisecond, and never makes an
+expression larger, as `simplify` can. It is no proof: of an expression in pieces (absolute values,
 maxima, roots of squares), a piece is seen if it covers much of one of `RANGES`, and nothing beyond 1000 is. Variables
 are real numbers, also where the problem means whole ones.
 """
@@ -33,10 +33,10 @@ POINTS, TRIED = 9, 27  # points at which expressions with variables must agree, 
 
 
 class Point(dict[str, mpmath.mpf]):
-    """The values of variables, and how large values at it have come to be."""
+    """The values of variables, and how far from 1 values at it have come to be."""
 
     wide = False
-    largest = 0  # binary
+    span = 0  # binary digits
 
 
 class UndefinedError(ValueError):
@@ -61,24 +61,22 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
     differed = 0  # not real
     for point in _points(variables, _whole_numbers(gold.node)):
         try:
-            value, tolerance = _value(gold.node, point, DIGITS)
+            _computed(gold.node, point, DIGITS)
         except (ArithmeticError, ValueError):
             continue
         defined = True
         try:
-            other, other_tolerance = _value(answer.node, point, DIGITS)
+            value, other, tolerance = _values(gold.node, answer.node, point, DIGITS)
         except (ArithmeticError, ValueError):
             if not variables:
                 return False
             continue
         real = _is_real(value, tolerance)
-        if real != _is_real(other, other_tolerance) and variables:
+        if real != _is_real(other, tolerance) and variables:
             if absolute and not point.wide:
                 return False
             continue
-        if _close(value, other, max(tolerance, other_tolerance)) or _shrinks(
-            gold.node, answer.node, point, value - other
-        ):
+        if _close(value, other, tolerance) or _shrinks(gold.node, answer.node, point, value - other):
             agreed[real] += 1
         elif point.wide and not _differ(gold.node, answer.node, point):
             continue
@@ -107,11 +105,9 @@ def same_relations(gold: Relation, answer: Relation) -> bool:
     ratios: list[mpmath.mpc] = []
     for point in _points(variables, frozenset()) if variables else ():
         try:
-            digits = WIDE_DIGITS if point.wide else DIGITS
-            (value, tolerance), (other, other_tolerance) = (_value(side, point, digits) for side in (ours, theirs))
+            value, other, tolerance = _values(ours, theirs, point, WIDE_DIGITS if point.wide else DIGITS)
         except (ArithmeticError, ValueError):
             continue
-        tolerance = max(tolerance, other_tolerance)
         if abs(value) < tolerance or abs(other) < tolerance:
             if not point.wide and not _close(value, other, tolerance):
                 return False
@@ -152,10 +148,10 @@ def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> 
     if abs(difference) > _tolerance(DIGITS):
         return False
     try:
-        finer = _value(gold, point, MORE_DIGITS)[0] - _value(answer, point, MORE_DIGITS)[0]
+        value, other, _ = _values(gold, answer, point, MORE_DIGITS)
     except (ArithmeticError, ValueError):
         return False
-    return abs(finer) <= SHRUNK * abs(difference)
+    return abs(value - other) <= SHRUNK * abs(difference)
 
 
 def _is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
@@ -165,7 +161,7 @@ def _is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
 def _differ(gold: Node, answer: Node, point: Point) -> bool:
     """Whether the values at a wide point differ for certain, and not because terms cancel."""
     try:
-        (value, tolerance), (other, _) = _value(gold, point, WIDE_DIGITS), _value(answer, point, WIDE_DIGITS)
+        value, other, tolerance = _values(gold, answer, point, WIDE_DIGITS)
     except (ArithmeticError, ValueError):
         return False
     return not _close(value, other, tolerance)
@@ -182,23 +178,23 @@ def _points(variables: list[str], whole: frozenset[str]) -> Iterator[Point]:
         yield point
 
 
-def _value(node: Node, point: Point, digits: int) -> tuple[mpmath.mpc, mpmath.mpf]:
-    """The value at a point, and what may be wrong with it relative to its size.
+def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath.mpc, mpmath.mpc, mpmath.mpf]:
+    """Both values at a point, and the relative difference up to which they are equal.
 
-    It is computed again with more digits if values on the way are so large that others get lost in them.
+    They are computed again with more digits if values on the way are so large or small that one gets lost in another.
     """
-    value = _computed(node, point, digits)
-    needed = digits + int(2 * DIGITS_PER_BIT * point.largest)
-    if point.largest * DIGITS_PER_BIT > digits // 6:
-        if needed > MAX_DIGITS:
+    point.span = 0
+    value, other = (_computed(node, point, digits) for node in (gold, answer))
+    if point.span * DIGITS_PER_BIT > digits // 6:
+        digits += int(2 * DIGITS_PER_BIT * point.span)
+        if digits > MAX_DIGITS:
             raise OverflowError("a value that is too large")
-        value, digits = _computed(node, point, needed), needed
-    return value, _tolerance(digits)
+        value, other = (_computed(node, point, digits) for node in (gold, answer))
+    return value, other, _tolerance(digits)
 
 
 def _computed(node: Node, point: Point, digits: int) -> mpmath.mpc:
     with mp.workdps(digits):
-        point.largest = 0
         value = _evaluate(node, point)
         if mp.isnan(mp.re(value)) or mp.isnan(mp.im(value)):
             raise ArithmeticError("not a number")
@@ -220,7 +216,7 @@ def _evaluate(node: Node, point: Point) -> mpmath.mpc:
         magnitude = mp.mag(value)
         if point.wide and abs(magnitude) > MAX_MAGNITUDE:
             raise OverflowError(node.operation)
-        point.largest = max(point.largest, int(magnitude))
+        point.span = max(point.span, abs(int(magnitude)))
     return value
 
 
