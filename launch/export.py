@@ -8,11 +8,11 @@ appears whole or not at all. Exit codes: 0 written; 2 it cannot be, and why.
 
 import argparse
 import json
-import shutil
+import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import ConfigError, MeshConfig, QuestionsConfig, command_line
 from grpo_jax.files import run_config
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         # Whatever devices there are, and not the run's. No batch is cut over `tensor`, so any number of them will do.
         mesh = MeshConfig(data=1, fsdp=1, tensor=jax.device_count())
-        experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best)
+        experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best, policy_only=True)
         if arguments.adapters:
             base = _adapters_base(experiment)
             save_adapters(arguments.to, experiment.adapted, restored.state.params, base, arguments.dtype)
@@ -57,6 +57,11 @@ def main(argv: Sequence[str]) -> int:
                 save_checkpoint(arguments.to, experiment.policy, restored.params, source, arguments.dtype)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         return command_line.fail(error, 2)
+    if not arguments.adapters and not experiment.config.model.checkpoint and jax.process_index() == 0:
+        from grpo_jax.data.pretrained import transformers_differs
+
+        if difference := transformers_differs(arguments.to):
+            print(f"warning: {difference}", file=sys.stderr)
     what = "adapters" if arguments.adapters else "policy"
     command_line.tell(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
     return 0
@@ -76,30 +81,54 @@ def _adapters_base(experiment: "Experiment") -> Path:
 
 
 def _source(experiment: "Experiment", temporary: Path) -> Path:
-    """Where the policy's config.json and tokenizer are: its checkpoint's, or written now for one made from nothing."""
+    """Where the policy's config.json and tokenizer are: its checkpoint's, or written now for one made from nothing.
+
+    Of a checkpoint, files are copied as they are, the tokenizer's from `task.tokenizer` if that names another, since
+    the policy has learned its template and its ends. transformers stops at the tokens that generation_config.json
+    names, so that file alone is written anew if it does not name all of the run's.
+    """
+    from grpo_jax.policy.huggingface.exporter import COMPANIONS, LICENCES, TOKENIZER_FILES, copy_files
+
+    config, task = experiment.config, experiment.task
+    if not config.model.checkpoint:
+        return _from_nothing(experiment, temporary)
+    checkpoint = Path(config.model.checkpoint)
+    named = config.task.tokenizer if isinstance(config.task, QuestionsConfig) else ""
+    generation = checkpoint / "generation_config.json"
+    values = json.loads(generation.read_text(encoding="utf-8")) if generation.exists() else {}
+    ends = values.get("eos_token_id")
+    if not named and set(ends if isinstance(ends, list) else [ends]) == set(task.stop_tokens):
+        return checkpoint
+    copy_files(checkpoint, temporary, ("config.json", *(LICENCES if named else COMPANIONS)))
+    if named:
+        copy_files(Path(named), temporary, TOKENIZER_FILES)
+    _write(temporary / "generation_config.json", {**values, "eos_token_id": list(task.stop_tokens)})
+    return temporary
+
+
+def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
+    """Describe a policy that came from no checkpoint, for transformers 4 and 5 and vLLM."""
     from grpo_jax.policy.huggingface import describe
 
-    config = experiment.config
-    if config.model.checkpoint:
-        checkpoint = Path(config.model.checkpoint)
-        named = isinstance(config.task, QuestionsConfig) and config.task.tokenizer
-        return _with_tokenizer(checkpoint, experiment, temporary) if named else checkpoint
-    longest = experiment.task.max_prompt_tokens + config.rollout.max_new_tokens
-    (temporary / "config.json").write_text(json.dumps(describe(experiment.policy.architecture, longest)))
-    experiment.task.tokenizer.save_pretrained(temporary)
+    config, task = experiment.config, experiment.task
+    longest = task.max_prompt_tokens + config.rollout.max_new_tokens
+    ends, tokenizer = list(task.stop_tokens), task.tokenizer
+    padding = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    # Written out even where there is none: transformers has other tokens for keys that are left out.
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}
+    ids["pad_token_id"] = padding
+    _write(temporary / "config.json", {**describe(experiment.policy.architecture, longest), **ids})
+    _write(temporary / "generation_config.json", {**ids, "max_new_tokens": config.rollout.max_new_tokens})
+    tokenizer.save_pretrained(str(temporary))
+    named = temporary / "tokenizer_config.json"
+    values = json.loads(named.read_text(encoding="utf-8"))
+    if values.get("tokenizer_class") == "TokenizersBackend":  # a name that only transformers 5 knows, of the same class
+        _write(named, {**values, "tokenizer_class": "PreTrainedTokenizerFast"})
     return temporary
 
 
-def _with_tokenizer(checkpoint: Path, experiment: "Experiment", temporary: Path) -> Path:
-    """The checkpoint's companions with the tokenizer that the policy was trained with, where the task names another."""
-    for pattern in ("config.json", "generation_config.json", "LICENSE*", "NOTICE*", "USE_POLICY*"):
-        for file in checkpoint.glob(pattern):
-            shutil.copy(file, temporary)
-    experiment.task.tokenizer.save_pretrained(temporary)
-    generation = temporary / "generation_config.json"
-    values = json.loads(generation.read_text()) if generation.exists() else {}
-    generation.write_text(json.dumps({**values, "eos_token_id": list(experiment.task.stop_tokens)}, indent=2) + "\n")
-    return temporary
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

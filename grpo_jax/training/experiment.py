@@ -8,11 +8,12 @@ from pathlib import Path
 
 import jax
 
-from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, check
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check
 from grpo_jax.data import Demonstrable, Task, make_task
 from grpo_jax.objectives import make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import differences, read_architecture
+from grpo_jax.rewards import make_reward
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.programs import Programs, make_programs
 
@@ -25,11 +26,18 @@ class Experiment(Programs):
     task: Task
 
 
-def build(config: Config, devices: Sequence[jax.Device] | None = None, date: datetime | None = None) -> Experiment:
+def build(
+    config: Config,
+    devices: Sequence[jax.Device] | None = None,
+    date: datetime | None = None,
+    *,
+    judges: bool = True,
+) -> Experiment:
     """Builds an experiment for these devices, or for all there are. Nothing is computed yet.
 
     Args:
       date: the run's, for whatever asks for one; now if None.
+      judges: whether a mistake in the reward of questions is told now, and not when the reward is first asked for.
 
     Raises:
       ConfigError: if the configuration asks for what the task or the devices cannot give.
@@ -37,6 +45,9 @@ def build(config: Config, devices: Sequence[jax.Device] | None = None, date: dat
     mistakes = Mistakes()
     with mistakes:
         make_objective(config.objective, config.rollout.group_size)
+    with mistakes:
+        if judges and isinstance(config.task, QuestionsConfig):
+            make_reward(config.task.reward, config.rollout.max_new_tokens)
     with mistakes:
         mesh = make_mesh(config.mesh, devices)
         check_batches(config, batch_shards(mesh))

@@ -67,6 +67,7 @@ def restore(
     *,
     best: bool = False,
     step: int | None = None,
+    policy_only: bool = False,
 ) -> tuple[Experiment, Restored]:
     """What a run's configuration builds, and its newest sound checkpoint. The run may still be going on.
 
@@ -78,6 +79,8 @@ def restore(
       mesh: over these devices; the run's if None.
       best: the checkpoint with the highest validation pass@1 in place of the newest.
       step: the checkpoint of this step in place of the newest. 0 is the base policy, which a run always keeps.
+      policy_only: for whoever neither judges nor trains: no reward of questions and no objective of the user's is
+        imported, and `experiment.objective` and what is made of it is not the run's.
 
     Raises:
       ConfigError: if the mesh does not cover the devices, if the model's checkpoint, which adapters need, is gone, or
@@ -88,7 +91,11 @@ def restore(
     config = read_config(workdir)
     config = dataclasses.replace(config, mesh=mesh or config.mesh)
     date = recorded_date(RunDirectory(workdir))
-    experiment = build(config, devices, datetime.fromisoformat(date) if date else None)
+    built = config
+    if policy_only:
+        built = dataclasses.replace(config, objective=dataclasses.replace(config.objective, name="grpo", parameters={}))
+    experiment = build(built, devices, datetime.fromisoformat(date) if date else None, judges=not policy_only)
+    experiment = dataclasses.replace(experiment, config=config)
     saved = workdir / "checkpoints"
     from_base = step == 0 and step not in kept_steps(saved)
     _check_inputs(experiment, workdir, policy=from_base or config.model.lora is not None)

@@ -206,7 +206,7 @@ def _policy(
         weights = experiment.policy_weights(read_checkpoint(experiment))
         return weights, {"checkpoint": config.model.checkpoint}, checkpoint_files(config)
     with _of_run():
-        _, restored = restore(run, devices, config.mesh, best=best)
+        _, restored = restore(run, devices, config.mesh, best=best, policy_only=True)
     files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # with the checksums of all others
     return experiment.policy_weights(restored.params), {"run": str(run), "step": restored.step}, files
 

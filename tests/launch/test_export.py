@@ -1,13 +1,15 @@
 """A policy out of a run, as a checkpoint in Hugging Face's format, and into the next run."""
 
+import dataclasses
 import json
 
 import jax
 import numpy as np
 import pytest
 
-from grpo_jax.config import MeshConfig
-from grpo_jax.data.pretrained import load_tokenizer, stop_tokens
+from grpo_jax.config import ConfigError, MeshConfig, to_dict
+from grpo_jax.data.pretrained import load_tokenizer, stop_tokens, transformers_differs
+from grpo_jax.data.tokenizer import encode
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
 from grpo_jax.sharding import make_mesh, tree_named
@@ -104,4 +106,48 @@ def test_the_tokenizer_that_a_run_names_is_exported(tmp_path):
     assert exported.chat_template == original.chat_template
     assert stop_tokens(source, exported) == stop_tokens(named, original)
     assert read_architecture(source) == read_architecture(checkpoint)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (source / file).read_bytes() == (named / file).read_bytes()
     assert export._source(build(questions(checkpoint), ONE), tmp_path) == checkpoint
+    # transformers stops at what generation_config.json names, and the tokenizer's own end is one more.
+    (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": 0, "top_k": 7}))
+    (tmp_path / "whole").mkdir()
+    source = export._source(build(questions(checkpoint), ONE), tmp_path / "whole")
+    assert json.loads((source / "generation_config.json").read_text()) == {"eos_token_id": [0, 2], "top_k": 7}
+    assert (source / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
+
+
+def test_a_policy_from_nothing_knows_its_ends(tmp_path):
+    """In files that transformers 4 and 5 read: keys, ids and classes of both."""
+    experiment = build(make_config(), ONE)
+    source = export._source(experiment, tmp_path)
+    config, generation, tokenizer = (
+        json.loads((source / name).read_text())
+        for name in ("config.json", "generation_config.json", "tokenizer_config.json")
+    )
+    (end,) = experiment.task.stop_tokens
+    for values in (config, generation):
+        assert (values["eos_token_id"], values["pad_token_id"], values["bos_token_id"]) == (end, end, None)
+    assert generation["max_new_tokens"] == experiment.config.rollout.max_new_tokens
+    assert config["max_position_embeddings"] >= 2048  # rotary positions have no end
+    assert config["rope_theta"] == experiment.policy.architecture.rope.theta
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert transformers_differs(source) is None
+    assert encode(load_tokenizer(source, ""), ["(1+2)="]) == encode(experiment.task.tokenizer, ["(1+2)="])
+
+
+def test_a_policy_is_restored_without_the_code_that_judged_it(tmp_path):
+    """Neither the reward nor the objective of the user's is imported for weights alone."""
+    config = questions(small_checkpoint(tmp_path / "checkpoint"), objective__name="gone.module:OBJECTIVE")
+    reward = dataclasses.replace(config.task.reward, terms={"gone.module:reward": 1.0})
+    config = dataclasses.replace(config, task=dataclasses.replace(config.task, reward=reward))
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(json.dumps(to_dict(config)))
+    experiment, restored = restore(run, ONE, step=0, policy_only=True)
+    assert restored.step == 0
+    assert experiment.config == config
+    with pytest.raises(ConfigError, match=r"gone.module:reward.*cannot be imported"):
+        _ = experiment.task.reward
+    with pytest.raises(ConfigError, match=r"cannot be imported"):
+        restore(run, ONE, step=0)

@@ -34,14 +34,18 @@ class Questions:
         self._directory = Path(settings.tokenizer or config.model.checkpoint)
         mistakes = Mistakes()
         with mistakes:
-            self.reward: Reward = make_reward(settings.reward, config.rollout.max_new_tokens)
-        with mistakes:
             self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(self._directory, field)
             self.stop_tokens: Sequence[int] = stop_tokens(self._directory, self.tokenizer)
             self._format = PromptFormat(settings.system, settings.template, settings.chat, date)
             self._format.check(self.tokenizer)
         mistakes.tell()
         self.max_prompt_tokens = settings.max_prompt_tokens
+        self._max_new_tokens = config.rollout.max_new_tokens
+
+    @cached_property
+    def reward(self) -> Reward:
+        """Made when it is asked for: it may import code of the user's, which whoever writes weights does not need."""
+        return make_reward(self.settings.reward, self._max_new_tokens)
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
         found = self._splits.problems[split]

@@ -232,14 +232,24 @@ def _rope(file: ConfigFile, given: Mapping[str, Any], theta: Any, longest: Any) 
 def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, Any]:
     """The config.json of a policy that came from no checkpoint: that of the first family which reads it as what it is.
 
+    Rotations are spelled as transformers 4 reads them, and 5 as well, wherever that can be said.
+
     Args:
-      max_positions: tokens of the longest row that the model shall be used for.
+      max_positions: tokens of the longest row that the model is used for. Rotary positions have no end, and
+        max_position_embeddings is what servers cut rows at, so it is the family's default if that is more.
 
     Raises:
       ConfigError: if no family has this combination of features.
     """
     a = architecture
-    ropes = {FULL: _rope_parameters(a.rope), SLIDING: _rope_parameters(a.local_rope or a.rope)}
+    local = a.local_rope or a.rope
+    scaling = {key: value for key, value in _rope_parameters(a.rope).items() if key != "rope_theta"}
+    old = {
+        "rope_theta": a.rope.theta,
+        "rope_scaling": scaling if a.rope.scaling != "none" else None,
+        "rope_local_base_freq": local.theta,
+    }
+    new = {"rope_parameters": {FULL: _rope_parameters(a.rope), SLIDING: _rope_parameters(local)}}
     for model_type, family in FAMILIES.items():
         values = {
             "model_type": model_type,
@@ -250,10 +260,10 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
             "num_attention_heads": a.num_heads,
             "num_key_value_heads": a.num_kv_heads,
             "head_dim": a.head_dim,
-            "max_position_embeddings": max_positions,
+            "max_position_embeddings": max(max_positions, family.defaults["max_position_embeddings"]),
             "rms_norm_eps": a.norm_epsilon,
             "tie_word_embeddings": a.tied_head,
-            "rope_parameters": ropes[FULL] if family.local_theta is None else ropes,
+            **(old if family.local_theta is None or local.scaling == "none" else new),
             "use_sliding_window": "sliding" in a.layers,
             "sliding_window": a.sliding_window or None,
             "layer_types": [FULL if kind == "full" else SLIDING for kind in a.layers],

@@ -23,19 +23,29 @@ from grpo_jax.policy.policy import Policy
 from grpo_jax.processes import fetch, on_any_process
 from grpo_jax.types import Params
 
-# What goes with the weights; everything else in a checkpoint (its model card, its history) is about other weights.
-COMPANIONS = (
+# The tokenizer and its chat templates, copied byte for byte.
+TOKENIZER_FILES = (
     "tokenizer*",
     "vocab.*",
     "merges.txt",
+    "tekken.json",
+    "spiece.model",
     "special_tokens_map.json",
     "added_tokens.json",
     "chat_template*",
-    "generation_config.json",
-    "LICENSE*",
-    "NOTICE*",
-    "USE_POLICY*",
+    "additional_chat_templates/*.jinja",
 )
+LICENCES = ("LICENSE*", "NOTICE*", "USE_POLICY*")
+# What goes with the weights; everything else in a checkpoint (its model card, its history) is about other weights.
+COMPANIONS = (*TOKENIZER_FILES, "generation_config.json", *LICENCES)
+
+
+def copy_files(source: Path, to: Path, patterns: Iterable[str]) -> None:
+    """Copy the files of a directory whose names match, into a directory that exists."""
+    for path in (path for pattern in patterns for path in source.glob(pattern) if path.is_file()):
+        copy = to / path.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, copy)
 
 
 def save_checkpoint(
@@ -179,16 +189,14 @@ def _first_process(directory: Path, act: Callable[[], None], arrays: Iterable[An
 def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path | Mapping[str, Any]) -> None:
     """The directory with everything but tensors."""
     temporary.mkdir(parents=True)
-    key = "torch_dtype" if "torch_dtype" in file.values else "dtype"
+    # Each version of transformers reads its own key; the older one is read by all.
+    named = {key: dtype.name for key in ("torch_dtype", "dtype") if key in file.values} or {"torch_dtype": dtype.name}
     if isinstance(source, Path):
-        for pattern in COMPANIONS:
-            for companion in source.glob(pattern):
-                if companion.is_file():
-                    shutil.copyfile(companion, temporary / companion.name)
-        if file.values.get(key) == dtype.name:
+        copy_files(source, temporary, COMPANIONS)
+        if named.items() <= file.values.items():
             shutil.copyfile(source / "config.json", temporary / "config.json")
             return
-    write_json(temporary / "config.json", {**file.values, key: dtype.name})
+    write_json(temporary / "config.json", {**file.values, **named})
 
 
 def _finish(

@@ -86,13 +86,16 @@ def test_every_tensor_is_where_it_belongs(name, scan_layers, tmp_path):
 @pytest.mark.parametrize("name", ["qwen2", "gemma3_text", "llama"])
 def test_in_and_out_again_every_byte_is_the_same(name, dtype, scan_layers, tmp_path):
     tensors = random_tensors(name, DTYPES[dtype])
-    source = write(tmp_path / "source", name, tensors, torch_dtype=dtype)
+    source = write(tmp_path / "source", name, tensors, torch_dtype=dtype, dtype=dtype)
+    (source / "additional_chat_templates").mkdir()
+    (source / "additional_chat_templates" / "rag.jinja").write_text("{{ documents }}")
     policy, params = load(source, scan_layers=scan_layers)
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     save_checkpoint(tmp_path / "export", policy, params, source, dtype)
     files = {path.name for path in (tmp_path / "export").iterdir()}
-    assert files == {"config.json", "tokenizer.json", "generation_config.json", "model.safetensors"}
-    for file in files - {"model.safetensors"}:
+    copied = {"config.json", "tokenizer.json", "generation_config.json"}
+    assert files == copied | {"model.safetensors", "additional_chat_templates"}
+    for file in copied | {"additional_chat_templates/rag.jinja"}:
         assert (tmp_path / "export" / file).read_bytes() == (source / file).read_bytes()
     again = load_file(tmp_path / "export" / "model.safetensors")
     assert again.keys() == tensors.keys()
