@@ -23,7 +23,8 @@ def show_gradients(record: Mapping[str, Any], console: PlainConsole) -> None:
         f"{record['run']}, step {record['step']}: {record['prompts']:,} prompts x {record['samples']} rollouts, mean "
         f"reward {reward}, {record['mean_length']:.1f} tokens, {record['unscored']:,} unscored; {vectors}, aggregation "
         f"{record['aggregation']}. In brackets are 95 % intervals over prompts; a sign is resolved at 5 % for all "
-        "comparisons of its kind together (Holm).",
+        "comparisons of its kind together (Holm), so that an interval, which is of its number alone, may leave out 0 "
+        "where a sign is unresolved.",
     )
     if "provenance" in record:
         console.say(f"The run: {origin(record['provenance']['run'])}")
@@ -66,7 +67,7 @@ def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], 
 
     best = max(sizes, key=lambda size: sum(over(size, other)["value"] > 0 for other in sizes if other != size))
     told = [
-        f"{ratio(found)} times that of G={other} ({'resolved' if found['resolved'] else 'unresolved'})"
+        f"{ratio(found)} times that of G={other} ({_verdict(found)})"
         for other in sizes
         if other != best
         for found in [over(best, other)]
@@ -99,11 +100,15 @@ def _three(found: Any) -> Estimate:
 
 
 def _per_size(what: str, comparisons: Mapping[str, Mapping[str, Any]], shown: Callable[[Any], str]) -> str:
-    told = [
-        f"G={size} {shown(found)} ({'resolved' if found['resolved'] else 'unresolved'})"
-        for size, found in comparisons.items()
-    ]
+    told = [f"G={size} {shown(found)} ({_verdict(found)})" for size, found in comparisons.items()]
     return f"{what}: {', '.join(told)}"
+
+
+def _verdict(found: Mapping[str, Any]) -> str:
+    """Whether a comparison is resolved; with a word if its own interval looks as if it were."""
+    if found["resolved"]:
+        return "resolved"
+    return "unresolved among so many" if found["low"] > 0 or found["high"] < 0 else "unresolved"
 
 
 def _sizes(record: Mapping[str, Any]) -> Table:

@@ -7,6 +7,7 @@ from scipy import stats
 from grpo_jax.evaluation.paired import (
     at_budget,
     cost_to,
+    decide,
     detectable,
     holm,
     mean_interval,
@@ -61,8 +62,10 @@ def test_what_is_detectable_is_found_as_often_as_said():
     differences = rng.normal(0, 1.0, 5)
     effect = detectable(differences.tolist()) / np.std(differences, ddof=1)  # in true standard deviations
     samples = rng.normal(effect, 1.0, (20000, 5))
-    found = stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.05
-    assert found.mean() == pytest.approx(0.8, abs=0.01)
+    found = stats.ttest_1samp(samples, 0.0, axis=1).pvalue
+    assert (found < 0.05).mean() == pytest.approx(0.8, abs=0.01)
+    samples += (detectable(differences.tolist(), alpha=0.01) / np.std(differences, ddof=1)) - effect
+    assert (stats.ttest_1samp(samples, 0.0, axis=1).pvalue < 0.01).mean() == pytest.approx(0.8, abs=0.01)
 
 
 def test_the_ratios_interval_covers_it():
@@ -77,7 +80,60 @@ def test_the_ratios_interval_covers_it():
 
 
 def test_a_ratio_without_noise_is_exact():
-    assert ratio_interval([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == pytest.approx((0.5, 0.5, 0.5))
+    assert ratio_interval([3.0, 3.5, 4.0], [6.0, 7.0, 8.0]) == pytest.approx((0.5, 0.5, 0.5))
+    assert ratio_interval([1.0, 2.0, 3.0], [-2.0, 4.0, 6.0])[1:] == (-np.inf, np.inf)  # the denominator may be 0
+
+
+def simulated(arms, budgets, seeds, studies=600, effect=0.0):
+    """Tables of studies, of whose differences the first has this effect: arms share a baseline, budgets are curves."""
+    rng = np.random.default_rng(3)
+    curves = (
+        rng.normal(0, 1, (studies, arms + 1, budgets, seeds)).cumsum(axis=2)
+        / np.sqrt(np.arange(1, budgets + 1))[:, None]
+    )
+    differences = (curves[:, 1:] - curves[:, :1]).reshape(studies, arms * budgets, seeds)
+    differences[:, 0] += effect
+    return [decide(table) for table in differences.tolist()]
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+@pytest.mark.parametrize(("arms", "budgets"), [(1, 1), (4, 1), (4, 5), (1, 12)])
+def test_a_study_without_any_difference_resolves_nothing(arms, budgets, seeds):
+    """Row by row 5, 17, 56 and 37 % of such tables would have something resolved."""
+    tables = simulated(arms, budgets, seeds)
+    assert np.mean([any(row.resolved for row in table) for table in tables]) < 0.075
+    by_row = np.mean([any(row.p < 0.05 for row in table) for table in tables])
+    assert by_row > {1: 0.02, 4: 0.1, 20: 0.35, 12: 0.2}[arms * budgets]
+
+
+def test_a_large_difference_is_resolved_among_many():
+    tables = simulated(4, 5, 5, effect=15.0)
+    assert np.mean([table[0].resolved for table in tables]) > 0.9
+    assert np.mean([any(row.resolved for row in table[1:]) for table in tables]) < 0.075
+
+
+def test_intervals_agree_with_verdicts():
+    """Of differences and of ratios; and they are 95 % ones or wider."""
+    rng = np.random.default_rng(4)
+    seen_verdicts = set()
+    for _ in range(100):
+        base = rng.normal(10, 1, 5)
+        arms = [base + rng.normal(shift, 1, 5) for shift in (0, 1, 2, 4)]
+        for arm, found in zip(arms, decide([(arm - base).tolist() for arm in arms]), strict=True):
+            difference = mean_interval((arm - base).tolist(), found.alpha)
+            ratio = ratio_interval(arm.tolist(), base.tolist(), found.alpha)
+            assert found.resolved == (not difference.low <= 0 <= difference.high) == (not ratio.low <= 1 <= ratio.high)
+            assert found.resolved == (found.holm <= 0.05)
+            assert found.alpha <= 0.05
+            assert found.p == pytest.approx(stats.ttest_rel(arm, base).pvalue)
+            seen_verdicts.add((found.resolved, found.p <= 0.05))
+    assert seen_verdicts == {(True, True), (False, True), (False, False)}
+
+
+def test_seeds_that_agree_exactly_resolve_nothing():
+    first, second = decide([[0.1] * 5, [0.1, 0.2, 0.15, 0.12, 0.16]])
+    assert (first.resolved, first.p, second.resolved) == (False, 1.0, True)
+    assert decide([]) == []
 
 
 def test_curves_are_read_between_their_evaluations_and_not_beyond():

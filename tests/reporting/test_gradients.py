@@ -33,3 +33,11 @@ def test_numbers_have_the_digits_of_their_intervals():
     assert number([1.0, 1.0, 1.0]) == "1 [1, 1]"
     assert number([float("nan"), -float("inf"), float("inf")]) == "nan [-inf, inf]"
     assert ratio([0.0, -float("inf"), 800.0]) == "1 [0, inf]"
+
+
+def test_an_interval_that_looks_resolved_among_many_gets_a_word():
+    def compared(low):
+        return {"value": 0.2, "low": low, "high": 0.3, "p": 0.03, "resolved": False}
+
+    assert "(unresolved among so many)" in ranking([2, 4], {"4/2": compared(0.1)}, "SNR")
+    assert "(unresolved)" in ranking([2, 4], {"4/2": compared(-0.1)}, "SNR")

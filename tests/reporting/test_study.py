@@ -93,7 +93,7 @@ def test_equal_budgets_by_hand(study):
     assert small["pass@1"].startswith("0.710 ")
     assert small["difference"] == "0.090 [0.065, 0.115]"  # of .10, .09 and .08: t = 4.303, and .01/sqrt(3)
     assert small[""] == "resolved"
-    assert (small["p"], small["Holm"]) == ("0.250", "0.250")
+    assert (small["p"], small["Holm"], small["flips"]) == ("0.004", "0.004", "0.250")
     assert small["ratio"].startswith("1.145 ")
     beyond = [row for row in rows(study, "at_equal_rollouts") if row["rollouts"] == "1,000"]
     assert {row["pass@1"] for row in beyond} == {"n/a"}
@@ -176,7 +176,7 @@ def test_a_target_that_is_not_reached_has_no_mean(study):
 def test_time_is_of_the_phases_of_training(study):
     write_study_report(study)
     small = next(row for row in rows(study, "time") if row["arm"] == "small")
-    assert (small["seconds"][:4], small["ratio"][:5]) == ("6.0 ", "0.500")
+    assert (small["of"], small["seconds"][:4], small["ratio"][:5]) == ("training", "6.0 ", "0.500")
 
 
 def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):

@@ -43,7 +43,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"curves_{comparison.budget}": (
                 curves(results, comparison),
                 f"Validation pass@1 by {UNITS.get(comparison.budget, comparison.budget)}: means of "
-                f"{len(results.seeds)} seeds, bands are 95 % t intervals.",
+                f"{len(results.seeds)} seeds, bands are 95 % t intervals, point by point.",
             )
             for comparison in results.study.comparisons
         },

@@ -6,25 +6,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from grpo_jax.evaluation.paired import (
+    Decision,
     Estimate,
     at_budget,
     cost_to,
+    decide,
     detectable,
-    holm,
     mean_interval,
     ratio_interval,
     seen,
     share_interval,
     sign_flip_p,
+    spread,
 )
 from grpo_jax.reporting.study.runs import Finished, Results
 from grpo_jax.studies import Comparison
 from grpo_jax.studies.pairing import COUNTED
+from grpo_jax.training.clock import TRAINING
 
 NOTHING = "n/a"
 FEWEST = 3  # seeds: two differences that happen to be equal would leave no spread, and be resolved by chance
 ALIKE = 0.05  # by how much what arms have spent may differ, where only the runs could tell
-COMPARED = ("difference", "p", "Holm", "", "± 80 % power", "ratio")
+COMPARED = ("difference", "p", "Holm", "", "flips", "± 80 % power", "ratio")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ def written(estimate: Estimate | None, digits: int = 3) -> str:
     """A number with its interval."""
     if estimate is None:
         return NOTHING
+    if not np.isfinite(estimate.high - estimate.low):
+        return f"{estimate.value:,.{digits}f} [unbounded]"
     return f"{estimate.value:,.{digits}f} [{estimate.low:,.{digits}f}, {estimate.high:,.{digits}f}]"
 
 
@@ -77,8 +82,9 @@ def arms_table(results: Results) -> Table:
     return Table(
         "arms",
         f"Test pass@1 at the end, mean over {len(results.seeds)} seeds with its interval over seeds; beside it half "
-        "the width of a run's own interval, which is over problems and which all runs share. Seconds are of sampling, "
-        "rewards and updates.",
+        "the width of a run's own interval, which is over problems and which all runs share. Seconds are of training: "
+        "the wall clock without start, warm start, compilation, evaluation and checkpoints. Intervals are 95 % ones, "
+        "each for itself.",
         (*header, "groups with signal", "seconds"),
         tuple(row(name, runs) for name, runs in results.arms.items()),
     )
@@ -93,13 +99,14 @@ def final_table(results: Results) -> Table:
         if name not in unequal
     }
     nothing = (NOTHING,) * len(COMPARED)
+    (compared,) = _compared([values], results.study.baseline)
     return Table(
         "final",
         f"Test pass@1 at the end against {results.study.baseline}, seed by seed, of arms that have spent the same "
         f"{results.study.matched}. {_about_p(results)}",
         ("arm", *COMPARED),
         (
-            *_compared(values, results.study.baseline),
+            *((name, *cells) for name, cells in compared.items()),
             *((f"{name} ({times:.2f} times the {results.study.matched})", *nothing) for name, times in unequal.items()),
         ),
     )
@@ -107,14 +114,15 @@ def final_table(results: Results) -> Table:
 
 def comparison_table(results: Results, comparison: Comparison) -> Table:
     """Validation pass@1 where the arms have spent as much; one budget."""
-    rows: list[tuple[str, ...]] = []
+    read = []
     for at in comparison.at:
         found = {
             name: [at_budget(run.curve.spent[comparison.budget], run.curve.pass_at_1, at) for run in runs]
             for name, runs in results.arms.items()
         }
-        values = {name: [v for v in row if v is not None] for name, row in found.items() if None not in row}
-        compared = {row[0]: row[1:] for row in _compared(values, results.study.baseline)}
+        read.append({name: [v for v in row if v is not None] for name, row in found.items() if None not in row})
+    rows: list[tuple[str, ...]] = []
+    for at, values, compared in zip(comparison.at, read, _compared(read, results.study.baseline), strict=True):
         for name in results.arms:
             mean = written(share_interval(values[name])) if name in values else NOTHING
             rows.append((f"{at:,.10g}", name, mean, *compared.get(name, ("",) * len(COMPARED))))
@@ -122,7 +130,7 @@ def comparison_table(results: Results, comparison: Comparison) -> Table:
         f"at_equal_{comparison.budget}",
         f"Validation pass@1 at equal {comparison.budget}, linear between evaluations, against {results.study.baseline} "
         f"seed by seed; {NOTHING} beyond a run's end, and where evaluations are too far apart. The ratio is what is "
-        f"retained of the baseline's. {_about_p(results)}",
+        f"retained of the baseline's. Intervals of an arm's pass@1 are 95 % ones, each for itself. {_about_p(results)}",
         (comparison.budget, "arm", "pass@1", *COMPARED),
         tuple(rows),
     )
@@ -130,53 +138,68 @@ def comparison_table(results: Results, comparison: Comparison) -> Table:
 
 def target_table(results: Results) -> Table:
     """Rollouts until validation pass@1 first comes to a target."""
-    rows = []
-    for target in results.study.targets:
-        costs = {name: _costs(runs, target) for name, runs in results.arms.items()}
-        baseline = costs[results.study.baseline]
-        for name, of_arm in costs.items():
-            ratio = ""
-            if name != results.study.baseline and not isinstance(of_arm, str) and not isinstance(baseline, str):
-                ratio = written(_ratio(of_arm, baseline))
-            rows.append(
-                (
-                    f"{target:.2f}",
-                    name,
-                    of_arm if isinstance(of_arm, str) else written(mean_interval(of_arm), 0),
-                    ratio,
-                )
-            )
+    baseline = results.study.baseline
+    costs = {
+        (target, name): _costs(runs, target) for target in results.study.targets for name, runs in results.arms.items()
+    }
+    told = {place: of_arm for place, of_arm in costs.items() if not isinstance(of_arm, str)}
+    compared = {
+        (target, name): (of_arm, told[target, baseline])
+        for (target, name), of_arm in told.items()
+        if name != baseline and (target, baseline) in told
+    }
+    ratios = dict(zip(compared, _ratios(list(compared.values())), strict=True))
+
+    def row(target: float, name: str) -> tuple[str, ...]:
+        of_arm, ratio = costs[target, name], ratios.get((target, name), ("", ""))
+        return f"{target:.2f}", name, of_arm if isinstance(of_arm, str) else written(mean_interval(of_arm), 0), *ratio
+
     return Table(
         "rollouts_to_target",
         "Rollouts until validation pass@1 first comes to a target, linear between evaluations. Where a run never does, "
-        "or is evaluated too seldom to tell, there is no mean: it would be of the others only.",
-        ("target", "arm", "rollouts", f"ratio to {results.study.baseline}"),
-        tuple(rows),
+        "or is evaluated too seldom to tell, there is no mean: it would be of the others only. Intervals of an arm's "
+        f"rollouts are 95 % ones, each for itself. {_about_verdicts('ratio is not 1', '1')}",
+        ("target", "arm", "rollouts", f"ratio to {baseline}", ""),
+        tuple(row(target, name) for target, name in costs),
     )
 
 
 def time_table(results: Results) -> Table:
-    """Seconds of training, in all and for the same prompts."""
-    baseline = results.arms[results.study.baseline]
+    """Seconds of training, with what the host does in between, without, and by phase; and for the same prompts."""
+    baseline = results.study.baseline
+    of_kinds = {"training": TRAINING, "without the host's": tuple(phase for phase in TRAINING if phase != "host")}
 
-    def per_prompt(run: Finished) -> float:
-        return run.training_seconds / run.summary["prompts"]
+    def seconds(name: str, phases: Sequence[str], *, per_prompt: bool = False) -> list[float]:
+        return [
+            sum(run.summary["seconds"].get(phase, 0.0) for phase in phases)
+            / (run.summary["prompts"] if per_prompt else 1)
+            for run in results.arms[name]
+        ]
 
-    rows = tuple(
-        (
-            name,
-            written(mean_interval([run.training_seconds for run in runs]), 1),
-            written(_ratio([run.training_seconds for run in runs], [run.training_seconds for run in baseline])),
-            written(_ratio([per_prompt(run) for run in runs], [per_prompt(run) for run in baseline])),
-        )
-        for name, runs in results.arms.items()
-    )
+    compared = {
+        (name, kind, each): (seconds(name, phases, per_prompt=each), seconds(baseline, phases, per_prompt=each))
+        for name in results.others
+        for kind, phases in of_kinds.items()
+        for each in (False, True)
+    }
+    found = dict(zip(compared, (ratio for ratio, _ in _ratios(list(compared.values()))), strict=True))
     return Table(
         "time",
-        f"Seconds of sampling, rewards and updates; their ratio to {results.study.baseline} at the end, and for the "
-        "same number of prompts. Of runs that may have shared the machine with others.",
-        ("arm", "seconds", "ratio", "ratio per prompt"),
-        rows,
+        "Seconds of training: the wall clock without start, warm start, compilation, evaluation and checkpoints; of "
+        "them those without what the host does between sampling and updates; and by phase. Their ratio to "
+        f"{baseline} at the end, and for the same number of prompts, with intervals at the levels at which all ratios "
+        "of the table are told from 1 (Holm). Of runs that may have shared the machine with others.",
+        ("arm", "of", "seconds", "ratio", "ratio per prompt"),
+        tuple(
+            (
+                name,
+                kind,
+                written(mean_interval(seconds(name, phases)), 1),
+                *(found.get((name, kind, each), "") for each in (False, True)),
+            )
+            for name in results.arms
+            for kind, phases in (of_kinds | {phase: (phase,) for phase in TRAINING}).items()
+        ),
     )
 
 
@@ -187,7 +210,9 @@ def power_sentence(results: Results) -> str:
     finals = {name: [run.summary["final"]["pass@1"] for run in runs] for name, runs in results.arms.items()}
     base, unequal = finals[results.study.baseline], _unmatched(results)
     compared = [name for name in results.others if name not in unequal]
-    parts = [f"{name}: ± {_detectable(np.subtract(finals[name], base).tolist())}" for name in compared]
+    differences = [np.subtract(finals[name], base).tolist() for name in compared]
+    decided = zip(compared, differences, decide(differences), strict=True)
+    parts = [f"{name}: ± {_detectable(of_arm, decision)}" for name, of_arm, decision in decided]
     if not parts:
         return f"No arm has spent the same {results.study.matched} as {results.study.baseline}: nothing is compared."
     return (
@@ -196,39 +221,54 @@ def power_sentence(results: Results) -> str:
     )
 
 
-def _compared(values: dict[str, list[float]], baseline: str) -> list[tuple[str, ...]]:
-    """Of each arm its name, and `COMPARED`: the fourth is whether the difference is resolved."""
-    if baseline not in values:
-        return []
-    base = values[baseline]
-    others = [name for name in values if name != baseline]
-    differences = {name: np.subtract(values[name], base).tolist() for name in others}
-    p = [sign_flip_p(differences[name]) for name in others]
-    rows: list[tuple[str, ...]] = []
-    for name, raw, corrected in zip(others, p, holm(p) if p else [], strict=True):
-        difference, ratio = written(mean_interval(differences[name])), written(_ratio(values[name], base))
-        p_values = f"{raw:.3f}", f"{corrected:.3f}"
-        rows.append((name, difference, *p_values, _verdict(differences[name]), _detectable(differences[name]), ratio))
-    return rows
+def _compared(cells: Sequence[dict[str, list[float]]], baseline: str) -> list[dict[str, tuple[str, ...]]]:
+    """Of every cell of one table its arms with `COMPARED`: the fourth is whether the difference is resolved.
+
+    All cells are decided together.
+
+    Args:
+      cells: arm -> its values, seed by seed; of a budget, say.
+    """
+    places = [
+        (index, name) for index, values in enumerate(cells) if baseline in values for name in values if name != baseline
+    ]
+    differences = [np.subtract(cells[index][name], cells[index][baseline]).tolist() for index, name in places]
+    compared: list[dict[str, tuple[str, ...]]] = [{} for _ in cells]
+    for (index, name), of_arm, decision in zip(places, differences, decide(differences), strict=True):
+        compared[index][name] = (
+            written(mean_interval(of_arm, decision.alpha)),
+            f"{decision.p:.3f}",
+            f"{decision.holm:.3f}",
+            _verdict(of_arm, decision),
+            f"{sign_flip_p(of_arm):.3f}",
+            _detectable(of_arm, decision),
+            written(_ratio(cells[index][name], cells[index][baseline], decision)),
+        )
+    return compared
 
 
-def _verdict(differences: Sequence[float]) -> str:
+def _ratios(table: Sequence[tuple[list[float], list[float]]]) -> list[tuple[str, str]]:
+    """The ratios of one table, (numerators, denominators) each, and whether they are resolved to be another than 1."""
+    differences = [np.subtract(*pair).tolist() for pair in table]
+    return [
+        (written(_ratio(*pair, decision)), _verdict(of_pair, decision))
+        for pair, of_pair, decision in zip(table, differences, decide(differences), strict=True)
+    ]
+
+
+def _verdict(differences: Sequence[float], decision: Decision) -> str:
     if len(differences) < FEWEST:
         return "too few seeds"
-    if not _spread(differences):
+    if not spread(differences):
         return "no spread"
-    estimate = mean_interval(differences)
-    return "resolved" if estimate.low > 0 or estimate.high < 0 else "unresolved"
+    return "resolved" if decision.resolved else "unresolved"
 
 
-def _detectable(differences: Sequence[float]) -> str:
+def _detectable(differences: Sequence[float], decision: Decision) -> str:
     """What differences so many seeds could have shown, if they spread at all."""
-    return f"{detectable(differences):.4f}" if len(differences) >= FEWEST and _spread(differences) else NOTHING
-
-
-def _spread(differences: Sequence[float]) -> bool:
-    """Whether seeds differ at all; if not, no number of them says anything of others."""
-    return bool(np.ptp(differences) > 1e-12)
+    if len(differences) < FEWEST or not spread(differences):
+        return NOTHING
+    return f"{detectable(differences, alpha=decision.alpha):.4f}"
 
 
 def _costs(runs: Sequence[Finished], target: float) -> list[float] | str:
@@ -252,14 +292,23 @@ def _unmatched(results: Results) -> dict[str, float]:
     return {name: ratio for name, ratio in times.items() if abs(ratio - 1) > ALIKE}
 
 
-def _ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
-    return ratio_interval(numerators, denominators) if min(denominators) > 0 else None
+def _ratio(numerators: Sequence[float], denominators: Sequence[float], decision: Decision) -> Estimate | None:
+    return ratio_interval(numerators, denominators, decision.alpha) if min(denominators) > 0 else None
 
 
 def _about_p(results: Results) -> str:
     n = len(results.seeds)
     return (
-        f"Resolved: the t interval of the difference leaves out 0, with {FEWEST} seeds or more. p is of all 2^{n} "
-        f"flips of signs, and with {n} seeds never below {2 / 2**n:.4f}; Holm's correction is over a budget's arms. "
-        "± is the true difference that so many seeds, spread as these, would find with 80 % power at 5 %."
+        f"{_about_verdicts('difference is not 0', '0')} p is of the paired t test of a row alone, and Holm's of it for "
+        f"the table; flips is the exact p of a row alone, of all 2^{n} flips of signs, and with {n} seeds never below "
+        f"{2 / 2**n:.4f}. ± is the true difference that so many seeds, spread as these, would find with 80 % power at "
+        "the level of the row."
+    )
+
+
+def _about_verdicts(what: str, nothing: str) -> str:
+    return (
+        f"Resolved, with {FEWEST} seeds or more: the {what}, at 5 % for all rows of this table together (t tests, "
+        f"Holm). Intervals are at the level at which the row was decided, so that they leave out {nothing} just where "
+        "it is resolved; none is narrower than a 95 % interval."
     )
