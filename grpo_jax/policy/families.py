@@ -312,3 +312,5 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         local_theta=10_000.0,
     ),
 }
+
+WRAPPERS: Mapping[str, str] = {"gemma3": "gemma3_text"}  # models with images -> the family of their text_config

@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, Gemma3Config, Gemma3ForConditionalGeneration
 
 VOCABULARY = 61
 SHAPE = {
@@ -63,6 +63,18 @@ def model(name: str) -> torch.nn.Module:
             parameter.add_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 1 else 0.15))
             if name.startswith("gemma") and ".post_" in key:
                 parameter.add_(2.0)  # a tied Gemma of so few layers would otherwise repeat its last token
+    return made
+
+
+def with_images() -> torch.nn.Module:
+    """A Gemma 3 that also sees images, whose text model is that of "gemma3" but for the soft-cap."""
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = SHAPE | MODELS["gemma3"] | {"final_logit_softcapping": None}
+    config = Gemma3Config(text_config=text, vision_config=vision | {"image_size": 28, "patch_size": 14})
+    torch.manual_seed(0)
+    made = Gemma3ForConditionalGeneration._from_config(config, attn_implementation="eager").eval()
+    made.model.language_model.load_state_dict(model("gemma3").model.state_dict())
+    made.tie_weights()
     return made
 
 

@@ -16,7 +16,7 @@ from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture, save_checkpoint
 from grpo_jax.sampling import Counter, Stream, make_sampler
 from grpo_jax.types import PromptBatch
-from tests.parity.models import MODELS, VOCABULARY, saved, with_old_keys
+from tests.parity.models import MODELS, VOCABULARY, saved, with_images, with_old_keys
 
 TOLERANCE = 1e-4
 LENGTHS = (23, 9, 16)  # all longer than the windows
@@ -89,6 +89,18 @@ def test_logits(name, folder):
     assert_same(logits, model)
     assert_same(logits, model, padded=True)
     assert_same(apply(*load(directory, scan_layers=True), right_padded()), model)
+
+
+def test_the_text_part_of_a_model_with_images(tmp_path):
+    made = with_images()
+    made.save_pretrained(tmp_path / "model")
+    policy, params = load(tmp_path / "model")
+    assert_same(apply(policy, params, right_padded()), made)
+    save_checkpoint(tmp_path / "export", policy, params, tmp_path / "model", "float32")
+    alone = AutoModelForCausalLM.from_pretrained(tmp_path / "export", attn_implementation="eager").eval()
+    assert type(alone).__name__ == "Gemma3ForCausalLM"
+    for one, other in zip(theirs(made, False), theirs(alone, False), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["llama3_tied", "qwen2_sliding", "mistral", "gemma2", "gemma3"])

@@ -34,7 +34,13 @@ def save_adapters(directory: Path, policy: Policy, adapters: Params, source: Pat
     lora = policy.model.lora
     if lora is None:
         raise ConfigError("model.lora=None: there are no adapters, all parameters were trained; export them instead.")
-    stored, _ = policy.split(stored_params(policy, read_config(source).family))
+    file = read_config(source)
+    if file.wrapped:
+        raise ConfigError(
+            f"{source}: is a model that also sees images, in which PEFT looks for adapters under other names; "
+            "leave --adapters out to merge them into the text model."
+        )
+    stored, _ = policy.split(stored_params(policy, file.family))
     pieces = [
         Piece(PREFIX + name, one.flattened, one, parameter, layer if one.stacked else None)
         for one, parameter in zip(all_stored(stored), jax.tree.leaves(adapters), strict=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig
-from grpo_jax.policy.families import FAMILIES, FULL, HARMLESS, OFF, SLIDING, Family
+from grpo_jax.policy.families import FAMILIES, FULL, HARMLESS, OFF, SLIDING, WRAPPERS, Family
 
 LAYER_TYPES: Mapping[str, Literal["full", "sliding"]] = {FULL: "full", SLIDING: "sliding"}
 SCALINGS: Mapping[str, Literal["none", "linear", "llama3"]] = {
@@ -37,6 +37,7 @@ class ConfigFile:
 
     where: str  # it came from, for messages
     values: Mapping[str, Any]
+    wrapped: bool = False  # whether it is the text part of a model that also sees images
 
     @property
     def family(self) -> Family:
@@ -102,7 +103,24 @@ def read_config(directory: Path) -> ConfigFile:
         raise ConfigError(f"{where}: cannot be read: {error}; fetch it again.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: is not a JSON object; fetch it again.")
+    if values.get("model_type") in WRAPPERS:
+        return _text_part(where, values)
     return ConfigFile(where, values)
+
+
+def _text_part(where: str, values: Mapping[str, Any]) -> ConfigFile:
+    """The text model's own config.json out of that of a model that also sees images."""
+    model_type = WRAPPERS[values["model_type"]]
+    text = ConfigFile(where, values).section("text_config", values.get("text_config"))
+    cap = text.get("final_logit_softcapping")
+    if cap is not None:  # transformers applies it in the text model alone, and not in this one: it has two meanings
+        raise ConfigFile(f"{where}: text_config", text).refuse("final_logit_softcapping", cap, "is not supported")
+    ids = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "tie_word_embeddings")
+    shared = {key: values[key] for key in ids if values.get(key) is not None}
+    if values.get("quantization_config") is not None:
+        shared["quantization_config"] = values["quantization_config"]
+    named = {"model_type": model_type, "architectures": [FAMILIES[model_type].architecture]}
+    return ConfigFile(f"{where}: text_config", {**shared, **text, **named}, wrapped=True)
 
 
 def read_architecture(directory: Path) -> ArchitectureConfig:

@@ -193,7 +193,7 @@ def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path
     named = {key: dtype.name for key in ("torch_dtype", "dtype") if key in file.values} or {"torch_dtype": dtype.name}
     if isinstance(source, Path):
         copy_files(source, temporary, COMPANIONS)
-        if named.items() <= file.values.items():
+        if named.items() <= file.values.items() and not file.wrapped:
             shutil.copyfile(source / "config.json", temporary / "config.json")
             return
     write_json(temporary / "config.json", {**file.values, **named})

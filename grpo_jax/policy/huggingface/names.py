@@ -37,6 +37,25 @@ HEAD = "lm_head.weight"  # of a free head; a tied one's may be there as well
 VOCABULARY = ("model.embed_tokens.weight", HEAD)  # the first axis of these may be padded here
 BUFFERS = ("rotary_emb.inv_freq",)  # the ends of names that older checkpoints have and nobody reads
 
+# Where the text part of a model that also sees images has its tensors, as transformers 5 and 4 write them, and as the
+# text model alone names them; and where the rest is, which is not read.
+TEXT_PART: Mapping[str, str] = {
+    "model.language_model.": "model.",
+    "language_model.model.": "model.",
+    "language_model.lm_head.": "lm_head.",
+}
+IMAGES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
+
+
+def text_name(name: str) -> str | None:
+    """The name that a tensor of a model with images has in its text model alone; None if it is of the images."""
+    if name.startswith(IMAGES):
+        return None
+    for theirs, alone in TEXT_PART.items():
+        if name.startswith(theirs):
+            return alone + name.removeprefix(theirs)
+    return name
+
 
 @dataclass(frozen=True)
 class Stored:

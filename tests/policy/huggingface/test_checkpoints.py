@@ -205,6 +205,41 @@ def reshape(tensors, key, shape):
     tensors[key] = np.zeros(shape, np.float32)
 
 
+@pytest.mark.parametrize("prefixes", [("language_model.model.", "language_model."), ("model.language_model.", "")])
+def test_the_text_part_of_a_model_with_images(prefixes, tmp_path):
+    """It is read under the names of transformers 4 and 5, and goes out as the text model that it is."""
+    inside, head = prefixes
+    tensors = random_tensors("gemma3_text")
+    plain = write(tmp_path / "plain", "gemma3_text", tensors)
+    wrapped = {inside + key.removeprefix("model."): tensor for key, tensor in tensors.items()}
+    wrapped |= {f"{head}lm_head.weight": tensors["model.embed_tokens.weight"].copy()}
+    wrapped |= {f"{'model.' * (not head)}vision_tower.vision_model.embeddings.bias": np.ones(3, np.float32)}
+    source = write(tmp_path / "source", "gemma3_text", wrapped)
+    text = json.loads((plain / "config.json").read_text())
+    whole = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": text}
+    whole |= {"vision_config": {"hidden_size": 8}, "mm_tokens_per_image": 4, "eos_token_id": [1, 106]}
+    (source / "config.json").write_text(json.dumps(whole))
+    assert read_architecture(source) == read_architecture(plain)
+    policy, params = load(source)
+    jax.tree.map(np.testing.assert_array_equal, params, load(plain)[1])
+    save_checkpoint(tmp_path / "export", policy, params, source, "float32")
+    again = load_file(tmp_path / "export" / "model.safetensors")
+    assert {key: tensor.tobytes() for key, tensor in again.items()} == {
+        key: tensor.tobytes() for key, tensor in tensors.items()
+    }
+    written = json.loads((tmp_path / "export" / "config.json").read_text())
+    assert (written["model_type"], written["architectures"]) == ("gemma3_text", ["Gemma3ForCausalLM"])
+    assert written["eos_token_id"] == [1, 106]
+    (source / "config.json").write_text(json.dumps(whole | {"text_config": text | {"final_logit_softcapping": 3.0}}))
+    with pytest.raises(ConfigError, match=r"config.json: text_config: final_logit_softcapping=3.0: is not supported"):
+        read_architecture(source)
+    (source / "config.json").write_text(json.dumps(whole))
+    wrapped["another_tower.weight"] = np.ones(3, np.float32)
+    save_file(wrapped, source / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"it also has another_tower.weight"):
+        load(source)
+
+
 MISTAKES = {  # of a checkpoint of Llama: what is done to its tensors, and the sentence
     "missing": (lambda t: lose(t, "model.norm.weight"), "it lacks model.norm.weight."),
     "many missing": (
