@@ -52,7 +52,7 @@ def learning_curve(lines: Lines) -> Figure:
     axes.plot(rollouts, _smooth(training, "reward"), color=GREY, linewidth=1, label="training reward")
     _draw_pass_at_1(axes, evaluations, at_steps(training, evaluations, "rollouts"), BLUE, "validation")
     axes.set_ylim(0, 1.02)
-    axes.legend(loc="lower right")
+    _legend_above(axes)
     return figure
 
 
@@ -69,7 +69,7 @@ def signal(lines: Lines) -> Figure:
     axes.plot(rollouts, _smooth(training, "groups/all_right"), color=GREEN, linewidth=1, label="all right")
     axes.plot(rollouts, _smooth(training, "groups/all_wrong"), color=ORANGE, linewidth=1, label="all wrong")
     axes.set_ylim(0, 1.02)
-    axes.legend()
+    _legend_above(axes)
     return figure
 
 
@@ -101,8 +101,49 @@ def sampler_difference(lines: Lines) -> Figure:
         values = [line[name] or np.nan for line in training]  # an exact 0 has no place on a logarithmic axis
         axes.plot(rollouts, values, color=color, linewidth=1, label=label)
     axes.set_yscale("log")
-    axes.legend()
+    _legend_above(axes)
     return figure
+
+
+# Panels of whatever the lines have: metric -> its name in the legend.
+MEASURED = {
+    "loss": {"loss": "of the update"},
+    "gradient norm": {"grad_norm": "before clipping"},
+    "tokens clipped": {"clip_share/low": "share below", "clip_share/high": "share above"},
+    "learning rate": {"learning_rate": "of the optimizer"},
+}
+
+
+def measured(lines: Lines) -> list[tuple[Figure, str]]:
+    """The update's own numbers and each term of the reward, as far as the lines have them, with captions."""
+    training = of_kind(lines, "train")
+    names = {name for line in training for name, value in line.items() if value is not None}
+    terms = {name: name.removeprefix("reward/") for name in sorted(names) if name.startswith("reward/")}
+    drawn = []
+    for title, metrics in {**MEASURED, **({"reward of a term": terms} if terms else {})}.items():
+        there = {name: label for name, label in metrics.items() if name in names}
+        if there:
+            drawn.append((_curves(training, title, there), f"{title.capitalize()}: {', '.join(there.values())}."))
+    return drawn
+
+
+def _curves(training: Lines, title: str, metrics: Mapping[str, str]) -> Figure:
+    figure, axes = _panel("rollouts", title)
+    rollouts = [line["rollouts"] for line in training]
+    for (name, label), color in zip(metrics.items(), itertools.cycle(COLORS), strict=False):
+        axes.plot(rollouts, _smooth(training, name), color=color, linewidth=1, label=as_label(label))
+    _legend_above(axes)
+    return figure
+
+
+def _legend_above(axes: Axes) -> None:
+    """A legend over the panel, where no curve can be under it."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, fontsize="small", borderaxespad=0.2)
+
+
+def as_label(name: str) -> str:
+    """A name for matplotlib, which sets $...$ as mathematics and leaves what begins with _ out of a legend."""
+    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def time_by_phase(seconds: Mapping[str, float]) -> Figure:
@@ -129,12 +170,15 @@ def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
         panels = figure.subplots(1, 3, sharey=True)
     for axes, budget in zip(panels, ("rollouts", "prompts", "seconds"), strict=True):
         for (name, runs), color in zip(arms.items(), itertools.cycle(COLORS), strict=False):
-            _draw_arm(axes, runs, budget, color, name)
+            _draw_arm(axes, runs, budget, color, as_label(name))
         axes.set_xlabel("seconds of training" if budget == "seconds" else budget)
         axes.set_ylim(0, 1.02)
     # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
     limit = 2 * min(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
     panels[1].set_xlim(-0.04 * limit, limit)
+    most = max(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
+    if most > limit:  # what is cut off is said
+        panels[1].set_xlabel(f"prompts (the first {limit:,} of up to {most:,})")
     panels[0].set_ylabel("validation pass@1")
     panels[0].legend(loc="lower right")
     return figure

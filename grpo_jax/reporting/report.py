@@ -54,6 +54,7 @@ def write_report(workdir: Path) -> Path:
                 figures.sampler_difference(lines),
                 "Difference between the sampler's and the trainer's log-probabilities.",
             ),
+            *figures.measured(lines),
         ]
     )
     if summary:

@@ -1,8 +1,8 @@
 """What a reward sees of a completion, and what it says of it."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 
@@ -25,6 +25,7 @@ class Verdict:
     answer: str | None  # what was read out of the completion, for majority votes and for people
     scored: bool = True
     right: bool | None = None  # None: this reward says nothing about correctness
+    terms: Mapping[str, float] = field(default_factory=dict, compare=False)  # of a sum: the rewards it was made of
 
 
 UNSCORED = Verdict(reward=0.0, answer=None, scored=False)

@@ -52,4 +52,7 @@ class WeightedSum:
             answer=next((verdict.answer for verdict in verdicts if verdict.answer is not None), None),
             scored=scored,
             right=next((verdict.right for verdict in verdicts if verdict.right is not None), None) if scored else None,
+            terms={
+                term.name: verdict.reward for term, verdict in zip(self._terms, verdicts, strict=True) if verdict.scored
+            },
         )

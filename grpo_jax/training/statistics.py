@@ -15,6 +15,7 @@ LOGPROB_DIGITS = 6
 def rollout_statistics(collected: Collected) -> dict[str, float]:
     """Plain numbers for the log, over all groups that a step has sampled.
 
+    reward/TERM: the mean of each term of a weighted sum, before its weight, over the completions that it could score.
     valid_pair_share: the groups that carry signal (with two rollouts: one right, one wrong).
     accuracy: the completions that are right; the reward, if there is no other part of it.
     valid_share_bound: 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share if all prompts were
@@ -38,6 +39,7 @@ def rollout_statistics(collected: Collected) -> dict[str, float]:
     top = (right | ~scored).all(axis=1)
     return {
         "reward": float(rewards[scored].mean()) if scored.any() else float("nan"),
+        **_terms(collected),
         "accuracy": accuracy,
         "valid_pair_share": float(valid.mean()),
         "valid_share_bound": 1 - accuracy**group_size - (1 - accuracy) ** group_size,
@@ -55,6 +57,15 @@ def rollout_statistics(collected: Collected) -> dict[str, float]:
         "entropy": float(-rollouts.logprobs.sum() / lengths.sum()),
         "tokens": int(lengths.sum()),
     }
+
+
+def _terms(collected: Collected) -> dict[str, float]:
+    every: dict[str, list[float]] = {}
+    for one in collected.judged:
+        for verdict in one.verdicts:
+            for name, reward in verdict.terms.items():
+                every.setdefault(name, []).append(reward)
+    return {f"reward/{name}": float(np.mean(rewards)) for name, rewards in sorted(every.items())}
 
 
 def readable(collected: Collected) -> list[dict[str, object]]:

@@ -46,7 +46,7 @@ def test_the_page_is_self_contained_and_escaped(workdir):
     assert "<script" not in page
     assert "&lt;script&gt;&amp;" in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
-    assert page.count("<svg") == 5
+    assert page.count("<svg") == 9
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)
     for text in ("before RL", "after RL", "two_grpo on modular_expressions, seed 0", "learning_rate"):
@@ -103,7 +103,7 @@ def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     page = write_report(tmp_path).read_text()
     assert "validation at step 0<" in page
     assert "validation at step 4<" in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 8
     directory = RunDirectory(tmp_path)
     directory.create()
     assert "Unfinished: it is running, at step 6 of 12." in write_report(tmp_path).read_text()
@@ -133,6 +133,21 @@ def test_names_are_printed_as_they_are(name, tmp_path):
     assert text.count(written) == 8
     assert "\x1b" not in text
     assert written in shown(act, terminal=True)
+
+
+def test_the_updates_own_numbers_are_drawn_where_there_are_any():
+    line = {"kind": "train", "rollouts": 2, "loss": 0.1, "grad_norm": 1.0, "learning_rate": 1e-3, "reward/a$b": 0.5}
+    drawn = figures.measured([line, {**line, "rollouts": 4, "grad_norm": None, "clip_share/low": 0.1}])
+    captions = [caption for _, caption in drawn]
+    assert captions == [
+        "Loss: of the update.",
+        "Gradient norm: before clipping.",
+        "Tokens clipped: share below.",
+        "Learning rate: of the optimizer.",
+        "Reward of a term: a$b.",
+    ]
+    assert "a$b" in figures.to_svg(drawn[-1][0])
+    assert figures.measured([{"kind": "train", "rollouts": 2, "loss": None}]) == []
 
 
 def test_a_comparison_of_runs(workdir):

@@ -190,3 +190,9 @@ def test_importing_rewards_imports_neither_jax_nor_sympy():
     code = "import sys, grpo_jax.rewards; print({'jax', 'sympy', 'math_verify', 'mpmath'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_a_sum_says_what_it_was_made_of():
+    (found,) = judge({"exact": 1.0, "boxed_format": 0.5}, boxed("1/2", "0.5"))
+    assert found.reward == 0.5
+    assert found.terms == {"exact": 0.0, "boxed_format": 1.0}

@@ -127,3 +127,16 @@ def test_what_is_not_finite_is_written_as_null(tmp_path):
     (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert json.loads(line) == {"phase": "train", "step": 1, "kind": "train", "a": None, "b": [None, 1.0],
                                 "c": {"d": [None]}}  # fmt: skip
+
+
+def test_terms_of_a_sum_have_means_of_their_own():
+    """Each over the completions that it could score, whatever the others could."""
+    collected = collected_of([[1.0, 0.0]])
+    terms = [{"exact": 1.0, "mine:length": -0.5}, {"exact": 0.0}]
+    judged = dataclasses.replace(
+        collected.judged[0], verdicts=[Verdict(1.0, None, right=True, terms=each) for each in terms]
+    )
+    found = rollout_statistics(dataclasses.replace(collected, judged=[judged]))
+    assert found["reward/exact"] == 0.5
+    assert found["reward/mine:length"] == -0.5
+    assert not any(name.startswith("reward/") for name in rollout_statistics(collected))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grpo_jax.evaluation.paired import share_interval
-from grpo_jax.reporting.figures import COLORS, STYLE
+from grpo_jax.reporting.figures import COLORS, STYLE, as_label
 from grpo_jax.reporting.study.runs import Results
 from grpo_jax.studies import Comparison
 from grpo_jax.training.clock import PHASES, whole
@@ -27,7 +27,7 @@ def curves(results: Results, comparison: Comparison) -> Figure:
         values = np.array([np.interp(x, run.curve.spent[budget], run.curve.pass_at_1) for run in runs])
         low, high = zip(*(share_interval(column.tolist())[1:] for column in values.T), strict=True)
         axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-        axes.plot(x, values.mean(axis=0), color=color, label=_plain(name))
+        axes.plot(x, values.mean(axis=0), color=color, label=as_label(name))
     axes.set_xlim(0, 1.05 * max(comparison.at))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.02)
@@ -46,14 +46,9 @@ def phases(results: Results) -> Figure:
     left = np.zeros(len(names))
     for phase, color in zip(PHASES, itertools.cycle(COLORS), strict=False):
         seconds = [np.mean([whole(run.summary["seconds"])[phase] for run in results.arms[name]]) for name in names]
-        axes.barh([*map(_plain, names)], seconds, left=left, color=color, label=phase.replace("_", " "))
+        axes.barh([*map(as_label, names)], seconds, left=left, color=color, label=phase.replace("_", " "))
         left += seconds
     axes.set_xlabel("seconds")
     axes.grid(visible=False)
     axes.legend(fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
-
-
-def _plain(name: str) -> str:
-    """An arm's name for matplotlib, which sets $...$ as mathematics and leaves what begins with _ out of a legend."""
-    return (" " if name.startswith("_") else "") + name.replace("$", r"\$")

@@ -8,7 +8,10 @@ from grpo_jax.reporting.study.tables import Table
 
 LATEX = str.maketrans(
     {
-        "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "±": r"$\pm$", "^": r"\^{}", "$": r"\$", "{": r"\{", "}": r"\}",
+        "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#",
+        # In a first cell [ and * would be arguments of the \\ before them.
+        "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}",
+        "\n": " ", "±": r"$\pm$", "^": r"\^{}", "$": r"\$", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "\\": r"\textbackslash{}",
     }
 )  # fmt: skip
