@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from grpo_jax.rewards.mathematics import expression, units
-from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, depth_of, split, texts_of
+from grpo_jax.rewards.mathematics import units
+from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, stripped, texts_of
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.naming import is_condition, is_name, name_of
 from grpo_jax.rewards.mathematics.notation import OPENING, Token
 from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 
@@ -119,7 +120,7 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
     if len(tokens) > MAX_TOKENS or level > MAX_LEVELS:
         raise TooLargeError("an answer of too many parts")
     spend(1 + len(tokens))
-    tokens = _stripped(tokens)
+    tokens = stripped(tokens)
     texts = texts_of(tokens)
     for rule, signs in RULES:
         if not signs.isdisjoint(texts):
@@ -127,14 +128,6 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
             if answer is not None:
                 return answer
     return _words(tokens) or formula(tokens)
-
-
-def _stripped(tokens: Tokens) -> Tokens:
-    while tokens and tokens[-1].text in (".", ",", ";", "?", "\\\\"):
-        tokens = tokens[:-1]
-    while tokens and tokens[0].text == "{" and closing_place(tokens) == len(tokens) - 1:
-        tokens = tokens[1:-1]
-    return tokens
 
 
 def _matrix(tokens: Tokens, level: int) -> Answer | None:
@@ -234,7 +227,7 @@ def _union(tokens: Tokens, level: int) -> Answer | None:
 def _conditioned(tokens: Tokens, level: int) -> Answer | None:
     r"""What holds for all x, or for k \in Z, without saying so."""
     for place in range(max(1, len(tokens) - MAX_CONDITION), len(tokens)):
-        if not _is_condition(tokens[place:]) or tokens[place - 1].text in ("for", "all", "not", "no"):
+        if not is_condition(tokens[place:]) or tokens[place - 1].text in ("for", "all", "not", "no"):
             continue
         bound = {token.text for token in tokens[place:] if token.kind == "symbol" and token.text not in "ZNRQ"}
         texts = {token.text for token in tokens[place:]}
@@ -250,31 +243,6 @@ def _conditioned(tokens: Tokens, level: int) -> Answer | None:
             plain, read([token._replace(text="k") if token.text in bound else token for token in kept], level)
         )
     return None
-
-
-def _is_condition(tokens: Tokens) -> bool:
-    """Whether tokens only say which values a letter has."""
-    if tokens[0].text == "(" and tokens[-1].text == ")":
-        tokens = tokens[1:-1]
-    if tokens and tokens[0].text == ",":
-        tokens = tokens[1:]
-    texts = texts_of(tokens)
-    if len(texts) < 2 or not all(token.text in CONDITION or token.kind == "symbol" for token in tokens):
-        return False
-    letter = tokens[0].kind == "symbol" and texts[1] in ("\\in", "is", "an", "integer", "any")
-    return (letter or texts[0] in INTRODUCED) and not QUANTIFIED.isdisjoint(texts)
-
-
-INTRODUCED = frozenset(("for", "where", "with", "when", "\\forall"))
-QUANTIFIED = frozenset(
-    ("integer", "integers", "all", "any", "every", "some", "constant", "arbitrary", "\\forall", "\\in")
-)
-_CONDITION = (
-    "for where with when all any every each some arbitrary is an a are the integer integers real reals number "
-    "numbers positive negative nonnegative non natural whole constant values value of \\forall \\in \\mathbb { } + "
-    "* ^ , > \\ge 0"
-)
-CONDITION = frozenset(_CONDITION.split())
 
 
 def _list(tokens: Tokens, level: int) -> Answer | None:
@@ -357,10 +325,10 @@ def _equation(tokens: Tokens, level: int) -> Answer | None:
         parts, found = _unrounded(parts, found)
         if not found:
             return read(parts[0], level)
-    if _is_name(parts[0]):
-        name, values = _name(parts[0]), parts[1:]
-    elif len(parts) == 2 and _is_name(parts[1]):
-        name, values = _name(parts[1]), parts[:1]
+    if is_name(parts[0]):
+        name, values = name_of(parts[0]), parts[1:]
+    elif len(parts) == 2 and is_name(parts[1]):
+        name, values = name_of(parts[1]), parts[:1]
     elif len(parts) == 2 and any(token.kind == "symbol" and token.text not in "ei" for token in tokens):
         return Relation("=", formula(parts[0]), formula(parts[1]), read(parts[1], level))
     else:
@@ -374,78 +342,9 @@ def _equation(tokens: Tokens, level: int) -> Answer | None:
 def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], list[str]]:
     """A chain without what is rounded in it, which is not the answer, unless it is the only value: x \\approx 3.14."""
     kept = found.index("\\approx") + 1
-    if _is_name(parts[kept - 1]) or formula(parts[kept - 1]).variables:
+    if is_name(parts[kept - 1]) or formula(parts[kept - 1]).variables:
         kept += 1
     return parts[:kept], found[: kept - 1]
-
-
-def _name(tokens: Tokens) -> tuple[str, ...]:
-    """A name's texts, the same for x_1 and x_{1}."""
-    return tuple(text for text in texts_of(tokens) if text not in ("{", "}"))
-
-
-def _is_name(tokens: Tokens) -> bool:
-    r"""Whether tokens name a quantity: x, x_1, \theta, f(x), f^{-1}(x), AB, \angle ABC, (a, b), dy/dx, Area."""
-    tokens = _stripped(tokens)
-    texts = texts_of(tokens)
-    if (
-        len(texts) > 3
-        and (texts[0], texts[-1]) in (("|", "|"), ("[", "]"))
-        and all(text.isalpha() and text.isupper() for text in texts[1:-1])
-    ):
-        return True  # a length or an area
-    if texts[1:6] == ("^", "{", "-", "1", "}") and texts[6:7] == ("(",):
-        tokens, texts = [tokens[0], *tokens[6:]], texts[:1] + texts[6:]
-    if texts[:3] == ("\\frac", "{", "d") and texts[-4:-2] == ("{", "d") and len(texts) <= 9:
-        return True
-    if len(texts) > 4 and texts[0] == "(" and all(text == "," for text in texts[2::2][:-1]):
-        return texts[-1] == ")" and all(token.kind == "symbol" for token in tokens[1::2])
-    if not texts or texts in (("e",), ("i",), ("\\pi",)) or len(texts) > 12:
-        return False
-    depth, named = 0, False
-    for place, token in enumerate(tokens):
-        depth += depth_of(token)
-        if depth > 0 or depth_of(token) < 0:
-            sign = token.text == "-" and texts[place - 1] == "("
-            product = token.text in ARITHMETIC and not sign and texts[0] not in FUNCTION_NAMES
-            if place == 0 or (product and texts[1] == "("):  # x(x + 2)
-                return False
-        elif token.kind == "word" and token.text.lower() in units.NEVER:
-            return False  # not x
-        elif token.kind in ("symbol", "word") or token.text in expression.SYMBOLS:
-            named = True
-        elif token.kind == "number":
-            if texts[place - 1] != "_":
-                return False
-        elif token.text not in ("_", "'", "\\angle", "\\triangle", "\\circ") and token.text not in expression.DRAWN:
-            return False
-    return named or texts[0] in expression.DRAWN
-
-
-def is_quantity(texts: Sequence[str]) -> bool:
-    """Whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
-    known = set[str]()
-    for place, text in enumerate(texts):
-        if text[:1].isdigit():
-            argument = texts[place - 1 : place] == ("(",) and texts[place + 1 : place + 2] == (")",) and place > 1
-            if argument:
-                known.add(f"{texts[place - 2]}({text})")
-            elif texts[place - 1 : place] == ("_",) and place > 1:
-                known.add(f"{texts[place - 2]}_{text}")
-            else:
-                return False
-        elif (len(text) == 1 and text.isalpha() and text not in "ei") or text in expression.SYMBOLS:
-            known.add(text)
-        elif text not in QUANTITY_SIGNS:
-            return False
-    return len(known) > 1 and texts[0] != "-"
-
-
-ARITHMETIC = frozenset(("+", "-", "\\cdot", "/", "^"))
-FUNCTION_NAMES = frozenset("fghpqFGHPQ")
-QUANTITY_SIGNS = frozenset(
-    ("+", "-", "\\cdot", "/", "(", ")", "{", "}", "\\frac", "_", "|", "\\cap", "\\cup", "\\angle", "\\overline")
-)
 
 
 def _inequality(tokens: Tokens, level: int) -> Answer | None:
@@ -453,9 +352,9 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
     if not found or not all(parts):
         return None
     if found == ["\\ne"]:
-        if _is_name(parts[0]) and not _is_name(parts[1]):
+        if is_name(parts[0]) and not is_name(parts[1]):
             rest = _all_but([read(parts[1], level)])
-            return rest and Statement(_name(parts[0]), (rest,), None)
+            return rest and Statement(name_of(parts[0]), (rest,), None)
         return Relation("\\ne", formula(parts[0]), formula(parts[1]))
     if all(sign in MORE for sign in found):  # turned round
         parts, found = parts[::-1], [MORE[sign] for sign in found[::-1]]
@@ -466,7 +365,7 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
         for bars, bound in ((0, 1), (1, 0)):
             ends = [texts_of(parts[bars])[place : place + 1] for place in (0, len(parts[bars]) - 1)]
             inside = parts[bars][1:-1]
-            if ends == [("|",), ("|",)] and _is_name(inside):
+            if ends == [("|",), ("|",)] and is_name(inside):
                 minus = [Token("sign", "-"), Token("sign", "("), *parts[bound], Token("sign", ")")]
                 low, high = read(minus, level), read(parts[bound], level)
                 if bars == 0:
@@ -474,8 +373,8 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
                 else:
                     below = Items("(", closing[found[0]], (MINUS_INFINITE, low))
                     within = _items(UNION, UNION, [below, Items(opening[found[0]], ")", (high, INFINITE))])
-                return Statement(_name(inside), (within,), None)
-    names = [_is_name(part) for part in parts]
+                return Statement(name_of(inside), (within,), None)
+    names = [is_name(part) for part in parts]
     if names == [True, False]:
         interval = _interval("(", closing[found[0]], MINUS_INFINITE, read(parts[1], level))
     elif names == [False, True]:
@@ -486,7 +385,7 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
         return Relation(found[0], formula(parts[0]), formula(parts[1]))
     else:
         return formula(tokens)
-    return Statement(_name(parts[names.index(True)]), (interval,), None)
+    return Statement(name_of(parts[names.index(True)]), (interval,), None)
 
 
 def _bracketed(tokens: Tokens, level: int) -> Answer | None:
@@ -497,9 +396,9 @@ def _bracketed(tokens: Tokens, level: int) -> Answer | None:
         opening, closing = "(", ")"
     if opening == r"\{":
         conditions, found = split(inside, ("|", ":"))
-        if len(found) == 1 and _is_name(conditions[0][:1]) and texts_of(conditions[0])[1:2] in ((), ("\\in",)):
+        if len(found) == 1 and is_name(conditions[0][:1]) and texts_of(conditions[0])[1:2] in ((), ("\\in",)):
             return read(conditions[1], level)
-        if len(found) == 1 and conditions[1] and _is_condition(conditions[1]):
+        if len(found) == 1 and conditions[1] and is_condition(conditions[1]):
             return read([*conditions[0], Token("sign", ","), *conditions[1]], level)
     parts, found = split(inside, (",", ";"))
     if (opening == r"\{" and closing == r"\}") or found:

@@ -43,3 +43,12 @@ def split(tokens: Tokens, separators: Container[str]) -> tuple[list[Tokens], lis
         else:
             parts[-1].append(token)
     return list(parts), found
+
+
+def stripped(tokens: Tokens) -> Tokens:
+    """Tokens without what ends a sentence, and without braces around all of them."""
+    while tokens and tokens[-1].text in (".", ",", ";", "?", "\\\\"):
+        tokens = tokens[:-1]
+    while tokens and tokens[0].text == "{" and closing_place(tokens) == len(tokens) - 1:
+        tokens = tokens[1:-1]
+    return tokens

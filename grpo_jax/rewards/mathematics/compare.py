@@ -33,11 +33,11 @@ from grpo_jax.rewards.mathematics.answer import (
     Relation,
     Statement,
     Words,
-    is_quantity,
 )
 from grpo_jax.rewards.mathematics.expression import DEGREE as ONE_DEGREE
 from grpo_jax.rewards.mathematics.expression import SYMBOLS, Node
 from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.naming import is_quantity
 from grpo_jax.rewards.mathematics.units import ANGLES, DEGREE, PERCENT, RADIAN
 from grpo_jax.rewards.mathematics.work import spend
 

@@ -20,7 +20,7 @@ from itertools import accumulate
 from grpo_jax.rewards.mathematics import answer as answers
 from grpo_jax.rewards.mathematics import expression
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
-from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.formula import Formula, without_unit
 from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
 from grpo_jax.rewards.mathematics.outcome import PLAIN, formulas
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
@@ -80,7 +80,8 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
         return True
     if _stands_in(given, _form(_prose(question), ordered=True)) and not (len(given) == 1 and given[0] in form):
         return False
-    return not (_operations(theirs) - _operations(ours)) & _unfinished(right)
+    applied, of_gold = (_operations(without_unit(tokens)[0]) for tokens in (theirs, ours))
+    return not (applied - of_gold) & _unfinished(right)
 
 
 def _as_written(gold: answers.Answer, answer: answers.Answer) -> bool:

@@ -56,7 +56,7 @@ def formula(tokens: Tokens) -> Formula:
     )
     if based is not None:
         return based
-    head, unit, scale = _without_unit(tokens)
+    head, unit, scale = without_unit(tokens)
     plain = _formula(tokens, head, unit, scale)
     if unit is not None and plain.node is not None:
         return plain
@@ -121,11 +121,11 @@ PART_OF_UNIT = frozenset(("{", "(", "\\mu", "\\frac", "\\cdot"))  # where they s
 UNIT_SIGNS = frozenset(("\\frac", "/", "^", "{", "}", "(", ")", "-", "\\cdot", ".", "\\mu", "\\Omega"))
 
 
-def _without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
+def without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
     """The number or expression, its unit, and the product of words such as "million" or "thirds" behind it."""
     texts = texts_of(tokens)
     if texts[:1] in (("\\$",), ("$",)):
-        head, unit, scale = _without_unit(tokens[1:])
+        head, unit, scale = without_unit(tokens[1:])
         return head, units.MONEY if unit in (None, units.MONEY) else unit, scale
     if texts[:2] == ("-", "\\$"):
         return [tokens[0], *tokens[2:]], units.MONEY, Fraction(1)

@@ -22,6 +22,7 @@ from grpo_jax.rewards.mathematics.formula import Formula
 DIGITS, MORE_DIGITS = 60, 120
 DIGITS_PER_BIT = 0.30103
 MAX_DIGITS = 12_500  # where intermediate values are so large that fewer would hide what is added to them
+MAX_WIDE_DIGITS = 300  # the same for a first look at wide points, which are not needed so much
 SHRUNK = mpmath.mpf(10) ** -40  # a difference of rounding does at least that, from DIGITS to MORE_DIGITS
 NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
 WIDE = ((3.0, 30.0), (-30.0, -3.0), (-30.0, 30.0), (30.0, 1000.0), (-1000.0, -30.0), (-1000.0, 1000.0))
@@ -186,8 +187,9 @@ def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath
     point.span = 0
     value, other = (_computed(node, point, digits) for node in (gold, answer))
     if point.span * DIGITS_PER_BIT > digits // 6:
+        most = MAX_WIDE_DIGITS if point.wide and digits == DIGITS else MAX_DIGITS
         digits += int(2 * DIGITS_PER_BIT * point.span)
-        if digits > MAX_DIGITS:
+        if digits > most:
             raise OverflowError("a value that is too large")
         value, other = (_computed(node, point, digits) for node in (gold, answer))
     return value, other, _tolerance(digits)

@@ -1,0 +1,100 @@
+"""Which tokens name a quantity, and which only say what letters may be."""
+
+from collections.abc import Sequence
+
+from grpo_jax.rewards.mathematics import expression, units
+from grpo_jax.rewards.mathematics.brackets import Tokens, depth_of, stripped, texts_of
+
+
+def name_of(tokens: Tokens) -> tuple[str, ...]:
+    """A name's texts, the same for x_1 and x_{1}."""
+    return tuple(text for text in texts_of(tokens) if text not in ("{", "}"))
+
+
+def is_name(tokens: Tokens) -> bool:
+    r"""Whether tokens name a quantity: x, x_1, \theta, f(x), f^{-1}(x), AB, \angle ABC, (a, b), dy/dx, Area."""
+    tokens = stripped(tokens)
+    texts = texts_of(tokens)
+    if (
+        len(texts) > 3
+        and (texts[0], texts[-1]) in (("|", "|"), ("[", "]"))
+        and all(text.isalpha() and text.isupper() for text in texts[1:-1])
+    ):
+        return True  # a length or an area
+    if texts[1:6] == ("^", "{", "-", "1", "}") and texts[6:7] == ("(",):
+        tokens, texts = [tokens[0], *tokens[6:]], texts[:1] + texts[6:]
+    if texts[:3] == ("\\frac", "{", "d") and texts[-4:-2] == ("{", "d") and len(texts) <= 9:
+        return True
+    if len(texts) > 4 and texts[0] == "(" and all(text == "," for text in texts[2::2][:-1]):
+        return texts[-1] == ")" and all(token.kind == "symbol" for token in tokens[1::2])
+    if not texts or texts in (("e",), ("i",), ("\\pi",)) or len(texts) > 12:
+        return False
+    depth, named = 0, False
+    for place, token in enumerate(tokens):
+        depth += depth_of(token)
+        if depth > 0 or depth_of(token) < 0:
+            sign = token.text == "-" and texts[place - 1] == "("
+            product = token.text in ARITHMETIC and not sign and texts[0] not in FUNCTION_NAMES
+            if place == 0 or (product and texts[1] == "("):  # x(x + 2)
+                return False
+        elif token.kind == "word" and token.text.lower() in units.NEVER:
+            return False  # not x
+        elif token.kind in ("symbol", "word") or token.text in expression.SYMBOLS:
+            named = True
+        elif token.kind == "number":
+            if texts[place - 1] != "_":
+                return False
+        elif token.text not in ("_", "'", "\\angle", "\\triangle", "\\circ") and token.text not in expression.DRAWN:
+            return False
+    return named or texts[0] in expression.DRAWN
+
+
+def is_quantity(texts: Sequence[str]) -> bool:
+    """Whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
+    known = set[str]()
+    for place, text in enumerate(texts):
+        if text[:1].isdigit():
+            argument = texts[place - 1 : place] == ("(",) and texts[place + 1 : place + 2] == (")",) and place > 1
+            if argument:
+                known.add(f"{texts[place - 2]}({text})")
+            elif texts[place - 1 : place] == ("_",) and place > 1:
+                known.add(f"{texts[place - 2]}_{text}")
+            else:
+                return False
+        elif (len(text) == 1 and text.isalpha() and text not in "ei") or text in expression.SYMBOLS:
+            known.add(text)
+        elif text not in QUANTITY_SIGNS:
+            return False
+    return len(known) > 1 and texts[0] != "-"
+
+
+ARITHMETIC = frozenset(("+", "-", "\\cdot", "/", "^"))
+FUNCTION_NAMES = frozenset("fghpqFGHPQ")
+QUANTITY_SIGNS = frozenset(
+    ("+", "-", "\\cdot", "/", "(", ")", "{", "}", "\\frac", "_", "|", "\\cap", "\\cup", "\\angle", "\\overline")
+)
+
+
+def is_condition(tokens: Tokens) -> bool:
+    """Whether tokens only say which values a letter has."""
+    if tokens[0].text == "(" and tokens[-1].text == ")":
+        tokens = tokens[1:-1]
+    if tokens and tokens[0].text == ",":
+        tokens = tokens[1:]
+    texts = texts_of(tokens)
+    if len(texts) < 2 or not all(token.text in CONDITION or token.kind == "symbol" for token in tokens):
+        return False
+    letter = tokens[0].kind == "symbol" and texts[1] in ("\\in", "is", "an", "integer", "any")
+    return (letter or texts[0] in INTRODUCED) and not QUANTIFIED.isdisjoint(texts)
+
+
+INTRODUCED = frozenset(("for", "where", "with", "when", "\\forall"))
+QUANTIFIED = frozenset(
+    ("integer", "integers", "all", "any", "every", "some", "constant", "arbitrary", "\\forall", "\\in")
+)
+_CONDITION = (
+    "for where with when all any every each some arbitrary is an a are the integer integers real reals number "
+    "numbers positive negative nonnegative non natural whole constant values value of \\forall \\in \\mathbb { } + "
+    "* ^ , > \\ge 0"
+)
+CONDITION = frozenset(_CONDITION.split())
