@@ -44,9 +44,14 @@ def differences(first: Any, second: Any, *, free: Sequence[str] = (), field: str
     """
     if field in free or first == second:
         return []
-    if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
-        prefix = f"{field}." if field else ""
-        return [one for key in first for one in differences(first[key], second[key], free=free, field=f"{prefix}{key}")]
+    if isinstance(first, dict) and isinstance(second, dict) and first.keys() & second.keys():
+        prefix, found = f"{field}." if field else "", []
+        for key in [*first, *(key for key in second if key not in first)]:
+            if key in first and key in second:
+                found += differences(first[key], second[key], free=free, field=f"{prefix}{key}")
+            elif f"{prefix}{key}" not in free:
+                found.append(Difference(f"{prefix}{key}", first.get(key), second.get(key)))
+        return found
     return [Difference(field, first, second)]
 
 
