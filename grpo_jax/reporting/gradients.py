@@ -76,12 +76,14 @@ def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], 
 
 
 def number(found: Any) -> str:
-    """value [low, high], with two digits of the interval's width."""
+    """value [low, high], with two digits of the interval's width; the value alone if it is exact."""
     estimate = _three(found)
     width = estimate.high - estimate.low
-    if not math.isfinite(width) or width <= 0:
-        value, low, high = (f"{x:.3g}" for x in estimate)
-    elif max(abs(x) for x in estimate) < 1e-4:
+    if not math.isfinite(width):
+        return f"{estimate.value:.3g} [unknown]" if math.isfinite(estimate.value) else "unknown"
+    if width <= 0:
+        return f"{estimate.value:.3g}"
+    if max(abs(x) for x in estimate) < 1e-4:
         value, low, high = (f"{x:.1e}" for x in estimate)
     else:
         digits = min(max(1 - math.floor(math.log10(width)), 0), 6)
@@ -112,34 +114,37 @@ def _verdict(found: Mapping[str, Any]) -> str:
 
 
 def _sizes(record: Mapping[str, Any]) -> Table:
-    table = _table(
+    of_sizes = record["estimators"][ADVANTAGE]
+
+    def snr(per: str) -> dict[str, str]:
+        return {size: number([1000 * x for x in found["snr"][per]]) for size, found in of_sizes.items()}
+
+    return _table(
         f"advantage {ADVANTAGE}: the gradient of one rollout",
-        ("G", "variance", "of it within prompts", "SNR per 1,000 rollouts", "per 1,000 tokens", "per 1,000 learned",
-         "per 1,000 prompts"),
-    )  # fmt: skip
-    for size, found in record["estimators"][ADVANTAGE].items():
-        snr = [[1000 * x for x in found["snr"][per]] for per in ("rollout", "token", "learned_token", "prompt")]
-        table.add_row(str(size), number(found["variance"]), number(found["within_share"]), *map(number, snr))
-    return table
+        {
+            "variance": {size: number(found["variance"]) for size, found in of_sizes.items()},
+            "of it within prompts": {size: number(found["within_share"]) for size, found in of_sizes.items()},
+            "SNR per 1,000 rollouts": snr("rollout"),
+            "SNR per 1,000 tokens": snr("token"),
+            "SNR per 1,000 tokens learned from": snr("learned_token"),
+            "SNR per 1,000 prompts": snr("prompt"),
+        },
+    )
 
 
 def _table_of_arms(arms: Mapping[str, Any]) -> Table:
-    table = _table(
+    of_sizes = arms["sizes"]
+    names = {"right": "Var g+", "wrong": "Var g-", "best_c": "c*", "left_at_best": "Var left at c*"}
+    return _table(
         "arms: g+ and g- of groups that have both",
-        ("G", "groups", "Var g+", "Var g-", "c*", "Var left at c*", "at c = 1"),
+        {
+            "groups": {size: number(found["valid_share"]) for size, found in of_sizes.items()},
+            **{
+                shown: {size: number(found["total"][name]) for size, found in of_sizes.items()}
+                for name, shown in {**names, "left_at_1": "Var left at c = 1"}.items()
+            },
+        },
     )
-    for size, found in arms["sizes"].items():
-        total = found["total"]
-        table.add_row(
-            str(size),
-            number(found["valid_share"]),
-            number(total["right"]),
-            number(total["wrong"]),
-            number(total["best_c"]),
-            number(total["left_at_best"]),
-            number(total["left_at_1"]),
-        )
-    return table
 
 
 def _of_arms(arms: Mapping[str, Any]) -> list[str]:
@@ -164,17 +169,33 @@ def _of_arms(arms: Mapping[str, Any]) -> list[str]:
 
 
 def _weighting(weighting: Mapping[str, Any]) -> Table:
-    table = _table(
+    of_sizes = weighting["sizes"]
+    names = {
+        "measured": "length over that of pairs",
+        "predicted": "predicted by w_G(p)",
+        "agreement": "predicted over measured",
+    }
+    return _table(
         f"Proposition 5.1: the expected gradient by group size ({weighting['prompts']:,} prompts)",
-        ("G", "length over that of pairs", "predicted by w_G(p)", "predicted over measured", "cosine with pairs"),
+        {
+            **{shown: {size: number(found[name]) for size, found in of_sizes.items()} for name, shown in names.items()},
+            "cosine with pairs": {size: cosine(found["cosine"]) for size, found in of_sizes.items()},
+        },
     )
-    for size, found in weighting["sizes"].items():
-        table.add_row(str(size), *(number(found[name]) for name in ("measured", "predicted", "agreement", "cosine")))
-    return table
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
+def cosine(found: Any) -> str:
+    """The same of a cosine. It is a quotient of unbiased estimates, whose noise may take it beyond 1: cut there."""
+    return number([min(max(x, -1.0), 1.0) if math.isfinite(x) else x for x in _three(found)])
+
+
+def _table(title: str, quantities: Mapping[str, Mapping[Any, str]]) -> Table:
+    """A row for each quantity and group size, so that it fits any screen and sizes stand below one another."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
-    for column in columns:
-        table.add_column(column, justify="right")
+    for column in ("", "G", "value [95 % interval]"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, of_sizes in quantities.items():
+        for place, (size, shown) in enumerate(of_sizes.items()):
+            table.add_row("" if place else name, str(size), shown)
+        table.add_section()
     return table

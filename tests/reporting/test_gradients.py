@@ -3,7 +3,7 @@
 import io
 
 from grpo_jax.reporting import show_gradients
-from grpo_jax.reporting.gradients import number, ranking, ratio
+from grpo_jax.reporting.gradients import cosine, number, ranking, ratio
 from grpo_jax.terminal import PlainConsole
 
 
@@ -11,7 +11,7 @@ def shown(record):
     """What the terminal says of `analysis.analyse.statistics`."""
     head = {"run": "x", "step": 1, "prompts": 1, "samples": 1, "sketch": None, "aggregation": "sum"}
     told = io.StringIO()
-    show_gradients({**head, **record}, PlainConsole(width=160, file=told))
+    show_gradients({**head, **record}, PlainConsole(width=80, file=told))
     return told.getvalue()
 
 
@@ -30,9 +30,10 @@ def test_numbers_have_the_digits_of_their_intervals():
     assert number([1.23456, 1.0, 1.5]) == "1.23 [1.00, 1.50]"
     assert number([-0.0213, -0.03, -0.01]) == "-0.021 [-0.030, -0.010]"
     assert number([123.4, 100, 150]) == "123 [100, 150]"
-    assert number([1.0, 1.0, 1.0]) == "1 [1, 1]"
-    assert number([float("nan"), -float("inf"), float("inf")]) == "nan [-inf, inf]"
-    assert ratio([0.0, -float("inf"), 800.0]) == "1 [0, inf]"
+    assert number([1.0, 1.0, 1.0]) == "1"
+    assert number([float("nan"), -float("inf"), float("inf")]) == "unknown"
+    assert ratio([0.0, -float("inf"), 800.0]) == "1 [unknown]"
+    assert cosine([1.01, 0.96, 1.06]) == "1.000 [0.960, 1.000]"
 
 
 def test_an_interval_that_looks_resolved_among_many_gets_a_word():
