@@ -37,7 +37,9 @@ class Judged:
 def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[Judged]:
     """Reads the completions (host arrays) of these problems and asks the task's reward about all of them at once."""
     n, g, c = rollouts.completion_tokens.shape
-    texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), rollouts.completion_lengths.ravel())
+    # The stop token is no part of the text, also where the tokenizer does not call it special and would write it out.
+    written = rollouts.completion_lengths.ravel() - (rollouts.stop_reasons.ravel() == StopReason.STOP)
+    texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), written)
     reasons = [StopReason(reason) for reason in rollouts.stop_reasons.ravel().tolist()]
     lengths = rollouts.completion_lengths.ravel().tolist()
     of_each = [problem for problem in problems for _ in range(g)]

@@ -55,6 +55,14 @@ def test_a_completion_that_was_cut_off_is_wrong():
     assert [v.reward for v in judged[0].verdicts] == [0.0, 1.0]
 
 
+def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
+    """Here the stop token is a digit, as a checkpoint may end by a token that its tokenizer writes out."""
+    (digit,) = encode(TASK.tokenizer, ["7"])[0]
+    rollouts = rollouts_of([["3", "4"]], cut_off={"4"})
+    rollouts.completion_tokens[0, 0, 1] = digit
+    assert list(judge(TASK, PROBLEMS[:1], rollouts)[0].completions) == ["3", "4"]
+
+
 def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
     asked = []
 
