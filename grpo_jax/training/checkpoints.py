@@ -1,6 +1,8 @@
 """Checkpoints by Orbax: written in the background, whole or not at all, and examined before they are read again."""
 
+import glob
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +28,18 @@ def kept_steps(directory: Path) -> list[int]:
     """The steps that a directory holds checkpoints of, in their order; none if there is no directory."""
     names = (path.name for path in directory.iterdir()) if directory.is_dir() else ()
     return sorted(int(name) for name in names if name.isdigit())  # others are unfinished
+
+
+def _without_pattern(directory: Path, *, make: bool) -> Path:
+    """The same directory by a name that Orbax can search: it takes the brackets of `x[lr=1e-3]` for a pattern.
+
+    Unnoticed, it would find no part of a checkpoint there, and write one that cannot be read.
+    """
+    if not glob.has_magic(str(directory)):
+        return directory
+    if make:
+        directory.mkdir(parents=True, exist_ok=True)
+    return Path(f"/proc/self/fd/{os.open(directory, os.O_RDONLY)}")  # for as long as this process lives
 
 
 class Restored(NamedTuple):
@@ -58,6 +72,7 @@ class Checkpoints:
                 )
             )
         self._directory = directory.absolute()
+        self._place = _without_pattern(self._directory, make=not read_only)
         self._read_only, self._scored = read_only, keep_best > 0
         self._options = ocp.CheckpointManagerOptions(
             best_fn=(lambda metrics: metrics[SCORE]) if keep_best else None,  # else Orbax would not store the scores
@@ -67,7 +82,7 @@ class Checkpoints:
             enable_async_checkpointing=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
-        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+        self._manager = ocp.CheckpointManager(self._place, options=self._options)
 
     def save(self, step: int, state: TrainState, record: Mapping[str, Any], score: float | None = None) -> None:
         """Copies the state and returns; the writing goes on in the background.
@@ -141,4 +156,4 @@ class Checkpoints:
             before = sum(1 for path in damaged.iterdir() if path.name.split("_")[0] == str(step))
             (self._directory / str(step)).rename(damaged / (f"{step}_{before}" if before else str(step)))
         barrier(f"checkpoint {step} moved aside")
-        self._manager = ocp.CheckpointManager(self._directory, options=self._options)
+        self._manager = ocp.CheckpointManager(self._place, options=self._options)

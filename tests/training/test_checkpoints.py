@@ -44,6 +44,19 @@ def test_what_is_saved_comes_back(saved):
     jax.tree.map(np.testing.assert_array_equal, restored.state, state(3))
 
 
+@pytest.mark.parametrize("name", ["x[lr=1e-3]", "x[b]*?"])
+def test_a_directory_may_have_the_name_of_a_pattern(tmp_path, name):
+    """Orbax searches the checkpoint that it writes, and would find nothing there."""
+    directory = tmp_path / name / "checkpoints"
+    with closing(Checkpoints(directory, keep_last=3, keep_best=0)) as checkpoints:
+        checkpoints.save(1, state(1), {"cursor": 10})
+    restored = restore(directory)
+    assert (restored.step, kept_steps(directory)) == (1, [1])
+    jax.tree.map(np.testing.assert_array_equal, restored.state, state(1))
+    with closing(Checkpoints(directory, keep_last=3, keep_best=0, read_only=True)) as checkpoints:
+        assert checkpoints.restore_step(1, state()).record == {"cursor": 10}
+
+
 def test_nothing_saved(tmp_path):
     assert restore(tmp_path / "checkpoints") is None
 
