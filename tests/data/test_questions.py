@@ -97,7 +97,7 @@ def test_long_problems_are_not_trained_on_and_never_left_out_of_a_test(make, cap
 
 def test_more_than_there_are(make):
     with pytest.raises(
-        ConfigError, match=r"^evaluation\.test_problems=11: task\.test has 10 problems; lower it, or name"
+        ConfigError, match=r"^evaluation\.test_problems=11: task\.test has 10 problems; lower evaluation"
     ):
         make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11)
     assert len(make(MANY[:50], test=MANY[50:60]).problems(Split.TEST, 11, at_most=True)) == 10
@@ -113,17 +113,21 @@ FEW = MANY[:10]
             Split.TRAIN,
             {"test": FEW},
             "rollout.prompts_per_step=9: the train split has 0 problems, of 10 in task.train (10 also in task.test); "
-            "name another task.test, or set it to none to hold a sixteenth out, or lower it, or name a larger source.",
+            "name another task.test, or set it to none to hold a sixteenth out, or lower rollout.prompts_per_step,",
         ),
         (
             Split.TRAIN,
             {"max_prompt_tokens": 10, "test": ["?"]},
             "rollout.prompts_per_step=9: the train split has 0 problems, of 10 in task.train (1 held out for",
         ),
-        (Split.TRAIN, {"max_prompt_tokens": 10, "test": ["?"]}, "raise task.max_prompt_tokens to 29, or lower it"),
+        (
+            Split.TRAIN,
+            {"max_prompt_tokens": 10, "test": ["?"]},
+            "raise task.max_prompt_tokens to 29, or lower rollout.prompts_per_step",
+        ),
         (Split.VALIDATION, {"hold_out_validation": False}, "set task.hold_out_validation to true"),
         (Split.TEST, {}, "evaluation.test_problems=9: the test split has 1 problems, of 10 in task.train"),
-        (Split.TEST, {}, "; name a source for tests as task.test, or lower it, or name a larger source."),
+        (Split.TEST, {}, "; name a source for tests as task.test, or lower evaluation.test_problems, or name"),
     ],
 )
 def test_where_problems_went_is_told(make, split, fields, sentence):

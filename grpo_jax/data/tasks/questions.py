@@ -49,11 +49,15 @@ class Questions:
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
         found = self._splits.problems[split]
-        if split is Split.TEST:
-            self.all_short_enough(found, "the test split")
-        if max(number, 1) > len(found) and not at_most:
-            wanted = f"{_WANTED[split]}={number}" if number else "task.train"
-            raise ConfigError(f"{wanted}: {self._splits.shortage(split, self.settings)}.")
+        mistakes = Mistakes()
+        with mistakes:
+            if split is Split.TEST:
+                self.all_short_enough(found, "the test split")
+        with mistakes:
+            if max(number, 1) > len(found) and not at_most:
+                wanted = f"{_WANTED[split]}={number}" if number else "task.train"
+                raise ConfigError(f"{wanted}: {self._splits.shortage(split, self.settings)}.")
+        mistakes.tell()
         return found[: number or len(found)]
 
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
@@ -155,7 +159,8 @@ class _Splits:
             if number
         ]
         if split is Split.TEST and settings.test:
-            return f"task.test has {len(self.problems[split])} problems; lower it, or name a larger source there"
+            there = len(self.problems[split])
+            return f"task.test has {there} problems; lower {_WANTED[split]}, or name a larger source there"
         remedies = [
             remedy
             for helps, remedy in (
@@ -166,7 +171,7 @@ class _Splits:
                     "set task.hold_out_validation to true",
                 ),
                 (split is Split.TEST, "name a source for tests as task.test"),
-                (True, "lower it, or name a larger source"),
+                (True, f"lower {_WANTED[split]}, or name a larger source"),
             )
             if helps
         ]
