@@ -254,8 +254,19 @@ def _list(tokens: Tokens, level: int) -> Answer | None:
     return _listed([read(part, level) for part in parts], frozenset(found), kind)
 
 
+def _of_either_sign(item: Answer) -> Sequence[Answer]:
+    r"""Both numbers of \pm 2; other answers alone."""
+    value = item.values[0] if isinstance(item, Statement) and len(item.values) == 1 else item
+    if not isinstance(value, Items) or value.opening != ALTERNATIVES or len(value.items) != 2:
+        return (item,)
+    if isinstance(item, Statement):
+        return [Statement(item.name, (one,), None) for one in value.items]
+    return value.items
+
+
 def _listed(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Answer:
     """A list of answers, given what they are separated by."""
+    items = [one for item in items for one in _of_either_sign(item)]
     if "or" in found and all(_is_interval(item) for item in items):
         return _items(UNION, UNION, items)
     both = _intersection(items) if "or" not in found else None
@@ -353,7 +364,7 @@ def _inequality(tokens: Tokens, level: int) -> Answer | None:
         return None
     if found == ["\\ne"]:
         if is_name(parts[0]) and not is_name(parts[1]):
-            rest = _all_but([read(parts[1], level)])
+            rest = _all_but(_of_either_sign(read(parts[1], level)))
             return rest and Statement(name_of(parts[0]), (rest,), None)
         return Relation("\\ne", formula(parts[0]), formula(parts[1]))
     if all(sign in MORE for sign in found):  # turned round

@@ -82,12 +82,15 @@ def is_condition(tokens: Tokens) -> bool:
     if tokens and tokens[0].text == ",":
         tokens = tokens[1:]
     texts = texts_of(tokens)
+    if len(texts) == 4 and texts[0] in INTRODUCED and texts[1] in "nkm" and texts[2:] in ((">", "0"), *AT_LEAST):
+        return True
     if len(texts) < 2 or not all(token.text in CONDITION or token.kind == "symbol" for token in tokens):
         return False
     letter = tokens[0].kind == "symbol" and texts[1] in ("\\in", "is", "an", "integer", "any")
     return (letter or texts[0] in INTRODUCED) and not QUANTIFIED.isdisjoint(texts)
 
 
+AT_LEAST = tuple(("\\ge", number) for number in "0123")
 INTRODUCED = frozenset(("for", "where", "with", "when", "\\forall"))
 QUANTIFIED = frozenset(
     ("integer", "integers", "all", "any", "every", "some", "constant", "arbitrary", "\\forall", "\\in")

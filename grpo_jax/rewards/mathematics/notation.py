@@ -78,6 +78,7 @@ SAYS_NOTHING = tuple(
             "",
         ),
         (r"\\(?:text)?color(?:\[[^\]]*\])?\s*\{[^{}]*\}|\\colorbox\s*\{[^{}]*\}|\\bbox\s*\[[^\]]*\]", ""),
+        (r"(?<!\\)\{\s*([:=<>])\s*\}", r"\1"),
         (r"\\math(?:open|close|rel|ord|punct|inner)\s*\{([^{}]*)\}", r"\1"),
         (r"\\(?:[hv]space\*?|[hv]?phantom|tag\*?|label)\s*\{[^{}]*\}", " "),
         (r"(?<!\\)\$+|(?<!\\)\\[()\[\]]", " "),
@@ -92,7 +93,7 @@ SAYS_NOTHING = tuple(
         (r"^\s*\*\*(.*)\*\*\s*$", r"\1"),  # as Markdown does bold
     )
 )
-MARKED = frozenset("\\$*!=")  # one of which is in all that SAYS_NOTHING finds
+MARKED = frozenset("\\$*!={")  # one of which is in all that SAYS_NOTHING finds
 SPACES = re.compile(r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|(?<!\\)\\[,;:> \n]|~")
 DIGITS = re.compile(r"(?P<number>\d+)")
 
