@@ -12,6 +12,7 @@ from scipy import stats
 from grpo_jax.data import Split
 from grpo_jax.processes import fetch
 from grpo_jax.sampling import NOISES, Counter, Stream, make_sampler
+from grpo_jax.sampling.noise import gumbel
 from grpo_jax.sampling.randomness import prompt_keys
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import build
@@ -54,14 +55,50 @@ def branching_points():
     return (found == found[:, :1]).all(axis=(1, 3)).sum(axis=1)
 
 
+def folded(prompt, sample, position):
+    key = COUNTER.key()
+    for number in (prompt, sample, position):
+        key = jax.random.fold_in(key, number)
+    return key
+
+
 def test_independent_noise_is_folded_from_prompt_sample_and_position():
-    """Written out: runs of earlier versions can be sampled again."""
+    """Written out: runs of earlier versions can be sampled again, but for tokens that they could hardly draw."""
     found = noise("independent")
-    for prompt, sample, position in ((0, 0, 0), (7, 3, 2), (19_999, 1, 4)):
-        key = COUNTER.key()
-        for number in (prompt, sample, position):
-            key = jax.random.fold_in(key, number)
-        np.testing.assert_array_equal(found[prompt, sample, position], jax.random.gumbel(key, (4,), jnp.float32))
+    for place in ((0, 0, 0), (7, 3, 2), (19_999, 1, 4)):
+        bits = jax.random.bits(folded(*place), (4,), jnp.uint32)
+        np.testing.assert_array_equal(found[place], gumbel(bits))
+        np.testing.assert_allclose(found[place], jax.random.gumbel(folded(*place), (4,), jnp.float32), atol=2e-6)
+
+
+def test_random_bits_are_the_same_under_every_version_of_jax():
+    bits = jax.random.bits(folded(7, 3, 2), (4,), jnp.uint32)
+    assert bits.tolist() == [3189596335, 2457440455, 1852740235, 2831367537]
+
+
+def test_every_bit_of_u_is_in_the_noise():
+    bits = np.array([0, 2**31, 2**32 - 2**20, 2**32 - 3, 2**32 - 1], np.uint32)
+    uniforms = (bits + 0.5) / 2**32
+    exact = -np.log(-np.log(uniforms))
+    np.testing.assert_allclose(gumbel(jnp.asarray(bits))[1:], exact[1:], rtol=1e-6)
+    assert gumbel(jnp.asarray(bits))[0] == pytest.approx(-2.8, abs=0.02)  # and no token is drawn by that
+
+
+@pytest.mark.parametrize("sample", [0, 1])
+@pytest.mark.parametrize("kind", KINDS)
+def test_unlikely_tokens_are_drawn_as_often_as_they_should_be(kind, sample, monkeypatch):
+    """20,000 tokens of probability 6.6e-8 each, among others.
+
+    A token is drawn if its noise is above that of all others together, which is Gumbel noise too. So how often it is
+    drawn is a sum over all values of its bits, of which all but the 2^17 at the two ends add nothing.
+    """
+    ends = np.arange(2**16, dtype=np.uint32)
+    monkeypatch.setattr(jax.random, "bits", lambda *arguments: jnp.asarray(np.concatenate([ends, ~ends])))
+    found = NOISES[kind](COUNTER.key(), jnp.int32(sample), jnp.int32(0), 2**17, 1)
+    for probability, precision in ((6.6e-8, 1e-4), (2.0**-30, 0.01), (2.0**-32, 0.05)):
+        wins = np.exp(-(1 - probability) / probability * np.exp(-np.array(found, np.float64)))
+        drawn = wins.sum() / 2**32
+        assert 20_000 * drawn == pytest.approx(20_000 * probability, rel=precision)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -96,15 +133,14 @@ def test_antithetic_noise_is_of_u_and_1_minus_u():
     assert abs(np.corrcoef(found[:, 0].ravel(), found[:, 2].ravel())[0, 1]) < 4 / np.sqrt(found[:, 0].size)
 
 
-def test_antithetic_noise_is_finite_at_the_ends_of_the_grid(monkeypatch):
-    """A uniform of 0 comes once in eight million entries: with a large vocabulary, every few hundred tokens."""
-    ends = jnp.array([jnp.finfo(jnp.float32).tiny, 2.0**-23, 1 - 2.0**-23], jnp.float32)
-    monkeypatch.setattr(jax.random, "uniform", lambda *arguments, **named: ends)
+def test_antithetic_noise_is_finite_and_mirrored_at_the_ends(monkeypatch):
+    ends = jnp.array([0, 1, 2**32 - 2, 2**32 - 1], jnp.uint32)
+    monkeypatch.setattr(jax.random, "bits", lambda *arguments: ends)
     key = COUNTER.key()
-    first, second = (NOISES["antithetic"](key, jnp.int32(sample), jnp.int32(0), 3, 1) for sample in (0, 1))
+    first, second = (NOISES["antithetic"](key, jnp.int32(sample), jnp.int32(0), 4, 1) for sample in (0, 1))
     assert np.isfinite(first).all()
-    np.testing.assert_array_equal(second, first[::-1].at[1].set(second[1]))
-    assert first[0] < first[1] < second[1] < first[2]
+    np.testing.assert_array_equal(second, first[::-1])
+    assert first[0] <= first[1] < first[2] < first[3]
 
 
 def test_antithetic_tokens_agree_less_often():
