@@ -52,7 +52,7 @@ def learning_curve(lines: Lines) -> Figure:
     axes.plot(rollouts, _smooth(training, "reward"), color=GREY, linewidth=1, label="training reward")
     _draw_pass_at_1(axes, evaluations, at_steps(training, evaluations, "rollouts"), BLUE, "validation")
     axes.set_ylim(0, 1.02)
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -69,7 +69,7 @@ def signal(lines: Lines) -> Figure:
     axes.plot(rollouts, _smooth(training, "groups/all_right"), color=GREEN, linewidth=1, label="all right")
     axes.plot(rollouts, _smooth(training, "groups/all_wrong"), color=ORANGE, linewidth=1, label="all wrong")
     axes.set_ylim(0, 1.02)
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -101,7 +101,7 @@ def sampler_difference(lines: Lines) -> Figure:
         values = [line[name] or np.nan for line in training]  # an exact 0 has no place on a logarithmic axis
         axes.plot(rollouts, values, color=color, linewidth=1, label=label)
     axes.set_yscale("log")
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
@@ -132,13 +132,13 @@ def _curves(training: Lines, title: str, metrics: Mapping[str, str]) -> Figure:
     rollouts = [line["rollouts"] for line in training]
     for (name, label), color in zip(metrics.items(), itertools.cycle(COLORS), strict=False):
         axes.plot(rollouts, _smooth(training, name), color=color, linewidth=1, label=as_label(label))
-    _legend_above(axes)
+    legend_above(axes)
     return figure
 
 
-def _legend_above(axes: Axes) -> None:
+def legend_above(axes: Axes) -> None:
     """A legend over the panel, where no curve can be under it."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2, fontsize="small", borderaxespad=0.2)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize="small", borderaxespad=0.2)
 
 
 def as_label(name: str) -> str:
@@ -180,7 +180,7 @@ def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
     if most > limit:  # what is cut off is said
         panels[1].set_xlabel(f"prompts (the first {limit:,} of up to {most:,})")
     panels[0].set_ylabel("validation pass@1")
-    panels[0].legend(loc="lower right")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
     return figure
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grpo_jax.evaluation.paired import share_interval
-from grpo_jax.reporting.figures import COLORS, STYLE, as_label
+from grpo_jax.reporting.figures import COLORS, STYLE, as_label, legend_above
 from grpo_jax.reporting.study.runs import Results
 from grpo_jax.studies import Comparison
 from grpo_jax.training.clock import PHASES, whole
@@ -33,7 +33,7 @@ def curves(results: Results, comparison: Comparison) -> Figure:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(UNITS.get(budget, budget))
     axes.set_ylabel("validation pass@1")
-    axes.legend(loc="lower right")
+    legend_above(axes)
     return figure
 
 
