@@ -72,11 +72,19 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
     with ddof 0. Of three or more, one may be at the mean: it is neither, and has no advantage.
 
     Args:
-      tolerance: see `signal`; half of it around the mean is at the mean, whatever a sum in float32 is rounded to.
+      tolerance: see `signal`. It is of the spread alone: however far from the mean, the best completion of a group with
+        signal is positive and the worst negative. In between, only what a sum in float32 is rounded by is at the mean.
     """
-    mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
-    above = jnp.where(outcomes.scored, outcomes.rewards - mean, 0.0)
-    positive, negative = above > tolerance / 2, above < -tolerance / 2
+    rewards, scored = outcomes.rewards, outcomes.scored
+    mean, count = mean_and_count(rewards, scored)
+    above = jnp.where(scored, rewards - mean, 0.0)
+    highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
+    lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)
+    largest = jnp.where(scored, jnp.abs(rewards), 0.0).max(-1, keepdims=True)
+    rounding = 4 * jnp.finfo(jnp.float32).eps * jnp.sqrt(count) * largest
+    spread = scored & (highest > lowest)
+    positive = spread & ((above > rounding) | (rewards == highest))
+    negative = spread & ((above < -rounding) | (rewards == lowest))
     n, m = positive.sum(-1, keepdims=True), negative.sum(-1, keepdims=True)
     both = (n > 0) & (m > 0)
     share = jnp.where(both, n / jnp.maximum(n + m, 1), 0.5)

@@ -24,6 +24,7 @@ class Stream(enum.IntEnum):
     VALIDATION = 1
     TEST = 2
     GRADIENTS = 3  # of an analysis, which disturbs nothing
+    ADAPTERS = 4  # the fresh adapters of `model.lora`
 
 
 @jax.tree_util.register_dataclass

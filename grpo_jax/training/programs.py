@@ -19,7 +19,7 @@ from jaxtyping import Array
 from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, Outcomes, make_objective
 from grpo_jax.policy import Policy
-from grpo_jax.sampling import NOISES, PRNG, Counter, Sampler, make_sampler
+from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.arms import Arms, make_arms
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
@@ -175,7 +175,7 @@ def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Pa
         return lambda params: (params, {})
 
     def fresh() -> Params:
-        return policy.split(policy.init(jax.random.key(seed, impl=PRNG)))[0]
+        return policy.split(policy.init(Counter.of(seed, Stream.ADAPTERS, 0).key()))[0]
 
     adapters = jax.jit(fresh, out_shardings=shardings.state.params)
     freeze = jax.jit(policy.base.cast, out_shardings=shardings.params)

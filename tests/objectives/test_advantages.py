@@ -151,3 +151,13 @@ def test_the_rescaled_pair_weighs_prompts_as_a_large_group_does():
     for p in (0.1, 0.3, 0.5, 0.8):
         of_a_valid_pair = rescaled(outcomes([[1.0, 0.0]], expected=jnp.array([p])))[0, 0]
         assert 2 * p * (1 - p) * float(of_a_valid_pair) / 2 == pytest.approx((p * (1 - p)) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "tolerance"), [(32, 0.1), (64, 0.05), (4096, 0.5)])
+def test_the_tolerance_of_a_contrast_is_of_the_spread(size, tolerance):
+    """One right completion among many: the wrong ones lie close to the mean, and are wrong."""
+    rewards = jnp.zeros((1, size)).at[0, 0].set(1.0)
+    outcomes = Outcomes(rewards, jnp.ones((1, size), bool))
+    np.testing.assert_allclose(
+        contrastive(outcomes, tolerance=tolerance), group_normalized(outcomes, tolerance=tolerance), rtol=1e-4
+    )

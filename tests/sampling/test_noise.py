@@ -270,3 +270,17 @@ def test_evaluation_is_always_independent():
     for name, same in (("sample_test", True), ("sample_validation", True), ("sample", False)):
         independent, coupled = (sampled(config, jax.devices()[:1], name).completion_tokens for config in configs)
         assert (independent == coupled).all() == same
+
+
+def test_no_two_streams_share_a_key_and_none_has_that_of_a_layer():
+    """A layer of fresh parameters has the key of seed, 1 and the layer's number: see `Decoder`."""
+    keys = [
+        tuple(jax.random.key_data(Counter.of(seed, stream, step).key()).tolist())
+        for seed in range(3)
+        for stream in Stream
+        for step in range(3)
+    ]
+    assert len(set(keys)) == len(keys)
+    adapters = Counter.of(0, Stream.ADAPTERS, 0).key()
+    layers = jax.random.split(jax.random.fold_in(adapters, 1), 3)
+    assert not {tuple(jax.random.key_data(layer).tolist()) for layer in layers} & set(keys)
