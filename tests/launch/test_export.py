@@ -39,7 +39,7 @@ def exported(run):
     process = start("launch/export.py", f"--workdir={run}", f"--to={directory}")  # on one device
     out, err = process.communicate()
     assert process.returncode == 0, err
-    assert out == f"{directory}: the policy of step 4, in float32\n"
+    assert out == f"loading JAX ...\n{directory}: the policy of step 4, in float32\n"
     return directory
 
 
