@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from grpo_jax.analysis.record import statistics
-from grpo_jax.analysis.rollouts import check_noise, sample
+from grpo_jax.analysis.rollouts import check_noise, check_weights, sample
 from grpo_jax.analysis.subgroups import group_sizes
 from grpo_jax.analysis.vectors import rollout_vectors
 from grpo_jax.config import ConfigError
@@ -89,7 +89,9 @@ def analyse(
     """
     display = display or Silent()
     display.doing("reading the checkpoint and sampling rollouts")
-    check_noise(read_config(workdir).rollout.noise)
+    config = read_config(workdir)
+    check_noise(config.rollout.noise)
+    check_weights(config)
     experiment, restored = restore(workdir, devices, step=step)
     check_problems(experiment, workdir)
     trained = restored.state.params

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Problem, Split
 from grpo_jax.evaluation import Judged, full_batches, judge, rewards_of, right_of
 from grpo_jax.sampling import Stream, one_ahead
@@ -64,6 +64,15 @@ def check_noise(noise: str) -> None:
         raise ConfigError(
             f"rollout.noise={noise!r}: gradients are analysed for groups of independent completions; name a run with "
             "independent noise."
+        )
+
+
+def check_weights(config: Config) -> None:
+    """Raises ConfigError if the run's completions are not drawn from the policy itself, or weighted by a correction."""
+    if config.rollout.sampling.truncated or config.objective.importance_cap:
+        raise ConfigError(
+            f"objective.importance_cap={config.objective.importance_cap:g}: gradients are analysed of completions that "
+            "are drawn from the whole policy and not weighted; name a run without top_k, top_p, min_p and this cap."
         )
 
 

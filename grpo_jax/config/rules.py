@@ -148,6 +148,11 @@ def _truncation(c: Config) -> str:
             "objective.old_logprobs='sampler': with top_k, top_p or min_p on, the sampler's log-probs are over a cut "
             "vocabulary and the trainer's over all of it; set it to 'trainer', or switch the filters off."
         )
+    if c.rollout.sampling.truncated and not c.objective.importance_cap:
+        return (
+            "objective.importance_cap=0: with top_k, top_p or min_p on, completions are not the policy's, and without "
+            "a correction the gradient is biased; set it to 1 or more, or switch the filters off."
+        )
     return ""
 
 
@@ -158,6 +163,20 @@ def _importance(c: Config) -> str:
         return (
             f"objective.importance_cap={c.objective.importance_cap}: the correction is between the sampler's and the "
             "trainer's old log-probs; set objective.old_logprobs to 'trainer', or the cap to 0."
+        )
+    if c.objective.importance_cap == 1 and c.objective.importance_beyond == "mask":
+        return (
+            "objective.importance_cap=1: with objective.importance_beyond='mask' no token is learned from whose ratio "
+            "is not exactly 1; set it above 1, or importance_beyond to 'truncate'."
+        )
+    return ""
+
+
+def _one_update(c: Config) -> str:
+    if c.objective.name in ("gpg", "opo") and c.train.minibatches > 1:
+        return (
+            f"train.minibatches={c.train.minibatches}: {c.objective.name} has no ratio to an old policy and is for one "
+            "update a batch; set it to 1, or choose an objective with a ratio, such as grpo."
         )
     return ""
 
@@ -218,6 +237,7 @@ RULES: tuple[Callable[[Config], str], ...] = (
     _samples,
     _truncation,
     _importance,
+    _one_update,
     _kl,
     _kl_denominator,
     _best,

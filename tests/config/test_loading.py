@@ -246,3 +246,24 @@ def test_one_of_its_names_can_be_set_on_the_command_line(monkeypatch):
     assert values == {"weights": {"c": 3}}
     loading._override(values, "weights.my.module:function", "0.5")  # a name with a dot
     assert values == {"weights": {"c": 3, "my.module:function": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"objective__name": "opo", "train__minibatches": 2}, "for one update a batch"),
+        ({"objective__name": "gpg", "train__minibatches": 2}, "for one update a batch"),
+        ({"objective__old_logprobs": "trainer", "rollout__sampling__top_p": 0.9}, "the gradient is biased"),
+        (
+            {
+                "objective__old_logprobs": "trainer",
+                "objective__importance_cap": 1.0,
+                "objective__importance_beyond": "mask",
+            },
+            "set it above 1",
+        ),
+    ],
+)
+def test_combinations_that_would_be_wrong_in_silence_are_refused(changes, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        make_config(**changes)
