@@ -74,6 +74,11 @@ def check_weights(config: Config) -> None:
             f"objective.importance_cap={config.objective.importance_cap:g}: gradients are analysed of completions that "
             "are drawn from the whole policy and not weighted; name a run without top_k, top_p, min_p and this cap."
         )
+    if config.objective.aggregation == "group_token":
+        raise ConfigError(
+            "objective.aggregation='group_token': gradients are analysed of completions whose weight is their own and "
+            "not their group's; name a run with another aggregation."
+        )
 
 
 def _problems(experiment: Experiment, number: int) -> Sequence[Problem]:

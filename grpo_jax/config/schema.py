@@ -232,7 +232,7 @@ class ObjectiveConfig:
 
     name: str  # a key of grpo_jax.objectives.OBJECTIVES, or your own `package.module:NAME`
     parameters: dict[str, float]  # of this objective alone, such as DPO's beta; those not named are as published
-    aggregation: Literal["published", "sequence", "token", "constant", "sum"]  # how tokens are averaged
+    aggregation: Literal["published", "sequence", "token", "group_token", "constant", "sum"]  # how tokens are averaged
     denominator: Literal["sampled", "valid"]  # whether groups without signal count in the average
     clip_low: Share  # 1 is off: a ratio is never below 0
     clip_high: Annotated[float, Range(0)]  # inf is off

@@ -35,6 +35,13 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
     "token": Aggregation(
         weight=lambda lengths, width: _one(lengths), share=lambda lengths: lengths.astype(jnp.float32)
     ),
+    # Mean over groups of the mean over all tokens of the group: DAPO's equation 8. Its code averages as "token" does.
+    "group_token": Aggregation(
+        weight=lambda lengths, width: (
+            lengths.shape[-1] / jnp.maximum(lengths.sum(-1, keepdims=True), 1) * _one(lengths)
+        ),
+        share=_one,
+    ),
     # Sum over tokens over the configured maximum length, mean over completions: Dr. GRPO. `width` is that maximum,
     # not the width some batch happens to be padded to.
     "constant": Aggregation(weight=lambda lengths, width: _one(lengths) / width, share=_one),
