@@ -206,6 +206,7 @@ def _computed(node: Node, point: Point, digits: int) -> mpmath.mpc:
 def _evaluate(node: Node, point: Point) -> mpmath.mpc:
     if node.operation == "number":
         value = mp.mpf(node.value.numerator) / node.value.denominator
+        point.span = max(point.span, node.value.denominator.bit_length())
     elif node.operation == "symbol":
         return point[node.name]
     elif node.operation == "constant":
@@ -225,6 +226,10 @@ def _evaluate(node: Node, point: Point) -> mpmath.mpc:
 def _operation(node: Node, values: list[mpmath.mpc], point: Point) -> mpmath.mpc:
     if node.operation == "apply":  # a function of its own for every name
         return mp.cos(point[node.name] * values[0] + 1) * point[node.name]
+    if node.operation in SATURATED and mp.isfinite(values[0]):
+        point.span = max(
+            point.span, int(min(3 * abs(values[0]), MAX_DIGITS * 4))
+        )  # how many binary digits it is from 1
     if node.operation == "power" and not mp.im(values[0]) and mp.re(values[0]) < 0:
         exponent = exact.rational(node.arguments[1])
         if exponent is not None and exponent.denominator > 1 and exponent.denominator % 2:
@@ -249,6 +254,7 @@ def _product(*factors: mpmath.mpc) -> mpmath.mpc:
     return total
 
 
+SATURATED = frozenset(("tanh", "coth"))
 CONSTANTS: Mapping[str, Callable[[], mpmath.mpc]] = {
     "pi": lambda: +mp.pi,
     "e": lambda: +mp.e,
