@@ -189,10 +189,9 @@ def _train(run: Run) -> TrainState:
     run.directory.rewind(Phase.TRAIN, step)
     evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
     evaluated = of_first([line["split"] for line in evaluations if line["step"] == step])  # before the stop
-    first = step
+    begun = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
-    first = step + 1
 
     clock.turn_to("host")
     while True:
@@ -202,7 +201,7 @@ def _train(run: Run) -> TrainState:
         log.settle()
         score = None
         for split in evaluations_due(config, step):
-            if not (step == first and split.name in evaluated) and not run.stop.requested():
+            if not (step == begun and split.name in evaluated) and not run.stop.requested():
                 log.flush()
                 with clock.phase("evaluation"):
                     pass_at_1 = _evaluate(run, weights, split, step)
@@ -220,9 +219,9 @@ def _train(run: Run) -> TrainState:
             clock.turn_to("other")
             return state
 
-        step += 1
-        if step == first:
+        if step == begun:
             run.display.doing("compiling the programs of a step")
+        step += 1
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
             with clock.phase("rewards"):
