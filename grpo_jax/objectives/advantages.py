@@ -81,7 +81,7 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
     lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)
     largest = jnp.where(scored, jnp.abs(rewards), 0.0).max(-1, keepdims=True)
-    rounding = 4 * jnp.finfo(jnp.float32).eps * jnp.sqrt(count) * largest
+    rounding = 4 * 2.0**-23 * jnp.sqrt(count) * largest  # 2^-23: of float32
     spread = scored & (highest > lowest)
     positive = spread & ((above > rounding) | (rewards == highest))
     negative = spread & ((above < -rounding) | (rewards == lowest))

@@ -17,6 +17,7 @@ from jaxtyping import Array, Key, UInt32
 PRNG = "threefry2x32"
 
 
+@enum.unique
 class Stream(enum.IntEnum):
     """What randomness is for. Two streams never share a key."""
 

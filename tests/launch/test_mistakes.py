@@ -38,7 +38,7 @@ MISTAKES = {
     "--config.objective.clip_low=-0.1": "objective.clip_low=-0.1: must be at least 0 and at most 1",
     "--config.objective.clip_high=-0.1": "objective.clip_high=-0.1: must be at least 0",
     "--config.objective.aggregation=mean": "objective.aggregation='mean': must be one of published, sequence, token, "
-    "constant, sum",
+    "group_token, constant, sum",
     "--config.objective.name=grop": "objective.name='grop': unknown; did you mean grpo?",
     "--config.objective.std_ddof=2": "objective.std_ddof=2: must be at least 0 and at most 1",
     "--config.objective.importance_cap=2": "set objective.old_logprobs to 'trainer', or the cap to 0",

@@ -11,6 +11,7 @@ import pytest
 from grpo_jax.config import ConfigError, LoraConfig, MeshConfig, check, from_dict, to_dict
 from grpo_jax.policy import Policy, load_params
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
+from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training import Interrupted, restore, train
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config, metrics, start
@@ -160,6 +161,9 @@ def test_adapters_follow_the_seed_and_not_the_mesh():
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, again)
     assert not np.array_equal(*(_layer(tree)["lora_a"] for tree in (first, other)))
+    made = build(config_of(), ONE)
+    fresh = made.adapted.init(Counter.of(made.config.seed, Stream.ADAPTERS, step=0).key())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, made.adapted.split(fresh)[0])
 
 
 def _layer(adapters):
