@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from grpo_jax.config import Config, ConfigError
-from grpo_jax.data import Problem, Split
+from grpo_jax.data import Problem, Split, distinct
 from grpo_jax.evaluation import Judged, full_batches, judge, rewards_of, right_of
 from grpo_jax.sampling import Stream, one_ahead
 from grpo_jax.sharding import batch_shards
@@ -82,7 +82,7 @@ def check_weights(config: Config) -> None:
 
 
 def _problems(experiment: Experiment, number: int) -> Sequence[Problem]:
-    every = experiment.task.problems(Split.TRAIN)
+    every = distinct(experiment.task.problems(Split.TRAIN))
     if number > len(every):
         raise ConfigError(f"--prompts={number}: the task has {len(every)} training problems; ask for no more.")
     chosen = np.random.default_rng([experiment.config.seed, Stream.GRADIENTS]).permutation(len(every))[:number]

@@ -1,6 +1,6 @@
 """Data: problems and their splits, tokenizers, tasks, and the order of prompts."""
 
-from grpo_jax.data.problem import Problem, Split
+from grpo_jax.data.problem import Problem, Split, distinct
 from grpo_jax.data.prompts import PromptSource, encode_prompts
 from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task
 from grpo_jax.data.tokenizer import character_tokenizer, decode, encode, pad
@@ -14,6 +14,7 @@ __all__ = [
     "Task",
     "character_tokenizer",
     "decode",
+    "distinct",
     "encode",
     "encode_prompts",
     "make_task",

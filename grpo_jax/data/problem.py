@@ -1,7 +1,9 @@
 """A problem, its identity, and the split it belongs to: both are functions of its prompt's text."""
 
+import dataclasses
 import enum
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grpo_jax.config import ConfigError
@@ -22,6 +24,7 @@ class Problem:
 
     prompt: str
     answer: str  # the gold one
+    word: int = 0  # which 32 bits of the key are the id: the first ones, unless `distinct` has found them taken
 
     def __post_init__(self) -> None:
         for name, value in (("prompt", self.prompt), ("answer", self.answer)):
@@ -38,8 +41,8 @@ class Problem:
 
     @property
     def id(self) -> int:
-        """32 bits of the key: the same in every data set, order and run."""
-        return int.from_bytes(self.key[:4], "big")
+        """32 bits of the key. The first ones are the same in every data set, order and run."""
+        return _word(self.key, self.word)
 
     @property
     def split(self) -> Split:
@@ -49,3 +52,46 @@ class Problem:
                 return split
             sixteenth -= split.value
         raise AssertionError("the shares of the splits add up to 16")
+
+    def identified(self, id: int) -> "Problem":
+        """Return the problem with an id that it was given before. Raises ValueError if it cannot have had it."""
+        for word in range(WORDS):
+            if _word(self.key, word) == id:
+                return dataclasses.replace(self, word=word)
+        raise ValueError(f"{id} is no id of the prompt {self.prompt[:80]!r}")
+
+
+WORDS = hashlib.sha256().digest_size // 4
+
+
+def _word(key: bytes, word: int) -> int:
+    return int.from_bytes(key[4 * word : 4 * word + 4], "big")
+
+
+def distinct(problems: Sequence[Problem]) -> Sequence[Problem]:
+    """Return the same problems in the same order, no two of which have one id.
+
+    A prompt's random keys and its record of successes go by its id. Among 77,000 prompts two share their first 32 bits
+    with even odds. Then the one with the smallest key keeps these bits, and each other one takes the next 32 bits of
+    its key that nobody has. So ids do not depend on the order, and prompts without such a twin keep theirs.
+
+    Raises:
+      ConfigError: if a prompt comes twice: its two groups in one step would have the same noise.
+    """
+    if len({problem.id for problem in problems}) == len(problems):
+        return problems
+    taken = {problem.id for problem in problems}
+    chosen: dict[bytes, Problem] = {}
+    first: set[int] = set()
+    for problem in sorted(problems, key=lambda problem: problem.key):
+        if problem.key in chosen:
+            raise ConfigError(
+                f"task: the prompt {problem.prompt[:80]!r} comes twice in one split; give each prompt once."
+            )
+        if problem.id in first:
+            ids = (_word(problem.key, word) for word in range(1, WORDS))
+            problem = problem.identified(next(id for id in ids if id not in taken))
+        first.add(problem.id)
+        taken.add(problem.id)
+        chosen[problem.key] = problem
+    return [chosen[problem.key] for problem in problems]

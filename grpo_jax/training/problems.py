@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from grpo_jax.config import Config, ConfigError, Mistakes
-from grpo_jax.data import Problem, Split, Task
+from grpo_jax.data import Problem, Split, Task, distinct
 
 
 def problems_of(config: Config, task: Task) -> dict[Split, Sequence[Problem]]:
@@ -16,7 +16,7 @@ def problems_of(config: Config, task: Task) -> dict[Split, Sequence[Problem]]:
     mistakes, found = Mistakes(), {}
     with mistakes:
         take(task, Split.TRAIN, step, "rollout.prompts_per_step")
-        found[Split.TRAIN] = task.problems(Split.TRAIN)
+        found[Split.TRAIN] = distinct(task.problems(Split.TRAIN))
         if step > len(found[Split.TRAIN]):
             raise ConfigError(
                 f"rollout.prompts_per_step={step}: the prompts of a step are distinct, and the task has "
@@ -47,4 +47,4 @@ def take(task: Task, split: Split, number: int, field: str) -> Sequence[Problem]
             f"{field}={number}: the task has {len(found)} problems in the {split.name.lower()} split; lower it, or "
             "give the task more."
         )
-    return found
+    return distinct(found)

@@ -162,7 +162,7 @@ def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
 
 
 def _sample_again(experiment: Experiment, params: Any, group: Mapping[str, Any], step: int, sample: int) -> Sample:
-    problem = Problem(group["prompt"], group["gold"])
+    problem = Problem(group["prompt"], group["gold"]).identified(group["id"])
     problems = [problem] * batch_shards(experiment.mesh)  # each device that shares a batch has one
     weights = experiment.policy_weights(params)
     rollouts = fetch(dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step))

@@ -115,8 +115,8 @@ class Questions:
             problems={
                 Split.TRAIN: short_enough(train),
                 # By hash, so that the first few of them are like the others whatever the order of the source.
-                Split.VALIDATION: sorted(short_enough(validation), key=lambda problem: problem.id),
-                Split.TEST: sorted(test, key=lambda problem: problem.id),
+                Split.VALIDATION: sorted(short_enough(validation), key=lambda problem: problem.key),
+                Split.TEST: sorted(test, key=lambda problem: problem.key),
                 Split.WARM_START: [],
             },
             given=len(given),
