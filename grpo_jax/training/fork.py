@@ -40,15 +40,19 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
 
     Raises:
       ConfigError: if there is no such checkpoint, if the configuration differs in what a fork has from its run, or if
-        the directory holds something else.
+        the directory holds anything else, or is in use.
     """
     run = origin.run.absolute()
-    there = directory.read_json("config.json")
-    if there is not None and not directory.untouched:
+    if directory.path.exists() and not directory.path.is_dir():
+        raise ConfigError(f"--workdir={directory.path}: is a file; name a new directory for a fork.")
+    if directory.locked:
+        raise ConfigError(f"--workdir={directory.path}: another process is running in it; name a new one for a fork.")
+    if not directory.untouched:
         forked = (directory.read_json(FILE) or {}).get("forked_from")
         if not forked or Path(forked["run"]) != run or origin.step not in (None, forked["step"]):
+            holds = "another run" if directory.read_json("config.json") else "other files"
             raise ConfigError(
-                f"--from={origin.run}: {directory.path} holds another run already; name a new --workdir for a fork."
+                f"--from={origin.run}: {directory.path} holds {holds} already; name a new --workdir for a fork."
             )
         return []
     source = RunDirectory(origin.run)
@@ -94,6 +98,7 @@ def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int)
 
 def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
     """All of it appears at once, by a rename."""
+    to = to.absolute()
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
         shutil.copytree(source.path / "checkpoints" / str(step), temporary / "checkpoints" / str(step))

@@ -3,7 +3,9 @@
 import dataclasses
 import gc
 import json
+import shutil
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import jax
@@ -15,8 +17,10 @@ from grpo_jax.data import Problem
 from grpo_jax.rewards import last_value
 from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.clock import PHASES
+from grpo_jax.training.fork import fork
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.training.seals import seal
 from grpo_jax.training.warm_start import cache_path
 from tests.helpers import make_config, metrics
 
@@ -223,6 +227,27 @@ def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_
         with pytest.raises(ConfigError, match=sentence):
             attempt()
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("file", "sentence"), [("other/notes.txt", "holds other files"), ("lock", "is running in it")])
+def test_a_fork_replaces_nothing(tmp_path, file, sentence):
+    """Neither what else its directory holds, be it the run that it branches off, nor a run that has just begun."""
+    run, there = tmp_path / "runs" / "run", tmp_path / "runs" / file
+    (run / "checkpoints" / "4").mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps(to_dict(make_config())))
+    seal(run / "checkpoints" / "4")
+    there.parent.mkdir(exist_ok=True)
+    workdir, held = RunDirectory(there.parent), RunDirectory(there.parent)
+    if file == "lock":
+        shutil.move(run, tmp_path / "run")
+        run = tmp_path / "run"
+        held.create(())
+    else:
+        there.write_text("kept")
+    before = sorted(tmp_path.rglob("*"))
+    with closing(held), pytest.raises(ConfigError, match=sentence):
+        fork(workdir, make_config(), Origin(run, 4))
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_where_a_fork_comes_from_as_a_person_writes_it(tmp_path):
