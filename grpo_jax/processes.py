@@ -5,7 +5,7 @@ All of them must come to each of these calls, in the same order. Alone, a proces
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -53,12 +53,35 @@ def of_first(value: Any) -> Any:
     Args:
       value: whatever JSON can say. Only the first process's counts; the others may give None.
     """
+    return value if jax.process_count() == 1 else json.loads(_bytes_of_first(json.dumps(value).encode()))
+
+
+def by_first(act: Callable[[], Any], failed: Exception) -> Any:
+    """What comes of this on the first process, on every process: for what could come to something else on each.
+
+    Args:
+      act: done by the first process alone. Returns whatever JSON can say.
+      failed: raised on the others if `act` raises anything, so that they do not wait for ever.
+    """
     if jax.process_count() == 1:
-        return value
-    said = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        return act()
+    said, problem = b"", None
+    if jax.process_index() == 0:
+        try:
+            said = json.dumps(act()).encode()
+        except Exception as error:
+            problem = error
+    with jax.transfer_guard("allow"):
+        if on_any_process(problem is not None):
+            raise problem or failed
+        return json.loads(_bytes_of_first(said))
+
+
+def _bytes_of_first(own: bytes) -> bytes:
+    said = np.frombuffer(own, np.uint8)
     size = int(multihost_utils.broadcast_one_to_all(np.int32(said.size)))
     text = said if jax.process_index() == 0 else np.zeros(size, np.uint8)
-    return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8).tobytes())
+    return np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8).tobytes()
 
 
 def arrays_of_first(tree: Any, shapes: Any) -> Any:

@@ -51,7 +51,8 @@ def main(argv: Sequence[str]) -> int:
     display = LiveDisplay()
     try:
         with display:
-            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+            if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
+                display.doing("loading JAX")  # takes seconds: most mistakes are told before
             import jax
 
             from grpo_jax.reporting import suites_table

@@ -1,12 +1,17 @@
 """What processes tell one another, as if there were two of them; tests/launch/test_distributed.py has two."""
 
+import json
+
 import numpy as np
 import pytest
 
 from grpo_jax import processes
 from grpo_jax.config import ConfigError
+from grpo_jax.evaluation import evaluate, judge
+from grpo_jax.rewards import Verdict
 from grpo_jax.training import agreement
 from grpo_jax.training.claim import check_hosts
+from tests.evaluation.test_evaluate import PROBLEMS, TASK, rollouts_of
 from tests.training.test_claim import INPUTS, start
 
 
@@ -73,3 +78,40 @@ def test_where_one_must_stop_all_do(monkeypatch):
         agreement.on_all(lambda: 1)
     with pytest.raises(ConfigError, match="no such file"):
         agreement.on_all(refuse)
+
+
+def said_by_first(value):
+    """Of `by_first`: that nothing was raised, and what came of it, as bytes."""
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    return [np.array(False), np.int32(text.size), text]
+
+
+def test_what_the_first_host_judges_all_learn_from(two, monkeypatch):
+    """Whatever another one would have said, as of a worker that it had to kill. So do they of what is summed up."""
+    two += said_by_first([[1.0, "7", True, True, {}], [0.5, None, False, None, {"short": 0.25}]])
+    (judged,) = judge(TASK, PROBLEMS[:1], rollouts_of([["1", "1"]]))
+    verdict, other = judged.verdicts
+    assert verdict == Verdict(1.0, "7", right=True)
+    assert other == Verdict(0.5, None, scored=False)
+    assert other.terms == {"short": 0.25}
+    monkeypatch.setattr("grpo_jax.sampling.ahead.fetch", lambda arrays: arrays)
+    two += said_by_first([[0.0, None, True, False, {}]] * 2)
+    two += said_by_first({"pass@1": 0.5})
+    assert evaluate(
+        lambda _: rollouts_of([["1", "1"]]), TASK, PROBLEMS[:1], prompts_per_batch=1, bootstrap=10
+    ).summary == {"pass@1": 0.5}
+    assert two == []
+
+
+def test_where_the_first_host_fails_the_others_end(two, monkeypatch):
+    def fail():
+        raise OSError("no such file")
+
+    two.append(np.array(True))
+    with pytest.raises(ConfigError, match="the first host cannot go on; see its message"):
+        agreement.on_first(fail)  # which only the first one does
+    monkeypatch.setattr(processes.jax, "process_index", lambda: 0)
+    two.append(np.array(False))
+    with pytest.raises(OSError, match="no such file"):
+        agreement.on_first(fail)
+    assert two == []

@@ -15,6 +15,7 @@ from grpo_jax.evaluation.evaluate import (
     rewards_of,
     right_of,
     summarize,
+    warm,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "rewards_of",
     "right_of",
     "summarize",
+    "warm",
 ]

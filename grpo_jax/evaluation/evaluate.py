@@ -11,9 +11,12 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.rewards import Attempt, Equating, Reward, Verdict, same_text
+from grpo_jax.processes import by_first
+from grpo_jax.rewards import Attempt, Equating, Reward, Verdict, WorkerError, same_text
 from grpo_jax.sampling import one_ahead
 from grpo_jax.types import Rollouts, StopReason
+
+NO_VERDICTS = WorkerError("the first host, which judges for all, cannot; see its message.")
 
 
 class Evaluation(NamedTuple):
@@ -43,17 +46,41 @@ def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[J
     reasons = [StopReason(reason) for reason in rollouts.stop_reasons.ravel().tolist()]
     lengths = rollouts.completion_lengths.ravel().tolist()
     of_each = [problem for problem in problems for _ in range(g)]
-    verdicts = task.reward.judge(
+    verdicts = _verdicts(
+        task.reward,
         [
             Attempt(problem.prompt, problem.answer, text, reason is StopReason.STOP, length)
             for problem, text, reason, length in zip(of_each, texts, reasons, lengths, strict=True)
-        ]
+        ],
     )
     groups = [slice(start, start + g) for start in range(0, n * g, g)]
     return [
         Judged(problem, texts[group], verdicts[group], lengths[group], reasons[group])
         for problem, group in zip(problems, groups, strict=True)
     ]
+
+
+def warm(reward: Reward) -> None:
+    """Starts what takes long to start, on the host that judges."""
+    by_first(reward.warm, NO_VERDICTS)
+
+
+def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
+    """The first host's, on all of them: a worker that was killed on one, or a limit, would part what they learn."""
+
+    def plain() -> list[list[Any]]:
+        return [
+            [
+                float(verdict.reward),
+                verdict.answer,
+                bool(verdict.scored),
+                None if verdict.right is None else bool(verdict.right),
+                {name: float(value) for name, value in verdict.terms.items()},
+            ]
+            for verdict in reward.judge(attempts)
+        ]
+
+    return [Verdict(*one) for one in by_first(plain, NO_VERDICTS)]
 
 
 def rewards_of(judged: Sequence[Judged]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
@@ -98,7 +125,8 @@ def evaluate(
     if len(judged) < len(problems):
         return None
     judged = judged[: len(problems)]
-    return Evaluation(summarize(judged, bootstrap, task.reward), [_record(one) for one in judged])
+    summary = by_first(lambda: summarize(judged, bootstrap, task.reward), NO_VERDICTS)  # a majority vote compares, too
+    return Evaluation(summary, [_record(one) for one in judged])
 
 
 def summarize(judged: Sequence[Judged], bootstrap: int, reward: Reward) -> dict[str, Any]:

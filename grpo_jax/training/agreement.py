@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import jax
-
 from grpo_jax.config import ConfigError
-from grpo_jax.processes import of_first, on_any_process
+from grpo_jax.processes import by_first, on_any_process
 
 T = TypeVar("T")
 
@@ -36,4 +34,4 @@ def on_first(act: Callable[[], Any]) -> Any:
     Raises:
       ConfigError: on all of them, if the first one raises it.
     """
-    return of_first(on_all(lambda: act() if jax.process_index() == 0 else None))
+    return by_first(act, ConfigError("the first host cannot go on; see its message."))

@@ -18,7 +18,7 @@ import jax
 
 from grpo_jax.config import LENGTH, UNDECISIVE, Config, differing, digest, extension, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
-from grpo_jax.evaluation import evaluate
+from grpo_jax.evaluation import evaluate, warm
 from grpo_jax.processes import barrier, fetch, of_first, put
 from grpo_jax.sampling import Stream
 from grpo_jax.training.agreement import on_all, on_first
@@ -94,7 +94,7 @@ def train(
         return dict(summary)
     notes = on_first(lambda: fork(directory, config, origin) if origin else [])
     display.doing("preparing the task and the programs")
-    date = of_first(recorded_date(directory) or now())
+    date = on_first(lambda: recorded_date(directory) or now())
     experiment, problems, inputs = on_all(lambda: _read(config, devices, date))
     start = this_start(experiment.mesh.devices.flatten().tolist())
     check_hosts(to_dict(config), inputs, start)
@@ -151,7 +151,7 @@ def _run(
     config = experiment.config
     keep = config.checkpoint
     with _stop_request(config) as stop, closing(experiment.task.reward):
-        experiment.task.reward.warm()
+        warm(experiment.task.reward)
         with closing(
             Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
         ) as checkpoints:

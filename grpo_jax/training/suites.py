@@ -20,10 +20,10 @@ from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, 
 from grpo_jax.data import Problem, Split
 from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
-from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate
-from grpo_jax.processes import barrier, of_first
+from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate, warm
+from grpo_jax.processes import barrier
 from grpo_jax.sampling import Stream
-from grpo_jax.training.agreement import on_all
+from grpo_jax.training.agreement import on_all, on_first
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.claim import check_hosts, claim
 from grpo_jax.training.clock import Clock
@@ -88,7 +88,7 @@ def evaluate_suites(
     _questions(config)
     config = config if run is None else _with_policy_of(config, run)
     directory = RunDirectory(workdir, writes=jax.process_index() == 0)
-    date = of_first((recorded_date(RunDirectory(run)) if run else None) or recorded_date(directory) or now())
+    date = on_first(lambda: (recorded_date(RunDirectory(run)) if run else None) or recorded_date(directory) or now())
     experiment, problems = on_all(lambda: _read(config, sources, devices, date))
     weights, policy, files = on_all(lambda: _policy(experiment, run, best, devices))
     hashes = {name: _hash(of_suite) for name, of_suite in problems.items()}
@@ -99,13 +99,13 @@ def evaluate_suites(
     for note in claim(directory, ours, inputs, start, folders=("evaluation",)).notes:
         display.note(note)
     made = False
-    results = of_first((directory.read_json("suites.json") or {"suites": {}})["suites"])
+    results = on_first(lambda: (directory.read_json("suites.json") or {"suites": {}})["suites"])
     request = StopRequest(
         saving="this batch is finished, then the evaluation ends with every finished suite saved",
         losing="nothing more: the suite that is being evaluated begins again in either case",
     )
     with request as stop, closing(directory), recorded(directory), closing(experiment.task.reward):
-        experiment.task.reward.warm()
+        warm(experiment.task.reward)
         for name, of_suite in problems.items():
             if name in results and results[name]["problems_hash"] == hashes[name]:
                 display.note(f"{name}: is there already")
