@@ -3,10 +3,14 @@
 import dataclasses
 import enum
 import hashlib
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grpo_jax.config import ConfigError
+
+logger = logging.getLogger(__name__)
 
 
 class Split(enum.Enum):
@@ -69,29 +73,33 @@ def _word(key: bytes, word: int) -> int:
 
 
 def distinct(problems: Sequence[Problem]) -> Sequence[Problem]:
-    """Return the same problems in the same order, no two of which have one id.
+    """Return the same problems in the same order, no two prompts of which have one id.
 
     A prompt's random keys and its record of successes go by its id. Among 77,000 prompts two share their first 32 bits
     with even odds. Then the one with the smallest key keeps these bits, and each other one takes the next 32 bits of
     its key that nobody has. So ids do not depend on the order, and prompts without such a twin keep theirs.
 
-    Raises:
-      ConfigError: if a prompt comes twice: its two groups in one step would have the same noise.
+    A prompt that comes twice is one prompt, and keeps one id: it has one record, and counts twice. That is logged as a
+    warning, since two of its groups in one step are the same completions.
     """
-    if len({problem.id for problem in problems}) == len(problems):
-        return problems
+    by_key = {problem.key: problem for problem in problems}
+    if len(by_key) < len(problems):
+        twice = next(key for key, number in Counter(problem.key for problem in problems).items() if number > 1)
+        logger.warning(
+            "%d of %d problems have a prompt that has come before, such as %r; each counts as often as it comes",
+            len(problems) - len(by_key),
+            len(problems),
+            by_key[twice].prompt[:80],
+        )
     taken = {problem.id for problem in problems}
-    chosen: dict[bytes, Problem] = {}
+    if len(taken) == len(by_key):
+        return problems
+    words: dict[bytes, int] = {}
     first: set[int] = set()
-    for problem in sorted(problems, key=lambda problem: problem.key):
-        if problem.key in chosen:
-            raise ConfigError(
-                f"task: the prompt {problem.prompt[:80]!r} comes twice in one split; give each prompt once."
-            )
-        if problem.id in first:
-            ids = (_word(problem.key, word) for word in range(1, WORDS))
-            problem = problem.identified(next(id for id in ids if id not in taken))
-        first.add(problem.id)
-        taken.add(problem.id)
-        chosen[problem.key] = problem
-    return [chosen[problem.key] for problem in problems]
+    for key in sorted(by_key):
+        words[key] = 0
+        if _word(key, 0) in first:
+            words[key] = next(word for word in range(1, WORDS) if _word(key, word) not in taken)
+        first.add(_word(key, 0))
+        taken.add(_word(key, words[key]))
+    return [dataclasses.replace(problem, word=words[problem.key]) for problem in problems]

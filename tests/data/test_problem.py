@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, distinct
 from grpo_jax.training.successes import Successes
 
@@ -45,6 +44,15 @@ def test_an_id_is_known_again():
         OTHERS[1].identified(7)
 
 
-def test_a_prompt_that_comes_twice_is_refused():
-    with pytest.raises(ConfigError, match="the prompt '1  \\+ 1 =' comes twice in one split; give each prompt once"):
-        distinct([*OTHERS, Problem("1  + 1 =", "2")])
+def test_a_prompt_that_comes_twice_is_one_prompt(caplog):
+    """As in many data sets. It is told, and keeps its id, also where it has a twin; nothing is left out."""
+    again = [Problem("54428  + 1 =", "54429.0"), Problem("91199 + 1 =", "91200"), *OTHERS]
+    found = distinct([*TWINS, *again])
+    assert [(problem.prompt, problem.answer) for problem in found] == [
+        (problem.prompt, problem.answer) for problem in [*TWINS, *again]
+    ]
+    ids = [problem.id for problem in found]
+    assert ids[:2] == ids[2:4]
+    assert len(set(ids)) == 4
+    assert ids[:2] == [problem.id for problem in distinct(TWINS)]
+    assert "2 of 6 problems have a prompt that has come before, such as '54428  + 1 ='" in caplog.text
