@@ -1,7 +1,8 @@
 """Metrics of a step, written when the next one is under way: the host never waits for the newest update."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import jax
@@ -89,6 +90,15 @@ class LateLog:
         self._directory.append_metrics(Phase.TRAIN, step, line)
         self._display.progress("training", step, self._config.train.steps, line)
         self._check_finite(step, of_updates)
+
+    @contextmanager
+    def also_on_failure(self) -> Iterator[None]:
+        """Within it, what is held back is written before a TrainingError passes: it may say how that came about."""
+        try:
+            yield
+        except TrainingError:
+            self.flush()
+            raise
 
     def _check_finite(self, step: int, of_updates: Mapping[str, float]) -> None:
         in_a_row = int(of_updates.get("nonfinite_in_a_row", 0))

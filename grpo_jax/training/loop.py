@@ -223,7 +223,7 @@ def _train(run: Run) -> TrainState:
             run.display.doing("compiling the programs of a step")
         step += 1
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
-        with jax.transfer_guard("disallow"):
+        with log.also_on_failure(), jax.transfer_guard("disallow"):
             with clock.phase("rewards"):
                 collected = collect(experiment, source, successes, weights, clock, cursor=cursor, step=step)
             del weights  # the update needs the room

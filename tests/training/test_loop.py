@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import itertools
 import json
 import shutil
 import signal
@@ -481,10 +482,17 @@ def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, m
 
 @pytest.mark.trap(16)
 def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
-    """Instead of ending, hours later, with a policy that has learned nothing."""
-    monkeypatch.setattr(last_value, "verify", lambda attempt: {}["mistake"])
-    with pytest.raises(TrainingError, match=r"^step 1: not one of its completions could be scored .*KeyError: \d+"):
+    """Instead of ending, hours later, with a policy that has learned nothing. What came before it is written down."""
+    verify, asked = last_value.verify, itertools.count()
+
+    def broken(attempt):
+        return verify(attempt) if next(asked) < 16 else {}["mistake"]
+
+    monkeypatch.setattr(last_value, "verify", broken)
+    monkeypatch.setattr(loop, "evaluations_due", lambda config, step: [])
+    with pytest.raises(TrainingError, match=r"^step 2: not one of its completions could be scored .*KeyError: 16"):
         run(tmp_path)
+    assert [line["step"] for line in metrics(tmp_path) if line["kind"] == "train"] == [1]
 
 
 def test_a_damaged_file_of_a_run_is_named(tmp_path):
