@@ -112,7 +112,7 @@ class LiveDisplay:
             self.note(f"{text} ...")
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
-        self._show(phase, total, step - 1)
+        self._show(phase, total, max(step - 1, 0))
         for name in IN_PHASE.get(phase, ()):
             if math.isfinite(values[name]):  # a step without a verdict has no reward
                 before = self._smooth.get(name, values[name])

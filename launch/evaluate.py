@@ -49,16 +49,16 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
 
     display = LiveDisplay()
+    with display:  # not in the `try` below, which knows errors that are imported here
+        if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
+            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+        import jax
+
+        from grpo_jax.reporting import suites_table
+        from grpo_jax.rewards import WorkerError
+        from grpo_jax.training import Interrupted, evaluate_suites, find_suites
     try:
         with display:
-            if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
-                display.doing("loading JAX")  # takes seconds: most mistakes are told before
-            import jax
-
-            from grpo_jax.reporting import suites_table
-            from grpo_jax.rewards import WorkerError
-            from grpo_jax.training import Interrupted, evaluate_suites, find_suites
-
             first = jax.process_index() == 0
             report = evaluate_suites(
                 config,

@@ -40,18 +40,18 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
 
     display = LiveDisplay()
+    with display:  # not in the `try` below, which knows errors that are imported here
+        if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
+            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+        import jax
+
+        from grpo_jax.reporting import show_summary, write_report
+        from grpo_jax.rewards import WorkerError
+        from grpo_jax.sharding import batch_shards, make_mesh
+        from grpo_jax.training import Interrupted, Origin, TrainingError, train
+        from grpo_jax.training.run_directory import RunDirectory
     try:
         with display:
-            if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
-                display.doing("loading JAX")  # takes seconds: most mistakes are told before
-            import jax
-
-            from grpo_jax.reporting import show_summary, write_report
-            from grpo_jax.rewards import WorkerError
-            from grpo_jax.sharding import batch_shards, make_mesh
-            from grpo_jax.training import Interrupted, Origin, TrainingError, train
-            from grpo_jax.training.run_directory import RunDirectory
-
             origin = Origin.parse(arguments.origin) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:

@@ -34,15 +34,17 @@ def main(argv: Sequence[str]) -> int:
     prepare_environment()
     try:
         config = load(arguments.config, arguments.overrides)
+    except ConfigError as error:
+        return command_line.fail(error, 2)
 
-        from grpo_jax.data import make_task
+    # Takes seconds: most mistakes are told before.
+    from grpo_jax.data import make_task
+    from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
+    from grpo_jax.planning.table import show
 
+    try:
         task = cache(partial(make_task, config))  # where it is asked for: what is planned need not be here
         architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
-
-        from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
-        from grpo_jax.planning.table import show
-
         plan = make_plan(config, arguments.topology, architecture, prompt_tokens)
     except ConfigError as error:
         return command_line.fail(error, 2)

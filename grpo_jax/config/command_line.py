@@ -3,7 +3,9 @@
 import argparse
 import io
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,7 @@ def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> Non
     Args:
       continues: whether the same command goes on from what was saved, and does not begin again.
     """
+    sys.unraisablehook = _interrupt_again
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold what the terminal's encoding does not
     try:
@@ -103,3 +106,18 @@ def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> Non
     except KeyboardInterrupt:
         then = "the same command continues from what was saved" if continues else "nothing was written"
         sys.exit(fail(f"stopped at once; {then}", 130))
+
+
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Sends a Ctrl-C once more that Python has dropped, as it does within callbacks of the garbage collector.
+
+    JAX has such a callback, so that in seconds of imports and compilations a person's Ctrl-C may do nothing.
+    """
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        main_thread = threading.get_ident()  # no other runs handlers of signals
+        # A moment later: here and now it would be dropped again.
+        again = threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)

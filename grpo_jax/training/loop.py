@@ -6,7 +6,6 @@ then look at the metrics of the step before.
 """
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -313,10 +312,13 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
         Split.TEST: (experiment.sample_test, Stream.TEST),
     }[split]
 
-    batches, begun = -(-len(run.problems[split]) // settings.prompts_per_batch), itertools.count(1)
+    phase, begun = f"{split.name.lower()} at step {step}", 0
+    batches = -(-len(run.problems[split]) // settings.prompts_per_batch)
 
     def sample(problems: Sequence[Problem]) -> Rollouts:
-        run.display.progress(f"{split.name.lower()} at step {step}", next(begun), batches, {})
+        nonlocal begun
+        run.display.progress(phase, begun, batches, {})  # those that have begun before are done, or nearly
+        begun += 1
         return dispatch(experiment, sampler, weights, problems, stream, step=0)
 
     evaluation = evaluate(
@@ -327,6 +329,7 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
         bootstrap=settings.bootstrap,
         stop=run.stop.requested,
     )
+    run.display.progress(phase, begun, batches, {})
     if evaluation is None:
         return None
     run.directory.write_lines(f"evaluation/{step:06d}_{split.name.lower()}.jsonl", evaluation.records)

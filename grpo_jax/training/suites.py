@@ -226,11 +226,11 @@ def _evaluate(
 
     def sample(batch: Sequence[Problem]) -> Rollouts:
         nonlocal begun
+        display.progress(name, begun, batches, {})  # those that have begun before are done, or nearly
         begun += 1
-        display.progress(name, begun, batches, {})
         return dispatch(experiment, experiment.sample_test, weights, batch, Stream.TEST, step=0)
 
-    return evaluate(
+    evaluation = evaluate(
         sample,
         experiment.task,
         problems,
@@ -238,6 +238,8 @@ def _evaluate(
         bootstrap=settings.bootstrap,
         stop=stop.requested,
     )
+    display.progress(name, begun, batches, {})
+    return evaluation
 
 
 def _with_replacement(evaluation: Evaluation) -> dict[str, float]:

@@ -208,6 +208,10 @@ def test_phases_take_turns_on_one_line():
     assert shown(act).splitlines()[0] == "compiling ..."
 
 
+def test_what_has_not_begun_yet_has_no_step_behind_it():
+    assert " 0/2 " in bar(shown(lambda display: display.progress("test", 0, 2, {}), terminal=True))
+
+
 def test_lines_where_there_is_no_terminal():
     def act(console):
         for step in range(1, 5):
