@@ -3,6 +3,7 @@
 import pytest
 
 from grpo_jax.rewards.mathematics.asked import interpreted
+from grpo_jax.rewards.mathematics.judging import judge
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,23 @@ from grpo_jax.rewards.mathematics.asked import interpreted
         ("", "100,200", "100, 200"),
         ("", "200,100", "200,100"),
         ("", "12,500", "12,500"),
+        ("Arrange them from tallest to shortest.", "D, A", r"\ordered D, A"),
+        ("What is its length, in metres?", "5", r"5 \text{ metres}"),
+        ("It takes 2 hours. How many seconds are that?", "$7,200$", r"7,200 \text{ seconds}"),
+        (
+            "What is the area in square centimetres of the face?",
+            r"\frac{1}{2}",
+            r"\frac{1}{2} \text{ square centimetres}",
+        ),
+        ("What is the speed in m/s?", r"2\sqrt{3}", r"2\sqrt{3} \text{ m/s}"),
+        ("What is the speed in miles per hour when it lands?", "4.5", r"4.5 \text{ miles per hour}"),
+        ("How many dollars does she have left?", "8", r"8 \text{ dollars}"),
+        ("Who comes in second place, in a day?", "5", "5"),
+        ("How many apples are in the basket?", "5", "5"),
+        ("What is the angle in degrees?", "60", "60"),
+        ("What is that in hours, and what in minutes?", "5", "5"),
+        ("How many metres are left?", r"5 \text{ km}", r"5 \text{ km}"),
+        ("How many metres are left?", "x + 5", "x + 5"),
     ],
 )
 def test_the_question_marks_its_gold_answer(question, gold, marked):
@@ -30,3 +48,24 @@ def test_a_mark_changes_no_answer_that_it_marks_again():
     for gold in ("1, 2", "(1, 2)", "100,200"):
         marked = interpreted("For which values, in increasing order, separated by commas?", gold)
         assert interpreted("", marked) == marked
+
+
+@pytest.mark.parametrize(
+    ("question", "gold", "right", "wrong"),
+    [
+        ("How long is it, in metres?", "5", (r"500\,\mathrm{cm}", "5 m", "5"), (r"5\,\mathrm{km}", r"5 \text{ s}")),
+        ("What is the temperature in kelvin?", "310", ("310 K", "310"), (r"310\,^\circ\mathrm{C}",)),
+        (
+            "What is the resistance in ohms?",
+            "47",
+            (r"47\ \Omega", r"0.047\,\mathrm{k}\Omega"),
+            (r"47\ \mathrm{k}\Omega",),
+        ),
+        ("What is the change in dollars?", "8", (r"\$8", r"8.00", r"800 \text{ cents}"), (r"8 \text{ cents}",)),
+        ("How many seconds does it take?", "90", (r"1.5 \text{ minutes}", "90"), (r"90\text{ minutes}",)),
+    ],
+)
+def test_an_answer_is_in_the_unit_that_is_asked_for_or_converted(question, gold, right, wrong):
+    marked = interpreted(question, gold)
+    assert [judge(marked, answer) for answer in right] == ["right"] * len(right)
+    assert [judge(marked, answer) for answer in wrong] == ["wrong"] * len(wrong)
