@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
 
     if arguments.to.exists():
-        return command_line.fail(f"--to={arguments.to}: is there already; name a new directory", 2)
+        return command_line.fail(f"--to={arguments.to}: already exists; name a directory that does not.", 2)
     try:
         run_config(arguments.workdir)
     except (ConfigError, FileNotFoundError) as error:

@@ -69,7 +69,7 @@ def test_an_export_is_never_written_over(run, exported):
     process = start("launch/export.py", f"--workdir={run}", f"--to={exported}", JAX_NUM_CPU_DEVICES="8")
     _, err = process.communicate()
     assert process.returncode == 2
-    assert err == f"error: {exported}: already exists; name a directory that does not.\n"
+    assert err == f"error: --to={exported}: already exists; name a directory that does not.\n"
     assert before == sorted((path.name, path.stat().st_mtime_ns) for path in exported.iterdir())
 
 
