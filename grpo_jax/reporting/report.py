@@ -60,7 +60,7 @@ def write_report(workdir: Path) -> Path:
     if summary:
         caption = "Time by phase; other is before the first step and after the end."
         shown.append((figures.time_by_phase(summary["seconds"]), caption))
-    versions = record["starts"][-1]["versions"] if record else (summary or {}).get("versions")
+    versions = record["starts"][-1]["versions"] if record and record["starts"] else (summary or {}).get("versions")
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),

@@ -36,7 +36,8 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
 
     State, place among the prompts, successes, clocks, metrics, rollouts and evaluations are those of that step, so what
     goes on from here is the run's next step, under this configuration. What the run had read is recorded as what the
-    fork reads, so other inputs are refused. A directory that is this fork already is left as it is.
+    fork reads, so other inputs are refused. A directory that is this fork already is left as it is,
+    unless the fork was never begun, as after a mistake in its configuration.
 
     Raises:
       ConfigError: if there is no such checkpoint, if the configuration differs in what a fork has from its run, or if
@@ -47,8 +48,9 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
         raise ConfigError(f"--workdir={directory.path}: is a file; name a new directory for a fork.")
     if directory.locked:
         raise ConfigError(f"--workdir={directory.path}: another process is running in it; name a new one for a fork.")
-    if not directory.untouched:
-        forked = (directory.read_json(FILE) or {}).get("forked_from")
+    record = directory.read_json(FILE) or {}
+    forked = record.get("forked_from")
+    if not directory.untouched and not (forked and not record["starts"]):  # else nothing has come of it
         if not forked or Path(forked["run"]) != run or origin.step not in (None, forked["step"]):
             holds = "another run" if directory.read_json("config.json") else "other files"
             raise ConfigError(

@@ -15,6 +15,7 @@ import pytest
 
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
+from grpo_jax.reporting import write_report
 from grpo_jax.rewards import last_value
 from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.clock import PHASES
@@ -249,6 +250,18 @@ def test_a_fork_replaces_nothing(tmp_path, file, sentence):
     with closing(held), pytest.raises(ConfigError, match=sentence):
         fork(workdir, make_config(), Origin(run, 4))
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_fork_that_was_never_begun_is_made_anew(tmp_path):
+    """As after a mistake that was found behind it; a page can be made of it nevertheless."""
+    run, workdir = tmp_path / "run", RunDirectory(tmp_path / "fork")
+    (run / "checkpoints" / "4").mkdir(parents=True)
+    (run / "config.json").write_text(json.dumps(to_dict(make_config())))
+    seal(run / "checkpoints" / "4")
+    for seed in (1, 2):
+        assert fork(workdir, make_config(seed=seed), Origin(run, 4)) == [f"forked from {run} at step 4"]
+        assert workdir.config()["seed"] == seed
+    assert "Unfinished: it ended without saying why, at step 0" in write_report(workdir.path).read_text()
 
 
 def test_where_a_fork_comes_from_as_a_person_writes_it(tmp_path):
