@@ -5,6 +5,7 @@ import collections
 import pytest
 
 from grpo_jax.rewards import Verdict
+from grpo_jax.rewards.mathematics.judging import judge
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from tests.rewards.helpers import LABELLED, attempt, boxed, labelled, make_config
 
@@ -152,3 +153,16 @@ def test_easy_answers_need_no_process():
     made.judge([boxed(*pair) for pair in easy])
     assert not made._pool._all
     made.close()
+
+
+@pytest.mark.parametrize(
+    ("gold", "right", "wrong"),
+    [
+        ("12", (r"\text{twelve}", "Twelve"), (r"\text{twelve dozen}", "twenty", "twelve less")),
+        ("21", ("twenty-one", "twenty one"), ("twenty-two", "twenty")),
+        (r"\text{seven}", ("7", "seven"), ("seventeen", "17")),
+    ],
+)
+def test_numbers_may_be_spelt_out(gold, right, wrong):
+    assert [judge(gold, answer) for answer in right] == ["right"] * len(right)
+    assert [judge(gold, answer) for answer in wrong] == ["wrong"] * len(wrong)

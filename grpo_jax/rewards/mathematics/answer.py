@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TypeAlias
 
 from grpo_jax.rewards.mathematics import units
@@ -488,6 +489,27 @@ def _plus_minus(tokens: Tokens, level: int) -> Answer | None:
     return _items(ALTERNATIVES, ALTERNATIVES, [read(one, level) for one in both])
 
 
+def _spelt_number(tokens: Tokens) -> Formula | None:
+    """A whole number below 100 in words: twelve, twenty-one."""
+    words = [token.text.casefold() for token in tokens if token.text != "-"]
+    if len(words) == 2 and words[0] in TENS and 0 < ONES.get(words[1], 0) < 10:
+        number = TENS[words[0]] + ONES[words[1]]
+    elif len(words) == len(tokens) == 1 and words[0] in ONES | TENS:
+        number = (ONES | TENS)[words[0]]
+    else:
+        return None
+    return Formula(texts_of(tokens), Node("number", value=Fraction(number)), Fraction(number))
+
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+ONES = {word: number for number, word in enumerate(_ONES.split())}
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+TENS = {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
+
+
 def _words(tokens: Tokens) -> Answer | None:
     """A text with words, unless they are the unit of a number; or capital letters, whose order matters."""
     if len(tokens) > 1 and all(token.kind == "symbol" and token.text.isupper() for token in tokens):
@@ -496,6 +518,8 @@ def _words(tokens: Tokens) -> Answer | None:
         return Words("...")
     if not any(token.kind == "word" for token in tokens):
         return None
+    if spelt := _spelt_number(tokens):
+        return spelt
     quantity = formula(tokens)
     if quantity.node:
         return quantity
