@@ -9,6 +9,7 @@ import jax
 
 from grpo_jax.config import Config
 from grpo_jax.processes import fetch
+from grpo_jax.rewards import WorkerError
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.errors import TrainingError
@@ -93,10 +94,10 @@ class LateLog:
 
     @contextmanager
     def also_on_failure(self) -> Iterator[None]:
-        """Within it, what is held back is written before a TrainingError passes: it may say how that came about."""
+        """Within it, what is held back is written before an error of the training passes: it may say why that came."""
         try:
             yield
-        except TrainingError:
+        except (TrainingError, WorkerError):
             self.flush()
             raise
 

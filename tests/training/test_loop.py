@@ -16,10 +16,11 @@ import pytest
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.reporting import write_report
-from grpo_jax.rewards import last_value
+from grpo_jax.rewards import WorkerError, last_value
 from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.clock import PHASES
 from grpo_jax.training.fork import fork
+from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.seals import seal
@@ -506,6 +507,16 @@ def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"^step 2: not one of its completions could be scored .*KeyError: 16"):
         run(tmp_path)
     assert [line["step"] for line in metrics(tmp_path) if line["kind"] == "train"] == [1]
+
+
+@pytest.mark.parametrize("error", [TrainingError, WorkerError])
+def test_what_is_held_back_is_written_when_training_fails(error, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(LateLog, "flush", flushed.append)
+    log = LateLog.__new__(LateLog)
+    with pytest.raises(error), log.also_on_failure():
+        raise error
+    assert flushed == [log]
 
 
 def test_a_damaged_file_of_a_run_is_named(tmp_path):
