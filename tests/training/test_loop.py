@@ -512,7 +512,7 @@ def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("error", [TrainingError, WorkerError])
 def test_what_is_held_back_is_written_when_training_fails(error, monkeypatch):
     flushed = []
-    monkeypatch.setattr(LateLog, "flush", flushed.append)
+    monkeypatch.setattr(LateLog, "flush", lambda self: flushed.append(self))
     log = LateLog.__new__(LateLog)
     with pytest.raises(error), log.also_on_failure():
         raise error
