@@ -16,7 +16,7 @@ Lines = Sequence[Mapping[str, Any]]
 
 SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
 BLUE, ORANGE, GREEN, GREY = "#1f6fb4", "#d9730d", "#2e8b57", "#8a8a8a"
-COLORS = (BLUE, ORANGE, GREEN, GREY, "#7b4fa3", "#c23b5a")
+COLORS = (BLUE, ORANGE, GREEN, GREY, "#7b4fa3", "#c23b5a", "#2aa8b8", "#7a5230", "#e58bc0", "#a3a51f")
 
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "grpo_jax",  # the same run gives the same file
@@ -132,6 +132,8 @@ def _curves(training: Lines, title: str, metrics: Mapping[str, str]) -> Figure:
     rollouts = [line["rollouts"] for line in training]
     for (name, label), color in zip(metrics.items(), itertools.cycle(COLORS), strict=False):
         axes.plot(rollouts, _smooth(training, name), color=color, linewidth=1, label=as_label(label))
+    if all((line.get(name) or 0) >= 0 for line in training for name in metrics):
+        axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))  # matplotlib's margin would reach below
     legend_above(axes)
     return figure
 

@@ -165,7 +165,7 @@ def _code(code: Mapping[str, Any]) -> str:
 
 def _machine(start: Mapping[str, Any]) -> str:
     host, devices = start["host"], start["devices"]
-    said = f"{host['processor']}, {host['cores']} cores"
+    said = f"{host['processor']}, {host['cores']} core{'s' * (host['cores'] != 1)}"
     if host["processes"] > 1:
         said = f"{host['processes']} hosts of {said}"
     return f"{devices['count']} x {'/'.join(devices['kinds'])} on {said}" if devices["count"] else said

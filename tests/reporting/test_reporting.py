@@ -137,7 +137,7 @@ def test_names_are_printed_as_they_are(name, tmp_path):
 
 def test_the_updates_own_numbers_are_drawn_where_there_are_any():
     line = {"kind": "train", "rollouts": 2, "loss": 0.1, "grad_norm": 1.0, "learning_rate": 1e-3, "reward/a$b": 0.5}
-    drawn = figures.measured([line, {**line, "rollouts": 4, "grad_norm": None, "clip_share/low": 0.1}])
+    drawn = figures.measured([line, {**line, "rollouts": 4, "grad_norm": None, "clip_share/low": 0.0}])
     captions = [caption for _, caption in drawn]
     assert captions == [
         "Loss: of the update.",
@@ -147,6 +147,7 @@ def test_the_updates_own_numbers_are_drawn_where_there_are_any():
         "Reward of a term: a$b.",
     ]
     assert "a$b" in figures.to_svg(drawn[-1][0])
+    assert drawn[2][0].axes[0].get_ylim()[0] == 0  # no share is below
     assert figures.measured([{"kind": "train", "rollouts": 2, "loss": None}]) == []
 
 

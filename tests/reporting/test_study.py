@@ -2,13 +2,16 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 
 from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.reporting import write_study_report
+from grpo_jax.reporting.figures import COLORS
 from grpo_jax.studies import Arm, Run, read_study
+from grpo_jax.training.clock import PHASES
 from launch import report
 from tests.helpers import make_config
 
@@ -83,6 +86,9 @@ def test_the_page_is_whole_and_safe(study):
     assert "Of seeds 0, 1, 2" in page
     files = {path.name for path in (study / "report").iterdir()}
     assert {"curves_rollouts.svg", "phases.svg", "final.tex", "final.csv", "findings.json", "report.html"} <= files
+    assert ">0.5<" in (study / "report" / "curves_seconds.svg").read_text()  # a run's seconds may be few
+    colors = set(re.findall(r"fill: (#\w{6})", (study / "report" / "phases.svg").read_text()))
+    assert len(colors & set(COLORS)) == len(PHASES)
 
 
 def test_equal_budgets_by_hand(study):

@@ -29,7 +29,7 @@ def curves(results: Results, comparison: Comparison) -> Figure:
         axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
         axes.plot(x, values.mean(axis=0), color=color, label=as_label(name))
     axes.set_xlim(0, 1.05 * max(comparison.at))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_formatter("{x:,.10g}")
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(UNITS.get(budget, budget))
     axes.set_ylabel("validation pass@1")
@@ -44,7 +44,7 @@ def phases(results: Results) -> Figure:
         axes = figure.subplots()
     names = list(results.arms)[::-1]
     left = np.zeros(len(names))
-    for phase, color in zip(PHASES, itertools.cycle(COLORS), strict=False):
+    for phase, color in zip(PHASES, COLORS, strict=False):
         seconds = [np.mean([whole(run.summary["seconds"])[phase] for run in results.arms[name]]) for name in names]
         axes.barh([*map(as_label, names)], seconds, left=left, color=color, label=phase.replace("_", " "))
         left += seconds
