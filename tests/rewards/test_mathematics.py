@@ -5,6 +5,7 @@ import collections
 import pytest
 
 from grpo_jax.rewards import Verdict
+from grpo_jax.rewards.mathematics.asked import interpreted
 from grpo_jax.rewards.mathematics.judging import judge
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from tests.rewards.helpers import LABELLED, attempt, boxed, labelled, make_config
@@ -113,7 +114,7 @@ def test_a_pair_is_compared_once(monkeypatch):
     pair = boxed(r"\sqrt{8}", r"2\sqrt{2}")
     assert all(verdict.right for verdict in made.judge([pair, pair, pair]))
     made.judge([pair])
-    assert asked == [(r"\sqrt{8}", r"2\sqrt{2}")]
+    assert asked == [(interpreted(pair.prompt, r"\sqrt{8}"), r"2\sqrt{2}")]
     made.close()
 
 
@@ -161,6 +162,8 @@ def test_easy_answers_need_no_process():
         ("12", (r"\text{twelve}", "Twelve"), (r"\text{twelve dozen}", "twenty", "twelve less")),
         ("21", ("twenty-one", "twenty one"), ("twenty-two", "twenty")),
         (r"\text{seven}", ("7", "seven"), ("seventeen", "17")),
+        ("-8", (r"\text{negative eight}", r"\text{minus } 8"), (r"\text{eight}", r"\text{minus } 9")),
+        (r"\text{ellipse}", (r"\text{an ellipse}", r"\text{It is an ellipse}"), (r"\text{not an ellipse}",)),
     ],
 )
 def test_numbers_may_be_spelt_out(gold, right, wrong):

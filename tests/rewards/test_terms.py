@@ -52,7 +52,8 @@ def test_exact_is_of_texts():
         ("5", "x=5", True),
         ("5", "2+3", False),  # the question over again
         ("5", r"\frac{20}{4}", False),  # and work left undone
-        ("5", "five", False),
+        ("5", "five", True),
+        ("5", "a few", False),
         ("5", "", False),
         ("5", "5\x00", False),
         ("0", "0.0000001", False),
@@ -65,7 +66,7 @@ def test_numeric_is_of_values(gold, answer, right):
 
 def test_numeric_leaves_unscored_only_what_no_answer_could_change():
     made = reward({"numeric": 1.0})
-    golds = [boxed("five", "5"), boxed("9^{9^{9}}", "5"), boxed("1" * 2000, "5")]
+    golds = [boxed("a few", "5"), boxed("9^{9^{9}}", "5"), boxed("1" * 2000, "5")]
     assert made.judge(golds) == [UNSCORED] * 3
     assert made.unscored == {"numeric.unparsable_gold": 1, "numeric.too_large": 2}
     answers = made.judge([boxed("5", "9^{9^{9}}"), boxed("5", "1" * 2000), boxed("5", "(" * 500 + "5")])
@@ -117,7 +118,7 @@ def test_a_sum_is_weighted():
 
 @pytest.mark.trap(16)
 def test_a_sum_is_scored_only_where_all_its_terms_are():
-    found = judge({"exact": 1.0, "numeric": 1.0}, boxed("five", "five"), boxed("5", "5"))
+    found = judge({"exact": 1.0, "numeric": 1.0}, boxed("a few", "a few"), boxed("5", "5"))
     assert [verdict.scored for verdict in found] == [False, True]
     assert [verdict.reward for verdict in found] == [0.0, 2.0]
     assert found[0].right is None  # though one term knows: an evaluation counts as wrong what has no verdict

@@ -6,7 +6,7 @@ This file only takes answers apart; `compare.py` says which are equal.
 import itertools
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeAlias
 
@@ -490,8 +490,13 @@ def _plus_minus(tokens: Tokens, level: int) -> Answer | None:
 
 
 def _spelt_number(tokens: Tokens) -> Formula | None:
-    """A whole number below 100 in words: twelve, twenty-one."""
+    """A whole number below 100 in words: twelve, twenty-one; or a number after a word for its sign: minus 7."""
     words = [token.text.casefold() for token in tokens if token.text != "-"]
+    if len(tokens) > 1 and words[0] in ("minus", "negative"):
+        positive = _spelt_number(tokens[1:]) or formula(tokens[1:])
+        if positive.value is None or positive.value <= 0 or positive.unit is not None:
+            return None
+        return Formula(texts_of(tokens), Node("number", value=-positive.value), -positive.value)
     if len(words) == 2 and words[0] in TENS and 0 < ONES.get(words[1], 0) < 10:
         number = TENS[words[0]] + ONES[words[1]]
     elif len(words) == len(tokens) == 1 and words[0] in ONES | TENS:
@@ -523,8 +528,11 @@ def _words(tokens: Tokens) -> Answer | None:
     quantity = formula(tokens)
     if quantity.node:
         return quantity
-    text = " ".join(texts_of(tokens)).casefold()
+    text = ARTICLE.sub("", " ".join(texts_of(tokens)).casefold())
     return EMPTY_SET if NONE_AT_ALL.fullmatch(text) else Words(text)
+
+
+ARTICLE = re.compile(r"(?:it is )?(?:an?|the) (?=\w{2,})|it is ")  # an ellipse is "ellipse"; "a b" are two letters
 
 
 def _marked(tokens: Tokens, level: int) -> Answer | None:
@@ -532,6 +540,8 @@ def _marked(tokens: Tokens, level: int) -> Answer | None:
     if tokens[0].text not in MARKS:
         return None
     inner = read(tokens[1:], level)
+    if isinstance(inner, Formula) and tokens[0].text == "\\number":
+        return replace(inner, percent=False)
     if not isinstance(inner, Items):
         return inner
     if tokens[0].text == "\\interval":
@@ -539,7 +549,7 @@ def _marked(tokens: Tokens, level: int) -> Answer | None:
     return Items(SEQUENCE, SEQUENCE, inner.items) if inner.opening == BARE else inner
 
 
-MARKS = frozenset(("\\interval", "\\ordered"))
+MARKS = frozenset(("\\interval", "\\number", "\\ordered"))
 
 # What an answer may be, in the order in which it is tried, and the signs of which it has at least one.
 RULES: tuple[tuple[Callable[[Tokens, int], Answer | None], frozenset[str]], ...] = (

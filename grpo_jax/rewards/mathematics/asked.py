@@ -1,7 +1,7 @@
 r"""What a question says of its gold answer: whether 1,2,3 is in order, (1,2) a point, 100,200 two numbers, 5 metres.
 
 The gold answer's text is marked accordingly, so that whoever compares it needs no question: \ordered 1,2,3 is a
-sequence, \interval (1,2) is no point, 100, 200 no number, and 5 \text{ metres} is not 5 km.
+sequence, \interval (1,2) is no point, 100, 200 no number, 5 \text{ metres} is not 5 km, and \number 5 is not 5 %.
 """
 
 import itertools
@@ -48,6 +48,7 @@ UNIT_WORDS = 5  # metres per second per second
 BARE_NUMBER = re.compile(
     r"[\s$]*-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)+[\s$]*"
 )
+PERCENTAGE = re.compile(r"per\s?cent|%|\brate\b|\binterest\b|\bprobability\b|\bchance\b", re.IGNORECASE)
 # Percentages, angles and shares are numbers without their unit, too.
 DIMENSIONLESS = frozenset(("percent", "degree", "radian"))
 MEASURES = frozenset(units.UNITS_BY_KIND) - DIMENSIONLESS
@@ -72,7 +73,9 @@ def interpreted(question: str, gold: str) -> str:
         return rf"\ordered {gold}"
     if BARE_NUMBER.fullmatch(gold) and any(character.isdigit() for character in gold):
         unit = asked_unit(question)
-        return rf"{gold.strip(' $')} \text{{ {unit}}}" if unit else gold
+        if unit:
+            return rf"{gold.strip(' $')} \text{{ {unit}}}"
+        return gold if not question or PERCENTAGE.search(question) else rf"\number {gold.strip(' $')}"
     return gold
 
 

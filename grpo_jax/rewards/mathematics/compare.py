@@ -111,7 +111,7 @@ class Comparison:
         as_numbers = self._magnitudes(_plain(gold), _plain(answer))
         if PERCENT not in (gold.unit, answer.unit):  # per thousand
             return as_numbers
-        if gold.unit is None and (gold.value is None or abs(gold.value) <= 1):
+        if gold.unit is None and (not gold.percent or gold.value is None or abs(gold.value) <= 1):
             return as_numbers  # 0.5 is not 0.5 %, and 1 not 1 %
         return _any((as_numbers, self._magnitudes(gold, answer)))
 
@@ -174,11 +174,18 @@ class Comparison:
         return None if unknown else True
 
     def _ratios(self, gold: Items, answer: Items) -> bool | None:
-        """2:4 is 1:2; but 12:30 may be a time."""
+        """2:4 is 1:2; but 12:30 may be a time, and 3:45 PM is one."""
         if len(gold.items) != len(answer.items):
             return False
         ours, theirs = _values(gold), _values(answer)
-        if _is_time(gold) or len(ours) < len(gold.items) or len(theirs) < len(ours) or not all(ours + theirs):
+        measured = any(isinstance(item, Formula) and item.unit is not None for item in (*gold.items, *answer.items))
+        if (
+            measured
+            or _is_time(gold)
+            or len(ours) < len(gold.items)
+            or len(theirs) < len(ours)
+            or not all(ours + theirs)
+        ):
             return _all(itertools.starmap(self.equal, zip(gold.items, answer.items, strict=True)))
         return all(one * theirs[0] == other * ours[0] for one, other in zip(ours, theirs, strict=True))
 

@@ -33,6 +33,7 @@ class Formula:
     value: Fraction | None
     unit: Unit | None = None
     measured: "Formula | None" = None  # the same, if the letters behind it are a unit and no variables: 5 m
+    percent: bool = True  # whether 5 % may stand for 5: the question may have asked for a percentage
 
     @property
     def variables(self) -> frozenset[str]:

@@ -176,12 +176,22 @@ OPENING = frozenset(("(", "[", r"\{", r"\langle"))
 CLOSING = frozenset((")", "]", r"\}", r"\rangle"))
 
 
+HALF_OF_DAY = re.compile(
+    r"\b([ap])\.\s?m\.|(?<=:\d\d)((?:[\s~]|\\text\{)*[ap]m\b)", re.IGNORECASE
+)  # 3 pm may be a length
+
+
+def _upper_half(text: str) -> str:
+    return text[:-2] + text[-2:].upper()
+
+
 def _plain(text: str) -> str:
     """The text without what Unicode and LaTeX have for looks alone."""
     if not text.isascii():
         for characters, template in SCRIPTS:
             text = characters.sub(lambda found, template=template: template % _ascii(found.group()), text)  # type: ignore[misc]
         text = unicodedata.normalize("NFKC", text.translate(UNICODE)).translate(UNICODE)
+    text = HALF_OF_DAY.sub(lambda found: f"{found[1].upper()}M" if found[1] else _upper_half(found[2]), text)
     if not MARKED.isdisjoint(text):
         for pattern, instead in SAYS_NOTHING:
             text = pattern.sub(instead, text)

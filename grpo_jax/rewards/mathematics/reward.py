@@ -25,7 +25,7 @@ from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.mathematics.asked import interpreted
 from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.form import is_finished
-from grpo_jax.rewards.mathematics.outcome import Outcome, judge
+from grpo_jax.rewards.mathematics.outcome import PLAIN, Outcome, judge
 from grpo_jax.rewards.mathematics.pool import UNKNOWN, Pair, Pool
 from grpo_jax.rewards.verdict import Attempt, Verdict
 
@@ -54,7 +54,7 @@ class Mathematics:
         answers = [extract(attempt.completion, self._config.answer_pattern) for attempt in attempts]
         outcomes = self.compare(
             [
-                (interpreted(attempt.prompt, attempt.gold), answer)
+                (_asked(attempt, answer), answer)
                 for attempt, answer in zip(attempts, answers, strict=True)
                 if answer is not None
             ]
@@ -153,3 +153,10 @@ class Mathematics:
             self._known.update((pair, outcome) for pair, outcome in outcomes.items() if outcome not in UNKNOWN)
             while len(self._known) > CACHED:
                 self._known.popitem(last=False)
+
+
+def _asked(attempt: Attempt, answer: str) -> str:
+    """The gold answer as the question means it; of two plain numbers, most pairs, it can say nothing."""
+    if PLAIN.fullmatch(attempt.gold) and PLAIN.fullmatch(answer):
+        return attempt.gold
+    return interpreted(attempt.prompt, attempt.gold)
