@@ -177,9 +177,9 @@ def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
         axes.set_ylim(0, 1.02)
     # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
     limit = 2 * min(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
-    panels[1].set_xlim(-0.04 * limit, limit)
     most = max(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
     if most > limit:  # what is cut off is said
+        panels[1].set_xlim(-0.04 * limit, limit)
         panels[1].set_xlabel(f"prompts (the first {limit:,} of up to {most:,})")
     panels[0].set_ylabel("validation pass@1")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)

@@ -53,7 +53,7 @@ def test_arms_have_whole_words(runs, tmp_path):
         run.rename(tmp_path / "sixteen" / f"seed_{11 + number}")
     renamed = [*sorted(tmp_path.glob("grpo-*")), *sorted((tmp_path / "sixteen").iterdir())]
     assert arms(renamed) == {"grpo": renamed[:3], "sixteen": renamed[3:]}
-    assert list(arms(renamed[:1])) == ["grpo_11"]
+    assert list(arms(renamed[:1])) == ["grpo-11"]  # as its directory is
 
 
 def test_how_often_a_run_is_saved_makes_no_other_arm(runs):

@@ -91,7 +91,7 @@ def _label(workdirs: Sequence[Path]) -> str:
     if words[-1:] == ["seed"]:
         words = words[:-1]
     if words[:1] not in ([], ["seed"]):
-        return "_".join(words)
+        return workdirs[0].name[: len("_".join(words))]  # with the name's own _ and -
     parents = {workdir.absolute().parent.name for workdir in workdirs}
     return parents.pop() if len(parents) == 1 else ""
 
