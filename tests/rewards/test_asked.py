@@ -63,6 +63,8 @@ def test_a_mark_changes_no_answer_that_it_marks_again():
             (r"47\ \mathrm{k}\Omega",),
         ),
         ("What is the change in dollars?", "8", (r"\$8", r"8.00", r"800 \text{ cents}"), (r"8 \text{ cents}",)),
+        ("What is 100 percent of 2?", "2", ("2",), (r"2\%",)),
+        ("What percent of 8 is 2?", "25", (r"25\%", "25"), (r"2.5\%",)),
         ("How many corners are there?", "5", ("5 corners",), (r"5\%", r"5 \text{ percent}")),
         ("What is the angle in degrees?", "60", (r"60^\circ", "60"), ("61",)),
         (

@@ -169,3 +169,11 @@ def test_easy_answers_need_no_process():
 def test_numbers_may_be_spelt_out(gold, right, wrong):
     assert [judge(gold, answer) for answer in right] == ["right"] * len(right)
     assert [judge(gold, answer) for answer in wrong] == ["wrong"] * len(wrong)
+
+
+def test_a_number_before_a_matrix_multiplies_it():
+    gold = r"\begin{pmatrix}1/2&0\\0&x/4\end{pmatrix}"
+    for factor in (r"\frac14", r"\frac14 \cdot", "0.25"):
+        assert judge(gold, factor + r"\begin{bmatrix}2&0\\0&x\end{bmatrix}") == "right"
+    for answer in (r"\frac14\begin{pmatrix}2&0\\0&1\end{pmatrix}", rf"\frac14{gold}", rf"-{gold}", rf"{gold}{gold}"):
+        assert judge(gold, answer) == "wrong"

@@ -132,6 +132,9 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
 
 
 def _matrix(tokens: Tokens, level: int) -> Answer | None:
+    begin = next(place for place, token in enumerate(tokens) if token.text == "\\begin")
+    if begin:
+        return _scaled(tokens[:begin], _matrix(tokens[begin:], level))
     if len(tokens) < 8 or tokens[0].text != "\\begin" or closing_place(tokens) != len(tokens) - 4:
         return None
     kind = MATRICES.get(tokens[2].text)
@@ -151,6 +154,28 @@ def _matrix(tokens: Tokens, level: int) -> Answer | None:
     if kind == ROWS or any(EQUATED & set(texts_of(cell)) for cells in rows for cell in cells):
         return _system([[token for cell in cells for token in cell] for cells in rows], level)
     return _items(kind, kind, [Items(kind, kind, tuple(read(cell, level) for cell in cells)) for cells in rows])
+
+
+def _scaled(factor: Tokens, matrix: Answer | None) -> Items | None:
+    """The product of a number or expression and a matrix, multiplied out."""
+    if not (isinstance(matrix, Items) and matrix.opening == MATRIX):
+        return None
+    scalar = formula(factor[:-1] if factor[-1].text in ("\\cdot", "\\times", "*") else factor)
+    if scalar.node is None or scalar.unit is not None:
+        return None
+    rows = [
+        [_product(scalar, cell) for cell in row.items] for row in matrix.items if isinstance(row, Items) and row.items
+    ]
+    if len(rows) < len(matrix.items) or any(cell is None for row in rows for cell in row):
+        return None
+    return _items(MATRIX, MATRIX, [Items(MATRIX, MATRIX, tuple(cell for cell in row if cell)) for row in rows])
+
+
+def _product(scalar: Formula, cell: Answer) -> Formula | None:
+    if not isinstance(cell, Formula) or cell.node is None or scalar.node is None or cell.unit is not None:
+        return None
+    value = None if scalar.value is None or cell.value is None else scalar.value * cell.value
+    return Formula((*scalar.tokens, *cell.tokens), Node("product", (scalar.node, cell.node)), value)
 
 
 def _is_piece(cells: Sequence[Tokens]) -> bool:

@@ -48,7 +48,11 @@ UNIT_WORDS = 5  # metres per second per second
 BARE_NUMBER = re.compile(
     r"[\s$]*-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)+[\s$]*"
 )
-PERCENTAGE = re.compile(r"per\s?cent|%|\brate\b|\binterest\b|\bprobability\b|\bchance\b", re.IGNORECASE)
+PERCENTAGE = re.compile(  # what is asked for, and not what it is asked of
+    r"\b(?:what|which|how many)(?: [a-z]+){0,3} (?:per\s?cent|rate|probability|chance)|\bpercentage\b"
+    r"|\b(?:as|in) (?:a )?(?:per\s?cent|%)|\bby (?:what|how many) per\s?cent",
+    re.IGNORECASE,
+)
 # Percentages, angles and shares are numbers without their unit, too.
 DIMENSIONLESS = frozenset(("percent", "degree", "radian"))
 MEASURES = frozenset(units.UNITS_BY_KIND) - DIMENSIONLESS
