@@ -80,3 +80,9 @@ def test_an_answer_is_in_the_unit_that_is_asked_for_or_converted(question, gold,
     marked = interpreted(question, gold)
     assert [judge(marked, answer) for answer in right] == ["right"] * len(right)
     assert [judge(marked, answer) for answer in wrong] == ["wrong"] * len(wrong)
+
+
+def test_no_answer_of_a_vote_holds_up_its_reading():
+    """Every group of digits could be read in three ways, and all ways of all groups be tried."""
+    hostile = "111,111 " * 40 + "x"
+    assert interpreted("How many are there?", hostile) == hostile

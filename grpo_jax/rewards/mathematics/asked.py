@@ -45,8 +45,9 @@ SENTENCE = re.compile(r"[^.?!]*(?:[.?!](?=\S)[^.?!]*)*")
 UNIT_PLACE = re.compile(r"\b(?:how many|in)\s+", re.IGNORECASE)
 UNIT_WORDS = 5  # metres per second per second
 # A number without a unit: no letters but those of roots, fractions and products, no comma but of digit groups.
+# Nothing is tried twice: in a majority vote a model's answer stands here.
 BARE_NUMBER = re.compile(
-    r"[\s$]*-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)+[\s$]*"
+    r"[\s$]*+(?>\d{1,3}(?:,\d{3})+(?!\d)|\d+|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)++[\s$]*+"
 )
 PERCENTAGE = re.compile(  # what is asked for, and not what it is asked of
     r"\b(?:what|which|how many)(?: [a-z]+){0,3} (?:per\s?cent|rate|probability|chance)|\bpercentage\b"

@@ -67,7 +67,7 @@ class Mathematics:
 
     def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
         """Return whether each of the others equals this answer as it would a gold one; no unreadable one does."""
-        gold = interpreted(prompt, answer)
+        gold = answer if len(answer) > self._config.max_characters else interpreted(prompt, answer)
         return [outcome == "right" for outcome in self.compare([(gold, other) for other in others])]
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
