@@ -17,20 +17,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from grpo_jax.config import RewardConfig
+from verifier_report import CONFIG
+
 from grpo_jax.rewards import Attempt
 from grpo_jax.rewards.mathematics.reward import Mathematics
 
 QUESTIONS = Path(__file__).parent.parent / "tests" / "rewards" / "questions.jsonl"
-CONFIG = RewardConfig(
-    terms={"mathematics": 1.0},
-    answer_pattern="",
-    max_characters=1000,
-    workers=2,
-    seconds=5.0,
-    memory_mb=1024,
-    overlong_tokens=0,
-)
 MATHEMATICS = re.compile(r"\$([^$]+)\$|(?<![\w\\])(\d[\d.,]*\d|\d)")
 PIECE = re.compile(r"\\begin\{\w+\}|\\end\{\w+\}|\\[a-zA-Z]+|\\.|\d+(?:\.\d+)?|\S")
 OPENING = {"{": "}", "(": ")", "[": "]", "\\{": "\\}", "\\left": "\\right"}
