@@ -47,9 +47,9 @@ def main(argv: Sequence[str]) -> int:
 
         from grpo_jax.reporting import show_summary, write_report
         from grpo_jax.rewards import WorkerError
+        from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.sharding import batch_shards, make_mesh
         from grpo_jax.training import Interrupted, Origin, TrainingError, train
-        from grpo_jax.training.run_directory import RunDirectory
     try:
         with display:
             origin = Origin.parse(arguments.origin) if arguments.origin else None

@@ -48,9 +48,9 @@ def main(argv: Sequence[str]) -> int:
         jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
         from grpo_jax.reporting import show_regraded
         from grpo_jax.rewards.regrade import regrade
-        from grpo_jax.training.provenance import FILE, made_by, origin, this_start
+        from grpo_jax.runs.directory import RunDirectory
+        from grpo_jax.runs.provenance import FILE, made_by, origin, this_start
         from grpo_jax.training.restore import read_config
-        from grpo_jax.training.run_directory import RunDirectory
 
         tolerance = read_config(arguments.workdir).objective.no_signal_tolerance
         with closing(_reward(config)) as reward:

@@ -21,7 +21,7 @@ from grpo_jax.config import ConfigError, command_line
 from grpo_jax.files import run_config
 
 if TYPE_CHECKING:
-    from grpo_jax.training.run_directory import RunDirectory
+    from grpo_jax.runs.directory import RunDirectory
 
 TARGETS = (0.7, 0.9)
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     from grpo_jax import reporting
     from grpo_jax.reporting import figures
     from grpo_jax.reporting.study import arms, gather, write_comparison
-    from grpo_jax.training.run_directory import RunDirectory
+    from grpo_jax.runs.directory import RunDirectory
 
     try:
         targets = arguments.targets or TARGETS

@@ -10,7 +10,7 @@ FLOORS = (
     {"types", "config", "processes"},
     {"files", "terminal", "sharding", "objectives", "rewards"},
     {"policy", "data"},
-    {"sampling"},
+    {"sampling", "runs"},
     {"evaluation"},
     {"training"},
     {"studies", "planning", "analysis"},

@@ -9,10 +9,10 @@ from grpo_jax import processes
 from grpo_jax.config import ConfigError
 from grpo_jax.evaluation import evaluate, judge
 from grpo_jax.rewards import Verdict
+from grpo_jax.runs.claim import check_hosts
 from grpo_jax.training import agreement
-from grpo_jax.training.claim import check_hosts
 from tests.evaluation.test_evaluate import PROBLEMS, TASK, rollouts_of
-from tests.training.test_claim import INPUTS, start
+from tests.runs.test_claim import INPUTS, start
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_hosts_are_compared_before_they_compute(two, monkeypatch):
         seen.append(values)
         return []
 
-    monkeypatch.setattr("grpo_jax.training.claim.unlike_on_processes", remembered)
+    monkeypatch.setattr("grpo_jax.runs.claim.unlike_on_processes", remembered)
     check_hosts(ours, INPUTS, mine)
     monkeypatch.undo()
     assert {"the configuration", "the training problems", "the model's files", "your own code"} <= set(seen[0])

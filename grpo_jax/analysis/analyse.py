@@ -14,11 +14,11 @@ from grpo_jax.analysis.subgroups import group_sizes
 from grpo_jax.analysis.vectors import rollout_vectors
 from grpo_jax.config import ConfigError
 from grpo_jax.objectives import AGGREGATIONS
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.provenance import FILE, this_start, without_inputs
 from grpo_jax.training import Display, Experiment, Silent, restore
 from grpo_jax.training.base_policy import read_base_policy
-from grpo_jax.training.provenance import FILE, this_start, without_inputs
 from grpo_jax.training.restore import check_problems, read_config
-from grpo_jax.training.run_directory import RunDirectory
 
 GIB = 2**30
 

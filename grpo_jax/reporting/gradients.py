@@ -8,8 +8,8 @@ from rich import box
 from rich.table import Table
 
 from grpo_jax.evaluation.paired import Estimate
+from grpo_jax.runs.provenance import made_by, origin
 from grpo_jax.terminal import PlainConsole
-from grpo_jax.training.provenance import made_by, origin
 
 ADVANTAGE = "n_vs_m"  # of which the table of group sizes is; for right and wrong it is GRPO's
 OF = {"rollout": "rollout", "learned_token": "token that is learned from", "prompt": "prompt"}

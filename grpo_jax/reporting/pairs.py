@@ -4,8 +4,8 @@ import html
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.written import alike
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.written import alike
 
 PAIRS_SHOWN = 4  # of the first steps with signal, and of the last
 JUDGED = {True: "right", False: "wrong", None: "undecided"}  # a class of the page's style, too

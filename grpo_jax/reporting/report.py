@@ -9,9 +9,9 @@ from typing import Any
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
-from grpo_jax.training.provenance import FILE, origin
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.summary import result_of
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.provenance import FILE, origin
+from grpo_jax.runs.summary import result_of
 
 # What is said of a run without a summary, by the outcome of its last start.
 ENDINGS = {

@@ -6,7 +6,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from grpo_jax.training.provenance import origin as origin_of
+from grpo_jax.runs.provenance import origin as origin_of
 
 
 def suites_table(report: Mapping[str, Any]) -> Table:

@@ -1,9 +1,9 @@
 """Training: what a configuration builds, the update, checkpoints, and the loop."""
 
+from grpo_jax.runs.errors import Interrupted, TrainingError
+from grpo_jax.runs.fork import Origin
 from grpo_jax.training.display import Display, Silent
-from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
-from grpo_jax.training.fork import Origin
 from grpo_jax.training.loop import train
 from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore

@@ -5,11 +5,11 @@ from pathlib import Path
 import jax
 
 from grpo_jax.policy.huggingface import load_checkpoint
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
-from grpo_jax.training.interrupts import StopRequest
-from grpo_jax.training.run_directory import RunDirectory
 from grpo_jax.training.warm_start import finished_warm_start, warm_start
 from grpo_jax.types import Params
 

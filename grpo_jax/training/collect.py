@@ -19,9 +19,9 @@ from grpo_jax.data import Problem, PromptSource, encode_prompts
 from grpo_jax.evaluation import Judged, judge, rewards_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
+from grpo_jax.runs.errors import TrainingError
 from grpo_jax.sampling import Counter, Sampler, Stream, one_ahead
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.errors import TrainingError
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.successes import Successes

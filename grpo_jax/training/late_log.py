@@ -10,11 +10,11 @@ import jax
 from grpo_jax.config import Config
 from grpo_jax.processes import fetch
 from grpo_jax.rewards import WorkerError
+from grpo_jax.runs.directory import Phase, RunDirectory
+from grpo_jax.runs.errors import TrainingError
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
-from grpo_jax.training.errors import TrainingError
 from grpo_jax.training.metrics import Metrics
-from grpo_jax.training.run_directory import Phase, RunDirectory
 
 
 class Pending(NamedTuple):

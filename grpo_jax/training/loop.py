@@ -19,29 +19,28 @@ from grpo_jax.config import LENGTH, UNDECISIVE, Config, differing, digest, exten
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate, warm
 from grpo_jax.processes import barrier, fetch, of_first, put
+from grpo_jax.runs.agreement import on_all, on_first
+from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.claim import check_hosts, claim, keep_base
+from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
+from grpo_jax.runs.errors import Interrupted, TrainingError
+from grpo_jax.runs.fork import Origin, fork
+from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
+from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
+from grpo_jax.runs.summary import summarize_run
 from grpo_jax.sampling import Stream
-from grpo_jax.training.agreement import on_all, on_first
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
-from grpo_jax.training.checkpoints import Checkpoints, kept_steps
-from grpo_jax.training.claim import check_hosts, claim, keep_base
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import Collected, collect, dispatch
 from grpo_jax.training.display import Display, Silent
-from grpo_jax.training.errors import Interrupted, TrainingError
 from grpo_jax.training.experiment import Experiment, build
-from grpo_jax.training.fork import Origin, fork
-from grpo_jax.training.inputs import Inputs, checkpoint_files, read_inputs
-from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.programs import SamplingWeights, update_batch_shardings
-from grpo_jax.training.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
-from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.training.successes import Successes
-from grpo_jax.training.summary import summarize_run
-from grpo_jax.training.warm_start import RESULT
 from grpo_jax.types import Params, Rollouts, TrainState, UpdateBatch
 
 
@@ -249,7 +248,7 @@ def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
     experiment = run.experiment
     params = make_base_policy(experiment, run.directory, run.clock, run.stop, run.display)
     if run.config.warm_start:
-        keep_base(run.directory, RESULT)
+        keep_base(run.directory, BASE_POLICY)
     base, frozen = experiment.adapt(params)
     return experiment.init_state(base), frozen, base if experiment.objective.reference else None
 

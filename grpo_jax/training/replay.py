@@ -19,13 +19,13 @@ from grpo_jax.config import Config, ConfigError, MeshConfig
 from grpo_jax.data import Problem
 from grpo_jax.evaluation import judge
 from grpo_jax.processes import fetch
+from grpo_jax.runs.checkpoints import kept_steps
+from grpo_jax.runs.written import alike, find_group, groups_of_step
 from grpo_jax.sampling import Stream
 from grpo_jax.sharding import batch_shards, make_mesh
-from grpo_jax.training.checkpoints import kept_steps
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import Experiment, check_batches
 from grpo_jax.training.restore import read_config, restore
-from grpo_jax.training.written import alike, find_group, groups_of_step
 
 
 class Token(NamedTuple):

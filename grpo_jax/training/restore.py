@@ -21,11 +21,10 @@ from grpo_jax.config import (
     source_digests,
 )
 from grpo_jax.data import Split
-from grpo_jax.training.base_policy import read_base_policy
-from grpo_jax.training.checkpoints import Checkpoints, kept_steps
-from grpo_jax.training.checkpoints import Restored as Checkpoint
-from grpo_jax.training.experiment import Experiment, build
-from grpo_jax.training.inputs import (
+from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.checkpoints import Restored as Checkpoint
+from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
+from grpo_jax.runs.inputs import (
     BASE,
     changed_code,
     changed_policy,
@@ -36,10 +35,10 @@ from grpo_jax.training.inputs import (
     digest_problems,
     digest_tokenizer,
 )
+from grpo_jax.runs.provenance import FILE, recorded_date
+from grpo_jax.training.base_policy import read_base_policy
+from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.programs import abstract_state
-from grpo_jax.training.provenance import FILE, recorded_date
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.warm_start import RESULT
 from grpo_jax.types import Params, TrainState
 
 logger = logging.getLogger(__name__)
@@ -134,7 +133,7 @@ def _check_inputs(experiment: Experiment, workdir: Path, *, policy: bool) -> Non
     clauses = changed_tokenizer(inputs["tokenizer"], digest_tokenizer(config, experiment.task))
     if policy:
         clauses += changed_policy(inputs["policy"], checkpoint_files(config))
-        own = {str(RESULT): inputs[BASE]} if BASE in inputs else {}
+        own = {str(BASE_POLICY): inputs[BASE]} if BASE in inputs else {}
         clauses += changed_policy(own, digest_files(workdir, own))
     _refuse(workdir, clauses)
     for clause in changed_code(inputs["code"], {path: source_digests(path) for path in own_code(config)}):

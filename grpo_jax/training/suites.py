@@ -22,24 +22,24 @@ from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate, warm
 from grpo_jax.processes import barrier
+from grpo_jax.runs.agreement import on_all, on_first
+from grpo_jax.runs.claim import check_hosts, claim
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.inputs import Files, checkpoint_files, digest_files, read_inputs
+from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
+from grpo_jax.runs.seals import SEAL
+from grpo_jax.runs.versions import versions
 from grpo_jax.sampling import Stream
-from grpo_jax.training.agreement import on_all, on_first
 from grpo_jax.training.base_policy import read_checkpoint
-from grpo_jax.training.claim import check_hosts, claim
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.display import Display, Silent
-from grpo_jax.training.errors import Interrupted
 from grpo_jax.training.experiment import Experiment, build
-from grpo_jax.training.inputs import Files, checkpoint_files, digest_files, read_inputs
-from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.problems import take
 from grpo_jax.training.programs import SamplingWeights
-from grpo_jax.training.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.training.restore import read_config, restore
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.seals import SEAL
-from grpo_jax.training.versions import versions
 from grpo_jax.types import Rollouts
 
 

@@ -20,15 +20,16 @@ from grpo_jax.config import Config, ConfigError, OwnTaskConfig, WarmStartConfig,
 from grpo_jax.data import Demonstrable
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import arrays_of_first, fetch, of_first, put
+from grpo_jax.runs.checkpoints import Checkpoints
+from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
+from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.versions import code_digest, versions
 from grpo_jax.sampling import PRNG
-from grpo_jax.training.checkpoints import Checkpoints
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
-from grpo_jax.training.errors import Interrupted
 from grpo_jax.training.experiment import Experiment
-from grpo_jax.training.interrupts import StopRequest
 from grpo_jax.training.programs import jit_init_state, state_shardings
-from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.supervised import (
     Batch,
     demonstrations,
@@ -36,7 +37,6 @@ from grpo_jax.training.supervised import (
     make_optimizer,
     make_supervised_update,
 )
-from grpo_jax.training.versions import code_digest, versions
 from grpo_jax.types import Params
 
 # The code that a base policy's bits depend on; a change of anything here makes it anew.
@@ -50,8 +50,6 @@ SOURCES = (
     "training/optimizer.py",
     "training/warm_start.py",
 )
-
-RESULT = Path("warm_start", "params.safetensors")  # in the run directory
 
 
 def recipe(config: Config, mesh_shape: dict[str, int], taught: str) -> dict[str, Any]:
@@ -84,7 +82,7 @@ def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
     Raises:
       FileNotFoundError: if they are not there.
     """
-    own = workdir / RESULT
+    own = workdir / BASE_POLICY
     if not own.exists():
         raise FileNotFoundError(f"{own}: is missing; continue the run to make it")
     return put(load_params(own), experiment.shardings.params)
@@ -111,7 +109,7 @@ def warm_start(
       ConfigError: if it was begun with other demonstrations.
       Interrupted: if a stop was requested; the warm start is then saved, and continues with the same command.
     """
-    own = run.path / RESULT
+    own = run.path / BASE_POLICY
     writes = jax.process_index() == 0  # the others may see its files later, and have caches of their own
 
     def placed(params: Params | None) -> Params:

@@ -7,8 +7,8 @@ import shutil
 import jax
 import pytest
 
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import train
-from grpo_jax.training.run_directory import RunDirectory
 from launch.regrade import main
 from tests.helpers import ROOT, assert_one_sentence, make_config, start, tiny_flags
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.runs.directory import RunDirectory
 from launch.replay import main
 from tests.helpers import assert_one_sentence, start
 from tests.launch.runs import four_steps

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from grpo_jax.reporting import figures, show_summary, write_report
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.terminal import LiveDisplay, PlainConsole
-from grpo_jax.training.run_directory import RunDirectory
 from tests.training.test_loop import run
 
 SUMMARY = {

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import Silent, clock, loop
 from grpo_jax.training.clock import PHASES, TRAINING, Clock, training_seconds, whole
 from grpo_jax.training.late_log import LateLog
-from grpo_jax.training.run_directory import RunDirectory
 from tests.helpers import make_config
 
 STEPS, UPDATE, EVALUATION, HOST = 5, 0.05, 0.02, 0.01  # seconds of each

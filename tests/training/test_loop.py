@@ -17,13 +17,13 @@ from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.reporting import write_report
 from grpo_jax.rewards import WorkerError, last_value
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.fork import fork
+from grpo_jax.runs.seals import seal
 from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.clock import PHASES
-from grpo_jax.training.fork import fork
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.loop import evaluations_due
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.seals import seal
 from grpo_jax.training.warm_start import cache_path
 from tests.helpers import make_config, metrics
 

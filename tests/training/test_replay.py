@@ -6,9 +6,9 @@ import jax
 import pytest
 
 from grpo_jax.config import ConfigError, from_dict, to_dict
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.written import find_group, groups_of_step
 from grpo_jax.training import replay, train
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.written import find_group, groups_of_step
 from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import make_config
 

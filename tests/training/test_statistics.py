@@ -9,10 +9,10 @@ import pytest
 from grpo_jax.data import Problem
 from grpo_jax.evaluation import Judged
 from grpo_jax.rewards import Verdict
+from grpo_jax.runs.directory import Phase, RunDirectory
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.late_log import combine
 from grpo_jax.training.metrics import Mean
-from grpo_jax.training.run_directory import Phase, RunDirectory
 from grpo_jax.training.statistics import readable, rollout_statistics
 from grpo_jax.types import Rollouts, StopReason
 

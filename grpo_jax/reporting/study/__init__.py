@@ -13,9 +13,9 @@ from grpo_jax.reporting.study.files import as_html, write_csv, write_latex
 from grpo_jax.reporting.study.gathering import arms, gather
 from grpo_jax.reporting.study.runs import Results, read_results
 from grpo_jax.reporting.study.tables import power_sentence, tables
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.provenance import origin
 from grpo_jax.studies import read_study
-from grpo_jax.training.provenance import origin
-from grpo_jax.training.run_directory import RunDirectory
 
 __all__ = ["arms", "gather", "write_comparison", "write_study_report"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from grpo_jax.config import ConfigError, did_you_mean, digest, from_dict
 from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.studies import Arm, Budget, Comparison, Study
 from grpo_jax.studies.pairing import COUNTED, planned, unlike
-from grpo_jax.training.run_directory import RunDirectory
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
 SHARES = (0.25, 0.5, 1.0)  # of what every run has spent: where curves are compared

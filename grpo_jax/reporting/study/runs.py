@@ -12,9 +12,9 @@ from jaxtyping import Float
 
 from grpo_jax.config import ConfigError
 from grpo_jax.reporting.figures import at_steps, of_kind
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.studies import Budget, Run, Study
 from grpo_jax.training.clock import training_seconds
-from grpo_jax.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)

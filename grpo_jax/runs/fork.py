@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import KEPT_IN_FORKS, UNDECISIVE, Config, ConfigError, differences, digest, to_dict
-from grpo_jax.training.checkpoints import kept_steps
-from grpo_jax.training.provenance import FILE
-from grpo_jax.training.run_directory import Phase, RunDirectory
-from grpo_jax.training.seals import damage
-from grpo_jax.training.warm_start import RESULT
+from grpo_jax.runs.checkpoints import kept_steps
+from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
+from grpo_jax.runs.provenance import FILE
+from grpo_jax.runs.seals import damage
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
             for path in sorted((source.path / folder).glob("*.jsonl")):
                 if int(path.name[:6]) <= step:
                     shutil.copy2(path, temporary / folder)
-        for path in (Path("metrics.jsonl"), RESULT):
+        for path in (Path("metrics.jsonl"), BASE_POLICY):
             if (source.path / path).exists():
                 (temporary / path).parent.mkdir(exist_ok=True)
                 shutil.copy2(source.path / path, temporary / path)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import Config, ConfigError
-from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.runs.directory import RunDirectory
 
 
 def groups_of_step(workdir: Path, config: Config, step: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from grpo_jax.processes import barrier, of_first
-from grpo_jax.training.seals import damage, seal
+from grpo_jax.runs.seals import damage, seal
 from grpo_jax.types import TrainState
 
 logger = logging.getLogger(__name__)

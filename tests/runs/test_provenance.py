@@ -7,7 +7,7 @@ import subprocess
 import jax
 import pytest
 
-from grpo_jax.training.provenance import HIDDEN, _command, _commit, made_by, this_start
+from grpo_jax.runs.provenance import HIDDEN, _command, _commit, made_by, this_start
 
 
 @pytest.fixture

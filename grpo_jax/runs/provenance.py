@@ -2,7 +2,7 @@
 
 provenance.json of a run directory holds:
 
-inputs         what the run has read, from its beginning on; see `grpo_jax.training.inputs`
+inputs         what the run has read, from its beginning on; see `grpo_jax.runs.inputs`
 forked_from    the run and the step that it branches off, if it does
 starts         a record for each start, the oldest first; see `this_start`
 """
@@ -22,9 +22,9 @@ from typing import Any
 import jax
 
 import grpo_jax
-from grpo_jax.training.errors import Interrupted
-from grpo_jax.training.run_directory import RunDirectory
-from grpo_jax.training.versions import code_digest, versions
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.versions import code_digest, versions
 
 FILE = "provenance.json"
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]

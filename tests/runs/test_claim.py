@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from grpo_jax.config import LENGTH, UNDECISIVE, ConfigError, extension, to_dict
-from grpo_jax.training.claim import claim, keep_base
-from grpo_jax.training.errors import Interrupted
-from grpo_jax.training.inputs import Inputs, changes
-from grpo_jax.training.provenance import FILE, origin, recorded, recorded_date, without_inputs
-from grpo_jax.training.run_directory import RunDirectory
+from grpo_jax.runs.claim import claim, keep_base
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.inputs import Inputs, changes
+from grpo_jax.runs.provenance import FILE, origin, recorded, recorded_date, without_inputs
 from tests.helpers import make_config
 
 PROBLEMS = {"number": 40, "digest": "a", "in_any_order": "b", "tokens": "c"}

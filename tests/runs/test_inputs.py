@@ -11,10 +11,10 @@ import pytest
 from grpo_jax.config import ConfigError, own_code, source_digests
 from grpo_jax.data import Split, make_task
 from grpo_jax.data.tasks import own
-from grpo_jax.training.inputs import changes, checkpoint_files, read_inputs
-from grpo_jax.training.provenance import FILE
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.inputs import changes, checkpoint_files, read_inputs
+from grpo_jax.runs.provenance import FILE
 from grpo_jax.training.restore import _check_inputs, check_problems
-from grpo_jax.training.run_directory import RunDirectory
 from tests.checkpoints import CHAT_TEMPLATE, make_checkpoint, questions
 from tests.helpers import make_config
 

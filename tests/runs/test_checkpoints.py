@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from grpo_jax.training.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
 from grpo_jax.types import TrainState
 
 

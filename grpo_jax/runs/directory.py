@@ -30,6 +30,7 @@ from grpo_jax.files import plain, read_json, run_config, write_whole
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 FROM_THE_START = ("config.json", "provenance.json", "lock")  # there before anything has come of it
+BASE_POLICY = Path("warm_start", "params.safetensors")  # that a warm start has made
 STEPS_PER_ROLLOUT_FILE = 100
 
 

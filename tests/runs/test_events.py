@@ -2,7 +2,7 @@
 
 import json
 
-from grpo_jax.training.run_directory import Phase, RunDirectory
+from grpo_jax.runs.directory import Phase, RunDirectory
 
 
 def test_a_steps_numbers_are_one_event_and_one_line(tmp_path):

@@ -7,10 +7,10 @@ from typing import Any
 
 from grpo_jax.config import ConfigError, differences
 from grpo_jax.processes import on_any_process, unlike_on_processes
-from grpo_jax.training.agreement import on_first
-from grpo_jax.training.inputs import BASE, Inputs, changes, digest_files, problems_of
-from grpo_jax.training.provenance import FILE, code_of, same_code
-from grpo_jax.training.run_directory import FOLDERS, RunDirectory
+from grpo_jax.runs.agreement import on_first
+from grpo_jax.runs.directory import FOLDERS, RunDirectory
+from grpo_jax.runs.inputs import BASE, Inputs, changes, digest_files, problems_of
+from grpo_jax.runs.provenance import FILE, code_of, same_code
 
 
 @dataclass(frozen=True)

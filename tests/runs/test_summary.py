@@ -2,7 +2,7 @@
 
 import pytest
 
-from grpo_jax.training.summary import summarize_run
+from grpo_jax.runs.summary import summarize_run
 from tests.helpers import make_config
 
 RESULT = {"samples": 1, "pass@1": 0.5, "maj@1": 0.5, "mean_length": 3.0, "truncated_share": 0.0, "problems": 4}

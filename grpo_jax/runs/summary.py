@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from grpo_jax.config import Config, digest, to_dict
-from grpo_jax.training.versions import versions
+from grpo_jax.runs.versions import versions
 
 
 def summarize_run(

@@ -1,0 +1,1 @@
+"""A run's directory: what it holds, whose it is, what was read for it, and its checkpoints."""
