@@ -8,13 +8,15 @@ from grpo_jax.evaluation.estimators import (
 )
 from grpo_jax.evaluation.evaluate import (
     Evaluation,
-    Judged,
     evaluate,
     full_batches,
+    summarize,
+)
+from grpo_jax.evaluation.judging import (
+    Judged,
     judge,
     rewards_of,
     right_of,
-    summarize,
     warm,
 )
 
