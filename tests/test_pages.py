@@ -1,0 +1,32 @@
+"""The pages name files that exist, and README stays short."""
+
+import re
+
+import pytest
+
+from tests.helpers import ROOT
+
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+NAMED = re.compile(r"(?<![\w./-])(?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:py|md|jsonl|ipynb|svg|txt)\b")
+BASES = (ROOT, ROOT / "grpo_jax", ROOT / "tests")  # the pages leave out the first folder of modules and tests
+
+
+def each(pages):
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.name)
+
+
+@each(PAGES)
+def test_links_lead_somewhere(page):
+    links = [link for link in LINK.findall(page.read_text()) if not link.startswith("http")]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@each([page for page in PAGES if page.name != "CHANGELOG.md"])  # which names files of its time
+def test_the_files_that_a_page_names_exist(page):
+    named = sorted(set(NAMED.findall(page.read_text())))
+    assert [name for name in named if not any((base / name).exists() for base in BASES)] == []
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
