@@ -6,10 +6,11 @@ from fractions import Fraction
 from grpo_jax.config import ConfigError, RewardConfig
 from grpo_jax.rewards import last_value
 from grpo_jax.rewards.extraction import MARKER, extract, last_boxed
-from grpo_jax.rewards.mathematics.answer import Statement, read
+from grpo_jax.rewards.mathematics.answer import Statement
 from grpo_jax.rewards.mathematics.form import is_finished
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
+from grpo_jax.rewards.mathematics.reading import read
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 from grpo_jax.rewards.per_attempt import PerAttempt, Unscorable
 from grpo_jax.rewards.verdict import Attempt, Verdict, same_text

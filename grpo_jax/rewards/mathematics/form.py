@@ -17,8 +17,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from grpo_jax.rewards.mathematics import answer as answers
-from grpo_jax.rewards.mathematics import expression
+from grpo_jax.rewards.mathematics import expression, reading
+from grpo_jax.rewards.mathematics.answer import Answer, Choice, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
 from grpo_jax.rewards.mathematics.formula import Formula, without_unit
 from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
@@ -53,7 +53,7 @@ NAMING = frozenset(("_", "(", ")", "{", "}", "'", "\\angle", "\\triangle")) | ex
 ENDS = frozenset((")", "]", "}", "!", "%", "\\%", "\\}", "\\pi", "\\infty", "|")) | expression.SYMBOLS.keys()
 NUMBER = re.compile(r"\.?\d")
 TWO_ARGUMENTS = frozenset(("\\frac", "\\binom"))
-NAMED = (answers.Choice, answers.Words)  # what can only be named, as the question does
+NAMED = (Choice, Words)  # what can only be named, as the question does
 PUNCTUATION = re.compile(r"[^\w\s\\$%^{}()\[\]+*/<>=|!:;,.'&\"?°-]")  # of prose, and in no answer
 
 
@@ -71,9 +71,9 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
         return True
     try:
         with limited():
-            right = answers.read(ours)
+            right = reading.read(ours)
         with limited():
-            equal = answers.read(theirs)
+            equal = reading.read(theirs)
     except (TooLargeError, RecursionError):
         return True
     if isinstance(right, NAMED) or isinstance(equal, NAMED) or _as_written(right, equal):
@@ -84,7 +84,7 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     return not (applied - of_gold) & _unfinished(right)
 
 
-def _as_written(gold: answers.Answer, answer: answers.Answer) -> bool:
+def _as_written(gold: Answer, answer: Answer) -> bool:
     """Whether both are written with the same numbers and signs, be there a unit or none."""
     if not (isinstance(gold, Formula) and isinstance(answer, Formula)):
         return False
@@ -92,7 +92,7 @@ def _as_written(gold: answers.Answer, answer: answers.Answer) -> bool:
     return gold.node is not None and gold.node == answer.node and operator.eq(*numbers)
 
 
-def _unfinished(gold: answers.Answer) -> frozenset[str]:
+def _unfinished(gold: Answer) -> frozenset[str]:
     """The operations that an answer must not apply, unless the gold one does."""
     parts = list(formulas(gold))
     if any(part.variables for part in parts):

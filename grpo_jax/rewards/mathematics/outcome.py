@@ -6,8 +6,8 @@ from dataclasses import fields, is_dataclass
 from fractions import Fraction
 from typing import Literal
 
-from grpo_jax.rewards.mathematics import answer as answers
-from grpo_jax.rewards.mathematics.answer import Answer
+from grpo_jax.rewards.mathematics import reading
+from grpo_jax.rewards.mathematics.answer import Answer, unreadable
 from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula
@@ -58,14 +58,14 @@ def judge(gold: str, answer: str | None, comparison: Comparison) -> Outcome | No
         return "right" if tokens else "unparsable_gold"
     try:
         with limited():
-            right = answers.read(gold_tokens)
-        if answers.unreadable(right):
+            right = reading.read(gold_tokens)
+        if unreadable(right):
             return "unparsable_gold"
         if tokens is None:
             known = all(comparison.equal(part, NOTHING) is not None for part in formulas(right))
             return "wrong" if known else None
         with limited():
-            given = answers.read(tokens)
+            given = reading.read(tokens)
         with limited(COMPARING):
             equal = comparison.equal(right, given)
     except (TooLargeError, RecursionError):

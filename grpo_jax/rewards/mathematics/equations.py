@@ -1,0 +1,67 @@
+"""Equations and chains of them, and what is said of their letters: for all x, k in Z."""
+
+from grpo_jax.rewards.mathematics.answer import Answer, General, Reader, Relation, Statement, Words
+from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.formula import formula
+from grpo_jax.rewards.mathematics.naming import is_condition, is_name, name_of
+
+SIGNS = frozenset(("=", "\\approx", "\\in", "\\equiv"))
+REMAINDERS = frozenset(("\\pmod", "\\bmod", "\\mod", "mod"))
+CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when"))
+WHOLE = frozenset(("Z", "N", "integer", "integers"))
+MAX_CONDITION = 20  # tokens
+
+
+def equation(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return what is said of a name, or the relation of two expressions."""
+    parts, found = split(tokens, SIGNS)
+    if found and not parts[0] and found[0] in ("=", "\\approx"):
+        parts, found = parts[1:], found[1:]
+        if not found:
+            return read(parts[0])
+    if not found or not all(parts):
+        return None
+    if "\\equiv" in found and not REMAINDERS.isdisjoint(texts_of(tokens)):
+        return Words(" ".join(text for text in texts_of(tokens) if text not in ("{", "}", "(", ")")))
+    if "\\approx" in found:
+        parts, found = _unrounded(parts, found)
+        if not found:
+            return read(parts[0])
+    if is_name(parts[0]):
+        name, values = name_of(parts[0]), parts[1:]
+    elif len(parts) == 2 and is_name(parts[1]):
+        name, values = name_of(parts[1]), parts[:1]
+    elif len(parts) == 2 and any(token.kind == "symbol" and token.text not in "ei" for token in tokens):
+        return Relation("=", formula(parts[0]), formula(parts[1]), read(parts[1]))
+    else:
+        name, values = (), parts
+    relation = None
+    if len(parts) == 2 and found in (["="], ["\\equiv"]) and not any(token.kind == "word" for token in tokens):
+        relation = Relation("=", formula(parts[0]), formula(parts[1]))
+    return Statement(name, tuple(read(value) for value in values), relation)
+
+
+def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], list[str]]:
+    """Return a chain without what is rounded in it; that is the answer only if there is no other: x \\approx 3.14."""
+    kept = found.index("\\approx") + 1
+    if is_name(parts[kept - 1]) or formula(parts[kept - 1]).variables:
+        kept += 1
+    return parts[:kept], found[: kept - 1]
+
+
+def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
+    r"""Return what holds for all x, or for k \in Z, without its saying so."""
+    for place in range(max(1, len(tokens) - MAX_CONDITION), len(tokens)):
+        if not is_condition(tokens[place:]) or tokens[place - 1].text in ("for", "all", "not", "no"):
+            continue
+        bound = {token.text for token in tokens[place:] if token.kind == "symbol" and token.text not in "ZNRQ"}
+        kept = tokens[:place]
+        while kept and kept[-1].text in (",", ";", ":"):
+            kept = kept[:-1]
+        if not kept:
+            return None
+        plain = read(kept)
+        if len(bound) != 1 or WHOLE.isdisjoint(texts_of(tokens[place:])):
+            return plain
+        return General(plain, read([token._replace(text="k") if token.text in bound else token for token in kept]))
+    return None

@@ -1,0 +1,100 @@
+r"""Several answers in one: lists, tuples, sets by their elements, ratios, \pm 2."""
+
+from grpo_jax.rewards.mathematics.answer import (
+    ALTERNATIVES,
+    BARE,
+    MATRIX,
+    NAMED,
+    RATIO,
+    SEQUENCE,
+    UNION,
+    Answer,
+    Choice,
+    Items,
+    Reader,
+    Statement,
+    listed,
+    of_either_sign,
+)
+from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, texts_of
+from grpo_jax.rewards.mathematics.choices import is_letter
+from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.naming import is_condition, is_name
+from grpo_jax.rewards.mathematics.notation import OPENING, Token
+from grpo_jax.rewards.mathematics.sets import intersection, is_interval
+
+SEPARATORS = frozenset((",", ";", "and", "or", "&"))
+EITHER_SIGN = frozenset(("\\pm", "\\mp"))
+
+
+def bare(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return a list without brackets."""
+    parts, found = split(tokens, SEPARATORS)
+    parts = [part for part in parts if part]
+    if not found or len(parts) < 2:
+        return None
+    kind = SEQUENCE if any(texts_of(part) == ("\\dots",) for part in parts) else BARE
+    return several([read(part) for part in parts], frozenset(found), kind)
+
+
+def several(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Answer:
+    """Return what answers are together, given what they are separated by."""
+    items = [one for item in items for one in of_either_sign(item)]
+    if "or" in found and all(map(is_interval, items)):
+        return listed(UNION, items)
+    both = intersection(items) if "or" not in found else None
+    if both is not None:
+        return both
+    if "or" in found:
+        kind = ALTERNATIVES
+    named = {item.name: item for item in items if isinstance(item, Statement) and item.name}
+    if len(named) == len(items):  # x = 1, y = 2 in any order; but x_1 = 1, x_2 = 2 are two x
+        items = [named[name] for name in sorted(named)]
+        kind = ALTERNATIVES if len({name[0] for name in named}) == 1 and all("_" in name for name in named) else NAMED
+    elif len(named) == 1 and all(isinstance(item, Statement) for item in items):  # x = 1, x = 2
+        kind = ALTERNATIVES
+    return listed(kind, items)
+
+
+def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return what one pair of brackets encloses."""
+    if len(tokens) < 2 or tokens[0].text not in OPENING or closing_place(tokens) != len(tokens) - 1:
+        return None
+    opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
+    if (opening, closing) == (r"\langle", r"\rangle"):
+        opening, closing = "(", ")"
+    if opening == r"\{":
+        (element, *conditions), found = split(inside, ("|", ":"))
+        if len(found) == 1 and is_name(element[:1]) and texts_of(element)[1:2] in ((), ("\\in",)):
+            return read(conditions[0])
+        if len(found) == 1 and conditions[0] and is_condition(conditions[0]):
+            return read([*element, Token("sign", ","), *conditions[0]])
+    parts, found = split(inside, (",", ";"))
+    if (opening == r"\{" and closing == r"\}") or found:
+        return Items(opening, closing, tuple(read(part) for part in parts if part))
+    if opening == "(" and closing == ")":
+        return Choice(inside[0].text) if is_letter(inside) else read(inside)
+    if (opening, closing) != ("[", "]"):
+        return None
+    inner = read(inside)
+    return inner if isinstance(inner, Items) and inner.opening == MATRIX else Items(opening, closing, (inner,))
+
+
+def ratio(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return 3:4, or 3 to 4."""
+    parts, found = split(tokens, (":", "to"))
+    if not found or not all(parts):
+        return None
+    items = [read(part) for part in parts]
+    if "to" in found and not all(isinstance(item, Formula) and item.node is not None for item in items):
+        return None
+    return listed(RATIO, items)
+
+
+def plus_minus(tokens: Tokens, read: Reader) -> Answer | None:
+    r"""Return both values of an expression with one \pm."""
+    places = [place for place, token in enumerate(tokens) if token.text in EITHER_SIGN]
+    if len(places) != 1:
+        return None
+    both = [[*tokens[: places[0]], Token("sign", sign), *tokens[places[0] + 1 :]] for sign in "+-"]
+    return listed(ALTERNATIVES, [read(one) for one in both])

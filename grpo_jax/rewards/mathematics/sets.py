@@ -1,0 +1,173 @@
+"""Sets of real numbers: intervals, unions of them, inequalities, all numbers but some."""
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from grpo_jax.rewards.mathematics.answer import (
+    EMPTY_SET,
+    INFINITE,
+    MINUS_INFINITE,
+    OPEN,
+    UNION,
+    Answer,
+    Items,
+    Reader,
+    Relation,
+    Statement,
+    listed,
+    of_either_sign,
+)
+from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.naming import is_name, name_of
+from grpo_jax.rewards.mathematics.notation import Token
+
+NAMES = frozenset(("\\emptyset", "\\mathbb", "\\setminus"))
+REALS = Items("(", ")", (MINUS_INFINITE, INFINITE))
+WITH_NAMES: dict[tuple[str, ...], Items] = {
+    ("\\emptyset",): EMPTY_SET,
+    ("\\mathbb", "R"): REALS,
+    ("\\mathbb", "{", "R", "}"): REALS,
+}
+ALL_REALS = re.compile(
+    r"(x is )?(all|any|every)( the)? reals?( numbers?| values?)?( of x| x)?|(the )?(set of )?(all )?real numbers?"
+)
+LESS, MORE = {"<": "<", "\\le": "\\le"}, {">": "<", "\\ge": "\\le"}
+ORDERED = frozenset((*LESS, *MORE, "\\ne"))
+OPENED, CLOSED = {"<": "(", "\\le": "["}, {"<": ")", "\\le": "]"}
+
+
+def named(tokens: Tokens, read: Reader) -> Answer | None:
+    r"""Return the empty set, the real numbers, or those without some: \mathbb{R} \setminus \{1, 2\}."""
+    whole = WITH_NAMES.get(texts_of(tokens))
+    if whole is not None:
+        return whole
+    parts, found = split(tokens, ("\\setminus", "-"))
+    if len(found) != 1 or WITH_NAMES.get(texts_of(parts[0])) != REALS or not parts[1]:
+        return None
+    without = read(parts[1])
+    if not isinstance(without, Items):
+        return None
+    if without.opening in "([" and without.closing in ")]" and len(without.items) == 2:
+        below = Items("(", ")" if without.opening == "[" else "]", (MINUS_INFINITE, without.items[0]))
+        above = Items("(" if without.closing == "]" else "[", ")", (without.items[1], INFINITE))
+        return listed(UNION, [below, above])
+    return all_but(without.items) if without.opening == r"\{" else None
+
+
+def all_reals(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return all real numbers, or all except some, in words."""
+    place = next((place for place, token in enumerate(tokens) if token.text.lower() in ("except", "but")), len(tokens))
+    if not ALL_REALS.fullmatch(" ".join(texts_of(tokens[:place])).casefold()):
+        return None
+    rest = [token for token in tokens[place + 1 :] if token.kind != "word" or token.text in ("and", "or")]
+    if not rest:
+        return REALS if place == len(tokens) else None
+    without = read(rest)
+    points = without.items if isinstance(without, Items) else (without,)
+    return all_but([point.values[-1] if isinstance(point, Statement) else point for point in points])
+
+
+def all_but(points: Sequence[Answer]) -> Answer | None:
+    """Return the real numbers without some, as intervals; None if those are not sorted easily."""
+    if len(points) > 1:
+        values = [point.value for point in points if isinstance(point, Formula)]
+        known = [value for value in values if value is not None]
+        if len(known) < len(points):
+            return None
+        points = [points[place] for place in sorted(range(len(points)), key=known.__getitem__)]
+    ends = [MINUS_INFINITE, *points, INFINITE]
+    return listed(UNION, [Items("(", ")", pair) for pair in itertools.pairwise(ends)])
+
+
+def union(tokens: Tokens, read: Reader) -> Answer | None:
+    r"""Return what \cup stands in."""
+    parts, found = split(tokens, ("\\cup",))
+    return listed(UNION, [read(part) for part in parts]) if found else None
+
+
+def interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
+    """Return an interval, which is no point: neither is (1, 2) then."""
+    if (opening, closing) == ("(", ")") and low != MINUS_INFINITE and high != INFINITE:
+        opening = closing = OPEN
+    return Items(opening, closing, (low, high))
+
+
+def is_interval(answer: Answer) -> bool:
+    """Return whether an answer is an interval or a union of two, be it one of points or not."""
+    if isinstance(answer, Statement):
+        return all(map(is_interval, answer.values))
+    return isinstance(answer, Items) and answer.opening in ("(", "[", OPEN, UNION) and len(answer.items) == 2
+
+
+def intersection(items: Sequence[Answer]) -> Answer | None:
+    r"""Return what `x > 1, x < 3` is, or `x \ne 1, x \ne 2`, or `x \ne 1, 2`; None if they are no sets of one name."""
+    first = items[0]
+    if not isinstance(first, Statement):
+        return None
+    parts: list[Items] = []
+    points: list[Answer] = []
+    for item in items:
+        inner = item.values[0] if isinstance(item, Statement) and item.name == first.name else item
+        if isinstance(inner, Items) and inner is not item:
+            parts += [inner] if inner != REALS else []
+        elif isinstance(inner, Formula) and inner is item:
+            points.append(inner)
+        else:
+            return None
+    if parts and all(part.opening == UNION and len(part.items) == 2 for part in parts):
+        holes = [inside.items[1] for part in parts for inside in part.items[:1] if isinstance(inside, Items)]
+        rest = all_but([*holes, *points])
+        return rest and Statement(first.name, (rest,))
+    lower = [part for part in parts if part.items[1:] == (INFINITE,)]
+    upper = [part for part in parts if part.items[:1] == (MINUS_INFINITE,)]
+    if points or len(parts) != 2 or len(lower) != 1 or len(upper) != 1:
+        return None
+    return Statement(first.name, (interval(lower[0].opening, upper[0].closing, lower[0].items[0], upper[0].items[1]),))
+
+
+def inequality(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return the interval of a name, or the relation of two expressions."""
+    parts, found = split(tokens, ORDERED)
+    if not found or not all(parts):
+        return None
+    if found == ["\\ne"]:
+        if is_name(parts[0]) and not is_name(parts[1]):
+            rest = all_but(of_either_sign(read(parts[1])))
+            return rest and Statement(name_of(parts[0]), (rest,))
+        return Relation("\\ne", formula(parts[0]), formula(parts[1]))
+    if all(sign in MORE for sign in found):  # turned round
+        parts, found = parts[::-1], [MORE[sign] for sign in found[::-1]]
+    if not all(sign in LESS for sign in found) or len(parts) > 3:
+        return formula(tokens)
+    absolute = _absolute(parts, found[0], read) if len(parts) == 2 else None
+    if absolute is not None:
+        return absolute
+    match [is_name(part) for part in parts]:
+        case [True, False]:
+            name, within = parts[0], interval("(", CLOSED[found[0]], MINUS_INFINITE, read(parts[1]))
+        case [False, True]:
+            name, within = parts[1], interval(OPENED[found[0]], ")", read(parts[0]), INFINITE)
+        case [False, True, False]:
+            name, within = parts[1], interval(OPENED[found[0]], CLOSED[found[1]], read(parts[0]), read(parts[2]))
+        case [_, _]:
+            return Relation(found[0], formula(parts[0]), formula(parts[1]))
+        case _:
+            return formula(tokens)
+    return Statement(name_of(name), (within,))
+
+
+def _absolute(parts: Sequence[Tokens], sign: str, read: Reader) -> Statement | None:
+    """Return what |x| < 2 or |x| > 2 say of x; None of anything else."""
+    for bars, bound in ((0, 1), (1, 0)):
+        inside = parts[bars][1:-1]
+        if texts_of([parts[bars][0], parts[bars][-1]]) == ("|", "|") and is_name(inside):
+            minus = [Token("sign", "-"), Token("sign", "("), *parts[bound], Token("sign", ")")]
+            low, high = read(minus), read(parts[bound])
+            if bars == 0:
+                return Statement(name_of(inside), (interval(OPENED[sign], CLOSED[sign], low, high),))
+            below = Items("(", CLOSED[sign], (MINUS_INFINITE, low))
+            above = Items(OPENED[sign], ")", (high, INFINITE))
+            return Statement(name_of(inside), (listed(UNION, [below, above]),))
+    return None
