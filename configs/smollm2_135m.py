@@ -10,59 +10,38 @@ The learning rate is half of the first that was tried: at 2e-5, with another wor
 on its first answers, and seed 1 was at .07 to .10 after 70 steps.
 """
 
-import two_grpo
 from ml_collections import ConfigDict
+
+from grpo_jax.config import with_defaults
 
 
 def get_config() -> ConfigDict:
     """The configuration; see the module."""
-    config = two_grpo.get_config()
-    config.task = ConfigDict(
+    return with_defaults(
         {
-            "name": "questions",
-            "train": {
-                "kind": "arithmetic",
-                "path": "3 terms of +-",  # as in "3 + 4 - 2 =": there are 4,000
-                "split": "",
-                "prompt_field": "question",
-                "answer_field": "answer",
-                "answer_format": "plain",
-                "limit": 0,  # all
+            "task": {
+                "name": "questions",
+                "train": {"kind": "arithmetic", "path": "3 terms of +-"},  # as in "3 + 4 - 2 =": there are 4,000
+                "template": "State only the final answer: {question}",
+                "max_prompt_tokens": 48,
+                "reward": {
+                    "answer_pattern": r"(-?\d+)",  # the last number: this model seldom writes a \boxed{}
+                    "max_characters": 100,
+                    "seconds": 3.0,
+                },
             },
-            "test": None,  # a sixteenth of them, by a hash: 257
-            "hold_out_validation": True,  # an eighth
-            "tokenizer": "",  # the checkpoint's
-            "system": "",  # none: the chat template then writes its own
-            "template": "State only the final answer: {question}",
-            "chat": True,
-            "max_prompt_tokens": 48,
-            "reward": {
-                "terms": {"mathematics": 1.0},
-                "answer_pattern": r"(-?\d+)",  # the last number: this model seldom writes a \boxed{}
-                "max_characters": 100,
-                "workers": 1,
-                "seconds": 3.0,
-                "memory_mb": 1024,
-                "overlong_tokens": 0,  # no such term
+            "model": {"checkpoint": "models/smollm2_135m_instruct"},  # made by `make smollm2`
+            "rollout": {"prompts_per_step": 64, "prompts_per_batch": 64, "max_new_tokens": 16},
+            "optimizer": {"learning_rate": 1e-5},
+            "train": {"steps": 160, "microbatch_groups": 2},
+            "evaluation": {
+                "every": 40,
+                "validation_problems": 128,
+                "validation_samples": 2,
+                "test_problems": 256,  # of 257, a sixteenth of all
+                "test_samples": 4,
+                "prompts_per_batch": 64,
             },
+            "checkpoint": {"every": 40, "keep_last": 1},
         }
     )
-    config.model.checkpoint = "models/smollm2_135m_instruct"  # made by `make smollm2`
-    config.model.architecture = None  # as the checkpoint says
-    config.warm_start = None
-    config.rollout.prompts_per_step = 64
-    config.rollout.prompts_per_batch = 64
-    config.rollout.max_new_tokens = 16
-    config.optimizer.learning_rate = 1e-5
-    config.train.steps = 160
-    config.train.microbatch_groups = 2
-    config.train.logprob_chunk = 0
-    config.evaluation.every = 40
-    config.evaluation.validation_problems = 128
-    config.evaluation.validation_samples = 2
-    config.evaluation.test_problems = 256
-    config.evaluation.test_samples = 4
-    config.evaluation.prompts_per_batch = 64
-    config.checkpoint.every = 40
-    config.checkpoint.keep_last = 1
-    return config

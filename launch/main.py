@@ -4,8 +4,7 @@
 
 The same command continues a run, and leaves a finished one as it is; with a larger train.steps it extends it.
 --from=RUN@STEP branches off another run: DIR is that run as it was at the step, whose checkpoint must be kept (without
-@STEP it is the newest), and goes on under this configuration. grpo_jax/config/continuing.py says which fields may
-differ.
+@STEP it is the newest), and goes on under this configuration. grpo_jax/config/schema.py says which fields may differ.
 
 --smoke scales any configuration down to a minimal run of all its parts, prints what it has changed, and needs a DIR of
 its own; grpo_jax/config/smoke.py has the rules.

@@ -24,5 +24,5 @@ def get_config() -> ConfigDict:
     # 256 samples at once, whose keys and values take up to 30 GB with Qwen2.5-Math-1.5B: for 1 to 8 devices.
     config.evaluation.prompts_per_batch = 8
     # Each device has the whole policy; fsdp or tensor above 1 share one that is too large for that.
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    config.mesh.fsdp = config.mesh.tensor = 1
     return config

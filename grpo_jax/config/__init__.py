@@ -1,8 +1,17 @@
 """Configuration: the schema of a run, the rules between its fields, and how it is loaded."""
 
 from grpo_jax.config import command_line
-from grpo_jax.config.continuing import KEPT_IN_FORKS, LENGTH, UNDECISIVE, differences, differing, extension
-from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, to_dict
+from grpo_jax.config.continuing import (
+    CONTINUABLE,
+    INHERITED,
+    ROUNDING,
+    UNDECISIVE,
+    covers,
+    differences,
+    differing,
+    obstacle,
+)
+from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, read_recorded, to_dict, with_defaults
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.own_code import imported, own_code, source_digests
 from grpo_jax.config.running import run_file
@@ -35,8 +44,9 @@ from grpo_jax.config.schema import (
 from grpo_jax.config.smoke import smoke
 
 __all__ = [
-    "KEPT_IN_FORKS",
-    "LENGTH",
+    "CONTINUABLE",
+    "INHERITED",
+    "ROUNDING",
     "UNDECISIVE",
     "ArchitectureConfig",
     "CheckpointConfig",
@@ -65,17 +75,20 @@ __all__ = [
     "WarmStartConfig",
     "check",
     "command_line",
+    "covers",
     "did_you_mean",
     "differences",
     "differing",
     "digest",
-    "extension",
     "from_dict",
     "imported",
     "load",
+    "obstacle",
     "own_code",
+    "read_recorded",
     "run_file",
     "smoke",
     "source_digests",
     "to_dict",
+    "with_defaults",
 ]

@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import json
 import re
 import signal
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from grpo_jax.config.loading import load, to_dict
 from grpo_jax.config.schema import ConfigError
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
@@ -28,6 +30,9 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
         "--config", required=config is None, default=config, metavar="FILE", help="a Python file with get_config()"
     )
     made.add_argument(
+        "--print-config", action="store_true", help="prints the values of all fields as JSON, and does nothing else"
+    )
+    made.add_argument(
         "--config.FIELD",
         dest="overrides",
         metavar="VALUE",
@@ -37,7 +42,10 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
 
 
 def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
-    """The arguments, with `overrides` as (field, text) pairs. Ends the process with code 2 if they cannot be read."""
+    """Return the arguments, with `overrides` as (field, text) pairs.
+
+    Ends the process: with code 2 if they cannot be read; after printing the configuration if --print-config is there.
+    """
     overrides: list[tuple[str, str]] = []
     others: list[str] = []
     rest = iter(argv)
@@ -54,9 +62,26 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
             if text is None:
                 made.error(f"{argument}: needs a value, as in {argument}=VALUE")
             overrides.append((match["field"], text))
+    if any(flag.startswith("--print") for flag in others):
+        sys.exit(_print_config(made.get_default("config"), others, overrides))
     arguments = made.parse_args(others)
     arguments.overrides = overrides
     return arguments
+
+
+def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence[tuple[str, str]]) -> int:
+    """Print a configuration as its run's config.json would hold it, and return the exit code.
+
+    The flags that a run must have besides, such as --workdir, need not be there.
+    """
+    only = argparse.ArgumentParser()
+    only.add_argument("--config", required=default is None, default=default)
+    try:
+        config = load(only.parse_known_args(flags)[0].config, overrides)
+    except ConfigError as error:
+        return fail(error, 2)
+    tell(json.dumps(to_dict(config), indent=2))
+    return 0
 
 
 def join_hosts() -> None:

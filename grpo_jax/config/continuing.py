@@ -1,30 +1,16 @@
-"""Which fields of a configuration a run's result depends on, and which may change while the run goes on, or in a fork.
-
-This is the one place that says so: whoever continues a run, forks it, or asks whether two were alike, asks here.
-"""
+"""What may change while a run goes on, or in a fork: the fields that the schema marks by `Change`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from grpo_jax.config.schema import Config
+from grpo_jax.config.fields import marked
+from grpo_jax.config.schema import Change, Config
 
-# They say what is kept, measured or written down and where work is done, and decide no policy and no verdict.
-UNDECISIVE = (
-    "checkpoint",
-    "evaluation.every",
-    "logging",
-    "task.reward.workers",
-    "warm_start.cache_dir",
-    "warm_start.checkpoint_every",
-)
-
-# A run is extended by this; `extension` says when it cannot be.
-LENGTH = "train.steps"
-
-# What a fork has from the run that it branches off: what is asked and how it is judged and measured, and the policy
-# before RL. All else may differ, the seed too.
-# Group size is kept because a run counts its rollouts by it.
-KEPT_IN_FORKS = ("task", "model", "warm_start", "evaluation", "rollout.max_new_tokens", "rollout.group_size")
+# Dotted names; of a section, all that is in it.
+UNDECISIVE = marked(Change.FREE)
+ROUNDING = marked(Change.ROUNDING)
+CONTINUABLE = (*UNDECISIVE, *ROUNDING, *marked(Change.LENGTH))
+INHERITED = marked(Change.INHERITED)
 
 
 class Difference(NamedTuple):
@@ -60,14 +46,25 @@ def differing(first: Any, second: Any, *, free: Sequence[str] = ()) -> list[str]
     return [one.field for one in differences(first, second, free=free)]
 
 
-def extension(theirs: Mapping[str, Any], ours: Config, reached: int) -> str:
-    """Return why a run cannot go on to another `train.steps`, as a sentence without its end; "" if it can.
+def covers(names: Sequence[str], field: str) -> bool:
+    """Return whether a field is one of these, or in a section that is one of them."""
+    return any(f"{field}.".startswith(f"{name}.") for name in names)
+
+
+def obstacle(theirs: Mapping[str, Any], ours: Config, reached: int) -> str:
+    """Return why a run cannot go on with other `CONTINUABLE` fields, as a sentence without its end; "" if it can.
 
     Args:
       theirs: the configuration that the run had so far.
       ours: the one that it is to have.
       reached: the last step that it has saved.
     """
+    at_once, rollout = theirs["rollout"]["prompts_per_batch"], ours.rollout
+    if rollout.max_rollouts and at_once != rollout.prompts_per_batch:
+        return (
+            f"rollout.prompts_per_batch={rollout.prompts_per_batch}: with rollout.max_rollouts it decides how many "
+            f"prompts a step samples; keep {at_once}"
+        )
     before, now = theirs["train"]["steps"], ours.train.steps
     if before == now:
         return ""

@@ -1,8 +1,8 @@
 """From a config file and the command line's overrides to a validated `Config`.
 
-A config file has a function `get_config()` that returns a `ConfigDict` naming every field of the schema. Whatever
-cannot work is refused with one sentence that names the field, its value and the remedy, before anything is built.
-Nothing outside this file knows `ml_collections`.
+A config file has a function `get_config()` that returns a `ConfigDict` with the fields that are its own; the others get
+the schema's defaults. Whatever cannot work is refused with one sentence that names the field, its value and the remedy,
+before anything is built. Nothing outside this file knows `ml_collections`.
 """
 
 import ast
@@ -14,16 +14,19 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from ml_collections import ConfigDict
 
+import grpo_jax
+from grpo_jax.config import fields
+from grpo_jax.config.continuing import differences
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import run_file
-from grpo_jax.config.schema import Config, ConfigError
+from grpo_jax.config.schema import Before, Config, ConfigError, Range
 
 T = TypeVar("T")
 
@@ -39,9 +42,9 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
       ConfigError: for a file that cannot be read, or with a sentence for every field that is unknown, missing, of the
         wrong type or out of range; if there is none of these, for those that are impossible together.
     """
-    values, mistakes = _run_config_file(Path(path)), Mistakes()
+    values, mistakes = fields.complete(_run_config_file(Path(path))), Mistakes()
     # What says which of several sections stands somewhere comes first, and then the fields of that section.
-    tags = set(_tag_fields(Config))
+    tags = set(fields.tag_fields())
     for field, text in sorted(overrides, key=lambda override: override[0] not in tags):
         with mistakes:
             _override(values, field, text)
@@ -52,11 +55,54 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
     return config
 
 
+def with_defaults(values: Mapping[str, Any]) -> ConfigDict:
+    """Return what a config file's `get_config()` returns, with the schema's defaults of all fields that are left out.
+
+    So a file that derives from this one can read and set any field of it.
+    """
+    return ConfigDict(fields.complete(values))
+
+
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The configuration that a nested mapping describes (such as a run's config.json). Raises ConfigError."""
-    config = _build(Config, values, prefix="")
+    """Return the configuration that a run has recorded, also one of an earlier version; see `read_recorded`.
+
+    Raises:
+      ConfigError: if it cannot be read, or cannot be run.
+    """
+    config = _build(Config, read_recorded(values).values, prefix="")
     check(config)
     return config
+
+
+class Recorded(NamedTuple):
+    """A configuration as JSON that a run has recorded, whole."""
+
+    values: dict[str, Any]
+    note: str  # what an earlier version did not record and is filled in, as a clause; "" if nothing is
+
+
+def read_recorded(values: Mapping[str, Any]) -> Recorded:
+    """Fill in the fields that did not exist when a run recorded its configuration.
+
+    They get the value that all runs had then: `Before`, where the schema says so, else the default.
+
+    Raises:
+      ConfigError: if a field is unknown, as those of a later version are.
+    """
+    if others := list(fields.unknown(values)):
+        are = "is no field" if len(others) == 1 else "are no fields"
+        raise ConfigError(
+            f"{', '.join(others)}: {are} of this version of grpo_jax ({grpo_jax.__version__}); use the version that "
+            "made the run, or a later one."
+        )
+    whole = fields.complete(values, default=_then)
+    filled = [f"{one.field}={json.dumps(one.second)}" for one in differences(values, whole)]
+    return Recorded(whole, f"recorded by an earlier version, without {', '.join(filled)}" if filled else "")
+
+
+def _then(field: "dataclasses.Field[Any]", kind: Any) -> Any:
+    before = [mark.value for mark in fields.marks(kind) if isinstance(mark, Before)]
+    return _as_json(before[0] if before else fields.default_of(field, kind))
 
 
 def check(config: Config) -> None:
@@ -69,15 +115,16 @@ def check(config: Config) -> None:
 def to_dict(config: Config) -> dict[str, Any]:
     """The nested dictionary of plain JSON values that `from_dict` turns back into this configuration."""
 
-    def as_json(value: Any) -> Any:
-        if isinstance(value, tuple):
-            return list(value)
-        return "inf" if value == math.inf else value
-
-    def plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
-        return {name: as_json(value) for name, value in fields}
+    def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: _as_json(value) for name, value in items}
 
     return dataclasses.asdict(config, dict_factory=plain)
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return "inf" if value == math.inf else value
 
 
 def digest(values: Mapping[str, Any]) -> str:
@@ -104,52 +151,45 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
     section: Any = values
     for depth, name in enumerate([*sections, leaf]):
         where = ".".join([*sections, leaf][: depth + 1])
-        if typing.get_origin(_base(kind)) is dict:  # whose names are free, and may have dots: package.module:function
-            section[".".join([*sections, leaf][depth:])] = _parse(typing.get_args(_base(kind))[1], text)
+        if typing.get_origin(fields.base(kind)) is dict:  # names are free, and may have dots: package.module:function
+            section[".".join([*sections, leaf][depth:])] = _parse(typing.get_args(fields.base(kind))[1], text)
             return
-        union, chosen = kind, _section(kind, section)
-        known = typing.get_type_hints(chosen, include_extras=True) if chosen else {}
+        union, chosen = kind, fields.section_for(kind, section)
+        known = fields.hints_of(chosen) if chosen else {fields.tag(kind): str} if fields.sections(kind) else {}
         if name not in known:
             raise ConfigError(f"--config.{field}={text}: unknown field {where}; {did_you_mean(name, list(known))}")
         if depth < len(sections):
-            if section.get(name) is None:
+            if section.get(name) is None and fields.sections(known[name]):
                 section[name] = _beginning(known, section, name)
             section = section[name]
         kind = known[name]
-    if _sections(kind) and not (_is_optional(kind) and text == "none"):
+    if fields.sections(kind) and not (fields.is_optional(kind) and text == "none"):
         raise ConfigError(f"--config.{field}={text}: is a section; set one of its fields, as in {field}.NAME=VALUE.")
-    if len(_sections(union)) > 1 and leaf == _tag(union) and _tags(union).get(text, chosen) is not chosen:
-        section.clear()  # another section begins here, which flags must set all fields of
-    section[leaf] = None if _sections(kind) else _parse(kind, text)
+    another = fields.tags(union).get(text) if len(fields.sections(union)) > 1 and leaf == fields.tag(union) else None
+    if another not in (None, chosen):
+        section.clear()
+        section.update(fields.complete({leaf: text}, another))
+    section[leaf] = None if fields.sections(kind) else _parse(kind, text)
 
 
 def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) -> dict[str, Any]:
     """What a section that is absent begins with when a flag sets one of its fields.
 
-    These are the fields of its only sibling of the same kind, as task.test has those of task.train, if there is one;
-    else flags must set all of them.
+    These are the fields of its only sibling of the same kind, as task.test begins with those of task.train, if there is
+    one; else the defaults.
     """
-    kinds = _sections(known[name])
+    kinds = fields.sections(known[name])
     siblings = [
         section[other]
         for other, kind in known.items()
-        if other != name and _sections(kind) == kinds and isinstance(section.get(other), Mapping)
+        if other != name and fields.sections(kind) == kinds and isinstance(section.get(other), Mapping)
     ]
-    return copy.deepcopy(siblings[0]) if len(siblings) == 1 else {}
-
-
-def _tag_fields(kind: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all fields that tell which of several sections stands somewhere."""
-    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
-        if len(_sections(hint)) > 1:
-            yield f"{prefix}{name}.{_tag(hint)}"
-        for section in _sections(hint):
-            yield from _tag_fields(section, f"{prefix}{name}.")
+    return copy.deepcopy(siblings[0]) if len(siblings) == 1 else fields.complete({}, kinds[0])
 
 
 def _parse(kind: Any, text: str) -> Any:
     """The text of a flag as a value; text that is none stays text, for `_check` to refuse."""
-    if _base(kind) is str or typing.get_origin(_base(kind)) is Literal:
+    if fields.base(kind) is str or typing.get_origin(fields.base(kind)) is Literal:
         return text
     if text in ("true", "false"):
         return text == "true"
@@ -160,7 +200,7 @@ def _parse(kind: Any, text: str) -> Any:
 
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = fields.hints_of(kind)
     mistakes, built = Mistakes(), {}
     for name in values:
         if name not in hints:
@@ -172,65 +212,33 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     if missing:
         with mistakes:
             are = "is missing; give it a value" if len(missing) == 1 else "are missing; give them values"
-            raise ConfigError(f"{', '.join(missing)}: {are}, see configs/two_grpo.py.")
+            raise ConfigError(f"{', '.join(missing)}: {are}, see grpo_jax/config/schema.py.")
     for name, hint in hints.items():
         if name in values:
             with mistakes:
-                build = _build_section if _sections(hint) else _check
+                build = _build_section if fields.sections(hint) else _check
                 built[name] = build(hint, values[name], f"{prefix}{name}")
     mistakes.tell()
     return kind(**built)
 
 
 def _build_section(kind: Any, value: Any, field: str) -> Any:
-    if value is None and _is_optional(kind):
+    if value is None and fields.is_optional(kind):
         return None
     if not isinstance(value, Mapping):
         raise ConfigError(f"{field}={value!r}: must be a section with fields, not {_noun(value)}.")
-    chosen = _section(kind, value)
+    chosen = fields.section_for(kind, value)
     if chosen is None:
-        tag = _tag(kind)
+        tag = fields.tag(kind)
         if tag not in value:
-            raise ConfigError(f"{field}.{tag}: is missing; give it a value, one of {', '.join(_tags(kind))}.")
-        raise ConfigError(f"{field}.{tag}={value[tag]!r}: unknown; {did_you_mean(str(value[tag]), list(_tags(kind)))}")
+            raise ConfigError(f"{field}.{tag}: is missing; give it a value, one of {', '.join(fields.tags(kind))}.")
+        known = list(fields.tags(kind))
+        raise ConfigError(f"{field}.{tag}={value[tag]!r}: unknown; {did_you_mean(str(value[tag]), known)}")
     return _build(chosen, value, f"{field}.")
 
 
-def _sections(kind: Any) -> list[Any]:
-    """The dataclasses that a field of this kind may hold; none for a plain value."""
-    members = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
-    return [member for member in members if dataclasses.is_dataclass(member)]
-
-
-def _section(kind: Any, values: Any) -> Any:
-    """The dataclass that these values are for. In a union, the first field of each tells which."""
-    sections = _sections(kind)
-    if len(sections) < 2:
-        return sections[0] if sections else None
-    chosen = values.get(_tag(kind))
-    return _tags(kind).get(chosen) if isinstance(chosen, str) else None
-
-
-def _tag(kind: Any) -> str:
-    """The name of the field that tells the dataclasses of a union apart."""
-    return dataclasses.fields(_sections(kind)[0])[0].name
-
-
-def _tags(kind: Any) -> dict[str, Any]:
-    """The dataclasses of a union, by what their first field may say."""
-    return {
-        name: section
-        for section in _sections(kind)
-        for name in typing.get_args(typing.get_type_hints(section)[dataclasses.fields(section)[0].name])
-    }
-
-
-def _is_optional(kind: Any) -> bool:
-    return types.NoneType in typing.get_args(kind)
-
-
 def _check(kind: Any, value: Any, field: str) -> Any:
-    base = _base(kind)
+    base = fields.base(kind)
     if typing.get_origin(base) is dict:
         if not isinstance(value, Mapping) or not all(type(name) is str for name in value):
             raise ConfigError(f"{field}={value!r}: must be names with a value each, as in {{'name': 1.0}}.")
@@ -248,8 +256,8 @@ def _check(kind: Any, value: Any, field: str) -> Any:
         value = float(value)
     if type(value) is not base:
         raise ConfigError(f"{field}={value!r}: must be {_NOUNS[base]}, not {_noun(value)}.")
-    for allowed in getattr(kind, "__metadata__", ()):
-        if not allowed.admits(value):
+    for allowed in fields.marks(kind):
+        if isinstance(allowed, Range) and not allowed.admits(value):
             raise ConfigError(f"{field}={value!r}: must be {allowed}.")
     return value
 
@@ -268,7 +276,3 @@ _NOUNS: dict[type, str] = {
 
 def _noun(value: Any) -> str:
     return _NOUNS.get(type(value), "that")
-
-
-def _base(kind: Any) -> Any:
-    return typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind

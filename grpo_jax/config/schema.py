@@ -1,14 +1,18 @@
-"""What a configuration is: frozen dataclasses that say what each field means and which values it may take.
+"""What a configuration is: frozen dataclasses that say what each field means, its default, and what it may be.
+
+A field's comment says what it means, and why its default is what it is. A config file or a flag must give the fields
+that have no default. `python launch/main.py --config=FILE --print-config` prints the values of all fields.
 
 A field of kind `A | None` is a section that may be absent. Where one of several sections may stand (`A | B`), their
-first fields tell them apart.
+first fields tell them apart. A section that a config file leaves out has the defaults of its fields.
 
-The config files (`configs/*.py`) say why a field has the value it has.
+An annotation says what else holds for a field or a section: `Range`, `Change`, and `Before`.
 """
 
+import enum
 import math
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 
 class ConfigError(ValueError):
@@ -37,6 +41,22 @@ class Range:
         return low if self.high == math.inf else f"{low} and at most {self.high:.10g}"
 
 
+class Change(enum.Enum):
+    """When a field may change, and what that does. Without this mark it may in a fork, and not when a run goes on."""
+
+    FREE = "when a run goes on, and in a fork; no policy and no verdict depends on it"
+    ROUNDING = "in the same cases; it says where and in what portions work is done, so numbers differ by rounding"
+    LENGTH = "when a run goes on, within limits (config/continuing.py), and in a fork"
+    INHERITED = "never: a fork has it from its run"
+
+
+@dataclass(frozen=True)
+class Before:
+    """The value of runs that were begun before the field existed, where that is not the default."""
+
+    value: Any
+
+
 Count = Annotated[int, Range(1)]
 CountOrNone = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, 1e12, open_low=True)]
@@ -50,12 +70,12 @@ class ModularExpressionsConfig:
     """The embedded task: grpo_jax/data/tasks/modular_expressions.py."""
 
     name: Literal["modular_expressions"]
-    operations: Annotated[int, Range(1, 12)]  # binary operations in an expression: the difficulty
-    operators: str  # which of + - * appear
-    modulus: Annotated[int, Range(2, 10)]  # values are taken modulo this, so that each is one digit
-    train_problems: Count  # distinct; an epoch
-    right: Literal["answer", "derivation"]  # whether the answer is enough: rewards/derivation.py
-    credit: Literal["exact", "partial"]  # of what is wrong: none, or for right lines (rewards/partial_credit.py)
+    operations: Annotated[int, Range(1, 12)] = 3  # difficulty: `8+(8+(4+6))=` has three, which is hard in one's head
+    operators: str = "+"  # any of + - *; a policy of 0.15M parameters learns + alone well enough
+    modulus: Annotated[int, Range(2, 10)] = 10  # values are taken modulo this, so that each is one digit
+    train_problems: Count = 16384  # distinct ones, an epoch; the demo sees each about twice
+    right: Literal["answer", "derivation"] = "answer"  # derivation: only with all its lines, see rewards/derivation.py
+    credit: Literal["exact", "partial"] = "exact"  # exact: the paper's 0 and 1; partial: see rewards/partial_credit.py
 
 
 @dataclass(frozen=True)
@@ -64,39 +84,42 @@ class SourceConfig:
 
     kind: Literal["jsonl", "parquet", "tfds", "huggingface", "arithmetic", "reasoning_gym"]
     path: str  # what grpo_jax.data.sources describes for each kind: a file, a pattern, a name, a directory
-    split: str  # tfds, huggingface: as in "train" or "train[:1000]"; others: ""
-    prompt_field: str  # where a record has the question; dots go into nested records, numbers into lists
-    answer_field: str
-    answer_format: Literal["plain", "boxed", "after_hashes"]  # all of it, its last \boxed{}, what follows its last ####
-    limit: CountOrNone  # read only the first so many records; 0 is all
+    split: str = ""  # tfds, huggingface: as in "train" or "train[:1000]"; other kinds have none
+    prompt_field: str = "question"  # where a record has the question; dots go into nested records, numbers into lists
+    answer_field: str = "answer"
+    answer_format: Literal["plain", "boxed", "after_hashes"] = "plain"  # all, its last \boxed{}, after its last ####
+    limit: CountOrNone = 0  # read only the first so many records; 0 is all
 
 
 @dataclass(frozen=True)
 class RewardConfig:
     """What a completion is worth: a weighted sum, and the limits of the processes that compare answers."""
 
-    terms: dict[str, float]  # name -> weight; a key of grpo_jax.rewards.REWARDS, or your own `package.module:function`
-    answer_pattern: str  # a regular expression with one group, whose last match is the answer; "" is the last \boxed{}
-    max_characters: Annotated[int, Range(1, 10_000)]  # of an answer; a longer one is wrong
-    workers: Annotated[int, Range(1, 256)]  # processes
-    seconds: Annotated[float, Range(0.05, 600)]  # of CPU time for one pair of answers in a worker
-    memory_mb: Annotated[int, Range(256, 65536)]  # of a worker
-    overlong_tokens: CountOrNone  # DAPO's buffer before max_new_tokens, along which `overlong` goes from 0 to -1
+    # Name -> weight; a name is a key of grpo_jax.rewards.REWARDS, or your own `package.module:function`. mathematics:
+    # 1 for an answer that equals the gold one as mathematics, else 0.
+    terms: dict[str, float] = field(default_factory=lambda: {"mathematics": 1.0})
+    answer_pattern: str = ""  # a regular expression with one group, whose last match is the answer; "": last \boxed{}
+    max_characters: Annotated[int, Range(1, 10_000)] = 1000  # of an answer; a longer one is wrong
+    workers: Annotated[int, Range(1, 256), Change.FREE] = 1  # processes; one is enough for short answers
+    seconds: Annotated[float, Range(0.05, 600)] = 5.0  # of CPU time for one pair of answers; most take milliseconds
+    memory_mb: Annotated[int, Range(256, 65536)] = 1024  # of a worker
+    overlong_tokens: CountOrNone = 0  # DAPO's buffer before max_new_tokens, along which `overlong` goes from 0 to -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuestionsConfig:
     """Questions of data sets for a pretrained model: grpo_jax/data/tasks/questions.py."""
 
     name: Literal["questions"]
     train: SourceConfig
-    test: SourceConfig | None  # None: a share of `train`, by a hash of the prompt
-    hold_out_validation: bool  # whether an eighth of `train` is the validation split; False: there is none
-    tokenizer: str  # a directory; "" is the model's checkpoint
-    system: str  # the system's message; "" is none
-    template: str  # of the user's message, with {question}
-    chat: bool  # through the tokenizer's chat template, or as it is
-    max_prompt_tokens: Count  # longer problems are not trained on
+    test: SourceConfig | None = None  # None: a sixteenth of `train`, by a hash of the prompt
+    hold_out_validation: bool = True  # whether an eighth of `train` is the validation split; False: there is none
+    tokenizer: str = ""  # a directory; "" is the model's checkpoint
+    system: str = ""  # the system's message; "" is none, and the chat template may write its own
+    # The user's message, with {question}. The default asks for an answer where the default answer_pattern looks for it.
+    template: str = "{question}\nThink step by step, and put the final answer within \\boxed{}."
+    chat: bool = True  # through the tokenizer's chat template; False is for models without one
+    max_prompt_tokens: Count = 1024  # longer problems are not trained on; nearly all of MATH are shorter
     reward: RewardConfig
 
 
@@ -106,47 +129,47 @@ class OwnTaskConfig:
 
     name: Literal["own"]
     factory: str  # `package.module:NAME`, called with `parameters` by name; returns a grpo_jax.data.Task
-    parameters: dict[str, float]
+    parameters: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RopeConfig:
     """Rotary positions, and how they are stretched beyond the length that a model was made for."""
 
-    theta: Positive  # base of the rotary frequencies
-    scaling: Literal["none", "linear", "llama3"]
-    factor: Annotated[float, Range(1)]  # context extension factor of the scaling
-    low_frequency_factor: Positive  # llama3: wavelengths above original_length / this are stretched fully
-    high_frequency_factor: Positive  # llama3: wavelengths below original_length / this are left alone
-    original_length: Count  # llama3: context length before the extension
+    theta: Positive = 10_000.0  # base of the rotary frequencies; the usual one
+    scaling: Literal["none", "linear", "llama3"] = "none"  # only the other two read what follows
+    factor: Annotated[float, Range(1)] = 1.0  # how many times longer than original_length contexts are
+    low_frequency_factor: Positive = 1.0  # llama3: wavelengths above original_length / this are stretched fully
+    high_frequency_factor: Positive = 4.0  # llama3: wavelengths below original_length / this are left alone
+    original_length: Count = 8192  # llama3: context length before the extension
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ArchitectureConfig:
-    """The decoder's shape. What only some families have names them; grpo_jax/policy/families.py is the whole list."""
+    """The decoder's shape. Defaults are the plain decoder of Llama; grpo_jax/policy/families.py lists all families."""
 
-    vocab_size: CountOrNone  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
+    vocab_size: CountOrNone = 0  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
     embed_dim: Count
     num_layers: Count
     num_heads: Count
     num_kv_heads: Count  # grouped-query attention: each serves num_heads / num_kv_heads query heads
     head_dim: Count
     mlp_dim: Count
-    activation: Literal["silu", "gelu_tanh"]  # of the MLP's gate; gelu_tanh: Gemma
-    qkv_bias: bool  # Qwen2
-    qk_norm: bool  # Qwen3, Gemma 3
-    post_norms: bool  # Gemma: what attention and MLP give is normed before it is added to the residual stream
-    norm_offset: bool  # Gemma: norms scale by 1 + their parameter
-    scaled_embedding: bool  # Gemma: embeddings are multiplied by sqrt(embed_dim)
-    tied_head: bool  # the output head is the transposed embedding
-    norm_epsilon: Positive
-    query_scale: NonNegative  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
-    attention_cap: NonNegative  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
-    logit_cap: NonNegative  # Gemma 2: the same for the logits; 0 is off
-    layer_types: tuple[Literal["full", "sliding"], ...]  # of the first layers, then again from the start
-    sliding_window: CountOrNone  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
+    activation: Literal["silu", "gelu_tanh"] = "silu"  # of the MLP's gate; gelu_tanh: Gemma
+    qkv_bias: bool = False  # Qwen2
+    qk_norm: bool = False  # Qwen3, Gemma 3
+    post_norms: bool = False  # Gemma: the outputs of attention and MLP are normed before the residual sum
+    norm_offset: bool = False  # Gemma: norms scale by 1 + their parameter
+    scaled_embedding: bool = False  # Gemma: embeddings are multiplied by sqrt(embed_dim)
+    tied_head: bool = False  # the output head is the transposed embedding: most small models
+    norm_epsilon: Positive = 1e-6
+    query_scale: NonNegative = 0.0  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
+    attention_cap: NonNegative = 0.0  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
+    logit_cap: NonNegative = 0.0  # Gemma 2: the same for the logits; 0 is off
+    layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, then again from the start
+    sliding_window: CountOrNone = 0  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
     rope: RopeConfig
-    local_rope: RopeConfig | None  # Gemma 3: of sliding layers; None: rope is of all
+    local_rope: RopeConfig | None = None  # Gemma 3: of sliding layers; None: rope is of all
 
     @property
     def layers(self) -> tuple[Literal["full", "sliding"], ...]:
@@ -154,13 +177,16 @@ class ArchitectureConfig:
         return tuple(self.layer_types[index % len(self.layer_types)] for index in range(self.num_layers))
 
 
+Module = Literal["query", "key", "value", "out", "gate", "up", "down"]
+
+
 @dataclass(frozen=True)
 class LoraConfig:
     """Low-rank adapters (arXiv 2106.09685): they alone are trained, and all other parameters stay as they were."""
 
-    rank: Count
-    alpha: Positive  # adapters are scaled by alpha / rank
-    modules: tuple[Literal["query", "key", "value", "out", "gate", "up", "down"], ...]  # of every layer
+    rank: Count = 16  # 4 % of the parameters of a model of 135M
+    alpha: Positive = 32.0  # adapters are scaled by alpha / rank; twice the rank is usual
+    modules: tuple[Module, ...] = ("query", "key", "value", "out", "gate", "up", "down")  # of every layer; all it has
 
     @property
     def scale(self) -> float:
@@ -172,39 +198,47 @@ class LoraConfig:
 class ModelConfig:
     """Where the policy comes from, and how it is computed."""
 
-    checkpoint: str  # a directory in Hugging Face's format; "" is a policy made from nothing by the warm start
-    architecture: ArchitectureConfig | None  # None: as the checkpoint's config.json says
-    compute_dtype: Literal["float32", "bfloat16"]  # of activations; parameters and optimizer are always float32
-    scan_layers: bool  # one compiled layer in a loop (compiles fast) or all layers unrolled (runs faster on CPU)
-    remat: Literal["none", "full", "dots"]  # what the backward pass recomputes: nothing, all, or all but matmuls
-    attention: Literal["plain", "fused"]  # of whole rows; fused: by a kernel, where the platform (TPU, GPU) has one
-    lora: LoraConfig | None  # None: all parameters are trained
+    checkpoint: str = ""  # a directory in Hugging Face's format; "" is a policy made from nothing by the warm start
+    architecture: ArchitectureConfig | None = None  # None: as the checkpoint's config.json says
+    # Of activations; parameters and optimizer are always float32. bfloat16 is for TPU and GPU.
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    # One compiled layer in a loop, which compiles fast, or all layers unrolled, which runs faster on CPU.
+    scan_layers: bool = False
+    # What the backward pass recomputes: nothing, all, or all but matmuls. Nothing is fastest where memory is enough.
+    remat: Annotated[Literal["none", "full", "dots"], Change.ROUNDING] = "none"
+    # Of whole rows. plain runs everywhere; fused is a kernel for long rows in bfloat16, on TPU and GPU.
+    attention: Literal["plain", "fused"] = "plain"
+    lora: LoraConfig | None = None  # None: all parameters are trained
 
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """How the base policy is made from nothing."""
+    """How the base policy is made from nothing. The defaults fit the embedded task: half a minute on two CPU cores."""
 
-    full_steps: CountOrNone  # supervised steps on solutions that write every line
-    skip_steps: CountOrNone  # then steps on solutions that leave lines out
-    skip_probability: Share  # of each intermediate line, in the second phase
-    batch_size: Count
-    full_learning_rate: Positive
-    skip_learning_rate: Positive
-    weight_decay: NonNegative
-    seed: Seed  # of the base policy's parameters and its data; not touched by the run's seed
-    checkpoint_every: Count  # steps
-    cache_dir: str  # finished warm starts, by recipe; "" is $XDG_CACHE_HOME/grpo_jax, or ~/.cache/grpo_jax
+    full_steps: CountOrNone = 350  # supervised steps on solutions that write every line, which teach how to compute
+    skip_steps: CountOrNone = 130  # then steps on solutions that leave lines out; more of them lower pass@1
+    skip_probability: Share = 0.7  # of each intermediate line, in the second phase
+    batch_size: Count = 128
+    full_learning_rate: Positive = 2e-3
+    skip_learning_rate: Positive = 1e-3
+    weight_decay: NonNegative = 0.01
+    seed: Seed = 0  # of parameters and data, not touched by the run's seed: so runs of all seeds share a base policy
+    checkpoint_every: Annotated[Count, Change.FREE] = 100  # steps: what a killed warm start loses at most
+    # Finished warm starts, by recipe; "" is $XDG_CACHE_HOME/grpo_jax, or ~/.cache/grpo_jax.
+    cache_dir: Annotated[str, Change.FREE] = ""
 
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """The distribution that tokens are drawn from. Temperature comes first, then top-k, top-p and min-p."""
+    """The distribution that tokens are drawn from: temperature, then top-k, top-p, min-p. By default the policy's own.
 
-    temperature: NonNegative  # 0 is greedy
-    top_k: CountOrNone  # 0 is off
-    top_p: Annotated[float, Range(0, 1, open_low=True)]  # 1 is off
-    min_p: Annotated[float, Range(0, 1)]  # 0 is off
+    The paper trains on it, and an evaluation measures what is trained.
+    """
+
+    temperature: NonNegative = 1.0  # 0 is greedy
+    top_k: CountOrNone = 0  # 0 is off
+    top_p: Annotated[float, Range(0, 1, open_low=True)] = 1.0  # 1 is off
+    min_p: Annotated[float, Range(0, 1)] = 0.0  # 0 is off
 
     @property
     def truncated(self) -> bool:
@@ -212,17 +246,20 @@ class SamplingConfig:
         return self.top_k > 0 or self.top_p < 1 or self.min_p > 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
     """What one step samples."""
 
-    prompts_per_step: Count
-    prompts_per_batch: Count  # of them sampled at once: it bounds the cache's memory
-    success_half_life: Positive  # steps after which what a prompt's completions came to counts half: see successes.py
-    max_rollouts: CountOrNone  # a step may take to replace groups without signal by fresh prompts; 0 is leave them out
-    group_size: Annotated[int, Range(2, 4096)]  # completions of each prompt
-    max_new_tokens: Count  # the stop token included
-    noise: Literal["independent", "antithetic", "common"]  # what a group's completions share: sampling/noise.py
+    prompts_per_step: Count = 32  # the batch of the shipped studies
+    prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # sampled at once: it bounds the cache's memory
+    # Steps after which what a prompt's completions came to counts half: training/successes.py. It is logged, and read
+    # by two_grpo_rescaled.
+    success_half_life: Positive = 200.0
+    max_rollouts: CountOrNone = 0  # a step may take to replace groups without signal; 0: they are left out instead
+    group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
+    max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
+    # What a group's completions share: sampling/noise.py. Nothing in the paper.
+    noise: Literal["independent", "antithetic", "common"] = "independent"
     sampling: SamplingConfig
 
 
@@ -230,20 +267,23 @@ class RolloutConfig:
 class ObjectiveConfig:
     """What the policy is updated towards."""
 
-    name: str  # a key of grpo_jax.objectives.OBJECTIVES, or your own `package.module:NAME`
-    parameters: dict[str, float]  # of this objective alone, such as DPO's beta; those not named are as published
-    aggregation: Literal["published", "sequence", "token", "group_token", "constant", "sum"]  # how tokens are averaged
-    denominator: Literal["sampled", "valid"]  # whether groups without signal count in the average
-    clip_low: Share  # 1 is off: a ratio is never below 0
-    clip_high: Annotated[float, Range(0)]  # inf is off
-    std_ddof: Annotated[int, Range(0, 1)]  # GRPO's standard deviation: 0 as in the paper, 1 as in verl and TRL
-    std_epsilon: NonNegative  # added to that standard deviation
-    no_signal_tolerance: NonNegative  # a group whose rewards spread no wider than this carries no signal
-    old_logprobs: Literal["sampler", "trainer"]  # the denominator of the ratio
-    importance_cap: NonNegative  # of importance sampling between sampler and trainer; 0 is off
-    importance_beyond: Literal["truncate", "mask"]  # what is done with tokens beyond it (mask: or below its inverse)
-    kl_coef: NonNegative  # of the KL to the frozen base policy; 0 is off
-    kl_estimator: Literal["k1", "k2", "k3"]
+    name: str = "two_grpo"  # a key of grpo_jax.objectives.OBJECTIVES, or your own `package.module:NAME`
+    parameters: dict[str, float] = field(default_factory=dict)  # of this objective alone, such as DPO's beta
+    # How tokens are averaged. published: as in the paper that the objective is from.
+    aggregation: Literal["published", "sequence", "token", "group_token", "constant", "sum"] = "published"
+    # Whether groups without signal count in the average. sampled: the gradient's size follows the share with signal.
+    denominator: Literal["sampled", "valid"] = "sampled"
+    clip_low: Share = 0.2  # 1 is off: a ratio is never below 0; .2 is the paper's
+    clip_high: Annotated[float, Range(0)] = 0.28  # inf is off; .28 is the paper's
+    std_ddof: Annotated[int, Range(0, 1)] = 0  # of GRPO's standard deviation: 0 as in the paper, 1 as in verl and TRL
+    std_epsilon: NonNegative = 0.0  # added to that standard deviation; groups without spread are left out anyway
+    no_signal_tolerance: NonNegative = 1e-6  # a group whose rewards spread no wider than this carries no signal
+    # The denominator of the ratio. The sampler's are there already, and in float32 they are the trainer's to 1e-5.
+    old_logprobs: Literal["sampler", "trainer"] = "sampler"
+    importance_cap: NonNegative = 0.0  # of importance sampling between sampler and trainer; 0 is off
+    importance_beyond: Literal["truncate", "mask"] = "truncate"  # tokens beyond it; mask: or below its inverse
+    kl_coef: NonNegative = 0.0  # of the KL to the frozen base policy; 0 is off, as in the paper
+    kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # k3 is that of GRPO
 
 
 @dataclass(frozen=True)
@@ -251,37 +291,40 @@ class OptimizerConfig:
     """How far an update goes."""
 
     learning_rate: Positive
-    warmup_updates: CountOrNone  # linear, in optimizer steps
-    schedule: Literal["constant", "cosine"]  # after the warm-up; cosine would reach 0 if every step had an update
-    weight_decay: NonNegative  # 0 is Adam, above it AdamW; norms and biases are never decayed
-    beta1: Annotated[float, Range(0, 0.999999)]
-    beta2: Annotated[float, Range(0, 0.999999)]
-    epsilon: Positive
-    clip_norm: Annotated[float, Range(0, open_low=True)]  # of the global gradient; inf is off
-    max_nonfinite: CountOrNone  # updates in a row that may be skipped as not finite before the run stops
+    warmup_updates: CountOrNone = 5  # linear, in optimizer steps
+    # After the warm-up. constant is the paper's; cosine would reach 0 if every step had an update.
+    schedule: Literal["constant", "cosine"] = "constant"
+    weight_decay: NonNegative = 0.0  # 0 is Adam, above it AdamW; norms and biases are never decayed
+    beta1: Annotated[float, Range(0, 0.999999)] = 0.9
+    beta2: Annotated[float, Range(0, 0.999999)] = 0.999
+    epsilon: Positive = 1e-8
+    clip_norm: Annotated[float, Range(0, open_low=True)] = 1.0  # of the global gradient; inf is off; 1 is verl's
+    max_nonfinite: CountOrNone = 3  # updates in a row that may be skipped as not finite before the run stops
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """How long to train, and in which portions."""
 
-    steps: Count  # rollout batches
-    minibatches: Count  # optimizer steps per rollout batch
-    microbatch_groups: Count  # groups whose activations are in memory at once
-    logprob_chunk: CountOrNone  # positions whose logits are in memory at once; 0 is all
+    steps: Annotated[Count, Change.LENGTH]  # rollout batches
+    minibatches: Count = 1  # optimizer steps per rollout batch; 1 is on-policy
+    # Groups whose activations are in memory at once. 1 fits soonest; more are faster where there is memory.
+    microbatch_groups: Annotated[Count, Change.ROUNDING] = 1
+    # Positions whose logits are in memory at once; 0 is all. A large vocabulary wants a limit, such as 128.
+    logprob_chunk: Annotated[CountOrNone, Change.ROUNDING] = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """Measurements on held-out problems: of the test split before and after, of the validation split on a schedule."""
 
-    every: CountOrNone  # steps between evaluations on the validation split; 0 is never
-    validation_problems: CountOrNone  # 0 is all that the task has
-    validation_samples: Count
-    test_problems: CountOrNone  # of the evaluation before and after training; 0 is all that the task has
-    test_samples: Count
-    prompts_per_batch: Count
-    bootstrap: Count  # resamples of the problems, for the intervals
+    every: Annotated[CountOrNone, Change.FREE] = 50  # steps between evaluations on the validation split; 0 is never
+    validation_problems: CountOrNone = 256  # 0 is all that the task has
+    validation_samples: Count = 4
+    test_problems: CountOrNone = 1024  # of the evaluation before and after training; 0 is all that the task has
+    test_samples: Count = 8
+    prompts_per_batch: Annotated[Count, Change.ROUNDING] = 128  # problems sampled at once
+    bootstrap: Count = 1000  # resamples of the problems, for the intervals
     sampling: SamplingConfig
 
 
@@ -289,42 +332,43 @@ class EvaluationConfig:
 class CheckpointConfig:
     """What is kept to continue from."""
 
-    every: Count  # steps
-    keep_last: Count
-    keep_best: CountOrNone  # by validation pass@1
+    every: Count = 100  # steps: what a killed run loses at most
+    keep_last: Count = 2  # two, in case the newest is damaged
+    keep_best: CountOrNone = 1  # by validation pass@1
 
 
 @dataclass(frozen=True)
 class LoggingConfig:
     """What a run writes down beside its metrics."""
 
-    rollouts_every: CountOrNone  # steps between rollout batches written out in full; 0 is never
-    arms_every: CountOrNone  # steps between measurements of the gradient's two arms, each about an update; 0 is never
-    tensorboard: bool
+    rollouts_every: CountOrNone = 1  # steps between rollout batches written out in full; 0 is never
+    # Steps between measurements of the gradient's two arms, each of which costs about an update; 0 is never.
+    arms_every: Annotated[CountOrNone, Before(0)] = 20
+    tensorboard: bool = True
 
 
 @dataclass(frozen=True)
 class MeshConfig:
     """How many devices along each axis of the mesh."""
 
-    data: Annotated[int, Range(-1)]  # -1: all devices that fsdp and tensor leave
-    fsdp: Count
-    tensor: Count
+    data: Annotated[int, Range(-1)] = -1  # -1: all devices that fsdp and tensor leave
+    fsdp: Count = 1
+    tensor: Count = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Config:
     """A run."""
 
-    seed: Seed
-    task: ModularExpressionsConfig | QuestionsConfig | OwnTaskConfig
-    model: ModelConfig
-    warm_start: WarmStartConfig | None  # None: the base policy is the checkpoint
+    seed: Seed = 0  # of the order of prompts and of all sampling
+    task: Annotated[ModularExpressionsConfig | QuestionsConfig | OwnTaskConfig, Change.INHERITED]
+    model: Annotated[ModelConfig, Change.INHERITED]
+    warm_start: Annotated[WarmStartConfig | None, Change.INHERITED] = None  # None: the base policy is the checkpoint
     rollout: RolloutConfig
     objective: ObjectiveConfig
     optimizer: OptimizerConfig
     train: TrainConfig
-    evaluation: EvaluationConfig
-    checkpoint: CheckpointConfig
-    logging: LoggingConfig
-    mesh: MeshConfig
+    evaluation: Annotated[EvaluationConfig, Change.INHERITED]
+    checkpoint: Annotated[CheckpointConfig, Change.FREE]
+    logging: Annotated[LoggingConfig, Change.FREE]
+    mesh: Annotated[MeshConfig, Change.ROUNDING]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import KEPT_IN_FORKS, UNDECISIVE, Config, ConfigError, differences, digest, to_dict
+from grpo_jax.config import INHERITED, ROUNDING, UNDECISIVE, Config, ConfigError, covers, differences, digest, to_dict
 from grpo_jax.runs.checkpoints import kept_steps
 from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
 from grpo_jax.runs.provenance import FILE
@@ -84,11 +84,11 @@ def _step(origin: Origin) -> int:
 
 
 def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int) -> None:
-    for one in differences(theirs, to_dict(config), free=UNDECISIVE):
-        if any(one.field == kept or f"{one.field}.".startswith(f"{kept}.") for kept in KEPT_IN_FORKS):
+    for one in differences(theirs, to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
+        if covers(INHERITED, one.field):
             raise ConfigError(
                 f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; a fork has "
-                f"{', '.join(KEPT_IN_FORKS)} from its run, and may differ in all else."
+                f"{', '.join(INHERITED)} from its run, and may differ in all else."
             )
     if config.train.steps <= step:
         raise ConfigError(

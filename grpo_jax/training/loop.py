@@ -15,7 +15,17 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import LENGTH, UNDECISIVE, Config, differing, digest, extension, to_dict
+from grpo_jax.config import (
+    CONTINUABLE,
+    ROUNDING,
+    UNDECISIVE,
+    Config,
+    differing,
+    digest,
+    obstacle,
+    read_recorded,
+    to_dict,
+)
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate, warm
 from grpo_jax.processes import barrier, fetch, of_first, put
@@ -70,8 +80,8 @@ def train(
 ) -> dict[str, Any]:
     """Runs a configuration from where its directory says it stands to its end, and returns its summary.
 
-    A run that is finished is left as it is. The configuration may be another than so far in what decides no result,
-    and in `train.steps`: see `grpo_jax.config.continuing`. What is read must be what was read when the run was begun.
+    A run that is finished is left as it is. The configuration may be another than so far in the fields that the schema
+    marks so: see `grpo_jax.config.continuing`. What is read must be what was read when the run was begun.
 
     Args:
       workdir: the run directory; see `RunDirectory`.
@@ -101,8 +111,8 @@ def train(
         to_dict(config),
         inputs,
         start,
-        free=(*UNDECISIVE, LENGTH),
-        veto=lambda theirs: extension(theirs, config, max(kept_steps(workdir / "checkpoints"), default=0)),
+        free=CONTINUABLE,
+        veto=lambda theirs: obstacle(theirs, config, max(kept_steps(workdir / "checkpoints"), default=0)),
     )
     for note in (*notes, *claimed.notes):
         display.note(note)
@@ -123,7 +133,9 @@ def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
     What decides no result may be another by now: nothing is left that it could be about.
     """
     summary, theirs = directory.read_json("summary.json"), directory.read_json("config.json")
-    if summary is None or theirs is None or differing(theirs, to_dict(config), free=UNDECISIVE):
+    if summary is None or theirs is None:
+        return None
+    if differing(read_recorded(theirs).values, to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
         return None
     if "steps" not in summary:  # of an earlier version
         return summary if summary["config_hash"] == digest(theirs) else None

@@ -1,13 +1,16 @@
-"""Ctrl-C on a command's way to its first step, and which errors its handlers may name."""
+"""--print-config; Ctrl-C on the way to the first step; and which errors handlers may name."""
 
 import ast
+import json
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from tests.helpers import ROOT
+from grpo_jax.config import load, to_dict
+from launch import evaluate, main, plan, regrade
+from tests.helpers import CONFIGS, ROOT
 
 # A callback of the garbage collector, as JAX has one, in which Ctrl-C finds the process.
 INTERRUPTED = """
@@ -34,6 +37,23 @@ def test_a_ctrl_c_that_python_drops_still_ends_the_command():
     )
     assert ended.returncode == 130
     assert ended.stderr == "error: stopped at once; nothing was written\n"
+
+
+@pytest.mark.parametrize("command", [main, evaluate, plan, regrade], ids=lambda module: module.__name__)
+def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, capsys):
+    """Other flags that the command requires need not be there, and nothing is made."""
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--config={CONFIGS / 'smollm2_135m.py'}", "--config.model.lora.rank=8"]
+    with pytest.raises(SystemExit) as ended:
+        command.main([*flags, "--print-config"])
+    assert ended.value.code == 0
+    expected = to_dict(load(CONFIGS / "smollm2_135m.py", [("model.lora.rank", "8")]))
+    assert json.loads(capsys.readouterr().out) == expected
+    with pytest.raises(SystemExit) as ended:
+        command.main([*flags, "--workdir=run", "--config.model.lora.rang=8", "--print-config"])
+    assert ended.value.code == 2
+    assert "did you mean rank?" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "launch").glob("*.py")), ids=lambda path: path.stem)

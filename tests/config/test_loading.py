@@ -7,7 +7,22 @@ import sys
 
 import pytest
 
-from grpo_jax.config import Config, ConfigError, OwnTaskConfig, digest, from_dict, load, loading, to_dict
+from grpo_jax.config import (
+    Config,
+    ConfigError,
+    LoggingConfig,
+    LoraConfig,
+    MeshConfig,
+    ObjectiveConfig,
+    OwnTaskConfig,
+    RewardConfig,
+    digest,
+    from_dict,
+    load,
+    loading,
+    to_dict,
+    with_defaults,
+)
 from tests.helpers import CONFIGS, ROOT, make_config
 
 
@@ -55,7 +70,7 @@ SMOLLM2 = CONFIGS / "smollm2_135m.py"
 
 
 def test_an_absent_section_is_set_by_flags():
-    """It begins as its sibling of the same kind, if it has one; else flags set all of it."""
+    """It begins as its sibling of the same kind, if it has one; else with the defaults."""
     task = load(
         SMOLLM2, [("task.train.limit", "9"), ("task.test.path", "mine.jsonl"), ("task.test.kind", "jsonl")]
     ).task
@@ -65,8 +80,15 @@ def test_an_absent_section_is_set_by_flags():
     assert architecture.local_rope == dataclasses.replace(architecture.rope, theta=5e5)
     lora = [("model.lora.rank", "8"), ("model.lora.alpha", "16"), ("model.lora.modules", "('query',)")]
     assert load(SMOLLM2, lora).model.lora.modules == ("query",)
-    with pytest.raises(ConfigError, match=r"^model\.lora\.alpha, model\.lora\.modules: are missing; give them values"):
-        load(SMOLLM2, lora[:1])
+    assert load(SMOLLM2, lora[:1]).model.lora == dataclasses.replace(LoraConfig(), rank=8)
+    with pytest.raises(ConfigError, match=r"unknown field model\.lora\.rang; did you mean rank"):
+        load(SMOLLM2, [("model.lora.rang", "8")])
+    with pytest.raises(ConfigError, match=r"^model\.lora\.rank='eight': must be a whole number, not a text"):
+        load(SMOLLM2, [("model.lora.rank", "eight")])
+    with pytest.raises(
+        ConfigError, match=r"^model\.architecture\.num_layers, .*mlp_dim: are missing; give them values"
+    ):
+        load(SMOLLM2, [("model.architecture.embed_dim", "8")])
     assert load(SMOLLM2, [("task.test.path", "x"), ("task.test", "none")]).task.test is None
 
 
@@ -77,8 +99,12 @@ def test_one_of_several_sections_is_chosen_by_a_flag(backwards):
     assert task == OwnTaskConfig("own", "larger:Larger", {"digits": 9.0})
     same = [("task.name", "modular_expressions"), ("task.operations", "2")]
     assert load(CONFIGS / "two_grpo.py", same).task.operators == "+"  # the section that stands there stays
-    with pytest.raises(ConfigError, match=r"^task\.parameters: is missing"):
-        load(CONFIGS / "two_grpo.py", chosen[:2])
+    assert load(CONFIGS / "two_grpo.py", chosen[:2]).task.parameters == {}
+    with pytest.raises(ConfigError, match=r"^task\.factory: is missing"):
+        load(CONFIGS / "two_grpo.py", chosen[:1])
+    questions = [("task.name", "questions"), ("task.train.kind", "jsonl"), ("task.train.path", "x")]
+    questions += [("task.tokenizer", "y"), ("task.reward.terms.exact", "2")]
+    assert load(CONFIGS / "two_grpo.py", questions).task.reward.terms == {"mathematics": 1.0, "exact": 2.0}
 
 
 def test_all_mistakes_are_told_at_once():
@@ -165,7 +191,7 @@ def test_what_is_nowhere_is_named(tmp_path):
         ("def get_config(:", "SyntaxError"),
         (
             "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'seed': 1})",
-            "logging, mesh: are missing",
+            "task.name: is missing; give it a value, one of modular_expressions, questions, own.",
         ),
         (
             "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'sede': 1})",
@@ -196,6 +222,31 @@ def test_a_config_file_may_use_libraries_that_lie_beside_it(tmp_path, monkeypatc
     assert "beside" in sys.modules
     assert "sibling" not in sys.modules
     sys.path.remove(str(CONFIGS))
+
+
+def test_a_config_file_names_only_what_is_its_own(tmp_path):
+    """With or without `with_defaults`, which only makes all fields there for files that derive from it."""
+    own = {
+        "task": {"name": "questions", "train": {"kind": "jsonl", "path": "x"}},
+        "model": {"checkpoint": "y"},
+        "rollout": {"max_new_tokens": 8},
+        "optimizer": {"learning_rate": 1e-5},
+        "train": {"steps": 10},
+    }
+    file = "from grpo_jax.config import with_defaults\nfrom ml_collections import ConfigDict\ndef get_config():\n"
+    (tmp_path / "plain.py").write_text(f"{file}    return ConfigDict({own!r})\n")
+    (tmp_path / "whole.py").write_text(f"{file}    return with_defaults({own!r})\n")
+    derived = "import whole\ndef get_config():\n    c = whole.get_config()\n    c.optimizer.beta1 **= 2\n"
+    (tmp_path / "derived.py").write_text(f"{derived}    c.evaluation.sampling.top_k = 5\n    return c\n")
+    config = load(tmp_path / "plain.py")
+    assert config == load(tmp_path / "whole.py")
+    assert (config.objective, config.logging, config.mesh) == (ObjectiveConfig(), LoggingConfig(), MeshConfig())
+    assert config.task.reward == RewardConfig()
+    assert (config.model.lora, config.task.test) == (None, None)
+    derived = load(tmp_path / "derived.py")
+    assert derived.optimizer == dataclasses.replace(config.optimizer, beta1=0.9**2)
+    assert (derived.evaluation.sampling.top_k, derived.rollout.sampling.top_k) == (5, 0)
+    assert with_defaults(own).objective.parameters is not with_defaults(own).objective.parameters
 
 
 def test_an_infinity_goes_through_json_and_back():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_jax.config import LENGTH, UNDECISIVE, ConfigError, extension, to_dict
+from grpo_jax.config import CONTINUABLE, ConfigError, obstacle, to_dict
 from grpo_jax.runs.claim import claim, keep_base
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.errors import Interrupted
@@ -146,26 +146,26 @@ def test_free_fields_may_change_and_are_written_down(tmp_path):
     (path / "metrics.jsonl").touch()
     with pytest.raises(ConfigError, match=r"logging\.rollouts_every|checkpoint\.keep_last"):
         begin(path, now)
-    notes = begin(path, now, free=UNDECISIVE).notes
+    notes = begin(path, now, free=CONTINUABLE).notes
     assert any("logging.rollouts_every: " in note and "5 from here on" in note for note in notes)
     assert json.loads((path / "config.json").read_text()) == now
     record = RunDirectory(path).read_json(FILE)
     assert record["starts"][-1]["changed"]["checkpoint.keep_last"][1] == 7
     other = to_dict(make_config(optimizer__learning_rate=1.0))
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
-        begin(path, other, free=(*UNDECISIVE, LENGTH))
+        begin(path, other, free=CONTINUABLE)
 
 
 def test_when_a_run_can_be_extended():
     before = to_dict(make_config())
-    assert extension(before, make_config(), 12) == ""
-    assert extension(before, make_config(train__steps=20), 12) == ""
-    assert extension(before, make_config(train__steps=8), 8) == ""
-    assert "come to step 12 already" in extension(before, make_config(train__steps=8), 12)
+    assert obstacle(before, make_config(), 12) == ""
+    assert obstacle(before, make_config(train__steps=20), 12) == ""
+    assert obstacle(before, make_config(train__steps=8), 8) == ""
+    assert "come to step 12 already" in obstacle(before, make_config(train__steps=8), 12)
     cosine = {"optimizer__schedule": "cosine"}
     before = to_dict(make_config(**cosine))
-    assert extension(before, make_config(**cosine), 12) == ""
-    assert "optimizer.schedule='cosine'" in extension(before, make_config(train__steps=20, **cosine), 4)
+    assert obstacle(before, make_config(**cosine), 12) == ""
+    assert "optimizer.schedule='cosine'" in obstacle(before, make_config(train__steps=20, **cosine), 4)
 
 
 def test_every_kind_of_input_is_compared():

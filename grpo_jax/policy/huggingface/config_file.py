@@ -28,7 +28,7 @@ ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> what may stan
         "llama3": ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     }.items()
 }
-UNSCALED = RopeConfig(10_000.0, "none", 1.0, 1.0, 4.0, 8192)  # what is not read without a scaling
+UNSCALED = RopeConfig()  # what is not read without a scaling
 
 
 @dataclass(frozen=True)
