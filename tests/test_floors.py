@@ -15,6 +15,8 @@ FLOORS = (
     {"training"},
     {"studies", "planning", "analysis"},
     {"reporting"},
+    {"commands"},
+    {"__main__"},
 )
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 

@@ -5,7 +5,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from types import FrameType
 
 from grpo_jax.config import command_line, digest, to_dict
 from grpo_jax.files import read_json
+from grpo_jax.runs.directory import BASE_POLICY
 from grpo_jax.studies.directory import begin
 from grpo_jax.studies.study import ROOT, Arm, Run, Study
 from grpo_jax.terminal import acknowledge
@@ -25,7 +25,6 @@ FIRST = (
     "since their last checkpoints."
 )
 SECOND = "the runs are ended at once; the same command continues them from their last checkpoints"
-BASE_POLICY = "warm_start/params.safetensors"  # of a run directory
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,28 @@ class _Going:
     cores: frozenset[int]
 
 
-def commands(study: Study, workdir: Path) -> list[str]:
-    """A line for the shell for each run that is not finished: for many machines that share the directory."""
+def commands(study: Study, workdir: Path, train: Sequence[str]) -> list[str]:
+    """Return a line for the shell for each run that is not finished: for many machines that share the directory.
+
+    Args:
+      train: the words of the command that trains.
+    """
     begin(study, workdir)
-    return [shlex.join(_command(run, workdir)) for run in study.runs() if not run.finished(workdir)]
+    return [shlex.join(_command(train, run, workdir)) for run in study.runs() if not run.finished(workdir)]
 
 
-def run_study(study: Study, workdir: Path, jobs: int, tell: Callable[[str], None] = command_line.tell) -> Outcome:
+def run_study(
+    study: Study,
+    workdir: Path,
+    jobs: int,
+    train: Sequence[str],
+    tell: Callable[[str], None] = command_line.tell,
+) -> Outcome:
     """Makes the runs that are not finished; those that were interrupted continue.
 
     Args:
       jobs: processes at once; the cores that this process may use are divided among them.
+      train: the words of the command that trains.
       tell: is called with a line for every run that begins or ends, and now and then for those that go on.
 
     Raises:
@@ -74,7 +84,7 @@ def run_study(study: Study, workdir: Path, jobs: int, tell: Callable[[str], None
         passed_on, last_told = 0, time.monotonic()
         while going or (todo and not stops):
             while todo and free and not stops and turns.may_start(todo[0], [one.run for one in going]):
-                going.append(_start(todo.pop(0), workdir, free.pop(0)))
+                going.append(_start(train, todo.pop(0), workdir, free.pop(0)))
                 tell(f"{_name(going[-1].run)}: begun, run {every.index(going[-1].run) + 1} of {len(every)}")
             if len(stops) > passed_on:  # a second signal stops the runs at once, as it would stop one
                 passed_on = len(stops)
@@ -122,18 +132,17 @@ def _recipe(arm: Arm, seed: int) -> str | None:
     return digest({name: values[name] for name in ("task", "model", "warm_start")}) if config.warm_start else None
 
 
-def _command(run: Run, workdir: Path) -> list[str]:
+def _command(train: Sequence[str], run: Run, workdir: Path) -> list[str]:
     overrides = {**run.arm.overrides, "seed": str(run.seed)}
     return [
-        sys.executable,
-        str(ROOT / "launch" / "main.py"),
+        *train,
         f"--config={run.arm.config_path}",
         f"--workdir={run.directory(workdir).absolute()}",
         *(f"--config.{field}={text}" for field, text in overrides.items()),
     ]
 
 
-def _start(run: Run, workdir: Path, cores: frozenset[int]) -> _Going:
+def _start(train: Sequence[str], run: Run, workdir: Path, cores: frozenset[int]) -> _Going:
     log = _log(run, workdir)
     log.parent.mkdir(parents=True, exist_ok=True)
     surroundings = {
@@ -144,7 +153,11 @@ def _start(run: Run, workdir: Path, cores: frozenset[int]) -> _Going:
     }
     with open(log, "ab") as file:
         process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches it once, through us
-            _command(run, workdir), stdout=file, stderr=subprocess.STDOUT, env=surroundings, start_new_session=True
+            _command(train, run, workdir),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env=surroundings,
+            start_new_session=True,
         )
     if hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(ProcessLookupError):

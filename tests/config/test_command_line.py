@@ -8,8 +8,8 @@ import textwrap
 
 import pytest
 
+from grpo_jax.commands import evaluate, plan, regrade, train
 from grpo_jax.config import load, to_dict
-from launch import evaluate, main, plan, regrade
 from tests.helpers import CONFIGS, ROOT
 
 # A callback of the garbage collector, as JAX has one, in which Ctrl-C finds the process.
@@ -39,7 +39,7 @@ def test_a_ctrl_c_that_python_drops_still_ends_the_command():
     assert ended.stderr == "error: stopped at once; nothing was written\n"
 
 
-@pytest.mark.parametrize("command", [main, evaluate, plan, regrade], ids=lambda module: module.__name__)
+@pytest.mark.parametrize("command", [train, evaluate, plan, regrade], ids=lambda module: module.__name__)
 def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, capsys):
     """Other flags that the command requires need not be there, and nothing is made."""
     monkeypatch.chdir(tmp_path)
@@ -56,7 +56,7 @@ def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, caps
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "launch").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("script", sorted((ROOT / "grpo_jax" / "commands").glob("*.py")), ids=lambda path: path.stem)
 def test_handlers_name_no_error_that_the_same_try_imports(script):
     """Imports take seconds, and where Ctrl-C stops them, a name that is not there yet would be an error of its own."""
     for node in ast.walk(ast.parse(script.read_text())):

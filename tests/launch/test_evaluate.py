@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
+from grpo_jax.commands.evaluate import main
 from grpo_jax.data.sources import SUITES
 from grpo_jax.training import suites
-from launch.evaluate import main
 from tests.checkpoints import make_checkpoint
 from tests.helpers import ROOT, start
 

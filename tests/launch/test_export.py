@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from grpo_jax.commands import export
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data.pretrained import load_tokenizer, stop_tokens, transformers_differs
 from grpo_jax.data.tokenizer import encode
@@ -15,7 +16,6 @@ from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
 from grpo_jax.sharding import make_mesh, tree_named
 from grpo_jax.training import restore, train
 from grpo_jax.training.experiment import build
-from launch import export
 from tests.checkpoints import make_checkpoint as small_checkpoint
 from tests.checkpoints import questions
 from tests.data.tokenizer_files import write_tokenizer

@@ -7,9 +7,9 @@ import shutil
 import jax
 import pytest
 
+from grpo_jax.commands.gradients import main
 from grpo_jax.config import from_dict, to_dict
 from grpo_jax.training import restore, train
-from launch.gradients import main
 from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import assert_one_sentence, start
 from tests.launch.runs import four_steps

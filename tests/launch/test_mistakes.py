@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launch import main as command
+from grpo_jax.commands import train as command
 from tests.helpers import ROOT, assert_one_sentence, start
 
 # flags -> what the sentence must say: the field, its value, and the remedy

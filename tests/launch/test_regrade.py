@@ -7,9 +7,9 @@ import shutil
 import jax
 import pytest
 
+from grpo_jax.commands.regrade import main
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import train
-from launch.regrade import main
 from tests.helpers import ROOT, assert_one_sentence, make_config, start, tiny_flags
 
 SAME = ("--config=configs/two_grpo.py", *tiny_flags())

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from grpo_jax.commands.replay import main
 from grpo_jax.runs.directory import RunDirectory
-from launch.replay import main
 from tests.helpers import assert_one_sentence, start
 from tests.launch.runs import four_steps
 

@@ -1,4 +1,4 @@
-"""launch/study.py: what it says, its exit codes, and a study that is really run."""
+"""The command `study`: what it says, its exit codes, and a study that is really run."""
 
 import json
 import signal
@@ -7,19 +7,17 @@ import time
 import pytest
 
 from grpo_jax import reporting, studies
+from grpo_jax.commands import study
 from grpo_jax.studies import load_study
 from grpo_jax.studies.runner import Outcome
-from launch import study
-from tests.helpers import ROOT, start
+from tests.helpers import start
 from tests.studies.files import write
 
-# launch/study.py with a report that costs nothing: this is a test of the runs.
-LAUNCH = f"""
-import runpy, sys
-from grpo_jax import reporting, studies
+# The command with a report that costs nothing: this is a test of the runs.
+LAUNCH = """
+from grpo_jax import commands, reporting
 reporting.write_study_report = lambda workdir: workdir / "report"
-sys.path[0] = {str(ROOT / "launch")!r}
-runpy.run_path({str(ROOT / "launch" / "study.py")!r}, run_name="__main__")
+commands.run("study")
 """
 
 
@@ -31,7 +29,7 @@ def main(monkeypatch):
 
 def pretend(monkeypatch, *, failed=(), stopped=False):
     """No run is made; this is what became of them."""
-    monkeypatch.setattr(studies, "run_study", lambda study, workdir, jobs: Outcome(tuple(failed), stopped))
+    monkeypatch.setattr(studies, "run_study", lambda study, workdir, jobs, train: Outcome(tuple(failed), stopped))
 
 
 def test_a_finished_study_is_reported(main, monkeypatch, tmp_path, capsys):
@@ -75,7 +73,7 @@ def test_jobs_must_be_some(jobs, main, tmp_path, capsys):
 
 def test_commands_are_printed_and_nothing_is_run(main, tmp_path, capsys):
     assert main([f"--study={write(tmp_path)}", f"--workdir={tmp_path / 'study'}", "--commands"]) == 0
-    assert capsys.readouterr().out.count("/launch/main.py --config=") == 4
+    assert capsys.readouterr().out.count("-m grpo_jax train --config=") == 4
     assert [path.name for path in (tmp_path / "study").iterdir()] == ["study.json"]
 
 

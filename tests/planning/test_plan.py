@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
+from grpo_jax.commands import plan as command
 from grpo_jax.config import ConfigError, load
 from grpo_jax.data import make_task
 from grpo_jax.planning import plan as planning
@@ -18,7 +19,6 @@ from grpo_jax.policy import Policy
 from grpo_jax.sharding import make_mesh
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.programs import abstract_inputs, make_programs
-from launch import plan as command
 from tests.helpers import CONFIGS, start
 from tests.planning.small import SMALL, config, with_adapters
 

@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from grpo_jax import reporting
+from grpo_jax.commands import report
 from grpo_jax.config import ConfigError
 from grpo_jax.reporting.study import arms, gather
-from launch import report
 from tests.helpers import assert_one_sentence
 from tests.reporting.test_study import write_run_into
 

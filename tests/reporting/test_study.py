@@ -7,12 +7,12 @@ import re
 import numpy as np
 import pytest
 
+from grpo_jax.commands import report
 from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.reporting import write_study_report
 from grpo_jax.reporting.figures import COLORS
 from grpo_jax.studies import Arm, Run, read_study
 from grpo_jax.training.clock import PHASES
-from launch import report
 from tests.helpers import make_config
 
 SEEDS, STEPS = (0, 1, 2), (10, 20, 30)

@@ -1,4 +1,4 @@
-"""How a study's runs are made, with a program in place of launch/main.py that takes no time."""
+"""How a study's runs are made, with a program in place of `grpo train` that takes no time."""
 
 import json
 import os
@@ -14,6 +14,8 @@ from grpo_jax.config import load
 from grpo_jax.config.command_line import OVERRIDE
 from grpo_jax.studies import commands, runner
 from tests.studies.files import arms, make
+
+TRAIN = ("a program", "train")
 
 # Its run directory is its argument. It writes down when it began and what it was given.
 PROGRAM = """
@@ -44,7 +46,7 @@ def programs(monkeypatch):
     """Set `programs[arm name]`; the default finishes at once."""
     chosen = {}
 
-    def command(run, workdir):
+    def command(train, run, workdir):
         program = PROGRAM + chosen.get(run.arm.name, MAKES_BASE_POLICY + FINISHES)
         return [sys.executable, "-c", program, str(run.directory(workdir).absolute())]
 
@@ -59,7 +61,7 @@ def begun(run, workdir):
 
 def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
     study, told = make(tmp_path), []
-    outcome = runner.run_study(study, tmp_path, 1, told.append)
+    outcome = runner.run_study(study, tmp_path, 1, TRAIN, told.append)
     assert outcome == runner.Outcome((), stopped=False)
     assert (tmp_path / "order").read_text().split("\n")[:-1] == [
         "2-grpo seed_0",
@@ -74,7 +76,7 @@ def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
     ]
     assert len(told) == 9
 
-    runner.run_study(make(tmp_path, seeds=(0, 1, 2)), tmp_path, 1, told.append)
+    runner.run_study(make(tmp_path, seeds=(0, 1, 2)), tmp_path, 1, TRAIN, told.append)
     assert all(len(begun(run, tmp_path)) == 1 for run in study.runs())
     assert told[9].startswith("6 runs, 2 arms x 3 seeds: 4 are finished;")
     assert len(told) == 14
@@ -83,7 +85,7 @@ def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
 def test_a_run_that_fails_stops_no_other(programs, tmp_path):
     study, told = make(tmp_path), []
     programs["2-GRPO"] = FAILS
-    outcome = runner.run_study(study, tmp_path, 2, told.append)
+    outcome = runner.run_study(study, tmp_path, 2, TRAIN, told.append)
     assert [(run.arm.name, run.seed, reason) for run, reason in outcome.failed] == [
         ("2-GRPO", 0, "error: the reason"),
         ("2-GRPO", 1, "error: the reason"),
@@ -95,7 +97,7 @@ def test_a_run_that_fails_stops_no_other(programs, tmp_path):
 
 def test_a_run_that_ends_well_without_a_result_has_failed(programs, tmp_path):
     programs["G = 4"] = MAKES_BASE_POLICY
-    outcome = runner.run_study(make(tmp_path, seeds=(0,)), tmp_path, 1, lambda _: None)
+    outcome = runner.run_study(make(tmp_path, seeds=(0,)), tmp_path, 1, TRAIN, lambda _: None)
     assert [reason for _, reason in outcome.failed] == ["it wrote nothing"]
 
 
@@ -105,7 +107,7 @@ def test_one_run_makes_the_base_policy_and_the_others_wait_for_it(programs, tmp_
         f"time.sleep(.5)\n{MAKES_BASE_POLICY}(run / 'made').write_text(str(time.time()))\ntime.sleep(1.5)\n{FINISHES}"
     )
     programs["2-GRPO"] = programs["G = 4"] = slowly
-    runner.run_study(study, tmp_path, 4, lambda _: None)
+    runner.run_study(study, tmp_path, 4, TRAIN, lambda _: None)
     first, *others = study.runs()
     made = float((first.directory(tmp_path) / "made").read_text())
     times = [begun(run, tmp_path)[0]["time"] for run in others]
@@ -116,7 +118,7 @@ def test_one_run_makes_the_base_policy_and_the_others_wait_for_it(programs, tmp_
 
 def test_another_makes_the_base_policy_if_the_first_cannot(programs, tmp_path):
     programs["2-GRPO"] = FAILS
-    outcome = runner.run_study(make(tmp_path, seeds=(0,)), tmp_path, 2, lambda _: None)
+    outcome = runner.run_study(make(tmp_path, seeds=(0,)), tmp_path, 2, TRAIN, lambda _: None)
     assert len(outcome.failed) == 1
 
 
@@ -135,7 +137,7 @@ def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_p
     stopper = threading.Thread(target=stop)
     stopper.start()
     before = signal.getsignal(number)
-    outcome = runner.run_study(study, tmp_path, 2, told.append)
+    outcome = runner.run_study(study, tmp_path, 2, TRAIN, told.append)
     stopper.join()
     assert outcome == runner.Outcome((), stopped=True)
     assert capfd.readouterr().err == f"{signal.Signals(number).name}: {runner.FIRST}\n"
@@ -144,7 +146,7 @@ def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_p
     assert signal.getsignal(number) is before
 
     del programs["2-GRPO"], programs["G = 4"]
-    runner.run_study(study, tmp_path, 2, told.append)
+    runner.run_study(study, tmp_path, 2, TRAIN, told.append)
     assert all(run.finished(tmp_path) for run in study.runs())
 
 
@@ -164,7 +166,7 @@ def test_a_second_signal_is_passed_on_too(programs, tmp_path, capfd):
     stopper = threading.Thread(target=stop)
     stopper.start()
     told = []
-    runner.run_study(study, tmp_path, 1, told.append)
+    runner.run_study(study, tmp_path, 1, TRAIN, told.append)
     stopper.join()
     assert told[2:] == ["2-GRPO, seed 0: stopped before its end"]
     assert capfd.readouterr().err.splitlines()[1] == f"SIGTERM: {runner.SECOND}"
@@ -184,7 +186,7 @@ def test_no_run_is_left_behind(programs, tmp_path, monkeypatch):
             raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        runner.run_study(study, tmp_path, 2, broken)
+        runner.run_study(study, tmp_path, 2, TRAIN, broken)
     assert [one.process.wait(timeout=10) for one in started] == [0, -signal.SIGTERM]
 
 
@@ -210,7 +212,7 @@ def test_a_run_has_cores_of_its_own_and_the_paths_of_its_user(programs, tmp_path
     pinned = "time.sleep(.2)\n(run / 'cores').write_text(str(sorted(os.sched_getaffinity(0))))\n"
     programs["2-GRPO"] = pinned + MAKES_BASE_POLICY + FINISHES
     study = make(tmp_path, seeds=(0,))
-    runner.run_study(study, tmp_path, 1, lambda _: None)
+    runner.run_study(study, tmp_path, 1, TRAIN, lambda _: None)
     first = next(study.runs())
     assert (first.directory(tmp_path) / "cores").read_text() == str(runner.cores()[-1:])
     assert begun(first, tmp_path)[0]["path"] == f"{runner.ROOT}{os.pathsep}/a/users/own"
@@ -219,11 +221,11 @@ def test_a_run_has_cores_of_its_own_and_the_paths_of_its_user(programs, tmp_path
 def test_a_command_is_the_run_that_the_study_says(tmp_path):
     study = make(tmp_path, arms=arms(optimizer__learning_rate=3e-4))
     workdir = tmp_path / "a directory"
-    lines = commands(study, workdir)
+    lines = commands(study, workdir, TRAIN)
     assert len(lines) == 4
     for run, line in zip(study.runs(), lines, strict=True):
-        python, script, config, directory, *flags = shlex.split(line)
-        assert (python, script) == (sys.executable, str(runner.ROOT / "launch" / "main.py"))
+        program, name, config, directory, *flags = shlex.split(line)
+        assert (program, name) == TRAIN
         assert directory == f"--workdir={run.directory(workdir)}"
         overrides = [(match["field"], match["text"]) for match in map(OVERRIDE.fullmatch, flags)]
         assert load(config.removeprefix("--config="), overrides) == run.arm.configuration(run.seed)
@@ -231,4 +233,4 @@ def test_a_command_is_the_run_that_the_study_says(tmp_path):
     first = next(study.runs()).directory(workdir)
     first.mkdir(parents=True)
     (first / "summary.json").touch()
-    assert commands(study, workdir) == lines[1:]
+    assert commands(study, workdir, TRAIN) == lines[1:]

@@ -1,0 +1,69 @@
+"""The package's commands: `grpo NAME`, which is also `python -m grpo_jax NAME` and a script of launch/.
+
+Each is a module of its name with a function `main(argv)` that returns the exit code. Modules are imported when they
+are asked for, and they import JAX when they need it: it takes seconds, and most mistakes are told before.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+import grpo_jax
+from grpo_jax.config import command_line, did_you_mean
+
+# What the name does, and whether the same command goes on from what it saved.
+CONTINUES = {
+    "train": True,
+    "evaluate": True,
+    "study": True,
+    "report": False,
+    "replay": False,
+    "regrade": False,
+    "gradients": False,
+    "plan": False,
+    "export": False,
+}
+
+
+def main() -> None:
+    """Run the command that the first argument names, and end the process with its exit code."""
+    name, *flags = sys.argv[1:] or [""]
+    if name in ("-h", "--help"):
+        command_line.tell(_help())
+        sys.exit(0)
+    if name == "--version":
+        command_line.tell(f"grpo_jax {grpo_jax.__version__}")
+        sys.exit(0)
+    if name not in CONTINUES:
+        wrong = f"{name}: unknown command" if name else "no command is named"
+        sys.exit(command_line.fail(f"{wrong}; {did_you_mean(name, list(CONTINUES))}", 2))
+    sys.argv = [f"grpo {name}", *flags]  # what argparse calls the program
+    run(name)
+
+
+def run(name: str) -> None:
+    """Run a command with the flags of this process, and end the process with its exit code."""
+    command_line.run(_module(name).main, continues=CONTINUES[name])
+
+
+def words(name: str) -> Sequence[str]:
+    """Return what starts a command in a process of its own, whatever directory that runs in."""
+    return (sys.executable, "-P", "-m", grpo_jax.__name__, name)
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def _help() -> str:
+    lines = [f"  {name:10} {(_module(name).__doc__ or '').splitlines()[0]}" for name in CONTINUES]
+    return "\n".join(
+        [
+            "usage: grpo COMMAND [FLAGS]",
+            "",
+            *lines,
+            "",
+            "grpo COMMAND --help shows the flags of a command, grpo --version the version.",
+        ]
+    )

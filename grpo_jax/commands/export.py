@@ -1,0 +1,131 @@
+"""Writes the policy of a run as a checkpoint that transformers, vLLM and this project load.
+
+    grpo export --workdir=runs/smollm2_135m --to=models/trained [--best] [--dtype=bfloat16] [--adapters]
+
+Adapters (model.lora) are merged into the weights, or with --adapters written alone, in PEFT's format. The directory
+appears whole or not at all. Exit codes: 0 written; 2 it cannot be, and why.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grpo_jax.config import ConfigError, MeshConfig, QuestionsConfig, command_line
+from grpo_jax.files import run_config
+
+if TYPE_CHECKING:
+    from grpo_jax.training.experiment import Experiment
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a new directory")
+    parser.add_argument("--best", action="store_true", help="the checkpoint with the best validation, not the newest")
+    parser.add_argument("--adapters", action="store_true", help="the adapters alone, for PEFT")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    arguments = parser.parse_args(argv)
+
+    if arguments.to.exists():
+        return command_line.fail(f"--to={arguments.to}: already exists; name a directory that does not.", 2)
+    try:
+        run_config(arguments.workdir)
+    except (ConfigError, FileNotFoundError) as error:
+        return command_line.fail(error, 2)
+
+    command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
+    import jax
+
+    from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
+    from grpo_jax.training import restore
+
+    try:
+        # Whatever devices there are, and not the run's. No batch is cut over `tensor`, so any number of them will do.
+        mesh = MeshConfig(data=1, fsdp=1, tensor=jax.device_count())
+        experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best, policy_only=True)
+        if arguments.adapters:
+            base = _adapters_base(experiment)
+            save_adapters(arguments.to, experiment.adapted, restored.state.params, base, arguments.dtype)
+        else:
+            with tempfile.TemporaryDirectory() as temporary:
+                source = _source(experiment, Path(temporary))
+                save_checkpoint(arguments.to, experiment.policy, restored.params, source, arguments.dtype)
+    except (ConfigError, FileNotFoundError, ValueError) as error:
+        return command_line.fail(error, 2)
+    if not arguments.adapters and not experiment.config.model.checkpoint and jax.process_index() == 0:
+        from grpo_jax.data.pretrained import transformers_differs
+
+        if difference := transformers_differs(arguments.to):
+            print(f"warning: {difference}", file=sys.stderr)
+    what = "adapters" if arguments.adapters else "policy"
+    command_line.tell(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
+    return 0
+
+
+def _adapters_base(experiment: "Experiment") -> Path:
+    """The checkpoint that adapters belong to. Raises ConfigError if there are none, or there is no checkpoint."""
+    model = experiment.config.model
+    if model.lora is None:
+        raise ConfigError("--adapters: the run has none, all parameters were trained (model.lora); leave it out.")
+    if not model.checkpoint:
+        raise ConfigError(
+            "--adapters: the base policy was made by the warm start, so no checkpoint goes with them; "
+            "leave it out to merge them."
+        )
+    return Path(model.checkpoint)
+
+
+def _source(experiment: "Experiment", temporary: Path) -> Path:
+    """Where the policy's config.json and tokenizer are: its checkpoint's, or written now for one made from nothing.
+
+    Of a checkpoint, files are copied as they are, the tokenizer's from `task.tokenizer` if that names another, since
+    the policy has learned its template and its ends. transformers stops at the tokens that generation_config.json
+    names, so that file alone is written anew if it does not name all of the run's.
+    """
+    from grpo_jax.policy.huggingface.exporter import COMPANIONS, LICENCES, TOKENIZER_FILES, copy_files
+
+    config, task = experiment.config, experiment.task
+    if not config.model.checkpoint:
+        return _from_nothing(experiment, temporary)
+    checkpoint = Path(config.model.checkpoint)
+    named = config.task.tokenizer if isinstance(config.task, QuestionsConfig) else ""
+    generation = checkpoint / "generation_config.json"
+    values = json.loads(generation.read_text(encoding="utf-8")) if generation.exists() else {}
+    ends = values.get("eos_token_id")
+    if not named and set(ends if isinstance(ends, list) else [ends]) == set(task.stop_tokens):
+        return checkpoint
+    copy_files(checkpoint, temporary, ("config.json", *(LICENCES if named else COMPANIONS)))
+    if named:
+        copy_files(Path(named), temporary, TOKENIZER_FILES)
+    _write(temporary / "generation_config.json", {**values, "eos_token_id": list(task.stop_tokens)})
+    return temporary
+
+
+def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
+    """Describe a policy that came from no checkpoint, for transformers 4 and 5 and vLLM."""
+    from grpo_jax.policy.huggingface import describe
+
+    config, task = experiment.config, experiment.task
+    longest = task.max_prompt_tokens + config.rollout.max_new_tokens
+    ends, tokenizer = list(task.stop_tokens), task.tokenizer
+    padding = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    # Written out even where there is none: transformers has other tokens for keys that are left out.
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}
+    ids["pad_token_id"] = padding
+    _write(temporary / "config.json", {**describe(experiment.policy.architecture, longest), **ids})
+    _write(temporary / "generation_config.json", {**ids, "max_new_tokens": config.rollout.max_new_tokens})
+    tokenizer.save_pretrained(str(temporary))
+    named = temporary / "tokenizer_config.json"
+    values = json.loads(named.read_text(encoding="utf-8"))
+    if values.get("tokenizer_class") == "TokenizersBackend":  # a name that only transformers 5 knows, of the same class
+        _write(named, {**values, "tokenizer_class": "PreTrainedTokenizerFast"})
+    return temporary
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,83 @@
+"""Compiles the programs that a step of a configuration runs for a TPU slice, without a TPU, and says whether they fit.
+
+    grpo plan --config=configs/FILE.py --topology=v5e:8x8 [--config.FIELD=VALUE ...] [--json=FILE]
+
+What the numbers are, and what they are not: docs/plan.md. It takes minutes of one CPU core for a model of billions.
+
+Exit codes: 0 it fits; 1 it does not; 2 a mistake in the configuration, or no compiler for TPU.
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError, QuestionsConfig, command_line, load
+from grpo_jax.planning.chips import prepare_environment
+from grpo_jax.terminal import PlainConsole
+
+if TYPE_CHECKING:
+    from grpo_jax.data import Task
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--topology", required=True, metavar="SLICE", help="as in v5e:8x8, v5p:4x4x4, v6e:4x4")
+    parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
+    arguments = command_line.parse(parser, argv)
+    if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
+        return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
+    prepare_environment()
+    try:
+        config = load(arguments.config, arguments.overrides)
+    except ConfigError as error:
+        return command_line.fail(error, 2)
+
+    # Takes seconds: most mistakes are told before.
+    from grpo_jax.data import make_task
+    from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
+    from grpo_jax.planning.table import show
+
+    try:
+        task = cache(partial(make_task, config))  # where it is asked for: what is planned need not be here
+        architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
+        plan = make_plan(config, arguments.topology, architecture, prompt_tokens)
+    except ConfigError as error:
+        return command_line.fail(error, 2)
+    except DoesNotFit as reason:
+        command_line.tell(f"{reason}. Change {'; or '.join(advice(config, [reason.program]))}.")
+        return 1
+    show(plan, advice(config, plan.too_large), PlainConsole())
+    if arguments.json:
+        try:
+            command_line.write("--json", arguments.json, json.dumps(as_dict(plan), indent=1) + "\n")
+        except ConfigError as error:
+            return command_line.fail(error, 2)
+    return 0 if plan.fits else 1
+
+
+def _architecture(config: Config, task: Callable[[], "Task"]) -> ArchitectureConfig:
+    architecture = config.model.architecture
+    if architecture is None:
+        from grpo_jax.policy.huggingface import read_architecture
+
+        architecture = read_architecture(Path(config.model.checkpoint))
+    if architecture.vocab_size:
+        return architecture
+    if isinstance(config.task, QuestionsConfig):
+        raise ConfigError("model.architecture.vocab_size=0: no tokenizer is read to plan; set it to the model's.")
+    from grpo_jax.training.experiment import tokens_of
+
+    return dataclasses.replace(architecture, vocab_size=tokens_of(task()))
+
+
+def _prompt_tokens(config: Config, task: Callable[[], "Task"], given: int | None) -> int:
+    if given is not None:
+        if given < 1:
+            raise ConfigError(f"--prompt-tokens={given}: must be at least 1.")
+        return given
+    return config.task.max_prompt_tokens if isinstance(config.task, QuestionsConfig) else task().max_prompt_tokens

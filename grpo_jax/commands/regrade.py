@@ -1,0 +1,93 @@
+"""Judges all completions of a run again by another configuration's reward, and says what changes.
+
+    grpo regrade --workdir=runs/x --config=configs/FILE.py [--config.FIELD=VALUE ...] [--to=FILE.jsonl]
+
+Only the reward of the configuration's task is used: no data, tokenizer or model of it need be there, and nothing is
+computed on devices. --to names a new file for the completions that are judged differently, one a line, the first --keep
+of them. The numbers are of completions that were learned from under the run's own reward; another reward would have
+made another run.
+
+Exit codes: 0 judged; 2 it cannot be, and why.
+"""
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, command_line, load
+from grpo_jax.files import run_config
+from grpo_jax.terminal import PlainConsole
+
+if TYPE_CHECKING:
+    from grpo_jax.rewards import Reward
+
+KEEP = 1000
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--to", type=Path, metavar="FILE.jsonl", help="a new file, for what is judged differently")
+    parser.add_argument(
+        "--keep", type=int, default=KEEP, metavar="N", help=f"at most so many of them; {KEEP} if unsaid"
+    )
+    arguments = command_line.parse(parser, argv)
+    if arguments.to and (arguments.to.exists() or not arguments.to.parent.is_dir()):
+        return command_line.fail(f"--to={arguments.to}: must be a new file in a directory that exists", 2)
+    if arguments.keep < 1:
+        return command_line.fail(f"--keep={arguments.keep}: must be at least 1", 2)
+    try:
+        config = load(arguments.config, arguments.overrides)
+        run_config(arguments.workdir)
+        command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
+        from grpo_jax.reporting import show_regraded
+        from grpo_jax.rewards.regrade import regrade
+        from grpo_jax.runs.directory import RunDirectory
+        from grpo_jax.runs.provenance import FILE, made_by, origin, this_start
+        from grpo_jax.training.restore import read_config
+
+        tolerance = read_config(arguments.workdir).objective.no_signal_tolerance
+        with closing(_reward(config)) as reward:
+            reward.warm()
+            regraded = regrade(
+                RunDirectory(arguments.workdir).rollouts(), reward, tolerance=tolerance, keep=arguments.keep
+            )
+            reasons = dict(reward.unscored)
+    except (ConfigError, FileNotFoundError) as error:
+        return command_line.fail(error, 2)
+    if not regraded.completions:
+        return command_line.fail(
+            f"--workdir={arguments.workdir}: has no completions written down (logging.rollouts_every); name a run "
+            "that has",
+            2,
+        )
+    console = PlainConsole()
+    show_regraded(regraded, console)
+    console.print(f"the run: {origin(RunDirectory(arguments.workdir).read_json(FILE))}", soft_wrap=True, markup=False)
+    console.print(f"judged now by {made_by(this_start())}", soft_wrap=True, markup=False)
+    if reasons:
+        console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")
+    if arguments.to:
+        try:
+            lines = "".join(json.dumps(line) + "\n" for line in regraded.differing)
+            command_line.write("--to", arguments.to, lines)
+        except ConfigError as error:
+            return command_line.fail(error, 2)
+        console.say(f"judged differently, the first {len(regraded.differing):,}: {arguments.to}")
+    return 0
+
+
+def _reward(config: Config) -> "Reward":
+    """The reward of a configuration's task; without the rest of the task, where it has a section of its own."""
+    from grpo_jax.data import make_task
+    from grpo_jax.rewards import make_reward
+
+    if isinstance(config.task, QuestionsConfig):
+        return make_reward(config.task.reward, config.rollout.max_new_tokens)
+    return make_task(config).reward

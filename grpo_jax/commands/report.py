@@ -1,0 +1,95 @@
+"""Reports on runs: rewrites the page of each, and draws or compares them all.
+
+    grpo report runs/two_grpo* runs/grpo_16* --compare=two_against_sixteen.svg
+    grpo report runs/two_grpo* runs/grpo_16* --to=reports/two_against_sixteen --baseline=grpo_16
+
+A page may be of a run that is running or was stopped, and then says where it stands; what --to writes is of finished
+runs. Runs whose configurations differ only by their seed are one curve, or arm, and it is named by what their
+directories' names begin with. --compare draws all curves into one figure. --to names a directory for a report like that
+of a study: tables with intervals over seeds, tests and power, curves, and the same as CSV, LaTeX and SVG; it is of the
+seeds that all arms have. Of a study's own directory (grpo study) that report is what is written.
+
+Exit codes: 0 written; 2 it cannot be, and why.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grpo_jax.config import ConfigError, command_line
+from grpo_jax.files import run_config
+
+if TYPE_CHECKING:
+    from grpo_jax.runs.directory import RunDirectory
+
+TARGETS = (0.7, 0.9)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory, or one of a study")
+    parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="where to draw the runs' curves together")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write a report that compares the runs")
+    parser.add_argument("--baseline", metavar="ARM", help="of that report: what others are compared with; the first")
+    parser.add_argument(
+        "--targets", type=_targets, metavar="A,B", help="of that report: pass@1 whose cost is shown; 0.7,0.9"
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
+        parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")
+    if arguments.to and arguments.to.is_file():
+        parser.error(f"--to={arguments.to}: must be a directory, or a new name")
+    if not arguments.to and (arguments.baseline or arguments.targets):
+        parser.error("--baseline and --targets are of a report that compares runs; name a directory for it by --to")
+
+    try:
+        for run in arguments.runs:
+            if not (run / "study.json").is_file():
+                run_config(run)
+    except (ConfigError, FileNotFoundError) as error:
+        return command_line.fail(error, 2)
+
+    # Figures take seconds to import: most mistakes are told before.
+    from grpo_jax import reporting
+    from grpo_jax.reporting import figures
+    from grpo_jax.reporting.study import arms, gather, write_comparison
+    from grpo_jax.runs.directory import RunDirectory
+
+    try:
+        targets = arguments.targets or TARGETS
+        results = gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
+        for workdir in arguments.runs:
+            of_study = (workdir / "study.json").exists()
+            command_line.tell(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
+        if arguments.compare:
+            metrics = {
+                name: [_metrics(RunDirectory(run)) for run in runs] for name, runs in arms(arguments.runs).items()
+            }
+            command_line.write("--compare", arguments.compare, figures.to_svg(figures.comparison(metrics)))
+            command_line.tell(arguments.compare)
+        if results:
+            command_line.tell(write_comparison(results, arguments.to))
+    except (FileNotFoundError, ConfigError) as error:
+        return command_line.fail(error, 2)
+    except OSError as error:
+        return command_line.fail(f"{error.filename}: cannot be written to ({error.strerror})", 2)
+    return 0
+
+
+def _metrics(run: "RunDirectory") -> list[dict[str, Any]]:
+    lines = run.metrics()
+    if not any(line["kind"] == "train" for line in lines):
+        raise ConfigError(f"--compare: {run.path} has not come to its first step; leave it out.")
+    return lines
+
+
+def _targets(text: str) -> tuple[float, ...]:
+    try:
+        targets = tuple(float(one) for one in text.split(","))
+    except ValueError:
+        targets = ()
+    if not targets or not all(0 < target <= 1 for target in targets):
+        raise argparse.ArgumentTypeError(f"{text!r} must be shares of right answers, above 0 and at most 1, as 0.7,0.9")
+    return targets

@@ -1,0 +1,75 @@
+"""Trains a policy by reinforcement learning, or continues a run that was stopped.
+
+    grpo train --config=configs/two_grpo.py --workdir=runs/two_grpo [--config.FIELD=VALUE ...]
+
+The same command continues a run, and leaves a finished one as it is; with a larger train.steps it extends it.
+--from=RUN@STEP branches off another run: DIR is that run as it was at the step, whose checkpoint must be kept (without
+@STEP it is the newest), and goes on under this configuration. grpo_jax/config/schema.py says which fields may differ.
+
+--smoke scales any configuration down to a minimal run of all its parts, prints what it has changed, and needs a DIR of
+its own; grpo_jax/config/smoke.py has the rules.
+
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
+the configuration; 130 stopped by Ctrl-C at once, before there was anything to save or at a second Ctrl-C.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
+from grpo_jax.files import check_inputs
+from grpo_jax.terminal import LiveDisplay
+
+
+def main(argv: Sequence[str]) -> int:
+    """Runs the command line, and returns the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
+    parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="a run to branch off from, into a new DIR")
+    parser.add_argument("--smoke", action="store_true", help="a minimal run of all parts, to see that they work here")
+    arguments = command_line.parse(parser, argv)
+    try:
+        config = load(arguments.config, arguments.overrides)
+        if not (arguments.workdir / "summary.json").exists():  # a finished run reads nothing any more
+            check_inputs(config)
+        if arguments.distributed:
+            command_line.join_hosts()
+    except ConfigError as error:
+        return command_line.fail(error, 2)
+
+    display = LiveDisplay()
+    with display:  # not in the `try` below, which knows errors that are imported here
+        if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
+            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+        import jax
+
+        from grpo_jax.reporting import show_summary, write_report
+        from grpo_jax.rewards import WorkerError
+        from grpo_jax.runs.directory import RunDirectory
+        from grpo_jax.sharding import batch_shards, make_mesh
+        from grpo_jax.training import Interrupted, Origin, TrainingError, train
+    try:
+        with display:
+            origin = Origin.parse(arguments.origin) if arguments.origin else None
+            first = jax.process_index() == 0
+            if arguments.smoke:
+                config, whole = smoke(config, batch_shards(make_mesh(config.mesh))), config
+                check(config)
+                if first:
+                    for field, here, there in differences(to_dict(config), to_dict(whole)):
+                        display.note(f"smoke: {field}={here}, not {there}")
+            before = RunDirectory(arguments.workdir).read_json("summary.json")
+            summary = train(config, arguments.workdir, display if first else None, origin=origin)
+    except ConfigError as error:
+        return command_line.fail(error, 2)
+    except (TrainingError, WorkerError) as error:
+        return command_line.fail(error, 1)
+    except Interrupted as stopped:
+        command_line.tell(f"{stopped}; the same command continues")
+        return 0
+    if first:
+        if summary != before or not (arguments.workdir / "report.html").exists():
+            write_report(arguments.workdir)
+        show_summary(summary, arguments.workdir, display.console)
+    return 0
