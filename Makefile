@@ -102,7 +102,7 @@ requirements:
 	rm -rf $(VENV)-requirements
 	$(PYTHON) -m venv $(VENV)-requirements
 	$(VENV)-requirements/bin/python -m pip install --quiet --disable-pip-version-check '.[test,notebook]'
-	{ sed -n '/^#/p' $(PINNED); $(VENV)-requirements/bin/python -m pip freeze | grep == | grep -v ^grpo; } > $(PINNED).new
+	{ sed -n '/^#/p' $(PINNED); $(VENV)-requirements/bin/python -m pip freeze --all | grep == | grep -v -e ^grpo -e ^pip=; } > $(PINNED).new
 	mv $(PINNED).new $(PINNED)
 	rm -rf $(VENV)-requirements
 

@@ -1,25 +1,27 @@
 """Package metadata. Exact versions that are known to work together are in requirements/."""
 
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-ABOUT: dict[str, str] = {}
-for line in (HERE / "grpo_jax" / "__init__.py").read_text().splitlines():
-    if line.startswith("__version__"):
-        ABOUT["version"] = line.split('"')[1]
+PACKAGE = runpy.run_path(str(HERE / "grpo_jax" / "__init__.py"))  # which imports nothing
+# A wheel has configs/ inside the package, where `grpo train --config=NAME` looks (grpo_jax/config/running.py).
+CONFIGS = ["grpo_jax.configs", "grpo_jax.configs.paper", "grpo_jax.configs.studies"]
 
 setup(
     name="grpo_jax",
-    version=ABOUT["version"],
+    version=PACKAGE["__version__"],
     description="Reinforcement learning of language models with contrastive groups (2-GRPO, GRPO) in JAX",
     long_description=(HERE / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=find_packages(include=["grpo_jax", "grpo_jax.*"]),
+    packages=[*find_packages(include=["grpo_jax", "grpo_jax.*"]), *CONFIGS],
+    package_dir={"grpo_jax.configs": "configs"},
     package_data={"grpo_jax": ["py.typed"]},
+    entry_points={"console_scripts": ["grpo = grpo_jax.commands:main"]},
     install_requires=[
         "jax>=0.10.2,<0.13",
         "flax>=0.12.8,<0.13",
@@ -66,6 +68,7 @@ setup(
             "pytest-xdist>=3.8",
             "reasoning-gym==0.1.25",
             "ruff>=0.14",
+            "setuptools>=77",  # builds the wheel that tests/test_wheel.py installs
         ],
     },
     classifiers=[

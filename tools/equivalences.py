@@ -23,7 +23,6 @@ from rich.table import Table
 
 from grpo_jax.config import load
 from grpo_jax.objectives import Objective, Outcomes, Recorded, make_objective
-from grpo_jax.studies.study import ROOT
 from grpo_jax.terminal import PlainConsole
 
 TOLERANCE = 1e-5
@@ -109,7 +108,7 @@ def _weight(size: int, p: float) -> float:
 
 def _made(name: str, size: int, changes: dict[str, Any]) -> Objective:
     """An objective; all under one aggregation, the paper's, where nothing else is said."""
-    config = load(ROOT / "configs" / "two_grpo.py").objective
+    config = load("two_grpo").objective
     return make_objective(dataclasses.replace(config, **{"name": name, "aggregation": "sequence", **changes}), size)
 
 

@@ -23,10 +23,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from grpo_jax.commands import words
 from grpo_jax.config import command_line
 from grpo_jax.training import restore
 
-MAIN = Path(__file__).parent.parent / "launch" / "main.py"
 TIMES = ("seconds", "tokens_per_second")  # no two runs share them
 
 LONGEST_DELAY = 0.5  # seconds between a kill's line of metrics and the kill
@@ -62,10 +62,10 @@ def main(argv: Sequence[str]) -> int:
 
 
 def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[bytes]:
-    """Starts the launcher with a cache of its own."""
+    """Starts a run with a cache of its own."""
     overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
     return subprocess.Popen(
-        [sys.executable, str(MAIN), f"--config={arguments.config}", f"--workdir={workdir}", *overrides],
+        [*words("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides],
         env=os.environ | {"XDG_CACHE_HOME": f"{workdir}_cache"},
         stdout=subprocess.DEVNULL,
     )

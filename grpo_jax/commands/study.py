@@ -1,6 +1,6 @@
 """Runs a study, arms x seeds, or continues one that was stopped; then its report is in DIR/report.
 
-    grpo study --study=configs/studies/paper.py --workdir=studies/paper [--jobs=N | --commands]
+    grpo study --study=paper --workdir=studies/paper [--jobs=N | --commands]
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 a run failed, whatever stopped the
 others; 2 a mistake in the study.
@@ -10,13 +10,19 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, command_line
+from grpo_jax.config import STUDY, ConfigError, command_line, find_file
 
 
 def main(argv: Sequence[str]) -> int:
     """Runs the command line, and returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--study", required=True, type=Path, metavar="FILE", help="a Python file with get_study()")
+    parser.add_argument(
+        "--study",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="with get_study(), or the name of a shipped one",
+    )
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the study's directory")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at once; default: all cores")
     parser.add_argument("--commands", action="store_true", help="print a command for each run, for many machines")
@@ -24,8 +30,10 @@ def main(argv: Sequence[str]) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")
 
-    if not arguments.study.is_file():
-        return command_line.fail(f"--study={arguments.study}: no such file; name one, see configs/studies/", 2)
+    try:
+        find_file(arguments.study, STUDY)
+    except ConfigError as error:
+        return command_line.fail(error, 2)
 
     from grpo_jax.commands import words
     from grpo_jax.studies import commands, cores, load_study, run_study

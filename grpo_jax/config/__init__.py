@@ -11,10 +11,10 @@ from grpo_jax.config.continuing import (
     differing,
     obstacle,
 )
-from grpo_jax.config.loading import check, did_you_mean, digest, from_dict, load, read_recorded, to_dict, with_defaults
-from grpo_jax.config.mistakes import Mistakes
+from grpo_jax.config.loading import check, digest, from_dict, load, read_recorded, to_dict, with_defaults
+from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.own_code import imported, own_code, source_digests
-from grpo_jax.config.running import run_file
+from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file
 from grpo_jax.config.schema import (
     ArchitectureConfig,
     CheckpointConfig,
@@ -44,9 +44,12 @@ from grpo_jax.config.schema import (
 from grpo_jax.config.smoke import smoke
 
 __all__ = [
+    "CONFIGURATION",
     "CONTINUABLE",
     "INHERITED",
     "ROUNDING",
+    "SHIPPED",
+    "STUDY",
     "UNDECISIVE",
     "ArchitectureConfig",
     "CheckpointConfig",
@@ -80,6 +83,7 @@ __all__ = [
     "differences",
     "differing",
     "digest",
+    "find_file",
     "from_dict",
     "imported",
     "load",

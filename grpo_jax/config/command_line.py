@@ -1,4 +1,4 @@
-"""The command line of the launch scripts: --config=FILE, --config.FIELD=VALUE, and what a script adds."""
+"""The command line of the commands: --config=FILE, --config.FIELD=VALUE, and what a script adds."""
 
 import argparse
 import io
@@ -27,7 +27,11 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
     """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument(
-        "--config", required=config is None, default=config, metavar="FILE", help="a Python file with get_config()"
+        "--config",
+        required=config is None,
+        default=config,
+        metavar="FILE",
+        help="a Python file with get_config(), or a shipped one by its name, as in two_grpo",
     )
     made.add_argument(
         "--print-config", action="store_true", help="prints the values of all fields as JSON, and does nothing else"

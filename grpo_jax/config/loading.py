@@ -8,13 +8,12 @@ before anything is built. Nothing outside this file knows `ml_collections`.
 import ast
 import copy
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -23,9 +22,9 @@ from ml_collections import ConfigDict
 import grpo_jax
 from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
-from grpo_jax.config.mistakes import Mistakes
+from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.rules import RULES
-from grpo_jax.config.running import run_file
+from grpo_jax.config.running import CONFIGURATION, run_file
 from grpo_jax.config.schema import Before, Config, ConfigError, Range
 
 T = TypeVar("T")
@@ -35,14 +34,14 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
     """The configuration of a config file, with overrides from the command line.
 
     Args:
-      path: a Python file with `get_config() -> ConfigDict`; what it may import: see `run_file`.
+      path: a Python file with `get_config() -> ConfigDict`, or the name of a shipped one; see `run_file`.
       overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`; later ones win.
 
     Raises:
       ConfigError: for a file that cannot be read, or with a sentence for every field that is unknown, missing, of the
         wrong type or out of range; if there is none of these, for those that are impossible together.
     """
-    values, mistakes = fields.complete(_run_config_file(Path(path))), Mistakes()
+    values, mistakes = fields.complete(_run_config_file(path)), Mistakes()
     # What says which of several sections stands somewhere comes first, and then the fields of that section.
     tags = set(fields.tag_fields())
     for field, text in sorted(overrides, key=lambda override: override[0] not in tags):
@@ -132,14 +131,8 @@ def digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """The tail of a sentence about an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
-
-
-def _run_config_file(path: Path) -> dict[str, Any]:
-    values = run_file(path, "get_config", "--config")
+def _run_config_file(path: str | Path) -> dict[str, Any]:
+    values = run_file(path, CONFIGURATION)
     if not isinstance(values, ConfigDict):
         raise ConfigError(f"--config={path}: get_config() returned {type(values).__name__}; return a ConfigDict.")
     return values.to_dict()

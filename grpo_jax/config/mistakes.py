@@ -1,5 +1,7 @@
-"""All mistakes of a configuration, so that a person need not meet them one after another."""
+"""All mistakes of a configuration, so that a person need not meet them one after another, and likely remedies."""
 
+import difflib
+from collections.abc import Sequence
 from types import TracebackType
 
 from grpo_jax.config.schema import ConfigError
@@ -34,3 +36,9 @@ class Mistakes:
         """Raises one ConfigError with a sentence about each field that anything is wrong with, if there is any."""
         if self._sentences:
             raise ConfigError(*self._sentences.values())
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."

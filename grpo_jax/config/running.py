@@ -4,31 +4,70 @@ import runpy
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+import grpo_jax
+from grpo_jax.config.mistakes import did_you_mean
 from grpo_jax.config.schema import ConfigError
 
-SHIPPED = Path(__file__).parents[2] / "configs"
+_PLACES = [Path(grpo_jax.__file__).parents[above] / "configs" for above in (0, 1)]
+SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])  # in an installed package, or beside it
 
 
-def run_file(path: Path, function: str, flag: str) -> Any:
-    """What a function without arguments of a Python file returns.
+@dataclass(frozen=True)
+class Kind:
+    """A kind of files that users write."""
+
+    flag: str  # that names one
+    function: str  # without arguments, that it has
+
+
+CONFIGURATION = Kind("--config", "get_config")
+STUDY = Kind("--study", "get_study")
+
+
+def shipped(kind: Kind) -> dict[str, Path]:
+    """Return the files of a kind that come with the package, by their names without `.py`."""
+    files = sorted(SHIPPED.rglob("*.py"))
+    return {path.stem: path for path in files if f"def {kind.function}(" in path.read_text(encoding="utf-8")}
+
+
+def find_file(named: str | Path, kind: Kind) -> Path:
+    """Return the path of a file that is there, or of a shipped one by its name, as in `two_grpo`.
+
+    Raises:
+      ConfigError: if there is neither.
+    """
+    path = Path(named)
+    if path.is_file():
+        return path
+    known = shipped(kind)
+    if str(named) in known:
+        return known[str(named)]
+    raise ConfigError(
+        f"{kind.flag}={named}: no such file; name a Python file with {kind.function}(), or a shipped one without .py; "
+        f"{did_you_mean(path.stem, list(known))}"
+    )
+
+
+def run_file(named: str | Path, kind: Kind) -> Any:
+    """What the function of a Python file returns.
 
     As in a script, the file may import its siblings; so may each file that it imports, wherever that lies. The shipped
     configurations are found from anywhere: `import two_grpo`, or `from configs import two_grpo`.
 
     Args:
-      flag: that named the file, for messages.
+      named: as in `find_file`.
 
     Raises:
       ConfigError: if there is no such file, or whatever the file raises.
     """
-    if not path.is_file():
-        raise ConfigError(f"{flag}={path}: no such file; name a Python file with {function}(), see configs/.")
+    path, flag, function = find_file(named, kind), kind.flag, kind.function
     try:
         with _siblings_found(path.resolve().parent):
             there = runpy.run_path(str(path))

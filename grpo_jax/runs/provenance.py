@@ -28,7 +28,7 @@ from grpo_jax.runs.versions import code_digest, versions
 
 FILE = "provenance.json"
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]
-CODE = ("grpo_jax/", "launch/")  # where files that git does not know count as changes, too
+CODE = f"{grpo_jax.__name__}/"  # where files that git does not know count as changes, too
 
 # Of the environment, what decides programs or bits.
 VARIABLES = (

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import grpo_jax
+from grpo_jax.config import SHIPPED
 
 LIBRARIES = (
     "jax",
@@ -27,7 +28,8 @@ LIBRARIES = (
 def code_digest(parts: Sequence[str]) -> str:
     """A hash of the source of these modules and packages of grpo_jax."""
     root = Path(grpo_jax.__file__).parent
-    files = [path for part in parts for path in sorted([root / part, *(root / part).rglob("*.py")]) if path.is_file()]
+    found = [path for part in parts for path in sorted([root / part, *(root / part).rglob("*.py")]) if path.is_file()]
+    files = [path for path in found if not path.is_relative_to(SHIPPED)]  # only an installed package holds these
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 

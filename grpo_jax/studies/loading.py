@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import ConfigError, did_you_mean, run_file
+from grpo_jax.config import STUDY, ConfigError, did_you_mean, run_file
 from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.studies.pairing import check_pairing
 from grpo_jax.studies.study import Arm, Budget, Comparison, Study
@@ -17,12 +17,12 @@ ARM_FIELDS = ("config", "overrides")
 
 
 def load_study(path: Path) -> Study:
-    """The study of a Python file with `get_study()`, a dictionary of `FIELDS`.
+    """The study of a Python file with `get_study()`, a dictionary of `FIELDS`, or of a shipped one by its name.
 
     `arms` are names with a config file and overrides each; `shared` are overrides of all arms, which an arm's own
     precede. Raises ConfigError for what cannot be run or would compare what cannot be compared.
     """
-    values = run_file(path, "get_study", "--study")
+    values = run_file(path, STUDY)
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")

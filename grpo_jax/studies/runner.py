@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+import grpo_jax
 from grpo_jax.config import command_line, digest, to_dict
 from grpo_jax.files import read_json
 from grpo_jax.runs.directory import BASE_POLICY
 from grpo_jax.studies.directory import begin
-from grpo_jax.studies.study import ROOT, Arm, Run, Study
+from grpo_jax.studies.study import Arm, Run, Study
 from grpo_jax.terminal import acknowledge
 
+ROOT = Path(grpo_jax.__file__).resolve().parents[1]  # where runs find the package
 POLL_SECONDS = 0.2
 SECONDS_BETWEEN_LINES = 60.0  # in which the runs that are going on are told
 FIRST = (

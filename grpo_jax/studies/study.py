@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from grpo_jax.config import Config, load
+from grpo_jax.config import CONFIGURATION, SHIPPED, Config, find_file, load
 
 Budget = Literal["rollouts", "prompts", "updates", "tokens", "seconds"]
-
-ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -18,12 +16,14 @@ class Arm:
     """One way to train."""
 
     name: str
-    config: str  # a config file; a relative path is from the repository's root
+    config: str  # a config file, or the name of a shipped one
     overrides: Mapping[str, str]  # dotted field -> text, as on the command line
 
     @property
     def config_path(self) -> Path:
-        return ROOT / self.config  # of an absolute path, that path
+        """The config file; a relative path begins where configs/ is, or where the command runs. Raises ConfigError."""
+        beside = SHIPPED.parent / self.config  # of an absolute path, that path
+        return beside if beside.is_file() else find_file(self.config, CONFIGURATION).absolute()
 
     @property
     def slug(self) -> str:
