@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Problem, Split, distinct
-from grpo_jax.evaluation import Judged, full_batches, judge, rewards_of, right_of
+from grpo_jax.evaluation import full_batches, judge, rewards_of, right_of
+from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.sampling import Stream, one_ahead
 from grpo_jax.sharding import batch_shards
 from grpo_jax.training import Experiment
@@ -45,7 +46,7 @@ def sample(experiment: Experiment, params: Params, *, prompts: int, samples: int
     problems = _problems(experiment, prompts)
     sampler = experiment.sampler(config.rollout.sampling, samples)
     start = partial(dispatch, experiment, sampler, experiment.policy_weights(params), stream=Stream.GRADIENTS, step=0)
-    judged: list[Judged] = []
+    judged: list[JudgedGroup] = []
     parts: list[Rollouts] = []
     with closing(experiment.task.reward) as reward:
         reward.warm()
@@ -100,7 +101,7 @@ def _prompts_at_once(experiment: Experiment, samples: int) -> int:
     return max(rows // samples // shards, 1) * shards
 
 
-def _sampled(judged: Sequence[Judged], rollouts: Rollouts) -> Sampled:
+def _sampled(judged: Sequence[JudgedGroup], rollouts: Rollouts) -> Sampled:
     rewards, scored = rewards_of(judged)
-    unknown = np.array([[verdict.right is None for verdict in one.verdicts] for one in judged]) & scored
+    unknown = np.array([[one.verdict.right is None for one in group.completions] for group in judged]) & scored
     return Sampled(rollouts, rewards, scored, None if unknown.any() else right_of(judged))

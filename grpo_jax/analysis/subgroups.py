@@ -26,6 +26,7 @@ from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between, ove
 from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
 from grpo_jax.analysis.rollouts import Sampled
 from grpo_jax.objectives import Estimator, Outcomes
+from grpo_jax.runs.groups import carries_signal
 
 SIZES = (2, 4, 8, 16)
 
@@ -111,7 +112,7 @@ def moments(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Moment
     count = found.shape[2]
     same = groups.same(found, found).sum(-1)
     lengths = groups.cut(sampled.rollouts.completion_lengths).sum(-1)
-    signal = (found != 0).any(-1)
+    signal = carries_signal(found)
     return Moments(
         size=groups.size,
         coefficients=groups.joined(found).mean(0) / count,

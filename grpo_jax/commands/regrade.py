@@ -4,8 +4,8 @@
 
 Only the reward of the configuration's task is used: no data, tokenizer or model of it need be there, and nothing is
 computed on devices. --to names a new file for the completions that are judged differently, one a line, the first --keep
-of them. The numbers are of completions that were learned from under the run's own reward; another reward would have
-made another run.
+of them. The run's own objective says which groups carry signal. The numbers are of completions that were learned from
+under the run's own reward; another reward would have made another run.
 
 Exit codes: 0 judged; 2 it cannot be, and why.
 """
@@ -47,17 +47,15 @@ def main(argv: Sequence[str]) -> int:
 
         jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
         from grpo_jax.reporting import show_regraded
-        from grpo_jax.rewards.regrade import regrade
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.provenance import FILE, made_by, origin, this_start
+        from grpo_jax.training.regrade import regrade
         from grpo_jax.training.restore import read_config
 
-        tolerance = read_config(arguments.workdir).objective.no_signal_tolerance
+        of_run = read_config(arguments.workdir)
         with closing(_reward(config)) as reward:
             reward.warm()
-            regraded = regrade(
-                RunDirectory(arguments.workdir).rollouts(), reward, tolerance=tolerance, keep=arguments.keep
-            )
+            regraded = regrade(RunDirectory(arguments.workdir).rollouts(), reward, of_run, keep=arguments.keep)
             reasons = dict(reward.unscored)
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)

@@ -13,7 +13,6 @@ from grpo_jax.evaluation.evaluate import (
     summarize,
 )
 from grpo_jax.evaluation.judging import (
-    Judged,
     judge,
     rewards_of,
     right_of,
@@ -22,7 +21,6 @@ from grpo_jax.evaluation.judging import (
 
 __all__ = [
     "Evaluation",
-    "Judged",
     "best_of_k_with_replacement",
     "bootstrap_interval",
     "evaluate",

@@ -1,7 +1,6 @@
 """The verdicts of a task's reward on groups of completions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,42 +9,32 @@ from jaxtyping import Bool, Float
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_first
 from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError
+from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 
 NO_VERDICTS = WorkerError("the first host, which judges for all, cannot; see its message.")
 
 
-@dataclass(frozen=True)
-class Judged:
-    """The completions of one problem, with what the verifier says of them."""
-
-    problem: Problem
-    completions: Sequence[str]
-    verdicts: Sequence[Verdict]
-    lengths: Sequence[int]  # in tokens
-    stop_reasons: Sequence[StopReason]
-
-
-def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[Judged]:
+def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[JudgedGroup]:
     """Reads the completions (host arrays) of these problems and asks the task's reward about all of them at once."""
     n, g, c = rollouts.completion_tokens.shape
+    stopped = rollouts.stop_reasons.ravel() == StopReason.STOP
     # The stop token is no part of the text, also where the tokenizer does not call it special and would write it out.
-    written = rollouts.completion_lengths.ravel() - (rollouts.stop_reasons.ravel() == StopReason.STOP)
+    written = rollouts.completion_lengths.ravel() - stopped
     texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), written)
-    reasons = [StopReason(reason) for reason in rollouts.stop_reasons.ravel().tolist()]
     lengths = rollouts.completion_lengths.ravel().tolist()
     of_each = [problem for problem in problems for _ in range(g)]
     verdicts = _verdicts(
         task.reward,
         [
-            Attempt(problem.prompt, problem.answer, text, reason is StopReason.STOP, length)
-            for problem, text, reason, length in zip(of_each, texts, reasons, lengths, strict=True)
+            Attempt(problem.prompt, problem.answer, text, ended, length)
+            for problem, text, ended, length in zip(of_each, texts, stopped.tolist(), lengths, strict=True)
         ],
     )
-    groups = [slice(start, start + g) for start in range(0, n * g, g)]
+    completions = [Completion(*one) for one in zip(texts, lengths, stopped.tolist(), verdicts, strict=True)]
     return [
-        Judged(problem, texts[group], verdicts[group], lengths[group], reasons[group])
-        for problem, group in zip(problems, groups, strict=True)
+        JudgedGroup(problem.id, problem.prompt, problem.answer, completions[place * g : (place + 1) * g])
+        for place, problem in enumerate(problems)
     ]
 
 
@@ -72,13 +61,13 @@ def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
     return [Verdict(*one) for one in by_first(plain, NO_VERDICTS)]
 
 
-def rewards_of(judged: Sequence[Judged]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
+def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
     """The rewards of groups of one size, and which of them are any: what is not a number is no reward."""
-    rewards = np.array([[verdict.reward for verdict in one.verdicts] for one in judged], np.float32)
-    scored = np.array([[verdict.scored for verdict in one.verdicts] for one in judged])
+    rewards = np.array([[one.verdict.reward for one in group.completions] for group in groups], np.float32)
+    scored = np.array([[one.verdict.scored for one in group.completions] for group in groups])
     return rewards, scored & np.isfinite(rewards)
 
 
-def right_of(judged: Sequence[Judged]) -> Bool[np.ndarray, "N G"]:
+def right_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
     """Which completions are right; not those of which the reward does not say."""
-    return np.array([[verdict.right is True for verdict in one.verdicts] for one in judged])
+    return np.array([[one.verdict.right is True for one in group.completions] for group in groups])

@@ -1,10 +1,10 @@
 """The pair viewer: completions side by side, and where they part."""
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.written import alike
 
 PAIRS_SHOWN = 4  # of the first steps with signal, and of the last
@@ -16,29 +16,27 @@ def pairs_of(run: RunDirectory, shown: int = PAIRS_SHOWN) -> str:
     return "".join(_pair(group) for group in _to_show(run.rollouts(), shown))
 
 
-def _to_show(groups: Iterator[Mapping[str, Any]], shown: int) -> Sequence[Mapping[str, Any]]:
-    """A completion with the highest and one with the lowest advantage, of the first and the last groups with signal."""
-    valid = [group for group in groups if any(group["advantages"])]
+def _to_show(groups: Iterable[TrainingGroup], shown: int) -> Sequence[TrainingGroup]:
+    """The first and the last groups with signal."""
+    valid = [group for group in groups if group.signal]
     return valid[:shown] + valid[shown:][-shown:]
 
 
-def _pair(group: Mapping[str, Any]) -> str:
-    order = sorted(range(len(group["advantages"])), key=lambda index: -group["advantages"][index])
-    both = [order[0], order[-1]]
-    shared = alike(*(group["completions"][index] for index in both))
-    cells = []
-    for index in both:
-        text = group["completions"][index]
-        judged = JUDGED[group["right"][index]]
-        cells.append(
-            f'<p class="{judged}"><code><span class="same">{html.escape(text[:shared])}</span>'
-            f"{html.escape(text[shared:])}</code><br>{judged}, {_worth(group['rewards'][index])}, "
-            f"{group['stop_reasons'][index]} after {group['lengths'][index]} tokens, log-probability "
-            f"{group['logprobs'][index]:.2f}, advantage {group['advantages'][index]:+.2f}</p>"
-        )
-    prompt = f"step {group['step']}: {html.escape(group['prompt'])} (answer {html.escape(group['gold'])})"
-    return f'<div class="pair"><p class="prompt">{prompt}</p>{"".join(cells)}</div>'
+def _pair(group: TrainingGroup) -> str:
+    """A completion with the highest and one with the lowest advantage of the group."""
+    ordered = sorted(group.completions, key=lambda one: -one.advantage)
+    both = [ordered[0], ordered[-1]]
+    shared = alike(*(one.text for one in both))
+    prompt = f"step {group.step}: {html.escape(group.prompt)} (answer {html.escape(group.gold)})"
+    return f'<div class="pair"><p class="prompt">{prompt}</p>{"".join(_cell(one, shared) for one in both)}</div>'
 
 
-def _worth(reward: float | None) -> str:
-    return "unscored" if reward is None else f"reward {reward:g}"
+def _cell(one: Rollout, shared: int) -> str:
+    judged = JUDGED[one.verdict.right]
+    worth = "unscored" if one.reward is None else f"reward {one.reward:g}"
+    return (
+        f'<p class="{judged}"><code><span class="same">{html.escape(one.text[:shared])}</span>'
+        f"{html.escape(one.text[shared:])}</code><br>{judged}, {worth}, "
+        f"{one.stop_reason} after {one.length} tokens, log-probability "
+        f"{one.logprob:.2f}, advantage {one.advantage:+.2f}</p>"
+    )

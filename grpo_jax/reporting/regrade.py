@@ -6,8 +6,8 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from grpo_jax.rewards.regrade import Regraded, Tally
 from grpo_jax.terminal import PlainConsole
+from grpo_jax.training.regrade import Regraded, Tally
 
 ROWS = 10  # at most, of consecutive steps
 
@@ -26,7 +26,7 @@ def regraded_table(regraded: Regraded) -> Table:
     table = Table(
         title="the same completions under both rewards, in per cent",
         caption="accuracy (mean pass@1 of the training prompts): right of scored completions, as in metrics.jsonl; "
-        "signal: groups whose rewards differ. Counts of all that was written down: nothing is estimated.",
+        "signal: groups that the run's objective learns from. Counts of all that was written down; none is estimated.",
         box=box.SIMPLE,
     )
     for column in ("steps", "groups", "accuracy then", "now", "signal then", "now", "unscored then", "now"):

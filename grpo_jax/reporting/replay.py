@@ -6,14 +6,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from grpo_jax.runs.groups import TrainingGroup
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.replay import Replay, Sample, Token
 
 
 def show_replay(replay: Replay, console: PlainConsole) -> None:
     """Token by token, then what came of it, and in the last line whether it is the same."""
+    group = replay.group
     table = Table(
-        title=f"step {replay.step}, prompt {replay.place}, sample {replay.index}; policy after step "
+        title=f"step {group.step}, prompt {replay.place}, sample {replay.index}; policy after step "
         f"{replay.policy_step}",
         box=box.SIMPLE,
     )
@@ -23,8 +25,8 @@ def show_replay(replay: Replay, console: PlainConsole) -> None:
         table.add_row(*_row(place, then, now, comparable=place < replay.alike))
     console.print(table)
     for name, value in (
-        ("prompt", f"{replay.prompt!r} (answer {replay.gold!r})"),
-        ("then", f"{_sample(replay.then)}, advantage {replay.advantage:+.4f}{'' if replay.chosen else ' (left out)'}"),
+        ("prompt", f"{group.prompt!r} (answer {group.gold!r})"),
+        ("then", f"{_sample(replay.then)}, {_learned(group, replay.index)}"),
         ("now", _sample(replay.now)),
     ):
         console.say(f"{name + ':':8}{value}")
@@ -56,8 +58,15 @@ def _row(place: int, then: Token | None, now: Token | None, *, comparable: bool)
 
 
 def _sample(sample: Sample) -> str:
-    judged = {True: "right", False: "wrong", None: "no verdict"}[sample.right]
-    reward = "unscored" if sample.reward is None else f"reward {sample.reward:g}, {judged}"
+    one = sample.completion
+    judged = {True: "right", False: "wrong", None: "no verdict"}[one.verdict.right]
+    reward = "unscored" if one.reward is None else f"reward {one.reward:g}, {judged}"
     total = sum(token.logprob for token in sample.tokens)
-    end = f"{sample.stop_reason} after {len(sample.tokens)} tokens"
-    return f"{sample.text!r}: {reward}; {end}, log-probability {total:.4f}"
+    end = f"{one.stop_reason} after {len(sample.tokens)} tokens"
+    return f"{one.text!r}: {reward}; {end}, log-probability {total:.4f}"
+
+
+def _learned(group: TrainingGroup, index: int) -> str:
+    left_out = "" if group.chosen else " (left out)"
+    no_signal = "" if group.signal else " (no signal in the group)"
+    return f"advantage {group.completions[index].advantage:+.4f}{left_out}{no_signal}"

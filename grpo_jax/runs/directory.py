@@ -4,8 +4,8 @@ config.json       the configuration
 provenance.json   what was read, and each start: code, command, machine, devices, versions, dates
 metrics.jsonl     one line a step and an evaluation
 tensorboard/      the same as TensorBoard events
-rollouts/         completions with text, rewards and stop reasons, one line a group
-evaluation/       one line a problem
+rollouts/         the groups that steps have sampled: a TrainingGroup a line
+evaluation/       the groups of evaluations: a JudgedGroup a line
 warm_start/       the base policy (safetensors), and checkpoints while it is made
 checkpoints/      of the training
 summary.json      the result
@@ -19,7 +19,7 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from tensorboardX import SummaryWriter
 from tensorboardX.proto.summary_pb2 import Summary
@@ -27,6 +27,9 @@ from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
 from grpo_jax.files import plain, read_json, run_config, write_whole
+from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
+
+Group = TypeVar("Group", bound=JudgedGroup)
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 FROM_THE_START = ("config.json", "provenance.json", "lock")  # there before anything has come of it
@@ -150,10 +153,13 @@ class RunDirectory:
             self._lock.close()
             self._lock = None
 
-    def append_rollouts(self, step: int, groups: Iterable[Mapping[str, Any]]) -> None:
-        self._append(
-            _rollout_file(step), [{"phase": Phase.TRAIN.name.lower(), "step": step, **group} for group in groups]
-        )
+    def append_rollouts(self, step: int, groups: Iterable[TrainingGroup]) -> None:
+        """The groups of a step, in its file of rollouts/."""
+        self._append(_rollout_file(step), [{"phase": Phase.TRAIN.name.lower(), **group.to_json()} for group in groups])
+
+    def write_evaluation(self, name: str, groups: Iterable[JudgedGroup]) -> None:
+        """The groups of an evaluation, as evaluation/NAME.jsonl."""
+        self.write_lines(f"evaluation/{name}.jsonl", [group.to_json() for group in groups])
 
     def metrics(self) -> list[dict[str, Any]]:
         """All lines of metrics.jsonl; one that a killed process left half-written is not among them.
@@ -163,15 +169,20 @@ class RunDirectory:
         """
         return _read_lines(self.path / "metrics.jsonl")
 
-    def rollouts(self, step: int | None = None) -> Iterator[dict[str, Any]]:
+    def rollouts(self, step: int | None = None) -> Iterator[TrainingGroup]:
         """All groups that were written out, in the order of their steps; of one file, the one with `step`, if given.
 
         Raises:
-          ConfigError: if a line is damaged, but for a last one that a killed process left half-written.
+          ConfigError: if a line is damaged, but for a last one that a killed process left half-written, or if it is of
+            a newer version.
         """
         every = sorted((self.path / "rollouts").glob("*.jsonl"))
         for path in every if step is None else [self.path / _rollout_file(step)]:
-            yield from _read_lines(path)
+            yield from _read_groups(path, TrainingGroup)
+
+    def evaluation(self, name: str) -> Iterator[JudgedGroup]:
+        """The groups of evaluation/NAME.jsonl. Raises ConfigError as `rollouts` does."""
+        return _read_groups(self.path / "evaluation" / f"{name}.jsonl", JudgedGroup)
 
     def rewind(self, phase: Phase, step: int) -> None:
         """Drops the lines of a phase's steps after this one: they will be made, and written, again."""
@@ -202,6 +213,16 @@ def _line(record: Mapping[str, Any]) -> str:
         return json.dumps(record, allow_nan=False) + "\n"
     except ValueError:  # a number that is not finite; to look for one takes longer than to write the rest
         return json.dumps(plain(record), allow_nan=False) + "\n"
+
+
+def _read_groups(path: Path, kind: type[Group]) -> Iterator[Group]:
+    for line in _read_lines(path):
+        try:
+            yield kind.from_json(line)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{path}: a line is damaged ({error!r}); restore the file.") from error
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:

@@ -1,18 +1,18 @@
 """What a run has written down of a step: its groups in rollouts/*.jsonl, and which of them is meant."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 
 
-def groups_of_step(workdir: Path, config: Config, step: int) -> list[dict[str, Any]]:
+def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGroup]:
     """The groups that a step has written to rollouts/. Raises ConfigError, with what there is, if it has not."""
     directory, place = RunDirectory(workdir), workdir / "rollouts"
-    groups = [group for group in directory.rollouts(max(step, 1)) if group["step"] == step]
-    others = [] if groups else [group["step"] for group in directory.rollouts()]
+    groups = [group for group in directory.rollouts(max(step, 1)) if group.step == step]
+    others = [] if groups else [group.step for group in directory.rollouts()]
     every = f"logging.rollouts_every={config.logging.rollouts_every}"
     if not groups and not others:
         raise ConfigError(f"{place}: holds no completions ({every}); name a run that has some.")
@@ -20,7 +20,7 @@ def groups_of_step(workdir: Path, config: Config, step: int) -> list[dict[str, A
         raise ConfigError(
             f"--step={step}: {place} has no completions of it; name one from {min(others)} to {max(others)} ({every})."
         )
-    if "tokens" not in groups[0]:
+    if groups[0].completions[0].tokens is None:
         raise ConfigError(f"{place}: was written by an earlier version, without tokens; name a newer run.")
     return groups
 
@@ -31,7 +31,7 @@ def alike(first: Sequence[object], second: Sequence[object]) -> int:
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
-def find_group(groups: Sequence[Mapping[str, Any]], prompt: str, step: int) -> int:
+def find_group(groups: Sequence[JudgedGroup], prompt: str, step: int) -> int:
     """The place of a prompt among the groups of a step.
 
     Args:
@@ -42,11 +42,11 @@ def find_group(groups: Sequence[Mapping[str, Any]], prompt: str, step: int) -> i
       ConfigError: if it is none of them.
     """
     wanted = " ".join(prompt.split())
-    texts = [" ".join(group["prompt"].split()) for group in groups]
+    texts = [" ".join(group.prompt.split()) for group in groups]
     if wanted in texts:
         return texts.index(wanted)
     if wanted.isdecimal():
-        number, ids = int(wanted), [group["id"] for group in groups]
+        number, ids = int(wanted), [group.id for group in groups]
         if number < len(groups):
             return number
         if number in ids:

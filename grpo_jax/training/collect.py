@@ -6,8 +6,9 @@ the step carries signal, that many rollouts have been sampled, or the epoch has 
 """
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,10 +17,11 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import ConfigError, RolloutConfig
 from grpo_jax.data import Problem, PromptSource, encode_prompts
-from grpo_jax.evaluation import Judged, judge, rewards_of
+from grpo_jax.evaluation import judge, rewards_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.runs.errors import TrainingError
+from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.sampling import Counter, Sampler, Stream, one_ahead
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
@@ -32,7 +34,7 @@ from grpo_jax.types import Rollouts
 class Collected:
     """All groups that a step has sampled, as host arrays."""
 
-    judged: Sequence[Judged]
+    judged: Sequence[JudgedGroup]
     rollouts: Rollouts
     rewards: Float[np.ndarray, "N G"]
     scored: Bool[np.ndarray, "N G"]
@@ -48,12 +50,12 @@ class Collected:
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
         """The groups that anything can be learned from."""
-        return (self.advantages != 0).any(axis=1)
+        return carries_signal(self.advantages)
 
     @property
     def prompts(self) -> list[int]:
         """The ids of the groups' prompts."""
-        return [one.problem.id for one in self.judged]
+        return [one.id for one in self.judged]
 
 
 def collect(
@@ -83,7 +85,7 @@ def collect(
     def sample(problems: Sequence[Problem]) -> Any:
         return dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step)
 
-    def judged_batches(first: int, prompts: int) -> Iterator[tuple[Sequence[Judged], Rollouts]]:
+    def judged_batches(first: int, prompts: int) -> Iterator[tuple[Sequence[JudgedGroup], Rollouts]]:
         sampling = one_ahead(sample, batches(first, prompts))
         while True:
             with clock.phase("sampling"):
@@ -103,7 +105,10 @@ def collect(
             f"step {step}: not one of its completions could be scored (so far {reasons}); mend the reward or the gold "
             "answers, and run the same command again."
         )
-    return _among_themselves(experiment, collected)
+    advantages = among_themselves(
+        partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
+    )
+    return dataclasses.replace(collected, advantages=advantages)
 
 
 def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
@@ -127,6 +132,20 @@ def learned(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarra
     chosen = np.zeros(len(signal), bool)
     chosen[order] = True
     return chosen
+
+
+def among_themselves(
+    estimate: Callable[[Outcomes], Float[np.ndarray, "N G"]],
+    outcomes: Outcomes,
+    advantages: Float[np.ndarray, "N G"],
+    chosen: Bool[np.ndarray, " N"],
+) -> Float[np.ndarray, "N G"]:
+    """Return the advantages of all sampled groups, with those of the chosen ones estimated without the others."""
+    if chosen.all():
+        return advantages
+    advantages = advantages.copy()
+    advantages[chosen] = estimate(jax.tree.map(lambda of_all: of_all[chosen], outcomes))
+    return advantages
 
 
 def dispatch(
@@ -155,7 +174,7 @@ def dispatch(
 
 def _judged(
     experiment: Experiment, problems: Sequence[Problem], rollouts: Rollouts, step: int
-) -> tuple[Sequence[Judged], Rollouts]:
+) -> tuple[Sequence[JudgedGroup], Rollouts]:
     if not np.isfinite(rollouts.logprobs).all():
         raise TrainingError(
             f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
@@ -165,28 +184,18 @@ def _judged(
 
 
 def _together(
-    experiment: Experiment, successes: Successes, parts: Sequence[tuple[Sequence[Judged], Rollouts]], step: int
+    experiment: Experiment, successes: Successes, parts: Sequence[tuple[Sequence[JudgedGroup], Rollouts]], step: int
 ) -> Collected:
     judged = [one for of_part, _ in parts for one in of_part]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(of_part for _, of_part in parts))
     rewards, scored = rewards_of(judged)
-    expected = successes.expected([one.problem.id for one in judged], step)
+    expected = successes.expected([one.id for one in judged], step)
     outcomes = Outcomes(rewards, scored, rollouts.completion_lengths, expected)
     advantages = _advantages(experiment, outcomes)
-    chosen = learned((advantages != 0).any(axis=1), experiment.config.rollout.prompts_per_step)
+    chosen = learned(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
     return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen)
 
 
 def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:
     found: np.ndarray = fetch(experiment.advantages(put(outcomes, experiment.shardings.replicated)))
     return found
-
-
-def _among_themselves(experiment: Experiment, collected: Collected) -> Collected:
-    """The chosen groups with advantages that the others have no part in."""
-    chosen = collected.chosen
-    if chosen.all():
-        return collected
-    advantages = collected.advantages.copy()
-    advantages[chosen] = _advantages(experiment, jax.tree.map(lambda of_all: of_all[chosen], collected.outcomes))
-    return dataclasses.replace(collected, advantages=advantages)

@@ -49,7 +49,7 @@ from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.programs import SamplingWeights, update_batch_shardings
-from grpo_jax.training.statistics import readable, rollout_statistics
+from grpo_jax.training.statistics import rollout_statistics, training_groups
 from grpo_jax.training.successes import Successes
 from grpo_jax.types import Params, Rollouts, TrainState, UpdateBatch
 
@@ -249,7 +249,7 @@ def _train(run: Run) -> TrainState:
         successes.observe(collected.prompts, collected.rewards, collected.scored, step)
         log.push(step, sampled, rollout_statistics(collected), metrics, arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
-            run.directory.append_rollouts(step, readable(collected))
+            run.directory.append_rollouts(step, training_groups(collected, step))
 
 
 def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
@@ -343,7 +343,7 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
     run.display.progress(phase, begun, batches, {})
     if evaluation is None:
         return None
-    run.directory.write_lines(f"evaluation/{step:06d}_{split.name.lower()}.jsonl", evaluation.records)
+    run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
     line = {"kind": "evaluation", "split": split.name, **evaluation.summary}
     run.directory.append_metrics(Phase.TRAIN, step, line)
     at_most = f"pass@{line['samples']}"

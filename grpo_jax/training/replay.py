@@ -6,7 +6,7 @@ S - 1. The group's completions are sampled with it, because they share their pro
 is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from grpo_jax.data import Problem
 from grpo_jax.evaluation import judge
 from grpo_jax.processes import fetch
 from grpo_jax.runs.checkpoints import kept_steps
+from grpo_jax.runs.groups import Completion, TrainingGroup
 from grpo_jax.runs.written import alike, find_group, groups_of_step
 from grpo_jax.sampling import Stream
 from grpo_jax.sharding import batch_shards, make_mesh
@@ -38,27 +39,20 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Sample:
-    """A completion, with what the reward says of it."""
+    """A completion with its tokens, the stop token included."""
 
-    tokens: Sequence[Token]  # the stop token included
-    text: str
-    stop_reason: str
-    reward: float | None  # None: unscored
-    right: bool | None  # None: the reward says nothing about it
+    completion: Completion
+    tokens: Sequence[Token]
 
 
 @dataclass(frozen=True)
 class Replay:
     """A completion as the run has written it down, and as it is now."""
 
-    step: int
+    group: TrainingGroup  # as it was written down
     policy_step: int  # of the policy that samples now
-    prompt: str
-    gold: str
     place: int  # of the prompt in its step
     index: int  # of the completion in its group
-    advantage: float  # then
-    chosen: bool  # whether its group was a part of the step, and not replaced or beyond its size
     then: Sample
     now: Sample
 
@@ -109,34 +103,27 @@ def replay(
     groups = groups_of_step(workdir, config, step)
     place = find_group(groups, prompt, step)
     group = groups[place]
-    if not 0 <= sample < len(group["completions"]):
+    if not 0 <= sample < len(group.completions):
         raise ConfigError(
-            f"--sample={sample}: the group has {len(group['completions'])} completions; name one, from 0 to "
-            f"{len(group['completions']) - 1}."
+            f"--sample={sample}: the group has {len(group.completions)} completions; name one, from 0 to "
+            f"{len(group.completions) - 1}."
         )
+    then = group.completions[sample]
+    assert then.tokens is not None  # `groups_of_step` has looked
+    assert then.token_logprobs is not None
     policy_step = step - 1 if checkpoint is None else checkpoint
     if policy_step and policy_step not in kept_steps(workdir / "checkpoints"):
         raise FileNotFoundError(_not_kept(workdir, config, policy_step))
     devices = jax.devices() if devices is None else devices
     experiment, restored = restore(workdir, devices, _mesh(config, devices), step=policy_step)
     with closing(experiment.task.reward):
-        now = _sample_again(experiment, restored.params, group, step, sample)
+        now = _sample_again(experiment, restored.params, group, sample)
     return Replay(
-        step=step,
+        group=group,
         policy_step=policy_step,
-        prompt=group["prompt"],
-        gold=group["gold"],
         place=place,
         index=sample,
-        advantage=group["advantages"][sample],
-        chosen=group["chosen"],
-        then=Sample(
-            tokens=_tokens(experiment, group["tokens"][sample], group["token_logprobs"][sample]),
-            text=group["completions"][sample],
-            stop_reason=group["stop_reasons"][sample],
-            reward=group["rewards"][sample],
-            right=group["right"][sample],
-        ),
+        then=Sample(then, _tokens(experiment, then.tokens, then.token_logprobs)),
         now=now,
     )
 
@@ -161,22 +148,18 @@ def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
     return config.mesh
 
 
-def _sample_again(experiment: Experiment, params: Any, group: Mapping[str, Any], step: int, sample: int) -> Sample:
-    problem = Problem(group["prompt"], group["gold"]).identified(group["id"])
+def _sample_again(experiment: Experiment, params: Any, group: TrainingGroup, sample: int) -> Sample:
+    problem = Problem(group.prompt, group.gold).identified(group.id)
     problems = [problem] * batch_shards(experiment.mesh)  # each device that shares a batch has one
     weights = experiment.policy_weights(params)
-    rollouts = fetch(dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step))
+    rollouts = fetch(dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, group.step))
     first = jax.tree.map(lambda array: np.asarray(array)[:1], rollouts)
     (judged,) = judge(experiment.task, [problem], first)
-    verdict, length = judged.verdicts[sample], judged.lengths[sample]
-    ids, logprobs = (array[0, sample, :length].tolist() for array in (first.completion_tokens, first.logprobs))
-    return Sample(
-        tokens=_tokens(experiment, ids, logprobs),
-        text=judged.completions[sample],
-        stop_reason=judged.stop_reasons[sample].name.lower(),
-        reward=verdict.reward if verdict.scored else None,
-        right=verdict.right,
+    completion = judged.completions[sample]
+    ids, logprobs = (
+        array[0, sample, : completion.length].tolist() for array in (first.completion_tokens, first.logprobs)
     )
+    return Sample(completion, _tokens(experiment, ids, logprobs))
 
 
 def _tokens(experiment: Experiment, ids: Sequence[int], logprobs: Sequence[float]) -> list[Token]:

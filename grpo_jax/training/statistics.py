@@ -1,10 +1,9 @@
 """What one batch of rollouts says about the policy."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from grpo_jax.evaluation import right_of
+from grpo_jax.runs.groups import Completion, Rollout, TrainingGroup
 from grpo_jax.training.collect import Collected
 from grpo_jax.types import StopReason
 
@@ -61,41 +60,38 @@ def rollout_statistics(collected: Collected) -> dict[str, float]:
 
 def _terms(collected: Collected) -> dict[str, float]:
     every: dict[str, list[float]] = {}
-    for one in collected.judged:
-        for verdict in one.verdicts:
-            for name, reward in verdict.terms.items():
+    for group in collected.judged:
+        for one in group.completions:
+            for name, reward in one.verdict.terms.items():
                 every.setdefault(name, []).append(reward)
     return {f"reward/{name}": float(np.mean(rewards)) for name, rewards in sorted(every.items())}
 
 
-def readable(collected: Collected) -> list[dict[str, object]]:
-    """Groups as a person reads them, and with all that is needed to compare them again, for rollouts/*.jsonl.
-
-    tokens, token_logprobs: of each completion up to its end, the stop token included; `logprobs` are their sums.
-    right: true, false, or null where the reward says nothing about it.
-    """
+def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
+    """Return a step's groups as they are written down: with rounded numbers, and tokens up to their ends."""
     return [
-        {
-            "id": one.problem.id,
-            "prompt": one.problem.prompt,
-            "gold": one.problem.answer,
-            "completions": list(one.completions),
-            "answers": [verdict.answer for verdict in one.verdicts],
-            "rewards": [verdict.reward if verdict.scored else None for verdict in one.verdicts],
-            "right": [verdict.right for verdict in one.verdicts],
-            "stop_reasons": [reason.name.lower() for reason in one.stop_reasons],
-            "lengths": list(one.lengths),
-            "logprobs": [round(float(total), 4) for total in collected.rollouts.logprobs[index].sum(axis=-1)],
-            "tokens": _up_to_the_end(collected.rollouts.completion_tokens[index], one.lengths),
-            "token_logprobs": _up_to_the_end(
-                collected.rollouts.logprobs[index].astype(np.float64).round(LOGPROB_DIGITS), one.lengths
-            ),
-            "advantages": [round(float(advantage), 6) for advantage in collected.advantages[index]],
-            "chosen": bool(collected.chosen[index]),
-        }
-        for index, one in enumerate(collected.judged)
+        TrainingGroup(
+            group.id,
+            group.prompt,
+            group.gold,
+            [_rollout(collected, (index, sample), one) for sample, one in enumerate(group.completions)],
+            step=step,
+            chosen=bool(collected.chosen[index]),
+            expected=round(float(collected.expected[index]), 6),
+        )
+        for index, group in enumerate(collected.judged)
     ]
 
 
-def _up_to_the_end(rows: np.ndarray, lengths: Sequence[int]) -> list[list[int | float]]:
-    return [row[:length].tolist() for row, length in zip(rows, lengths, strict=True)]
+def _rollout(collected: Collected, place: tuple[int, int], completion: Completion) -> Rollout:
+    tokens, logprobs = collected.rollouts.completion_tokens[place], collected.rollouts.logprobs[place]
+    return Rollout(
+        completion.text,
+        completion.length,
+        completion.stopped,
+        completion.verdict,
+        advantage=round(float(collected.advantages[place]), 6),
+        logprob=round(float(logprobs.sum()), 4),
+        tokens=tokens[: completion.length].tolist(),
+        token_logprobs=logprobs[: completion.length].astype(np.float64).round(LOGPROB_DIGITS).tolist(),
+    )

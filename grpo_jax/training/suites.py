@@ -20,7 +20,7 @@ from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, 
 from grpo_jax.data import Problem, Split
 from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
-from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate, warm
+from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate, right_of, warm
 from grpo_jax.processes import barrier
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.claim import check_hosts, claim
@@ -117,7 +117,7 @@ def evaluate_suites(
                 finished = sum(each in results for each in problems)
                 raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
             made = True
-            directory.write_lines(f"evaluation/{name}.jsonl", evaluation.records)
+            directory.write_evaluation(name, evaluation.groups)
             results[name] = {
                 **evaluation.summary,
                 **_with_replacement(evaluation),
@@ -244,5 +244,5 @@ def _evaluate(
 
 def _with_replacement(evaluation: Evaluation) -> dict[str, float]:
     n = evaluation.summary["samples"]
-    correct = np.array([sum(right is True for right in record["right"]) for record in evaluation.records])
+    correct = right_of(evaluation.groups).sum(axis=1)
     return {f"best@{n}_with_replacement": float(best_of_k_with_replacement(correct, n, n).mean())}

@@ -7,10 +7,10 @@ import pytest
 from grpo_jax.analysis.rollouts import _sampled, check_noise, sample
 from grpo_jax.config import ConfigError
 from grpo_jax.data import PromptSource, Split, encode_prompts
-from grpo_jax.evaluation import Judged, judge
+from grpo_jax.evaluation import judge
 from grpo_jax.rewards import UNSCORED, Verdict
+from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import Counter, Stream, make_sampler
-from grpo_jax.types import StopReason
 from tests.analysis import bandit
 from tests.training.test_update import experiment
 
@@ -72,15 +72,14 @@ def test_problems_are_distinct_and_not_in_training_s_order(sampled):
 
 def test_rewards_are_the_judge_s(sampled):
     judged = judge(experiment().task, problems_of(sampled), sampled.rollouts)
-    assert sampled.rewards.tolist() == [[verdict.reward for verdict in one.verdicts] for one in judged]
-    assert sampled.right.tolist() == [[bool(verdict.right) for verdict in one.verdicts] for one in judged]
+    assert sampled.rewards.tolist() == [[one.reward for one in group.completions] for group in judged]
+    assert sampled.right.tolist() == [[bool(one.verdict.right) for one in group.completions] for group in judged]
     assert sampled.scored.all()
 
 
 def test_what_has_no_verdict_and_what_is_not_said():
     def judged(*verdicts):
-        n = len(verdicts)
-        return [Judged(None, [""] * n, verdicts, [1] * n, [StopReason.STOP] * n)]
+        return [JudgedGroup(0, "", "", [Completion("", 1, True, verdict) for verdict in verdicts])]
 
     rollouts = bandit.sampled(np.zeros((1, 3), bool)).rollouts
     right, wrong = Verdict(1.0, "", right=True), Verdict(0.0, "", right=False)

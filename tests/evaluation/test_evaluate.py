@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import ModularExpressionsConfig
-from grpo_jax.data import Problem, Split, encode, pad
+from grpo_jax.data import Split, encode, pad
 from grpo_jax.data.tasks import ModularExpressions
-from grpo_jax.evaluation import Judged, evaluate, judge, summarize
+from grpo_jax.evaluation import evaluate, judge, summarize
 from grpo_jax.rewards import Attempt, Verdict, make_reward
+from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 from tests.rewards.helpers import make_config
 
@@ -44,15 +45,17 @@ def rollouts_of(texts, cut_off=()):
 def test_judge_reads_every_completion_of_every_problem():
     golds = [problem.answer for problem in PROBLEMS[:2]]
     judged = judge(TASK, PROBLEMS[:2], rollouts_of([[golds[0], "x1=" + golds[0]], ["", golds[1]]]))
-    assert [[v.reward for v in one.verdicts] for one in judged] == [[1.0, 1.0], [0.0, 1.0]]
-    assert [list(one.lengths) for one in judged] == [[2, 5], [1, 2]]
+    assert [[one.reward for one in group.completions] for group in judged] == [[1.0, 1.0], [0.0, 1.0]]
+    assert [[one.length for one in group.completions] for group in judged] == [[2, 5], [1, 2]]
+    assert [(group.id, group.gold) for group in judged] == [(problem.id, problem.answer) for problem in PROBLEMS[:2]]
 
 
 @pytest.mark.trap(6)
 def test_a_completion_that_was_cut_off_is_wrong():
     gold = PROBLEMS[0].answer
     judged = judge(TASK, PROBLEMS[:1], rollouts_of([[gold, gold + "=" + gold]], cut_off={gold}))
-    assert [v.reward for v in judged[0].verdicts] == [0.0, 1.0]
+    assert [one.reward for one in judged[0].completions] == [0.0, 1.0]
+    assert [one.stop_reason for one in judged[0].completions] == ["length", "stop"]
 
 
 def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
@@ -60,7 +63,7 @@ def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
     (digit,) = encode(TASK.tokenizer, ["7"])[0]
     rollouts = rollouts_of([["3", "4"]], cut_off={"4"})
     rollouts.completion_tokens[0, 0, 1] = digit
-    assert list(judge(TASK, PROBLEMS[:1], rollouts)[0].completions) == ["3", "4"]
+    assert [one.text for one in judge(TASK, PROBLEMS[:1], rollouts)[0].completions] == ["3", "4"]
 
 
 def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
@@ -72,7 +75,7 @@ def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
 
     result = evaluate(sample, TASK, PROBLEMS, prompts_per_batch=2, bootstrap=10)
     assert asked == [2, 2, 2]
-    assert [record["prompt"] for record in result.records] == [problem.prompt for problem in PROBLEMS]
+    assert [group.prompt for group in result.groups] == [problem.prompt for problem in PROBLEMS]
     summary = result.summary
     assert summary["problems"] == 5
     assert summary["pass@1"] == summary["mean@2"] == 0.5
@@ -98,9 +101,8 @@ def test_evaluate_can_be_stopped():
 def majority(reward, gold, *answers, prompt="?"):
     """maj@n of one problem under a reward."""
     attempts = [Attempt(prompt, gold, rf"so \boxed{{{answer}}}", True, 9) for answer in answers]
-    n = len(answers)
-    judged = Judged(Problem(prompt, gold), [], reward.judge(attempts), [9] * n, [StopReason.STOP] * n)
-    return summarize([judged], 10, reward)[f"maj@{n}"]
+    completions = [Completion("", 9, True, verdict) for verdict in reward.judge(attempts)]
+    return summarize([JudgedGroup(0, prompt, gold, completions)], 10, reward)[f"maj@{len(answers)}"]
 
 
 @pytest.mark.parametrize("term", ["mathematics", "numeric"])

@@ -39,10 +39,10 @@ def test_the_same_reward_changes_nothing(run, tmp_path, capsys):
 def expected(run):
     """Those that a last digit judges otherwise than the chain's value does: by this test's own reading."""
     for group in RunDirectory(run).rollouts():
-        for index, (text, reward) in enumerate(zip(group["completions"], group["rewards"], strict=True)):
-            last = re.search(r"(\d)$", text)
-            if float(last is not None and last[1] == group["gold"]) != reward:
-                yield group["step"], group["id"], index
+        for index, one in enumerate(group.completions):
+            last = re.search(r"(\d)$", one.text)
+            if float(last is not None and last[1] == group.gold) != one.reward:
+                yield group.step, group.id, index
 
 
 @pytest.fixture(scope="module")

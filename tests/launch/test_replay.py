@@ -22,14 +22,14 @@ def replay(workdir, step="3", prompt="2", sample="1", *more):
 
 
 def test_it_is_shown_with_its_verdict(run, capsys):
-    group = next(group for group in RunDirectory(run).rollouts() if group["step"] == 3)
-    assert replay(run, prompt=group["prompt"]) == 0
+    group = next(group for group in RunDirectory(run).rollouts() if group.step == 3)
+    assert replay(run, prompt=group.prompt) == 0
     out = capsys.readouterr().out
     assert "step 3, prompt 0, sample 1; policy after step 2" in out
-    assert f"prompt: {group['prompt']!r} (answer {group['gold']!r})" in out
-    assert f"advantage {group['advantages'][1]:+.4f}" in out
+    assert f"prompt: {group.prompt!r} (answer {group.gold!r})" in out
+    assert f"advantage {group.completions[1].advantage:+.4f}" in out
     last = out.splitlines()[-1]
-    assert last.startswith(f"tokens are equal, all {group['lengths'][1]}; largest |difference|")
+    assert last.startswith(f"tokens are equal, all {group.completions[1].length}; largest |difference|")
     assert float(last.split()[-1]) < 1e-5
 
 
@@ -78,7 +78,11 @@ def change_rollouts(run, tmp_path, change):
 
 
 def without_tokens(text):
-    return text.replace('"tokens"', '"old"')
+    return text.replace('"tokens"', '"old"').replace('"version": 1, ', "")
+
+
+def of_a_newer_version(text):
+    return text.replace('"version": 1', '"version": 2')
 
 
 @pytest.mark.parametrize(
@@ -86,6 +90,7 @@ def without_tokens(text):
     [
         (lambda text: "", "rollouts: holds no completions (logging.rollouts_every=1); name a run that has some."),
         (lambda text: text[:50] + "\n" + text, "000001.jsonl: a line is damaged ("),
+        (of_a_newer_version, "000001.jsonl: a line is of version 2, and this grpo_jax reads versions up to 1;"),
         (without_tokens, "rollouts: was written by an earlier version, without tokens; name a newer run."),
     ],
 )  # fmt: skip

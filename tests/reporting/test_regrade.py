@@ -4,8 +4,8 @@ import io
 from collections import Counter
 
 from grpo_jax.reporting import show_regraded
-from grpo_jax.rewards.regrade import Regraded, Tally
 from grpo_jax.terminal import PlainConsole
+from grpo_jax.training.regrade import Regraded, Tally
 
 
 def shown(regraded):

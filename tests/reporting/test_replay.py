@@ -6,28 +6,19 @@ import io
 import pytest
 
 from grpo_jax.reporting import show_replay
+from grpo_jax.rewards import UNSCORED, Verdict
+from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.replay import Replay, Sample, Token
 
-THEN = Sample(
-    [Token(3, "a", -0.5), Token(4, "\x1b[2J", -1.0), Token(0, "[/red]<eos>", -0.25)], "a\x1b", "stop", 1.0, True
-)
+TOKENS = [Token(3, "a", -0.5), Token(4, "\x1b[2J", -1.0), Token(0, "[/red]<eos>", -0.25)]
+ROLLOUT = Rollout("a\x1b", 3, True, Verdict(1.0, None, right=True), -1.0, -1.75, [3, 4, 0], [-0.5, -1.0, -0.25])
+THEN = Sample(ROLLOUT, TOKENS)
 
 
 def replayed(now, **changes):
-    given = Replay(
-        step=7,
-        policy_step=6,
-        prompt="2+3=",
-        gold="5",
-        place=2,
-        index=1,
-        advantage=-1.0,
-        chosen=True,
-        then=THEN,
-        now=now,
-    )
-    return dataclasses.replace(given, **changes)
+    group = TrainingGroup(9, "2+3=", "5", [ROLLOUT, ROLLOUT], step=7, chosen=True, expected=0.5)
+    return Replay(dataclasses.replace(group, **changes), policy_step=6, place=2, index=1, then=THEN, now=now)
 
 
 def shown(replay):
@@ -80,8 +71,18 @@ def test_a_longer_one_is_not_equal():
     assert (found.alike, found.equal, found.largest_difference) == (3, False, 0.0)
 
 
+def with_verdict(verdict):
+    return dataclasses.replace(THEN, completion=dataclasses.replace(ROLLOUT, verdict=verdict))
+
+
 def test_what_could_not_be_judged():
-    text = shown(replayed(dataclasses.replace(THEN, reward=None, right=None)))
+    text = shown(replayed(with_verdict(UNSCORED)))
     assert "now:    'a\\x1b': unscored; stop" in text
-    text = shown(replayed(dataclasses.replace(THEN, reward=-0.5, right=None)))
+    text = shown(replayed(with_verdict(Verdict(-0.5, None))))
     assert "reward -0.5, no verdict; stop" in text
+
+
+def test_a_group_without_signal_is_said_to_have_none():
+    assert "no signal" not in shown(replayed(THEN))
+    even = dataclasses.replace(ROLLOUT, advantage=0.0)
+    assert "advantage +0.0000 (no signal in the group)\n" in shown(replayed(THEN, completions=[even, even]))

@@ -58,6 +58,7 @@ def test_pairs_are_shown_with_their_verdicts(tmp_path):
     (tmp_path / "rollouts").mkdir()
     group = {
         "step": 1,
+        "id": 7,
         "prompt": "1+1",
         "gold": "2",
         "completions": ["2", "2 or so", "a", "b"],

@@ -70,7 +70,7 @@ def trained(tmp_path, monkeypatch, **changes):
         "_arms": lambda *of: {},
         "_evaluate": evaluate,
         "rollout_statistics": slowly(HOST, {"tokens": 100}),
-        "readable": lambda collected: [],
+        "training_groups": lambda collected, step: [],
         "_record": lambda *of: {},
         "Successes": lambda half_life: SimpleNamespace(observe=slowly(0.0, None)),
         "PromptSource": lambda problems, seed: SimpleNamespace(begin=lambda cursor, prompts: cursor),

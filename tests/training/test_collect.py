@@ -36,7 +36,7 @@ def collected(**changes):
 def test_batches_do_not_change_what_is_sampled():
     """A completion depends on its prompt and its place in the run, not on what was sampled with it."""
     whole, parts = collected(), collected(rollout__prompts_per_batch=2)
-    assert [one.problem for one in whole.judged] == [one.problem for one in parts.judged]
+    assert whole.prompts == parts.prompts
     np.testing.assert_array_equal(whole.rollouts.completion_tokens, parts.rollouts.completion_tokens)
     np.testing.assert_array_equal(whole.advantages, parts.advantages)
 
@@ -67,7 +67,7 @@ def test_what_is_learned_from_is_what_was_sampled():
     reward = PerAttempt("any", lambda attempt: Verdict(1.0, attempt.completion))
     experiment = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer, reward=reward))
     ((one,), rollouts) = _judged(experiment, [Problem("a", "")], sampled, step=1)
-    assert one.completions == ["aa"]
+    assert [completion.text for completion in one.completions] == ["aa"]
     np.testing.assert_array_equal(rollouts.completion_tokens, sampled.completion_tokens)
 
 
@@ -76,8 +76,8 @@ def test_groups_without_signal_are_replaced_by_fresh_prompts():
     plain = collected()
     assert len(plain.judged) == 8
     resampled = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=128)
-    assert [one.problem for one in resampled.judged[:8]] == [one.problem for one in plain.judged]
-    assert len({one.problem.id for one in resampled.judged}) == len(resampled.judged)  # no prompt twice
+    assert resampled.prompts[:8] == plain.prompts
+    assert len(set(resampled.prompts)) == len(resampled.judged)  # no prompt twice
     assert len(resampled.judged) > 8
     before_the_last = resampled.signal[: len(resampled.judged) - 4]
     assert before_the_last.sum() < 8  # it does not go on when the step is full

@@ -137,9 +137,8 @@ def test_evaluations_happen_when_they_should(whole):
         "000000_test.jsonl", "000000_validation.jsonl", "000004_validation.jsonl", "000008_validation.jsonl",
         "000012_test.jsonl", "000012_validation.jsonl",
     ]  # fmt: skip
-    lines = (workdir / "evaluation" / names[0]).read_text().splitlines()
-    assert len(lines) == 8
-    assert len(json.loads(lines[0])["completions"]) == 2
+    groups = list(RunDirectory(workdir).evaluation("000000_test"))
+    assert [len(group.completions) for group in groups] == [2] * 8
 
 
 def test_rollouts_are_readable_and_their_advantages_follow_from_their_rewards(whole):
@@ -147,10 +146,11 @@ def test_rollouts_are_readable_and_their_advantages_follow_from_their_rewards(wh
     groups = list(RunDirectory(workdir).rollouts())
     assert len(groups) == 96
     for group in groups:
-        assert len(group["completions"]) == 2
-        first, second = group["rewards"]
-        assert group["advantages"] == [first - second, second - first]
-        assert group["stop_reasons"][0] in ("stop", "length")
+        first, second = group.completions
+        assert [first.advantage, second.advantage] == [first.reward - second.reward, second.reward - first.reward]
+        assert group.signal == (first.reward != second.reward)
+        assert first.tokens is not None
+        assert len(first.tokens) == first.length
 
 
 @pytest.mark.slow
@@ -352,7 +352,7 @@ def test_prompts_that_stood_in_for_others_are_consumed(tmp_path):
         evaluation__every=0,
         checkpoint__keep_best=0,
     )
-    asked = [group["id"] for group in RunDirectory(tmp_path).rollouts()]
+    asked = [group.id for group in RunDirectory(tmp_path).rollouts()]
     assert 16 < len(asked) == len(set(asked)) <= 40
 
 

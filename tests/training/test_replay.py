@@ -6,7 +6,9 @@ import jax
 import pytest
 
 from grpo_jax.config import ConfigError, from_dict, to_dict
+from grpo_jax.rewards import UNSCORED
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.groups import JudgedGroup, Rollout, TrainingGroup
 from grpo_jax.runs.written import find_group, groups_of_step
 from grpo_jax.training import replay, train
 from tests.checkpoints import make_checkpoint, questions
@@ -33,27 +35,26 @@ def run(request, tmp_path_factory):
 
 
 def groups_of(workdir, step):
-    return [group for group in RunDirectory(workdir).rollouts() if group["step"] == step]
+    return [group for group in RunDirectory(workdir).rollouts() if group.step == step]
 
 
 def assert_same(found, group, sample):
     assert found.equal
-    assert [token.id for token in found.now.tokens] == group["tokens"][sample]
+    assert found.group == group
+    one, now = group.completions[sample], found.now.completion
+    assert [token.id for token in found.now.tokens] == one.tokens
     assert found.largest_difference < 1e-5
-    assert found.now.text == found.then.text == group["completions"][sample]
-    assert found.now.reward == group["rewards"][sample]
-    assert found.now.right == group["right"][sample]
-    assert found.now.stop_reason == group["stop_reasons"][sample]
-    assert found.advantage == group["advantages"][sample]
+    assert found.then.completion == one
+    assert (now.text, now.verdict, now.stopped, now.length) == (one.text, one.verdict, one.stopped, one.length)
 
 
 @pytest.mark.parametrize(("step", "place"), [(1, 0), (3, 2), (4, 7)])
 def test_it_is_the_completion_of_the_batch(run, step, place):
     group = groups_of(run, step)[place]
-    for sample in (0, len(group["completions"]) - 1):
+    for sample in (0, len(group.completions) - 1):
         found = replay(run, step=step, prompt=str(place), sample=sample, devices=ONE)
         assert_same(found, group, sample)
-        assert (found.step, found.policy_step, found.place, found.index) == (step, step - 1, place, sample)
+        assert (found.policy_step, found.place, found.index) == (step - 1, place, sample)
 
 
 def test_also_on_other_devices(run):
@@ -105,15 +106,21 @@ def test_nothing_is_written(run):
 def test_the_groups_of_a_step_are_found_in_their_file(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create()
+    rollout = Rollout("4", 2, True, UNSCORED, 0.0, -1.0, [4, 0], [-0.5, -0.5])
     for step in (99, 100, 101):
-        directory.append_rollouts(step, [{"tokens": [[step]]}] * 2)
+        group = TrainingGroup(step, "2+2=", "4", [rollout], step=step, chosen=True, expected=0.5)
+        directory.append_rollouts(step, [group] * 2)
     directory.close()
     (tmp_path / "rollouts" / "000001.jsonl").write_text("damaged, and not looked at\n")
     found = groups_of_step(tmp_path, make_config(), 101)
-    assert [group["tokens"] for group in found] == [[[101]]] * 2
+    assert [group.id for group in found] == [101] * 2
 
 
-GROUPS = [{"id": 70, "prompt": "2+3="}, {"id": 80, "prompt": "1"}, {"id": 90, "prompt": "What  is\n2?"}]
+def asked(id, prompt):
+    return JudgedGroup(id, prompt, "", [])
+
+
+GROUPS = [asked(70, "2+3="), asked(80, "1"), asked(90, "What  is\n2?")]
 
 
 @pytest.mark.parametrize(
@@ -125,7 +132,7 @@ def test_a_prompt_is_a_text_or_a_place_or_an_id(prompt, place):
 
 
 def test_a_text_comes_before_a_place():
-    assert find_group([*GROUPS, {"id": 95, "prompt": "0"}], "0", step=5) == 3
+    assert find_group([*GROUPS, asked(95, "0")], "0", step=5) == 3
 
 
 @pytest.mark.parametrize("prompt", ["3", "-1", "2+4=", "", "1.5"])

@@ -6,14 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from grpo_jax.data import Problem
-from grpo_jax.evaluation import Judged
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import Phase, RunDirectory
+from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.late_log import combine
 from grpo_jax.training.metrics import Mean
-from grpo_jax.training.statistics import readable, rollout_statistics
+from grpo_jax.training.statistics import rollout_statistics, training_groups
 from grpo_jax.types import Rollouts, StopReason
 
 
@@ -32,7 +31,9 @@ def collected_of(rewards, scored=None):
     spread = np.where(scored, rewards, -np.inf).max(1) - np.where(scored, rewards, np.inf).min(1)
     return Collected(
         judged=[
-            Judged(Problem("", ""), [""] * g, [Verdict(float(r), None, right=bool(r == 1)) for r in row], [2] * g, [])
+            JudgedGroup(
+                7, "1+1", "2", [Completion("", 2, True, Verdict(float(r), None, right=bool(r == 1))) for r in row]
+            )
             for row in rewards
         ],
         rollouts=rollouts,
@@ -42,6 +43,11 @@ def collected_of(rewards, scored=None):
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
         chosen=np.ones(n, bool),
     )
+
+
+def with_completions(group, changes):
+    completions = [dataclasses.replace(one, **each) for one, each in zip(group.completions, changes, strict=True)]
+    return dataclasses.replace(group, completions=completions)
 
 
 def statistics(rewards, scored=None, chosen=None):
@@ -55,17 +61,23 @@ def test_what_is_written_down_ends_where_a_completion_does():
     """Tokens and their log-probabilities, as plain values; padding is no part of them."""
     collected = collected_of([[1, 0]])
     tokens = np.array([[[5, 6, 9], [7, 0, 9]]], np.int32)
+    (judged,) = collected.judged
     collected = dataclasses.replace(
         collected,
-        judged=[dataclasses.replace(collected.judged[0], lengths=[2, 1])],
+        judged=[with_completions(judged, [{"length": 2}, {"length": 1}])],
         rollouts=dataclasses.replace(collected.rollouts, completion_tokens=tokens),
     )
-    (line,) = readable(collected)
+    (group,) = training_groups(collected, 3)
+    assert (group.id, group.prompt, group.gold, group.step, group.chosen, group.expected) == (
+        7, "1+1", "2", 3, True, 0.5
+    )  # fmt: skip
+    first, second = group.completions
+    assert (first.tokens, second.tokens) == ([5, 6], [7])
+    assert (first.token_logprobs, second.token_logprobs) == ([-0.5, -1.5], [-0.5])
+    assert (first.logprob, second.logprob) == (-2.0, -2.0)
+    assert (first.advantage, second.advantage) == (0.5, -0.5)
+    line = group.to_json()
     assert json.loads(json.dumps(line)) == line
-    assert line["tokens"] == [[5, 6], [7]]
-    assert line["token_logprobs"] == [[-0.5, -1.5], [-0.5]]
-    assert line["logprobs"] == [-2.0, -2.0]
-    assert line["right"] == [True, False]
 
 
 @pytest.mark.parametrize("group_size", [2, 3, 16])
@@ -133,8 +145,8 @@ def test_terms_of_a_sum_have_means_of_their_own():
     """Each over the completions that it could score, whatever the others could."""
     collected = collected_of([[1.0, 0.0]])
     terms = [{"exact": 1.0, "mine:length": -0.5}, {"exact": 0.0}]
-    judged = dataclasses.replace(
-        collected.judged[0], verdicts=[Verdict(1.0, None, right=True, terms=each) for each in terms]
+    judged = with_completions(
+        collected.judged[0], [{"verdict": Verdict(1.0, None, right=True, terms=each)} for each in terms]
     )
     found = rollout_statistics(dataclasses.replace(collected, judged=[judged]))
     assert found["reward/exact"] == 0.5

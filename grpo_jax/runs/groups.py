@@ -1,0 +1,177 @@
+"""The record of a judged group: written by training and evaluations, a line each, and read by everything else.
+
+rollouts/*.jsonl hold `TrainingGroup`s, evaluation/*.jsonl `JudgedGroup`s. No other module knows the names in a line,
+or how earlier versions wrote them. Nothing here imports JAX.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from grpo_jax.config import ConfigError
+from grpo_jax.rewards import Verdict
+
+VERSION = 1  # of a line's form; lines that name none are from before versions were written
+
+STOPPED, CUT_OFF = "stop", "length"  # as files and people name the two ways in which a completion can end
+
+
+def carries_signal(advantages: Float[np.ndarray, "*groups G"]) -> Bool[np.ndarray, "*groups"]:
+    """Return which groups anything can be learned from: those with an advantage that is not 0.
+
+    This is the definition of signal everywhere. Under most objectives it needs rewards that differ within the group;
+    `psr`, `nsr`, `w_reinforce` and `reinforce_pp` also learn from groups that are all right or all wrong.
+    """
+    return (advantages != 0).any(axis=-1)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A completion with its verdict."""
+
+    text: str  # without the stop token
+    length: int  # in tokens, the stop token included
+    stopped: bool  # the model ended it itself; False: it was cut off at the maximum length
+    verdict: Verdict
+
+    @property
+    def reward(self) -> float | None:
+        """None: the verifier gave no verdict."""
+        return self.verdict.reward if self.verdict.scored else None
+
+    @property
+    def stop_reason(self) -> str:
+        """Why it ended, in a word."""
+        return STOPPED if self.stopped else CUT_OFF
+
+
+@dataclass(frozen=True)
+class Rollout(Completion):
+    """A completion that a training step sampled. What earlier versions did not write is None."""
+
+    advantage: float
+    logprob: float  # of the whole completion, under the distribution it was drawn from
+    tokens: Sequence[int] | None
+    token_logprobs: Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class JudgedGroup:
+    """The completions of one prompt."""
+
+    id: int  # of the problem
+    prompt: str
+    gold: str
+    completions: Sequence[Completion]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the group as JSON values, a column for each field of its completions."""
+        completions = self.completions
+        return {
+            "version": VERSION,
+            "id": self.id,
+            "prompt": self.prompt,
+            "gold": self.gold,
+            "completions": [one.text for one in completions],
+            "answers": [one.verdict.answer for one in completions],
+            "rewards": [one.verdict.reward for one in completions],
+            "right": [one.verdict.right for one in completions],
+            "scored": [one.verdict.scored for one in completions],
+            "stop_reasons": [one.stop_reason for one in completions],
+            "lengths": [one.length for one in completions],
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> Self:
+        """Return the group that a line holds.
+
+        Raises:
+          ConfigError: if the line is of a newer version.
+          KeyError, TypeError, ValueError: if it is no such line.
+        """
+        return cls._read(_current(line))
+
+    @classmethod
+    def _read(cls, line: Mapping[str, Any]) -> Self:
+        return cls(line["id"], line["prompt"], line["gold"], [Completion(**one) for one in _completions(line)])
+
+
+@dataclass(frozen=True)
+class TrainingGroup(JudgedGroup):
+    """A group that a training step sampled, with what the step made of it."""
+
+    completions: Sequence[Rollout]
+    step: int
+    chosen: bool  # False: a fresh group replaced it, or the step had no room for it
+    expected: float | None  # the prompt's reward, as estimated before the step; None: an earlier version wrote none
+
+    @property
+    def signal(self) -> bool:
+        """Whether anything could be learned from it."""
+        return bool(carries_signal(np.array([one.advantage for one in self.completions])))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the group as JSON values; a completion without a verdict has no reward, which is null."""
+        completions = self.completions
+        return {
+            "step": self.step,
+            **super().to_json(),
+            "rewards": [one.reward for one in completions],
+            "logprobs": [one.logprob for one in completions],
+            "tokens": [one.tokens for one in completions],
+            "token_logprobs": [one.token_logprobs for one in completions],
+            "advantages": [one.advantage for one in completions],
+            "expected": self.expected,
+            "chosen": self.chosen,
+        }
+
+    @classmethod
+    def _read(cls, line: Mapping[str, Any]) -> Self:
+        columns = (line[name] for name in ("advantages", "logprobs", "tokens", "token_logprobs"))
+        rollouts = [
+            Rollout(**one, advantage=advantage, logprob=logprob, tokens=tokens, token_logprobs=token_logprobs)
+            for one, advantage, logprob, tokens, token_logprobs in zip(_completions(line), *columns, strict=True)
+        ]
+        return cls(line["id"], line["prompt"], line["gold"], rollouts, line["step"], line["chosen"], line["expected"])
+
+
+def _completions(line: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the fields of each `Completion` of a line of this version."""
+    columns = (
+        line[name] for name in ("completions", "lengths", "stop_reasons", "answers", "rewards", "right", "scored")
+    )
+    return [
+        {
+            "text": text,
+            "length": length,
+            "stopped": reason == STOPPED,
+            # A reward that is not finite is null in JSON, and no reward.
+            "verdict": Verdict(0.0 if reward is None else reward, answer, scored and reward is not None, right),
+        }
+        for text, length, reason, answer, reward, right, scored in zip(*columns, strict=True)
+    ]
+
+
+def _current(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a line of any version up to this one as this one writes it."""
+    version = line.get("version", 0)
+    if version > VERSION:
+        raise ConfigError(
+            f"a line is of version {version}, and this grpo_jax reads versions up to {VERSION}; use a newer grpo_jax."
+        )
+    if version:
+        return line
+    nothing = [None] * len(line["completions"])
+    earliest = {  # names that came later, as a line without them means them
+        "answers": nothing,
+        "right": [reward == 1 for reward in line["rewards"]],
+        "scored": [reward is not None for reward in line["rewards"]],
+        "tokens": nothing,
+        "token_logprobs": nothing,
+        "expected": None,
+        "chosen": True,
+    }
+    return earliest | dict(line)
