@@ -2,13 +2,17 @@
 
 import glob
 import json
+import logging
 import math
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import Config, ConfigError, QuestionsConfig
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, read_recorded
+
+logger = logging.getLogger(__name__)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -23,18 +27,30 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def run_config(run: Path) -> dict[str, Any]:
-    """config.json of a run's directory.
+    """Return config.json of a run's directory, whole; log what an earlier version did not record.
 
     Raises:
       FileNotFoundError: if there is none.
-      ConfigError: if it is damaged.
+      ConfigError: if it is damaged, or of a later version.
     """
     if not run.is_dir():
         raise FileNotFoundError(f"{run}: no such directory; name the directory of a run")
     path = run / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{run}: has no config.json; name the directory of a run")
-    return read_json(path)
+    values = read_json(path)
+    try:
+        whole, filled = read_recorded(values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    if filled:
+        _log_once(f"{path} {filled}")
+    return whole
+
+
+@cache
+def _log_once(note: str) -> None:
+    logger.warning("%s", note)
 
 
 def find_files(path: str) -> list[Path]:

@@ -11,7 +11,7 @@ from grpo_jax.config.continuing import (
     differing,
     obstacle,
 )
-from grpo_jax.config.loading import check, digest, from_dict, load, read_recorded, to_dict, with_defaults
+from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, read_recorded, to_dict, with_defaults
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.own_code import imported, own_code, source_digests
 from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file
@@ -69,6 +69,7 @@ __all__ = [
     "Positive",
     "QuestionsConfig",
     "Range",
+    "Recorded",
     "RewardConfig",
     "RolloutConfig",
     "RopeConfig",

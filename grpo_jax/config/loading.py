@@ -77,7 +77,7 @@ class Recorded(NamedTuple):
     """A configuration as JSON that a run has recorded, whole."""
 
     values: dict[str, Any]
-    note: str  # what an earlier version did not record and is filled in, as a clause; "" if nothing is
+    note: str  # what an earlier version did not record and is filled in, as a predicate; "" if nothing is
 
 
 def read_recorded(values: Mapping[str, Any]) -> Recorded:
@@ -96,7 +96,7 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
         )
     whole = fields.complete(values, default=_then)
     filled = [f"{one.field}={json.dumps(one.second)}" for one in differences(values, whole)]
-    return Recorded(whole, f"recorded by an earlier version, without {', '.join(filled)}" if filled else "")
+    return Recorded(whole, f"was written by an earlier version; filled in {', '.join(filled)}" if filled else "")
 
 
 def _then(field: "dataclasses.Field[Any]", kind: Any) -> Any:

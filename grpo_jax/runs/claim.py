@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import ConfigError, differences
+from grpo_jax.config import ROUNDING, ConfigError, Recorded, covers, differences
 from grpo_jax.processes import on_any_process, unlike_on_processes
 from grpo_jax.runs.agreement import on_first
 from grpo_jax.runs.directory import FOLDERS, RunDirectory
 from grpo_jax.runs.inputs import BASE, Inputs, changes, digest_files, problems_of
-from grpo_jax.runs.provenance import FILE, code_of, same_code
+from grpo_jax.runs.provenance import FILE, code_of, devices_of, same_code
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ def claim(
     folders: Sequence[str] = FOLDERS,
     free: Sequence[str] = (),
     veto: Callable[[Mapping[str, Any]], str] = lambda theirs: "",
+    read: Callable[[Mapping[str, Any]], Recorded] = lambda theirs: Recorded(dict(theirs), ""),
 ) -> Claimed:
     """Make and lock the directory for what these values describe, or find that it is theirs, and record the start.
 
@@ -67,12 +68,13 @@ def claim(
       folders: to make in the directory.
       free: fields that may be others than so far.
       veto: why these values cannot follow on those of config.json, as a clause; "" if they can.
+      read: completes config.json, which an earlier version may have written.
 
     Raises:
       ConfigError: if the directory is another's, or a study's, if what was read has changed since it was begun, if
         another process is running in it, or if it cannot be used.
     """
-    notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, veto))
+    notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, veto, read))
     if on_any_process(directory.read_json("config.json") != ours):
         raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
     return Claimed(tuple(notes), changed)
@@ -110,6 +112,7 @@ def _claim(
     folders: Sequence[str],
     free: Sequence[str],
     veto: Callable[[Mapping[str, Any]], str],
+    read: Callable[[Mapping[str, Any]], Recorded],
 ) -> tuple[list[str], dict[str, Any]]:
     """The notes, and the fields that have changed."""
     if (directory.path / "study.json").exists():
@@ -121,13 +124,23 @@ def _claim(
         earlier = record["starts"] if record and theirs == ours else []  # of which nothing has come
         directory.write_json(FILE, {"inputs": inputs.as_json(), "forked_from": None, "starts": [*earlier, start]})
         return [], {}
-    _check_configuration(directory, theirs, ours, free, veto)
-    notes = _check_inputs(directory, record, inputs)
+    try:
+        whole, filled = read(theirs)
+    except ConfigError as error:
+        raise ConfigError(f"--workdir={directory.path}: config.json: {error}") from error
+    _check_configuration(directory, whole, ours, free, veto)
+    notes = [f"config.json {filled}"] if filled else []
+    notes += _check_inputs(directory, record, inputs)
     directory.create(folders)
-    changed = {one.field: (one.first, one.second) for one in differences(theirs, ours)}
+    changed = {one.field: (one.first, one.second) for one in differences(whole, ours)}
     notes += [f"{field}: {before!r} so far, {now!r} from here on" for field, (before, now) in changed.items()]
-    if record and record["starts"] and not same_code(record["starts"][-1], start):
-        notes.append(f"continued with other code: {code_of(record['starts'][-1])} so far, now {code_of(start)}")
+    last = record["starts"][-1] if record and record["starts"] else start
+    if last["devices"] != start["devices"]:
+        notes.append(f"continued on other devices: {devices_of(last)} so far, now {devices_of(start)}")
+    if last["devices"] != start["devices"] or any(covers(ROUNDING, field) for field in changed):
+        notes.append("numbers may differ in their last digits from those of a run that was not continued in this way")
+    if not same_code(last, start):
+        notes.append(f"continued with other code: {code_of(last)} so far, now {code_of(start)}")
     record = record or {"inputs": None, "forked_from": None, "starts": [], "begun_unrecorded": True}
     directory.write_json(
         FILE,

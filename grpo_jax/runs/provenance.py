@@ -156,6 +156,12 @@ def code_of(start: Mapping[str, Any]) -> str:
     return _code(start["code"])
 
 
+def devices_of(start: Mapping[str, Any]) -> str:
+    """Return in words which devices a start computed on."""
+    devices = start["devices"]
+    return f"{devices['count']} x {'/'.join(devices['kinds'])}"
+
+
 def _code(code: Mapping[str, Any]) -> str:
     said = f"grpo_jax {code['version']}"
     if code["commit"]:
@@ -164,11 +170,11 @@ def _code(code: Mapping[str, Any]) -> str:
 
 
 def _machine(start: Mapping[str, Any]) -> str:
-    host, devices = start["host"], start["devices"]
+    host = start["host"]
     said = f"{host['processor']}, {host['cores']} core{'s' * (host['cores'] != 1)}"
     if host["processes"] > 1:
         said = f"{host['processes']} hosts of {said}"
-    return f"{devices['count']} x {'/'.join(devices['kinds'])} on {said}" if devices["count"] else said
+    return f"{devices_of(start)} on {said}" if start["devices"]["count"] else said
 
 
 def _runs_of(texts: Iterator[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import UNDECISIVE, ConfigError, differing, to_dict
-from grpo_jax.files import read_json, write_whole
+from grpo_jax.files import read_json, run_config, write_whole
 from grpo_jax.studies.loading import damage, study_from
 from grpo_jax.studies.study import Run, Study
 
@@ -94,7 +94,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
             if not path.exists():
                 continue
             free = UNDECISIVE if run.finished(workdir) else ()
-            fields = differing(read_json(path), {**ours, "seed": seed}, free=free)
+            fields = differing(run_config(path.parent), {**ours, "seed": seed}, free=free)
             if fields:
                 raise ConfigError(
                     f"{path}: is not of arms.{arm.name} as it is now (they differ in {', '.join(fields)}); undo the "

@@ -112,6 +112,7 @@ def train(
         inputs,
         start,
         free=CONTINUABLE,
+        read=read_recorded,
         veto=lambda theirs: obstacle(theirs, config, max(kept_steps(workdir / "checkpoints"), default=0)),
     )
     for note in (*notes, *claimed.notes):
@@ -135,7 +136,7 @@ def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
     summary, theirs = directory.read_json("summary.json"), directory.read_json("config.json")
     if summary is None or theirs is None:
         return None
-    if differing(read_recorded(theirs).values, to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
+    if differing(directory.config(), to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
         return None
     if "steps" not in summary:  # of an earlier version
         return summary if summary["config_hash"] == digest(theirs) else None

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, digest, to_dict
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, Recorded, SourceConfig, digest, read_recorded, to_dict
 from grpo_jax.data import Problem, Split
 from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
 from grpo_jax.data.tasks import Questions
@@ -96,7 +96,7 @@ def evaluate_suites(
     inputs = read_inputs(config, experiment.task, {}, files, date)
     start = this_start(experiment.mesh.devices.flatten().tolist())
     check_hosts({**ours, "suites": hashes}, inputs, start)
-    for note in claim(directory, ours, inputs, start, folders=("evaluation",)).notes:
+    for note in claim(directory, ours, inputs, start, folders=("evaluation",), read=_recorded).notes:
         display.note(note)
     made = False
     results = on_first(lambda: (directory.read_json("suites.json") or {"suites": {}})["suites"])
@@ -183,6 +183,14 @@ def _read(
 ) -> tuple[Experiment, dict[str, Sequence[Problem]]]:
     experiment = build(config, devices, datetime.fromisoformat(date))
     return experiment, {name: _problems(experiment, name, source) for name, source in sources.items()}
+
+
+def _recorded(values: Mapping[str, Any]) -> Recorded:
+    """As `read_recorded`, of an evaluation's config.json."""
+    if "config" not in values:  # a run's, which is refused
+        return Recorded(dict(values), "")
+    found = read_recorded(values["config"])
+    return Recorded({**values, "config": found.values}, found.note)
 
 
 def _hash(problems: Sequence[Problem]) -> str:

@@ -131,9 +131,11 @@ def warm_start(
     display.note(f"base policy: is made now, and kept as {cached}")
     display.doing("compiling the warm start")
     with clock.phase("warm_start"):
-        params = fetch(_train(experiment, settings, batches, taught, run, clock, stop, display))
+        trained, recipes = _train(experiment, settings, batches, taught, cached.stem, run, clock, stop, display)
+        params = fetch(trained)
     if writes:
         save_params(own, params)
+    if writes and len(recipes) == 1:  # else one part was made in one way and the rest in another, as on another mesh
         try:
             save_params(cached, params)
         except OSError as error:
@@ -156,11 +158,13 @@ def _train(
     settings: WarmStartConfig,
     batches: Callable[[int], Batch],
     taught: str,
+    recipe: str,
     run: RunDirectory,
     clock: Clock,
     stop: StopRequest,
     display: Display,
-) -> Params:
+) -> tuple[Params, set[str]]:
+    """The parameters, and the recipes under which parts of them were made."""
     shardings = experiment.shardings
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
@@ -185,6 +189,7 @@ def _train(
             clock.continue_from(restored.record["seconds"])
             display.note(f"base policy: continued at step {restored.step} of {total}")
         first = restored.step if restored else 0
+        recipes = {recipe, *(restored.record.get("recipes", ()) if restored else ())}
         run.rewind(Phase.WARM_START, first)
 
         late: tuple[int, Array] | None = None
@@ -197,10 +202,10 @@ def _train(
             if stopping or step % settings.checkpoint_every == 0 or step == total:
                 _log(run, display, *late, total)
                 late = None
-                checkpoints.save(step, state, {"seconds": clock.read(), "taught": taught})
+                checkpoints.save(step, state, {"seconds": clock.read(), "taught": taught, "recipes": sorted(recipes)})
             if stopping:
                 raise Interrupted(f"{stop.name}: saved at step {step} of {total} of the warm start")
-    return state.params
+    return state.params, recipes
 
 
 def _log(run: RunDirectory, display: Display, step: int, loss: Array, total: int) -> None:

@@ -16,13 +16,19 @@ from grpo_jax.config import (
     ObjectiveConfig,
     OwnTaskConfig,
     RewardConfig,
+    covers,
     digest,
+    fields,
     from_dict,
     load,
     loading,
+    schema,
     to_dict,
     with_defaults,
 )
+from grpo_jax.config.fields import marked
+from grpo_jax.config.schema import Change
+from grpo_jax.files import run_config
 from tests.helpers import CONFIGS, ROOT, make_config
 
 
@@ -247,6 +253,43 @@ def test_a_config_file_names_only_what_is_its_own(tmp_path):
     assert derived.optimizer == dataclasses.replace(config.optimizer, beta1=0.9**2)
     assert (derived.evaluation.sampling.top_k, derived.rollout.sampling.top_k) == (5, 0)
     assert with_defaults(own).objective.parameters is not with_defaults(own).objective.parameters
+
+
+def test_what_an_earlier_version_recorded(tmp_path, caplog):
+    """A field that it did not have gets the value of that time, in every reader; and one line of the log says so."""
+    config = make_config(logging__arms_every=0, optimizer__clip_norm="inf")
+    values = to_dict(config)
+    del values["logging"], values["model"]["architecture"]["layer_types"], values["warm_start"]["cache_dir"]
+    assert load(CONFIGS / "two_grpo.py").logging.arms_every != 0
+    assert from_dict(values) == config
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    for _ in range(2):
+        assert run_config(tmp_path) == to_dict(config)
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path / 'config.json'} was written by an earlier version; filled in ")
+    assert 'layer_types=["full"]' in line
+    values["optimizer"]["momentum"] = 0.9
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match=r"config\.json: optimizer\.momentum: is no field of this version"):
+        run_config(tmp_path)
+    del values["optimizer"]["momentum"], values["train"]["steps"]  # which never had a default
+    with pytest.raises(ConfigError, match=r"^train\.steps: is missing"):
+        from_dict(values)
+
+
+def test_every_mark_is_where_it_has_an_effect():
+    """A field inside a section with the same mark need not have it; and defaults are in their ranges."""
+    for change in Change:
+        assert marked(change)
+    assert covers(marked(Change.FREE), "logging.arms_every")
+    assert not covers(marked(Change.FREE), "loggings")
+    for section in vars(schema).values():
+        if dataclasses.is_dataclass(section) and section.__name__.endswith("Config"):
+            for field in dataclasses.fields(section):
+                kind = fields.hints_of(section)[field.name]
+                default = fields.default_of(field, kind)
+                if default is not dataclasses.MISSING and default is not None and not fields.sections(kind):
+                    assert loading._check(kind, default, field.name) == default
 
 
 def test_an_infinity_goes_through_json_and_back():

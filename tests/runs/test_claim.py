@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from grpo_jax.config import CONTINUABLE, ConfigError, obstacle, to_dict
+from grpo_jax.config import CONTINUABLE, ConfigError, obstacle, read_recorded, to_dict
 from grpo_jax.runs.claim import claim, keep_base
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.errors import Interrupted
@@ -156,6 +156,54 @@ def test_free_fields_may_change_and_are_written_down(tmp_path):
         begin(path, other, free=CONTINUABLE)
 
 
+def test_work_may_be_done_in_another_way_from_here_on(tmp_path):
+    """On another mesh, in other portions, on other devices: it is noted, since sums are rounded in another order."""
+    path = tmp_path / "run"
+    before = to_dict(make_config())
+    now = to_dict(make_config(mesh__fsdp=2, train__microbatch_groups=2, evaluation__prompts_per_batch=4))
+    begin(path, before)
+    (path / "metrics.jsonl").touch()
+    notes = begin(path, now, free=CONTINUABLE).notes
+    assert "mesh.fsdp: 1 so far, 2 from here on" in notes
+    assert sum("last digits" in note for note in notes) == 1
+    other = begin(path, now, start=start(devices={"kinds": ["TPU v5e"], "count": 4})).notes
+    assert other[0] == "continued on other devices: 2 x cpu so far, now 4 x TPU v5e"
+    assert "last digits" in other[1]
+    logged = begin(path, to_dict(make_config(logging__tensorboard=False)) | {"mesh": now["mesh"]}, free=CONTINUABLE)
+    assert not any("fsdp" in note for note in logged.notes)
+
+
+def test_a_directory_of_an_earlier_version_goes_on(tmp_path):
+    """What it did not record is as it was then, not as the default is now."""
+    path, now = tmp_path / "run", to_dict(make_config(logging__arms_every=0))
+    begin(path, now)
+    earlier = json.loads(json.dumps(now))
+    del earlier["logging"]["arms_every"], earlier["rollout"]["noise"], earlier["model"]["lora"]
+    (path / "config.json").write_text(json.dumps(earlier))
+    (path / "metrics.jsonl").touch()
+    (note,) = begin(path, now, read=read_recorded).notes
+    assert note.startswith("config.json was written by an earlier version; filled in ")
+    assert set(note.partition("filled in ")[2].split(", ")) == {
+        "model.lora=null",
+        'rollout.noise="independent"',
+        "logging.arms_every=0",
+    }
+    assert json.loads((path / "config.json").read_text()) == now
+    assert begin(path, now, read=read_recorded).notes == ()
+    (path / "config.json").write_text(json.dumps(earlier))
+    with pytest.raises(ConfigError, match=r"rollout\.noise is 'independent' there and 'antithetic' here"):
+        begin(path, to_dict(make_config(rollout__noise="antithetic")), free=CONTINUABLE, read=read_recorded)
+
+
+def test_a_directory_of_a_later_version_is_refused(tmp_path):
+    path, now = tmp_path / "run", to_dict(make_config())
+    begin(path, now)
+    (path / "metrics.jsonl").touch()
+    (path / "config.json").write_text(json.dumps(now | {"rollout": now["rollout"] | {"speed": 2}}))
+    with pytest.raises(ConfigError, match=r"config\.json: rollout\.speed: is no field of this version of grpo_jax \("):
+        begin(path, now, read=read_recorded)
+
+
 def test_when_a_run_can_be_extended():
     before = to_dict(make_config())
     assert obstacle(before, make_config(), 12) == ""
@@ -166,6 +214,14 @@ def test_when_a_run_can_be_extended():
     before = to_dict(make_config(**cosine))
     assert obstacle(before, make_config(**cosine), 12) == ""
     assert "optimizer.schedule='cosine'" in obstacle(before, make_config(train__steps=20, **cosine), 4)
+
+
+def test_how_many_prompts_are_sampled_at_once_may_not_change_where_it_decides_which_are():
+    resampled = {"rollout__max_rollouts": 64}
+    assert obstacle(to_dict(make_config()), make_config(rollout__prompts_per_batch=4), 4) == ""
+    before = to_dict(make_config(**resampled))
+    assert obstacle(before, make_config(**resampled), 4) == ""
+    assert "keep 8" in obstacle(before, make_config(rollout__prompts_per_batch=4, **resampled), 4)
 
 
 def test_every_kind_of_input_is_compared():

@@ -15,6 +15,7 @@ import pytest
 
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
+from grpo_jax.policy import load_params
 from grpo_jax.reporting import write_report
 from grpo_jax.rewards import WorkerError, last_value
 from grpo_jax.runs.directory import RunDirectory
@@ -278,6 +279,25 @@ def test_where_a_fork_comes_from_as_a_person_writes_it(tmp_path):
 def test_evaluation_does_not_disturb_training(whole, tmp_path):
     run(tmp_path, evaluation__every=1, checkpoint__every=5)
     jax.tree.map(np.testing.assert_array_equal, final_state(tmp_path).params, final_state(whole[0]).params)
+
+
+def test_a_warm_start_goes_on_on_another_mesh(whole, tmp_path, monkeypatch):
+    """It comes to the same policy but for rounding. The cache does not get it: its recipe names one mesh."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(Interrupted):
+        run(tmp_path / "run", Disturbed("warm start", 20, terminate))
+    notes = []
+    listening = Disturbed("training", 1, terminate)
+    listening.note = notes.append
+    config, devices = make_config(task__train_problems=44, mesh__fsdp=2), jax.devices()[:2]
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "run", listening, devices)
+    assert "mesh.fsdp: 1 so far, 2 from here on" in notes
+    assert "continued on other devices: 1 x cpu so far, now 2 x cpu" in notes
+    assert any("last digits" in note for note in notes)
+    assert list((tmp_path / "cache").rglob("*.safetensors")) == []
+    own, other = (load_params(path / "warm_start" / "params.safetensors") for path in (tmp_path / "run", whole[0]))
+    jax.tree.map(lambda one, two: np.testing.assert_allclose(one, two, atol=1e-4), own, other)
 
 
 def test_another_seed_is_another_run_of_the_same_base_policy(whole, tmp_path):
