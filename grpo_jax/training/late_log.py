@@ -1,6 +1,5 @@
 """Metrics of a step, written when the next one is under way: the host never waits for the newest update."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from grpo_jax.runs.directory import Phase, RunDirectory
 from grpo_jax.runs.errors import TrainingError
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
-from grpo_jax.training.metrics import Metrics
+from grpo_jax.training.metrics import Metrics, results
 
 
 class Pending(NamedTuple):
@@ -82,7 +81,7 @@ class LateLog:
             return
         step, values, minibatches, others = self._pending
         self._pending = None
-        of_updates = combine(fetch(minibatches))
+        of_updates = results(fetch(minibatches))
         self._updates = int(of_updates.pop("updates", self._updates))
         # `minibatches` counts those with any group to learn from: one update each.
         of_step = {"minibatches": len(minibatches), "updates": self._updates}
@@ -109,21 +108,3 @@ class LateLog:
                 f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; the policy is as it was before them. "
                 "Lower optimizer.learning_rate or optimizer.clip_norm, and start a new run with another --workdir."
             )
-
-
-def combine(minibatches: Sequence[Metrics]) -> dict[str, float]:
-    """The fetched metrics of a step's minibatches as plain numbers; of `max/NAME`, the largest as NAME."""
-    if not minibatches:
-        return {}
-    combined = {}
-    for name in minibatches[0]:
-        # Later minibatches are scored by a policy that has moved: what differs there is no error of the sampler's.
-        which = minibatches[:1] if "sampler_difference" in name else minibatches
-        totals, weights = zip(*(minibatch[name] for minibatch in which), strict=True)
-        largest = name.startswith("max/")
-        total, weight = sum(totals), sum(weights)
-        combined[name.removeprefix("max/")] = float(max(totals) if largest else total / weight if weight else math.nan)
-    if "ratio/mean" in combined:  # (sum w)^2 / (n sum w^2) of the ratios w of n tokens: 1 on-policy
-        mean, second = combined.pop("ratio/mean"), combined.pop("ratio/second_moment")
-        combined["effective_sample_share"] = mean**2 / second
-    return combined

@@ -1,24 +1,138 @@
-"""Metrics on their way from the devices to the log."""
+"""Metrics of updates, on their way from the devices to the log.
 
-from typing import NamedTuple, TypeAlias
+They are merged twice: over the micro-batches of a minibatch, inside the update, and over the minibatches of a step, on
+the host. A metric's type says how this is done, and which number comes out in the end.
+"""
 
+import math
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Generic, Self, TypeAlias, TypeVar
+
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Float, Shaped
 
 
-class Mean(NamedTuple):
-    """Means are divided once, at the end."""
+class Metric(ABC):
+    """A small pytree of arrays: on the devices, on the host, or shapes of them. By default, they add up."""
 
-    total: Float[Array, ""]
-    weight: Float[Array, ""]
+    def empty(self) -> Self:
+        """Return what stands for nothing: merged with a metric of this kind, it gives that metric."""
+        return jax.tree.map(jnp.zeros_like, self)
+
+    def merge(self, other: Self) -> Self:
+        """Return the metric of this micro-batch and a later one of the same minibatch together."""
+        return jax.tree.map(operator.add, self, other)
+
+    def followed_by(self, later: Self) -> Self:
+        """Return the metric of this minibatch and a later one of the same step together."""
+        return self.merge(later)
+
+    @abstractmethod
+    def result(self) -> float:
+        """Return the number for the log. The arrays are on the host."""
 
 
-Metrics: TypeAlias = dict[str, Mean]
+Metrics: TypeAlias = Mapping[str, Metric]
+M = TypeVar("M", bound=Metric)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mean(Metric):
+    """A weighted mean, which is divided once, at the end. It is NaN if there is no weight."""
+
+    total: Float[Any, ""]
+    weight: Float[Any, ""]
+
+    def result(self) -> float:
+        return float(self.total / self.weight) if self.weight else math.nan
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class EffectiveShare(Metric):
+    """The effective sample size of weights w, as a share of their number n: (sum w)^2 / (n sum w^2)."""
+
+    weights: Mean
+    squares: Mean
+
+    def result(self) -> float:
+        return self.weights.result() ** 2 / self.squares.result()
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Maximum(Metric):
+    """The largest value."""
+
+    value: Float[Any, ""]
+
+    def empty(self) -> "Maximum":
+        return Maximum(jnp.full_like(self.value, -jnp.inf))
+
+    def merge(self, other: "Maximum") -> "Maximum":
+        larger = jnp.maximum if isinstance(self.value, jax.Array) else np.maximum
+        return Maximum(larger(self.value, other.value))
+
+    def result(self) -> float:
+        return float(self.value)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Last(Metric):
+    """The newest value."""
+
+    value: Shaped[Any, ""]
+
+    def merge(self, other: Self) -> Self:
+        return other
+
+    def result(self) -> float:
+        return float(self.value)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class OfFirstMinibatch(Metric, Generic[M]):
+    """A metric of a step's first minibatch alone."""
+
+    metric: M
+
+    def empty(self) -> Self:
+        return type(self)(self.metric.empty())
+
+    def merge(self, other: Self) -> Self:
+        return type(self)(self.metric.merge(other.metric))
+
+    def followed_by(self, later: Self) -> Self:
+        return self
+
+    def result(self) -> float:
+        return self.metric.result()
+
+
+def empty(metrics: Metrics) -> Metrics:
+    """Return what stands for nothing; see `Metric.empty`."""
+    return {name: metric.empty() for name, metric in metrics.items()}
 
 
 def merge(first: Metrics, second: Metrics) -> Metrics:
-    """The metrics of two micro-batches together: sums are added, and of `max/...` the larger is kept."""
-    return {
-        name: Mean(*map(jnp.maximum if name.startswith("max/") else jnp.add, first[name], second[name]))
-        for name in second
-    }
+    """Return the metrics of two micro-batches of a minibatch together."""
+    return {name: metric.merge(second[name]) for name, metric in first.items()}
+
+
+def results(minibatches: Sequence[Metrics]) -> dict[str, float]:
+    """Return the numbers of a step, from its minibatches' metrics on the host; none if it has no minibatch."""
+
+    def together(earlier: Metrics, later: Metrics) -> Metrics:
+        return {name: metric.followed_by(later[name]) for name, metric in earlier.items()}
+
+    of_step = reduce(together, minibatches) if minibatches else {}
+    return {name: metric.result() for name, metric in of_step.items()}

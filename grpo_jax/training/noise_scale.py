@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from grpo_jax.training.metrics import Mean, Metrics
+from grpo_jax.training.metrics import Mean
 from grpo_jax.types import Groups, Params
 
 
@@ -34,7 +34,7 @@ def spread_of(gradients: Params, groups: Groups) -> Spread:
     return Spread(count, count**2, optax.tree.norm(gradients, squared=True))
 
 
-def noise_metrics(gradients: Params, spread: Spread) -> Metrics:
+def noise_metrics(gradients: Params, spread: Spread) -> dict[str, Mean]:
     """`noise/signal` (|mu|^2) and `noise/variance` (V); without weight if there is only one micro-batch."""
     several = spread.groups**2 > spread.groups_squared
     pairs = jnp.where(several, spread.groups**2 - spread.groups_squared, 1.0)

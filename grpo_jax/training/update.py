@@ -1,7 +1,7 @@
 """The update: gradients of the objective over micro-batches, one optimizer step, and what it says of itself."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,32 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import LossSum, Objective, Recorded, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy
-from grpo_jax.training.metrics import Mean, Metrics, merge
+from grpo_jax.training.metrics import (
+    EffectiveShare,
+    Last,
+    Maximum,
+    Mean,
+    Metric,
+    Metrics,
+    OfFirstMinibatch,
+    empty,
+    merge,
+)
 from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
 from grpo_jax.training.optimizer import apply_gradients
 from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
 
 Update: TypeAlias = Callable[[TrainState, Params, UpdateBatch], tuple[TrainState, Metrics]]
 Scorer: TypeAlias = Callable[[Params, Params, UpdateBatch], Float[Array, "K M G C"]]
+
+
+class Sums(NamedTuple):
+    """What is summed over the micro-batches of an update."""
+
+    gradients: Params
+    loss: Mean
+    metrics: Metrics
+    spread: Spread
 
 
 def group_logprobs(
@@ -95,39 +114,42 @@ def make_update(
       chunk: see `Policy.completion_logprobs`.
     """
 
-    def loss(trained: Params, frozen: Params, groups: Groups) -> tuple[Float[Array, ""], Metrics]:
+    def loss(trained: Params, frozen: Params, groups: Groups) -> tuple[Float[Array, ""], tuple[Mean, Metrics]]:
         params = policy.join(trained, frozen)
         logprobs = group_logprobs(policy, params, groups, temperature, chunk)
         total, weight = group_loss(objective, logprobs, groups)
-        return total, {"loss": Mean(total, weight), **_token_metrics(objective, logprobs, groups)}
+        return total, (Mean(total, weight), _token_metrics(objective, logprobs, groups))
 
     def update(state: TrainState, frozen: Params, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
-        def one(index: Array, carry: tuple[Params, Metrics, Spread]) -> tuple[Params, Metrics, Spread]:
+        def one(index: Array, carry: Sums) -> Sums:
             micro = microbatch(batch, index)
-            (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, micro)
-            return (
-                jax.tree.map(jnp.add, carry[0], gradients),
-                merge(carry[1], metrics),
-                jax.tree.map(jnp.add, carry[2], spread_of(gradients, micro)),
+            (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, micro)
+            return Sums(
+                jax.tree.map(jnp.add, carry.gradients, gradients),
+                carry.loss.merge(mean),
+                merge(carry.metrics, metrics),
+                jax.tree.map(jnp.add, carry.spread, spread_of(gradients, micro)),
             )
 
-        shapes = jax.eval_shape(lambda: loss(state.params, frozen, microbatch(batch, jnp.int32(0)))[1])
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (state.params, shapes))
-        none_yet = Spread(*(jnp.zeros(()),) * 3)
-        gradients, metrics, spread = jax.lax.fori_loop(0, batch.filled, one, (*nothing, none_yet))
-        metrics |= noise_metrics(gradients, spread)
+        mean, metrics = jax.eval_shape(lambda: loss(state.params, frozen, microbatch(batch, jnp.int32(0)))[1])
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        nothing = Sums(zeros, mean.empty(), empty(metrics), Spread(*(jnp.zeros(()),) * 3))
+        sums = jax.lax.fori_loop(0, batch.filled, one, nothing)
 
-        weight = metrics["loss"].weight + batch.dropped_weight
-        gradients = jax.tree.map(lambda g: g / weight, gradients)
+        weight = sums.loss.weight + batch.dropped_weight
+        gradients = jax.tree.map(lambda g: g / weight, sums.gradients)
         norm = optax.tree.norm(gradients)
-        metrics["loss"] = Mean(metrics["loss"].total, weight)
-        one_more = jnp.ones(())
-        metrics["grad_norm"] = Mean(norm, one_more)
-        metrics["learning_rate"] = Mean(jnp.asarray(schedule(state.updates), jnp.float32), one_more)
+        learning_rate = jnp.asarray(schedule(state.updates), jnp.float32)
         state = apply_gradients(tx, state, gradients, norm)
-        metrics["max/updates"] = Mean(state.updates, one_more)
-        metrics["max/nonfinite_in_a_row"] = Mean(state.nonfinite_in_a_row, one_more)
-        return state, metrics
+        return state, {
+            **sums.metrics,
+            **noise_metrics(sums.gradients, sums.spread),
+            "loss": Mean(sums.loss.total, weight),
+            "grad_norm": Mean(norm, jnp.ones(())),
+            "learning_rate": Mean(learning_rate, jnp.ones(())),
+            "updates": Last(state.updates),
+            "nonfinite_in_a_row": Maximum(state.nonfinite_in_a_row),
+        }
 
     return update
 
@@ -138,7 +160,7 @@ def microbatch(batch: UpdateBatch, index: Array) -> Groups:
 
 
 def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> Metrics:
-    """How far the policy is from the one that sampled, and how much of the surrogate is clipped."""
+    """Measure how far the policy is from the one that sampled, and how much of the surrogate is clipped."""
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
     ratio = importance_ratio(logprobs, _old_logprobs(groups), mask)
@@ -150,21 +172,21 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     def share(where: Array) -> Mean:
         return Mean((where & mask).sum().astype(jnp.float32), tokens)
 
-    metrics = {
+    def mean(values: Float[Array, "M G C"]) -> Mean:
+        return Mean(jnp.where(mask, values, 0.0).sum(), tokens)
+
+    # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
+    divergence = k3(jnp.where(mask, groups.sampler_logprobs, 0), jnp.where(mask, logprobs, 0))
+    metrics: dict[str, Metric] = {
         "clip_share/high": share((advantages > 0) & cut),
         "clip_share/low": share((advantages < 0) & cut),
-        "sampler_difference/mean": Mean(difference.sum(), tokens),
-        # For the effective sample size of the ratios: see `late_log.combine`.
-        "ratio/mean": Mean(jnp.where(mask, ratio, 0.0).sum(), tokens),
-        "ratio/second_moment": Mean(jnp.where(mask, ratio**2, 0.0).sum(), tokens),
-        "max/sampler_difference": Mean(difference.max(), jnp.ones(())),
-        # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
-        "sampler_difference/kl": Mean(
-            jnp.where(mask, k3(jnp.where(mask, groups.sampler_logprobs, 0), jnp.where(mask, logprobs, 0)), 0).sum(),
-            tokens,
-        ),
+        "effective_sample_share": EffectiveShare(mean(ratio), mean(ratio**2)),
+        # Later minibatches are scored by a policy that has moved: what differs there is no error of the sampler's.
+        "sampler_difference": OfFirstMinibatch(Maximum(difference.max())),
+        "sampler_difference/mean": OfFirstMinibatch(Mean(difference.sum(), tokens)),
+        "sampler_difference/kl": OfFirstMinibatch(mean(divergence)),
     }
     if groups.reference_logprobs is not None:
         divergence = k3(jnp.where(mask, logprobs, 0.0), jnp.where(mask, groups.reference_logprobs, 0.0))
-        metrics["reference_kl"] = Mean(jnp.where(mask, divergence, 0.0).sum(), tokens)
+        metrics["reference_kl"] = mean(divergence)
     return metrics

@@ -12,6 +12,7 @@ from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import Silent, clock, loop
 from grpo_jax.training.clock import PHASES, TRAINING, Clock, training_seconds, whole
 from grpo_jax.training.late_log import LateLog
+from grpo_jax.training.metrics import Mean
 from tests.helpers import make_config
 
 STEPS, UPDATE, EVALUATION, HOST = 5, 0.05, 0.02, 0.01  # seconds of each
@@ -45,7 +46,7 @@ class Machine:
     def update(self, state, frozen, batch):
         self.done = max(self.done, time.perf_counter()) + UPDATE
         made = SimpleNamespace(params=Busy(0.0, self.done), updates=np.int32(state.updates + 1))
-        return made, {"loss": (Busy(1.0, self.done), np.float32(1))}
+        return made, {"loss": Mean(Busy(1.0, self.done), np.float32(1))}
 
 
 def trained(tmp_path, monkeypatch, **changes):
@@ -107,7 +108,7 @@ def test_metrics_wait_for_an_update_in_its_phase(tmp_path):
     directory, running = RunDirectory(tmp_path / "run"), Clock()
     directory.create()
     log = LateLog(make_config(), directory, running, Silent(), updates=0)
-    log.push(1, 8, {"tokens": 1}, [{"loss": (Busy(1.0, time.perf_counter() + UPDATE), np.float32(1))}], {})
+    log.push(1, 8, {"tokens": 1}, [{"loss": Mean(Busy(1.0, time.perf_counter() + UPDATE), np.float32(1))}], {})
     log.flush()
     directory.close()
     assert running.read()["update"] == pytest.approx(UPDATE, rel=0.2)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.training.late_log import combine
+from grpo_jax.training.metrics import results
 from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
 from tests.training.test_update import batches_of, experiment, rollouts
 
@@ -71,6 +71,6 @@ def test_the_effective_sample_is_whole_on_policy_and_smaller_off_it():
         moved = dataclasses.replace(found, logprobs=found.logprobs + shift * wave)
         (batch,) = batches_of(made, moved, advantages)
         _, metrics = made.update(made.init_state(params), {}, batch)
-        shares.append(combine([jax.device_get(metrics)])["effective_sample_share"])
+        shares.append(results([jax.device_get(metrics)])["effective_sample_share"])
     assert shares[0] == pytest.approx(1.0, abs=1e-5)
     assert 0.5 < shares[1] < 0.98

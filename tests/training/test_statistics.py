@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+from functools import reduce
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,8 +12,7 @@ from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import Phase, RunDirectory
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
-from grpo_jax.training.late_log import combine
-from grpo_jax.training.metrics import Mean
+from grpo_jax.training.metrics import EffectiveShare, Last, Maximum, Mean, OfFirstMinibatch, empty, merge, results
 from grpo_jax.training.statistics import rollout_statistics, training_groups
 from grpo_jax.types import Rollouts, StopReason
 
@@ -125,9 +126,45 @@ def test_what_resampling_did_is_counted():
 def test_the_sampler_is_compared_with_the_policy_that_sampled():
     """Later minibatches are scored by a policy that earlier ones have changed."""
     one = np.float32(1)
-    first = {"loss": Mean(one, one), "sampler_difference/mean": Mean(1e-6 * one, one)}
-    second = {"loss": Mean(3 * one, one), "sampler_difference/mean": Mean(0.5 * one, one)}
-    assert combine([first, second]) == {"loss": 2.0, "sampler_difference/mean": pytest.approx(1e-6)}
+    first = {"loss": Mean(one, one), "sampler_difference/mean": OfFirstMinibatch(Mean(1e-6 * one, one))}
+    second = {"loss": Mean(3 * one, one), "sampler_difference/mean": OfFirstMinibatch(Mean(0.5 * one, one))}
+    assert results([first, second]) == {"loss": 2.0, "sampler_difference/mean": pytest.approx(1e-6)}
+
+
+def of_kinds(*values):
+    """A metric of each kind, of as many equal weights."""
+    mean = Mean(np.float32(sum(values)), np.float32(len(values)))
+    squares = Mean(np.float32(sum(value**2 for value in values)), np.float32(len(values)))
+    return {
+        "mean": mean,
+        "maximum": Maximum(np.float32(max(values))),
+        "last": Last(np.int32(values[-1])),
+        "share": EffectiveShare(mean, squares),
+        "first": OfFirstMinibatch(mean),
+        "first/maximum": OfFirstMinibatch(Maximum(np.float32(max(values)))),
+    }
+
+
+def test_metrics_are_merged_by_their_types():
+    """Over the micro-batches of a minibatch, on the devices, and over the minibatches of a step, on the host."""
+    parts = [of_kinds(-3, -4), of_kinds(-1), of_kinds(-2)]
+    # Beginning with nothing, which shapes are enough for: so does the update.
+    merged = jax.jit(lambda *parts: reduce(merge, parts, empty(jax.eval_shape(lambda: parts[0]))))(*parts)
+    assert results([jax.device_get(merged)]) == {
+        "mean": -2.5,
+        "maximum": -1.0,
+        "last": -2.0,
+        "share": pytest.approx(100 / (4 * 30)),
+        "first": -2.5,
+        "first/maximum": -1.0,
+    }
+    of_step = {"mean": -2.5, "maximum": -1.0, "last": -2.0, "share": pytest.approx(100 / (4 * 30))}
+    assert results(parts) == {**of_step, "first": -3.5, "first/maximum": -3.0}
+
+
+def test_a_mean_without_weight_is_no_number():
+    assert np.isnan(results([{"mean": Mean(np.float32(0), np.float32(0))}])["mean"])
+    assert results([]) == {}
 
 
 def test_what_is_not_finite_is_written_as_null(tmp_path):

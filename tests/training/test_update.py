@@ -15,8 +15,8 @@ from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.experiment import build
-from grpo_jax.training.late_log import combine
 from grpo_jax.training.loop import _minibatches
+from grpo_jax.training.metrics import results
 from grpo_jax.training.programs import make_programs, update_batch_shardings
 from grpo_jax.types import StopReason
 from tests.helpers import make_config
@@ -105,8 +105,9 @@ def test_microbatches_do_not_change_the_update(groups, aggregation):
     for name in whole_metrics:
         if name.startswith("noise/"):
             continue  # estimated from how micro-batches differ: tests/training/test_measurements.py
-        np.testing.assert_allclose(cut_metrics[name].total, whole_metrics[name].total, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(cut_metrics[name].weight, whole_metrics[name].weight, rtol=1e-6)
+        for one, other in zip(*map(jax.tree.leaves, (cut_metrics[name], whole_metrics[name])), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(cut_metrics["loss"].weight, whole_metrics["loss"].weight, rtol=1e-6)
 
 
 @pytest.mark.trap(13)
@@ -195,24 +196,24 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
         assert int(batch.filled) == count
         state, metrics = made.update(state, {}, batch)
         tokens = found.completion_lengths[:count].sum()
-        assert float(metrics["sampler_difference/mean"].weight) == tokens  # only these were looked at
+        assert float(metrics["sampler_difference/mean"].metric.weight) == tokens  # only these were looked at
     assert made.update._cache_size() == 1
 
 
 @pytest.mark.trap(26)
 def test_on_policy_the_trainer_agrees_with_the_sampler():
     _, metrics = updated()
-    plain = combine([metrics])
+    plain = results([metrics])
     assert 0 < plain["sampler_difference"] < 1e-4
     assert plain["sampler_difference/mean"] <= plain["sampler_difference"]
     assert plain["clip_share/high"] == plain["clip_share/low"] == 0.0
     _, shifted = updated(shift=0.3)
-    assert combine([shifted])["sampler_difference"] == pytest.approx(0.3, rel=0.05)
+    assert results([shifted])["sampler_difference"] == pytest.approx(0.3, rel=0.05)
     less_likely = shifts(0.3)
-    assert combine([shifted])["sampler_difference/mean"] == pytest.approx(np.abs(less_likely).mean(), rel=0.01)
+    assert results([shifted])["sampler_difference/mean"] == pytest.approx(np.abs(less_likely).mean(), rel=0.01)
     of_sampler = (np.exp(-less_likely) + less_likely - 1).mean()
-    assert combine([shifted])["sampler_difference/kl"] == pytest.approx(of_sampler, rel=0.01)
-    assert combine([shifted])["clip_share/low"] > 0
+    assert results([shifted])["sampler_difference/kl"] == pytest.approx(of_sampler, rel=0.01)
+    assert results([shifted])["clip_share/low"] > 0
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -225,7 +226,7 @@ def test_an_update_that_is_not_finite_changes_nothing(bad):
         (batch,) = batches_of(made, found, np.where(advantages != 0, np.float32(bad), advantages))
         state, metrics = made.update(state, {}, batch)
         assert int(state.nonfinite_in_a_row) == expected
-        assert combine([jax.device_get(metrics)])["nonfinite_in_a_row"] == expected
+        assert results([jax.device_get(metrics)])["nonfinite_in_a_row"] == expected
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), before.params)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.opt_state), before.opt_state)
     assert int(state.updates) == 0
@@ -270,7 +271,7 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
     valid = np.arange(scores.shape[-1]) < found.completion_lengths[..., None]
     np.testing.assert_allclose(scores[valid], found.logprobs[valid], atol=1e-4)
     _, metrics = made.update(made.init_state(params), {}, batch)
-    assert combine([jax.device_get(metrics)])["sampler_difference"] < 1e-4
+    assert results([jax.device_get(metrics)])["sampler_difference"] < 1e-4
 
 
 @pytest.mark.trap(4)
@@ -335,5 +336,5 @@ def test_a_kl_term_pulls_towards_the_reference():
             ),
         )
         state, metrics = made.update(state, {}, batch)
-        divergences.append(combine([jax.device_get(metrics)])["reference_kl"])
+        divergences.append(results([jax.device_get(metrics)])["reference_kl"])
     assert divergences[-1] < 0.5 * divergences[0]
