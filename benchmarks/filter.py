@@ -40,13 +40,13 @@ def main(argv: Sequence[str]) -> None:
         parser.error(str(error))
     if arguments.repetitions < 1:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 1")
-    trained, frozen = experiment.adapt(experiment.init_params(jax.random.key(0)))
+    params = experiment.adapt(experiment.init_params(jax.random.key(0)))
     groups = config.rollout.prompts_per_step
     problems = experiment.task.problems(Split.TRAIN, groups)
     prompts = encode_prompts(experiment.task, problems)
     rollouts = fetch(
         experiment.sample(
-            experiment.sampling_weights(trained, frozen),
+            experiment.sampling_weights(params),
             put(prompts, experiment.shardings.batch),
             Counter.of(0, Stream.TRAINING, 0),
         )
@@ -67,14 +67,14 @@ def main(argv: Sequence[str]) -> None:
         )
         batches[share] = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
 
-    state, clock = experiment.init_state(trained), Clock()
-    state, _ = experiment.update(state, frozen, batches[1.0])
+    state, clock = experiment.init_state(params), Clock()
+    state, _ = experiment.update(state, batches[1.0])
     compiled = clock.read()["compile"]
     times: dict[float, list[float]] = {share: [] for share in SHARES}
     for _ in range(arguments.repetitions):
         for share, batch in batches.items():
             started = time.perf_counter()
-            state, _ = experiment.update(state, frozen, batch)
+            state, _ = experiment.update(state, batch)
             jax.block_until_ready(state)
             times[share].append(time.perf_counter() - started)
 

@@ -45,8 +45,7 @@ def main(argv: Sequence[str]) -> None:
     if room < 2:
         parser.error(f"--config.rollout.max_new_tokens={room}: must be at least 2, for there to be steps of decoding")
 
-    trained, frozen = experiment.adapt(experiment.init_params(jax.random.key(0)))
-    weights = experiment.sampling_weights(trained, frozen)
+    weights = experiment.sampling_weights(experiment.adapt(experiment.init_params(jax.random.key(0))))
     problems = experiment.task.problems(Split.TRAIN, config.rollout.prompts_per_batch)
     prompts = put(encode_prompts(experiment.task, problems), experiment.shardings.batch)
 

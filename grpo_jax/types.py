@@ -81,7 +81,7 @@ class UpdateBatch:
 class TrainState:
     """All that an update changes."""
 
-    params: Params
-    opt_state: Any  # optax's
+    params: Params  # all of the policy's, those that are not trained among them
+    opt_state: Any  # optax's, of the parameters that are trained
     updates: Int[Any, ""]  # optimizer steps taken, skipped ones not counted
     nonfinite_in_a_row: Int[Any, ""]  # updates skipped since the last one that was finite

@@ -14,10 +14,10 @@ from grpo_jax.analysis.subgroups import group_sizes
 from grpo_jax.analysis.vectors import rollout_vectors
 from grpo_jax.config import ConfigError
 from grpo_jax.objectives import AGGREGATIONS
+from grpo_jax.policy import trained_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.provenance import FILE, this_start, without_inputs
 from grpo_jax.training import Display, Experiment, Silent, restore
-from grpo_jax.training.base_policy import read_base_policy
 from grpo_jax.training.restore import check_problems, read_config
 
 GIB = 2**30
@@ -94,9 +94,7 @@ def analyse(
     check_weights(config)
     experiment, restored = restore(workdir, devices, step=step)
     check_problems(experiment, workdir)
-    trained = restored.state.params
-    frozen = experiment.adapt(read_base_policy(experiment, workdir))[1] if experiment.config.model.lora else {}
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(trained_of(restored.state.params)))
     size = settings.size_for(parameters)
     sampled = sample(experiment, restored.params, prompts=settings.prompts, samples=settings.samples)
     display.note(
@@ -104,7 +102,7 @@ def analyse(
         + (f"all {parameters:,} numbers" if size is None else f"{size:,} numbers for {parameters:,}")
     )
     vectors = rollout_vectors(
-        experiment, trained, frozen, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4
+        experiment, restored.state.params, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4
     )
     display.doing("statistics of the gradients")
     return {

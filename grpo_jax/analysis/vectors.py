@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from grpo_jax.analysis.sketch import flat, sketch
 from grpo_jax.objectives import completion_mask
-from grpo_jax.policy import Policy
+from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.processes import put
 from grpo_jax.sampling import one_ahead
 from grpo_jax.sharding import batch_shards, named
@@ -33,11 +33,11 @@ class Rows:
     completion_lengths: Int[Any, "*m"]
 
 
-Gradients: TypeAlias = Callable[[Params, Params, Rows], Float[Array, "m D"]]
+Gradients: TypeAlias = Callable[[Params, Rows], Float[Array, "m D"]]
 
 
 def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | None) -> Gradients:
-    """A function (trained, frozen, rows) -> one vector per row; to be jitted.
+    """Make a function (params, rows) -> one vector per row; to be jitted.
 
     Each is the gradient, by the parameters that are trained, of the summed log-probability of the completion's tokens.
 
@@ -49,10 +49,10 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
     # It sees one row at a time, which cannot be spread: the rows of all of `vmap` are, as they come in.
     policy = dataclasses.replace(policy, mesh=None)
 
-    def of_row(trained: Params, frozen: Params, row: Rows) -> Float[Array, " D"]:
+    def of_row(params: Params, row: Rows) -> Float[Array, " D"]:
         def score(trained: Params) -> Float[Array, ""]:
             logprobs = policy.completion_logprobs(
-                policy.join(trained, frozen),
+                with_trained(params, trained),
                 row.prompt_tokens[None],
                 row.prompt_lengths[None],
                 row.completion_tokens[None],
@@ -61,10 +61,10 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
             )[0]
             return jnp.where(completion_mask(row.completion_lengths, len(logprobs)), logprobs, 0.0).sum()
 
-        gradient = jax.grad(score)(trained)
+        gradient = jax.grad(score)(trained_of(params))
         return flat(gradient) if size is None else sketch(gradient, size)
 
-    return jax.vmap(of_row, in_axes=(None, None, 0))
+    return jax.vmap(of_row, in_axes=(None, 0))
 
 
 def rows_at_once(parameters: int, memory: float, shards: int) -> int:
@@ -74,16 +74,17 @@ def rows_at_once(parameters: int, memory: float, shards: int) -> int:
 
 
 def rollout_vectors(
-    experiment: Experiment, trained: Params, frozen: Params, rollouts: Rollouts, *, size: int | None, memory: float
+    experiment: Experiment, params: Params, rollouts: Rollouts, *, size: int | None, memory: float
 ) -> Float[np.ndarray, "Q K D"]:
     """The vectors of all rollouts (host arrays), on the host.
 
     Args:
+      params: of `experiment.adapted`.
       size: see `make_gradients`.
       memory: bytes on the devices for the gradients that are there at once, while sketches are made of them.
     """
     config, shards = experiment.config, batch_shards(experiment.mesh)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(trained))
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(trained_of(params)))
     at_once = rows_at_once(parameters, memory, shards)
     by_row = named(experiment.mesh, "batch")
     gradients = jax.jit(
@@ -99,7 +100,7 @@ def rollout_vectors(
     def start(part: slice) -> Any:
         # The last batch is filled up with repetitions, which are thrown away.
         index = np.resize(np.arange(part.start, part.stop), at_once)
-        return gradients(trained, frozen, put(jax.tree.map(lambda array: array[index], rows), by_row))
+        return gradients(params, put(jax.tree.map(lambda array: array[index], rows), by_row))
 
     vectors = np.empty((count, parameters if size is None else size), np.float32)
     for part, found in one_ahead(start, batches()):

@@ -9,6 +9,7 @@ import jax
 from grpo_jax.config import ArchitectureConfig, Config
 from grpo_jax.objectives import needs_reference
 from grpo_jax.planning.chips import Chip
+from grpo_jax.policy import trained_of
 from grpo_jax.sharding import batch_shards
 from grpo_jax.training.programs import AbstractInputs
 
@@ -37,25 +38,25 @@ def update_memory(own: int, inputs: AbstractInputs, config: Config) -> Memory:
       config: of the run.
     """
     optimizer = tree_bytes(inputs.state.opt_state)
-    return _memory(own, _trained_and_frozen(inputs), optimizer=optimizer, waiting=reference_bytes(inputs, config))
+    return _memory(own, tree_bytes(inputs.state.params), optimizer=optimizer, waiting=reference_bytes(inputs, config))
 
 
 def score_memory(own: int, inputs: AbstractInputs, config: Config) -> Memory:
     """While scoring: of the policy and the reference one is the program's, and the other waits beside the optimizer."""
     rest = tree_bytes(inputs.state) - tree_bytes(inputs.state.params)
-    return _memory(own, _trained_and_frozen(inputs), waiting=rest + reference_bytes(inputs, config))
+    return _memory(own, tree_bytes(inputs.state.params), waiting=rest + reference_bytes(inputs, config))
 
 
 def sample_memory(own: int, inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> Memory:
-    """While sampling: from a copy, so that all that is trained and all that is frozen waits."""
-    waiting = tree_bytes(inputs.state) + tree_bytes(inputs.frozen) + reference_bytes(inputs, config)
+    """While sampling: from a copy, so that the whole state waits."""
+    waiting = tree_bytes(inputs.state) + reference_bytes(inputs, config)
     cache = cache_bytes(inputs, config, architecture)
     return _memory(own, tree_bytes(inputs.weights), cache=cache, waiting=waiting)
 
 
 def reference_bytes(inputs: AbstractInputs, config: Config) -> int:
     """The policy that the objective compares with: what is trained, as it was at the beginning."""
-    return tree_bytes(inputs.state.params) if needs_reference(config.objective) else 0
+    return tree_bytes(trained_of(inputs.state.params)) if needs_reference(config.objective) else 0
 
 
 def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> int:
@@ -71,10 +72,6 @@ def cache_bytes(inputs: AbstractInputs, config: Config, architecture: Architectu
 def tree_bytes(tree: Any) -> int:
     """Of arrays, or of their shapes and shardings, on one device."""
     return sum(leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree))
-
-
-def _trained_and_frozen(inputs: AbstractInputs) -> int:
-    return tree_bytes((inputs.state.params, inputs.frozen))
 
 
 def _memory(own: int, params: int, *, optimizer: int = 0, cache: int = 0, waiting: int) -> Memory:

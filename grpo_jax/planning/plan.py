@@ -93,14 +93,14 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     check_batches(config, batch_shards(mesh))
     programs = make_programs(config, mesh, Policy(architecture, config.model, mesh), stop_tokens=(0,))
     inputs = abstract_inputs(programs, config, prompt_tokens)
-    weights, batch = (inputs.state, inputs.frozen), inputs.batch
-    update = _compile("update", programs.update.lower(*weights, scored(batch, config)))  # type: ignore[attr-defined]
+    batch = inputs.batch
+    update = _compile("update", programs.update.lower(inputs.state, scored(batch, config)))  # type: ignore[attr-defined]
     sample = _compile("sample", programs.sample.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
     microbatches = batch.groups.prompt_lengths.shape[0]
     work, n = model_flops(config, architecture, prompt_tokens), len(devices)
     score_plan = None
     if scores := scores_per_minibatch(config):
-        score = _compile("score", programs.score.lower(inputs.state.params, inputs.frozen, batch))  # type: ignore[attr-defined]
+        score = _compile("score", programs.score.lower(inputs.state.params, batch))  # type: ignore[attr-defined]
         score_plan = _program_plan(
             score,
             chip,
@@ -113,7 +113,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
         topology=topology,
         chip=chip,
         chips=n,
-        parameters=sum(leaf.size for leaf in jax.tree.leaves((inputs.state.params, inputs.frozen))),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(inputs.state.params)),
         sample=_program_plan(
             sample,
             chip,

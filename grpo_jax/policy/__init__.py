@@ -1,7 +1,8 @@
 """The policy: one decoder in Flax NNX, behind pure functions of a dictionary of parameters."""
 
 from grpo_jax.policy.attention import Attend, causal
+from grpo_jax.policy.lora import trained_of, with_trained
 from grpo_jax.policy.policy import MATRICES, Policy, join
 from grpo_jax.policy.storage import load_params, save_params
 
-__all__ = ["MATRICES", "Attend", "Policy", "causal", "join", "load_params", "save_params"]
+__all__ = ["MATRICES", "Attend", "Policy", "causal", "join", "load_params", "save_params", "trained_of", "with_trained"]

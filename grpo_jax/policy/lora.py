@@ -4,7 +4,6 @@ A linear layer with an adapter gives x W + s (x A) B. W [*inputs, *outputs] stay
 B [rank, *outputs] are learned; s is alpha / rank. A is random and B zero at first: nothing is changed yet.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -17,15 +16,20 @@ from grpo_jax.types import Params
 ADAPTERS = ("lora_a", "lora_b")
 
 
-def split(params: Params) -> tuple[Params, Params]:
-    """The adapters, and all other parameters."""
-    return _select(params, lambda name: name in ADAPTERS), _select(params, lambda name: name not in ADAPTERS)
+def trained_of(params: Params) -> Params:
+    """Return the parameters that are trained: the adapters, or all of them if there are no adapters."""
+    return _adapters(params) or params
 
 
-def join(some: Params, others: Params) -> Params:
-    """The tree that `split` took apart."""
-    both = {name: join(some[name], others[name]) for name in some.keys() & others.keys()}
-    return some | others | both
+def with_trained(params: Params, trained: Params) -> Params:
+    """Return all parameters, with these in place of those that are trained; see `trained_of`.
+
+    Adapters may also be new. The other parameters are the same arrays, not copies.
+    """
+    inner = {
+        name: with_trained(params[name], node) if isinstance(node, dict) else node for name, node in trained.items()
+    }
+    return params | inner
 
 
 def merge(params: Params, scale: float, *, stacked: bool) -> Params:
@@ -39,14 +43,16 @@ def merge(params: Params, scale: float, *, stacked: bool) -> Params:
         a, b = (params[name].astype(jnp.float32) for name in ADAPTERS)
         product = partial(jnp.tensordot, axes=1, precision=precision(a.dtype))
         change: Array = (jax.vmap(product) if stacked else product)(a, b)
-        return split(params)[1] | {"kernel": params["kernel"].astype(jnp.float32) + scale * change}
+        others = {name: leaf for name, leaf in params.items() if name not in ADAPTERS}
+        return others | {"kernel": params["kernel"].astype(jnp.float32) + scale * change}
     return {
         name: merge(node, scale, stacked=stacked) if isinstance(node, dict) else node for name, node in params.items()
     }
 
 
-def _select(params: Params, wanted: Callable[[str], bool]) -> Params:
-    """The leaves whose names are wanted, and the branches that lead to them."""
-    inner = {name: _select(node, wanted) for name, node in params.items() if isinstance(node, dict)}
-    leaves = {name: leaf for name, leaf in params.items() if not isinstance(leaf, dict) and wanted(name)}
-    return {name: node for name, node in inner.items() if node} | leaves
+def _adapters(params: Params) -> Params:
+    """Return the adapters, and the branches that lead to them."""
+    inner = {name: _adapters(node) for name, node in params.items() if isinstance(node, dict)}
+    return {name: node for name, node in inner.items() if node} | {
+        name: params[name] for name in ADAPTERS if name in params
+    }

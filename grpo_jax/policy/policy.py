@@ -111,14 +111,6 @@ class Policy:
         """The policy of this shape without adapters."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, lora=None)) if self.model.lora else self
 
-    def split(self, params: Params) -> tuple[Params, Params]:
-        """The parameters that are trained, and those that stay as they are: adapters and the rest, or all and {}."""
-        return lora.split(params) if self.model.lora else (params, {})
-
-    def join(self, trained: Params, frozen: Params) -> Params:
-        """All parameters, from what `split` gives."""
-        return lora.join(trained, frozen)
-
     def merge(self, params: Params) -> Params:
         """Parameters of `base` that compute what these do: adapters are added to their kernels, which are float32."""
         adapters = self.model.lora

@@ -1,5 +1,6 @@
 """Checkpoints by Orbax: written in the background, whole or not at all, and examined before they are read again."""
 
+import dataclasses
 import glob
 import logging
 import os
@@ -11,6 +12,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import barrier, of_first
 from grpo_jax.runs.seals import damage, seal
 from grpo_jax.types import TrainState
@@ -42,6 +44,11 @@ def _without_pattern(directory: Path, *, make: bool) -> Path:
     return Path(f"/proc/self/fd/{os.open(directory, os.O_RDONLY)}")  # for as long as this process lives
 
 
+def _saved(state: TrainState) -> TrainState:
+    """Return the part of a state that a checkpoint holds."""
+    return dataclasses.replace(state, params=trained_of(state.params))
+
+
 class Restored(NamedTuple):
     """A checkpoint, back on the devices."""
 
@@ -53,9 +60,10 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one directory.
 
-    A checkpoint holds a state and a JSON record (cursor, seeds, config, clocks). Orbax writes into a temporary
-    directory and renames it, so a process that is killed at any moment leaves a whole checkpoint or none. It does not
-    notice when the bytes on the disk have changed since, so each checkpoint also carries a seal.
+    A checkpoint holds a state and a JSON record (cursor, seeds, config, clocks). Of the parameters it holds those that
+    are trained; below adapters, the others are the base policy's. Orbax writes into a temporary directory and renames
+    it, so a process that is killed at any moment leaves a whole checkpoint or none. It does not notice when the bytes
+    on the disk have changed since, so each checkpoint also carries a seal.
 
     Args:
       keep_last: how many of the newest are kept.
@@ -92,7 +100,7 @@ class Checkpoints:
         """
         self._manager.save(
             step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(dict(record))),
+            args=ocp.args.Composite(state=ocp.args.StandardSave(_saved(state)), record=ocp.args.JsonSave(dict(record))),
             metrics=None if score is None else {SCORE: score},
             force=True,
         )
@@ -104,7 +112,8 @@ class Checkpoints:
         is also moved aside, to `<directory>_damaged`.
 
         Args:
-          like: a state of the same shapes and shardings, arrays or ShapeDtypeStructs.
+          like: a state of the same shapes and shardings, arrays or ShapeDtypeStructs. The parameters that are not
+            trained are taken from it.
         """
         for step in of_first(sorted(self._manager.all_steps(), reverse=True)):
             reason = of_first(damage(self._directory / str(step)) if jax.process_index() == 0 else None)
@@ -131,11 +140,12 @@ class Checkpoints:
         return self._restore(step, like)
 
     def _restore(self, step: int, like: TrainState) -> Restored:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(like))
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         )
-        return Restored(step, restored.state, dict(restored.record))
+        params = with_trained(like.params, restored.state.params)
+        return Restored(step, dataclasses.replace(restored.state, params=params), dict(restored.record))
 
     def close(self) -> None:
         """Returns when everything saved is on the disk."""

@@ -9,15 +9,15 @@ import optax
 from jaxtyping import Array, Float
 
 from grpo_jax.objectives import Objective
-from grpo_jax.policy import Policy
+from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.training.update import group_logprobs, group_loss, microbatch
 from grpo_jax.types import Groups, Params, UpdateBatch
 
-Arms: TypeAlias = Callable[[Params, Params, UpdateBatch], dict[str, Float[Array, ""]]]
+Arms: TypeAlias = Callable[[Params, UpdateBatch], dict[str, Float[Array, ""]]]
 
 
 def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: int) -> Arms:
-    """A function (trained, frozen, batch) -> norms of the two arms, and their cosine; to be jitted.
+    """Make a function (params, batch) -> norms of the two arms, and their cosine; to be jitted.
 
     The gradient by the log-probabilities is split by the sign of the advantages and carried back through the policy
     twice. So it is defined for every objective, and the arms add up to the update's gradient, as it is before its norm
@@ -26,10 +26,12 @@ def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: i
     and wrong completions share most of their tokens; near 0 they have nothing in common.
     """
 
-    def arms(trained: Params, frozen: Params, batch: UpdateBatch) -> dict[str, Float[Array, ""]]:
+    def arms(params: Params, batch: UpdateBatch) -> dict[str, Float[Array, ""]]:
+        trained = trained_of(params)
+
         def both(groups: Groups) -> tuple[Params, Params, Array]:
             logprobs, back = jax.vjp(
-                lambda params: group_logprobs(policy, policy.join(params, frozen), groups, temperature, chunk), trained
+                lambda part: group_logprobs(policy, with_trained(params, part), groups, temperature, chunk), trained
             )
             by_logprobs, weight = jax.grad(lambda x: group_loss(objective, x, groups), has_aux=True)(logprobs)
             above = (groups.advantages > 0)[..., None]

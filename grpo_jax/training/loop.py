@@ -28,6 +28,7 @@ from grpo_jax.config import (
 )
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate, warm
+from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import barrier, fetch, of_first, put
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
@@ -187,7 +188,7 @@ def _stop_request(config: Config) -> StopRequest:
 def _train(run: Run) -> TrainState:
     """Trains from the base policy, or from the newest checkpoint, to the end."""
     config, experiment, clock = run.config, run.experiment, run.clock
-    state, frozen, reference = jax.block_until_ready(_begin(run))
+    state, reference = jax.block_until_ready(_begin(run))
     successes = Successes(config.rollout.success_half_life)
     saved = run.checkpoints.restore_latest(state)
     step, cursor, sampled = 0, 0, 0  # sampled: prompts so far, which resampling and the ends of epochs part from cursor
@@ -206,7 +207,7 @@ def _train(run: Run) -> TrainState:
 
     clock.turn_to("host")
     while True:
-        weights = experiment.sampling_weights(state.params, frozen)
+        weights = experiment.sampling_weights(state.params)
         with clock.phase("update"):
             jax.block_until_ready(weights)  # the last update runs on until here: nothing that follows shall pay for it
         log.settle()
@@ -239,11 +240,11 @@ def _train(run: Run) -> TrainState:
                 collected = collect(experiment, source, successes, weights, clock, cursor=cursor, step=step)
             del weights  # the update needs the room
             with clock.phase("update"):
-                batches = _minibatches(experiment, state.params, reference, frozen, collected)
-                arms = _arms(experiment, state.params, frozen, batches, step)
+                batches = _minibatches(experiment, state.params, reference, collected)
+                arms = _arms(experiment, state.params, batches, step)
                 metrics = []
                 for batch in batches:
-                    state, of_minibatch = experiment.update(state, frozen, batch)
+                    state, of_minibatch = experiment.update(state, batch)
                     metrics.append(of_minibatch)
         cursor += len(collected.judged)
         sampled += len(collected.judged)
@@ -253,17 +254,18 @@ def _train(run: Run) -> TrainState:
             run.directory.append_rollouts(step, training_groups(collected, step))
 
 
-def _begin(run: Run) -> tuple[TrainState, Params, Params | None]:
-    """The state before the first update, what is frozen, and the reference: the base policy, if the objective asks.
+def _begin(run: Run) -> tuple[TrainState, Params | None]:
+    """Return the state before the first update, and the reference if the objective asks for one.
 
-    Otherwise nobody holds the base policy after this, so it takes no memory beside the state's copy.
+    The reference is what is trained, as it is at first. Without one, nobody holds the base policy after this, and it
+    takes no memory beside the state's copy.
     """
     experiment = run.experiment
     params = make_base_policy(experiment, run.directory, run.clock, run.stop, run.display)
     if run.config.warm_start:
         keep_base(run.directory, BASE_POLICY)
-    base, frozen = experiment.adapt(params)
-    return experiment.init_state(base), frozen, base if experiment.objective.reference else None
+    params = experiment.adapt(params)
+    return experiment.init_state(params), trained_of(params) if experiment.objective.reference else None
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
@@ -277,7 +279,6 @@ def _minibatches(
     experiment: Experiment,
     params: Params,
     reference: Params | None,
-    frozen: Params,
     collected: Collected,
 ) -> list[UpdateBatch]:
     """The minibatches of a step on the devices, with the log-probabilities that the objective asks for.
@@ -298,19 +299,17 @@ def _minibatches(
         batch = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
         scores = {}
         if config.objective.old_logprobs == "trainer":
-            scores["old_logprobs"] = experiment.score(params, frozen, batch)
+            scores["old_logprobs"] = experiment.score(params, batch)
         if reference is not None:
-            scores["reference_logprobs"] = experiment.score(reference, frozen, batch)
+            scores["reference_logprobs"] = experiment.score(with_trained(params, reference), batch)
         batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **scores)))
     return batches
 
 
-def _arms(
-    experiment: Experiment, params: Params, frozen: Params, batches: Sequence[UpdateBatch], step: int
-) -> dict[str, jax.Array]:
+def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch], step: int) -> dict[str, jax.Array]:
     """The gradient's two arms in the first minibatch, on schedule."""
     every = experiment.config.logging.arms_every
-    return experiment.arms(params, frozen, batches[0]) if every and step % every == 0 and batches else {}
+    return experiment.arms(params, batches[0]) if every and step % every == 0 and batches else {}
 
 
 def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> float | None:

@@ -4,9 +4,10 @@ Nothing is computed here and no text is known, so the same programs can be compi
 weights and tokenizer are not there, and for devices that are not there.
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any, TypeAlias
 
 import jax
@@ -18,7 +19,7 @@ from jaxtyping import Array
 
 from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, Outcomes, make_objective
-from grpo_jax.policy import Policy
+from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.arms import Arms, make_arms
@@ -54,19 +55,19 @@ class Programs:
     shardings: Shardings
 
     init_params: Callable[[Array], Params]  # key -> fresh parameters of `policy`
-    adapt: Callable[[Params], tuple[Params, Params]]  # parameters of `policy` -> (trained, frozen) of `adapted`
-    merge: Callable[[Params, Params], Params]  # (trained, frozen) -> parameters of `policy`
-    init_state: Callable[[Params], TrainState]  # copies the trained parameters
-    sampling_weights: Callable[[Params, Params], SamplingWeights]  # (trained, frozen), once for all that they sample
+    adapt: Callable[[Params], Params]  # parameters of `policy` -> of `adapted`
+    merge: Callable[[Params], Params]  # and back
+    init_state: Callable[[Params], TrainState]  # of `adapted`; copies the parameters that are trained
+    sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`, once for all that they sample
     policy_weights: Callable[[Params], SamplingWeights]  # the same, of parameters of `policy`
     sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> one that draws so, of SamplingWeights
     sample: Sampler
     sample_validation: Sampler
     sample_test: Sampler
     advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
-    update: Update  # (state, frozen, batch) -> (state, metrics); donates the state
-    score: Scorer  # (trained, frozen, batch) -> log-probabilities
-    arms: Arms  # (trained, frozen, batch) -> what is known of the gradient's two arms
+    update: Update  # (state, batch) -> (state, metrics); donates the state
+    score: Scorer  # (params, batch) -> log-probabilities
+    arms: Arms  # (params, batch) -> what is known of the gradient's two arms
 
 
 def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Sequence[int]) -> Programs:
@@ -105,11 +106,9 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         shardings=shardings,
         init_params=jax.jit(policy.init, out_shardings=shardings.params),
         adapt=_make_adapt(adapted, config.seed, shardings),
-        merge=jax.jit(partial(_merge, adapted), out_shardings=shardings.params),
-        init_state=jit_init_state(tx, shardings.state),
-        sampling_weights=jax.jit(
-            lambda trained, frozen: policy.cast(_merge(adapted, trained, frozen)), out_shardings=shardings.weights
-        ),
+        merge=_make_merge(adapted, shardings),
+        init_state=make_init_state(tx, shardings.state),
+        sampling_weights=jax.jit(lambda params: policy.cast(adapted.merge(params)), out_shardings=shardings.weights),
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
         sampler=sampler,
         sample=sampler(config.rollout.sampling, config.rollout.group_size, config.rollout.noise),
@@ -144,15 +143,14 @@ def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation,
 
 
 def state_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation) -> TrainState:
-    """Where the parameters that are trained and the optimizer's state lie; moments lie with their parameters."""
-    trained, _ = policy.split(policy.shapes())
-    params, _ = policy.split(_of_params(mesh, policy))
+    """Return where a state lies; moments lie with their parameters."""
+    params = _of_params(mesh, policy)
     replicated = named(mesh)
     opt_state = optax.tree.map_params(
         tx,
         lambda _, sharding: sharding,
-        jax.eval_shape(tx.init, trained),
-        params,
+        jax.eval_shape(tx.init, trained_of(policy.shapes())),
+        trained_of(params),
         transform_non_params=lambda _: replicated,
     )
     return TrainState(params, opt_state, updates=replicated, nonfinite_in_a_row=replicated)
@@ -162,34 +160,45 @@ def _of_params(mesh: Mesh, policy: Policy, rules: Rules = RULES) -> Any:
     return tree_named(mesh, policy.shapes(), policy.logical_axes(), rules)
 
 
-def _merge(policy: Policy, trained: Params, frozen: Params) -> Params:
-    return policy.merge(policy.join(trained, frozen))
+def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Params], Params]:
+    """Make a function from the base policy's parameters to those of the policy with fresh adapters, if it has any.
 
-
-def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Params], tuple[Params, Params]]:
-    """A function from the base policy's parameters to those that are trained and those that stay.
-
-    What stays is never updated, so it needs no more digits than a forward pass reads: it is kept in the compute dtype.
+    The base policy's are then never updated, so they need no more digits than a forward pass reads: they are kept in
+    the compute dtype.
     """
     if policy.model.lora is None:
-        return lambda params: (params, {})
+        return lambda params: params
 
     def fresh() -> Params:
-        return policy.split(policy.init(Counter.of(seed, Stream.ADAPTERS, 0).key()))[0]
+        return trained_of(policy.init(Counter.of(seed, Stream.ADAPTERS, 0).key()))
 
-    adapters = jax.jit(fresh, out_shardings=shardings.state.params)
+    adapters = jax.jit(fresh, out_shardings=trained_of(shardings.state.params))
     freeze = jax.jit(policy.base.cast, out_shardings=shardings.params)
-    return lambda params: (adapters(), freeze(params))
+    return lambda params: with_trained(freeze(params), adapters())
 
 
-def jit_init_state(tx: optax.GradientTransformation, state_sharding: TrainState) -> Callable[[Params], TrainState]:
-    """A jitted function from parameters to the state before the first update."""
+def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Params]:
+    """Make a function from the parameters of a policy with adapters to those of one without, if it has any."""
+    return jax.jit(policy.merge, out_shardings=shardings.params) if policy.model.lora else lambda params: params
+
+
+def make_init_state(tx: optax.GradientTransformation, shardings: TrainState) -> Callable[[Params], TrainState]:
+    """Make a function from parameters to the state before the first update.
+
+    An update donates its state, and the parameters that are trained may have another owner (the reference): the state
+    gets copies of them. The others it takes over.
+    """
+
+    def fresh(trained: Params) -> TrainState:
+        return TrainState(jax.tree.map(jnp.copy, trained), tx.init(trained), jnp.int32(0), jnp.int32(0))
+
+    jitted = jax.jit(fresh, out_shardings=dataclasses.replace(shardings, params=trained_of(shardings.params)))
 
     def init_state(params: Params) -> TrainState:
-        # Copies: an update donates its state, and these parameters may have another owner (a frozen reference).
-        return TrainState(jax.tree.map(jnp.copy, params), tx.init(params), jnp.int32(0), jnp.int32(0))
+        state = jitted(trained_of(params))
+        return dataclasses.replace(state, params=with_trained(params, state.params))
 
-    return jax.jit(init_state, out_shardings=state_sharding)
+    return init_state
 
 
 def update_batch_shardings(batch: UpdateBatch, shardings: Shardings) -> UpdateBatch:
@@ -206,7 +215,6 @@ class AbstractInputs:
     """Shapes and shardings of what the training programs take."""
 
     state: TrainState
-    frozen: Params
     weights: SamplingWeights
     prompts: PromptBatch
     counter: Counter
@@ -215,8 +223,8 @@ class AbstractInputs:
 
 def abstract_state(programs: Programs) -> TrainState:
     """Shapes and shardings of the state."""
-    trained, _ = jax.eval_shape(programs.adapt, programs.policy.shapes())
-    return _with_shardings(jax.eval_shape(programs.init_state, trained), programs.shardings.state)
+    params = jax.eval_shape(programs.adapt, programs.policy.shapes())
+    return _with_shardings(jax.eval_shape(programs.init_state, params), programs.shardings.state)
 
 
 def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) -> AbstractInputs:
@@ -226,8 +234,8 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     g, c = config.rollout.group_size, config.rollout.max_new_tokens
     m = config.train.microbatch_groups
     k = config.rollout.prompts_per_step // config.train.minibatches // m
-    trained, frozen = jax.eval_shape(programs.adapt, programs.policy.shapes())
-    weights = jax.eval_shape(programs.sampling_weights, trained, frozen)
+    state = abstract_state(programs)
+    weights = jax.eval_shape(programs.sampling_weights, state.params)
     prompts = PromptBatch(
         ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
     )
@@ -246,8 +254,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
         dropped_weight=np.zeros((), np.float32),
     )
     return AbstractInputs(
-        state=abstract_state(programs),
-        frozen=_with_shardings(frozen, shardings.params if frozen else {}),
+        state=state,
         weights=_with_shardings(weights, shardings.weights),
         prompts=_with_shardings(prompts, jax.tree.map(lambda _: shardings.batch, prompts)),
         counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),

@@ -50,7 +50,7 @@ class Restored:
 
     step: int
     params: Params  # of `experiment.policy`, whole: to sample, evaluate, export. Adapters are merged into kernels
-    state: TrainState  # as it was saved: state.params are those that the run trains, with LoRA the adapters alone
+    state: TrainState  # as the run goes on from it; with LoRA, state.params has the adapters apart
     record: dict[str, Any]
 
 
@@ -102,12 +102,11 @@ def restore(
         return experiment, _base(experiment, workdir)
     if not saved.is_dir():
         raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
-    found = _read(saved, config.checkpoint, abstract_state(experiment), best, step)
-    params = found.state.params
+    like = abstract_state(experiment)
     if config.model.lora:
-        _, frozen = experiment.adapt(read_base_policy(experiment, workdir))
-        params = experiment.merge(params, frozen)
-    return experiment, Restored(found.step, params, found.state, found.record)
+        like = dataclasses.replace(like, params=experiment.adapt(read_base_policy(experiment, workdir)))
+    found = _read(saved, config.checkpoint, like, best, step)
+    return experiment, Restored(found.step, experiment.merge(found.state.params), found.state, found.record)
 
 
 def check_problems(experiment: Experiment, workdir: Path) -> None:
@@ -164,7 +163,5 @@ def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, ste
 
 def _base(experiment: Experiment, workdir: Path) -> Restored:
     """The policy before the first update, when its checkpoint is no longer kept."""
-    trained, frozen = experiment.adapt(read_base_policy(experiment, workdir))
-    state = experiment.init_state(trained)
-    params = experiment.merge(state.params, frozen) if experiment.config.model.lora else state.params
-    return Restored(0, params, state, {"step": 0, "cursor": 0, "sampled_prompts": 0})
+    state = experiment.init_state(experiment.adapt(read_base_policy(experiment, workdir)))
+    return Restored(0, experiment.merge(state.params), state, {"step": 0, "cursor": 0, "sampled_prompts": 0})

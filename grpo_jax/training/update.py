@@ -1,5 +1,6 @@
 """The update: gradients of the objective over micro-batches, one optimizer step, and what it says of itself."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
@@ -9,7 +10,7 @@ import optax
 from jaxtyping import Array, Float
 
 from grpo_jax.objectives import LossSum, Objective, Recorded, completion_mask, importance_ratio, k3
-from grpo_jax.policy import Policy
+from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.training.metrics import (
     EffectiveShare,
     Last,
@@ -25,8 +26,8 @@ from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
 from grpo_jax.training.optimizer import apply_gradients
 from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
 
-Update: TypeAlias = Callable[[TrainState, Params, UpdateBatch], tuple[TrainState, Metrics]]
-Scorer: TypeAlias = Callable[[Params, Params, UpdateBatch], Float[Array, "K M G C"]]
+Update: TypeAlias = Callable[[TrainState, UpdateBatch], tuple[TrainState, Metrics]]
+Scorer: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
 
 
 class Sums(NamedTuple):
@@ -75,11 +76,9 @@ def _old_logprobs(groups: Groups) -> Float[Array, "M G C"]:
 
 
 def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
-    """A function (trained, frozen, batch) -> log-probabilities, micro-batch by micro-batch; to be jitted."""
+    """Make a function (params, batch) -> log-probabilities, micro-batch by micro-batch; to be jitted."""
 
-    def score(trained: Params, frozen: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
-        params = policy.join(trained, frozen)
-
+    def score(params: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
         def one(index: Array, scores: Array) -> Array:
             micro = microbatch(batch, index)
             return jax.lax.dynamic_update_index_in_dim(
@@ -99,9 +98,9 @@ def make_update(
     temperature: float,
     chunk: int,
 ) -> Update:
-    """A function (state, frozen, batch) -> (state, metrics), to be jitted with its state donated.
+    """Make a function (state, batch) -> (state, metrics), to be jitted with its state donated.
 
-    `frozen` holds the parameters that the state lacks, as `Policy.split` parts them; they have no gradient.
+    Parameters that are not trained (`trained_of`) have no gradient, and come out in the memory they went in.
 
     Gradients of the loss's sum are added up over the filled micro-batches and divided once, by the weight of all of
     them and of the groups left out: so they do not depend on how the batch is cut. An update that is not finite
@@ -114,16 +113,17 @@ def make_update(
       chunk: see `Policy.completion_logprobs`.
     """
 
-    def loss(trained: Params, frozen: Params, groups: Groups) -> tuple[Float[Array, ""], tuple[Mean, Metrics]]:
-        params = policy.join(trained, frozen)
-        logprobs = group_logprobs(policy, params, groups, temperature, chunk)
+    def loss(trained: Params, params: Params, groups: Groups) -> tuple[Float[Array, ""], tuple[Mean, Metrics]]:
+        logprobs = group_logprobs(policy, with_trained(params, trained), groups, temperature, chunk)
         total, weight = group_loss(objective, logprobs, groups)
         return total, (Mean(total, weight), _token_metrics(objective, logprobs, groups))
 
-    def update(state: TrainState, frozen: Params, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
+    def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
+        params, trained = state.params, trained_of(state.params)
+
         def one(index: Array, carry: Sums) -> Sums:
             micro = microbatch(batch, index)
-            (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, frozen, micro)
+            (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(trained, params, micro)
             return Sums(
                 jax.tree.map(jnp.add, carry.gradients, gradients),
                 carry.loss.merge(mean),
@@ -131,8 +131,8 @@ def make_update(
                 jax.tree.map(jnp.add, carry.spread, spread_of(gradients, micro)),
             )
 
-        mean, metrics = jax.eval_shape(lambda: loss(state.params, frozen, microbatch(batch, jnp.int32(0)))[1])
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        mean, metrics = jax.eval_shape(lambda: loss(trained, params, microbatch(batch, jnp.int32(0)))[1])
+        zeros = jax.tree.map(jnp.zeros_like, trained)
         nothing = Sums(zeros, mean.empty(), empty(metrics), Spread(*(jnp.zeros(()),) * 3))
         sums = jax.lax.fori_loop(0, batch.filled, one, nothing)
 
@@ -140,8 +140,8 @@ def make_update(
         gradients = jax.tree.map(lambda g: g / weight, sums.gradients)
         norm = optax.tree.norm(gradients)
         learning_rate = jnp.asarray(schedule(state.updates), jnp.float32)
-        state = apply_gradients(tx, state, gradients, norm)
-        return state, {
+        state = apply_gradients(tx, dataclasses.replace(state, params=trained), gradients, norm)
+        return dataclasses.replace(state, params=with_trained(params, state.params)), {
             **sums.metrics,
             **noise_metrics(sums.gradients, sums.spread),
             "loss": Mean(sums.loss.total, weight),

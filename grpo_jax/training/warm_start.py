@@ -29,7 +29,7 @@ from grpo_jax.sampling import PRNG
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
-from grpo_jax.training.programs import jit_init_state, state_shardings
+from grpo_jax.training.programs import make_init_state, state_shardings
 from grpo_jax.training.supervised import (
     Batch,
     demonstrations,
@@ -169,7 +169,7 @@ def _train(
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
     state_sharding = state_shardings(experiment.mesh, experiment.policy, tx)
-    init_state = jit_init_state(tx, state_sharding)
+    init_state = make_init_state(tx, state_sharding)
     update = jax.jit(
         make_supervised_update(experiment.policy, tx),
         donate_argnums=0,

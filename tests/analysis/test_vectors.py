@@ -24,7 +24,7 @@ GIB = 2.0**30
 @cache
 def vectors(group_size):
     params, found, _ = rollouts(group_size)
-    return rollout_vectors(experiment(), params, {}, found, size=None, memory=GIB)
+    return rollout_vectors(experiment(), params, found, size=None, memory=GIB)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_vectors_of_all_completions_have_no_mean():
         stop_reasons=np.zeros((2, vocab), np.int32),
     )
     logits = made.policy.apply(params, jnp.asarray(prompts))[np.arange(2), lengths - 1]
-    of_each = rollout_vectors(made, params, {}, every, size=None, memory=GIB)
+    of_each = rollout_vectors(made, params, every, size=None, memory=GIB)
     mean = np.einsum("qv,qvd->qd", np.asarray(jax.nn.softmax(logits)), of_each)
     assert np.abs(of_each).max() > 0.1
     np.testing.assert_allclose(mean, 0.0, atol=1e-4)
@@ -77,7 +77,7 @@ def test_vectors_of_all_completions_have_no_mean():
 
 def test_sketches_are_of_the_whole_vectors():
     params, found, _ = rollouts(2)
-    short = rollout_vectors(experiment(), params, {}, found, size=64, memory=GIB)
+    short = rollout_vectors(experiment(), params, found, size=64, memory=GIB)
     shapes, start, tree = jax.tree.leaves(params), 0, []
     for leaf in shapes:
         tree.append(jnp.asarray(vectors(2)[3, 1, start : start + leaf.size]).reshape(leaf.shape))
@@ -89,10 +89,10 @@ def test_portions_and_devices_do_not_matter():
     """Five rows at once, of sixteen; and eight devices that share them. Entries of about 5, by other programs."""
     params, found, _ = rollouts(2)
     parameters = vectors(2).shape[-1]
-    cut = rollout_vectors(experiment(), params, {}, found, size=None, memory=4 * parameters * 5.5)
+    cut = rollout_vectors(experiment(), params, found, size=None, memory=4 * parameters * 5.5)
     np.testing.assert_allclose(cut, vectors(2), atol=1e-4)
     on_eight = build(make_config())
-    spread = rollout_vectors(on_eight, jax.device_get(params), {}, found, size=None, memory=GIB)
+    spread = rollout_vectors(on_eight, jax.device_get(params), found, size=None, memory=GIB)
     np.testing.assert_allclose(spread, vectors(2), atol=1e-4)
 
 
@@ -118,5 +118,5 @@ def test_it_compiles_for_tpu(chips):
     rows = as_rows(rollouts(2)[1])
     by_row = named(made.mesh, "batch")
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_row), rows)
-    compiled = jax.jit(make_gradients(made.adapted, 1.0, 0, 128), out_shardings=by_row).lower(trained, {}, abstract)
+    compiled = jax.jit(make_gradients(made.adapted, 1.0, 0, 128), out_shardings=by_row).lower(trained, abstract)
     assert compiled.compile().memory_analysis().output_size_in_bytes <= 2 * 16 // 4 * 128 * 4

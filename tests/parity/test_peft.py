@@ -10,6 +10,7 @@ import pytest
 from transformers import AutoModelForCausalLM
 
 from grpo_jax.config import LoraConfig
+from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.policy.huggingface import save_adapters
 from tests.parity.models import saved
 from tests.parity.test_parity import apply, assert_same, load, right_padded
@@ -34,10 +35,11 @@ def test_peft_computes_what_we_do(name, scan_layers, modules, tmp_path):
     policy = dataclasses.replace(plain, model=dataclasses.replace(plain.model, lora=lora))
     generator = np.random.default_rng(0)
     adapters = jax.tree.map(
-        lambda leaf: jnp.asarray(generator.normal(0, 0.3, leaf.shape), jnp.float32), policy.split(policy.shapes())[0]
+        lambda leaf: jnp.asarray(generator.normal(0, 0.3, leaf.shape), jnp.float32), trained_of(policy.shapes())
     )
-    save_adapters(tmp_path / "adapters", policy, adapters, directory)
+    params = with_trained(frozen, adapters)
+    save_adapters(tmp_path / "adapters", policy, params, directory)
     model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager").eval()
-    ours, before = apply(policy, policy.join(adapters, frozen), right_padded()), apply(plain, frozen, right_padded())
+    ours, before = apply(policy, params, right_padded()), apply(plain, frozen, right_padded())
     assert np.abs(ours - before).max() > 0.1
     assert_same(ours, peft.PeftModel.from_pretrained(model, tmp_path / "adapters").eval())

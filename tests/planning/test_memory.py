@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from grpo_jax.planning.memory import sample_memory, score_memory, tree_bytes, update_memory
-from grpo_jax.policy import Policy
+from grpo_jax.policy import Policy, trained_of
 from grpo_jax.sharding import make_mesh
 from grpo_jax.training.programs import abstract_inputs, make_programs
 from tests.planning.small import config, with_adapters
@@ -36,11 +36,12 @@ def test_all_parameters_are_trained():
 def test_frozen_weights_are_parameters_and_wait_while_sampling():
     update, score, sample, inputs = memories(with_adapters(config()))
     frozen = pytest.approx(2 * PARAMETERS / CHIPS, rel=0.01)
-    adapters = tree_bytes(inputs.state.params)
+    adapters = tree_bytes(trained_of(inputs.state.params))
     assert 0 < adapters < 0.1 * update.params
     assert update.params - adapters == frozen
     assert score.params == update.params
-    assert sample.waiting - tree_bytes(inputs.state) == frozen
+    assert update.optimizer == pytest.approx(2 * adapters, abs=99)
+    assert sample.waiting == update.params + update.optimizer + 8  # and two counters
 
 
 @pytest.mark.parametrize("change", [lambda made: made, with_adapters])
@@ -48,8 +49,8 @@ def test_a_reference_policy_lies_there_during_every_program(change):
     *without, _ = memories(change(config()))
     *held, inputs = memories(change(config(objective__kl_coef=0.1)))
     for before, after in zip(without, held, strict=True):
-        assert after.waiting - before.waiting == tree_bytes(inputs.state.params)
-        assert after.peak - before.peak == tree_bytes(inputs.state.params)
+        assert after.waiting - before.waiting == tree_bytes(trained_of(inputs.state.params))
+        assert after.peak - before.peak == tree_bytes(trained_of(inputs.state.params))
         assert after.activations == before.activations
 
 

@@ -148,7 +148,7 @@ def test_logits_of_all_positions_are_never_in_memory(chips):
         mesh = make_mesh(made.mesh, chips)
         programs = make_programs(made, mesh, Policy(made.model.architecture, made.model, mesh), stop_tokens=(0,))
         inputs = abstract_inputs(programs, made, 128)
-        compiled = programs.update.lower(inputs.state, inputs.frozen, inputs.batch).compile()
+        compiled = programs.update.lower(inputs.state, inputs.batch).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     logits = 8 * 896 * 151936 * 4

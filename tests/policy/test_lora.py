@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import LoraConfig
+from grpo_jax.policy import trained_of, with_trained
+from grpo_jax.policy.lora import ADAPTERS
 from tests.policy.test_policy import make
 
 LORA = LoraConfig(rank=3, alpha=6.0, modules=("query", "key", "value", "out", "gate", "up", "down"))
@@ -23,11 +25,18 @@ def started(**changes):
 def learned(**changes):
     """The same after some learning: no B is zero any more."""
     policy, params = started(**changes)
-    trained, frozen = policy.split(params)
-    leaves, tree = jax.tree.flatten(trained)
+    leaves, tree = jax.tree.flatten(trained_of(params))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     moved = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return policy, policy.join(jax.tree.unflatten(tree, moved), frozen)
+    return policy, with_trained(params, jax.tree.unflatten(tree, moved))
+
+
+def without_adapters(params):
+    return {
+        name: without_adapters(node) if isinstance(node, dict) else node
+        for name, node in params.items()
+        if name not in ADAPTERS
+    }
 
 
 def leaf_names(tree):
@@ -38,12 +47,12 @@ def leaf_names(tree):
 def test_at_first_the_adapted_policy_is_the_base_policy(scan_layers):
     """The same key gives the same kernels, and the adapters add nothing: one factor is zero."""
     policy, params = started(scan_layers=scan_layers)
-    trained, frozen = policy.split(params)
-    jax.tree.map(np.testing.assert_array_equal, frozen, jax.jit(policy.base.init)(jax.random.key(0)))
+    base = without_adapters(params)
+    jax.tree.map(np.testing.assert_array_equal, base, jax.jit(policy.base.init)(jax.random.key(0)))
     # Two programs, which a compiler may round apart: float32's last digits.
-    adapted, base = jax.jit(policy.apply)(params, TOKENS), jax.jit(policy.base.apply)(frozen, TOKENS)
-    np.testing.assert_allclose(adapted, base, rtol=0, atol=1e-5)
-    for path, leaf in jax.tree.leaves_with_path(trained):
+    adapted, plain = jax.jit(policy.apply)(params, TOKENS), jax.jit(policy.base.apply)(base, TOKENS)
+    np.testing.assert_allclose(adapted, plain, rtol=0, atol=1e-5)
+    for path, leaf in jax.tree.leaves_with_path(trained_of(params)):
         if path[-1].key == "lora_b":
             assert not leaf.any()
         else:
@@ -54,8 +63,8 @@ def test_at_first_the_adapted_policy_is_the_base_policy(scan_layers):
 @pytest.mark.trap(35)
 def test_adapters_are_float32_whatever_is_computed_in():
     policy, params = started(compute_dtype="bfloat16")
-    assert {leaf.dtype for leaf in jax.tree.leaves(policy.split(params)[0])} == {jnp.dtype("float32")}
-    assert {leaf.dtype for leaf in jax.tree.leaves(policy.split(policy.cast(params))[0])} == {jnp.dtype("bfloat16")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(trained_of(params))} == {jnp.dtype("float32")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(trained_of(policy.cast(params)))} == {jnp.dtype("bfloat16")}
 
 
 @pytest.mark.parametrize("changes", [{}, {"scan_layers": True}, {"qkv_bias": True, "num_kv_heads": 1}])
@@ -65,7 +74,7 @@ def test_merged_kernels_give_the_same_logits(changes):
     assert jax.tree.structure(merged) == jax.tree.structure(policy.base.shapes())
     expected = jax.jit(policy.apply)(params, TOKENS)
     np.testing.assert_allclose(jax.jit(policy.base.apply)(merged, TOKENS), expected, atol=1e-4)
-    without = jax.jit(policy.base.apply)(policy.split(params)[1], TOKENS)
+    without = jax.jit(policy.base.apply)(without_adapters(params), TOKENS)
     assert np.abs(without - expected).max() > 0.1
 
 
@@ -73,12 +82,12 @@ def test_merged_kernels_give_the_same_logits(changes):
 def test_the_gradient_is_that_of_the_merged_kernels_factors(scan_layers):
     """Against autodiff through W + s A B: dA = s (dW) B^T, dB = s A^T (dW); and nothing else has a gradient."""
     policy, params = learned(scan_layers=scan_layers)
-    trained, frozen = policy.split(params)
+    trained = trained_of(params)
 
     def loss(policy, params):
         return (jax.nn.log_softmax(policy.apply(params, TOKENS)) ** 2).mean()
 
-    found = jax.jit(jax.grad(lambda trained: loss(policy, policy.join(trained, frozen))))(trained)
+    found = jax.jit(jax.grad(lambda trained: loss(policy, with_trained(params, trained))))(trained)
     dense = jax.jit(jax.grad(lambda merged: loss(policy.base, merged)))(policy.merge(params))
 
     def compare(found, dense, adapters):
@@ -101,22 +110,25 @@ def test_the_gradient_is_that_of_the_merged_kernels_factors(scan_layers):
     compare(found, dense, trained)
 
 
-def test_split_and_join():
+def test_what_is_trained_is_taken_out_and_put_back():
     policy, params = started()
-    trained, frozen = policy.split(params)
+    _, moved = learned()
+    trained, base = trained_of(moved), without_adapters(params)
     assert leaf_names(trained) == {"lora_a", "lora_b"}
-    assert leaf_names(frozen) == {"kernel", "embedding", "scale"}
-    jax.tree.map(np.testing.assert_array_equal, policy.join(trained, frozen), params)
-    base = policy.base
-    assert base.split(frozen) == (frozen, {})
-    assert base.join(frozen, {}) == frozen
-    assert base.merge(frozen) is frozen
+    assert leaf_names(base) == {"kernel", "embedding", "scale"}
+    for tree in (params, base):  # in place of other adapters, and where there are none yet
+        put_back = with_trained(tree, trained)
+        assert jax.tree.structure(put_back) == jax.tree.structure(moved)
+        for part, expected in ((trained_of(put_back), trained), (without_adapters(put_back), base)):
+            pairs = zip(jax.tree.leaves(part), jax.tree.leaves(expected), strict=True)
+            assert all(one is other for one, other in pairs)  # not copies
+    assert trained_of(base) is base
+    assert policy.base.merge(base) is base
 
 
 def test_only_the_named_modules_have_adapters():
     policy = make(lora=dataclasses.replace(LORA, modules=("query", "down")))
-    trained, _ = policy.split(policy.shapes())
-    layer = trained["layers"]["0"]
+    layer = trained_of(policy.shapes())["layers"]["0"]
     assert {name: set(part) for name, part in layer.items()} == {"attention": {"query"}, "mlp": {"down"}}
     assert layer["attention"]["query"]["lora_a"].shape == (16, 3)
     assert layer["attention"]["query"]["lora_b"].shape == (3, 4, 8)

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, examined before they are read, and which are kept."""
 
+import dataclasses
 import logging
 import shutil
 from contextlib import closing
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
@@ -55,6 +57,24 @@ def test_a_directory_may_have_the_name_of_a_pattern(tmp_path, name):
     jax.tree.map(np.testing.assert_array_equal, restored.state, state(1))
     with closing(Checkpoints(directory, keep_last=3, keep_best=0, read_only=True)) as checkpoints:
         assert checkpoints.restore_step(1, state()).record == {"cursor": 10}
+
+
+def test_below_adapters_only_they_are_saved(tmp_path):
+    """The others, which no update changes, are those of the state that is restored into."""
+
+    def with_adapters(value):
+        layer = {"kernel": jnp.full((60, 50), value), "lora_a": jnp.full((60, 2), value), "lora_b": jnp.ones((2, 50))}
+        return dataclasses.replace(state(), params={"layer": layer}, opt_state=jnp.full(3, value))
+
+    directory, like = tmp_path / "checkpoints", with_adapters(4.0)
+    with closing(Checkpoints(directory, keep_last=3, keep_best=0)) as checkpoints:
+        checkpoints.save(1, with_adapters(2.0), {})
+    with closing(Checkpoints(directory, keep_last=3, keep_best=0)) as checkpoints:
+        restored = checkpoints.restore_latest(like).state
+    assert restored.params["layer"]["kernel"] is like.params["layer"]["kernel"]
+    assert float(restored.params["layer"]["lora_a"][0, 0]) == float(restored.opt_state[0]) == 2.0
+    kept = ocp.StandardCheckpointer().restore(directory / "1" / "state")
+    assert kept["params"]["layer"].keys() == {"lora_a", "lora_b"}
 
 
 def test_nothing_saved(tmp_path):

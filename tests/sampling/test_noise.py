@@ -228,7 +228,7 @@ def test_a_coupled_groups_first_completion_is_the_independent_one_and_others_are
 def sampled(config, devices, name):
     """Host arrays of a fresh policy's rollouts, by one of a run's samplers."""
     made = build(config, devices)
-    weights = made.sampling_weights(made.init_params(jax.random.key(3)), {})
+    weights = made.sampling_weights(made.init_params(jax.random.key(3)))
     problems = made.task.problems(Split.TRAIN, 8)
     return fetch(dispatch(made, getattr(made, name), weights, problems, Stream.TRAINING, 1))
 

@@ -40,10 +40,10 @@ class Machine:
     def __init__(self, config):
         self.config, self.done = config, 0.0
 
-    def sampling_weights(self, params, frozen):
+    def sampling_weights(self, params):
         return params
 
-    def update(self, state, frozen, batch):
+    def update(self, state, batch):
         self.done = max(self.done, time.perf_counter()) + UPDATE
         made = SimpleNamespace(params=Busy(0.0, self.done), updates=np.int32(state.updates + 1))
         return made, {"loss": Mean(Busy(1.0, self.done), np.float32(1))}
@@ -65,7 +65,7 @@ def trained(tmp_path, monkeypatch, **changes):
         time.sleep(EVALUATION)
 
     for name, stub in {
-        "_begin": lambda run: (start, {}, None),
+        "_begin": lambda run: (start, None),
         "collect": slowly(0.0, collected),
         "_minibatches": lambda *of: [None],
         "_arms": lambda *of: {},

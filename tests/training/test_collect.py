@@ -28,7 +28,7 @@ def collected(**changes):
     """A step of a fresh policy, half of whose completions of `x+y=` are right if the task is modulo 2."""
     made = build(make_config(task__modulus=2, task__operations=2, task__train_problems=64, rollout__max_new_tokens=12,
                              **changes), ONE_DEVICE)  # fmt: skip
-    weights = made.sampling_weights(made.init_params(jax.random.key(3)), {})
+    weights = made.sampling_weights(made.init_params(jax.random.key(3)))
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
     return collect(made, source, Successes(100), weights, Clock(), cursor=0, step=1)
 

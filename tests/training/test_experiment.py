@@ -75,7 +75,7 @@ def test_a_tokenizer_may_have_a_token_that_the_checkpoint_does_not(tmp_path):
     config = questions(checkpoint)
     experiment = build(config, ONE)
     assert experiment.policy.tokens == experiment.policy.vocab_size == rows
-    weights = experiment.sampling_weights(experiment.init_params(jax.random.key(0)), {})
+    weights = experiment.sampling_weights(experiment.init_params(jax.random.key(0)))
     problems = [Problem("1 + <image>", "1")] * config.rollout.prompts_per_batch
     with pytest.raises(
         ConfigError, match=f"has the token {rows}, and the policy has embeddings for {rows}; take it out"

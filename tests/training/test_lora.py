@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import ConfigError, LoraConfig, MeshConfig, check, from_dict, to_dict
-from grpo_jax.policy import Policy, load_params
+from grpo_jax.policy import Policy, load_params, trained_of, with_trained
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
 from grpo_jax.sampling import Counter, Stream
 from grpo_jax.training import Interrupted, restore, train
@@ -58,7 +58,7 @@ def test_a_run_with_adapters_trains_them_alone(run):
     experiment, restored = restore(workdir, ONE)
     state, base = restored.state, load_params(workdir / "warm_start" / "params.safetensors")
     moments = state.opt_state[1][0]
-    assert names(state.params) == names(moments.mu) == names(moments.nu) == {"lora_a", "lora_b"}
+    assert names(moments.mu) == names(moments.nu) == {"lora_a", "lora_b"} < names(state.params)
     assert jax.tree.structure(restored.params) == jax.tree.structure(base)
     changed = {
         ".".join(key.key for key in path)
@@ -68,7 +68,7 @@ def test_a_run_with_adapters_trains_them_alone(run):
     where = ("attention.query", "attention.value", "attention.out", "mlp.up", "mlp.down")
     assert changed == {f"layers.{layer}.{module}.kernel" for layer in range(2) for module in where}
     merged = jax.jit(experiment.policy.apply)(restored.params, ROWS)
-    adapted = jax.jit(experiment.adapted.apply)(experiment.adapted.join(state.params, base), ROWS)
+    adapted = jax.jit(experiment.adapted.apply)(state.params, ROWS)
     np.testing.assert_allclose(merged, adapted, atol=1e-4)
 
 
@@ -127,21 +127,29 @@ def test_an_update_moves_float32_adapters_and_leaves_the_rest_alone():
     """What is frozen may be bfloat16; the reference is the adapters at first, and no alias of those that move."""
     params, found, advantages = rollouts()
     made = build(config_of(model__compute_dtype="bfloat16", objective__kl_coef=0.0), ONE)
-    trained, frozen = made.adapt(params)
-    assert {leaf.dtype for name in ("query", "gate") for leaf in [_kernel(frozen, name)]} == {jnp.dtype("bfloat16")}
-    assert frozen["final_norm"]["scale"].dtype == jnp.float32
+    given = made.adapt(params)
+    assert {leaf.dtype for name in ("query", "gate") for leaf in [_kernel(given, name)]} == {jnp.dtype("bfloat16")}
+    assert given["final_norm"]["scale"].dtype == jnp.float32
     # Of copies: a view of these buffers would keep XLA from taking them, and hide that they were given away.
-    before = jax.device_get(jax.tree.map(jnp.copy, (trained, frozen)))
-    state = made.init_state(trained)
+    before, reference = jax.device_get(jax.tree.map(jnp.copy, given)), trained_of(given)
+    state = made.init_state(given)
+    places = [leaf.unsafe_buffer_pointer() for leaf in others(given)]
     (batch,) = batches_of(made, found, advantages)
     for _ in range(2):
-        state, metrics = made.update(state, frozen, batch)
+        state, metrics = made.update(state, batch)
+        # They go through the update in the memory that they lie in: there is no second copy of them.
+        assert [leaf.unsafe_buffer_pointer() for leaf in others(state.params)] == places
     assert float(metrics["grad_norm"].total) > 0
-    jax.tree.map(np.testing.assert_array_equal, jax.device_get((trained, frozen)), before)
-    moments = state.opt_state[1][0]
-    assert {leaf.dtype for leaf in jax.tree.leaves((state.params, moments.mu, moments.nu))} == {jnp.dtype("float32")}
-    for (path, new), old in zip(jax.tree.leaves_with_path(state.params), jax.tree.leaves(trained), strict=True):
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(with_trained(state.params, reference)), before)
+    moments, trained = state.opt_state[1][0], trained_of(state.params)
+    assert {leaf.dtype for leaf in jax.tree.leaves((trained, moments.mu, moments.nu))} == {jnp.dtype("float32")}
+    for (path, new), old in zip(jax.tree.leaves_with_path(trained), jax.tree.leaves(reference), strict=True):
         assert not np.array_equal(new, old), path  # A too: in the second update B is no longer zero
+
+
+def others(params):
+    """The leaves that are not trained."""
+    return [leaf for path, leaf in jax.tree.leaves_with_path(params) if path[-1].key not in ("lora_a", "lora_b")]
 
 
 def _kernel(params, name):
@@ -152,7 +160,7 @@ def _kernel(params, name):
 def test_adapters_follow_the_seed_and_not_the_mesh():
     def adapters(devices, **changes):
         made = build(config_of(**changes), devices)
-        return jax.device_get(made.adapt(made.init_params(jax.random.key(0)))[0])
+        return jax.device_get(trained_of(made.adapt(made.init_params(jax.random.key(0)))))
 
     first, again, other = (
         adapters(ONE),
@@ -163,7 +171,7 @@ def test_adapters_follow_the_seed_and_not_the_mesh():
     assert not np.array_equal(*(_layer(tree)["lora_a"] for tree in (first, other)))
     made = build(config_of(), ONE)
     fresh = made.adapted.init(Counter.of(made.config.seed, Stream.ADAPTERS, step=0).key())
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, made.adapted.split(fresh)[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, trained_of(fresh))
 
 
 def _layer(adapters):

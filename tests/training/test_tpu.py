@@ -37,7 +37,7 @@ def compiled(chips, overrides):
     experiment = build(config, chips)
     inputs = abstract_inputs(experiment, config, experiment.task.max_prompt_tokens)
     sample = experiment.sample.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
-    return inputs.state, sample, experiment.update.lower(inputs.state, inputs.frozen, inputs.batch).compile()
+    return inputs.state, sample, experiment.update.lower(inputs.state, inputs.batch).compile()
 
 
 def bytes_of(tree):

@@ -36,7 +36,7 @@ def rollouts(group_size=2):
     problems = made.task.problems(Split.TRAIN, 8)
     prompts = encode_prompts(made.task, problems)
     params = made.init_params(jax.random.key(0))
-    found = jax.device_get(made.sample(made.sampling_weights(params, {}), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    found = jax.device_get(made.sample(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
     advantages = np.array(
         made.advantages(
             Outcomes((np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, np.ones((8, group_size), bool))
@@ -72,7 +72,7 @@ def updated(wanted=None, shift=0.0, **changes):
     made = experiment(**changes)
     state = made.init_state(params)
     for batch in batches_of(made, found, advantages, wanted):
-        state, metrics = made.update(state, {}, batch)
+        state, metrics = made.update(state, batch)
     return state, jax.device_get(metrics)
 
 
@@ -194,7 +194,7 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
     for count in (1, 3, 8):
         (batch,) = batches_of(made, found, advantages, wanted=np.arange(8) < count)
         assert int(batch.filled) == count
-        state, metrics = made.update(state, {}, batch)
+        state, metrics = made.update(state, batch)
         tokens = found.completion_lengths[:count].sum()
         assert float(metrics["sampler_difference/mean"].metric.weight) == tokens  # only these were looked at
     assert made.update._cache_size() == 1
@@ -224,14 +224,14 @@ def test_an_update_that_is_not_finite_changes_nothing(bad):
     state = made.init_state(params)
     for expected in (1, 2):
         (batch,) = batches_of(made, found, np.where(advantages != 0, np.float32(bad), advantages))
-        state, metrics = made.update(state, {}, batch)
+        state, metrics = made.update(state, batch)
         assert int(state.nonfinite_in_a_row) == expected
         assert results([jax.device_get(metrics)])["nonfinite_in_a_row"] == expected
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), before.params)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.opt_state), before.opt_state)
     assert int(state.updates) == 0
     (batch,) = batches_of(made, found, advantages)
-    state, _ = made.update(state, {}, batch)
+    state, _ = made.update(state, batch)
     assert (int(state.updates), int(state.nonfinite_in_a_row)) == (1, 0)
 
 
@@ -245,7 +245,7 @@ def test_an_update_leaves_the_reference_alone():
     state = made.init_state(params)
     for _ in range(2):
         (batch,) = batches_of(made, found, advantages)
-        state, _ = made.update(state, {}, batch)
+        state, _ = made.update(state, batch)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), before)
 
 
@@ -253,7 +253,7 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     params, found, advantages = rollouts()
     made = experiment(train__microbatch_groups=2)
     (batch,) = batches_of(made, found, advantages)
-    scores = np.array(made.score(params, {}, batch))
+    scores = np.array(made.score(params, batch))
     assert scores.shape == batch.groups.sampler_logprobs.shape
     valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
     np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
@@ -265,12 +265,12 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
     made = experiment(rollout__sampling__temperature=0.5)
     params, _, advantages = rollouts()
     prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
-    found = jax.device_get(made.sample(made.sampling_weights(params, {}), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    found = jax.device_get(made.sample(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
     (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
-    scores = np.array(made.score(params, {}, batch)).reshape(found.logprobs.shape)
+    scores = np.array(made.score(params, batch)).reshape(found.logprobs.shape)
     valid = np.arange(scores.shape[-1]) < found.completion_lengths[..., None]
     np.testing.assert_allclose(scores[valid], found.logprobs[valid], atol=1e-4)
-    _, metrics = made.update(made.init_state(params), {}, batch)
+    _, metrics = made.update(made.init_state(params), batch)
     assert results([jax.device_get(metrics)])["sampler_difference"] < 1e-4
 
 
@@ -280,7 +280,7 @@ def test_a_run_knows_every_stop_token_of_its_task():
     ends = (made.task.stop_tokens[0], made.task.tokenizer.convert_tokens_to_ids("="))
     programs = make_programs(made.config, made.mesh, made.adapted, ends)
     prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
-    weights = programs.sampling_weights(rollouts()[0], {})
+    weights = programs.sampling_weights(rollouts()[0])
     seen = set()
     for step in range(8):
         found = jax.device_get(programs.sample(weights, prompts, Counter.of(0, Stream.TRAINING, step)))
@@ -299,7 +299,7 @@ def test_the_trainers_old_logprobs_are_not_the_samplers():
     nothing = np.ones(advantages.shape, np.float32)
     off = dataclasses.replace(found, logprobs=found.logprobs - np.float32(0.3))
     collected = Collected([], off, nothing, nothing > 0, nothing[:, 0], advantages, chosen=np.ones(8, bool))
-    (batch,) = _minibatches(made, params, None, {}, collected)
+    (batch,) = _minibatches(made, params, None, collected)
     count, old = int(collected.signal.sum()), np.array(batch.groups.old_logprobs)
     old = old.reshape(found.logprobs.shape)[:count]
     expected, lengths = found.logprobs[collected.signal], found.completion_lengths[collected.signal]
@@ -314,7 +314,7 @@ def test_the_schedule_ends_with_the_last_optimizer_step():
     made = experiment(optimizer__schedule="cosine", train__microbatch_groups=2)
     state = dataclasses.replace(made.init_state(params), updates=jnp.int32(made.config.train.steps))
     (batch,) = batches_of(made, found, advantages)
-    _, metrics = made.update(state, {}, batch)
+    _, metrics = made.update(state, batch)
     assert float(metrics["learning_rate"].total) == pytest.approx(0.0, abs=1e-9)
 
 
@@ -331,10 +331,10 @@ def test_a_kl_term_pulls_towards_the_reference():
             batch,
             groups=dataclasses.replace(
                 batch.groups,
-                reference_logprobs=made.score(params, {}, batch),
-                old_logprobs=made.score(state.params, {}, batch),
+                reference_logprobs=made.score(params, batch),
+                old_logprobs=made.score(state.params, batch),
             ),
         )
-        state, metrics = made.update(state, {}, batch)
+        state, metrics = made.update(state, batch)
         divergences.append(results([jax.device_get(metrics)])["reference_kl"])
     assert divergences[-1] < 0.5 * divergences[0]

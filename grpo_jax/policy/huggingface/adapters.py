@@ -11,6 +11,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.policy.huggingface.config_file import read_config
 from grpo_jax.policy.huggingface.exporter import Piece, write_directory, write_json
 from grpo_jax.policy.huggingface.names import BLOCK, all_stored, stored_params
+from grpo_jax.policy.lora import trained_of
 from grpo_jax.policy.policy import Policy
 from grpo_jax.types import Params
 
@@ -18,13 +19,13 @@ PREFIX = "base_model.model."  # PEFT wraps the model twice, and its tensors' nam
 FILE = "adapter_model.safetensors"
 
 
-def save_adapters(directory: Path, policy: Policy, adapters: Params, source: Path, dtype: Any = jnp.float32) -> None:
+def save_adapters(directory: Path, policy: Policy, params: Params, source: Path, dtype: Any = jnp.float32) -> None:
     """Writes adapters in PEFT's format: whole, or not at all. All processes take part, the first writes.
 
     Args:
       directory: to be made; there must be nothing in its place.
       policy: with adapters.
-      adapters: what `policy.split` gives first, on any mesh.
+      params: of the policy, on any mesh; the adapters among them are written.
       source: the checkpoint that they were trained on top of, which adapter_config.json names.
       dtype: of the tensors: float32, bfloat16 or float16.
 
@@ -40,10 +41,10 @@ def save_adapters(directory: Path, policy: Policy, adapters: Params, source: Pat
             f"{source}: is a model that also sees images, in which PEFT looks for adapters under other names; "
             "leave --adapters out to merge them into the text model."
         )
-    stored, _ = policy.split(stored_params(policy, file.family))
+    stored = trained_of(stored_params(policy, file.family))
     pieces = [
         Piece(PREFIX + name, one.flattened, one, parameter, layer if one.stacked else None)
-        for one, parameter in zip(all_stored(stored), jax.tree.leaves(adapters), strict=True)
+        for one, parameter in zip(all_stored(stored), jax.tree.leaves(trained_of(params)), strict=True)
         for layer, name in enumerate(one.names)
     ]
     theirs = {path.rpartition(".")[2]: name.rpartition(".")[2] for path, name in BLOCK.items()}

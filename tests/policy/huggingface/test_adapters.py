@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from grpo_jax.config import ConfigError, LoraConfig
+from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.policy.huggingface import load_checkpoint, save_adapters, save_checkpoint
 from tests.policy.huggingface.checkpoints import MATRICES, policy_of, random_tensors, write
 
@@ -20,19 +21,19 @@ def adapted(source, scan_layers=False, lora=LORA):
     plain = policy_of(source, scan_layers)
     policy = dataclasses.replace(plain, model=dataclasses.replace(plain.model, lora=lora))
     frozen = load_checkpoint(source, plain, jax.sharding.SingleDeviceSharding(jax.devices()[0]))
-    shapes, _ = policy.split(policy.shapes())
+    shapes = trained_of(policy.shapes())
     generator = np.random.default_rng(1)
     adapters = jax.tree.map(lambda leaf: generator.normal(0, 0.3, leaf.shape).astype(np.float32), shapes)
-    return policy, adapters, frozen
+    return policy, with_trained(frozen, adapters)
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_what_is_written_adds_up_to_the_merged_checkpoint(tmp_path, scan_layers):
     tensors = random_tensors("qwen2")
     source = write(tmp_path / "source", "qwen2", tensors)
-    policy, adapters, frozen = adapted(source, scan_layers)
-    save_adapters(tmp_path / "adapters", policy, adapters, source)
-    save_checkpoint(tmp_path / "merged", policy.base, policy.merge(policy.join(adapters, frozen)), source, "float32")
+    policy, params = adapted(source, scan_layers)
+    save_adapters(tmp_path / "adapters", policy, params, source)
+    save_checkpoint(tmp_path / "merged", policy.base, policy.merge(params), source, "float32")
 
     assert sorted(path.name for path in (tmp_path / "adapters").iterdir()) == [
         "adapter_config.json",
@@ -60,8 +61,8 @@ def test_what_is_written_adds_up_to_the_merged_checkpoint(tmp_path, scan_layers)
 
 def test_only_the_modules_with_adapters_are_named(tmp_path):
     source = write(tmp_path / "source", "llama", random_tensors("llama"))
-    policy, adapters, _ = adapted(source, lora=dataclasses.replace(LORA, modules=("value", "down")))
-    save_adapters(tmp_path / "adapters", policy, adapters, source, "bfloat16")
+    policy, params = adapted(source, lora=dataclasses.replace(LORA, modules=("value", "down")))
+    save_adapters(tmp_path / "adapters", policy, params, source, "bfloat16")
     config = json.loads((tmp_path / "adapters" / "adapter_config.json").read_text())
     assert config["target_modules"] == ["down_proj", "v_proj"]
     names = load_file(tmp_path / "adapters" / "adapter_model.safetensors")
@@ -70,9 +71,9 @@ def test_only_the_modules_with_adapters_are_named(tmp_path):
 
 def test_mistakes(tmp_path):
     source = write(tmp_path / "source", "llama", random_tensors("llama"))
-    policy, adapters, _ = adapted(source)
+    policy, params = adapted(source)
     with pytest.raises(ConfigError, match=r"model\.lora=None: there are no adapters"):
-        save_adapters(tmp_path / "adapters", policy.base, adapters, source)
+        save_adapters(tmp_path / "adapters", policy.base, params, source)
     with pytest.raises(ConfigError, match="source: already exists; name a directory that does not"):
-        save_adapters(source, policy, adapters, source)
+        save_adapters(source, policy, params, source)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
