@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float
 from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between, over, root
 from grpo_jax.analysis.products import Vectors, between, combine
 from grpo_jax.analysis.subgroups import Subgroups
+from grpo_jax.randomness import HostStream, generator
 
 PAIRINGS = 1000
 
@@ -196,7 +197,7 @@ def _repaired(sums: Sums, total: Three) -> Baseline:
     n, crossed = sums.n[some], sums.between.both[np.ix_(some, some)]
     means = crossed / n[:, None] / n[None]
     expected = float(mean_between(np.ones((1, len(n))), crossed, n)[0])
-    rng = np.random.default_rng(0)
+    rng = generator(HostStream.PAIRINGS, 0)
     # The partner of a prompt is drawn by how many groups it has, from all but the prompt itself.
     shares = np.where(np.eye(len(n), dtype=bool), 0.0, n)
     edges = np.cumsum(shares / shares.sum(1, keepdims=True), axis=1)

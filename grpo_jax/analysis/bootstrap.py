@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from grpo_jax.evaluation.paired import Estimate, holm
+from grpo_jax.randomness import HostStream, generator
 
 LEVEL = 0.95
 
@@ -30,7 +31,7 @@ class Comparison(NamedTuple):
 
 def resample(prompts: int, resamples: int, seed: int) -> Weights:
     """How often each prompt is drawn: once in the sample, then with replacement."""
-    rng = np.random.default_rng(seed)
+    rng = generator(HostStream.RESAMPLED_PROMPTS, seed)
     drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
     return np.concatenate([np.ones((1, prompts)), drawn])
 

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Problem, Split, distinct
 from grpo_jax.evaluation import full_batches, judge, rewards_of, right_of
+from grpo_jax.randomness import HostStream, generator
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.sampling import Stream, one_ahead
 from grpo_jax.sharding import batch_shards
@@ -86,7 +87,7 @@ def _problems(experiment: Experiment, number: int) -> Sequence[Problem]:
     every = distinct(experiment.task.problems(Split.TRAIN))
     if number > len(every):
         raise ConfigError(f"--prompts={number}: the task has {len(every)} training problems; ask for no more.")
-    chosen = np.random.default_rng([experiment.config.seed, Stream.GRADIENTS]).permutation(len(every))[:number]
+    chosen = generator(HostStream.ANALYSED_PROMPTS, experiment.config.seed).permutation(len(every))[:number]
     return [every[place] for place in chosen]
 
 

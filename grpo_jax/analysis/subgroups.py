@@ -26,6 +26,7 @@ from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between, ove
 from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
 from grpo_jax.analysis.rollouts import Sampled
 from grpo_jax.objectives import Estimator, Outcomes
+from grpo_jax.randomness import HostStream, generator
 from grpo_jax.runs.groups import carries_signal
 
 SIZES = (2, 4, 8, 16)
@@ -41,7 +42,7 @@ def group_sizes(samples: int) -> list[int]:
 def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray, "R Q K"]:
     """Ways to lay out each prompt's rollouts before they are cut: as they are, then at random."""
     natural = np.broadcast_to(np.arange(samples), (number, prompts, samples)).copy()
-    natural[1:] = np.random.default_rng(seed).permuted(natural[1:], axis=-1)
+    natural[1:] = generator(HostStream.GROUPINGS, seed).permuted(natural[1:], axis=-1)
     return natural
 
 

@@ -1,6 +1,5 @@
 """Where the prompts of a training step come from: a function of a cursor, and of nothing else."""
 
-import hashlib
 from collections.abc import Sequence
 
 import grain
@@ -9,6 +8,7 @@ import numpy as np
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.tasks import Task
 from grpo_jax.data.tokenizer import pad
+from grpo_jax.randomness import TextStream, spread_seed
 from grpo_jax.types import PromptBatch
 
 
@@ -21,8 +21,7 @@ class PromptSource:
 
     def __init__(self, problems: Sequence[Problem], seed: int):
         self._problems = problems
-        # Grain shuffles epoch e with seed + e, so seeds next to each other would share their orders.
-        spread = int.from_bytes(hashlib.sha256(f"order of prompts {seed}".encode()).digest()[:4], "big")
+        spread = spread_seed(TextStream.PROMPT_ORDER, seed)  # Grain shuffles epoch e with seed + e
         self._order = grain.MapDataset.range(len(problems)).shuffle(seed=spread).repeat()
 
     def left(self, cursor: int) -> int:

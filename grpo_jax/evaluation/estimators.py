@@ -7,6 +7,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
+from grpo_jax.randomness import HostStream, generator
+
 Same: TypeAlias = Callable[[str, Sequence[str]], Sequence[bool]]
 
 
@@ -96,7 +98,7 @@ def bootstrap_interval(
     It says how much the number would move with another sample of problems from the same source; not how much it would
     move with another training run.
     """
-    rng = np.random.default_rng(seed)
+    rng = generator(HostStream.INTERVALS, seed)
     # The mean of a resample depends only on how often each distinct value is drawn: few of them, so draw the counts.
     distinct, counts = np.unique(values, return_counts=True)
     drawn = rng.multinomial(len(values), counts / len(values), size=resamples)

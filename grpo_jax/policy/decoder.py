@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from grpo_jax.config import ArchitectureConfig, LoraConfig, ModelConfig
 from grpo_jax.policy.attention import Attend, Scoring, precision
 from grpo_jax.policy.rope import Rotation, inverse_frequencies, rotate, rotation
+from grpo_jax.randomness import adapter_key, layer_keys
 from grpo_jax.types import Params
 
 REMAT_POLICIES = {
@@ -42,8 +43,6 @@ class View(NamedTuple):
     by: Rotation
     window: Int[Array, ""] | int | None  # None: all that is before
 
-
-LORA_STREAM = 2**31  # beyond what nnx.Rngs counts to
 
 EVERYTHING = int(np.iinfo(np.int32).max)  # the window of a full layer, where there must be a number
 
@@ -190,17 +189,17 @@ class Decoder(nnx.Module):
             rngs.params(), (config.vocab_size, config.embed_dim), jnp.float32
         )
         self.embedding = nnx.Param(embedding, axes=("vocab", "embed"))
-        layer_keys = jax.random.split(rngs.params(), config.num_layers)
+        keys = layer_keys(rngs.params(), config.num_layers)
 
         def make_block(key: Array) -> Block:
             # Adapters draw from keys of their own: the same key makes the same kernels with and without them.
-            return Block(config, model.lora, nnx.Rngs(params=key, lora=jax.random.fold_in(key, LORA_STREAM)))
+            return Block(config, model.lora, nnx.Rngs(params=key, lora=adapter_key(key)))
 
         self.layers: Any
         if model.scan_layers:
-            self.layers = nnx.vmap(make_block)(layer_keys)  # one Block whose parameters have a leading layer axis
+            self.layers = nnx.vmap(make_block)(keys)  # one Block whose parameters have a leading layer axis
         else:
-            self.layers = nnx.Dict({str(index): make_block(key) for index, key in enumerate(layer_keys)})
+            self.layers = nnx.Dict({str(index): make_block(key) for index, key in enumerate(keys)})
         self.final_norm = RMSNorm("embed", config.embed_dim, config)
         embed, vocab = {"embed": config.embed_dim}, {"vocab": config.vocab_size}
         self.head = None if config.tied_head else Linear(embed, vocab, rngs)

@@ -17,6 +17,7 @@ from grpo_jax.policy import lora
 from grpo_jax.policy.attention import Attend, causal
 from grpo_jax.policy.decoder import Decoder
 from grpo_jax.policy.fused_attention import fused_causal
+from grpo_jax.randomness import base_policy_key
 from grpo_jax.sharding import SAMPLING_RULES, named, tree_named
 from grpo_jax.types import Params
 
@@ -39,7 +40,7 @@ class Policy:
 
     @cached_property
     def _graph(self) -> tuple[nnx.GraphDef[Decoder], Any]:
-        model = nnx.eval_shape(lambda: self._make(jax.random.key(0)))
+        model = nnx.eval_shape(lambda: self._make(base_policy_key(0)))
         graph, state = nnx.split(model)
         return graph, state
 

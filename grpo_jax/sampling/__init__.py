@@ -1,9 +1,9 @@
-"""Sampling: keys by counter, noise, logit filters, the cache, and the sampler."""
+"""Sampling: noise, logit filters, the cache, and the sampler."""
 
+from grpo_jax.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.filters import distribution
 from grpo_jax.sampling.noise import NOISES, Noise
-from grpo_jax.sampling.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.sampler import Sampler, make_sampler
 
 __all__ = ["NOISES", "PRNG", "Counter", "Noise", "Sampler", "Stream", "distribution", "make_sampler", "one_ahead"]

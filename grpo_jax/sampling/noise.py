@@ -25,14 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-from grpo_jax.sampling.randomness import sample_key
+from grpo_jax.randomness import branching_key, sample_key, token_key
 
 # Standard Gumbel noise of one token, for each entry of the vocabulary. Of the prompt's key in this step, the index of
 # the completion in its group, the token's position in the completion, the vocabulary's size, and max_new_tokens.
 Noise: TypeAlias = Callable[[Key[Array, ""], Int[Array, ""], Int[Array, ""], int, int], Float[Array, " V"]]
 
 BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
-BRANCHING = 2**32 - 1  # in a sample index's place, where there is no sample: the key of a group's branching point
 
 
 def gumbel(bits: UInt32[Array, " V"]) -> Float[Array, " V"]:
@@ -53,7 +52,7 @@ def independent(
     prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
 ) -> Float[Array, " {vocab}"]:
     """Every completion has noise of its own."""
-    key = jax.random.fold_in(sample_key(prompt, sample), position)
+    key = token_key(sample_key(prompt, sample), position)
     return gumbel(jax.random.bits(key, (vocab,), jnp.uint32))
 
 
@@ -66,7 +65,7 @@ def antithetic(
     distribution to the last bit, and both completions have the tail of large noise in full. The last completion of an
     odd group has no partner.
     """
-    key = jax.random.fold_in(sample_key(prompt, sample - sample % 2), position)
+    key = token_key(sample_key(prompt, sample - sample % 2), position)
     bits = jax.random.bits(key, (vocab,), jnp.uint32)
     return gumbel(jnp.where(sample % 2 == 1, ~bits, bits))
 
@@ -79,7 +78,7 @@ def common(
     So they are one prefix with independent continuations. The branching point is a position from 0 to room - 1, each
     as likely as the others.
     """
-    branching = jax.random.randint(sample_key(prompt, BRANCHING), (), 0, room)
+    branching = jax.random.randint(branching_key(prompt), (), 0, room)
     return independent(prompt, jnp.where(position < branching, 0, sample), position, vocab, room)
 
 

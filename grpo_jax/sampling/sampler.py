@@ -16,10 +16,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from grpo_jax.config import SamplingConfig
 from grpo_jax.objectives import completion_mask
 from grpo_jax.policy import Policy
+from grpo_jax.randomness import Counter, prompt_keys
 from grpo_jax.sampling.cache import Cache, empty_cache, group_attention
 from grpo_jax.sampling.filters import distribution
 from grpo_jax.sampling.noise import Noise, independent
-from grpo_jax.sampling.randomness import Counter, prompt_keys
 from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
 
 Sampler: TypeAlias = Callable[[Params, PromptBatch, Counter], Rollouts]

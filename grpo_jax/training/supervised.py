@@ -1,7 +1,6 @@
 """Supervised learning from a task's demonstrations: the batches, the optimizer and the update of the warm start."""
 
 import hashlib
-import random
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -14,6 +13,7 @@ from grpo_jax.config import WarmStartConfig
 from grpo_jax.data import Demonstrable, Problem, Split, encode, pad
 from grpo_jax.objectives import completion_mask
 from grpo_jax.policy import Policy
+from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.training.optimizer import adamw, apply_gradients
 from grpo_jax.types import Params, TrainState
 
@@ -60,7 +60,7 @@ def demonstrations(settings: WarmStartConfig, task: Demonstrable, width: int) ->
     problems = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
 
     def batch(step: int) -> Batch:
-        rng = random.Random(f"demonstrations {settings.seed} {step}")
+        rng = text_generator(TextStream.DEMONSTRATIONS, settings.seed, step)
         skip = settings.skip_probability if step >= settings.full_steps else 0.0
         chosen = [problems[int(rng.random() * len(problems))] for _ in range(settings.batch_size)]
         solutions = [task.demonstration(problem, skip, rng) for problem in chosen]

@@ -20,12 +20,12 @@ from grpo_jax.config import Config, ConfigError, OwnTaskConfig, WarmStartConfig,
 from grpo_jax.data import Demonstrable
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import arrays_of_first, fetch, of_first, put
+from grpo_jax.randomness import base_policy_key
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
 from grpo_jax.runs.errors import Interrupted
 from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.versions import code_digest, versions
-from grpo_jax.sampling import PRNG
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
@@ -41,6 +41,7 @@ from grpo_jax.types import Params
 
 # The code that a base policy's bits depend on; a change of anything here makes it anew.
 SOURCES = (
+    "randomness.py",
     "sharding.py",
     "policy",
     "data",
@@ -177,7 +178,7 @@ def _train(
     )
 
     with closing(Checkpoints(run.path / "warm_start" / "checkpoints", keep_last=2, keep_best=0)) as checkpoints:
-        state = init_state(experiment.init_params(jax.random.key(settings.seed, impl=PRNG)))
+        state = init_state(experiment.init_params(base_policy_key(settings.seed)))
         restored = checkpoints.restore_latest(state)
         if restored and restored.record.get("taught", taught) != taught:
             raise ConfigError(

@@ -11,9 +11,9 @@ from scipy import stats
 
 from grpo_jax.data import Split
 from grpo_jax.processes import fetch
+from grpo_jax.randomness import prompt_keys
 from grpo_jax.sampling import NOISES, Counter, Stream, make_sampler
 from grpo_jax.sampling.noise import gumbel
-from grpo_jax.sampling.randomness import prompt_keys
 from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config

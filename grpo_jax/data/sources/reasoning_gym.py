@@ -1,6 +1,5 @@
 """Procedural problems of reasoning-gym. Only its generators are used: its scorers `eval` what a model writes."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import fields
@@ -10,6 +9,7 @@ from urllib.parse import parse_qsl
 from grpo_jax.config import ConfigError, SourceConfig, did_you_mean
 from grpo_jax.data.sources.packages import optional_package
 from grpo_jax.data.sources.records import Records
+from grpo_jax.randomness import TextStream, spread_seed
 
 # Of reasoning-gym 0.1.25, measured over 40 problems of every task in processes with different hash seeds: these make
 # other problems in another process, since they run through sets of texts or draw from Python's global generator.
@@ -73,5 +73,5 @@ def _value(text: str) -> Any:
 
 
 def _spread(seed: int) -> int:
-    """reasoning-gym makes problem i with seed + i, so seeds next to each other would share their problems."""
-    return int.from_bytes(hashlib.sha256(f"reasoning_gym {seed}".encode()).digest()[:4], "big") // 2
+    """Return the seed that reasoning-gym is given: it makes problem i with seed + i, and takes no more than 31 bits."""
+    return spread_seed(TextStream.REASONING_GYM, seed) // 2

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
+from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, derivation, last_value, partial_credit
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class ModularExpressions:
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
         number = number or self.config.train_problems
-        rng = random.Random(f"problems of {split.name}")
+        rng = text_generator(TextStream.PROBLEMS, split.name)
         found: dict[str, Problem] = {}
         for _ in range(min(number * DRAWS_PER_PROBLEM, self._expressions * DRAWS_PER_EXPRESSION)):
             if len(found) == number:
