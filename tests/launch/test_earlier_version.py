@@ -1,0 +1,139 @@
+"""Directories that commit e597795 wrote are continued, restored, replayed, regraded and reported: tests/fixtures."""
+
+import json
+import shutil
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from grpo_jax.commands import regrade, report, study
+from grpo_jax.config import load, to_dict
+from grpo_jax.reporting import write_report
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.training import Silent, replay, restore, train
+from tests.helpers import CONFIGS, ROOT, metrics
+
+FIXTURES = ROOT / "tests" / "fixtures"
+ONE_DEVICE = jax.devices()[:1]
+FLAGS = {
+    "task.operations": 1,
+    "task.operators": "+-*",
+    "task.train_problems": 40,
+    "model.architecture.embed_dim": 8,
+    "model.architecture.num_layers": 1,
+    "model.architecture.num_heads": 2,
+    "model.architecture.num_kv_heads": 1,
+    "model.architecture.head_dim": 4,
+    "model.architecture.mlp_dim": 8,
+    "warm_start.full_steps": 40,
+    "warm_start.skip_steps": 10,
+    "warm_start.batch_size": 32,
+    "warm_start.full_learning_rate": 1e-2,
+    "rollout.prompts_per_step": 8,
+    "rollout.prompts_per_batch": 8,
+    "rollout.max_new_tokens": 4,
+    "train.steps": 6,
+    "evaluation.every": 2,
+    "evaluation.validation_problems": 8,
+    "evaluation.validation_samples": 2,
+    "evaluation.test_problems": 8,
+    "evaluation.test_samples": 2,
+    "evaluation.prompts_per_batch": 8,
+    "evaluation.bootstrap": 20,
+    "checkpoint.every": 2,
+    "checkpoint.keep_best": 0,
+    "logging.tensorboard": "false",
+}
+
+
+class Listening(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Path(shutil.copytree(FIXTURES / "run", tmp_path / "run"))
+
+
+def config(**changes):
+    flags = FLAGS | {name.replace("__", "."): value for name, value in changes.items()}
+    return load(CONFIGS / "two_grpo.py", [(field, str(value)) for field, value in flags.items()])
+
+
+def test_the_same_command_means_the_same_configuration():
+    assert to_dict(config()) == json.loads((FIXTURES / "run" / "config.json").read_text())
+
+
+def test_a_run_is_continued(run):
+    before, display = metrics(run), Listening()
+    summary = train(config(), run, display, ONE_DEVICE)
+    assert (summary["steps"], summary["rollouts"]) == (6, 96)
+    assert any("was begun before inputs were recorded" in note for note in display.notes)
+    after = metrics(run)
+    assert after[: len(before)] == before
+    assert [line["step"] for line in after if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+    assert "96 rollouts" in write_report(run).read_text()
+
+
+def test_a_run_with_fewer_fields_is_continued_on_another_mesh(run):
+    """As if fields had come since: they have the values that they had then. Four devices share what one had."""
+    values = json.loads((run / "config.json").read_text())
+    del values["logging"]["arms_every"], values["mesh"], values["rollout"]["noise"], values["objective"]["std_ddof"]
+    (run / "config.json").write_text(json.dumps(values))
+    display = Listening()
+    train(config(mesh__fsdp=2, mesh__tensor=1, mesh__data=2), run, display, jax.devices()[:4])
+    filled = next(note for note in display.notes if note.startswith("config.json was written by an earlier version"))
+    assert all(text in filled for text in ("arms_every=0", "mesh={", 'noise="independent"', "std_ddof=0"))
+    assert "logging.arms_every: 0 so far, 20 from here on" in display.notes
+    assert "mesh.fsdp: 1 so far, 2 from here on" in display.notes
+    assert any("last digits" in note for note in display.notes)
+    assert RunDirectory(run).config()["mesh"] == {"data": 2, "fsdp": 2, "tensor": 1}
+
+
+@pytest.mark.parametrize("step", [2, 4, 0])
+def test_a_run_is_restored(run, step):
+    experiment, restored = restore(run, ONE_DEVICE, step=step)
+    assert restored.step == step
+    assert experiment.config == config()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(jax.device_get(restored.params)))
+
+
+@pytest.mark.parametrize(("step", "sample"), [(1, 0), (3, 1)])
+def test_a_completion_is_sampled_again(run, step, sample):
+    found = replay(run, step=step, prompt="2", sample=sample, devices=ONE_DEVICE)
+    assert found.equal
+    assert found.largest_difference < 1e-4
+
+
+def test_completions_are_judged_again(run, capsys):
+    flags = [f"--config.{field}={value}" for field, value in FLAGS.items()]
+    assert regrade.main([f"--workdir={run}", f"--config={CONFIGS / 'two_grpo.py'}", *flags]) == 0
+    assert "0 of 64 completions have another verdict" in capsys.readouterr().out
+
+
+def test_an_unfinished_run_is_reported(run, capsys):
+    assert report.main([str(run)]) == 0
+    assert "at step 4 of 6" in (run / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_study_is_continued_and_reported(tmp_path, capsys, monkeypatch):
+    """Of its four runs the last is missing; the finished ones are left as they are."""
+    monkeypatch.chdir(ROOT)
+    workdir = Path(shutil.copytree(FIXTURES / "study", tmp_path / "study"))
+    finished = sorted(workdir.rglob("summary.json"))
+    before = [path.read_bytes() for path in finished]
+    assert study.main([f"--study={FIXTURES / 'tiny.py'}", f"--workdir={workdir}", "--jobs=1"]) == 0
+    told = capsys.readouterr().out
+    assert "3 are finished" in told
+    assert "G = 4, seed 1: test pass@1" in told
+    assert [path.read_bytes() for path in finished] == before
+    assert len(sorted(workdir.rglob("summary.json"))) == 4
+    assert report.main([str(workdir)]) == 0
+    assert "Does an earlier version" in (workdir / "report" / "report.html").read_text()
