@@ -74,13 +74,38 @@ class Relation:
 
 @dataclass(frozen=True)
 class General:
-    """What holds for all whole values of a letter, as it is written and with the letter k."""
+    """What holds for all whole values of a letter, or all natural ones: as it is written, and with the letter k."""
 
     plain: "Answer"
     of_k: "Answer"
+    natural: bool
 
 
-Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation | General
+@dataclass(frozen=True)
+class Asked:
+    """A gold answer, and what its question calls it: x, f(3), m + n, |z|."""
+
+    quantity: Formula
+    value: "Answer"
+
+
+@dataclass(frozen=True)
+class Time:
+    """A time of the day, in seconds since midnight."""
+
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Date:
+    """A date, or a day of any year, or a month of one."""
+
+    year: int | None
+    month: int
+    day: int | None
+
+
+Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation | General | Asked | Time | Date
 Reader: TypeAlias = Callable[[Tokens], Answer]  # how the parts of an answer are read
 
 INFINITE = Formula(("\\infty",), Node("constant", name="infinity"), None)
@@ -110,8 +135,8 @@ def unreadable(answer: Answer) -> bool:
             return not answer.readable
         case Relation():
             return unreadable(answer.left) or unreadable(answer.right)
-        case General():
-            return unreadable(answer.plain)
+        case General(plain=value) | Asked(value=value):
+            return unreadable(value)
         case Items(items=parts) | Statement(values=parts):
             return any(map(unreadable, parts))
     return False

@@ -1,18 +1,23 @@
 r"""What a question says of its gold answer: whether 1,2,3 is in order, (1,2) a point, 100,200 two numbers, 5 metres.
 
-The gold answer's text is marked accordingly, so that whoever compares it needs no question: \ordered 1,2,3 is a
-sequence, \interval (1,2) is no point, 100, 200 no number, 5 \text{ metres} is not 5 km, and \number 5 is not 5 %.
+The gold answer's text is marked accordingly (`marks.py`), so that whoever compares it needs no question: \ordered 1,2,3
+is a sequence, \interval (1,2) is no point, 100, 200 no number, 5 \text{ metres} is not 5 km, \count 5 is neither 5 %
+nor 5 cm, \asked x = 5 is not y = 5, \option D 51 is not (C) 51.
 """
 
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
 
-from grpo_jax.rewards.mathematics import units
+from grpo_jax.rewards.mathematics import marks, measures, units
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
+from grpo_jax.rewards.mathematics.options import chosen
+from grpo_jax.rewards.mathematics.wanted import wanted, wanted_point
 
 ORDERED = re.compile(
-    r"\b(in|the) (increasing|decreasing|ascending|descending|numerical|alphabetical|chronological|that|given) order"
+    r"\b(in|the) (increasing|decreasing|ascending|descending|numerical|alphabetical|chronological|that|this|given)"
+    r" order"
     r"|\bin order\b|\border of (size|magnitude)|\bfrom (the )?(\w+(est|most)|least|first)\b"
     r"|\b(arrange|order|rank|sort)\b[^.?]*\bfrom\b[^.?]*\bto\b"
     r"|\brespectively\b|\bsequence\b|\b(first|next|last) (\w+ )?(terms|numbers|elements)\b|\bterms of\b"
@@ -39,10 +44,12 @@ LIST = re.compile(
     r"[^()\[\]{}]*[^()\[\]{}\\],[^()\[\]{}]*"
 )  # without brackets, whose commas mean something of their own
 PAIR = re.compile(r"\s*\$?\s*(?:\\left\s*)?\([^()\[\]]*,[^()\[\]]*\)\s*\$?\s*")
+RELATED = re.compile(r"[=<>:]|\\(?:[lg](?:eq?|t)|ne|neq|in|approx|equiv|text|mathrm)(?![a-zA-Z])")
 GROUPED = re.compile(r"\s*\$?\s*\d{3}(?:,\d{3})+\s*\$?\s*")
 
+INTERPRETED = 4096  # gold answers that are remembered: a question has many completions
 SENTENCE = re.compile(r"[^.?!]*(?:[.?!](?=\S)[^.?!]*)*")
-UNIT_PLACE = re.compile(r"\b(?:how many|in)\s+", re.IGNORECASE)
+UNIT_PLACE = re.compile(r"\b(?:how many|in)\s+(?:(?:more|fewer|full|whole|total|additional)\s+)?", re.IGNORECASE)
 UNIT_WORDS = 5  # metres per second per second
 # A number without a unit: no letters but those of roots, fractions and products, no comma but of digit groups.
 # Nothing is tried twice: in a majority vote a model's answer stands here.
@@ -50,8 +57,31 @@ BARE_NUMBER = re.compile(
     r"[\s$]*+(?>\d{1,3}(?:,\d{3})+(?!\d)|\d+|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)++[\s$]*+"
 )
 PERCENTAGE = re.compile(  # what is asked for, and not what it is asked of
-    r"\b(?:what|which|how many)(?: [a-z]+){0,3} (?:per\s?cent|rate|probability|chance)|\bpercentage\b"
-    r"|\b(?:as|in) (?:a )?(?:per\s?cent|%)|\bby (?:what|how many) per\s?cent",
+    r"\b(?:what|which|how many)(?: [a-z]+){0,3} per\s?cent|\bpercentage\b|\b(?:as|in) (?:a )?(?:per\s?cent|%)"
+    r"|\bby (?:what|how many) per\s?cent",
+    re.IGNORECASE,
+)
+RATE = re.compile(r"\b(?:what|which)(?: [a-z]+){0,3} rate\b", re.IGNORECASE)  # of interest, or of so many a second
+SHARE = re.compile(
+    r"\b(?:what|which|find|compute|calculate|determine)(?: [a-z]+){0,3} (?:probability|chance)\b", re.IGNORECASE
+)
+RATIO = re.compile(r"\b(?:what|find|compute|determine|give)\b(?: [a-z]+){0,3} ratio\b", re.IGNORECASE)
+OLD = re.compile(r"\bhow old\b", re.IGNORECASE)
+_ASKING = "what is|what was|what are|find|compute|calculate|determine|give"
+_ASKED = rf"\b(?:{_ASKING})(?: [a-z]+){{0,3}} (?:%s)\b(?! of (?:time|an? angle))"
+MEASURED = tuple(
+    (mark, re.compile(_ASKED % words, re.IGNORECASE))
+    for mark, words in (
+        (measures.AREA, "area"),
+        (measures.VOLUME, "volume"),
+        (measures.LENGTH, "length|distance|perimeter|circumference|radius|diameter|hypotenuse|altitude|height|width"),
+        (measures.ANGLE, "angle|measure of angle"),
+    )
+)
+COUNTED = re.compile(r"\b(?:how many|in how many|number of)\b((?:\s+[\w-]+){1,4})", re.IGNORECASE)
+ANGULAR = re.compile(
+    r"angle|degree|radian|°|\\circ|\\deg|bearing|latitude|longitude|rotat|temperature|inclin|argument|phase|\barc"
+    r"|sin|cos|tan|polar|theta|turn|direction|celsius|fahrenheit",
     re.IGNORECASE,
 )
 # Percentages, angles and shares are numbers without their unit, too.
@@ -61,33 +91,88 @@ NOT_NAMED = units.NOTHING - {"per"}  # words that no unit's name begins or ends 
 NOT_PLURAL = frozenset(("feet", "kelvin", "hertz", "celsius", "fahrenheit", "siemens"))
 
 
+@functools.lru_cache(maxsize=INTERPRETED)
 def interpreted(question: str, gold: str) -> str:
-    """The gold answer, marked by what the question says of it. Without a question, what could be either is neither.
+    """Return the gold answer, marked by what the question says of it.
 
-    That is: an inequality is not (1,2), which may be a point, and 100200 is not 100,200, which may be two numbers. A
-    number gets the unit that the question asks for, so that an answer in another one is converted, or wrong.
+    Without a question, what could be either is neither: an inequality is not (1,2), which may be a point, and 100200 is
+    not 100,200, which may be two numbers. A number gets the unit that the question asks for, so that an answer in
+    another one is converted, or wrong.
     """
+    if not question:
+        return _in_groups(gold)
+    option = chosen(question, gold)
+    if option is not None:
+        return f"{marks.OPTION} {option.letter} {_marked(question, option.value) if option.value else ''}".strip()
+    marked = _marked(question, gold)
+    name = wanted(question)
+    if name and not (RELATED.search(gold) or PAIR.fullmatch(marked)):
+        return f"{marks.ASKED} {name} = {marked}"
+    return marked
+
+
+def _marked(question: str, gold: str) -> str:
     if GROUPED.fullmatch(gold):
-        groups = gold.strip(" $").split(",")
-        rising = all(int(one) < int(other) for one, other in itertools.pairwise(groups))
-        several = SEVERAL.search(question) is not None or (not question and rising)
-        gold = ", ".join(groups) if several else gold
-    if question and PAIR.fullmatch(gold) and INTERVAL.search(question) and not POINT.search(question):
-        return rf"\interval {gold}"
-    if question and "," in gold and LIST.fullmatch(gold) and not GROUPED.fullmatch(gold) and ORDERED.search(question):
-        return rf"\ordered {gold}"
+        gold = _in_groups(gold, SEVERAL.search(question) is not None)
+    elif PAIR.fullmatch(gold):
+        names = wanted_point(question)
+        if names.count(",") == gold.count(",") > 0:
+            return f"({names}) = {gold}"
+        if INTERVAL.search(question) and not POINT.search(question):
+            return f"{marks.INTERVAL} {gold}"
+    elif "," in gold and LIST.fullmatch(gold) and ORDERED.search(question):
+        return f"{marks.ORDERED} {gold}"
     if BARE_NUMBER.fullmatch(gold) and any(character.isdigit() for character in gold):
+        number = gold.strip(" $")
         unit = asked_unit(question)
-        if unit:
-            return rf"{gold.strip(' $')} \text{{ {unit}}}"
-        return gold if not question or PERCENTAGE.search(question) else rf"\number {gold.strip(' $')}"
+        mark = "" if unit else _measure(question)
+        return rf"{number} \text{{ {unit}}}" if unit else f"{mark} {number}".strip()
     return gold
+
+
+def _in_groups(gold: str, several: bool | None = None) -> str:
+    """Return 100,200 as a list, if it is one for the question, or rises where there is none."""
+    if not GROUPED.fullmatch(gold):
+        return gold
+    groups = gold.strip(" $").split(",")
+    if several is None:
+        several = all(int(one) < int(other) for one, other in itertools.pairwise(groups))
+    return ", ".join(groups) if several else gold
+
+
+def _measure(question: str) -> str:
+    """Return the mark of what the last sentence of a question asks a number to measure; "" if it may be a rate."""
+    if PERCENTAGE.search(question):
+        return measures.PERCENTAGE
+    if SHARE.search(question):
+        return measures.SHARE
+    if RATIO.search(question):
+        return measures.RATIO
+    if RATE.search(question):
+        return ""
+    sentence = _last_sentence(question)
+    for mark, asked in MEASURED:
+        if asked.search(sentence):
+            return mark
+    counted = [word for words in COUNTED.findall(sentence) for word in words.split()]
+    if not {"degrees", "radians"}.isdisjoint(counted):
+        return measures.ANGLE
+    if counted and not any(_is_unit([word]) or word in units.POWERS for word in counted):
+        return measures.COUNT
+    return measures.NUMBER if ANGULAR.search(question) else measures.PLAIN
+
+
+def _last_sentence(question: str) -> str:
+    sentences = [sentence for sentence in SENTENCE.findall(question) if sentence.strip()]
+    return sentences[-1] if sentences else ""
 
 
 def asked_unit(question: str) -> str:
     """Return the words of the unit that the last sentence of a question asks for; "" if it names none, or several."""
-    sentences = [sentence for sentence in SENTENCE.findall(question) if sentence.strip()]
-    found = set(_named_units(sentences[-1])) if sentences else set()
+    sentence = _last_sentence(question)
+    found = set(_named_units(sentence))
+    if not found and OLD.search(sentence):
+        return "years"
     return found.pop() if len(found) == 1 else ""
 
 

@@ -47,7 +47,7 @@ def split(tokens: Tokens, separators: Container[str]) -> tuple[list[Tokens], lis
 
 def stripped(tokens: Tokens) -> Tokens:
     """Tokens without what ends a sentence, and without braces around all of them."""
-    while tokens and tokens[-1].text in (".", ",", ";", "?", "\\\\"):
+    while tokens and tokens[-1].text in (".", ",", ";", "\\\\"):
         tokens = tokens[:-1]
     while tokens and tokens[0].text == "{" and closing_place(tokens) == len(tokens) - 1:
         tokens = tokens[1:-1]

@@ -55,6 +55,6 @@ def _is_option(token: Token) -> bool:
 
 
 def _is_lettered(tokens: Tokens) -> bool:
-    """Return whether tokens begin with the capital letter of a choice in brackets."""
+    """Return whether tokens begin with the letter of a choice in brackets."""
     opening, letter, closing = texts_of(tokens[:3])
-    return opening == "(" and closing == ")" and letter in LETTERS and letter.isupper()
+    return opening == "(" and closing == ")" and letter in LETTERS

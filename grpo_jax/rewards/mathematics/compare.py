@@ -11,10 +11,11 @@ question which others are.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 
-from grpo_jax.rewards.mathematics import units
+from grpo_jax.rewards.mathematics import measures, moments, units, vectors
 from grpo_jax.rewards.mathematics.answer import (
     ALTERNATIVES,
     BARE,
@@ -27,17 +28,19 @@ from grpo_jax.rewards.mathematics.answer import (
     SEQUENCE,
     UNION,
     Answer,
+    Asked,
     Choice,
     General,
     Items,
     Relation,
     Statement,
+    Time,
     Words,
 )
 from grpo_jax.rewards.mathematics.expression import DEGREE as ONE_DEGREE
 from grpo_jax.rewards.mathematics.expression import SYMBOLS, Node
-from grpo_jax.rewards.mathematics.formula import Formula
-from grpo_jax.rewards.mathematics.naming import is_quantity
+from grpo_jax.rewards.mathematics.formula import Formula, swapped
+from grpo_jax.rewards.mathematics.naming import contradict, is_quantity, is_shifted, name_of
 from grpo_jax.rewards.mathematics.units import ANGLES, DEGREE, PERCENT, RADIAN
 from grpo_jax.rewards.mathematics.work import spend
 
@@ -67,6 +70,8 @@ class Comparison:
                 return ours.keys() == theirs.keys() and _all(self.equal(ours[name], theirs[name]) for name in ours)
             if list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
                 return False
+        if isinstance(gold, Asked):
+            return self._asked(gold, answer)
         if isinstance(gold, General) or isinstance(answer, General):
             return self._general(gold, answer)
         rule = RULES.get((type(gold), type(answer)))
@@ -80,10 +85,32 @@ class Comparison:
             rule = Comparison._lettered
         return rule(self, gold, answer) if rule else False
 
+    def _asked(self, gold: Asked, answer: Answer) -> bool | None:
+        """Whether an answer has the value, and says nothing else of what it is the value of."""
+        quantity = gold.quantity
+        match answer:
+            case Relation("=", left, right, value) if value is not None and not left.variables.isdisjoint(
+                quantity.variables
+            ):
+                for named, said in ((left, value), (right, left)):
+                    if named.variables:
+                        same = self.equal(quantity, named)
+                        return same and self.equal(gold.value, said)
+            case Statement((), (Formula() as first, *others)) if others and self.equal(quantity, first):
+                return self._links(gold.value, others)
+        name = name_of(quantity.tokens)
+        if any(contradict(name, other) for other in _names(answer)):
+            return False
+        if isinstance(answer, Statement):
+            answer = _of_letter(name, answer)
+        if len(quantity.tokens) == 1 and _is_of(gold.value, BARE) and _is_of(answer, "(", "["):
+            return False  # (2, 3) is one point, or all that lies between
+        return self.equal(gold.value, answer)
+
     def _general(self, gold: Answer, answer: Answer) -> bool | None:
         """Whether they say the same of all whole numbers, whatever letter stands for those."""
         if isinstance(gold, General) and isinstance(answer, General):
-            return self.equal(gold.of_k, answer.of_k)
+            return gold.natural == answer.natural and self.equal(gold.of_k, answer.of_k)
         ours = (gold.plain, gold.of_k) if isinstance(gold, General) else (gold,)
         theirs = (answer.plain, answer.of_k) if isinstance(answer, General) else (answer,)
         return _any(self.equal(one, other) for one in ours for other in theirs)
@@ -91,13 +118,21 @@ class Comparison:
     def _formula(self, gold: Formula, answer: Formula) -> bool | None:
         if gold.tokens == answer.tokens:
             return True
-        gold, answer = _measured(gold, answer)
+        if not vectors.DRAWN.isdisjoint((*gold.tokens, *answer.tokens)):
+            ours, theirs = (vectors.components(one, 3) for one in (gold, answer))
+            if ours and theirs:
+                return self._items(ours, theirs)
+        gold, answer = _measured(gold, _of_constant(gold, answer))
+        if answer.unit is not None and not measures.allows(gold.measure, answer.unit):
+            return False
         units_given = [formula.unit for formula in (gold, answer) if formula.unit is not None]
         kinds = {unit.kind for unit in units_given}
         if len(units_given) == 2 and gold.unit == answer.unit:
             return self._magnitudes(gold, answer)
         if kinds and kinds <= ANGLES:
             return self._angles(gold, answer)
+        if len(units_given) == 2 and units.LENGTH_UNIT in {name for kind in kinds for name, _ in kind}:
+            return len(set(map(units.in_lengths, kinds))) == 1 and self._magnitudes(gold, answer)
         if len(units_given) == 2:
             contrary = units.contradict(*units_given)
             return False if contrary else self._magnitudes(_plain(gold), _plain(answer))
@@ -109,11 +144,19 @@ class Comparison:
 
     def _percentages(self, gold: Formula, answer: Formula) -> bool | None:
         as_numbers = self._magnitudes(_plain(gold), _plain(answer))
+        as_written = self._magnitudes(gold, answer)
         if PERCENT not in (gold.unit, answer.unit):  # per thousand
             return as_numbers
-        if gold.unit is None and (not gold.percent or gold.value is None or abs(gold.value) <= 1):
+        if gold.unit is not None:
+            return _any((as_numbers, as_written))
+        if gold.measure == measures.PERCENTAGE:
+            return as_written
+        whole = gold.value is not None and gold.value.denominator == 1
+        if gold.measure in (measures.NUMBER, measures.PLAIN):
+            return not whole and as_numbers
+        if gold.measure or gold.value is None or abs(gold.value) <= 1:
             return as_numbers  # 0.5 is not 0.5 %, and 1 not 1 %
-        return _any((as_numbers, self._magnitudes(gold, answer)))
+        return _any((as_numbers, as_written))
 
     def _angles(self, gold: Formula, answer: Formula) -> bool | None:
         r"""Degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are neither."""
@@ -190,7 +233,11 @@ class Comparison:
         return all(one * theirs[0] == other * ours[0] for one, other in zip(ours, theirs, strict=True))
 
     def _quotient(self, gold: Items, answer: Formula) -> bool | None:
-        """3/4 for 3:4, and 100,200 for a list of two."""
+        """3/4 for 3:4, 100,200 for a list of two, 3i - 2j for a vector."""
+        vector = _vector(gold)
+        parts = vectors.components(answer, len(vector.items)) if vector.opening == "(" else None
+        if parts is not None:
+            return self._items(vector, parts)
         values = _values(gold)
         if len(values) < len(gold.items):
             return False
@@ -201,9 +248,19 @@ class Comparison:
             return values == numbers or (gold.opening != SEQUENCE and sorted(values) == sorted(numbers))
         return False
 
+    def _components(self, gold: Formula, answer: Items) -> bool | None:
+        if gold.measure == measures.RATIO and answer.opening == RATIO:
+            return self._quotient(answer, gold)
+        parts = vectors.components(gold, len(_vector(answer).items))
+        return parts is not None and self._items(parts, answer)
+
+    def _time(self, gold: Time | Items, answer: Time | Items) -> bool:
+        ratio, time = (gold, answer) if isinstance(gold, Items) else (answer, gold)
+        return isinstance(ratio, Items) and isinstance(time, Time) and moments.may_be(ratio, time)
+
     def _chain(self, gold: Answer, answer: Statement) -> bool | None:
-        if isinstance(gold, Formula) and answer.name[:1] and answer.name[0] in gold.variables and len(gold.tokens) > 1:
-            return False  # x = 2x + 1 is no solution
+        if (is_shifted(answer.name) and _variables(gold)) or _is_circular(answer):
+            return False  # a_{n+1} = 2^n says nothing of a_n, and x = 2x + 1 not what x is
         return self._links(gold, answer.values, named=bool(answer.name))
 
     def _links(self, gold: Answer, links: Sequence[Answer], named: bool = True) -> bool | None:
@@ -231,8 +288,12 @@ class Comparison:
         return self.equal(gold.values[-1], answer)
 
     def _statements(self, gold: Statement, answer: Statement) -> bool | None:
-        if gold.name == answer.name or not (_is_variable(gold.name) and _is_variable(answer.name)):
+        if gold.name == answer.name:
             return self._chain(gold.values[-1], answer)
+        if not (_is_variable(gold.name) and _is_variable(answer.name)):
+            return not contradict(gold.name, answer.name) and self._chain(
+                gold.values[-1], _of_letter(gold.name, answer)
+            )
         if gold.relation is None or answer.relation is None:
             return False
         if gold.relation.right.value is not None and answer.relation.right.value is not None:
@@ -251,6 +312,11 @@ class Comparison:
     def _spelt(self, words: Words, formula: Formula) -> bool:
         r"""\text{II} is II, though letters without a command are variables."""
         return words.text == "".join(formula.tokens).casefold()
+
+    def _option(self, gold: Choice, answer: Words) -> bool:
+        """Whether words are those of the option, with or without its letter."""
+        said = re.sub(rf"^\(? ?{gold.letter} [).:] ", "", answer.text, flags=re.IGNORECASE)
+        return isinstance(gold.value, Words) and said == gold.value.text
 
     def _choices(self, gold: Choice, answer: Choice) -> bool | None:
         same = gold.letter.casefold() == answer.letter.casefold()
@@ -275,12 +341,16 @@ class Comparison:
 
 RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
     (Formula, Formula): Comparison._formula,
+    (Choice, Words): Comparison._option,
     (Words, Words): lambda _, gold, answer: gold == answer,
     (Words, Formula): Comparison._spelt,
     (Formula, Words): lambda self, gold, answer: self._spelt(answer, gold),
     (Choice, Choice): Comparison._choices,
     (Items, Items): Comparison._items,
     (Items, Formula): Comparison._quotient,
+    (Formula, Items): Comparison._components,
+    (Items, Time): Comparison._time,
+    (Time, Items): Comparison._time,
     (Statement, Statement): Comparison._statements,
     (Relation, Relation): Comparison._relation,
     (Statement, Relation): Comparison._stated,
@@ -293,13 +363,13 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
 # only, for (1, 2) is a point or an interval.
 COMPATIBLE = (
     {BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"}, {BARE, SEQUENCE}, {SEQUENCE, "("},
-    {NAMED, "("}, {NAMED, BARE},
+    {NAMED, "("}, {NAMED, BARE}, {NAMED, SEQUENCE},
 )  # fmt: skip
 
 
 def _compatible(gold: Items, answer: Items) -> bool:
     if {gold.opening, answer.opening} in COMPATIBLE:
-        return True
+        return all(items.opening != "(" or items.closing == ")" for items in (gold, answer))
     return (gold.opening, answer.opening, answer.closing) == (OPEN, "(", ")")  # an interval, which (1, 2) need not be
 
 
@@ -346,6 +416,19 @@ def _is_time(ratio: Items) -> bool:
         len(part) == 1 and part[0].isdigit() and len(part[0]) == 2 and int(part[0]) < 60 for part in others
     )
     return two_digits and len(hours) == 1 and hours[0].isdigit() and int(hours[0][:9]) <= 24
+
+
+def _of_constant(gold: Formula, answer: Formula) -> Formula:
+    """Return x^2 + c as x^2 + C, if that is the gold answer: a constant of integration may have any of its names."""
+    node = gold.node
+    if node is None or node.operation != "sum" or CONSTANT not in node.arguments or "C" in answer.variables:
+        return answer
+    others = answer.variables - gold.variables
+    return swapped(answer, min(others), "C") if len(others) == 1 and others <= CONSTANT_NAMES else answer
+
+
+CONSTANT = Node("symbol", name="C")
+CONSTANT_NAMES = frozenset("cKkD")
 
 
 def _measured(gold: Formula, answer: Formula) -> tuple[Formula, Formula]:
@@ -397,6 +480,42 @@ def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
     if not isinstance(value, Items) or value.opening != "(" or len(value.items) != len(names):
         return None
     return {(name,): item for name, item in zip(names, value.items, strict=True)}
+
+
+def _is_of(answer: Answer, *openings: str) -> bool:
+    return isinstance(answer, Items) and answer.opening in openings
+
+
+def _of_letter(name: tuple[str, ...], answer: Statement) -> Statement:
+    """Return f(t) = 2t as f(x) = 2x, where the name is f(x)."""
+    ours, theirs = name[-3:], answer.name[-3:]
+    if ours == theirs or any(len(one) < 3 or (one[0], one[2]) != ("(", ")") for one in (ours, theirs)):
+        return answer
+    values = (swapped(value, ours[1], theirs[1]) if isinstance(value, Formula) else value for value in answer.values)
+    return Statement(name, tuple(values))
+
+
+def _is_circular(statement: Statement) -> bool:
+    """Whether a name is given a value that it is a part of."""
+    name = statement.name
+    values = (value for value in statement.values if isinstance(value, Formula))
+    return len(name) == 1 and any(name[0] in value.variables and value.tokens != name for value in values)
+
+
+def _variables(answer: Answer) -> frozenset[str]:
+    return answer.variables if isinstance(answer, Formula) else frozenset()
+
+
+def _names(answer: Answer) -> Iterator[tuple[str, ...]]:
+    """The names that an answer gives to values."""
+    match answer:
+        case Statement(name=name) if name:
+            yield name
+        case Items(items=items):
+            for item in items:
+                yield from _names(item)
+        case General(plain=value) | Choice(value=value) if value is not None:
+            yield from _names(value)
 
 
 def _is_variable(name: tuple[str, ...]) -> bool:

@@ -1,14 +1,15 @@
 """Equations and chains of them, and what is said of their letters: for all x, k in Z."""
 
-from grpo_jax.rewards.mathematics.answer import Answer, General, Reader, Relation, Statement, Words
+from grpo_jax.rewards.mathematics.answer import Answer, General, Items, Reader, Relation, Statement, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
 from grpo_jax.rewards.mathematics.formula import formula
-from grpo_jax.rewards.mathematics.naming import is_condition, is_name, name_of
+from grpo_jax.rewards.mathematics.naming import is_bound, is_condition, is_name, name_of
 
 SIGNS = frozenset(("=", "\\approx", "\\in", "\\equiv"))
 REMAINDERS = frozenset(("\\pmod", "\\bmod", "\\mod", "mod"))
-CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when"))
+CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when", "\\ge", ">"))
 WHOLE = frozenset(("Z", "N", "integer", "integers"))
+NATURAL = frozenset(("N", "+", "positive", "nonnegative", "non", "natural", ">", "\\ge"))
 MAX_CONDITION = 20  # tokens
 
 
@@ -28,9 +29,9 @@ def equation(tokens: Tokens, read: Reader) -> Answer | None:
         if not found:
             return read(parts[0])
     if is_name(parts[0]):
-        name, values = name_of(parts[0]), parts[1:]
+        name, values = name_of(texts_of(parts[0])), parts[1:]
     elif len(parts) == 2 and is_name(parts[1]):
-        name, values = name_of(parts[1]), parts[:1]
+        name, values = name_of(texts_of(parts[1])), parts[:1]
     elif len(parts) == 2 and any(token.kind == "symbol" and token.text not in "ei" for token in tokens):
         return Relation("=", formula(parts[0]), formula(parts[1]), read(parts[1]))
     else:
@@ -38,7 +39,10 @@ def equation(tokens: Tokens, read: Reader) -> Answer | None:
     relation = None
     if len(parts) == 2 and found in (["="], ["\\equiv"]) and not any(token.kind == "word" for token in tokens):
         relation = Relation("=", formula(parts[0]), formula(parts[1]))
-    return Statement(name, tuple(read(value) for value in values), relation)
+    said = [read(value) for value in values]
+    if found == ["\\in"] and isinstance(said[0], Items) and said[0].opening == r"\{" and len(said[0].items) == 1:
+        said = [*said[0].items]
+    return Statement(name, tuple(said), relation)
 
 
 def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], list[str]]:
@@ -52,16 +56,18 @@ def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], lis
 def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
     r"""Return what holds for all x, or for k \in Z, without its saying so."""
     for place in range(max(1, len(tokens) - MAX_CONDITION), len(tokens)):
-        if not is_condition(tokens[place:]) or tokens[place - 1].text in ("for", "all", "not", "no"):
+        kept, said = tokens[:place], tokens[place:]
+        stated = is_condition(said) and kept[-1].text not in ("for", "all", "not", "no")
+        if not (stated or is_bound(kept, said)):
             continue
-        bound = {token.text for token in tokens[place:] if token.kind == "symbol" and token.text not in "ZNRQ"}
-        kept = tokens[:place]
+        bound = {token.text for token in said if token.kind == "symbol" and token.text not in "ZNRQ"}
         while kept and kept[-1].text in (",", ";", ":"):
             kept = kept[:-1]
         if not kept:
             return None
         plain = read(kept)
-        if len(bound) != 1 or WHOLE.isdisjoint(texts_of(tokens[place:])):
+        if len(bound) != 1 or WHOLE.isdisjoint(texts_of(said)):
             return plain
-        return General(plain, read([token._replace(text="k") if token.text in bound else token for token in kept]))
+        of_k = read([token._replace(text="k") if token.text in bound else token for token in kept])
+        return General(plain, of_k, natural=not NATURAL.isdisjoint(texts_of(said)))
     return None

@@ -4,8 +4,8 @@ Made for answers: `2\frac{1}{2}` is the mixed number 5/2, `2^10` is 1024, produc
 with one. What it does not know (sums, integrals, ...) is an `ExpressionError`; nothing is guessed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import NoReturn
 
@@ -99,6 +99,13 @@ def nodes(node: Node) -> Iterator[Node]:
 def names(node: Node) -> frozenset[str]:
     """The names of the variables in an expression, and of functions that are only named."""
     return frozenset(inner.name for inner in nodes(node) if inner.operation in ("symbol", "apply"))
+
+
+def replaced(node: Node, by_name: Mapping[str, Node]) -> Node:
+    """Return an expression with other ones in the place of some variables and constants."""
+    if not node.arguments:
+        return by_name.get(node.name, node) if node.name else node
+    return replace(node, arguments=tuple(replaced(argument, by_name) for argument in node.arguments))
 
 
 class _Parser:

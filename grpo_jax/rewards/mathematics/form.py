@@ -22,7 +22,9 @@ from grpo_jax.rewards.mathematics.answer import Answer, Choice, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
 from grpo_jax.rewards.mathematics.formula import Formula, without_unit
 from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
+from grpo_jax.rewards.mathematics.options import chosen
 from grpo_jax.rewards.mathematics.outcome import PLAIN, formulas
+from grpo_jax.rewards.mathematics.vectors import components
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 
 # Operations by their signs. Those of one kind are one: a sine may be written as a cosine.
@@ -61,6 +63,9 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     """Return whether an answer that equals the gold one has a form that counts; see the module."""
     if gold.strip() == answer.strip() or (PLAIN.fullmatch(gold) and PLAIN.fullmatch(answer)):  # most pairs
         return True
+    option = chosen(question, gold)
+    if option is not None and option.value:
+        gold = option.value
     try:
         ours = _value(tokenize(gold), of_equation=True)
         theirs = _value(tokenize(answer), of_equation="=" in texts_of(ours))
@@ -77,6 +82,8 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     except (TooLargeError, RecursionError):
         return True
     if isinstance(right, NAMED) or isinstance(equal, NAMED) or _as_written(right, equal):
+        return True
+    if (option and texts_of(theirs) == (option.letter,)) or (isinstance(equal, Formula) and components(equal, 3)):
         return True
     if _stands_in(given, _form(_prose(question), ordered=True)) and not (len(given) == 1 and given[0] in form):
         return False

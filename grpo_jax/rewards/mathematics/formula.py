@@ -33,7 +33,7 @@ class Formula:
     value: Fraction | None
     unit: Unit | None = None
     measured: "Formula | None" = None  # the same, if the letters behind it are a unit and no variables: 5 m
-    percent: bool = True  # whether 5 % may stand for 5: the question may have asked for a percentage
+    measure: str = ""  # of a gold answer: what its question says that it measures, see `measures.py`
 
     @property
     def variables(self) -> frozenset[str]:
@@ -47,6 +47,14 @@ class Formula:
     def readable(self) -> bool:
         """Whether anything here can tell what it is worth: our grammar, or the parser of math-verify."""
         return self.node is not None or any(token in BEYOND for token in self.tokens)
+
+
+def swapped(of: Formula, one: str, other: str) -> Formula:
+    """Return a formula with two variables in each other's place."""
+    names = {one: other, other: one}
+    nodes = {old: Node("symbol", name=new) for old, new in names.items()}
+    node = None if of.node is None else expression.replaced(of.node, nodes)
+    return replace(of, tokens=tuple(names.get(text, text) for text in of.tokens), node=node, measured=None)
 
 
 def formula(tokens: Tokens) -> Formula:

@@ -13,6 +13,7 @@ from grpo_jax.rewards.mathematics.answer import (
     Items,
     Reader,
     Statement,
+    Words,
     listed,
     of_either_sign,
 )
@@ -21,7 +22,7 @@ from grpo_jax.rewards.mathematics.choices import is_letter
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.naming import is_condition, is_name
 from grpo_jax.rewards.mathematics.notation import OPENING, Token
-from grpo_jax.rewards.mathematics.sets import intersection, is_interval
+from grpo_jax.rewards.mathematics.sets import REALS, WITH_NAMES, intersection, is_interval
 
 SEPARATORS = frozenset((",", ";", "and", "or", "&"))
 EITHER_SIGN = frozenset(("\\pm", "\\mp"))
@@ -50,14 +51,20 @@ def several(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Ans
     named = {item.name: item for item in items if isinstance(item, Statement) and item.name}
     if len(named) == len(items):  # x = 1, y = 2 in any order; but x_1 = 1, x_2 = 2 are two x
         items = [named[name] for name in sorted(named)]
-        kind = ALTERNATIVES if len({name[0] for name in named}) == 1 and all("_" in name for name in named) else NAMED
+        if len({name[0] for name in named}) == 1 and all("_" in name for name in named):
+            kind = ALTERNATIVES
+        elif kind != ALTERNATIVES:
+            kind = NAMED
     elif len(named) == 1 and all(isinstance(item, Statement) for item in items):  # x = 1, x = 2
         kind = ALTERNATIVES
     return listed(kind, items)
 
 
 def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return what one pair of brackets encloses."""
+    """Return what one pair of brackets encloses, also behind the name of a point: P(1, 2)."""
+    if len(tokens) > 2 and tokens[0].kind == "symbol" and tokens[0].text.isupper() and tokens[1].text == "(":
+        point = bracketed(tokens[1:], read)
+        return point if isinstance(point, Items) else None
     if len(tokens) < 2 or tokens[0].text not in OPENING or closing_place(tokens) != len(tokens) - 1:
         return None
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
@@ -66,7 +73,8 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
     if opening == r"\{":
         (element, *conditions), found = split(inside, ("|", ":"))
         if len(found) == 1 and is_name(element[:1]) and texts_of(element)[1:2] in ((), ("\\in",)):
-            return read(conditions[0])
+            of_reals = len(element) == 1 or WITH_NAMES.get(texts_of(element[2:])) == REALS
+            return read(conditions[0]) if of_reals else Words(" ".join(texts_of(tokens)))
         if len(found) == 1 and conditions[0] and is_condition(conditions[0]):
             return read([*element, Token("sign", ","), *conditions[0]])
     parts, found = split(inside, (",", ";"))

@@ -2,12 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 
-from grpo_jax.rewards.mathematics import choices, equations, lists, matrices, sets, words
-from grpo_jax.rewards.mathematics.answer import BARE, SEQUENCE, Answer, Items, Reader
+from grpo_jax.rewards.mathematics import choices, equations, lists, marks, matrices, moments, sets, words
+from grpo_jax.rewards.mathematics.answer import Answer, Reader
 from grpo_jax.rewards.mathematics.brackets import Tokens, stripped, texts_of
-from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.formula import formula
 from grpo_jax.rewards.mathematics.notation import OPENING
 from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 
@@ -35,28 +34,14 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
     return words.text(tokens) or formula(tokens)
 
 
-def marked(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return a gold answer of which the question said what it is, see `asked.py`."""
-    if tokens[0].text not in MARKS:
-        return None
-    inner = read(tokens[1:])
-    if isinstance(inner, Formula) and tokens[0].text == "\\number":
-        return replace(inner, percent=False)
-    if not isinstance(inner, Items):
-        return inner
-    if tokens[0].text == "\\interval":
-        return sets.interval(inner.opening, inner.closing, *inner.items) if len(inner.items) == 2 else inner
-    return Items(SEQUENCE, SEQUENCE, inner.items) if inner.opening == BARE else inner
-
-
-MARKS = frozenset(("\\interval", "\\number", "\\ordered"))
-
 # What an answer may be, in the order in which it is tried, and the signs of which it has at least one.
 RULES: tuple[tuple[Callable[[Tokens, Reader], Answer | None], frozenset[str]], ...] = (
-    (marked, MARKS),
+    (marks.marked, marks.MARKS),
     (sets.named, sets.NAMES),
     (sets.all_reals, frozenset(("real", "reals", "Real", "Reals"))),
+    (words.announced, words.ANNOUNCING),
     (choices.choice, choices.SIGNS),
+    (moments.moment, moments.SIGNS),
     (equations.conditioned, equations.CONDITIONAL),
     (matrices.matrix, frozenset(("\\begin",))),
     (sets.union, frozenset(("\\cup",))),

@@ -1,6 +1,7 @@
 """Sets of real numbers: intervals, unions of them, inequalities, all numbers but some."""
 
 import itertools
+import operator
 import re
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ from grpo_jax.rewards.mathematics.answer import (
     INFINITE,
     MINUS_INFINITE,
     OPEN,
+    SEQUENCE,
     UNION,
     Answer,
     Items,
@@ -35,6 +37,7 @@ ALL_REALS = re.compile(
 )
 LESS, MORE = {"<": "<", "\\le": "\\le"}, {">": "<", "\\ge": "\\le"}
 ORDERED = frozenset((*LESS, *MORE, "\\ne"))
+STRICTLY = {"<": operator.lt, ">": operator.gt}
 OPENED, CLOSED = {"<": "(", "\\le": "["}, {"<": ")", "\\le": "]"}
 
 
@@ -135,8 +138,11 @@ def inequality(tokens: Tokens, read: Reader) -> Answer | None:
     if found == ["\\ne"]:
         if is_name(parts[0]) and not is_name(parts[1]):
             rest = all_but(of_either_sign(read(parts[1])))
-            return rest and Statement(name_of(parts[0]), (rest,))
+            return rest and Statement(name_of(texts_of(parts[0])), (rest,))
         return Relation("\\ne", formula(parts[0]), formula(parts[1]))
+    chain = _chain(parts, found, read) if len(parts) > 2 else None
+    if chain is not None:
+        return chain
     if all(sign in MORE for sign in found):  # turned round
         parts, found = parts[::-1], [MORE[sign] for sign in found[::-1]]
     if not all(sign in LESS for sign in found) or len(parts) > 3:
@@ -155,7 +161,16 @@ def inequality(tokens: Tokens, read: Reader) -> Answer | None:
             return Relation(found[0], formula(parts[0]), formula(parts[1]))
         case _:
             return formula(tokens)
-    return Statement(name_of(name), (within,))
+    return Statement(name_of(texts_of(name)), (within,))
+
+
+def _chain(parts: Sequence[Tokens], signs: Sequence[str], read: Reader) -> Items | None:
+    """Return the numbers of 1 < 2 < 3 in their order; None if it is not true, or one of them is no known number."""
+    numbers = [read(part) for part in parts]
+    values = [number.value for number in numbers if isinstance(number, Formula) and number.value is not None]
+    if len(values) < len(parts) or len(set(signs)) > 1 or signs[0] not in STRICTLY:
+        return None
+    return listed(SEQUENCE, numbers) if all(itertools.starmap(STRICTLY[signs[0]], itertools.pairwise(values))) else None
 
 
 def _absolute(parts: Sequence[Tokens], sign: str, read: Reader) -> Statement | None:
@@ -166,8 +181,8 @@ def _absolute(parts: Sequence[Tokens], sign: str, read: Reader) -> Statement | N
             minus = [Token("sign", "-"), Token("sign", "("), *parts[bound], Token("sign", ")")]
             low, high = read(minus), read(parts[bound])
             if bars == 0:
-                return Statement(name_of(inside), (interval(OPENED[sign], CLOSED[sign], low, high),))
+                return Statement(name_of(texts_of(inside)), (interval(OPENED[sign], CLOSED[sign], low, high),))
             below = Items("(", CLOSED[sign], (MINUS_INFINITE, low))
             above = Items(OPENED[sign], ")", (high, INFINITE))
-            return Statement(name_of(inside), (listed(UNION, [below, above]),))
+            return Statement(name_of(texts_of(inside)), (listed(UNION, [below, above]),))
     return None

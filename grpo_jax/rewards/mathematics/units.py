@@ -141,6 +141,8 @@ PHRASES = {
 }  # fmt: skip
 _NOTHING = "unit of for the a an in total per each altogether exactly old long tall wide high deep"
 NOTHING = frozenset(_NOTHING.split())
+LENGTH_UNIT = "length"  # of "5 square units"; "5 units" may be of anything
+UNITS = frozenset(("unit", "units"))
 ENDS_HEAD = frozenset(("of", "for", "in", "per", "/"))  # what follows is no longer what is counted
 SEPARATORS = frozenset(("\\cdot", ".", "{", "}"))
 
@@ -185,6 +187,11 @@ def contradict(one: Unit, other: Unit) -> bool:
     if one.kind == other.kind:
         return False
     return DEGREE.kind not in (one.kind, other.kind) or TEMPERATURES.isdisjoint((one.kind, other.kind))
+
+
+def in_lengths(kind: Kind) -> Kind:
+    """Return a kind with units of length whose name is not said, as in "5 square units", taken for known ones."""
+    return tuple(("m" if name == LENGTH_UNIT else name, power) for name, power in kind)
 
 
 def read(tokens: Tokens) -> Unit | None:
@@ -233,10 +240,13 @@ def _product(words: Sequence[str]) -> Unit | None:
         elif small in POWERS:
             power = POWERS[small]
         elif word == "^" or small in POWERS_BEHIND:
+            of_units = not UNITS.isdisjoint(words[place - 2 : place - 1])
             raised, place = _exponent(words, place) if word == "^" else (POWERS_BEHIND[small], place)
-            if not last.kind or not raised:
+            if not raised or not (last.kind or of_units):
                 return None
-            unit, last = unit.times(last, (raised - 1) * sign), NO_UNIT
+            unit = unit.times(_base(LENGTH_UNIT), raised * sign) if of_units else unit.times(last, (raised - 1) * sign)
+            head += [True] * of_units
+            last = NO_UNIT
         elif word in ("(", "\\frac"):
             found, place = _grouped(words, place, 1 + (word == "\\frac"))
             if found is None:
@@ -255,6 +265,8 @@ def _product(words: Sequence[str]) -> Unit | None:
                 found = _noun(small)
             if found is None:
                 return None
+            if small in UNITS and power > 1:
+                found = _base(LENGTH_UNIT)
             if found.kind and in_head:
                 head.append(known)
                 plural = known or _is_plural(small)

@@ -3,11 +3,16 @@
 import re
 from fractions import Fraction
 
-from grpo_jax.rewards.mathematics.answer import EMPTY_SET, Answer, Words
+from grpo_jax.rewards.mathematics.answer import EMPTY_SET, Answer, Choice, Reader, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, texts_of
+from grpo_jax.rewards.mathematics.choices import is_letter
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, formula
 
+ANNOUNCING = frozenset(("answer", "Answer", "ANSWER"))
+BEFORE_ANSWER = frozenset(("so", "hence", "thus", "therefore", "the", "my", "our", "final", "correct"))
+MOST_BEFORE = 4  # words
+IS = (("is",), (":",), ("=",))
 ARTICLE = re.compile(r"(?:it is )?(?:an?|the) (?=\w{2,})|it is ")  # an ellipse is "ellipse"; "a b" are two letters
 NONE_AT_ALL = re.compile(r"no( real)? solutions?( exists?)?|(the )?empty set|there (is|are) no( real)? solutions?")
 
@@ -18,6 +23,16 @@ _ONES = (
 ONES = {word: number for number, word in enumerate(_ONES.split())}
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 TENS = {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
+
+
+def announced(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return what "the answer is" announces."""
+    words = [text.lower() for text in texts_of(tokens[:MOST_BEFORE])]
+    place = next(place for place, word in enumerate([*words, "answer"]) if word == "answer")
+    verb, rest = texts_of(tokens[place + 1 : place + 2]), tokens[place + 2 :]
+    if not rest or verb not in IS or not BEFORE_ANSWER.issuperset(words[:place]):
+        return None
+    return Choice(rest[0].text) if is_letter(rest) else read(rest)
 
 
 def text(tokens: Tokens) -> Answer | None:

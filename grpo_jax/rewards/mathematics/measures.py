@@ -1,0 +1,31 @@
+r"""What a number measures, by the mark that its question gave it: which units an answer to the question may have."""
+
+from grpo_jax.rewards.mathematics.units import ANGLES, PERCENT, UNITS_BY_KIND, Kind, Unit, in_lengths
+
+COUNT, LENGTH, AREA, VOLUME, ANGLE = "\\count", "\\length", "\\area", "\\volume", "\\angular"
+PERCENTAGE, SHARE, RATIO = "\\percentage", "\\share", "\\proportion"  # 5 stands for 5 %; 0.05 does; 1/4 for 1:4
+NUMBER, PLAIN = "\\number", "\\plain"  # of anything, and of anything but degrees
+
+KINDS: dict[str, frozenset[Kind]] = {
+    COUNT: frozenset(((),)),
+    LENGTH: frozenset(((("m", 1),),)),
+    AREA: frozenset(((("m", 2),),)),
+    VOLUME: frozenset(((("m", 3),),)),
+    ANGLE: ANGLES,
+    PERCENTAGE: frozenset((PERCENT.kind,)),
+    SHARE: frozenset((PERCENT.kind,)),
+    RATIO: frozenset((PERCENT.kind,)),
+}
+MARKS = frozenset((*KINDS, NUMBER, PLAIN))
+DEGREES = frozenset(("degree", "radian", "celsius", "fahrenheit"))
+
+
+def allows(mark: str, unit: Unit) -> bool:
+    """Return whether what the mark says can be measured in a unit; whatever is counted, apples or ways, is none."""
+    if mark == ANGLE:
+        return not unit.kind or unit.kind in ANGLES
+    kind = in_lengths(unit.kind)
+    bases = UNITS_BY_KIND.keys() & {name for name, _ in kind}
+    if mark in KINDS:
+        return not bases or kind in KINDS[mark]
+    return mark != PLAIN or bases.isdisjoint(DEGREES)
