@@ -1,5 +1,6 @@
 """Small things that several tests build."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 from grpo_jax.config import Config, load
+from grpo_jax.runs.lines import EvaluationLine, SampleStatistics, Scores, Share, TrainLine
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -77,6 +79,29 @@ def metrics(workdir: Path) -> list[dict[str, object]]:
     """Every line of a run's metrics but for its times, which no two runs share."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
+def train_line(step: int, sampled: dict[str, object] | None = None, **changes: object) -> TrainLine:
+    """A line of a step of one pair, with nothing measured. `sampled` are changes of its statistics."""
+    statistics = dataclasses.replace(SampleStatistics.from_json({}), **(sampled or {}))
+    line = TrainLine(
+        step=step,
+        prompts=step,
+        rollouts=2 * step,
+        sampled=statistics,
+        seconds=float(step),
+        tokens_per_second=1.0,
+        minibatches=1,
+        updates=step,
+        measured={},
+    )
+    return dataclasses.replace(line, **changes)
+
+
+def evaluation_line(step: int, pass_at_1: float, split: str = "VALIDATION") -> EvaluationLine:
+    """A line of an evaluation with one sample of each problem."""
+    share = Share(pass_at_1, pass_at_1 - 0.1, pass_at_1 + 0.1)
+    return EvaluationLine(step, split, Scores([share], share, share, pass_at_1, 3.0, 0.0, unscored=0, problems=4))
 
 
 def assert_one_sentence(capsys, sentence: str) -> None:

@@ -9,9 +9,10 @@ from grpo_jax import processes
 from grpo_jax.config import ConfigError
 from grpo_jax.evaluation import evaluate, judge
 from grpo_jax.rewards import Verdict
+from grpo_jax.runs import agreement
 from grpo_jax.runs.claim import check_hosts
-from grpo_jax.training import agreement
 from tests.evaluation.test_evaluate import PROBLEMS, TASK, rollouts_of
+from tests.helpers import evaluation_line
 from tests.runs.test_claim import INPUTS, start
 
 
@@ -90,16 +91,16 @@ def test_what_the_first_host_judges_all_learn_from(two, monkeypatch):
     """Whatever another one would have said, as of a worker that it had to kill. So do they of what is summed up."""
     two += said_by_first([[1.0, "7", True, True, {}], [0.5, None, False, None, {"short": 0.25}]])
     (judged,) = judge(TASK, PROBLEMS[:1], rollouts_of([["1", "1"]]))
-    verdict, other = judged.verdicts
+    verdict, other = (one.verdict for one in judged.completions)
     assert verdict == Verdict(1.0, "7", right=True)
     assert other == Verdict(0.5, None, scored=False)
     assert other.terms == {"short": 0.25}
     monkeypatch.setattr("grpo_jax.sampling.ahead.fetch", lambda arrays: arrays)
     two += said_by_first([[0.0, None, True, False, {}]] * 2)
-    two += said_by_first({"pass@1": 0.5})
-    assert evaluate(
-        lambda _: rollouts_of([["1", "1"]]), TASK, PROBLEMS[:1], prompts_per_batch=1, bootstrap=10
-    ).summary == {"pass@1": 0.5}
+    scores = evaluation_line(0, 0.5).scores
+    two += said_by_first(scores.to_json())
+    found = evaluate(lambda _: rollouts_of([["1", "1"]]), TASK, PROBLEMS[:1], prompts_per_batch=1, bootstrap=10)
+    assert found.scores == scores
     assert two == []
 
 

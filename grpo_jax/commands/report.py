@@ -15,13 +15,14 @@ Exit codes: 0 written; 2 it cannot be, and why.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grpo_jax.config import ConfigError, command_line
 from grpo_jax.files import run_config
 
 if TYPE_CHECKING:
     from grpo_jax.runs.directory import RunDirectory
+    from grpo_jax.runs.lines import RunMetrics
 
 TARGETS = (0.7, 0.9)
 
@@ -78,11 +79,11 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _metrics(run: "RunDirectory") -> list[dict[str, Any]]:
-    lines = run.metrics()
-    if not any(line["kind"] == "train" for line in lines):
+def _metrics(run: "RunDirectory") -> "RunMetrics":
+    metrics = run.metrics()
+    if not metrics.training:
         raise ConfigError(f"--compare: {run.path} has not come to its first step; leave it out.")
-    return lines
+    return metrics
 
 
 def _targets(text: str) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from grpo_jax.data import Problem, Task
 from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
@@ -13,13 +14,14 @@ from grpo_jax.evaluation.judging import NO_VERDICTS, judge, right_of
 from grpo_jax.processes import by_first
 from grpo_jax.rewards import Equating, Reward, same_text
 from grpo_jax.runs.groups import JudgedGroup
+from grpo_jax.runs.lines import Scores, Share
 from grpo_jax.sampling import one_ahead
 
 
 class Evaluation(NamedTuple):
     """The numbers, and what they were made from."""
 
-    summary: dict[str, Any]  # see `summarize`
+    scores: Scores
     groups: Sequence[JudgedGroup]  # one a problem
 
 
@@ -53,22 +55,20 @@ def evaluate(
     if len(judged) < len(problems):
         return None
     judged = judged[: len(problems)]
-    summary = by_first(lambda: summarize(judged, bootstrap, task.reward), NO_VERDICTS)  # a majority vote compares, too
-    return Evaluation(summary, judged)
+    # The first host's for all: a majority vote compares answers, too.
+    scores = by_first(lambda: summarize(judged, bootstrap, task.reward).to_json(), NO_VERDICTS)
+    return Evaluation(Scores.from_json(scores), judged)
 
 
-def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> dict[str, Any]:
-    """mean@n, the unbiased pass@k for every k up to n, maj@n, and lengths; 95 % intervals over problems beside them.
+def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> Scores:
+    """Return the scores of these groups, with 95 % intervals over problems.
 
-    A completion that could not be scored counts as wrong here, and is counted in "unscored". Which answers are one in a
-    majority vote is the reward's to say.
+    A completion that could not be scored counts as wrong. The reward decides which answers are one in a majority vote.
     """
     n = len(judged[0].completions)
     right = right_of(judged)
     correct = right.sum(axis=1)
-    curves = {f"pass@{k}": pass_at_k(correct, n, k) for k in range(1, n + 1)}
-    curves[f"mean@{n}"] = correct / n
-    curves[f"maj@{n}"] = np.array(
+    majority = np.array(
         [
             majority_correct(
                 [one.verdict.answer for one in group.completions],
@@ -80,16 +80,20 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
         ]
     )
     every = [one for group in judged for one in group.completions]
-    return {
-        **{name: float(values.mean()) for name, values in curves.items()},
-        "interval": {name: bootstrap_interval(values, bootstrap, seed=0) for name, values in curves.items()},
-        "mean_reward": float(np.mean([one.verdict.reward for one in every])),
-        "mean_length": float(np.mean([one.length for one in every])),
-        "truncated_share": float(np.mean([not one.stopped for one in every])),
-        "unscored": sum(not one.verdict.scored for one in every),
-        "problems": len(judged),
-        "samples": n,
-    }
+
+    def share(of_problems: Float[np.ndarray, " N"]) -> Share:
+        return Share(float(of_problems.mean()), *bootstrap_interval(of_problems, bootstrap, seed=0))
+
+    return Scores(
+        pass_at=[share(pass_at_k(correct, n, k)) for k in range(1, n + 1)],
+        mean=share(correct / n),
+        majority=share(majority),
+        mean_reward=float(np.mean([one.verdict.reward for one in every])),
+        mean_length=float(np.mean([one.length for one in every])),
+        truncated_share=float(np.mean([not one.stopped for one in every])),
+        unscored=sum(not one.verdict.scored for one in every),
+        problems=len(judged),
+    )
 
 
 def _same(reward: Reward, prompt: str) -> Same:

@@ -2,7 +2,7 @@
 
 import io
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grpo_jax.data import Split
+from grpo_jax.runs.lines import EvaluationLine, Measured, RunMetrics, TrainLine
 from grpo_jax.training.clock import PHASES, whole
-
-Lines = Sequence[Mapping[str, Any]]
 
 SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
 BLUE, ORANGE, GREEN, GREY = "#1f6fb4", "#d9730d", "#2e8b57", "#8a8a8a"
@@ -39,100 +39,104 @@ def to_svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def of_kind(lines: Lines, kind: str, split: str | None = None) -> Lines:
-    """The lines of training steps, warm-start steps or evaluations (of one split)."""
-    return [line for line in lines if line["kind"] == kind and (split is None or line["split"] == split)]
-
-
-def learning_curve(lines: Lines) -> Figure:
+def learning_curve(metrics: RunMetrics) -> Figure:
     """Pass@1 on held-out problems with its interval, and the training reward behind it."""
     figure, axes = _panel("rollouts", "pass@1")
-    training, evaluations = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
-    rollouts = [line["rollouts"] for line in training]
-    axes.plot(rollouts, _smooth(training, "reward"), color=GREY, linewidth=1, label="training reward")
-    _draw_pass_at_1(axes, evaluations, at_steps(training, evaluations, "rollouts"), BLUE, "validation")
+    evaluations, rewards = metrics.of_split(Split.VALIDATION), [line.sampled.reward for line in metrics.training]
+    axes.plot(_rollouts(metrics.training), _smooth(rewards), color=GREY, linewidth=1, label="training reward")
+    _draw_pass_at_1(axes, evaluations, metrics.spent("rollouts", evaluations), BLUE, "validation")
     axes.set_ylim(0, 1.02)
     legend_above(axes)
     return figure
 
 
-def signal(lines: Lines) -> Figure:
+def signal(metrics: RunMetrics) -> Figure:
     """The share of groups with signal, against its bound at the mean reward p, and how the others fail to have any.
 
     The bound, 1 - p^G - (1-p)^G, is 2p(1-p) for pairs; it is reached if all prompts are equally hard.
     """
     figure, axes = _panel("rollouts", "share of groups")
-    training = of_kind(lines, "train")
-    rollouts = [line["rollouts"] for line in training]
-    axes.plot(rollouts, _smooth(training, "valid_pair_share"), color=BLUE, label="with signal")
-    axes.plot(rollouts, _smooth(training, "valid_share_bound"), color=BLUE, linestyle=":", label="at equal difficulty")
-    axes.plot(rollouts, _smooth(training, "groups/all_right"), color=GREEN, linewidth=1, label="all right")
-    axes.plot(rollouts, _smooth(training, "groups/all_wrong"), color=ORANGE, linewidth=1, label="all wrong")
+    rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
+    bound = _smooth(one.valid_share_bound for one in sampled)
+    axes.plot(rollouts, _smooth(one.valid_pair_share for one in sampled), color=BLUE, label="with signal")
+    axes.plot(rollouts, bound, color=BLUE, linestyle=":", label="at equal difficulty")
+    axes.plot(rollouts, _smooth(one.all_right for one in sampled), color=GREEN, linewidth=1, label="all right")
+    axes.plot(rollouts, _smooth(one.all_wrong for one in sampled), color=ORANGE, linewidth=1, label="all wrong")
     axes.set_ylim(0, 1.02)
     legend_above(axes)
     return figure
 
 
-def length_and_entropy(lines: Lines) -> Figure:
+def length_and_entropy(metrics: RunMetrics) -> Figure:
     """Tokens of a completion, and nats of a token."""
     figure, axes = _panel("rollouts", "tokens a completion")
-    training = of_kind(lines, "train")
-    rollouts = [line["rollouts"] for line in training]
-    axes.plot(rollouts, _smooth(training, "completion_length"), color=BLUE)
+    rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
+    axes.plot(rollouts, _smooth(one.completion_length for one in sampled), color=BLUE)
     axes.yaxis.label.set_color(BLUE)
     other = axes.twinx()
     other.grid(visible=False)
-    other.plot(rollouts, _smooth(training, "entropy"), color=ORANGE)
+    other.plot(rollouts, _smooth(one.entropy for one in sampled), color=ORANGE)
     other.set_ylabel("entropy, nats a token", color=ORANGE)
     other.set_ylim(bottom=0)
     return figure
 
 
-def sampler_difference(lines: Lines) -> Figure:
+def sampler_difference(metrics: RunMetrics) -> Figure:
     """How far the trainer's log-probabilities are from the sampler's, in every step that had an update."""
     figure, axes = _panel("rollouts", "nats")
-    training = [line for line in of_kind(lines, "train") if line.get("sampler_difference") is not None]
-    rollouts = [line["rollouts"] for line in training]
+    training = [line for line in metrics.training if np.isfinite(_measured(line, Measured.SAMPLER_DIFFERENCE))]
+    rollouts = _rollouts(training)
     for name, label, color in (
-        ("sampler_difference", "largest |difference| of a token", ORANGE),
-        ("sampler_difference/mean", "mean |difference|", BLUE),
-        ("sampler_difference/kl", "KL(sampler || trainer)", GREEN),
+        (Measured.SAMPLER_DIFFERENCE, "largest |difference| of a token", ORANGE),
+        (Measured.SAMPLER_DIFFERENCE_MEAN, "mean |difference|", BLUE),
+        (Measured.SAMPLER_KL, "KL(sampler || trainer)", GREEN),
     ):
-        values = [line[name] or np.nan for line in training]  # an exact 0 has no place on a logarithmic axis
+        values = [_measured(line, name) or np.nan for line in training]  # an exact 0 has no place on a logarithmic axis
         axes.plot(rollouts, values, color=color, linewidth=1, label=label)
     axes.set_yscale("log")
     legend_above(axes)
     return figure
 
 
-# Panels of whatever the lines have: metric -> its name in the legend.
+# Panels of whatever the lines have: a number of the update -> its name in the legend.
 MEASURED = {
-    "loss": {"loss": "of the update"},
-    "gradient norm": {"grad_norm": "before clipping"},
-    "tokens clipped": {"clip_share/low": "share below", "clip_share/high": "share above"},
-    "learning rate": {"learning_rate": "of the optimizer"},
+    "loss": {Measured.LOSS: "of the update"},
+    "gradient norm": {Measured.GRADIENT_NORM: "before clipping"},
+    "tokens clipped": {Measured.CLIPPED_BELOW: "share below", Measured.CLIPPED_ABOVE: "share above"},
+    "learning rate": {Measured.LEARNING_RATE: "of the optimizer"},
 }
 
 
-def measured(lines: Lines) -> list[tuple[Figure, str]]:
+def measured(metrics: RunMetrics) -> list[tuple[Figure, str]]:
     """The update's own numbers and each term of the reward, as far as the lines have them, with captions."""
-    training = of_kind(lines, "train")
-    names = {name for line in training for name, value in line.items() if value is not None}
-    terms = {name: name.removeprefix("reward/") for name in sorted(names) if name.startswith("reward/")}
+    training = metrics.training
+    panels = {
+        title: {label: [_measured(line, name) for line in training] for name, label in of_panel.items()}
+        for title, of_panel in MEASURED.items()
+    }
+    terms = sorted({name for line in training for name in line.sampled.terms})
+    panels["reward of a term"] = {name: [line.sampled.terms.get(name, np.nan) for line in training] for name in terms}
     drawn = []
-    for title, metrics in {**MEASURED, **({"reward of a term": terms} if terms else {})}.items():
-        there = {name: label for name, label in metrics.items() if name in names}
+    for title, curves in panels.items():
+        there = {label: values for label, values in curves.items() if np.isfinite(values).any()}
         if there:
-            drawn.append((_curves(training, title, there), f"{title.capitalize()}: {', '.join(there.values())}."))
+            drawn.append((_curves(training, title, there), f"{title.capitalize()}: {', '.join(there)}."))
     return drawn
 
 
-def _curves(training: Lines, title: str, metrics: Mapping[str, str]) -> Figure:
+def _measured(line: TrainLine, name: Measured) -> float:
+    return line.measured.get(name, np.nan)
+
+
+def _rollouts(training: Sequence[TrainLine]) -> list[int]:
+    return [line.rollouts for line in training]
+
+
+def _curves(training: Sequence[TrainLine], title: str, curves: Mapping[str, Sequence[float]]) -> Figure:
     figure, axes = _panel("rollouts", title)
-    rollouts = [line["rollouts"] for line in training]
-    for (name, label), color in zip(metrics.items(), itertools.cycle(COLORS), strict=False):
-        axes.plot(rollouts, _smooth(training, name), color=color, linewidth=1, label=as_label(label))
-    if all((line.get(name) or 0) >= 0 for line in training for name in metrics):
+    for (label, values), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
+        axes.plot(_rollouts(training), _smooth(values), color=color, linewidth=1, label=as_label(label))
+    if all(np.nanmin(values) >= 0 for values in curves.values()):
         axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))  # matplotlib's margin would reach below
     legend_above(axes)
     return figure
@@ -160,7 +164,7 @@ def time_by_phase(seconds: Mapping[str, float]) -> Figure:
     return figure
 
 
-def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
+def comparison(arms: Mapping[str, Sequence[RunMetrics]]) -> Figure:
     """Validation pass@1 at equal rollouts, at equal prompts and against seconds of training.
 
     Args:
@@ -176,8 +180,8 @@ def comparison(arms: Mapping[str, Sequence[Lines]]) -> Figure:
         axes.set_xlabel("seconds of training" if budget == "seconds" else budget)
         axes.set_ylim(0, 1.02)
     # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
-    limit = 2 * min(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
-    most = max(of_kind(run, "train")[-1]["prompts"] for runs in arms.values() for run in runs)
+    prompts = [run.training[-1].prompts for runs in arms.values() for run in runs]
+    limit, most = 2 * min(prompts), max(prompts)
     if most > limit:  # what is cut off is said
         panels[1].set_xlim(-0.04 * limit, limit)
         panels[1].set_xlabel(f"prompts (the first {limit:,} of up to {most:,})")
@@ -195,37 +199,33 @@ def _panel(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_pass_at_1(axes: Axes, evaluations: Lines, x: Sequence[float], color: str, label: str) -> None:
-    low, high = zip(*(line["interval"]["pass@1"] for line in evaluations), strict=True) if evaluations else ((), ())
-    axes.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
-    axes.plot(x, [line["pass@1"] for line in evaluations], color=color, marker="o", markersize=3, label=label)
+def _draw_pass_at_1(
+    axes: Axes, evaluations: Sequence[EvaluationLine], x: Sequence[float], color: str, label: str
+) -> None:
+    shares = [line.scores.pass_at[0] for line in evaluations]
+    axes.fill_between(x, [one.low for one in shares], [one.high for one in shares], color=color, alpha=0.2, linewidth=0)
+    axes.plot(x, [one.value for one in shares], color=color, marker="o", markersize=3, label=label)
 
 
-def _draw_arm(axes: Axes, runs: Sequence[Lines], budget: str, color: str, label: str) -> None:
-    curves = [of_kind(lines, "evaluation", "VALIDATION") for lines in runs]
-    used = [at_steps(of_kind(lines, "train"), curve, budget) for lines, curve in zip(runs, curves, strict=True)]
+def _draw_arm(axes: Axes, runs: Sequence[RunMetrics], budget: str, color: str, label: str) -> None:
+    curves = [run.of_split(Split.VALIDATION) for run in runs]
+    used = [run.spent(budget, curve) for run, curve in zip(runs, curves, strict=True)]
     if len(runs) == 1:
         _draw_pass_at_1(axes, curves[0], used[0], color, f"{label}, 95 % interval")
         return
     shared = min(map(len, curves))  # evaluations that all runs have come to
-    values = np.array([[line["pass@1"] for line in curve[:shared]] for curve in curves])
+    values = np.array([[line.scores.pass_at[0].value for line in curve[:shared]] for curve in curves])
     x = np.mean([x[:shared] for x in used], axis=0)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
     label = f"{label}, range of {len(runs)} seeds"
     axes.plot(x, values.mean(axis=0), color=color, marker="o", markersize=3, label=label)
 
 
-def at_steps(training: Lines, evaluations: Lines, budget: str) -> list[float]:
-    """What the training had used up when each evaluation was made."""
-    used = {line["step"]: line[budget] for line in training}
-    return [used.get(line["step"], 0) for line in evaluations]
-
-
-def _smooth(lines: Lines, name: str) -> np.ndarray:
+def _smooth(values: Iterable[float]) -> np.ndarray:
     """A running mean over the last steps; steps without a value are passed over."""
-    values = np.array([np.nan if line.get(name) is None else line[name] for line in lines], float)
-    known = np.isfinite(values)
+    array = np.array([*values], float)
+    known = np.isfinite(array)
     kernel = np.ones(SMOOTHING_STEPS)
-    count = np.convolve(known, kernel)[: len(values)]
-    total = np.convolve(np.where(known, values, 0.0), kernel)[: len(values)]
+    count = np.convolve(known, kernel)[: len(array)]
+    total = np.convolve(np.where(known, array, 0.0), kernel)[: len(array)]
     return total / np.maximum(count, 1)

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grpo_jax.data import Split
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.runs.provenance import FILE, origin
 from grpo_jax.runs.summary import result_of
 
@@ -39,22 +41,22 @@ def write_report(workdir: Path) -> Path:
       FileNotFoundError: if it is no run.
     """
     run = RunDirectory(workdir)
-    config, summary, lines, record = run.config(), run.read_json("summary.json"), run.metrics(), run.read_json(FILE)
+    config, summary, metrics, record = run.config(), run.read_json("summary.json"), run.metrics(), run.read_json(FILE)
     shown = (
         []
-        if not figures.of_kind(lines, "train")
+        if not metrics.training
         else [
             (
-                figures.learning_curve(lines),
+                figures.learning_curve(metrics),
                 "Validation pass@1 (95 % interval over problems), and the training reward.",
             ),
-            (figures.signal(lines), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
-            (figures.length_and_entropy(lines), "Length of completions, and entropy of the policy."),
+            (figures.signal(metrics), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
+            (figures.length_and_entropy(metrics), "Length of completions, and entropy of the policy."),
             (
-                figures.sampler_difference(lines),
+                figures.sampler_difference(metrics),
                 "Difference between the sampler's and the trainer's log-probabilities.",
             ),
-            *figures.measured(lines),
+            *figures.measured(metrics),
         ]
     )
     if summary:
@@ -64,7 +66,7 @@ def write_report(workdir: Path) -> Path:
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),
-        results=_results(summary) if summary else _standing(run, config, lines, record),
+        results=_results(summary) if summary else _standing(run, config, metrics, record),
         origin=html.escape(origin(record)),
         figures="".join(figure_html(figure, caption) for figure, caption in shown),
         pairs=pairs_of(run),
@@ -86,24 +88,23 @@ def _results(summary: Mapping[str, Any]) -> str:
 def _standing(
     run: RunDirectory,
     config: Mapping[str, Any],
-    lines: Sequence[Mapping[str, Any]],
+    metrics: RunMetrics,
     record: Mapping[str, Any] | None,
 ) -> str:
     """What there is of a run that has not come to its end, and that it has not."""
-    training = figures.of_kind(lines, "train")
-    step = training[-1]["step"] if training else 0
+    step = metrics.training[-1].step if metrics.training else 0
     last = record["starts"][-1] if record and record["starts"] else {}
     outcome = last.get("outcome")
     how = "it is running" if run.locked else ENDINGS.get(outcome, f"it {outcome}")
     if last.get("ended") and not run.locked:
         how += f" ({last['ended']})"
     said = f"Unfinished: {how}, at step {step:,} of {config['train']['steps']:,}."
-    tested = [line for line in figures.of_kind(lines, "evaluation", "TEST") if line["step"] == 0]
+    tested = [line.scores.pass_at[0] for line in metrics.of_split(Split.TEST) if line.step == 0]
     if tested:
-        low, high = tested[0]["interval"]["pass@1"]
-        said += f" Test pass@1 before RL: {tested[0]['pass@1']:.3f} ({low:.3f} to {high:.3f})."
-    validated = figures.of_kind(lines, "evaluation", "VALIDATION")
-    rows = [(f"validation at step {line['step']:,}", result_of(line)) for line in [*validated[:1], *validated[1:][-1:]]]
+        said += f" Test pass@1 before RL: {tested[0].value:.3f} ({tested[0].low:.3f} to {tested[0].high:.3f})."
+    validated = metrics.of_split(Split.VALIDATION)
+    ends = [*validated[:1], *validated[1:][-1:]]
+    rows = [(f"validation at step {line.step:,}", result_of(line.scores)) for line in ends]
     return f"<p>{html.escape(said)}</p>" + (_table(rows) if rows else "")
 
 

@@ -13,11 +13,11 @@ report.html       the result, to be looked at
 lock              held while a process is running here
 """
 
-import enum
 import fcntl
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -28,6 +28,7 @@ from tensorboardX.summary import scalar
 from grpo_jax.config import ConfigError
 from grpo_jax.files import plain, read_json, run_config, write_whole
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
+from grpo_jax.runs.lines import Line, Phase, RunMetrics
 
 Group = TypeVar("Group", bound=JudgedGroup)
 
@@ -35,13 +36,6 @@ FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 FROM_THE_START = ("config.json", "provenance.json", "lock")  # there before anything has come of it
 BASE_POLICY = Path("warm_start", "params.safetensors")  # that a warm start has made
 STEPS_PER_ROLLOUT_FILE = 100
-
-
-class Phase(enum.Enum):
-    """A run's phases; each counts its own steps."""
-
-    WARM_START = enum.auto()
-    TRAIN = enum.auto()
 
 
 class RunDirectory:
@@ -128,22 +122,22 @@ class RunDirectory:
     def write_lines(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         self.write_text(name, "".join(_line(record) for record in records))
 
-    def append_metrics(self, phase: Phase, step: int, values: Mapping[str, Any]) -> None:
-        """One line of metrics.jsonl, and its numbers as TensorBoard events. `values["kind"]` says what it is about."""
-        self._append("metrics.jsonl", [{"phase": phase.name.lower(), "step": step, **values}])
+    def append_metrics(self, line: Line) -> None:
+        """One line of metrics.jsonl, and its numbers as TensorBoard events."""
+        values = line.to_json()
+        self._append("metrics.jsonl", [values])
         if self._tensorboard:
-            if phase not in self._events:  # events after this step, from a process that was killed, are void
-                place = self.path / "tensorboard" / phase.name.lower()
-                self._events[phase] = SummaryWriter(str(place), purge_step=step, flush_secs=10)
-            group = "_".join([values["kind"], *([values["split"].lower()] if "split" in values else [])])
+            if line.phase not in self._events:  # events after this step, from a process that was killed, are void
+                place = self.path / "tensorboard" / line.phase.name.lower()
+                self._events[line.phase] = SummaryWriter(str(place), purge_step=line.step, flush_secs=10)
             scalars = [
-                scalar(f"{group}/{name}", value)
+                scalar(f"{line.tag}/{name}", value)
                 for name, value in values.items()
-                if isinstance(value, int | float) and math.isfinite(value)
+                if name != "step" and isinstance(value, int | float) and math.isfinite(value)
             ]
             # One event of all: each goes through a queue, which takes as long as writing a step's line.
             together = Summary(value=[value for one in scalars for value in one.value])
-            self._events[phase].file_writer.add_summary(together, step)
+            self._events[line.phase].file_writer.add_summary(together, line.step)
 
     def close(self) -> None:
         for writer in self._events.values():
@@ -161,13 +155,15 @@ class RunDirectory:
         """The groups of an evaluation, as evaluation/NAME.jsonl."""
         self.write_lines(f"evaluation/{name}.jsonl", [group.to_json() for group in groups])
 
-    def metrics(self) -> list[dict[str, Any]]:
-        """All lines of metrics.jsonl; one that a killed process left half-written is not among them.
+    def metrics(self) -> RunMetrics:
+        """The lines of metrics.jsonl; one that a killed process left half-written is not among them.
 
         Raises:
           ConfigError: if another line is damaged.
         """
-        return _read_lines(self.path / "metrics.jsonl")
+        path = self.path / "metrics.jsonl"
+        with _reading(path):
+            return RunMetrics.from_json(_read_lines(path))
 
     def rollouts(self, step: int | None = None) -> Iterator[TrainingGroup]:
         """All groups that were written out, in the order of their steps; of one file, the one with `step`, if given.
@@ -191,7 +187,9 @@ class RunDirectory:
         for path in [self.path / "metrics.jsonl", *(self.path / "rollouts").glob("*.jsonl")]:
             if not path.exists():
                 continue
-            kept = [line for line in _read_lines(path) if line["phase"] != phase.name.lower() or line["step"] <= step]
+            with _reading(path):
+                lines = _read_lines(path)
+            kept = [line for line in lines if line["phase"] != phase.name.lower() or line["step"] <= step]
             if kept:
                 self.write_lines(str(path.relative_to(self.path)), kept)
             else:
@@ -216,20 +214,28 @@ def _line(record: Mapping[str, Any]) -> str:
 
 
 def _read_groups(path: Path, kind: type[Group]) -> Iterator[Group]:
-    for line in _read_lines(path):
-        try:
-            yield kind.from_json(line)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{path}: a line is damaged ({error!r}); restore the file.") from error
+    with _reading(path):
+        lines = _read_lines(path)
+    for line in lines:
+        with _reading(path):
+            group = kind.from_json(line)
+        yield group
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Tell which file it is whose lines cannot be read."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{path}: a line is damaged ({error!r}); restore the file.") from error
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """Raises ValueError if a line is no JSON."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    try:
-        return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: a line is damaged ({error}); restore the file.") from error
+    return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle

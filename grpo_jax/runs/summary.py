@@ -1,34 +1,35 @@
 """summary.json: the result of a run, from its metrics."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from grpo_jax.config import Config, digest, to_dict
+from grpo_jax.data import Split
+from grpo_jax.runs.lines import Measured, RunMetrics, Scores, TrainLine
 from grpo_jax.runs.versions import versions
 
 
-def summarize_run(
-    config: Config, metrics: Sequence[Mapping[str, Any]], seconds: Mapping[str, float], updates: int
-) -> dict[str, Any]:
+def summarize_run(config: Config, metrics: RunMetrics, seconds: Mapping[str, float], updates: int) -> dict[str, Any]:
     """The result of a finished run.
 
     Args:
-      metrics: the lines of metrics.jsonl.
       seconds: by phase; see `Clock`.
       updates: optimizer steps taken.
     """
-    test = {line["step"]: line for line in metrics if line["kind"] == "evaluation" and line["split"] == "TEST"}
-    training = [line for line in metrics if line["kind"] == "train"]
+    test = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
+    last = metrics.training[-1]
+    differences = [line.measured.get(Measured.SAMPLER_DIFFERENCE, math.nan) for line in metrics.training]
     return {
         "base": result_of(test[0]),
         "final": result_of(test[config.train.steps]),
-        "prompts": training[-1]["prompts"],
-        "rollouts": training[-1]["rollouts"],
+        "prompts": last.prompts,
+        "rollouts": last.rollouts,
         "updates": updates,
-        "valid_pair_share": _valid_share(training),
-        "sampler_difference": max((line.get("sampler_difference") or 0.0 for line in training), default=0.0),
+        "valid_pair_share": _valid_share(metrics.training),
+        "sampler_difference": max(filter(math.isfinite, differences), default=0.0),
         "seconds": dict(seconds),
         "steps": config.train.steps,
         "seed": config.seed,
@@ -37,23 +38,23 @@ def summarize_run(
     }
 
 
-def _valid_share(training: Sequence[Mapping[str, Any]]) -> float:
+def _valid_share(training: Sequence[TrainLine]) -> float:
     """Of all groups that were sampled; with resampling, steps differ in how many these are."""
-    groups = np.diff([line["prompts"] for line in training], prepend=0)
-    return float(np.average([line["valid_pair_share"] for line in training], weights=groups))
+    groups = np.diff([line.prompts for line in training], prepend=0)
+    return float(np.average([line.sampled.valid_pair_share for line in training], weights=groups))
 
 
-def result_of(line: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a summary repeats of an evaluation, a line of metrics.jsonl."""
-    n = line["samples"]
+def result_of(scores: Scores) -> dict[str, Any]:
+    """Return what a summary repeats of an evaluation."""
+    first, last = scores.pass_at[0], scores.pass_at[-1]
     return {
-        "pass@1": line["pass@1"],
-        "pass@k": line[f"pass@{n}"],
-        "maj@k": line[f"maj@{n}"],
-        "k": n,
-        "mean_length": line["mean_length"],
-        "truncated_share": line["truncated_share"],
-        "problems": line["problems"],
-        "interval": {"pass@1": line["interval"]["pass@1"], "pass@k": line["interval"][f"pass@{n}"]},
-        "pass@k curve": [line[f"pass@{k}"] for k in range(1, n + 1)],
+        "pass@1": first.value,
+        "pass@k": last.value,
+        "maj@k": scores.majority.value,
+        "k": scores.samples,
+        "mean_length": scores.mean_length,
+        "truncated_share": scores.truncated_share,
+        "problems": scores.problems,
+        "interval": {"pass@1": [first.low, first.high], "pass@k": [last.low, last.high]},
+        "pass@k curve": [share.value for share in scores.pass_at],
     }

@@ -2,27 +2,33 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 
 from grpo_jax.config import Config
 from grpo_jax.processes import fetch
 from grpo_jax.rewards import WorkerError
-from grpo_jax.runs.directory import Phase, RunDirectory
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.errors import TrainingError
+from grpo_jax.runs.lines import Measured, SampleStatistics, TrainLine
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.metrics import Metrics, results
 
 
-class Pending(NamedTuple):
+@dataclass
+class Pending:
     """A step's metrics before they are all known."""
 
     step: int
-    values: Mapping[str, float]  # known to the host
+    prompts: int  # sampled so far
+    sampled: SampleStatistics
     minibatches: Sequence[Metrics]  # still on the devices
     others: Mapping[str, Any]  # of the step, still on the devices
+    seconds: float | None = None  # of training, once the step has ended
+    tokens_per_second: float = 0.0
 
 
 class LateLog:
@@ -45,7 +51,7 @@ class LateLog:
         self,
         step: int,
         prompts: int,
-        values: Mapping[str, float],
+        sampled: SampleStatistics,
         minibatches: Sequence[Metrics],
         others: Mapping[str, Any],
     ) -> None:
@@ -59,37 +65,42 @@ class LateLog:
           TrainingError: if more updates in a row were not finite than the config allows.
         """
         self.flush()
-        budget = {"prompts": prompts, "rollouts": prompts * self._config.rollout.group_size}
-        self._pending = Pending(step, {**budget, **values}, minibatches, others)
+        self._pending = Pending(step, prompts, sampled, minibatches, others)
 
     def settle(self) -> None:
         """Ends the step that is held back: waits for its update, and takes down what the step has taken."""
-        if self._pending is None or "seconds" in self._pending.values:
+        pending = self._pending
+        if pending is None or pending.seconds is not None:
             return
         with self._clock.phase("update"):
-            jax.block_until_ready((self._pending.minibatches, self._pending.others))
+            jax.block_until_ready((pending.minibatches, pending.others))
         seconds = self._clock.training()
-        speed = self._pending.values["tokens"] / max(seconds - self._seconds, 1e-9)
-        times = {"seconds": round(seconds, 4), "tokens_per_second": round(speed, 1)}
-        self._pending = self._pending._replace(values={**self._pending.values, **times})
+        pending.seconds = round(seconds, 4)
+        pending.tokens_per_second = round(pending.sampled.tokens / max(seconds - self._seconds, 1e-9), 1)
         self._seconds = seconds
 
     def flush(self) -> None:
         """Writes whatever is held back. Raises as `push` does."""
         self.settle()
-        if self._pending is None:
+        pending, self._pending = self._pending, None
+        if pending is None or pending.seconds is None:
             return
-        step, values, minibatches, others = self._pending
-        self._pending = None
-        of_updates = results(fetch(minibatches))
-        self._updates = int(of_updates.pop("updates", self._updates))
-        # `minibatches` counts those with any group to learn from: one update each.
-        of_step = {"minibatches": len(minibatches), "updates": self._updates}
-        measured = {name: float(value) for name, value in fetch(others).items()}
-        line: dict[str, Any] = {"kind": "train", **values, **of_step, **of_updates, **measured}
-        self._directory.append_metrics(Phase.TRAIN, step, line)
-        self._display.progress("training", step, self._config.train.steps, line)
-        self._check_finite(step, of_updates)
+        of_updates = results(fetch(pending.minibatches))
+        self._updates = int(of_updates.pop(Measured.UPDATES, self._updates))
+        line = TrainLine(
+            step=pending.step,
+            prompts=pending.prompts,
+            rollouts=pending.prompts * self._config.rollout.group_size,
+            sampled=pending.sampled,
+            seconds=pending.seconds,
+            tokens_per_second=pending.tokens_per_second,
+            minibatches=len(pending.minibatches),
+            updates=self._updates,
+            measured=of_updates | {name: float(value) for name, value in fetch(pending.others).items()},
+        )
+        self._directory.append_metrics(line)
+        self._display.progress("training", line.step, self._config.train.steps, line.to_json())
+        self._check_finite(line.step, of_updates)
 
     @contextmanager
     def also_on_failure(self) -> Iterator[None]:
@@ -101,7 +112,7 @@ class LateLog:
             raise
 
     def _check_finite(self, step: int, of_updates: Mapping[str, float]) -> None:
-        in_a_row = int(of_updates.get("nonfinite_in_a_row", 0))
+        in_a_row = int(of_updates.get(Measured.NONFINITE_IN_A_ROW, 0))
         if in_a_row > self._config.optimizer.max_nonfinite:
             raise TrainingError(
                 f"step {step}: {in_a_row} updates in a row had gradients that are not finite, and "

@@ -33,11 +33,12 @@ from grpo_jax.processes import barrier, fetch, of_first, put
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
 from grpo_jax.runs.claim import check_hosts, claim, keep_base
-from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
+from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.errors import Interrupted, TrainingError
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.lines import EvaluationLine, Phase
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.runs.summary import summarize_run
 from grpo_jax.sampling import Stream
@@ -199,8 +200,8 @@ def _train(run: Run) -> TrainState:
         successes.continue_from(saved.record["successes"])
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Phase.TRAIN, step)
-    evaluations = [line for line in run.directory.metrics() if line["kind"] == "evaluation"]
-    evaluated = of_first([line["split"] for line in evaluations if line["step"] == step])  # before the stop
+    evaluations = run.directory.metrics().evaluations
+    evaluated = of_first([line.split for line in evaluations if line.step == step])  # before the stop
     begun = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
@@ -344,15 +345,14 @@ def _evaluate(run: Run, weights: SamplingWeights, split: Split, step: int) -> fl
     if evaluation is None:
         return None
     run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
-    line = {"kind": "evaluation", "split": split.name, **evaluation.summary}
-    run.directory.append_metrics(Phase.TRAIN, step, line)
-    at_most = f"pass@{line['samples']}"
-    low, high = line["interval"]["pass@1"]
+    scores = evaluation.scores
+    run.directory.append_metrics(EvaluationLine(step, split.name, scores))
+    first, last = scores.pass_at[0], scores.pass_at[-1]
     run.display.note(
-        f"step {step}, {split.name.lower()}: pass@1 {line['pass@1']:.3f} [{low:.3f}, {high:.3f}], "
-        f"{at_most} {line[at_most]:.3f}, {line['mean_length']:.1f} tokens"
+        f"step {step}, {split.name.lower()}: pass@1 {first.value:.3f} [{first.low:.3f}, {first.high:.3f}], "
+        f"pass@{scores.samples} {last.value:.3f}, {scores.mean_length:.1f} tokens"
     )
-    return float(line["pass@1"])
+    return first.value
 
 
 def _record(run: Run, step: int, cursor: int, sampled: int, successes: Successes) -> dict[str, Any]:

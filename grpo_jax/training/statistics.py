@@ -4,6 +4,7 @@ import numpy as np
 
 from grpo_jax.evaluation import right_of
 from grpo_jax.runs.groups import Completion, Rollout, TrainingGroup
+from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.training.collect import Collected
 from grpo_jax.types import StopReason
 
@@ -11,23 +12,8 @@ from grpo_jax.types import StopReason
 LOGPROB_DIGITS = 6
 
 
-def rollout_statistics(collected: Collected) -> dict[str, float]:
-    """Plain numbers for the log, over all groups that a step has sampled.
-
-    reward/TERM: the mean of each term of a weighted sum, before its weight, over the completions that it could score.
-    valid_pair_share: the groups that carry signal (with two rollouts: one right, one wrong).
-    accuracy: the completions that are right; the reward, if there is no other part of it.
-    valid_share_bound: 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share if all prompts were
-      equally hard, and never less than the expected share (it is concave in p). Of rewards in {0, 1}.
-    valid_share_expected: the same with each prompt's own p, as estimated from its earlier completions.
-    groups/...: how the others fail to: all are right, all of one reward but not right, or without enough verdicts.
-      groups/truncated are those all of whose completions were cut off; they are among the others.
-    tokens/without_signal: the share of all sampled tokens that went into groups without signal.
-    groups/replaced, groups/surplus: those without signal that fresh groups stand in for, and those with signal that
-      the step had no more room for. Both are 0 without resampling.
-    entropy: minus the mean log-probability of the sampled tokens; its expectation is the entropy per token of the
-      distribution that was sampled from (the policy's, at temperature 1 and without filters).
-    """
+def rollout_statistics(collected: Collected) -> SampleStatistics:
+    """Return what all groups that a step has sampled came to."""
     rewards, scored, rollouts, valid = collected.rewards, collected.scored, collected.rollouts, collected.signal
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     right = right_of(collected.judged)
@@ -36,26 +22,26 @@ def rollout_statistics(collected: Collected) -> dict[str, float]:
     truncated = rollouts.stop_reasons == StopReason.LENGTH
     p = np.clip(collected.expected, 0, 1)
     top = (right | ~scored).all(axis=1)
-    return {
-        "reward": float(rewards[scored].mean()) if scored.any() else float("nan"),
-        **_terms(collected),
-        "accuracy": accuracy,
-        "valid_pair_share": float(valid.mean()),
-        "valid_share_bound": 1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        "valid_share_expected": float((1 - p**group_size - (1 - p) ** group_size).mean()),
-        "groups/all_right": float((~valid & judged & top).mean()),
-        "groups/all_wrong": float((~valid & judged & ~top).mean()),
-        "groups/unjudged": float((~valid & ~judged).mean()),
-        "groups/truncated": float((~valid & truncated.all(axis=1)).mean()),
-        "tokens/without_signal": float(lengths[~valid].sum() / lengths.sum()),
-        "groups/replaced": int((~collected.chosen & ~valid).sum()),
-        "groups/surplus": int((~collected.chosen & valid).sum()),
-        "unscored": int((~scored).sum()),
-        "completion_length": float(lengths.mean()),
-        "truncated_share": float(truncated.mean()),
-        "entropy": float(-rollouts.logprobs.sum() / lengths.sum()),
-        "tokens": int(lengths.sum()),
-    }
+    return SampleStatistics(
+        reward=float(rewards[scored].mean()) if scored.any() else float("nan"),
+        terms=_terms(collected),
+        accuracy=accuracy,
+        valid_pair_share=float(valid.mean()),
+        valid_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
+        valid_share_expected=float((1 - p**group_size - (1 - p) ** group_size).mean()),
+        all_right=float((~valid & judged & top).mean()),
+        all_wrong=float((~valid & judged & ~top).mean()),
+        unjudged=float((~valid & ~judged).mean()),
+        truncated=float((~valid & truncated.all(axis=1)).mean()),
+        without_signal=float(lengths[~valid].sum() / lengths.sum()),
+        replaced=int((~collected.chosen & ~valid).sum()),
+        surplus=int((~collected.chosen & valid).sum()),
+        unscored=int((~scored).sum()),
+        completion_length=float(lengths.mean()),
+        truncated_share=float(truncated.mean()),
+        entropy=float(-rollouts.logprobs.sum() / lengths.sum()),
+        tokens=int(lengths.sum()),
+    )
 
 
 def _terms(collected: Collected) -> dict[str, float]:
@@ -64,7 +50,7 @@ def _terms(collected: Collected) -> dict[str, float]:
         for one in group.completions:
             for name, reward in one.verdict.terms.items():
                 every.setdefault(name, []).append(reward)
-    return {f"reward/{name}": float(np.mean(rewards)) for name, rewards in sorted(every.items())}
+    return {name: float(np.mean(rewards)) for name, rewards in sorted(every.items())}
 
 
 def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:

@@ -119,7 +119,7 @@ def evaluate_suites(
             made = True
             directory.write_evaluation(name, evaluation.groups)
             results[name] = {
-                **evaluation.summary,
+                **evaluation.scores.to_json(),
                 **_with_replacement(evaluation),
                 "seconds": clock.read()["evaluation"],
                 "problems_hash": hashes[name],
@@ -251,6 +251,6 @@ def _evaluate(
 
 
 def _with_replacement(evaluation: Evaluation) -> dict[str, float]:
-    n = evaluation.summary["samples"]
+    n = evaluation.scores.samples
     correct = right_of(evaluation.groups).sum(axis=1)
     return {f"best@{n}_with_replacement": float(best_of_k_with_replacement(correct, n, n).mean())}

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import LossSum, Objective, Recorded, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy, trained_of, with_trained
+from grpo_jax.runs.lines import Measured
 from grpo_jax.training.metrics import (
     EffectiveShare,
     Last,
@@ -144,11 +145,11 @@ def make_update(
         return dataclasses.replace(state, params=with_trained(params, state.params)), {
             **sums.metrics,
             **noise_metrics(sums.gradients, sums.spread),
-            "loss": Mean(sums.loss.total, weight),
-            "grad_norm": Mean(norm, jnp.ones(())),
-            "learning_rate": Mean(learning_rate, jnp.ones(())),
-            "updates": Last(state.updates),
-            "nonfinite_in_a_row": Maximum(state.nonfinite_in_a_row),
+            Measured.LOSS: Mean(sums.loss.total, weight),
+            Measured.GRADIENT_NORM: Mean(norm, jnp.ones(())),
+            Measured.LEARNING_RATE: Mean(learning_rate, jnp.ones(())),
+            Measured.UPDATES: Last(state.updates),
+            Measured.NONFINITE_IN_A_ROW: Maximum(state.nonfinite_in_a_row),
         }
 
     return update
@@ -178,13 +179,13 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
     divergence = k3(jnp.where(mask, groups.sampler_logprobs, 0), jnp.where(mask, logprobs, 0))
     metrics: dict[str, Metric] = {
-        "clip_share/high": share((advantages > 0) & cut),
-        "clip_share/low": share((advantages < 0) & cut),
+        Measured.CLIPPED_ABOVE: share((advantages > 0) & cut),
+        Measured.CLIPPED_BELOW: share((advantages < 0) & cut),
         "effective_sample_share": EffectiveShare(mean(ratio), mean(ratio**2)),
         # Later minibatches are scored by a policy that has moved: what differs there is no error of the sampler's.
-        "sampler_difference": OfFirstMinibatch(Maximum(difference.max())),
-        "sampler_difference/mean": OfFirstMinibatch(Mean(difference.sum(), tokens)),
-        "sampler_difference/kl": OfFirstMinibatch(mean(divergence)),
+        Measured.SAMPLER_DIFFERENCE: OfFirstMinibatch(Maximum(difference.max())),
+        Measured.SAMPLER_DIFFERENCE_MEAN: OfFirstMinibatch(Mean(difference.sum(), tokens)),
+        Measured.SAMPLER_KL: OfFirstMinibatch(mean(divergence)),
     }
     if groups.reference_logprobs is not None:
         divergence = k3(jnp.where(mask, logprobs, 0.0), jnp.where(mask, groups.reference_logprobs, 0.0))

@@ -22,9 +22,10 @@ from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import arrays_of_first, fetch, of_first, put
 from grpo_jax.randomness import base_policy_key
 from grpo_jax.runs.checkpoints import Checkpoints
-from grpo_jax.runs.directory import BASE_POLICY, Phase, RunDirectory
+from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.errors import Interrupted
 from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.lines import Phase, WarmStartLine
 from grpo_jax.runs.versions import code_digest, versions
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
@@ -210,6 +211,6 @@ def _train(
 
 
 def _log(run: RunDirectory, display: Display, step: int, loss: Array, total: int) -> None:
-    values = {"loss": float(fetch(loss))}
-    run.append_metrics(Phase.WARM_START, step, {"kind": "warm_start", **values})
-    display.progress("warm start", step, total, values)
+    line = WarmStartLine(step, float(fetch(loss)))
+    run.append_metrics(line)
+    display.progress("warm start", step, total, line.to_json())

@@ -76,14 +76,13 @@ def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
     result = evaluate(sample, TASK, PROBLEMS, prompts_per_batch=2, bootstrap=10)
     assert asked == [2, 2, 2]
     assert [group.prompt for group in result.groups] == [problem.prompt for problem in PROBLEMS]
-    summary = result.summary
-    assert summary["problems"] == 5
-    assert summary["pass@1"] == summary["mean@2"] == 0.5
-    assert summary["pass@2"] == 1.0
-    assert summary["maj@2"] == 0.5  # "" and the answer have a vote each
-    assert summary["mean_length"] == 2.0
-    assert summary["mean_reward"] == 0.5
-    assert set(summary["interval"]) == {"pass@1", "pass@2", "mean@2", "maj@2"}
+    scores = result.scores
+    assert (scores.problems, scores.samples) == (5, 2)
+    assert [share.value for share in scores.pass_at] == [0.5, 1.0]
+    assert scores.mean == scores.pass_at[0]
+    assert scores.majority.value == 0.5  # "" and the answer have a vote each
+    assert scores.mean_length == 2.0
+    assert scores.mean_reward == 0.5
 
 
 def test_evaluate_can_be_stopped():
@@ -102,7 +101,7 @@ def majority(reward, gold, *answers, prompt="?"):
     """maj@n of one problem under a reward."""
     attempts = [Attempt(prompt, gold, rf"so \boxed{{{answer}}}", True, 9) for answer in answers]
     completions = [Completion("", 9, True, verdict) for verdict in reward.judge(attempts)]
-    return summarize([JudgedGroup(0, prompt, gold, completions)], 10, reward)[f"maj@{len(answers)}"]
+    return summarize([JudgedGroup(0, prompt, gold, completions)], 10, reward).majority.value
 
 
 @pytest.mark.parametrize("term", ["mathematics", "numeric"])

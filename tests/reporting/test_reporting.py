@@ -6,13 +6,16 @@ import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 
+import numpy as np
 import pytest
 from rich.table import Table
 
 from grpo_jax.reporting import figures, show_summary, write_report
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.terminal import LiveDisplay, PlainConsole
+from tests.helpers import train_line
 from tests.training.test_loop import run
 
 SUMMARY = {
@@ -137,8 +140,12 @@ def test_names_are_printed_as_they_are(name, tmp_path):
 
 
 def test_the_updates_own_numbers_are_drawn_where_there_are_any():
-    line = {"kind": "train", "rollouts": 2, "loss": 0.1, "grad_norm": 1.0, "learning_rate": 1e-3, "reward/a$b": 0.5}
-    drawn = figures.measured([line, {**line, "rollouts": 4, "grad_norm": None, "clip_share/low": 0.0}])
+    measured = {"loss": 0.1, "grad_norm": 1.0, "learning_rate": 1e-3}
+    lines = [
+        train_line(1, {"terms": {"a$b": 0.5}}, measured=measured),
+        train_line(2, {"terms": {"a$b": 0.5}}, measured=measured | {"grad_norm": np.nan, "clip_share/low": 0.0}),
+    ]
+    drawn = figures.measured(RunMetrics(lines, []))
     captions = [caption for _, caption in drawn]
     assert captions == [
         "Loss: of the update.",
@@ -149,12 +156,13 @@ def test_the_updates_own_numbers_are_drawn_where_there_are_any():
     ]
     assert "a$b" in figures.to_svg(drawn[-1][0])
     assert drawn[2][0].axes[0].get_ylim()[0] == 0  # no share is below
-    assert figures.measured([{"kind": "train", "rollouts": 2, "loss": None}]) == []
+    assert figures.measured(RunMetrics([train_line(1, measured={"loss": np.nan})], [])) == []
 
 
 def test_a_comparison_of_runs(workdir):
-    lines = RunDirectory(workdir).metrics()
-    svg = figures.to_svg(figures.comparison({"one": [lines], "two": [lines, lines[:-4], lines]}))
+    metrics = RunDirectory(workdir).metrics()
+    shorter = RunMetrics(metrics.training[:-3], metrics.evaluations[:-1])
+    svg = figures.to_svg(figures.comparison({"one": [metrics], "two": [metrics, shorter, metrics]}))
     ElementTree.fromstring(svg)
     for text in ("rollouts", "prompts", "seconds of training", "one, 95 % interval", "two, range of 3 seeds"):
         assert text in svg

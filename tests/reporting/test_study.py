@@ -9,11 +9,12 @@ import pytest
 
 from grpo_jax.commands import report
 from grpo_jax.config import ConfigError, to_dict
+from grpo_jax.files import plain
 from grpo_jax.reporting import write_study_report
 from grpo_jax.reporting.figures import COLORS
 from grpo_jax.studies import Arm, Run, read_study
 from grpo_jax.training.clock import PHASES
-from tests.helpers import make_config
+from tests.helpers import evaluation_line, make_config, train_line
 
 SEEDS, STEPS = (0, 1, 2), (10, 20, 30)
 FINAL = {"small": 0.8, "large": 0.9}
@@ -52,11 +53,11 @@ def write_run_into(directory, seed, size, **sections):
     config = to_dict(make_config(seed=seed))
     config |= {name: config[name] | values for name, values in sections.items()}
     (directory / "config.json").write_text(json.dumps(config))
-    lines = [evaluation(0, 0.1)]
+    lines = [evaluation_line(0, 0.1)]
     for step, value in zip(STEPS, (0.5, 0.7, 0.8), strict=True):
-        budget = {"rollouts": step * size, "prompts": step, "updates": step, "seconds": step / 10, "tokens": 5}
-        lines += [{"phase": "train", "kind": "train", "step": step, **budget}, evaluation(step, value + shift)]
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        line = train_line(step, {"tokens": 5}, rollouts=step * size, seconds=step / 10)
+        lines += [line, evaluation_line(step, value + shift)]
+    (directory / "metrics.jsonl").write_text("".join(json.dumps(plain(line.to_json())) + "\n" for line in lines))
     final = {
         "pass@1": FINAL["large" if size == 4 else "small"] + 0.01 * seed * size / 2,
         "pass@k": 1.0,
@@ -66,10 +67,6 @@ def write_run_into(directory, seed, size, **sections):
     summary = {"final": final, "rollouts": 30 * size, "prompts": 30, "updates": 30, "valid_pair_share": 0.2}
     summary |= {"seconds": {"sampling": 2.0 * size, "update": 1.0 * size, "total": 20.0}, "versions": {"jax": "0"}}
     (directory / "summary.json").write_text(json.dumps(summary))
-
-
-def evaluation(step, value):
-    return {"phase": "train", "kind": "evaluation", "split": "VALIDATION", "step": step, "pass@1": value}
 
 
 def rows(study, table):

@@ -2,18 +2,23 @@
 
 import json
 
-from grpo_jax.runs.directory import Phase, RunDirectory
+from grpo_jax.runs.directory import RunDirectory
+from tests.helpers import evaluation_line, train_line
 
 
 def test_a_steps_numbers_are_one_event_and_one_line(tmp_path):
     directory = RunDirectory(tmp_path / "run", tensorboard=True)
     directory.create()
-    directory.append_metrics(Phase.TRAIN, 1, {"kind": "train", "loss": 0.5, "grad_norm": float("nan"), "tokens": 3})
+    directory.append_metrics(train_line(7, {"tokens": 3}, measured={"loss": 0.5, "grad_norm": float("nan")}))
+    directory.append_metrics(evaluation_line(7, 0.5, "TEST"))
     directory.close()
     (events,) = (tmp_path / "run" / "tensorboard" / "train").iterdir()
     written = events.read_bytes()
     assert b"train/loss" in written
     assert b"train/tokens" in written
+    assert b"train/step" not in written  # it is the place on the curve
+    assert b"evaluation_test/mean_length" in written
     assert b"grad_norm" not in written  # not a number has no place on a curve
-    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
-    assert line == {"phase": "train", "step": 1, "kind": "train", "loss": 0.5, "grad_norm": None, "tokens": 3}
+    line, _ = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    expected = {"phase": "train", "step": 7, "kind": "train", "loss": 0.5, "grad_norm": None, "tokens": 3}
+    assert {name: line[name] for name in expected} == expected

@@ -1,6 +1,7 @@
 """Seconds go to what causes them, whoever waits, and none are lost."""
 
 import contextlib
+import dataclasses
 import json
 import time
 from types import SimpleNamespace
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.training import Silent, clock, loop
 from grpo_jax.training.clock import PHASES, TRAINING, Clock, training_seconds, whole
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Mean
 from tests.helpers import make_config
 
+STATISTICS = dataclasses.replace(SampleStatistics.from_json({}), tokens=100)
 STEPS, UPDATE, EVALUATION, HOST = 5, 0.05, 0.02, 0.01  # seconds of each
 
 
@@ -70,7 +73,7 @@ def trained(tmp_path, monkeypatch, **changes):
         "_minibatches": lambda *of: [None],
         "_arms": lambda *of: {},
         "_evaluate": evaluate,
-        "rollout_statistics": slowly(HOST, {"tokens": 100}),
+        "rollout_statistics": slowly(HOST, STATISTICS),
         "training_groups": lambda collected, step: [],
         "_record": lambda *of: {},
         "Successes": lambda half_life: SimpleNamespace(observe=slowly(0.0, None)),
@@ -85,7 +88,7 @@ def trained(tmp_path, monkeypatch, **changes):
     stop = SimpleNamespace(requested=lambda: False)
     problems = {split: [] for split in loop.Split}
     loop._train(loop.Run(Machine(config), problems, directory, checkpoints, running, stop, Silent()))
-    lines = [line for line in directory.metrics() if line["kind"] == "train"]
+    lines = directory.metrics().training
     directory.close()
     return running.read(), lines
 
@@ -99,16 +102,16 @@ def test_an_update_costs_the_same_however_often_a_run_is_evaluated(tmp_path, mon
     assert seconds["update"] + seconds["host"] == pytest.approx(STEPS * UPDATE, rel=0.25)
     assert seconds["evaluation"] == pytest.approx(evaluations * EVALUATION, rel=0.5)
     assert seconds["checkpoints"] < UPDATE / 2
-    taken = np.diff([line["seconds"] for line in lines], prepend=0.0)
+    taken = np.diff([line.seconds for line in lines], prepend=0.0)
     np.testing.assert_allclose(taken, UPDATE, rtol=0.4)  # each line has all of its own step, and nothing of another
-    np.testing.assert_allclose([line["tokens_per_second"] for line in lines], 100 / taken, rtol=0.02)
+    np.testing.assert_allclose([line.tokens_per_second for line in lines], 100 / taken, rtol=0.02)
 
 
 def test_metrics_wait_for_an_update_in_its_phase(tmp_path):
     directory, running = RunDirectory(tmp_path / "run"), Clock()
     directory.create()
     log = LateLog(make_config(), directory, running, Silent(), updates=0)
-    log.push(1, 8, {"tokens": 1}, [{"loss": Mean(Busy(1.0, time.perf_counter() + UPDATE), np.float32(1))}], {})
+    log.push(1, 8, STATISTICS, [{"loss": Mean(Busy(1.0, time.perf_counter() + UPDATE), np.float32(1))}], {})
     log.flush()
     directory.close()
     assert running.read()["update"] == pytest.approx(UPDATE, rel=0.2)

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from grpo_jax.rewards import Verdict
-from grpo_jax.runs.directory import Phase, RunDirectory
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.metrics import EffectiveShare, Last, Maximum, Mean, OfFirstMinibatch, empty, merge, results
@@ -85,26 +84,25 @@ def test_what_is_written_down_ends_where_a_completion_does():
 def test_the_bound_is_the_expected_share_at_equal_difficulty(group_size):
     rewards = np.random.default_rng(0).random((20_000, group_size)) < 0.3
     found = statistics(rewards)
-    assert found["valid_pair_share"] == pytest.approx(found["valid_share_bound"], abs=0.01)
+    assert found.valid_pair_share == pytest.approx(found.valid_share_bound, abs=0.01)
 
 
 def test_groups_are_told_apart():
     rewards = [[1, 1], [0, 0], [1, 0], [0, 1]]
     found = statistics(rewards, scored=[[True, True], [True, True], [True, True], [True, False]])
-    assert found["reward"] == pytest.approx(3 / 7)
-    for name in ("valid_pair_share", "groups/all_right", "groups/all_wrong", "groups/unjudged"):
-        assert found[name] == 0.25, name
-    assert found["unscored"] == 1
-    assert found["groups/replaced"] == found["groups/surplus"] == 0
-    assert found["entropy"] == 1.0  # two nats over two tokens
+    assert found.reward == pytest.approx(3 / 7)
+    assert found.valid_pair_share == found.all_right == found.all_wrong == found.unjudged == 0.25
+    assert found.unscored == 1
+    assert found.replaced == found.surplus == 0
+    assert found.entropy == 1.0  # two nats over two tokens
 
 
 def test_a_weighted_reward_is_not_the_accuracy():
     found = statistics([[1.0, 0.2], [0.2, 0.2]])
-    assert found["accuracy"] == 0.25
-    assert found["reward"] == pytest.approx(0.4)
-    assert found["groups/all_wrong"] == 0.5
-    assert found["valid_share_bound"] == pytest.approx(2 * 0.25 * 0.75)
+    assert found.accuracy == 0.25
+    assert found.reward == pytest.approx(0.4)
+    assert found.all_wrong == 0.5
+    assert found.valid_share_bound == pytest.approx(2 * 0.25 * 0.75)
 
 
 @pytest.mark.trap(6)
@@ -113,14 +111,14 @@ def test_only_the_stop_reason_tells_a_truncated_completion():
     rollouts = dataclasses.replace(collected.rollouts, completion_lengths=np.array([[3, 3]]))  # as long as may be
     for reasons, share in (([StopReason.STOP, StopReason.STOP], 0.0), ([StopReason.STOP, StopReason.LENGTH], 0.5)):
         seen = dataclasses.replace(collected, rollouts=dataclasses.replace(rollouts, stop_reasons=np.array([reasons])))
-        assert rollout_statistics(seen)["truncated_share"] == share
+        assert rollout_statistics(seen).truncated_share == share
 
 
 @pytest.mark.trap(15)
 def test_what_resampling_did_is_counted():
     found = statistics([[1, 1], [0, 1], [0, 0], [1, 0], [1, 0]], chosen=[False, True, True, True, False])
-    assert found["groups/replaced"] == 1  # the other one without signal stays in the step
-    assert found["groups/surplus"] == 1
+    assert found.replaced == 1  # the other one without signal stays in the step
+    assert found.surplus == 1
 
 
 def test_the_sampler_is_compared_with_the_policy_that_sampled():
@@ -167,17 +165,6 @@ def test_a_mean_without_weight_is_no_number():
     assert results([]) == {}
 
 
-def test_what_is_not_finite_is_written_as_null(tmp_path):
-    run = RunDirectory(tmp_path)
-    run.create()
-    nan, inf = float("nan"), float("inf")
-    run.append_metrics(Phase.TRAIN, 1, {"kind": "train", "a": nan, "b": [inf, 1.0], "c": {"d": (nan,)}})
-    run.close()
-    (line,) = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(line) == {"phase": "train", "step": 1, "kind": "train", "a": None, "b": [None, 1.0],
-                                "c": {"d": [None]}}  # fmt: skip
-
-
 def test_terms_of_a_sum_have_means_of_their_own():
     """Each over the completions that it could score, whatever the others could."""
     collected = collected_of([[1.0, 0.0]])
@@ -186,6 +173,6 @@ def test_terms_of_a_sum_have_means_of_their_own():
         collected.judged[0], [{"verdict": Verdict(1.0, None, right=True, terms=each)} for each in terms]
     )
     found = rollout_statistics(dataclasses.replace(collected, judged=[judged]))
-    assert found["reward/exact"] == 0.5
-    assert found["reward/mine:length"] == -0.5
-    assert not any(name.startswith("reward/") for name in rollout_statistics(collected))
+    assert found.terms == {"exact": 0.5, "mine:length": -0.5}
+    assert found.to_json()["reward/mine:length"] == -0.5
+    assert rollout_statistics(collected).terms == {}

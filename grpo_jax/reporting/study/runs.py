@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from grpo_jax.config import ConfigError
-from grpo_jax.reporting.figures import at_steps, of_kind
+from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.studies import Budget, Run, Study
 from grpo_jax.training.clock import training_seconds
@@ -84,10 +84,9 @@ def check_scale(arms: Mapping[str, Sequence[Finished]], workdir: Path) -> None:
 def read_run(directory: Path) -> Finished:
     """A run. Raises FileNotFoundError if it is none, or not finished."""
     run = RunDirectory(directory)
-    (config, summary), lines = run.finished(), run.metrics()
-    training, validation = of_kind(lines, "train"), of_kind(lines, "evaluation", "VALIDATION")
-    tokens = itertools.accumulate(line["tokens"] for line in training)  # a line has those of its step alone
-    training = [{**line, "tokens": so_far} for line, so_far in zip(training, tokens, strict=True)]
+    (config, summary), metrics = run.finished(), run.metrics()
+    validation = metrics.of_split(Split.VALIDATION)
     budgets: tuple[Budget, ...] = typing.get_args(Budget)
-    spent = {budget: np.array(at_steps(training, validation, budget), np.float64) for budget in budgets}
-    return Finished(directory, config, summary, Curve(np.array([line["pass@1"] for line in validation]), spent))
+    spent = {budget: np.array(metrics.spent(budget, validation), np.float64) for budget in budgets}
+    pass_at_1 = np.array([line.scores.pass_at[0].value for line in validation])
+    return Finished(directory, config, summary, Curve(pass_at_1, spent))

@@ -1,0 +1,293 @@
+"""The lines of metrics.jsonl: a training step, an evaluation, or a step of the warm start.
+
+Each kind of line is a type that knows its names in JSON; no other module does. A number that is not finite is null in
+JSON, and NaN here; so is one that an earlier version did not write. Nothing here imports JAX.
+"""
+
+import enum
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+if TYPE_CHECKING:
+    from grpo_jax.data import Split  # which loads JAX
+
+
+class Phase(enum.Enum):
+    """A run's phases; each counts its own steps."""
+
+    WARM_START = enum.auto()
+    TRAIN = enum.auto()
+
+
+class Measured(enum.StrEnum):
+    """The numbers of an update that others ask for. An update may have more, and need not have all of these."""
+
+    UPDATES = "updates"  # optimizer steps so far
+    NONFINITE_IN_A_ROW = "nonfinite_in_a_row"
+
+    LOSS = "loss"
+    GRADIENT_NORM = "grad_norm"
+    LEARNING_RATE = "learning_rate"
+    CLIPPED_ABOVE = "clip_share/high"
+    CLIPPED_BELOW = "clip_share/low"
+    SAMPLER_DIFFERENCE = "sampler_difference"  # the largest of a token's log-probability, trainer's against sampler's
+    SAMPLER_DIFFERENCE_MEAN = "sampler_difference/mean"
+    SAMPLER_KL = "sampler_difference/kl"
+
+
+@dataclass(frozen=True)
+class Line:
+    """What every line has."""
+
+    phase: ClassVar[Phase]
+    kind: ClassVar[str]
+
+    step: int  # of the phase
+
+    @property
+    def tag(self) -> str:
+        """The group of its numbers in TensorBoard."""
+        return self.kind
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as JSON values."""
+        return {"phase": self.phase.name.lower(), "step": self.step, "kind": self.kind}
+
+
+@dataclass(frozen=True)
+class SampleStatistics:
+    """What all groups that a step has sampled came to."""
+
+    reward: float  # mean over the scored completions
+    terms: Mapping[str, float]  # of a weighted sum: each term's mean, before its weight, over what it could score
+    accuracy: float  # the completions that are right; the reward, if there is no other part of it
+    valid_pair_share: float  # the groups that carry signal (with two rollouts: one right, one wrong)
+    # 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share of valid groups if all prompts were
+    # equally hard, and never less than the expected share (it is concave in p). Of rewards in {0, 1}.
+    valid_share_bound: float
+    valid_share_expected: float  # the same with each prompt's own p, as estimated from its earlier completions
+    # How the others fail to carry signal: all are right, all of one reward but not right, or without enough verdicts.
+    all_right: float
+    all_wrong: float
+    unjudged: float
+    truncated: float  # those all of whose completions were cut off; they are among the others
+    without_signal: float  # the share of all sampled tokens that went into groups without signal
+    # Groups without signal that fresh groups stand in for, and those with signal that the step had no more room for.
+    # Both are 0 without resampling.
+    replaced: int
+    surplus: int
+    unscored: int  # completions
+    completion_length: float  # mean, in tokens
+    truncated_share: float  # of completions
+    # Minus the mean log-probability of the sampled tokens. Its expectation is the entropy per token of the distribution
+    # that was sampled from (the policy's, at temperature 1 and without filters).
+    entropy: float
+    tokens: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the statistics by their names in a line."""
+        terms = {f"{TERM}{name}": value for name, value in self.terms.items()}
+        return {name: getattr(self, field) for field, name in STATISTICS.items()} | terms
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "SampleStatistics":
+        """Return the statistics that a line holds."""
+        kinds = {field.name: field.type for field in fields(cls)}
+        # Counts that came later are of what was not done before.
+        own: dict[str, Any] = {
+            field: line.get(name, 0) if kinds[field] is int else _number(line.get(name))
+            for field, name in STATISTICS.items()
+        }
+        return cls(**own, terms={name.removeprefix(TERM): _number(line[name]) for name in line if _of_term(name)})
+
+
+TERM = "reward/"  # before the name of a term
+STATISTICS = {field.name: field.name for field in fields(SampleStatistics) if field.name != "terms"} | {
+    "all_right": "groups/all_right",
+    "all_wrong": "groups/all_wrong",
+    "unjudged": "groups/unjudged",
+    "truncated": "groups/truncated",
+    "replaced": "groups/replaced",
+    "surplus": "groups/surplus",
+    "without_signal": "tokens/without_signal",
+}
+
+
+@dataclass(frozen=True)
+class TrainLine(Line):
+    """A training step."""
+
+    phase = Phase.TRAIN
+    kind = "train"
+
+    prompts: int  # sampled so far
+    rollouts: int  # so far
+    sampled: SampleStatistics  # in this step
+    seconds: float  # of training so far
+    tokens_per_second: float
+    minibatches: int  # of this step, those with anything to learn from: one update each
+    updates: int  # optimizer steps so far
+    measured: Mapping[str, float]  # by the updates of this step; see `Measured`
+
+    def to_json(self) -> dict[str, Any]:
+        own = {field: getattr(self, field) for field in OF_STEP}
+        return {**super().to_json(), **own, **self.sampled.to_json(), **self.measured}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "TrainLine":
+        """Return the step that a line holds."""
+        known = {"phase", "step", "kind", *OF_STEP, *STATISTICS.values()}
+        return cls(
+            step=line["step"],
+            sampled=SampleStatistics.from_json(line),
+            measured={name: _number(value) for name, value in line.items() if name not in known and not _of_term(name)},
+            **{field: line[field] for field in OF_STEP},
+        )
+
+
+OF_STEP = ("prompts", "rollouts", "seconds", "tokens_per_second", "minibatches", "updates")
+
+
+class Share(NamedTuple):
+    """A mean over problems, with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation came to. A completion that could not be scored counts as wrong."""
+
+    pass_at: Sequence[Share]  # the unbiased pass@k, for every k from 1 to the number of samples
+    mean: Share  # mean@n
+    majority: Share  # maj@n
+    mean_reward: float
+    mean_length: float  # of completions, in tokens
+    truncated_share: float  # of completions
+    unscored: int  # completions
+    problems: int
+
+    @property
+    def samples(self) -> int:
+        """n: completions of each problem."""
+        return len(self.pass_at)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores by their names in a line."""
+        shares = {f"pass@{k}": share for k, share in enumerate(self.pass_at, start=1)}
+        shares |= {f"mean@{self.samples}": self.mean, f"maj@{self.samples}": self.majority}
+        return {
+            **{name: share.value for name, share in shares.items()},
+            "interval": {name: [share.low, share.high] for name, share in shares.items()},
+            "mean_reward": self.mean_reward,
+            "mean_length": self.mean_length,
+            "truncated_share": self.truncated_share,
+            "unscored": self.unscored,
+            "problems": self.problems,
+            "samples": self.samples,
+        }
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "Scores":
+        """Return the scores that a line holds."""
+        n = line["samples"]
+
+        def share(name: str) -> Share:
+            return Share(line[name], *line["interval"][name])
+
+        return cls(
+            pass_at=[share(f"pass@{k}") for k in range(1, n + 1)],
+            mean=share(f"mean@{n}"),
+            majority=share(f"maj@{n}"),
+            mean_reward=_number(line.get("mean_reward")),
+            mean_length=line["mean_length"],
+            truncated_share=line["truncated_share"],
+            unscored=line["unscored"],
+            problems=line["problems"],
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationLine(Line):
+    """An evaluation of the policy after a step."""
+
+    phase = Phase.TRAIN
+    kind = "evaluation"
+
+    split: str  # the name of a `grpo_jax.data.Split`
+    scores: Scores
+
+    @property
+    def tag(self) -> str:
+        return f"{self.kind}_{self.split.lower()}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "split": self.split, **self.scores.to_json()}
+
+    @classmethod
+    def from_json(cls, line: Mapping[str, Any]) -> "EvaluationLine":
+        """Return the evaluation that a line holds."""
+        return cls(line["step"], line["split"], Scores.from_json(line))
+
+
+@dataclass(frozen=True)
+class WarmStartLine(Line):
+    """A step of the warm start. Nothing reads it again."""
+
+    phase = Phase.WARM_START
+    kind = "warm_start"
+
+    loss: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "loss": self.loss}
+
+
+@dataclass(frozen=True)
+class RunMetrics:
+    """The lines of a run's metrics.jsonl, but for those of its warm start."""
+
+    training: Sequence[TrainLine]
+    evaluations: Sequence[EvaluationLine]
+
+    @classmethod
+    def from_json(cls, lines: Iterable[Mapping[str, Any]]) -> "RunMetrics":
+        """Return what the lines hold. Raises KeyError, TypeError or ValueError if they are no such lines."""
+        training, evaluations = [], []
+        for line in lines:
+            if line["kind"] == TrainLine.kind:
+                training.append(TrainLine.from_json(line))
+            elif line["kind"] == EvaluationLine.kind:
+                evaluations.append(EvaluationLine.from_json(line))
+        return cls(training, evaluations)
+
+    def of_split(self, split: "Split") -> list[EvaluationLine]:
+        """Return the evaluations on a split."""
+        return [line for line in self.evaluations if line.split == split.name]
+
+    def spent(self, budget: str, evaluations: Sequence[EvaluationLine]) -> list[float]:
+        """Return what the training had used up when each of these evaluations was made.
+
+        Args:
+          budget: prompts, rollouts, tokens, updates or seconds.
+        """
+        of_steps: Iterable[float]
+        if budget == "tokens":
+            of_steps = accumulate(line.sampled.tokens for line in self.training)
+        else:
+            of_steps = (getattr(line, budget) for line in self.training)
+        used = dict(zip((line.step for line in self.training), of_steps, strict=True))
+        return [used.get(line.step, 0) for line in evaluations]
+
+
+def _of_term(name: str) -> bool:
+    return name.startswith(TERM)
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
