@@ -225,6 +225,8 @@ def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_
         r"no checkpoint of this step is kept; there are .*8, 12\.": lambda: forked(7, tmp_path / "x"),
         r"is at step 12, and train\.steps=12": lambda: forked(None, tmp_path / "x"),
         r"task\.train_problems is 44 there and 43 here": lambda: forked(8, tmp_path / "x", task__train_problems=43),
+        r"evaluation\.test_samples is 2 there": lambda: forked(8, tmp_path / "x", evaluation__test_samples=1),
+        r"rollout\.max_new_tokens is 4 there": lambda: forked(8, tmp_path / "x", rollout__max_new_tokens=5),
         "holds another run already": lambda: forked(8, whole[0], train__steps=20),
         "fork holds another run already": lambda: forked(4, tmp_path / "fork", train__steps=20),
     }.items():
@@ -261,7 +263,9 @@ def test_a_fork_that_was_never_begun_is_made_anew(tmp_path):
     (run / "config.json").write_text(json.dumps(to_dict(make_config())))
     seal(run / "checkpoints" / "4")
     for seed in (1, 2):
-        assert fork(workdir, make_config(seed=seed), Origin(run, 4)) == [f"forked from {run} at step 4"]
+        # Evaluation is the run's, but for how many problems are sampled at once and how often.
+        config = make_config(seed=seed, mesh__fsdp=2, evaluation__prompts_per_batch=4, evaluation__every=2)
+        assert fork(workdir, config, Origin(run, 4)) == [f"forked from {run} at step 4"]
         assert workdir.config()["seed"] == seed
     assert "Unfinished: it ended without saying why, at step 0" in write_report(workdir.path).read_text()
 

@@ -222,6 +222,21 @@ def test_another_configuration_does_not_mix(whole, checkpoint):
         evaluate(configuration(checkpoint, test_samples=3), whole[0])
 
 
+def test_an_evaluation_of_an_earlier_version_goes_on(whole, checkpoint, tmp_path):
+    """Its configuration lacks a field that has come since."""
+    workdir = Path(shutil.copytree(whole[0], tmp_path / "evaluation"))
+    values = json.loads((workdir / "config.json").read_text())
+    del values["config"]["rollout"]["noise"]
+    (workdir / "config.json").write_text(json.dumps(values))
+    before = (workdir / "suites.json").read_text()
+    notes = []
+    display = Silent()
+    display.note = notes.append
+    evaluate(configuration(checkpoint), workdir, display=display)
+    assert 'config.json was written by an earlier version; filled in rollout.noise="independent"' in notes
+    assert (workdir / "suites.json").read_text() == before
+
+
 def test_other_weights_do_not_mix(whole, checkpoint):
     path = checkpoint / "model.safetensors"
     contents = path.read_bytes()
