@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
-from grpo_jax.files import check_inputs
+from grpo_jax.files import check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay
 
 
@@ -30,7 +30,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--smoke", action="store_true", help="a minimal run of all parts, to see that they work here")
     arguments = command_line.parse(parser, argv)
     try:
-        config = load(arguments.config, arguments.overrides)
+        begun = arguments.workdir / "config.json"
+        config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
         if not (arguments.workdir / "summary.json").exists():  # a finished run reads nothing any more
             check_inputs(config)
         if arguments.distributed:

@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from grpo_jax.config.schema import Config
+from grpo_jax.config.schema import Before, Config
 
 
 def hints_of(section: Any) -> dict[str, Any]:
@@ -88,6 +88,12 @@ def default_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return {} if sections(kind) and not is_optional(kind) else dataclasses.MISSING
+
+
+def then_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
+    """Return what a field was before it existed: `Before`, where the schema says so, else its default."""
+    before = [mark.value for mark in marks(kind) if isinstance(mark, Before)]
+    return before[0] if before else default_of(field, kind)
 
 
 def complete(

@@ -25,23 +25,26 @@ from grpo_jax.config.continuing import differences
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import CONFIGURATION, run_file
-from grpo_jax.config.schema import Before, Config, ConfigError, Range
+from grpo_jax.config.schema import Config, ConfigError, Range
 
 T = TypeVar("T")
 
 
-def load(path: str | Path, overrides: Iterable[tuple[str, str]] = ()) -> Config:
+def load(path: str | Path, overrides: Iterable[tuple[str, str]] = (), begun: Mapping[str, Any] | None = None) -> Config:
     """The configuration of a config file, with overrides from the command line.
 
     Args:
       path: a Python file with `get_config() -> ConfigDict`, or the name of a shipped one; see `run_file`.
       overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`; later ones win.
+      begun: what config.json of the run that is to go on holds, if there is one: see `_as_then`.
 
     Raises:
       ConfigError: for a file that cannot be read, or with a sentence for every field that is unknown, missing, of the
         wrong type or out of range; if there is none of these, for those that are impossible together.
     """
     values, mistakes = fields.complete(_run_config_file(path)), Mistakes()
+    if begun is not None:
+        _as_then(values, begun)
     # What says which of several sections stands somewhere comes first, and then the fields of that section.
     tags = set(fields.tag_fields())
     for field, text in sorted(overrides, key=lambda override: override[0] not in tags):
@@ -94,14 +97,9 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
             f"{', '.join(others)}: {are} of this version of grpo_jax ({grpo_jax.__version__}); use the version that "
             "made the run, or a later one."
         )
-    whole = fields.complete(values, default=_then)
+    whole = fields.complete(values, default=lambda field, kind: _as_json(fields.then_of(field, kind)))
     filled = [f"{one.field}={json.dumps(one.second)}" for one in differences(values, whole)]
     return Recorded(whole, f"was written by an earlier version; filled in {', '.join(filled)}" if filled else "")
-
-
-def _then(field: "dataclasses.Field[Any]", kind: Any) -> Any:
-    before = [mark.value for mark in fields.marks(kind) if isinstance(mark, Before)]
-    return _as_json(before[0] if before else fields.default_of(field, kind))
 
 
 def check(config: Config) -> None:
@@ -163,6 +161,20 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
         section.clear()
         section.update(fields.complete({leaf: text}, another))
     section[leaf] = None if fields.sections(kind) else _parse(kind, text)
+
+
+def _as_then(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Config) -> None:
+    """Give fields that a run did not have when it was begun the value of that time, where they have the default of now.
+
+    So the same command goes on with a run that an earlier version has begun.
+    """
+    kinds = fields.hints_of(section)
+    for field in dataclasses.fields(section):
+        kind, value, theirs = kinds[field.name], values.get(field.name), begun.get(field.name)
+        if isinstance(value, dict) and (member := fields.section_for(kind, value)):
+            _as_then(value, theirs if isinstance(theirs, Mapping) else {}, member)
+        elif field.name not in begun and value == fields.default_of(field, kind):
+            values[field.name] = fields.then_of(field, kind)
 
 
 def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -277,6 +277,18 @@ def test_what_an_earlier_version_recorded(tmp_path, caplog):
         from_dict(values)
 
 
+def test_the_same_command_goes_on_with_a_run_of_an_earlier_version():
+    """It means the values of that time, unless the file or a flag says something else."""
+    begun = to_dict(make_config())
+    assert load(CONFIGS / "two_grpo.py", begun=begun).logging.arms_every == 20
+    del begun["logging"]["arms_every"]
+    assert load(CONFIGS / "two_grpo.py", begun=begun).logging.arms_every == 0
+    assert load(CONFIGS / "two_grpo.py", [("logging.arms_every", "20")], begun).logging.arms_every == 20
+    del begun["logging"]
+    assert load(CONFIGS / "two_grpo.py", begun=begun).logging == LoggingConfig(arms_every=0)
+    assert load(CONFIGS / "two_grpo.py", begun=begun).checkpoint == load(CONFIGS / "two_grpo.py").checkpoint
+
+
 def test_every_mark_is_where_it_has_an_effect():
     """A field inside a section with the same mark need not have it; and defaults are in their ranges."""
     for change in Change:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.commands import regrade, report, study
+from grpo_jax.commands import train as command
 from grpo_jax.config import load, to_dict
 from grpo_jax.reporting import write_report
 from grpo_jax.runs.directory import RunDirectory
@@ -48,6 +49,9 @@ FLAGS = {
 }
 
 
+SHARED = ["--config.train.microbatch_groups=8"]  # the eight devices of the tests share what one had
+
+
 class Listening(Silent):
     def __init__(self):
         self.notes = []
@@ -79,6 +83,18 @@ def test_a_run_is_continued(run):
     assert after[: len(before)] == before
     assert [line["step"] for line in after if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
     assert "96 rollouts" in write_report(run).read_text()
+
+
+def test_the_same_command_continues_a_run_with_fewer_fields(run, capsys):
+    values = json.loads((run / "config.json").read_text())
+    del values["logging"]["arms_every"]
+    (run / "config.json").write_text(json.dumps(values))
+    flags = [f"--config.{field}={value}" for field, value in FLAGS.items()]
+    assert command.main([f"--config={CONFIGS / 'two_grpo.py'}", f"--workdir={run}", *flags, *SHARED]) == 0
+    told = capsys.readouterr().out
+    assert "filled in logging.arms_every=0" in told
+    assert "from here on" not in told.replace("train.microbatch_groups: 4 so far, 8 from here on", "")
+    assert RunDirectory(run).config()["logging"]["arms_every"] == 0
 
 
 def test_a_run_with_fewer_fields_is_continued_on_another_mesh(run):
