@@ -5,7 +5,7 @@ r"""What an answer is: a number with or without a unit, an expression, words, a 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from grpo_jax.rewards.mathematics.brackets import Tokens
 from grpo_jax.rewards.mathematics.expression import Node
@@ -74,11 +74,11 @@ class Relation:
 
 @dataclass(frozen=True)
 class General:
-    """What holds for all whole values of a letter, or all natural ones: as it is written, and with the letter k."""
+    """What holds for all values of a letter: as it is written, and with the letter k."""
 
     plain: "Answer"
     of_k: "Answer"
-    natural: bool
+    of: "Numbers"
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,7 @@ class Date:
 
 Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation | General | Asked | Time | Date
 Reader: TypeAlias = Callable[[Tokens], Answer]  # how the parts of an answer are read
+Numbers: TypeAlias = Literal["whole", "natural", "real"]
 
 INFINITE = Formula(("\\infty",), Node("constant", name="infinity"), None)
 MINUS_INFINITE = Formula(("-", "\\infty"), Node("negative", (Node("constant", name="infinity"),)), None)

@@ -110,7 +110,7 @@ class Comparison:
     def _general(self, gold: Answer, answer: Answer) -> bool | None:
         """Whether they say the same of all whole numbers, whatever letter stands for those."""
         if isinstance(gold, General) and isinstance(answer, General):
-            return gold.natural == answer.natural and self.equal(gold.of_k, answer.of_k)
+            return gold.of == answer.of and self.equal(gold.of_k, answer.of_k)
         ours = (gold.plain, gold.of_k) if isinstance(gold, General) else (gold,)
         theirs = (answer.plain, answer.of_k) if isinstance(answer, General) else (answer,)
         return _any(self.equal(one, other) for one in ours for other in theirs)

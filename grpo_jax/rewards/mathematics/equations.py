@@ -1,6 +1,8 @@
 """Equations and chains of them, and what is said of their letters: for all x, k in Z."""
 
-from grpo_jax.rewards.mathematics.answer import Answer, General, Items, Reader, Relation, Statement, Words
+from collections.abc import Sequence
+
+from grpo_jax.rewards.mathematics.answer import Answer, General, Items, Numbers, Reader, Relation, Statement, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
 from grpo_jax.rewards.mathematics.formula import formula
 from grpo_jax.rewards.mathematics.naming import is_bound, is_condition, is_name, name_of
@@ -8,7 +10,8 @@ from grpo_jax.rewards.mathematics.naming import is_bound, is_condition, is_name,
 SIGNS = frozenset(("=", "\\approx", "\\in", "\\equiv"))
 REMAINDERS = frozenset(("\\pmod", "\\bmod", "\\mod", "mod"))
 CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when", "\\ge", ">"))
-WHOLE = frozenset(("Z", "N", "integer", "integers"))
+SETS = frozenset(("Z", "N", "R", "integer", "integers", "real", "reals"))
+REAL = frozenset(("R", "real", "reals"))
 NATURAL = frozenset(("N", "+", "positive", "nonnegative", "non", "natural", ">", "\\ge"))
 MAX_CONDITION = 20  # tokens
 
@@ -23,7 +26,8 @@ def equation(tokens: Tokens, read: Reader) -> Answer | None:
     if not found or not all(parts):
         return None
     if "\\equiv" in found and not REMAINDERS.isdisjoint(texts_of(tokens)):
-        return Words(" ".join(text for text in texts_of(tokens) if text not in ("{", "}", "(", ")")))
+        texts = ["mod" if text in REMAINDERS else text for text in texts_of(tokens)]
+        return Words(" ".join(text for text in texts if text not in ("{", "}", "(", ")")))
     if "\\approx" in found:
         parts, found = _unrounded(parts, found)
         if not found:
@@ -66,8 +70,16 @@ def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
         if not kept:
             return None
         plain = read(kept)
-        if len(bound) != 1 or WHOLE.isdisjoint(texts_of(said)):
+        texts = texts_of(said)
+        if len(bound) != 1 or SETS.isdisjoint(texts):
             return plain
         of_k = read([token._replace(text="k") if token.text in bound else token for token in kept])
-        return General(plain, of_k, natural=not NATURAL.isdisjoint(texts_of(said)))
+        return General(plain, of_k, _numbers(texts))
     return None
+
+
+def _numbers(texts: Sequence[str]) -> Numbers:
+    """Return which numbers a condition speaks of."""
+    if not REAL.isdisjoint(texts):
+        return "real"
+    return "whole" if NATURAL.isdisjoint(texts) else "natural"

@@ -1,5 +1,7 @@
 r"""Several answers in one: lists, tuples, sets by their elements, ratios, \pm 2."""
 
+from dataclasses import replace
+
 from grpo_jax.rewards.mathematics.answer import (
     ALTERNATIVES,
     BARE,
@@ -19,7 +21,8 @@ from grpo_jax.rewards.mathematics.answer import (
 )
 from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, texts_of
 from grpo_jax.rewards.mathematics.choices import is_letter
-from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.expression import Node
+from grpo_jax.rewards.mathematics.formula import Formula, formula
 from grpo_jax.rewards.mathematics.naming import is_condition, is_name
 from grpo_jax.rewards.mathematics.notation import OPENING, Token
 from grpo_jax.rewards.mathematics.sets import REALS, WITH_NAMES, intersection, is_interval
@@ -61,10 +64,17 @@ def several(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Ans
 
 
 def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return what one pair of brackets encloses, also behind the name of a point: P(1, 2)."""
-    if len(tokens) > 2 and tokens[0].kind == "symbol" and tokens[0].text.isupper() and tokens[1].text == "(":
-        point = bracketed(tokens[1:], read)
-        return point if isinstance(point, Items) else None
+    """Return what one pair of brackets encloses, also behind the name of a point, P(1, 2), or a factor, 2(1, 2)."""
+    start = next(place for place, token in enumerate(tokens) if token.text in OPENING)
+    if start:
+        inner = bracketed(tokens[start:], read) if tokens[start].text == "(" else None
+        if not isinstance(inner, Items):
+            return None
+        return (
+            inner
+            if start == 1 and tokens[0].kind == "symbol" and tokens[0].text.isupper()
+            else multiple(tokens[:start], inner)
+        )
     if len(tokens) < 2 or tokens[0].text not in OPENING or closing_place(tokens) != len(tokens) - 1:
         return None
     opening, closing, inside = tokens[0].text, tokens[-1].text, tokens[1:-1]
@@ -86,6 +96,21 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
         return None
     inner = read(inside)
     return inner if isinstance(inner, Items) and inner.opening == MATRIX else Items(opening, closing, (inner,))
+
+
+def multiple(factor: Tokens, of: Items) -> Items | None:
+    """Return a tuple, or the row of a matrix, of which each part is multiplied by a number or expression."""
+    scalar = formula(factor[:-1] if factor[-1].text == "\\cdot" else factor)
+    parts = [_product(scalar, part) for part in of.items]
+    known = tuple(part for part in parts if part)
+    return replace(of, items=known) if len(known) == len(parts) else None
+
+
+def _product(scalar: Formula, part: Answer) -> Formula | None:
+    if scalar.node is None or scalar.unit or not isinstance(part, Formula) or part.node is None or part.unit:
+        return None
+    value = None if scalar.value is None or part.value is None else scalar.value * part.value
+    return Formula((*scalar.tokens, *part.tokens), Node("product", (scalar.node, part.node)), value)
 
 
 def ratio(tokens: Tokens, read: Reader) -> Answer | None:

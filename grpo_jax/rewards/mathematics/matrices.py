@@ -15,9 +15,7 @@ from grpo_jax.rewards.mathematics.answer import (
 )
 from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, texts_of
 from grpo_jax.rewards.mathematics.equations import SIGNS as EQUATED
-from grpo_jax.rewards.mathematics.expression import Node
-from grpo_jax.rewards.mathematics.formula import Formula, formula
-from grpo_jax.rewards.mathematics.lists import SEPARATORS, several
+from grpo_jax.rewards.mathematics.lists import SEPARATORS, multiple, several
 from grpo_jax.rewards.mathematics.sets import ORDERED
 
 KINDS = {
@@ -56,18 +54,9 @@ def _scaled(factor: Tokens, of: Answer | None) -> Items | None:
     """Return the product of a number or expression and a matrix, multiplied out."""
     if not (isinstance(of, Items) and of.opening == MATRIX):
         return None
-    scalar = formula(factor[:-1] if factor[-1].text in ("\\cdot", "\\times", "*") else factor)
-    rows = [[_product(scalar, cell) for cell in row.items] for row in of.items if isinstance(row, Items) and row.items]
-    if len(rows) < len(of.items) or any(cell is None for row in rows for cell in row):
-        return None
-    return listed(MATRIX, [listed(MATRIX, [cell for cell in row if cell]) for row in rows])
-
-
-def _product(scalar: Formula, cell: Answer) -> Formula | None:
-    if scalar.node is None or scalar.unit or not isinstance(cell, Formula) or cell.node is None or cell.unit:
-        return None
-    value = None if scalar.value is None or cell.value is None else scalar.value * cell.value
-    return Formula((*scalar.tokens, *cell.tokens), Node("product", (scalar.node, cell.node)), value)
+    rows = [multiple(factor, row) for row in of.items if isinstance(row, Items) and row.items]
+    known = [row for row in rows if row]
+    return listed(MATRIX, known) if len(known) == len(of.items) else None
 
 
 def _is_piece(cells: Sequence[Tokens]) -> bool:

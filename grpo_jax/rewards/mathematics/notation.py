@@ -130,6 +130,7 @@ LEXEME = re.compile(
     |(?P<grouped>\d{1,3}(?:(?:\{,\}|\x01|[ ])\d{3})+(?![\d]|\{,\}\d|\x01\d|[ ]?/)(?:\.\d+)?)
     |(?P<comma>\d{1,3}(?:,\d{3})+(?![\d,])(?:\.\d+)?)
     |(?P<repeating>\d*\.\d*\\(?:overline|bar|dot)\s*\{?\s*\d+\s*\}?(?!\d))
+    |(?P<going_on>\d*\.(?:\(\d+\)|\d*?(?:(?P<one>\d)(?P=one){2,}|(?P<block>\d{2,9})(?P=block)+)(?:\.\.\.+|…|\\[lc]?dots(?![a-zA-Z]))))
     |(?P<number>(?:\d+\.\d+|\d+|\.\d+)(?:[eE][+-]?\d+(?![a-zA-Z\d.]))?)
     |(?P<command>\\(?:[a-zA-Z]+|.))
     |(?P<letters>[^\W\d_]+)
@@ -138,6 +139,9 @@ LEXEME = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+GOING_ON = re.compile(r"(?:(?P<one>\d)(?P=one){2,}|(?P<block>\d{2,9})(?P=block)+)\D+$")  # 0.333...
 
 
 def tokenize(text: str) -> list[Token]:
@@ -263,6 +267,8 @@ def _tokens(group: str, text: str, spaced: bool) -> list[Token]:
         return [Token("number", re.sub(r"\{,\}|[\x01 ]", "", text), spaced)]
     if group == "repeating":
         return [Token("number", re.sub(r"\\(?:overline|bar|dot)\s*\{?\s*(\d+)\s*\}?", r"(\1)", text), spaced)]
+    if group == "going_on":
+        return [Token("number", GOING_ON.sub(lambda found: f"({found['one'] or found['block']})", text), spaced)]
     if group == "command":
         text = SAME.get(text, text)
         if text in ("or", "and"):

@@ -3,7 +3,18 @@
 import functools
 from collections.abc import Callable
 
-from grpo_jax.rewards.mathematics import choices, equations, lists, marks, matrices, moments, sets, words
+from grpo_jax.rewards.mathematics import (
+    choices,
+    compounds,
+    equations,
+    lists,
+    marks,
+    matrices,
+    moments,
+    numerals,
+    sets,
+    words,
+)
 from grpo_jax.rewards.mathematics.answer import Answer, Reader
 from grpo_jax.rewards.mathematics.brackets import Tokens, stripped, texts_of
 from grpo_jax.rewards.mathematics.formula import formula
@@ -42,9 +53,11 @@ RULES: tuple[tuple[Callable[[Tokens, Reader], Answer | None], frozenset[str]], .
     (words.announced, words.ANNOUNCING),
     (choices.choice, choices.SIGNS),
     (moments.moment, moments.SIGNS),
+    (numerals.numeral, numerals.SIGNS),
     (equations.conditioned, equations.CONDITIONAL),
     (matrices.matrix, frozenset(("\\begin",))),
     (sets.union, frozenset(("\\cup",))),
+    (compounds.compound, compounds.SIGNS),
     (lists.bare, lists.SEPARATORS),
     (equations.equation, equations.SIGNS),
     (sets.inequality, sets.ORDERED),

@@ -101,7 +101,7 @@ UNITS_BY_KIND = {
     "money": {"dollar USD usd buck": "1", "cent": "0.01"},
     **{currency: {currency: "1"} for currency in CURRENCIES},
     "percent": {"percent pct": "0.01", "permille": "0.001", "ppm": "1e-6", "ppb": "1e-9"},
-    "degree": {"degree deg": "1"},
+    "degree": {"degree deg": "1", "arcminute arcmin": "1/60", "arcsecond arcsec": "1/3600"},
     "radian": {"radian rad": "1"},
     "celsius": {"celsius": "1"},
     "fahrenheit": {"fahrenheit": "1"},
@@ -170,11 +170,11 @@ def _table() -> dict[str, Unit]:
 def scale(word: str) -> Fraction | None:
     """What a word such as "million", "dozens" or "thirds" makes of the number before it; None for other words."""
     small = word.lower()
-    singular = _singular(small)
-    factor = SCALES.get(small) or SCALES.get(singular)
+    stem = singular(small)
+    factor = SCALES.get(small) or SCALES.get(stem)
     if factor is not None:
         return Fraction(factor)
-    return Fraction(1, PARTS[singular]) if singular in PARTS else None
+    return Fraction(1, PARTS[stem]) if stem in PARTS else None
 
 
 def base(number: int) -> Unit:
@@ -257,8 +257,8 @@ def _product(words: Sequence[str]) -> Unit | None:
             found = (
                 _table().get(word)
                 or _table().get(small)
-                or _table().get(_singular(word))
-                or _table().get(_singular(small))
+                or _table().get(singular(word))
+                or _table().get(singular(small))
             )
             known = found is not None
             if found is None:
@@ -284,14 +284,12 @@ def _product(words: Sequence[str]) -> Unit | None:
 
 def _noun(word: str) -> Unit | None:
     """A unit for a word that is in no table; None if it is no noun for all that is known here."""
-    singular = _singular(word)
-    if not NOTHING.isdisjoint((word, singular)):
+    stem = singular(word)
+    if not NOTHING.isdisjoint((word, stem)):
         return NO_UNIT
-    forms = {word, singular, word.removesuffix("es"), word.removesuffix("ies") + "y"}
-    says_more = (
-        not NEVER.isdisjoint(forms) or any(scale(form) is not None for form in forms) or singular.endswith("ward")
-    )
-    return None if says_more or not word.isalpha() or len(word) < 2 else _base(singular)
+    forms = {word, stem, word.removesuffix("es"), word.removesuffix("ies") + "y"}
+    says_more = not NEVER.isdisjoint(forms) or any(scale(form) is not None for form in forms) or stem.endswith("ward")
+    return None if says_more or not word.isalpha() or len(word) < 2 else _base(stem)
 
 
 def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
@@ -328,5 +326,6 @@ def _is_plural(word: str) -> bool:
     return word in COUNTED or (len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")))
 
 
-def _singular(word: str) -> str:
+def singular(word: str) -> str:
+    """Return a word without the s of its plural."""
     return word[:-1] if len(word) > 2 and word.endswith("s") and not word.endswith("ss") else word

@@ -1,28 +1,19 @@
-"""Answers in words, and numbers that are spelt out."""
+"""Answers in words."""
 
 import re
-from fractions import Fraction
 
 from grpo_jax.rewards.mathematics.answer import EMPTY_SET, Answer, Choice, Reader, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, texts_of
 from grpo_jax.rewards.mathematics.choices import is_letter
-from grpo_jax.rewards.mathematics.expression import Node
-from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.formula import formula
 
+NO_LIMIT = re.compile(r"(limit )?(does not|doesn ' t) exist|dne")
 ANNOUNCING = frozenset(("answer", "Answer", "ANSWER"))
 BEFORE_ANSWER = frozenset(("so", "hence", "thus", "therefore", "the", "my", "our", "final", "correct"))
 MOST_BEFORE = 4  # words
 IS = (("is",), (":",), ("=",))
 ARTICLE = re.compile(r"(?:it is )?(?:an?|the) (?=\w{2,})|it is ")  # an ellipse is "ellipse"; "a b" are two letters
 NONE_AT_ALL = re.compile(r"no( real)? solutions?( exists?)?|(the )?empty set|there (is|are) no( real)? solutions?")
-
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-)
-ONES = {word: number for number, word in enumerate(_ONES.split())}
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-TENS = {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
 
 
 def announced(tokens: Tokens, read: Reader) -> Answer | None:
@@ -43,29 +34,10 @@ def text(tokens: Tokens) -> Answer | None:
         return Words("...")
     if not any(token.kind == "word" for token in tokens):
         return None
-    if spelt := spelt_number(tokens):
-        return spelt
     quantity = formula(tokens)
     if quantity.node:
         return quantity
     said = ARTICLE.sub("", " ".join(texts_of(tokens)).casefold())
-    return EMPTY_SET if NONE_AT_ALL.fullmatch(said) else Words(said)
-
-
-def spelt_number(tokens: Tokens) -> Formula | None:
-    """Return a whole number below 100 in words (twelve, twenty-one), or one behind a word for its sign (minus 7)."""
-    words = [token.text.casefold() for token in tokens if token.text != "-"]
-    if len(tokens) > 1 and words[0] in ("minus", "negative"):
-        positive = spelt_number(tokens[1:]) or formula(tokens[1:])
-        if positive.value is None or positive.value <= 0 or positive.unit is not None:
-            return None
-        return _number(tokens, -positive.value)
-    if len(words) == 2 and words[0] in TENS and 0 < ONES.get(words[1], 0) < 10:
-        return _number(tokens, Fraction(TENS[words[0]] + ONES[words[1]]))
-    if len(words) == len(tokens) == 1 and words[0] in ONES | TENS:
-        return _number(tokens, Fraction((ONES | TENS)[words[0]]))
-    return None
-
-
-def _number(tokens: Tokens, value: Fraction) -> Formula:
-    return Formula(texts_of(tokens), Node("number", value=value), value)
+    if NONE_AT_ALL.fullmatch(said):
+        return EMPTY_SET
+    return Words("does not exist" if NO_LIMIT.fullmatch(said) else said)

@@ -1,0 +1,72 @@
+"""Numbers that are spelt out: twenty-one, two hundred and five, three dozen, five eighths, minus 7."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+from grpo_jax.rewards.mathematics.answer import Answer, Reader
+from grpo_jax.rewards.mathematics.brackets import Tokens, texts_of
+from grpo_jax.rewards.mathematics.expression import Node
+from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.units import PARTS, singular
+
+_ONES = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
+ONES = {word: number for number, word in enumerate(_ONES.split())}
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+TENS = {word: 10 * number for number, word in enumerate(_TENS.split(), 2)}
+MULTIPLES = {
+    "billion": 10**9,
+    "million": 10**6,
+    "thousand": 1000,
+    "hundred": 100,
+    "gross": 144,
+    "score": 20,
+    "dozen": 12,
+}
+NEGATIVE = frozenset(("minus", "negative"))
+_WORDS = (*ONES, *TENS, *NEGATIVE, "a", "dozen", "half")
+SIGNS = frozenset((*_WORDS, *map(str.capitalize, _WORDS)))
+LONGEST = 12  # words
+
+
+def numeral(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return the number that tokens spell; None if they are anything else."""
+    words = [text.casefold() for text in texts_of(tokens) if text != "-"]
+    if len(tokens) > LONGEST or len(words) < 1:
+        return None
+    if words[0] in NEGATIVE:
+        positive = numeral(tokens[1:], read) or formula(tokens[1:])
+        if not isinstance(positive, Formula) or not positive.value or positive.value < 0 or positive.unit is not None:
+            return None
+        value: Fraction | None = -positive.value
+    else:
+        value = _fraction(words)
+    return None if value is None else Formula(texts_of(tokens), Node("number", value=value), value)
+
+
+def _fraction(words: Sequence[str]) -> Fraction | None:
+    """Return five eighths, two and a half, or a whole number."""
+    parts = PARTS.get(singular(words[-1])) if len(words) > 1 else None
+    if parts is None:
+        return _whole(words)
+    place = words.index("and") + 1 if "and" in words[:-2] else 0
+    whole = _whole(words[: place - 1]) if place else Fraction(0)
+    top = _whole(words[place:-1])
+    return None if whole is None or top is None or (place and top >= parts) else whole + top / parts
+
+
+def _whole(words: Sequence[str]) -> Fraction | None:
+    for name, size in MULTIPLES.items():
+        if name in words:
+            place = words.index(name)
+            behind = words[place + 1 :]
+            many, rest = _whole(words[:place]), _whole(behind[behind[:1] == ["and"] :]) if behind else Fraction(0)
+            return None if many is None or rest is None or rest >= size or not 0 < many < 1000 else many * size + rest
+    if len(words) == 2 and words[0] in TENS and 0 < ONES.get(words[1], 0) < 10:
+        return Fraction(TENS[words[0]] + ONES[words[1]])
+    if list(words) == ["a"]:
+        return Fraction(1)
+    found = (ONES | TENS).get(words[0]) if len(words) == 1 else None
+    return None if found is None else Fraction(found)
