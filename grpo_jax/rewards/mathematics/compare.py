@@ -10,23 +10,14 @@ Tuples, intervals, sequences and matrices are equal item by item; sets, unions, 
 question which others are.
 """
 
-import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Sequence
 
-from grpo_jax.rewards.mathematics import measures, moments, units, vectors
+from grpo_jax.rewards.mathematics import groups, measures, moments, vectors
 from grpo_jax.rewards.mathematics.answer import (
-    ALTERNATIVES,
     BARE,
-    INFINITE,
-    MATRIX,
-    MINUS_INFINITE,
     NAMED,
-    OPEN,
     RATIO,
-    SEQUENCE,
-    UNION,
     Answer,
     Asked,
     Choice,
@@ -37,37 +28,39 @@ from grpo_jax.rewards.mathematics.answer import (
     Time,
     Words,
 )
-from grpo_jax.rewards.mathematics.expression import DEGREE as ONE_DEGREE
-from grpo_jax.rewards.mathematics.expression import SYMBOLS, Node
+from grpo_jax.rewards.mathematics.expression import SYMBOLS
 from grpo_jax.rewards.mathematics.formula import Formula, swapped
 from grpo_jax.rewards.mathematics.naming import contradict, is_quantity, is_shifted, name_of
-from grpo_jax.rewards.mathematics.units import ANGLES, DEGREE, PERCENT, RADIAN
+from grpo_jax.rewards.mathematics.quantities import Quantities, Same
+from grpo_jax.rewards.mathematics.truth import all_of, any_of
 from grpo_jax.rewards.mathematics.work import spend
 
-Same = Callable[[Formula, Formula], bool | None]
 SameRelation = Callable[[Relation, Relation], bool | None]
 
 
 class Comparison:
-    """Compares answers, given how to compare what is not a rational number (by default: only as texts)."""
+    """Compare answers, given how to compare what is not a rational number (by default: only as texts)."""
 
     def __init__(
         self,
         formulas: Same = lambda gold, answer: None,
         relations: SameRelation = lambda gold, answer: None,
     ):
-        self._formulas = formulas
+        self._quantities = Quantities(formulas)
         self._relations = relations
 
     def equal(self, gold: Answer, answer: Answer) -> bool | None:
-        """Whether an answer is the gold one. It is not symmetric: an equation's name may be left out by the answer."""
+        """Return whether an answer is the gold one.
+
+        It is not symmetric: the answer may leave out the name that the gold one has.
+        """
         spend(2)
         if gold == answer:
             return True
         if isinstance(answer, Statement | Items) and (theirs := _by_name(answer)):
             ours = _by_name(gold)
             if ours:  # (a, b) = (1, 2) and (b, a) = (2, 1), or b = 2, a = 1
-                return ours.keys() == theirs.keys() and _all(self.equal(ours[name], theirs[name]) for name in ours)
+                return ours.keys() == theirs.keys() and all_of(self.equal(ours[name], theirs[name]) for name in ours)
             if list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
                 return False
         if isinstance(gold, Asked):
@@ -86,16 +79,14 @@ class Comparison:
         return rule(self, gold, answer) if rule else False
 
     def _asked(self, gold: Asked, answer: Answer) -> bool | None:
-        """Whether an answer has the value, and says nothing else of what it is the value of."""
+        """Return whether an answer has the value, and says nothing else of what it is the value of."""
         quantity = gold.quantity
+        solved = len(quantity.tokens) > 1  # an equation that is solved for a letter is a statement
         match answer:
-            case Relation("=", left, right, value) if value is not None and not left.variables.isdisjoint(
-                quantity.variables
-            ):
-                for named, said in ((left, value), (right, left)):
-                    if named.variables:
-                        same = self.equal(quantity, named)
-                        return same and self.equal(gold.value, said)
+            case Relation("=", left, _, value) if value is not None and left.variables & quantity.variables:
+                return solved and self.equal(quantity, left) and self.equal(gold.value, value)
+            case Relation("=", left, right) if right.variables & quantity.variables:
+                return solved and self.equal(quantity, right) and self.equal(gold.value, left)
             case Statement((), (Formula() as first, *others)) if others and self.equal(quantity, first):
                 return self._links(gold.value, others)
         name = name_of(quantity.tokens)
@@ -108,150 +99,30 @@ class Comparison:
         return self.equal(gold.value, answer)
 
     def _general(self, gold: Answer, answer: Answer) -> bool | None:
-        """Whether they say the same of all whole numbers, whatever letter stands for those."""
+        """Return whether they say the same of all whole numbers, whatever letter stands for those."""
         if isinstance(gold, General) and isinstance(answer, General):
             return gold.of == answer.of and self.equal(gold.of_k, answer.of_k)
         ours = (gold.plain, gold.of_k) if isinstance(gold, General) else (gold,)
         theirs = (answer.plain, answer.of_k) if isinstance(answer, General) else (answer,)
-        return _any(self.equal(one, other) for one in ours for other in theirs)
+        return any_of(self.equal(one, other) for one in ours for other in theirs)
 
     def _formula(self, gold: Formula, answer: Formula) -> bool | None:
-        if gold.tokens == answer.tokens:
-            return True
         if not vectors.DRAWN.isdisjoint((*gold.tokens, *answer.tokens)):
             ours, theirs = (vectors.components(one, 3) for one in (gold, answer))
             if ours and theirs:
                 return self._items(ours, theirs)
-        gold, answer = _measured(gold, _of_constant(gold, answer))
-        if answer.unit is not None and not measures.allows(gold.measure, answer.unit):
-            return False
-        units_given = [formula.unit for formula in (gold, answer) if formula.unit is not None]
-        kinds = {unit.kind for unit in units_given}
-        if len(units_given) == 2 and gold.unit == answer.unit:
-            return self._magnitudes(gold, answer)
-        if kinds and kinds <= ANGLES:
-            return self._angles(gold, answer)
-        if len(units_given) == 2 and units.LENGTH_UNIT in {name for kind in kinds for name, _ in kind}:
-            return len(set(map(units.in_lengths, kinds))) == 1 and self._magnitudes(gold, answer)
-        if len(units_given) == 2:
-            contrary = units.contradict(*units_given)
-            return False if contrary else self._magnitudes(_plain(gold), _plain(answer))
-        if PERCENT.kind in kinds:
-            return self._percentages(gold, answer)
-        if answer.unit is not None and not answer.unit.sure:
-            return False
-        return self._magnitudes(gold, answer)
-
-    def _percentages(self, gold: Formula, answer: Formula) -> bool | None:
-        as_numbers = self._magnitudes(_plain(gold), _plain(answer))
-        as_written = self._magnitudes(gold, answer)
-        if PERCENT not in (gold.unit, answer.unit):  # per thousand
-            return as_numbers
-        if gold.unit is not None:
-            return _any((as_numbers, as_written))
-        if gold.measure == measures.PERCENTAGE:
-            return as_written
-        whole = gold.value is not None and gold.value.denominator == 1
-        if gold.measure in (measures.NUMBER, measures.PLAIN):
-            return not whole and as_numbers
-        if gold.measure or gold.value is None or abs(gold.value) <= 1:
-            return as_numbers  # 0.5 is not 0.5 %, and 1 not 1 %
-        return _any((as_numbers, as_written))
-
-    def _angles(self, gold: Formula, answer: Formula) -> bool | None:
-        r"""Degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are neither."""
-        in_radians = self._magnitudes(_radians(gold), _radians(answer))
-        if RADIAN in (gold.unit, answer.unit):
-            plain_radians = answer.unit == RADIAN and gold.unit is None and gold.value is not None
-            return False if plain_radians else in_radians
-        if gold.unit is None and gold.value is None and not gold.variables:
-            return in_radians
-        return (
-            _any((self._magnitudes(gold, answer), in_radians))
-            if answer.unit is None
-            else self._magnitudes(gold, answer)
-        )
-
-    def _magnitudes(self, gold: Formula, answer: Formula) -> bool | None:
-        if gold.value is not None and answer.value is not None:
-            return gold.value == answer.value
-        if not (gold.readable and answer.readable):
-            return False
-        if gold.node is not None and gold.node == answer.node:
-            return True
-        if INFINITIES.intersection((gold.node, answer.node)) or (_is_simple(gold) and _is_simple(answer)):
-            return False
-        return self._formulas(gold, answer)
+        return self._quantities.same(gold, answer)
 
     def _items(self, gold: Items, answer: Items) -> bool | None:
-        gold, answer = _as_vectors(gold, answer)
-        if gold.opening == answer.opening == RATIO:
-            return self._ratios(gold, answer)
-        if (gold.opening, gold.closing) != (answer.opening, answer.closing) and not _compatible(gold, answer):
-            return False
-        kinds = {gold.opening, answer.opening}
-        if kinds & {UNION, ALTERNATIVES, r"\{"}:
-            return _all(
-                _any(self.equal(a, b) for b in other)
-                for one, other in ((gold.items, answer.items), (answer.items, gold.items))
-                for a in one
-            )
-        if len(gold.items) != len(answer.items):
-            return False
-        if kinds == {BARE} and len(set(gold.items)) == len(gold.items):
-            return self._in_any_order(gold.items, answer.items)
-        return _all(itertools.starmap(self.equal, zip(gold.items, answer.items, strict=True)))
-
-    def _in_any_order(self, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool | None:
-        """Whether each item has one of its own among the others."""
-        left = list(answer)
-        unknown = False
-        for item in gold:
-            truths = [self.equal(item, other) for other in left]
-            if True in truths:
-                del left[truths.index(True)]
-            elif None in truths:
-                unknown = True
-            else:
-                return False
-        return None if unknown else True
-
-    def _ratios(self, gold: Items, answer: Items) -> bool | None:
-        """2:4 is 1:2; but 12:30 may be a time, and 3:45 PM is one."""
-        if len(gold.items) != len(answer.items):
-            return False
-        ours, theirs = _values(gold), _values(answer)
-        measured = any(isinstance(item, Formula) and item.unit is not None for item in (*gold.items, *answer.items))
-        if (
-            measured
-            or _is_time(gold)
-            or len(ours) < len(gold.items)
-            or len(theirs) < len(ours)
-            or not all(ours + theirs)
-        ):
-            return _all(itertools.starmap(self.equal, zip(gold.items, answer.items, strict=True)))
-        return all(one * theirs[0] == other * ours[0] for one, other in zip(ours, theirs, strict=True))
+        return groups.same_items(self.equal, gold, answer)
 
     def _quotient(self, gold: Items, answer: Formula) -> bool | None:
-        """3/4 for 3:4, 100,200 for a list of two, 3i - 2j for a vector."""
-        vector = _vector(gold)
-        parts = vectors.components(answer, len(vector.items)) if vector.opening == "(" else None
-        if parts is not None:
-            return self._items(vector, parts)
-        values = _values(gold)
-        if len(values) < len(gold.items):
-            return False
-        if gold.opening == RATIO and len(values) == 2 and values[1] and not _is_time(gold):
-            return values[0] / values[1] == answer.value
-        if len(answer.tokens) == 1 and "," in answer.tokens[0] and gold.opening in (BARE, SEQUENCE, r"\{"):
-            numbers = [Fraction(number) for number in answer.tokens[0].split(",")]
-            return values == numbers or (gold.opening != SEQUENCE and sorted(values) == sorted(numbers))
-        return False
+        return groups.same_as_formula(self.equal, gold, answer)
 
     def _components(self, gold: Formula, answer: Items) -> bool | None:
         if gold.measure == measures.RATIO and answer.opening == RATIO:
             return self._quotient(answer, gold)
-        parts = vectors.components(gold, len(_vector(answer).items))
+        parts = vectors.components(gold, len(groups.as_vector(answer).items))
         return parts is not None and self._items(parts, answer)
 
     def _time(self, gold: Time | Items, answer: Time | Items) -> bool:
@@ -264,7 +135,7 @@ class Comparison:
         return self._links(gold, answer.values, named=bool(answer.name))
 
     def _links(self, gold: Answer, links: Sequence[Answer], named: bool = True) -> bool | None:
-        r"""Whether `x = 2 + 3 = 5` or `A = \pi r^2 = 9\pi` ends with the gold answer.
+        r"""Return whether `x = 2 + 3 = 5` or `A = \pi r^2 = 9\pi` ends with the gold answer.
 
         Every other link must be the gold answer as well, or the chain is wrong somewhere; only links with variables
         that the gold answer does not have may be anything. Where no name stands before them, the first must be what can
@@ -278,7 +149,7 @@ class Comparison:
         if closed == [True, False]:  # 113 = m + n
             return self.equal(gold, links[0])
         others = (link for link, is_closed in zip(links[:-1], closed[:-1], strict=True) if is_closed)
-        return _all(self.equal(gold, link) for link in (links[-1], *others))
+        return all_of(self.equal(gold, link) for link in (links[-1], *others))
 
     def _evaluated(self, gold: Answer, answer: Relation) -> bool | None:
         """`m + n = 113` where 113 is the gold answer."""
@@ -314,7 +185,7 @@ class Comparison:
         return words.text == "".join(formula.tokens).casefold()
 
     def _option(self, gold: Choice, answer: Words) -> bool:
-        """Whether words are those of the option, with or without its letter."""
+        """Return whether words are those of the option, with or without its letter."""
         said = re.sub(rf"^\(? ?{gold.letter} [).:] ", "", answer.text, flags=re.IGNORECASE)
         return isinstance(gold.value, Words) and said == gold.value.text
 
@@ -359,113 +230,6 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
     (Items, Relation): Comparison._evaluated,
 }
 
-# Brackets that say the same: `1, 2` may stand for (1, 2) or for a set; alternatives, as of `x = 1 or x = 2`, for a set
-# only, for (1, 2) is a point or an interval.
-COMPATIBLE = (
-    {BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"}, {BARE, SEQUENCE}, {SEQUENCE, "("},
-    {NAMED, "("}, {NAMED, BARE}, {NAMED, SEQUENCE},
-)  # fmt: skip
-
-
-def _compatible(gold: Items, answer: Items) -> bool:
-    if {gold.opening, answer.opening} in COMPATIBLE:
-        return all(items.opening != "(" or items.closing == ")" for items in (gold, answer))
-    return (gold.opening, answer.opening, answer.closing) == (OPEN, "(", ")")  # an interval, which (1, 2) need not be
-
-
-def _as_vectors(gold: Items, answer: Items) -> tuple[Items, Items]:
-    """A matrix of one column or row as a tuple, where the other answer is one."""
-    if {gold.opening, answer.opening} == {MATRIX, "("}:
-        return _vector(gold), _vector(answer)
-    if {gold.opening, answer.opening} <= {UNION, OPEN, "("} and UNION in (gold.opening, answer.opening):
-        return _intervals(gold), _intervals(answer)
-    return gold, answer
-
-
-def _vector(matrix: Items) -> Items:
-    rows = [row.items for row in matrix.items if isinstance(row, Items)] if matrix.opening == MATRIX else []
-    if not rows or (len(rows) > 1 and max(map(len, rows)) > 1):
-        return matrix
-    return Items("(", ")", rows[0] if len(rows) == 1 else tuple(row[0] for row in rows))
-
-
-def _intervals(union: Items) -> Items:
-    """A union whose bounded open intervals are marked as such, since nothing in it can be a point."""
-    if union.opening != UNION:
-        return union
-    items = (item.values[-1] if isinstance(item, Statement) else item for item in union.items)
-    marked = (
-        Items(OPEN, OPEN, item.items)
-        if isinstance(item, Items) and (item.opening, item.closing) == ("(", ")")
-        and item.items[:1] != (MINUS_INFINITE,) and item.items[1:] != (INFINITE,)
-        else item
-        for item in items
-    )  # fmt: skip
-    return Items(UNION, UNION, tuple(marked))
-
-
-def _values(items: Items) -> list[Fraction]:
-    """The values of those that are rational numbers."""
-    return [item.value for item in items.items if isinstance(item, Formula) and item.value is not None]
-
-
-def _is_time(ratio: Items) -> bool:
-    """Whether it is written like 12:30."""
-    hours, *others = [item.tokens if isinstance(item, Formula) else () for item in ratio.items]
-    two_digits = all(
-        len(part) == 1 and part[0].isdigit() and len(part[0]) == 2 and int(part[0]) < 60 for part in others
-    )
-    return two_digits and len(hours) == 1 and hours[0].isdigit() and int(hours[0][:9]) <= 24
-
-
-def _of_constant(gold: Formula, answer: Formula) -> Formula:
-    """Return x^2 + c as x^2 + C, if that is the gold answer: a constant of integration may have any of its names."""
-    node = gold.node
-    if node is None or node.operation != "sum" or CONSTANT not in node.arguments or "C" in answer.variables:
-        return answer
-    others = answer.variables - gold.variables
-    return swapped(answer, min(others), "C") if len(others) == 1 and others <= CONSTANT_NAMES else answer
-
-
-CONSTANT = Node("symbol", name="C")
-CONSTANT_NAMES = frozenset("cKkD")
-
-
-def _measured(gold: Formula, answer: Formula) -> tuple[Formula, Formula]:
-    """Both, with letters behind the number taken for a unit where the other one makes sense of that only."""
-    if answer.measured is not None and answer.measured.unit is not None and not gold.variables:
-        if gold.unit is None and not answer.measured.unit.sure:  # 5m, of which m may be a variable
-            return gold, answer
-        return gold, answer.measured
-    if gold.measured is not None and answer.unit is not None:
-        return gold.measured, answer
-    return gold, answer
-
-
-def _is_simple(formula: Formula) -> bool:
-    """Whether it is a rational number or a single variable, which are equal only if they are the same."""
-    return formula.value is not None or (formula.node is not None and formula.node.operation == "symbol")
-
-
-INFINITIES = frozenset((INFINITE.node, MINUS_INFINITE.node))  # equal to nothing but themselves
-
-
-def _radians(formula: Formula) -> Formula:
-    if formula.unit != DEGREE or formula.node is None:
-        return Formula(formula.tokens, formula.node, formula.value)
-    return Formula(
-        formula.tokens, Node("product", (formula.node, ONE_DEGREE)), Fraction(0) if formula.value == 0 else None
-    )
-
-
-def _plain(formula: Formula) -> Formula:
-    """The same quantity without its unit: 50 % as 0.5, 5 cm as 0.05."""
-    if formula.unit is None or formula.node is None:
-        return formula
-    factor = formula.unit.factor
-    value = None if formula.value is None else formula.value * factor
-    return Formula(formula.tokens, Node("product", (formula.node, Node("number", value=factor))), value)
-
 
 def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
     """The values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
@@ -496,7 +260,7 @@ def _of_letter(name: tuple[str, ...], answer: Statement) -> Statement:
 
 
 def _is_circular(statement: Statement) -> bool:
-    """Whether a name is given a value that it is a part of."""
+    """Return whether a name is given a value that it is a part of."""
     name = statement.name
     values = (value for value in statement.values if isinstance(value, Formula))
     return len(name) == 1 and any(name[0] in value.variables and value.tokens != name for value in values)
@@ -520,18 +284,3 @@ def _names(answer: Answer) -> Iterator[tuple[str, ...]]:
 
 def _is_variable(name: tuple[str, ...]) -> bool:
     return bool(name) and ((name[0].isalpha() and len(name[0]) == 1) or name[0] in SYMBOLS) and "(" not in name
-
-
-def _all(truths: Iterable[bool | None]) -> bool | None:
-    """Kleene's and: False if one is, else None if one is."""
-    unknown = False
-    for truth in truths:
-        if truth is False:
-            return False
-        unknown |= truth is None
-    return None if unknown else True
-
-
-def _any(truths: Iterable[bool | None]) -> bool | None:
-    negated = _all(None if truth is None else not truth for truth in truths)
-    return None if negated is None else not negated

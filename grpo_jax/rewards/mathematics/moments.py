@@ -75,3 +75,12 @@ def may_be(ratio: Items, time: Time) -> bool:
     hours, minutes, seconds = [*parts, Fraction(0)][:3]
     total = hours * 3600 + minutes * 60 + seconds
     return hours <= 24 and max(minutes, seconds) < 60 and time.seconds in (total, total + HALF_DAY)
+
+
+def is_written_as_time(ratio: Items) -> bool:
+    """Return whether a ratio is written like 12:30."""
+    hours, *others = [item.tokens if isinstance(item, Formula) else () for item in ratio.items]
+    two_digits = all(
+        len(part) == 1 and part[0].isdigit() and len(part[0]) == 2 and int(part[0]) < 60 for part in others
+    )
+    return two_digits and len(hours) == 1 and hours[0].isdigit() and int(hours[0][:9]) <= 24
