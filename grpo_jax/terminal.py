@@ -21,19 +21,6 @@ from rich.text import Text
 STDERR = 2
 WIDTH_ELSEWHERE = 120  # columns, where there is no terminal: in a pipe or a file
 
-# metric -> how it is shown
-SHOWN = {
-    "loss": "loss {:.3f}",
-    "reward": "reward {:.2f}",
-    "valid_pair_share": "valid {:.2f}",
-    "completion_length": "length {:.1f}",
-    "tokens_per_second": "{:,.0f} tokens/s",
-}
-IN_PHASE = {  # others show how far they are, and no metric
-    "warm start": ("loss",),
-    "training": ("reward", "valid_pair_share", "completion_length", "tokens_per_second"),
-}
-
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal to draw a bar on
 SMOOTHING = 0.9  # single steps are noisy; the bar shows a running mean, metrics.jsonl every step
 
@@ -113,11 +100,11 @@ class LiveDisplay:
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
         self._show(phase, total, max(step - 1, 0))
-        for name in IN_PHASE.get(phase, ()):
-            if math.isfinite(values[name]):  # a step without a verdict has no reward
-                before = self._smooth.get(name, values[name])
-                self._smooth[name] = SMOOTHING * before + (1 - SMOOTHING) * values[name]
-        metrics = [SHOWN[name].format(self._smooth.get(name, math.nan)) for name in IN_PHASE.get(phase, ())]
+        for template, value in values.items():
+            if math.isfinite(value):  # a step without a verdict has no reward
+                before = self._smooth.get(template, value)
+                self._smooth[template] = SMOOTHING * before + (1 - SMOOTHING) * value
+        metrics = [template.format(self._smooth.get(template, math.nan)) for template in values]
         self._bar.update(self._tasks[phase], completed=step, metrics=metrics)
         if not self.console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()

@@ -43,7 +43,7 @@ def statistics(
 
     Args:
       vectors: gradients of summed log-probabilities. They are weighted in place, as the aggregation says.
-      tolerance: see `objectives.outcomes.signal`.
+      tolerance: see `objectives.outcomes.rewards_differ`.
     """
     prompts, samples = sampled.rewards.shape
     lengths, width = sampled.rollouts.completion_lengths, sampled.rollouts.completion_tokens.shape[-1]

@@ -277,7 +277,7 @@ class ObjectiveConfig:
     clip_high: Annotated[float, Range(0)] = 0.28  # inf is off; .28 is the paper's
     std_ddof: Annotated[int, Range(0, 1)] = 0  # of GRPO's standard deviation: 0 as in the paper, 1 as in verl and TRL
     std_epsilon: NonNegative = 0.0  # added to that standard deviation; groups without spread are left out anyway
-    no_signal_tolerance: NonNegative = 1e-6  # a group whose rewards spread no wider than this carries no signal
+    no_signal_tolerance: NonNegative = 1e-6  # rewards of a group that spread no wider than this do not differ
     # The denominator of the ratio. The sampler's are there already, and in float32 they are the trainer's to 1e-5.
     old_logprobs: Literal["sampler", "trainer"] = "sampler"
     importance_cap: NonNegative = 0.0  # of importance sampling between sampler and trainer; 0 is off

@@ -1,8 +1,8 @@
 """Advantages of completions against others of the same prompt.
 
-Every estimator takes the `Outcomes` of a step and returns [N, G]. A group that carries no signal (`signal`) gets
-advantages of exactly 0, and training may drop it. All are defined for any rewards. "The paper" is "It Takes Two",
-arXiv 2510.00977.
+Every estimator takes the `Outcomes` of a step and returns [N, G]. A group whose rewards do not differ, by
+`rewards_differ`, gets advantages of exactly 0. So it carries no signal, and training may drop it. All are defined for
+any rewards. "The paper" is "It Takes Two", arXiv 2510.00977.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from grpo_jax.config import NonNegative, Range
-from grpo_jax.objectives.outcomes import Outcomes, mean_and_count, signal
+from grpo_jax.objectives.outcomes import Outcomes, mean_and_count, rewards_differ
 
 Estimator: TypeAlias = Callable[[Outcomes], Float[Array, "N G"]]
 
@@ -27,7 +27,7 @@ def group_normalized(
         binary rewards the first gives +-1 and the second +-0.7071, with sixteen they differ by 3 %: a comparison of
         group sizes under ddof 1 hides a change of scale.
       epsilon: added to the standard deviation.
-      tolerance: see `signal`.
+      tolerance: see `rewards_differ`.
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     mean, count = mean_and_count(rewards, scored)
@@ -35,20 +35,20 @@ def group_normalized(
     variance = (centered**2).sum(-1, keepdims=True) / jnp.maximum(count - ddof, 1.0)
     # A group without signal divides by 1 instead of 0; its advantages are zeroed below.
     deviation = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
-    return jnp.where(signal(outcomes, tolerance), centered / (deviation + epsilon), 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance), centered / (deviation + epsilon), 0.0)
 
 
 def mean_centered(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """Dr. GRPO: A_i = r_i - mean r, arXiv 2503.20783. The weighting of prompts by 1/std is left out."""
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
-    return jnp.where(signal(outcomes, tolerance), outcomes.rewards - mean, 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance), outcomes.rewards - mean, 0.0)
 
 
 def leave_one_out(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """RLOO: A_i = r_i - mean of the others = G/(G-1) (r_i - mean r), arXiv 2402.14740."""
     mean, count = mean_and_count(outcomes.rewards, outcomes.scored)
     advantages = (outcomes.rewards - mean) * count / jnp.maximum(count - 1.0, 1.0)
-    return jnp.where(signal(outcomes, tolerance), advantages, 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance), advantages, 0.0)
 
 
 def length_weighted(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
@@ -60,7 +60,7 @@ def length_weighted(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Arr
     lengths = jnp.where(outcomes.scored, outcomes.lengths, 0).astype(jnp.float32)
     rewards = jnp.where(outcomes.scored, outcomes.rewards, 0.0)
     baseline = (lengths * rewards).sum(-1, keepdims=True) / jnp.maximum(lengths.sum(-1, keepdims=True), 1.0)
-    return jnp.where(signal(outcomes, tolerance), rewards - baseline, 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance), rewards - baseline, 0.0)
 
 
 def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
@@ -72,8 +72,9 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
     with ddof 0. Of three or more, one may be at the mean: it is neither, and has no advantage.
 
     Args:
-      tolerance: see `signal`. It is of the spread alone: however far from the mean, the best completion of a group with
-        signal is positive and the worst negative. In between, only what a sum in float32 is rounded by is at the mean.
+      tolerance: see `rewards_differ`. It is of the spread alone: however far from the mean, the best completion of a
+        group whose rewards differ is positive and the worst negative. In between, only what a sum in float32 is rounded
+        by is at the mean.
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     mean, count = mean_and_count(rewards, scored)
@@ -90,7 +91,7 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
     share = jnp.where(both, n / jnp.maximum(n + m, 1), 0.5)
     up = jnp.where(positive, jnp.sqrt((1 - share) / share), 0.0)
     down = jnp.where(negative, jnp.sqrt(share / (1 - share)), 0.0)
-    return jnp.where(signal(outcomes, tolerance) & both, up - down, 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance) & both, up - down, 0.0)
 
 
 def rescaled(

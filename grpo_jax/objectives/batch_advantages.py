@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from grpo_jax.config import NonNegative
-from grpo_jax.objectives.outcomes import Outcomes, batch_mean, mean_and_count, signal
+from grpo_jax.objectives.outcomes import Outcomes, batch_mean, mean_and_count, rewards_differ
 
 
 def _deviation(
@@ -33,14 +33,14 @@ def centered_batch_normalized(
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     centered = jnp.where(outcomes.scored, outcomes.rewards - mean, 0.0)
     advantages = centered / _deviation(centered, outcomes.scored, epsilon, tolerance)
-    return jnp.where(signal(outcomes, tolerance), advantages, 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance), advantages, 0.0)
 
 
 def batch_scaled(outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: float = 1e-6) -> Float[Array, "N G"]:
     """Lite-PPO: A_i = (r_i - mean of the group) / std of the step's rewards, arXiv 2508.08221."""
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     scale = _deviation(outcomes.rewards, outcomes.scored, epsilon, tolerance)
-    return jnp.where(signal(outcomes, tolerance), (outcomes.rewards - mean) / scale, 0.0)
+    return jnp.where(rewards_differ(outcomes, tolerance), (outcomes.rewards - mean) / scale, 0.0)
 
 
 def reinforcement(

@@ -34,11 +34,11 @@ def batch_mean(values: Float[Array, "N G"], scored: Bool[Array, "N G"]) -> Float
     return jnp.where(scored, values, 0.0).sum() / jnp.maximum(scored.sum(), 1)
 
 
-def signal(outcomes: Outcomes, tolerance: float) -> Bool[Array, "N G"]:
-    """The scored completions of groups whose scored rewards spread wider than `tolerance`.
+def rewards_differ(outcomes: Outcomes, tolerance: float) -> Bool[Array, "N G"]:
+    """Return the scored completions of groups whose scored rewards spread wider than `tolerance`.
 
-    The decision is by spread and not by the standard deviation, which for equal floats can come out as 1e-9 and
-    explode a ratio.
+    Most estimators give all others an advantage of 0. The decision is by spread and not by standard deviation, which
+    for equal floats can come out as 1e-9 and explode a ratio.
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)

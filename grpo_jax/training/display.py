@@ -14,7 +14,7 @@ class Display(Protocol):
         """What is being done from now on, until the next progress, where nobody knows how far it is."""
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
-        """How far a phase is, and its newest metrics."""
+        """How far a phase is, and its newest numbers, each by the template that shows it: {"loss {:.3f}": 0.5}."""
 
 
 class Silent:

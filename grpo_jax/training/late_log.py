@@ -99,7 +99,13 @@ class LateLog:
             measured=of_updates | {name: float(value) for name, value in fetch(pending.others).items()},
         )
         self._directory.append_metrics(line)
-        self._display.progress("training", line.step, self._config.train.steps, line.to_json())
+        shown = {
+            "reward {:.2f}": line.sampled.reward,
+            "valid {:.2f}": line.sampled.valid_pair_share,
+            "length {:.1f}": line.sampled.completion_length,
+            "{:,.0f} tokens/s": line.tokens_per_second,
+        }
+        self._display.progress("training", line.step, self._config.train.steps, shown)
         self._check_finite(line.step, of_updates)
 
     @contextmanager

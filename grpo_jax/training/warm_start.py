@@ -213,4 +213,4 @@ def _train(
 def _log(run: RunDirectory, display: Display, step: int, loss: Array, total: int) -> None:
     line = WarmStartLine(step, float(fetch(loss)))
     run.append_metrics(line)
-    display.progress("warm start", step, total, line.to_json())
+    display.progress("warm start", step, total, {"loss {:.3f}": line.loss})

@@ -176,7 +176,7 @@ def test_the_table_at_the_end(tmp_path):
     assert "total 32.3 s" in text
 
 
-VALUES = {"reward": 0.5, "valid_pair_share": 0.25, "completion_length": 9.0, "tokens_per_second": 36100.0}
+VALUES = {"reward {:.2f}": 0.5, "valid {:.2f}": 0.25, "length {:.1f}": 9.0, "{:,.0f} tokens/s": 36100.0}
 
 
 def bar(text):
