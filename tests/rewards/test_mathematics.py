@@ -64,6 +64,18 @@ def test_an_answer_beyond_the_limits_is_wrong(impatient, gold):
     assert not impatient.unscored
 
 
+def test_what_the_question_asks_for_need_not_have_a_value(impatient):
+    """It is only compared with names, whatever it is."""
+    question = r"Evaluate $\int_0^1 \bigstar(x) dx$."
+    pairs = [
+        boxed("5", answer, question) for answer in (r"\int_0^1 \bigstar(x) dx = 5", "6", "5" * 5000, BEYOND_LIMITS[0])
+    ]
+    assert [(verdict.scored, verdict.right) for verdict in impatient.judge(pairs)] == [
+        (True, True),
+        *[(True, False)] * 3,
+    ]
+
+
 def test_the_longest_sets_are_compared_in_any_order():
     made = Mathematics(make_config())
     numbers = [str(37 * number + 5) for number in range(64)]

@@ -68,14 +68,14 @@ SHARE = re.compile(
 RATIO = re.compile(r"\b(?:what|find|compute|determine|give)\b(?: [a-z]+){0,3} ratio\b", re.IGNORECASE)
 OLD = re.compile(r"\bhow old\b", re.IGNORECASE)
 _ASKING = "what is|what was|what are|find|compute|calculate|determine|give"
-_ASKED = rf"\b(?:{_ASKING})(?: [a-z]+){{0,3}} (?:%s)\b(?! of (?:time|an? angle))"
+_ASKED = rf"\b(?:{_ASKING})(?: (?!of\b)[a-z]+){{0,3}} (?:%s)\b(?! of (?:time|an? angle))"
 MEASURED = tuple(
     (mark, re.compile(_ASKED % words, re.IGNORECASE))
     for mark, words in (
         (measures.AREA, "area"),
         (measures.VOLUME, "volume"),
         (measures.LENGTH, "length|distance|perimeter|circumference|radius|diameter|hypotenuse|altitude|height|width"),
-        (measures.ANGLE, "angle|measure of angle"),
+        (measures.ANGLE, "(?:measure of (?:the |its )?)?angle"),
     )
 )
 COUNTED = re.compile(r"\b(?:how many|in how many|number of)\b((?:\s+[\w-]+){1,4})", re.IGNORECASE)

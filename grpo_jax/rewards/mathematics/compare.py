@@ -33,6 +33,7 @@ from grpo_jax.rewards.mathematics.formula import Formula, swapped
 from grpo_jax.rewards.mathematics.naming import contradict, is_quantity, is_shifted, name_of
 from grpo_jax.rewards.mathematics.quantities import Quantities, Same
 from grpo_jax.rewards.mathematics.truth import all_of, any_of
+from grpo_jax.rewards.mathematics.wanted import NO_NAME
 from grpo_jax.rewards.mathematics.work import spend
 
 SameRelation = Callable[[Relation, Relation], bool | None]
@@ -82,12 +83,13 @@ class Comparison:
         """Return whether an answer has the value, and says nothing else of what it is the value of."""
         quantity = gold.quantity
         solved = len(quantity.tokens) > 1  # an equation that is solved for a letter is a statement
+        known = quantity.variables if quantity.tokens[0] != NO_NAME else frozenset[str]()
         match answer:
-            case Relation("=", left, _, value) if value is not None and left.variables & quantity.variables:
-                return solved and self.equal(quantity, left) and self.equal(gold.value, value)
-            case Relation("=", left, right) if right.variables & quantity.variables:
-                return solved and self.equal(quantity, right) and self.equal(gold.value, left)
-            case Statement((), (Formula() as first, *others)) if others and self.equal(quantity, first):
+            case Relation("=", left, _, value) if value is not None and left.variables & known:
+                return solved and self._is_quantity(quantity, left) and self.equal(gold.value, value)
+            case Relation("=", left, right) if right.variables & known:
+                return solved and self._is_quantity(quantity, right) and self.equal(gold.value, left)
+            case Statement((), (Formula() as first, *others)) if others and self._is_quantity(quantity, first):
                 return self._links(gold.value, others)
         name = name_of(quantity.tokens)
         if any(contradict(name, other) for other in _names(answer)):
@@ -97,6 +99,11 @@ class Comparison:
         if len(quantity.tokens) == 1 and _is_of(gold.value, BARE) and _is_of(answer, "(", "["):
             return False  # (2, 3) is one point, or all that lies between
         return self.equal(gold.value, answer)
+
+    def _is_quantity(self, quantity: Formula, given: Formula) -> bool | None:
+        """Return whether an expression is the one that was asked for; by its text, if our grammar does not know it."""
+        known = quantity.node is not None and given.node is not None
+        return self.equal(quantity, given) if known else quantity.tokens == given.tokens
 
     def _general(self, gold: Answer, answer: Answer) -> bool | None:
         """Return whether they say the same of all whole numbers, whatever letter stands for those."""

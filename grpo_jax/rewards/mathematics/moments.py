@@ -72,9 +72,10 @@ def may_be(ratio: Items, time: Time) -> bool:
     parts = [number.value for number in numbers if number.value is not None]
     if ratio.opening != RATIO or len(parts) != len(ratio.items) or not 2 <= len(parts) <= 3:
         return False
+    half_day = 0 if numbers[0].tokens[0].startswith("0") else HALF_DAY  # 03:45 is in the morning
     hours, minutes, seconds = [*parts, Fraction(0)][:3]
     total = hours * 3600 + minutes * 60 + seconds
-    return hours <= 24 and max(minutes, seconds) < 60 and time.seconds in (total, total + HALF_DAY)
+    return hours <= 24 and max(minutes, seconds) < 60 and time.seconds in (total, total + half_day)
 
 
 def is_written_as_time(ratio: Items) -> bool:

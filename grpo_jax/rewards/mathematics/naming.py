@@ -56,10 +56,10 @@ def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
     A name of another sort may: x for the length AB, y for f(x), A for \\frac{a+b}{2}.
     """
     one, other = _Name.of(asked), _Name.of(given)
-    if one is None or other is None:  # an expression, of which a part is not the whole; or what is made of one letter
+    if one is None or other is None:  # an expression, of which a letter is but a part; or what is made of one letter
         letters, known = ({text for text in texts if _is_letter(text)} for texts in (given, asked))
-        part = letters <= known if one is None else letters == known
-        return bool(letters) and part and tuple(asked) != tuple(given)
+        part = letters <= known and (other or "(" not in given) if one is None else letters == known
+        return bool(letters and part) and tuple(asked) != tuple(given)
     if one.is_figure or other.is_figure:
         return one.is_figure and other.is_figure and one.head not in (other.head, other.head[::-1])
     if one.head != other.head and any(a.head == ("y",) and b.is_function for a, b in ((one, other), (other, one))):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
+from grpo_jax.rewards.mathematics import units
 from grpo_jax.rewards.mathematics.answer import Answer, Reader
 from grpo_jax.rewards.mathematics.brackets import Tokens, texts_of
 from grpo_jax.rewards.mathematics.expression import Node
@@ -32,10 +33,11 @@ LONGEST = 12  # words
 
 
 def numeral(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return the number that tokens spell; None if they are anything else."""
+    """Return the number that tokens spell, with the unit behind it if any; None if they are anything else."""
     words = [text.casefold() for text in texts_of(tokens) if text != "-"]
     if len(tokens) > LONGEST or len(words) < 1:
         return None
+    unit = None
     if words[0] in NEGATIVE:
         positive = numeral(tokens[1:], read) or formula(tokens[1:])
         if not isinstance(positive, Formula) or not positive.value or positive.value < 0 or positive.unit is not None:
@@ -43,7 +45,10 @@ def numeral(tokens: Tokens, read: Reader) -> Answer | None:
         value: Fraction | None = -positive.value
     else:
         value = _fraction(words)
-    return None if value is None else Formula(texts_of(tokens), Node("number", value=value), value)
+    if value is None and len(words) > 1:
+        unit = units.read(tokens[-1:])
+        value = _fraction(words[:-1]) if unit is not None and unit.sure else None
+    return None if value is None else Formula(texts_of(tokens), Node("number", value=value), value, unit)
 
 
 def _fraction(words: Sequence[str]) -> Fraction | None:
@@ -51,6 +56,8 @@ def _fraction(words: Sequence[str]) -> Fraction | None:
     parts = PARTS.get(singular(words[-1])) if len(words) > 1 else None
     if parts is None:
         return _whole(words)
+    if (words[-1] == singular(words[-1])) != (words[-2] in ("one", "a")):
+        return None  # three quarter
     place = words.index("and") + 1 if "and" in words[:-2] else 0
     whole = _whole(words[: place - 1]) if place else Fraction(0)
     top = _whole(words[place:-1])

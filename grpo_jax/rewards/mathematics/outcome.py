@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Literal
 
 from grpo_jax.rewards.mathematics import reading
-from grpo_jax.rewards.mathematics.answer import Answer, unreadable
+from grpo_jax.rewards.mathematics.answer import Answer, Asked, unreadable
 from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula
@@ -77,6 +77,8 @@ def formulas(answer: "Answer | object") -> Iterator[Formula]:
     """The formulas that an answer is made of."""
     if isinstance(answer, Formula):
         yield answer
+    elif isinstance(answer, Asked):  # what it is called has no value
+        yield from formulas(answer.value)
     elif isinstance(answer, tuple):
         for part in answer:
             yield from formulas(part)

@@ -25,7 +25,19 @@ EQUATION = re.compile(
     r"\b(?:solve|solutions?|roots?|satisf(?:y|ies|ying)|suppose|given)\b[^$.?]*\$([^$]+)\$", re.IGNORECASE
 )
 DOMAIN = re.compile(r"\bdomain\b[^$]*\$\s*[a-zA-Z]\s*\(\s*([a-z])\s*\)", re.IGNORECASE)
-OF_SEVERAL = re.compile(r"\b(?:sum|product|difference|average|mean|total|squares|number|how\s+many)\b", re.IGNORECASE)
+OF_SEVERAL = re.compile(
+    r"\b(?:sum|product|difference|average|mean|total|squares|number|how\s+many|coefficient|degree)\b", re.IGNORECASE
+)
+COMPUTED = {  # in words, of what a question names
+    "determinant": r"\det %s", "modulus": "|%s|", "absolute value": "|%s|", "magnitude": "|%s|", "sine": r"\sin %s",
+    "cosine": r"\cos %s", "tangent": r"\tan %s",
+}  # fmt: skip
+OPERATION = re.compile(
+    rf"\b({'|'.join(COMPUTED)}) of (?:the )?(?:(?:angle|matrix|vector|complex number|number) )?\$([^$]+)\$",
+    re.IGNORECASE,
+)
+NO_NAME = "\\#"  # before the letters that do not name what is asked for
+QUOTED = re.compile(r"\$([^$]+)\$")
 POINT = re.compile(r"\$\s*\(\s*([a-z](?:\s*,\s*[a-z])+)\s*\)\s*\$")
 _RELATED = "= < > \\le \\ge \\ne \\approx \\equiv \\in \\rightarrow , ; :"
 RELATED = frozenset(_RELATED.split())
@@ -33,9 +45,19 @@ LONGEST = 30  # tokens of a name
 
 
 def wanted(question: str) -> str:
-    """Return the quantity that a question asks for, as it is written there; "" if it names none, or several."""
+    r"""Return the quantity that a question asks for, as it is written there; "" if it names none, or several.
+
+    Where it asks how many there are, or for a sum, that is \\# and the letters that are something else: \\# x.
+    """
+    operations = OPERATION.findall(question)
+    if len(operations) == 1:
+        return COMPUTED[operations[0][0].lower()] % operations[0][1]
     found = {name.strip(" $.,") for place in NAMED.findall(question) for name in place if name}
-    if not found and not OF_SEVERAL.search(question):
+    if not found and OF_SEVERAL.search(question):
+        tokens = [token for part in QUOTED.findall(question) for token in _tokens(part)]
+        letters = sorted({token.text for token in tokens if _is_variable(token)})
+        return f"{NO_NAME} {' '.join(letters)}" if letters else ""
+    if not found:
         found = set(DOMAIN.findall(question)) or {_unknown(equation) for equation in EQUATION.findall(question)}
     if len(found) != 1:
         return ""
