@@ -185,7 +185,7 @@ def _named_units(sentence: str) -> Iterator[str]:
 
 
 def _is_unit(words: Sequence[str]) -> bool:
-    """Whether words are a unit of measure, in the plural or by its symbol: "in seconds", and not "in second place"."""
+    """Return whether words are a unit of measure, in the plural or by its symbol: "seconds", and not "second place"."""
     first = words[1] if words[0].lower() in units.POWERS and len(words) > 1 else words[0]
     spelt_out = len(first) > 2 and first.islower() and first.isalpha()
     if len(first) < 2 or (spelt_out and not first.endswith("s") and first not in NOT_PLURAL):

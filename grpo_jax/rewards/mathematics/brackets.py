@@ -9,7 +9,7 @@ Tokens: TypeAlias = Sequence[Token]
 
 
 def texts_of(tokens: Tokens) -> tuple[str, ...]:
-    """What the tokens say."""
+    """Return what the tokens say."""
     return tuple(token.text for token in tokens)
 
 
@@ -21,7 +21,7 @@ def depth_of(token: Token) -> int:
 
 
 def closing_place(tokens: Tokens) -> int:
-    """The place of the bracket that closes the first one; -1 if none does."""
+    """Return the place of the bracket that closes the first one; -1 if none does."""
     depth = 0
     for place, token in enumerate(tokens):
         depth += depth_of(token)
@@ -31,7 +31,7 @@ def closing_place(tokens: Tokens) -> int:
 
 
 def split(tokens: Tokens, separators: Container[str]) -> tuple[list[Tokens], list[str]]:
-    """Tokens between separators outside of all brackets, and the separators."""
+    """Return tokens between separators outside of all brackets, and the separators."""
     parts: list[list[Token]] = [[]]
     found: list[str] = []
     depth = 0
@@ -46,7 +46,7 @@ def split(tokens: Tokens, separators: Container[str]) -> tuple[list[Tokens], lis
 
 
 def stripped(tokens: Tokens) -> Tokens:
-    """Tokens without what ends a sentence, and without braces around all of them."""
+    """Return tokens without what ends a sentence, and without braces around all of them."""
     while tokens and tokens[-1].text in (".", ",", ";", "\\\\"):
         tokens = tokens[:-1]
     while tokens and tokens[0].text == "{" and closing_place(tokens) == len(tokens) - 1:

@@ -89,8 +89,10 @@ class Comparison:
                 return solved and self._is_quantity(quantity, left) and self.equal(gold.value, value)
             case Relation("=", left, right) if right.variables & known:
                 return solved and self._is_quantity(quantity, right) and self.equal(gold.value, left)
-            case Statement((), (Formula() as first, *others)) if others and self._is_quantity(quantity, first):
-                return self._links(gold.value, others)
+            case Statement((), (Formula() as first, *others)) if others and first.variables & known:
+                named = self._is_quantity(quantity, first)
+                if named is not False:
+                    return named and self._links(gold.value, others)
         name = name_of(quantity.tokens)
         if any(contradict(name, other) for other in _names(answer)):
             return False
@@ -239,7 +241,7 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
 
 
 def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
-    """The values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
+    """Return the values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
     if isinstance(answer, Items):
         if answer.opening not in (NAMED, "(", BARE) or not answer.items:
             return None
@@ -278,7 +280,7 @@ def _variables(answer: Answer) -> frozenset[str]:
 
 
 def _names(answer: Answer) -> Iterator[tuple[str, ...]]:
-    """The names that an answer gives to values."""
+    """Yield the names that an answer gives to values."""
     match answer:
         case Statement(name=name) if name:
             yield name

@@ -22,7 +22,7 @@ class NotRationalError(ValueError):
 
 
 def evaluate(node: Node) -> Fraction:
-    """The exact value of an expression over rational numbers.
+    """Return the exact value of an expression over rational numbers.
 
     Raises:
       NotRationalError: if it has variables or irrational parts, or divides by zero.
@@ -42,7 +42,7 @@ def evaluate(node: Node) -> Fraction:
 
 
 def rational(node: Node) -> Fraction | None:
-    """The exact value of an expression; None where `evaluate` finds none. Raises TooLargeError as it does."""
+    """Return the exact value of an expression; None where `evaluate` finds none. Raises TooLargeError as it does."""
     try:
         return evaluate(node)
     except NotRationalError:
@@ -102,7 +102,7 @@ def _root(of: Fraction, degree: Fraction) -> Fraction:
 
 
 def _whole_root(of: int, degree: int) -> int:
-    """The whole number whose power this is; NotRationalError if there is none."""
+    """Return the whole number whose power this is; NotRationalError if there is none."""
     root = math.isqrt(of) if degree == 2 else _floor_root(of, degree)
     if root**degree != of:
         raise NotRationalError("a root")
@@ -110,7 +110,7 @@ def _whole_root(of: int, degree: int) -> int:
 
 
 def _floor_root(of: int, degree: int) -> int:
-    """The largest whole number whose power is not above, by Newton's method."""
+    """Return the largest whole number whose power is not above, by Newton's method."""
     if of.bit_length() <= degree:  # below 2^degree
         return min(of, 1)
     spend(ROOT_COST)

@@ -64,7 +64,7 @@ FUNCTION_LETTERS = frozenset("fgFG")  # f(x) is no product, whatever h(x) is
 
 
 def parse(tokens: Sequence[Token]) -> Node:
-    """The expression that all of the tokens are.
+    """Return the expression that all of the tokens are.
 
     Raises:
       ExpressionError: if they are none.
@@ -74,7 +74,7 @@ def parse(tokens: Sequence[Token]) -> Node:
 
 
 def number(text: str) -> Fraction:
-    """The exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat for ever."""
+    """Return the exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat for ever."""
     text = text.replace(",", "")
     if text.isdigit() and len(text) <= MAX_DIGITS:
         return Fraction(int(text))
@@ -90,14 +90,14 @@ def number(text: str) -> Fraction:
 
 
 def nodes(node: Node) -> Iterator[Node]:
-    """An expression and all that are in it."""
+    """Yield an expression and all that are in it."""
     yield node
     for argument in node.arguments:
         yield from nodes(argument)
 
 
 def names(node: Node) -> frozenset[str]:
-    """The names of the variables in an expression, and of functions that are only named."""
+    """Return the names of the variables in an expression, and of functions that are only named."""
     return frozenset(inner.name for inner in nodes(node) if inner.operation in ("symbol", "apply"))
 
 
@@ -152,7 +152,7 @@ class _Parser:
         return node
 
     def _stacked(self) -> Node:
-        r"""A sum, or two of them: `a \over b`."""
+        r"""Parse a sum, or two of them: `a \over b`."""
         node = self._sum()
         operation = STACKED.get(self._next.text)
         if operation is None:
@@ -181,7 +181,7 @@ class _Parser:
                 return _product(factors)
 
     def _starts_factor(self) -> bool:
-        """Whether a product goes on without a sign.
+        """Return whether a product goes on without a sign.
 
         A number goes on with it only with a power behind a letter or bracket, or behind a factorial: n3^n and 3!4! are
         clear, but `2 3` may be anything.
@@ -203,7 +203,7 @@ class _Parser:
         return Node("negative", (node,)) if negative else node
 
     def _mixed(self) -> Node:
-        r"""A power, or a mixed number: `1\frac{1}{2}`, `1 1/2`."""
+        r"""Parse a power, or a mixed number: `1\frac{1}{2}`, `1 1/2`."""
         if self._next.kind != "number" or not self._next.text.isdigit():
             return self._power()
         whole, start = self._next.text, self._place
@@ -286,7 +286,7 @@ class _Parser:
         return self._named(name)
 
     def _named(self, name: str) -> Node:
-        """A symbol with what belongs to its name, or a function of that name."""
+        """Parse a symbol with what belongs to its name, or a function of that name."""
         if self._take("_"):
             name += "_" + self._raw()
         while self._take("'"):
@@ -301,7 +301,7 @@ class _Parser:
         return Node("symbol", name=name)
 
     def _raw(self) -> str:
-        """A group's tokens as text, for names."""
+        """Return a group's tokens as text, for names."""
         taken: list[str] = []
         depth = 0
         while True:
@@ -316,7 +316,7 @@ class _Parser:
                 return "".join(taken)
 
     def _argument(self) -> Node:
-        """What a command takes: a group, one command with its arguments, or one character."""
+        """Parse what a command takes: a group, one command with its arguments, or one character."""
         token = self._next
         if token.kind == "number" and token.text.isdigit() and len(token.text) > 1:  # \frac12
             self._tokens[self._place] = Token("number", token.text[1:])
@@ -357,7 +357,7 @@ class _Parser:
         return node if exponent is None else Node("power", (node, exponent))
 
     def _operand(self) -> Node:
-        """What a function without brackets is of: in `\\sin 2x \\cos x`, 2x."""
+        """Parse what a function without brackets is of: in `\\sin 2x \\cos x`, 2x."""
         if self._next.text in ("(", "[", "{"):
             return self._group(GROUPS[self._next.text])
         factors = [self._signed(self._power)]

@@ -22,7 +22,7 @@ AGREED = sympy.Rational(1, 10**40)
 
 
 def same_formulas(gold: Formula, answer: Formula) -> bool:
-    """Whether math-verify finds them equal, and their values agree where they have any.
+    """Return whether math-verify finds them equal, and their values agree where they have any.
 
     Raises:
       UndefinedError: if math-verify cannot parse the gold one.

@@ -92,7 +92,7 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
 
 
 def _as_written(gold: Answer, answer: Answer) -> bool:
-    """Whether both are written with the same numbers and signs, be there a unit or none."""
+    """Return whether both are written with the same numbers and signs, be there a unit or none."""
     if not (isinstance(gold, Formula) and isinstance(answer, Formula)):
         return False
     numbers = (sorted(filter(NUMBER.match, one.tokens)) for one in (gold, answer))
@@ -100,7 +100,7 @@ def _as_written(gold: Answer, answer: Answer) -> bool:
 
 
 def _unfinished(gold: Answer) -> frozenset[str]:
-    """The operations that an answer must not apply, unless the gold one does."""
+    """Return the operations that an answer must not apply, unless the gold one does."""
     parts = list(formulas(gold))
     if any(part.variables for part in parts):
         return frozenset(OVER_AN_INDEX.values())
@@ -111,7 +111,7 @@ def _unfinished(gold: Answer) -> frozenset[str]:
 
 
 def _operations(tokens: Tokens) -> set[str]:
-    """The kinds of operations that tokens apply."""
+    """Return the kinds of operations that tokens apply."""
     found = {kind for token in tokens if (kind := FUNCTIONS.get(token.text) or ARITHMETIC.get(token.text))}
     if sum(token.text == "|" for token in tokens) > 1:
         found.add("absolute")
@@ -137,7 +137,7 @@ def _operations(tokens: Tokens) -> set[str]:
 
 
 def _value(tokens: Tokens, of_equation: bool) -> Tokens:
-    r"""What an answer says that something is: the end of `x = 5`, `A = \pi r^2 = 9\pi`, `2 + 3 = 5`, `m + n = 113`.
+    r"""Return what an answer says that something is: the end of `x = 5`, `A = \pi r^2 = 9\pi`, `m + n = 113`.
 
     Of a list, and of an equation between two expressions if the answer is one, all.
     """
@@ -169,7 +169,7 @@ def _is_name(tokens: Tokens) -> bool:
 
 
 def _form(tokens: Tokens, ordered: bool = False) -> list[str]:
-    """The numbers, names and signs of tokens, without what may be left out; sorted, unless `ordered`."""
+    """Return the numbers, names and signs of tokens, without what may be left out; sorted, unless `ordered`."""
     kept: list[str] = []
     for text in _spelt(tokens):
         if text in GROUPING:
@@ -196,7 +196,7 @@ def _spelt(tokens: Tokens) -> Iterator[str]:
 
 
 def _prose(text: str) -> list[Token]:
-    """The tokens of a question; of the words in it that are no notation, none."""
+    """Return the tokens of a question; of the words in it that are no notation, none."""
     text = PUNCTUATION.sub(" ", text)
     try:
         return tokenize(text)
@@ -212,7 +212,7 @@ def _of_word(word: str) -> Iterator[Token]:
 
 
 def _stands_in(form: Sequence[str], question: Sequence[str]) -> bool:
-    """Whether some stretch of the question consists of just these, in any order."""
+    """Return whether some stretch of the question consists of just these, in any order."""
     sums = [0, *accumulate(map(hash, question))]  # equal stretches have equal sums
     wanted, length = sum(map(hash, form)), len(form)
     return any(

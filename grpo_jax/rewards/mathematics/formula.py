@@ -58,7 +58,7 @@ def swapped(of: Formula, one: str, other: str) -> Formula:
 
 
 def formula(tokens: Tokens) -> Formula:
-    """The formula that tokens are, `readable` or not. Raises TooLargeError as `expression.parse` does."""
+    """Return the formula that tokens are, `readable` or not. Raises TooLargeError as `expression.parse` does."""
     texts = texts_of(tokens)
     based = (
         _in_base(texts) if "_" in texts or (len(tokens) > 1 and tokens[-1].kind in ("word", "number", "sign")) else None
@@ -88,7 +88,7 @@ def _formula(tokens: Tokens, head: Tokens, unit: Unit | None, scale: Fraction = 
 
 
 def _in_base(texts: tuple[str, ...]) -> Formula | None:
-    r"""Digits in a base: 1011_2, (1011)_{\text{two}}, 1011 base 2."""
+    r"""Return digits in a base: 1011_2, (1011)_{\text{two}}, 1011 base 2."""
     if len(texts) > 40:
         return None
     found = IN_BASE.fullmatch("".join(texts))
@@ -104,7 +104,7 @@ def _in_base(texts: tuple[str, ...]) -> Formula | None:
 
 
 def _measured(tokens: Tokens) -> Formula | None:
-    """A number with a unit of letters that could be variables: `5 m/s`, with a space, or `5 kPa`."""
+    """Return a number with a unit of letters that could be variables: `5 m/s`, with a space, or `5 kPa`."""
     first = next((place for place in range(len(tokens)) if _starts_unit(*tokens[place : place + 2])), 0)
     while first and tokens[first - 1].text in PART_OF_UNIT:
         first -= 1
@@ -131,7 +131,7 @@ UNIT_SIGNS = frozenset(("\\frac", "/", "^", "{", "}", "(", ")", "-", "\\cdot", "
 
 
 def without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
-    """The number or expression, its unit, and the product of words such as "million" or "thirds" behind it."""
+    """Return the number or expression, its unit, and the product of words such as "million" or "thirds" behind it."""
     texts = texts_of(tokens)
     if texts[:1] in (("\\$",), ("$",)):
         head, unit, scale = without_unit(tokens[1:])

@@ -111,7 +111,7 @@ def _compatible(gold: Items, answer: Items) -> bool:
 
 
 def _as_vectors(gold: Items, answer: Items) -> tuple[Items, Items]:
-    """A matrix of one column or row as a tuple, where the other answer is one."""
+    """Return a matrix of one column or row as a tuple, where the other answer is one."""
     if {gold.opening, answer.opening} == {MATRIX, "("}:
         return as_vector(gold), as_vector(answer)
     if {gold.opening, answer.opening} <= {UNION, OPEN, "("} and UNION in (gold.opening, answer.opening):
@@ -128,7 +128,7 @@ def as_vector(matrix: Items) -> Items:
 
 
 def _intervals(union: Items) -> Items:
-    """A union whose bounded open intervals are marked as such, since nothing in it can be a point."""
+    """Return a union whose bounded open intervals are marked as such, since nothing in it can be a point."""
     if union.opening != UNION:
         return union
     items = (item.values[-1] if isinstance(item, Statement) else item for item in union.items)
@@ -143,5 +143,5 @@ def _intervals(union: Items) -> Items:
 
 
 def _values(items: Items) -> list[Fraction]:
-    """The values of those that are rational numbers."""
+    """Return the values of those that are rational numbers."""
     return [item.value for item in items.items if isinstance(item, Formula) and item.value is not None]

@@ -13,7 +13,7 @@ def name_of(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def is_name(tokens: Tokens) -> bool:
-    r"""Whether tokens name a quantity: x, x_1, \theta, f(x), f^{-1}(x), AB, \angle ABC, (a, b), dy/dx, Area."""
+    r"""Return whether tokens name a quantity: x, x_1, \theta, f(x), f^{-1}(x), AB, \angle ABC, (a, b), dy/dx, Area."""
     tokens = stripped(tokens)
     texts = texts_of(tokens)
     if (
@@ -133,7 +133,7 @@ IN_NAMES = frozenset(("{", "}", "\\angle", "\\vec", "\\overrightarrow", "\\mathb
 
 
 def is_quantity(texts: Sequence[str]) -> bool:
-    """Whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
+    """Return whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
     known = set[str]()
     for place, text in enumerate(texts):
         if text[:1].isdigit():
@@ -159,7 +159,7 @@ QUANTITY_SIGNS = frozenset(
 
 
 def is_condition(tokens: Tokens) -> bool:
-    """Whether tokens only say which values a letter has."""
+    """Return whether tokens only say which values a letter has."""
     if tokens[0].text == "(" and tokens[-1].text == ")":
         tokens = tokens[1:-1]
     if tokens and tokens[0].text == ",":

@@ -24,7 +24,7 @@ class NotationError(ValueError):
 
 
 def _greek() -> dict[str, str]:
-    """The Greek letters as commands."""
+    """Return the Greek letters as commands."""
     letters = {}
     for code in (*range(0x391, 0x3AA), *range(0x3B1, 0x3CA)):
         _, _, name = unicodedata.name(chr(code), "").rpartition(" ")
@@ -145,7 +145,7 @@ GOING_ON = re.compile(r"(?:(?P<one>\d)(?P=one){2,}|(?P<block>\d{2,9})(?P=block)+
 
 
 def tokenize(text: str) -> list[Token]:
-    """The tokens of an answer; digit groups are joined, and \\text{...} and runs of letters are words.
+    """Return the tokens of an answer; digit groups are joined, and \\text{...} and runs of letters are words.
 
     Commas group digits outside of brackets only: (1,234) is a pair.
 
@@ -190,7 +190,7 @@ def _upper_half(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """The text without what Unicode and LaTeX have for looks alone."""
+    """Return the text without what Unicode and LaTeX have for looks alone."""
     if not text.isascii():
         for characters, template in SCRIPTS:
             text = characters.sub(lambda found, template=template: template % _ascii(found.group()), text)  # type: ignore[misc]
@@ -209,7 +209,7 @@ def _ascii(characters: str) -> str:
 
 
 def _words(text: str) -> str:
-    r"""The text with the letters of \text{...} marked as words; what else is in it stays."""
+    r"""Return the text with the letters of \text{...} marked as words; what else is in it stays."""
     done, place = [], 0
     while (command := TEXT.search(text, place)) is not None:
         end = _closing(text, command.end())
@@ -222,7 +222,7 @@ def _words(text: str) -> str:
 
 
 def _closing(text: str, place: int) -> int:
-    """The place of the brace that closes the one before `place`; -1 if none does."""
+    """Return the place of the brace that closes the one before `place`; -1 if none does."""
     depth = 1
     for brace in re.compile(r"(?<!\\)[{}]").finditer(text, place):
         depth += 1 if brace.group() == "{" else -1

@@ -45,7 +45,7 @@ class UndefinedError(ValueError):
 
 
 def same_formulas(gold: Formula, answer: Formula) -> bool:
-    r"""Whether two formulas of our grammar are equal wherever both are real, or both complex if none is real anywhere.
+    r"""Return whether two formulas are equal wherever both are real, or both complex if none is real anywhere.
 
     Values that are not real may differ where formulas agree on more than two real ones: \ln a + \ln b is \ln ab. Not
     so the places where they are real, if one of them takes an absolute value: \ln|x| is not \ln x.
@@ -95,7 +95,7 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
 
 
 def same_relations(gold: Relation, answer: Relation) -> bool:
-    """Whether the sides of two equations, or inequalities, differ by the same, up to a constant factor.
+    """Return whether the sides of two equations, or inequalities, differ by the same, up to a constant factor.
 
     The factor may have any sign in an equation; in an inequality it must be positive.
     """
@@ -128,13 +128,13 @@ def _takes_absolute(node: Node) -> bool:
 
 
 def _whole_numbers(node: Node) -> frozenset[str]:
-    """The variables that powers of negative numbers are to: the n of (-1)^n."""
+    """Return the variables that powers of negative numbers are to: the n of (-1)^n."""
     powers = (inner.arguments for inner in nodes(node) if inner.operation == "power")
     return frozenset[str]().union(*(names(exponent) for base, exponent in powers if (exact.rational(base) or 0) < 0))
 
 
 def _tolerance(digits: int) -> mpmath.mpf:
-    """The relative difference of values that are equal, computed with so many digits."""
+    """Return the relative difference of values that are equal, computed with so many digits."""
     return mpmath.mpf(10) ** -(2 * digits // 3)
 
 
@@ -145,7 +145,7 @@ def _close(value: mpmath.mpc, other: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
 
 
 def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> bool:
-    """Whether a small difference is one of rounding, of values that are zero."""
+    """Return whether a small difference is one of rounding, of values that are zero."""
     if abs(difference) > _tolerance(DIGITS):
         return False
     try:
@@ -160,7 +160,7 @@ def _is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
 
 
 def _differ(gold: Node, answer: Node, point: Point) -> bool:
-    """Whether the values at a wide point differ for certain, and not because terms cancel."""
+    """Return whether the values at a wide point differ for certain, and not because terms cancel."""
     try:
         value, other, tolerance = _values(gold, answer, point, WIDE_DIGITS)
     except (ArithmeticError, ValueError):
@@ -169,7 +169,7 @@ def _differ(gold: Node, answer: Node, point: Point) -> bool:
 
 
 def _points(variables: list[str], whole: frozenset[str]) -> Iterator[Point]:
-    """The same points each time: positive ones, negative ones, and ones of any sign; first near zero, then wide."""
+    """Yield the same points each time: positive, negative and of any sign; first near zero, then wide."""
     rng = random.Random(" ".join(variables))
     for number in range(TRIED if variables else 1):
         low, high = RANGES[number % len(RANGES)]
@@ -180,7 +180,7 @@ def _points(variables: list[str], whole: frozenset[str]) -> Iterator[Point]:
 
 
 def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath.mpc, mpmath.mpc, mpmath.mpf]:
-    """Both values at a point, and the relative difference up to which they are equal.
+    """Return both values at a point, and the relative difference up to which they are equal.
 
     They are computed again with more digits if values on the way are so large or small that one gets lost in another.
     """
@@ -241,7 +241,7 @@ def _operation(node: Node, values: list[mpmath.mpc], point: Point) -> mpmath.mpc
 
 
 def _root(of: mpmath.mpc, degree: mpmath.mpc) -> mpmath.mpc:
-    """The real root of odd degree for negative numbers, as people mean it."""
+    """Return the real root of odd degree for negative numbers, as people mean it."""
     if not mp.im(of) and mp.re(of) < 0 and mp.isint(degree) and int(degree) % 2:
         return -mp.power(-of, 1 / degree)
     return mp.power(of, 1 / degree)

@@ -74,7 +74,7 @@ def judge(gold: str, answer: str | None, comparison: Comparison) -> Outcome | No
 
 
 def formulas(answer: "Answer | object") -> Iterator[Formula]:
-    """The formulas that an answer is made of."""
+    """Yield the formulas that an answer is made of."""
     if isinstance(answer, Formula):
         yield answer
     elif isinstance(answer, Asked):  # what it is called has no value

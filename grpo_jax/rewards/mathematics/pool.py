@@ -74,7 +74,7 @@ class Worker:
         return self._process.poll() is None
 
     def starts(self) -> bool:
-        """Whether the worker has imported what it needs, or does so now; if not, it has been killed."""
+        """Return whether the worker has imported what it needs, or does so now; if not, it has been killed."""
         with self._lock:
             if not self._ready:
                 message = self._receive(START_SECONDS)
@@ -84,7 +84,7 @@ class Worker:
             return self._ready
 
     def ask(self, gold: str, answer: str | None) -> Outcome:
-        """The outcome for one pair; afterwards the worker may be dead."""
+        """Return the outcome for one pair; afterwards the worker may be dead."""
         with self._lock:
             return self._ask(gold, answer)
 
@@ -113,7 +113,7 @@ class Worker:
         return ENDS.get(self._process.returncode, "killed")
 
     def _receive(self, seconds: float) -> dict[str, Any] | None:
-        """The next line, as JSON; None if the worker says nothing in time, ends, or says too much."""
+        """Return the next line, as JSON; None if the worker says nothing in time, ends, or says too much."""
         assert self._process.stdout is not None
         descriptor = self._process.stdout.fileno()
         poll = select.poll()  # select.select knows descriptors up to 1024 only
@@ -167,7 +167,7 @@ class Pool:
                     self._idle.put(worker)
 
     def judge(self, pairs: Sequence[Pair]) -> list[Outcome]:
-        """An outcome for each pair, each within its own limit.
+        """Return an outcome for each pair, each within its own limit.
 
         Raises:
           WorkerError: if workers cannot be started, or `close` was called.
@@ -198,7 +198,7 @@ class Pool:
             self._idle.put(worker)
 
     def _ready(self, worker: Worker) -> Worker:
-        """This worker, or a new one in its place."""
+        """Return this worker, or a new one in its place."""
         for _ in range(1 + RESTARTS):
             if not worker.alive:
                 worker = self._replaced(worker)

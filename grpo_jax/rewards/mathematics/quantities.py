@@ -65,7 +65,7 @@ class Quantities:
         return any_of((as_numbers, as_written))
 
     def _angles(self, gold: Formula, answer: Formula) -> bool | None:
-        r"""Degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are neither."""
+        r"""Compare degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are neither."""
         in_radians = self._magnitudes(_radians(gold), _radians(answer))
         if RADIAN in (gold.unit, answer.unit):
             plain_radians = answer.unit == RADIAN and gold.unit is None and gold.value is not None
@@ -100,7 +100,7 @@ def _of_constant(gold: Formula, answer: Formula) -> Formula:
 
 
 def _measured(gold: Formula, answer: Formula) -> tuple[Formula, Formula]:
-    """Both, with letters behind the number taken for a unit where the other one makes sense of that only."""
+    """Return both, with letters behind the number taken for a unit where the other one makes sense of that only."""
     if answer.measured is not None and answer.measured.unit is not None and not gold.variables:
         if gold.unit is None and not answer.measured.unit.sure:  # 5m, of which m may be a variable
             return gold, answer
@@ -124,7 +124,7 @@ def _radians(formula: Formula) -> Formula:
 
 
 def _plain(formula: Formula) -> Formula:
-    """The same quantity without its unit: 50 % as 0.5, 5 cm as 0.05."""
+    """Return the same quantity without its unit: 50 % as 0.5, 5 cm as 0.05."""
     if formula.unit is None or formula.node is None:
         return formula
     factor = formula.unit.factor

@@ -71,7 +71,7 @@ class Mathematics:
         return [outcome == "right" for outcome in self.compare([(gold, other) for other in others])]
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> list[Outcome]:
-        """The outcomes for pairs of a gold and a given answer; equal pairs are compared once."""
+        """Return the outcomes for pairs of a gold and a given answer; equal pairs are compared once."""
         outcomes = self._outcomes(pairs)
         doubtful = [pair for pair, outcome in outcomes.items() if outcome not in DECIDED | UNKNOWN]
         of_gold = self._outcomes([(gold, None) for gold, _ in doubtful])
@@ -136,7 +136,7 @@ class Mathematics:
             return "error"
 
     def _is_first(self, reason: Outcome) -> bool:
-        """Whether this reason has not been told in the log yet."""
+        """Return whether this reason has not been told in the log yet."""
         with self._lock:
             told = reason in self._told
             self._told.add(reason)
@@ -156,7 +156,7 @@ class Mathematics:
 
 
 def _asked(attempt: Attempt, answer: str) -> str:
-    """The gold answer as the question means it; of two plain numbers, most pairs, it can say nothing."""
+    """Return the gold answer as the question means it; of two plain numbers, most pairs, it can say nothing."""
     if PLAIN.fullmatch(attempt.gold) and PLAIN.fullmatch(answer):
         return attempt.gold
     return interpreted(attempt.prompt, attempt.gold)

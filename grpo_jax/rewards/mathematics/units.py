@@ -24,7 +24,7 @@ class Unit:
     sure: bool = True  # that it is nothing but a unit
 
     def times(self, other: "Unit", power: int = 1) -> "Unit":
-        """The product with another unit's power."""
+        """Return the product with another unit's power."""
         powers = dict(self.kind)
         for name, of in other.kind:
             powers[name] = powers.get(name, 0) + of * power
@@ -149,7 +149,7 @@ SEPARATORS = frozenset(("\\cdot", ".", "{", "}"))
 
 @functools.cache
 def _table() -> dict[str, Unit]:
-    """All units by name, those with prefixes too."""
+    """Return all units by name, those with prefixes too."""
     table = {
         name: Unit(((kind, 1),), Fraction(factor))
         for kind, factors in UNITS_BY_KIND.items()
@@ -168,7 +168,7 @@ def _table() -> dict[str, Unit]:
 
 
 def scale(word: str) -> Fraction | None:
-    """What a word such as "million", "dozens" or "thirds" makes of the number before it; None for other words."""
+    """Return what a word such as "million" or "thirds" makes of the number before it; None for other words."""
     small = word.lower()
     stem = singular(small)
     factor = SCALES.get(small) or SCALES.get(stem)
@@ -178,12 +178,12 @@ def scale(word: str) -> Fraction | None:
 
 
 def base(number: int) -> Unit:
-    """The unit of digits in a base. A number without it is another one, unless it is base ten."""
+    """Return the unit of digits in a base. A number without it is another one, unless it is base ten."""
     return Unit(((f"base {number}", 1),), sure=number == 10)
 
 
 def contradict(one: Unit, other: Unit) -> bool:
-    """Whether two units are of different kinds. A degree may be one of either temperature."""
+    """Return whether two units are of different kinds. A degree may be one of either temperature."""
     if one.kind == other.kind:
         return False
     return DEGREE.kind not in (one.kind, other.kind) or TEMPERATURES.isdisjoint((one.kind, other.kind))
@@ -195,7 +195,7 @@ def in_lengths(kind: Kind) -> Kind:
 
 
 def read(tokens: Tokens) -> Unit | None:
-    r"""The unit that tokens such as `square centimeters`, `m / s ^ 2` or `\frac{m}{s}` name; None if they name none.
+    r"""Return the unit that tokens such as `square centimeters` or `\frac{m}{s}` name; None if they name none.
 
     A noun in no table is a kind of its own, whatever its case and plural. Words that say no unit (`units`) are NO_UNIT.
     """
@@ -205,7 +205,7 @@ def read(tokens: Tokens) -> Unit | None:
 
 
 def _names(tokens: Tokens) -> Iterator[str]:
-    r"""The tokens as words: letters that touch are one (P a), \mu belongs to what follows, a circle to its scale."""
+    r"""Yield the tokens as words: letters that touch are one, \mu belongs to what follows, a circle to its scale."""
     name = ""
     for token, following in zip(tokens, [*tokens[1:], None], strict=False):
         name += token.text
@@ -221,7 +221,7 @@ def _names(tokens: Tokens) -> Iterator[str]:
 
 
 def _product(words: Sequence[str]) -> Unit | None:
-    """The product of the units that words are."""
+    """Return the product of the units that words are."""
     unit, last, sign, power = NO_UNIT, NO_UNIT, 1, 1
     head: list[bool] = []  # of the words before `of` and `per`: whether each is in the table
     plural = in_head = True
@@ -283,7 +283,7 @@ def _product(words: Sequence[str]) -> Unit | None:
 
 
 def _noun(word: str) -> Unit | None:
-    """A unit for a word that is in no table; None if it is no noun for all that is known here."""
+    """Return a unit for a word that is in no table; None if it is no noun for all that is known here."""
     stem = singular(word)
     if not NOTHING.isdisjoint((word, stem)):
         return NO_UNIT
@@ -293,7 +293,7 @@ def _noun(word: str) -> Unit | None:
 
 
 def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
-    """The whole number behind a ^, 0 if there is none, and the place behind it."""
+    """Return the whole number behind a ^, 0 if there is none, and the place behind it."""
     text = ""
     while place < len(words) and len(text) < 5:
         text += words[place]
@@ -304,7 +304,7 @@ def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
 
 
 def _grouped(words: Sequence[str], place: int, groups: int) -> tuple[Unit | None, int]:
-    """The unit in a pair of brackets that is open, or the first by the second of two pairs of braces that follow."""
+    """Return the unit in an open pair of brackets, or the first by the second of two pairs of braces that follow."""
     found = NO_UNIT
     for number in range(groups):
         if groups == 2:

@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _private_output() -> int:
-    """A descriptor for replies; whatever libraries print goes nowhere."""
+    """Return a descriptor for replies; whatever libraries print goes nowhere."""
     replies = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -72,7 +72,7 @@ def _send(replies: int, message: dict[str, object]) -> None:
 
 
 def _requests() -> Iterator[dict[str, Any]]:
-    """The lines of the input. Another thread reads them, so that its end is noticed in the middle of a pair."""
+    """Yield the lines of the input. Another thread reads them, so that its end is noticed in the middle of a pair."""
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
 
     def read() -> None:
