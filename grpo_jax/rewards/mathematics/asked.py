@@ -79,6 +79,7 @@ MEASURED = tuple(
     )
 )
 COUNTED = re.compile(r"\b(?:how many|in how many|number of)\b((?:\s+[\w-]+){1,4})", re.IGNORECASE)
+IN_DEGREES = re.compile(r"\bin (?:degrees(?! celsius| fahrenheit)|radians)\b", re.IGNORECASE)
 ANGULAR = re.compile(
     r"angle|degree|radian|°|\\circ|\\deg|bearing|latitude|longitude|rotat|temperature|inclin|argument|phase|\barc"
     r"|sin|cos|tan|polar|theta|turn|direction|celsius|fahrenheit",
@@ -151,6 +152,8 @@ def _measure(question: str) -> str:
     if RATE.search(question):
         return ""
     sentence = _last_sentence(question)
+    if IN_DEGREES.search(sentence):
+        return measures.ANGLE
     for mark, asked in MEASURED:
         if asked.search(sentence):
             return mark

@@ -47,7 +47,7 @@ def numeral(tokens: Tokens, read: Reader) -> Answer | None:
         value = _fraction(words)
     if value is None and len(words) > 1:
         unit = units.read(tokens[-1:])
-        value = _fraction(words[:-1]) if unit is not None and unit.sure else None
+        value = _fraction(words[:-1]) if unit is not None and unit.sure and unit.kind and words[0] != "a" else None
     return None if value is None else Formula(texts_of(tokens), Node("number", value=value), value, unit)
 
 

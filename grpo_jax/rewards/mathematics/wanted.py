@@ -13,7 +13,10 @@ _FILLER = (
     "the a all every each exact numerical possible real positive negative integer integral rational complex whole "
     "least smallest greatest largest maximum minimum maximal minimal only remaining value values of for"
 )
-_NOUNS = "angle length side segment modulus derivative inverse probability sum product ratio quantity expression number"
+_NOUNS = (
+    "angle length side segment modulus derivative inverse probability sum product ratio quantity expression number "
+    "numbers integers primes angles"
+)
 FILLER = rf"(?:(?:{'|'.join(_FILLER.split())})\s+)*"
 ASKING = r"(?:find|compute|determine|evaluate|calculate|what\s+(?:is|are|was|must)|solve\s+for|for\s+(?:what|which))"
 NAMED = re.compile(
@@ -41,6 +44,7 @@ QUOTED = re.compile(r"\$([^$]+)\$")
 POINT = re.compile(r"\$\s*\(\s*([a-z](?:\s*,\s*[a-z])+)\s*\)\s*\$")
 _RELATED = "= < > \\le \\ge \\ne \\approx \\equiv \\in \\rightarrow , ; :"
 RELATED = frozenset(_RELATED.split())
+SOLVED = frozenset(("=", "<", ">", "\\le", "\\ge"))
 LONGEST = 30  # tokens of a name
 
 
@@ -76,10 +80,10 @@ def wanted_point(question: str) -> str:
 
 
 def _unknown(equation: str) -> str:
-    """Return the only variable of an equation; "" if it is no equation, or one of several variables."""
+    """Return the only variable of an equation or inequality; "" if it is none, or one of several variables."""
     texts = [token.text for token in _tokens(equation)]
     names = {token.text for token in _tokens(equation) if _is_variable(token)}
-    return names.pop() if len(names) == 1 and "=" in texts and "_" not in texts else ""
+    return names.pop() if len(names) == 1 and not SOLVED.isdisjoint(texts) and "_" not in texts else ""
 
 
 def _is_variable(token: Token) -> bool:
