@@ -8,10 +8,9 @@ nor 5 cm, \asked x = 5 is not y = 5, \option D 51 is not (C) 51.
 import functools
 import itertools
 import re
-from collections.abc import Iterator, Sequence
 
-from grpo_jax.rewards.mathematics import marks, measures, units
-from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
+from grpo_jax.rewards.mathematics import marks
+from grpo_jax.rewards.mathematics.measured import asked_unit, measure
 from grpo_jax.rewards.mathematics.options import chosen
 from grpo_jax.rewards.mathematics.wanted import wanted, wanted_point
 
@@ -48,48 +47,11 @@ RELATED = re.compile(r"[=<>:]|\\(?:[lg](?:eq?|t)|ne|neq|in|approx|equiv|text|mat
 GROUPED = re.compile(r"\s*\$?\s*\d{3}(?:,\d{3})+\s*\$?\s*")
 
 INTERPRETED = 4096  # gold answers that are remembered: a question has many completions
-SENTENCE = re.compile(r"[^.?!]*(?:[.?!](?=\S)[^.?!]*)*")
-UNIT_PLACE = re.compile(r"\b(?:how many|in)\s+(?:(?:more|fewer|full|whole|total|additional)\s+)?", re.IGNORECASE)
-UNIT_WORDS = 5  # metres per second per second
 # A number without a unit: no letters but those of roots, fractions and products, no comma but of digit groups.
 # Nothing is tried twice: in a majority vote a model's answer stands here.
 BARE_NUMBER = re.compile(
     r"[\s$]*+(?>\d{1,3}(?:,\d{3})+(?!\d)|\d+|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)++[\s$]*+"
 )
-PERCENTAGE = re.compile(  # what is asked for, and not what it is asked of
-    r"\b(?:what|which|how many)(?: [a-z]+){0,3} per\s?cent|\bpercentage\b|\b(?:as|in) (?:a )?(?:per\s?cent|%)"
-    r"|\bby (?:what|how many) per\s?cent",
-    re.IGNORECASE,
-)
-RATE = re.compile(r"\b(?:what|which)(?: [a-z]+){0,3} rate\b", re.IGNORECASE)  # of interest, or of so many a second
-SHARE = re.compile(
-    r"\b(?:what|which|find|compute|calculate|determine)(?: [a-z]+){0,3} (?:probability|chance)\b", re.IGNORECASE
-)
-RATIO = re.compile(r"\b(?:what|find|compute|determine|give)\b(?: [a-z]+){0,3} ratio\b", re.IGNORECASE)
-OLD = re.compile(r"\bhow old\b", re.IGNORECASE)
-_ASKING = "what is|what was|what are|find|compute|calculate|determine|give"
-_ASKED = rf"\b(?:{_ASKING})(?: (?!of\b)[a-z]+){{0,3}} (?:%s)\b(?! of (?:time|an? angle))"
-MEASURED = tuple(
-    (mark, re.compile(_ASKED % words, re.IGNORECASE))
-    for mark, words in (
-        (measures.AREA, "area"),
-        (measures.VOLUME, "volume"),
-        (measures.LENGTH, "length|distance|perimeter|circumference|radius|diameter|hypotenuse|altitude|height|width"),
-        (measures.ANGLE, "(?:measure of (?:the |its )?)?angle"),
-    )
-)
-COUNTED = re.compile(r"\b(?:how many|in how many|number of)\b((?:\s+[\w-]+){1,4})", re.IGNORECASE)
-IN_DEGREES = re.compile(r"\bin (?:degrees(?! celsius| fahrenheit)|radians)\b", re.IGNORECASE)
-ANGULAR = re.compile(
-    r"angle|degree|radian|°|\\circ|\\deg|bearing|latitude|longitude|rotat|temperature|inclin|argument|phase|\barc"
-    r"|sin|cos|tan|polar|theta|turn|direction|celsius|fahrenheit",
-    re.IGNORECASE,
-)
-# Percentages, angles and shares are numbers without their unit, too.
-DIMENSIONLESS = frozenset(("percent", "degree", "radian"))
-MEASURES = frozenset(units.UNITS_BY_KIND) - DIMENSIONLESS
-NOT_NAMED = units.NOTHING - {"per"}  # words that no unit's name begins or ends with
-NOT_PLURAL = frozenset(("feet", "kelvin", "hertz", "celsius", "fahrenheit", "siemens"))
 
 
 @functools.lru_cache(maxsize=INTERPRETED)
@@ -126,7 +88,7 @@ def _marked(question: str, gold: str) -> str:
     if BARE_NUMBER.fullmatch(gold) and any(character.isdigit() for character in gold):
         number = gold.strip(" $")
         unit = asked_unit(question)
-        mark = "" if unit else _measure(question)
+        mark = "" if unit else measure(question)
         return rf"{number} \text{{ {unit}}}" if unit else f"{mark} {number}".strip()
     return gold
 
@@ -139,67 +101,3 @@ def _in_groups(gold: str, several: bool | None = None) -> str:
     if several is None:
         several = all(int(one) < int(other) for one, other in itertools.pairwise(groups))
     return ", ".join(groups) if several else gold
-
-
-def _measure(question: str) -> str:
-    """Return the mark of what the last sentence of a question asks a number to measure; "" if it may be a rate."""
-    if PERCENTAGE.search(question):
-        return measures.PERCENTAGE
-    if SHARE.search(question):
-        return measures.SHARE
-    if RATIO.search(question):
-        return measures.RATIO
-    if RATE.search(question):
-        return ""
-    sentence = _last_sentence(question)
-    if IN_DEGREES.search(sentence):
-        return measures.ANGLE
-    for mark, asked in MEASURED:
-        if asked.search(sentence):
-            return mark
-    counted = [word for words in COUNTED.findall(sentence) for word in words.split()]
-    if not {"degrees", "radians"}.isdisjoint(counted):
-        return measures.ANGLE
-    if counted and not any(_is_unit([word]) or word in units.POWERS for word in counted):
-        return measures.COUNT
-    return measures.NUMBER if ANGULAR.search(question) else measures.PLAIN
-
-
-def _last_sentence(question: str) -> str:
-    sentences = [sentence for sentence in SENTENCE.findall(question) if sentence.strip()]
-    return sentences[-1] if sentences else ""
-
-
-def asked_unit(question: str) -> str:
-    """Return the words of the unit that the last sentence of a question asks for; "" if it names none, or several."""
-    sentence = _last_sentence(question)
-    found = set(_named_units(sentence))
-    if not found and OLD.search(sentence):
-        return "years"
-    return found.pop() if len(found) == 1 else ""
-
-
-def _named_units(sentence: str) -> Iterator[str]:
-    for place in UNIT_PLACE.finditer(sentence):
-        words = [word.strip("$,;:()?") for word in sentence[place.end() :].split()[:UNIT_WORDS]]
-        longest = next((words[:size] for size in range(len(words), 0, -1) if _is_unit(words[:size])), None)
-        if longest:
-            yield " ".join(longest)
-
-
-def _is_unit(words: Sequence[str]) -> bool:
-    """Return whether words are a unit of measure, in the plural or by its symbol: "seconds", and not "second place"."""
-    first = words[1] if words[0].lower() in units.POWERS and len(words) > 1 else words[0]
-    spelt_out = len(first) > 2 and first.islower() and first.isalpha()
-    if len(first) < 2 or (spelt_out and not first.endswith("s") and first not in NOT_PLURAL):
-        return False
-    if not NOT_NAMED.isdisjoint(words) or words[-1] in ("per", "square", "cubic"):
-        return False
-    try:
-        unit = units.read(tokenize(rf"\text{{{' '.join(words)}}}"))
-    except NotationError:
-        return False
-    if unit is None or not unit.sure or not unit.kind:
-        return False
-    bases = {name for name, _ in unit.kind}
-    return bases <= MEASURES

@@ -30,8 +30,9 @@ from grpo_jax.rewards.mathematics.answer import (
 )
 from grpo_jax.rewards.mathematics.expression import SYMBOLS
 from grpo_jax.rewards.mathematics.formula import Formula, swapped
-from grpo_jax.rewards.mathematics.naming import contradict, is_quantity, is_shifted, name_of
+from grpo_jax.rewards.mathematics.naming import is_quantity, name_of
 from grpo_jax.rewards.mathematics.quantities import Quantities, Same
+from grpo_jax.rewards.mathematics.same_name import contradict, is_shifted
 from grpo_jax.rewards.mathematics.truth import all_of, any_of
 from grpo_jax.rewards.mathematics.wanted import NO_NAME
 from grpo_jax.rewards.mathematics.work import spend

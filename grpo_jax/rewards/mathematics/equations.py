@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from grpo_jax.rewards.mathematics.answer import Answer, General, Items, Numbers, Reader, Relation, Statement, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.conditions import is_bound, is_condition
 from grpo_jax.rewards.mathematics.formula import formula
-from grpo_jax.rewards.mathematics.naming import is_bound, is_condition, is_name, name_of
+from grpo_jax.rewards.mathematics.naming import is_name, name_of
 
 SIGNS = frozenset(("=", "\\approx", "\\in", "\\equiv"))
 REMAINDERS = frozenset(("\\pmod", "\\bmod", "\\mod", "mod"))

@@ -21,9 +21,10 @@ from grpo_jax.rewards.mathematics.answer import (
 )
 from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, texts_of
 from grpo_jax.rewards.mathematics.choices import is_letter
+from grpo_jax.rewards.mathematics.conditions import is_condition
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, formula
-from grpo_jax.rewards.mathematics.naming import is_condition, is_name
+from grpo_jax.rewards.mathematics.naming import is_name
 from grpo_jax.rewards.mathematics.notation import OPENING, Token
 from grpo_jax.rewards.mathematics.sets import REALS, WITH_NAMES, intersection, is_interval
 
