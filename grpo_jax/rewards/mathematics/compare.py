@@ -91,9 +91,7 @@ class Comparison:
             case Relation("=", left, right) if right.variables & known:
                 return solved and self._is_quantity(quantity, right) and self.equal(gold.value, left)
             case Statement((), (Formula() as first, *others)) if others and first.variables & known:
-                named = self._is_quantity(quantity, first)
-                if named is not False:
-                    return named and self._links(gold.value, others)
+                return self._is_quantity(quantity, first) and self._links(gold.value, others)
         name = name_of(quantity.tokens)
         if any(contradict(name, other) for other in _names(answer)):
             return False

@@ -35,7 +35,7 @@ LONGEST = 12  # words
 def numeral(tokens: Tokens, read: Reader) -> Answer | None:
     """Return the number that tokens spell, with the unit behind it if any; None if they are anything else."""
     words = [text.casefold() for text in texts_of(tokens) if text != "-"]
-    if len(tokens) > LONGEST or len(words) < 1:
+    if len(tokens) > LONGEST or tokens[0].kind != "word" or words == ["a"]:
         return None
     unit = None
     if words[0] in NEGATIVE:
@@ -43,8 +43,10 @@ def numeral(tokens: Tokens, read: Reader) -> Answer | None:
         if not isinstance(positive, Formula) or not positive.value or positive.value < 0 or positive.unit is not None:
             return None
         value: Fraction | None = -positive.value
-    else:
+    elif all(token.kind == "word" or token.text == "-" for token in tokens):
         value = _fraction(words)
+    else:
+        return None
     if value is None and len(words) > 1:
         unit = units.read(tokens[-1:])
         value = _fraction(words[:-1]) if unit is not None and unit.sure and unit.kind and words[0] != "a" else None
