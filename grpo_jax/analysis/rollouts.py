@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Problem, Split, distinct
 from grpo_jax.evaluation import full_batches, judge, rewards_of, right_of
+from grpo_jax.objectives import AGGREGATIONS, make_objective
 from grpo_jax.randomness import HostStream, generator
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.sampling import Stream, one_ahead
@@ -70,16 +71,17 @@ def check_noise(noise: str) -> None:
 
 
 def check_weights(config: Config) -> None:
-    """Raises ConfigError if the run's completions are not drawn from the policy itself, or weighted by a correction."""
+    """Raise ConfigError if the run's completions are not drawn from the policy itself, or not weighted on their own."""
     if config.rollout.sampling.truncated or config.objective.importance_cap:
         raise ConfigError(
             f"objective.importance_cap={config.objective.importance_cap:g}: gradients are analysed of completions that "
             "are drawn from the whole policy and not weighted; name a run without top_k, top_p, min_p and this cap."
         )
-    if config.objective.aggregation == "group_token":
+    aggregation = make_objective(config.objective, config.rollout.group_size).aggregation  # a `Recipe` may name it
+    if aggregation is AGGREGATIONS["group_token"]:
         raise ConfigError(
-            "objective.aggregation='group_token': gradients are analysed of completions whose weight is their own and "
-            "not their group's; name a run with another aggregation."
+            f"objective.aggregation={config.objective.aggregation!r}: gradients are analysed of completions whose "
+            "weight is their own; with group_token it is their group's, so name a run with another aggregation."
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from grpo_jax.config.schema import Config, QuestionsConfig
+from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig
 
 
 def _minibatches(c: Config) -> str:
@@ -124,20 +124,27 @@ def _lora(c: Config) -> str:
     return ""
 
 
-def _temperature(c: Config) -> str:
-    if c.rollout.sampling.temperature == 0:
+def _greedy_setting(sampling: SamplingConfig) -> str:
+    """Return the setting that leaves only the likeliest token, as in "top_k=1"; empty if there is none."""
+    greedy = {"temperature": 0, "top_k": 1, "min_p": 1}
+    return next((f"{name}={value}" for name, value in greedy.items() if getattr(sampling, name) == value), "")
+
+
+def _greedy_rollouts(c: Config) -> str:
+    if setting := _greedy_setting(c.rollout.sampling):
         return (
-            "rollout.sampling.temperature=0: greedy completions of a prompt are all the same, so no group carries "
-            "signal; set it above 0 (1 is the paper's)."
+            f"rollout.sampling.{setting}: greedy completions of a prompt are all the same, so no group carries signal; "
+            "the paper has temperature=1, top_k=0 and min_p=0."
         )
     return ""
 
 
-def _samples(c: Config) -> str:
-    if c.evaluation.sampling.temperature == 0 and max(c.evaluation.test_samples, c.evaluation.validation_samples) > 1:
+def _greedy_samples(c: Config) -> str:
+    setting = _greedy_setting(c.evaluation.sampling)
+    if setting and max(c.evaluation.test_samples, c.evaluation.validation_samples) > 1:
         return (
-            "evaluation.sampling.temperature=0: greedy samples of a problem are all the same; set "
-            "evaluation.test_samples and evaluation.validation_samples to 1, or a temperature above 0."
+            f"evaluation.sampling.{setting}: greedy samples of a problem are all the same; set "
+            "evaluation.test_samples and evaluation.validation_samples to 1, or change this setting."
         )
     return ""
 
@@ -168,15 +175,6 @@ def _importance(c: Config) -> str:
         return (
             "objective.importance_cap=1: with objective.importance_beyond='mask' no token is learned from whose ratio "
             "is not exactly 1; set it above 1, or importance_beyond to 'truncate'."
-        )
-    return ""
-
-
-def _one_update(c: Config) -> str:
-    if c.objective.name in ("gpg", "opo") and c.train.minibatches > 1:
-        return (
-            f"train.minibatches={c.train.minibatches}: {c.objective.name} has no ratio to an old policy and is for one "
-            "update a batch; set it to 1, or choose an objective with a ratio, such as grpo."
         )
     return ""
 
@@ -233,11 +231,10 @@ RULES: tuple[Callable[[Config], str], ...] = (
     _fused_attention,
     _rope,
     _lora,
-    _temperature,
-    _samples,
+    _greedy_rollouts,
+    _greedy_samples,
     _truncation,
     _importance,
-    _one_update,
     _kl,
     _kl_denominator,
     _best,

@@ -4,7 +4,7 @@ from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS, Aggregation
 from grpo_jax.objectives.kl import KL_ESTIMATORS, k1, k2, k3
 from grpo_jax.objectives.logprobs import token_logprobs
-from grpo_jax.objectives.making import make_objective, needs_reference
+from grpo_jax.objectives.making import check_minibatches, make_objective, needs_reference
 from grpo_jax.objectives.masks import completion_mask
 from grpo_jax.objectives.objective import LossSum, Objective, Recorded
 from grpo_jax.objectives.outcomes import Outcomes
@@ -25,6 +25,7 @@ __all__ = [
     "Recorded",
     "Surrogate",
     "Terms",
+    "check_minibatches",
     "completion_mask",
     "importance_ratio",
     "k1",

@@ -1,17 +1,19 @@
 """From a configuration to an objective."""
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from grpo_jax.config import ConfigError, ObjectiveConfig, Range, did_you_mean, imported
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
-from grpo_jax.objectives.objective import Objective
+from grpo_jax.objectives.objective import Objective, Recorded
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
 
 
@@ -56,6 +58,33 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         if config.importance_cap
         else None,
     )
+
+
+def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size: int, minibatches: int) -> None:
+    """Raise ConfigError if an objective is for one update a batch and would make several.
+
+    Without a ratio to the old policy, as in A log pi, the gradient is the same wherever the policy has moved to. This
+    is measured, by a step within every clip and away from the old policy, so it holds for any surrogate of a `Recipe`.
+    """
+    if minibatches == 1:
+        return
+    shape = (1, group_size, 3)
+    old = jnp.full(shape, -1.0)
+    recorded = Recorded(
+        old_logprobs=old,
+        sampler_logprobs=old,
+        reference_logprobs=old if objective.relative else None,
+        lengths=jnp.full(shape[:-1], shape[-1]),
+        advantages=jnp.where(jnp.arange(group_size) % 2 == 0, 1.0, -1.0)[None],
+    )
+    alone = dataclasses.replace(objective, kl_coef=0.0)  # what a KL term adds does not weigh the advantages
+    gradient = jax.grad(lambda logprobs: alone.loss(logprobs, recorded).total)
+    moved = old + jnp.linspace(-0.03, 0.02, old.size).reshape(shape)
+    if jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
+        raise ConfigError(
+            f"train.minibatches={minibatches}: {config.name} has no ratio to an old policy and is for one update a "
+            "batch; set it to 1, or choose an objective with a ratio, such as grpo."
+        )
 
 
 def needs_reference(config: ObjectiveConfig) -> bool:

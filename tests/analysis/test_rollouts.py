@@ -1,20 +1,28 @@
 """What is analysed: training problems, from keys of their own, and what the judge says of them."""
 
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from grpo_jax.analysis.rollouts import _sampled, check_noise, sample
-from grpo_jax.config import ConfigError
+from grpo_jax.analysis.analyse import Settings, analyse
+from grpo_jax.analysis.rollouts import _sampled, check_noise, check_weights, sample
+from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.data import PromptSource, Split, encode_prompts
 from grpo_jax.evaluation import judge
+from grpo_jax.objectives import Recipe
+from grpo_jax.objectives.advantages import mean_centered
+from grpo_jax.objectives.surrogates import clipped
 from grpo_jax.rewards import UNSCORED, Verdict
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import Counter, Stream, make_sampler
 from tests.analysis import bandit
+from tests.helpers import make_config
 from tests.training.test_update import experiment
 
 SAMPLES = 4
+BY_GROUP = Recipe(mean_centered, clipped, "group_token")
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +105,38 @@ def test_too_many_problems_and_coupled_noise(params):
     check_noise("independent")
     with pytest.raises(ConfigError, match=r"^rollout\.noise='common': "):
         check_noise("common")
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"rollout__sampling__top_k": 3}, "drawn from the whole policy and not weighted"),
+        ({"rollout__sampling__top_p": 0.9}, "drawn from the whole policy and not weighted"),
+        ({"rollout__sampling__min_p": 0.1}, "drawn from the whole policy and not weighted"),
+        ({}, "drawn from the whole policy and not weighted"),  # the cap alone
+        (
+            {"objective__importance_cap": 0.0, "objective__aggregation": "group_token"},
+            "with group_token it is their group",
+        ),
+        (
+            {"objective__importance_cap": 0.0, "objective__name": f"{__name__}:BY_GROUP"},
+            "with group_token it is their group",
+        ),
+    ],
+)
+def test_completions_that_are_not_weighed_on_their_own_are_refused(changes, sentence):
+    weighed = {"objective__old_logprobs": "trainer", "objective__importance_cap": 2.0}
+    with pytest.raises(ConfigError, match=sentence):
+        check_weights(make_config(**weighed | changes))
+    check_weights(make_config(objective__name="dapo"))
+
+
+def test_the_analysis_refuses_before_it_restores(tmp_path):
+    """Whatever the configuration of a run says: nothing of it is read but that."""
+    for changes, sentence in (
+        ({"rollout__noise": "common"}, "independent completions"),
+        ({"objective__aggregation": "group_token"}, "with group_token"),
+    ):
+        (tmp_path / "config.json").write_text(json.dumps(to_dict(make_config(**changes))))
+        with pytest.raises(ConfigError, match=sentence):
+            analyse(tmp_path, Settings(prompts=8, samples=4))

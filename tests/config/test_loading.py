@@ -357,8 +357,21 @@ def test_one_of_its_names_can_be_set_on_the_command_line(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"objective__name": "opo", "train__minibatches": 2}, "for one update a batch"),
-        ({"objective__name": "gpg", "train__minibatches": 2}, "for one update a batch"),
+        *(
+            (
+                {
+                    f"{which}__sampling__{name}": value,
+                    "objective__old_logprobs": "trainer",
+                    "objective__importance_cap": 2.0,
+                },
+                said,
+            )
+            for name, value in (("temperature", 0), ("top_k", 1), ("min_p", 1))
+            for which, said in (
+                ("rollout", f"^rollout.sampling.{name}={value}: greedy completions"),
+                ("evaluation", f"^evaluation.sampling.{name}={value}: greedy samples"),
+            )
+        ),
         ({"objective__old_logprobs": "trainer", "rollout__sampling__top_p": 0.9}, "the gradient is biased"),
         (
             {

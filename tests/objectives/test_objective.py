@@ -297,3 +297,28 @@ def test_group_token_is_the_mean_over_groups_of_the_mean_over_their_tokens():
     found = AGGREGATIONS["group_token"].weight(lengths, 8) / AGGREGATIONS["group_token"].share(lengths).sum()
     np.testing.assert_allclose(found[:, 0], np.array([2 / 4, 2 / 2, 2 / 10]) / 5, rtol=1e-6)
     assert found[1, 1] == 0
+
+
+def test_group_token_has_the_gradient_of_dapos_equation_8():
+    """Against the equation as loops over groups, completions and tokens write it; the last group is padding."""
+    lengths = [[1, 3], [2, 4], [5, 5], [0, 0]]
+    advantages = jnp.array([[1.0, -1.0], [0.5, -0.5], [-1.0, 1.0], [0.0, 0.0]])
+    new, old = logprobs(1, (4, 2, 5)), logprobs(2, (4, 2, 5))
+
+    def equation_8(new):
+        means = []
+        for group, of_group in enumerate(lengths[:3]):
+            gains = [
+                jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - 0.2, 1 + 0.28) * advantage)
+                for completion, length in enumerate(of_group)
+                for ratio in jnp.exp(new[group, completion, :length] - old[group, completion, :length])
+                for advantage in [advantages[group, completion]]
+            ]
+            means.append(sum(gains) / sum(of_group))
+        return -sum(means) / len(means)
+
+    made, arrays = objective(aggregation=AGGREGATIONS["group_token"]), (old, old, None, jnp.array(lengths), advantages)
+    found = gradient(made, new, *arrays) / loss(made, new, *arrays).weight
+    expected = jax.grad(equation_8)(new)
+    assert np.abs(expected).max() > 0.05
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)

@@ -1,0 +1,58 @@
+"""What an objective is refused for, whoever wrote its recipe."""
+
+from functools import partial
+
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.objectives import OBJECTIVES, Recipe, check_minibatches, make_objective
+from grpo_jax.objectives.advantages import mean_centered
+from grpo_jax.objectives.surrogates import clipped, policy_gradient
+from grpo_jax.training.experiment import build
+from tests.helpers import make_config
+
+WITHOUT_A_RATIO = {"gpg", "opo"}
+
+
+def plain_sum(terms):
+    """The policy gradient of someone who did not know ours."""
+    return -(terms.weights * terms.advantages[..., None] * terms.logprobs).sum()
+
+
+def twice_clipped(terms, *, clip_low, clip_high):
+    return 2 * clipped(terms, clip_low=clip_low, clip_high=clip_high)
+
+
+OURS = Recipe(mean_centered, policy_gradient)
+PARTIAL = Recipe(mean_centered, partial(policy_gradient))
+OWN = Recipe(mean_centered, plain_sum)
+CLIPPED = Recipe(mean_centered, twice_clipped)
+
+
+def check(name, minibatches=2, **changes):
+    config = make_config(objective__name=name, **changes).objective
+    check_minibatches(config, make_objective(config, 2), 2, minibatches)
+
+
+@pytest.mark.parametrize("name", [name for name, recipe in OBJECTIVES.items() if recipe.group_size in (None, 2)])
+def test_what_has_no_ratio_is_for_one_update_a_batch(name):
+    check(name, minibatches=1)
+    if name in WITHOUT_A_RATIO:
+        with pytest.raises(ConfigError, match=f"^train.minibatches=2: {name} has no ratio to an old policy"):
+            check(name)
+    else:
+        check(name)
+
+
+@pytest.mark.parametrize("name", ["OURS", "PARTIAL", "OWN"])
+def test_so_is_a_recipe_of_ones_own(name):
+    with pytest.raises(ConfigError, match="is for one update a batch"):
+        check(f"{__name__}:{name}")
+    with pytest.raises(ConfigError, match="is for one update a batch"):  # a KL term makes no ratio
+        check(f"{__name__}:{name}", objective__kl_coef=0.1)
+    check(f"{__name__}:CLIPPED")
+
+
+def test_it_is_refused_before_anything_is_built():
+    with pytest.raises(ConfigError, match=r"^train\.minibatches=2: gpg has no ratio"):
+        build(make_config(objective__name="gpg", train__minibatches=2))
