@@ -39,7 +39,7 @@ class PromptBatch:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Rollouts:
     """Groups of completions, as the sampler returns them."""
 
@@ -52,18 +52,26 @@ class Rollouts:
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Whole groups as an update sees them: [M], or [K, M] when stacked into micro-batches."""
+    """Whole groups as an update sees them: [M], or [K, M] when stacked into micro-batches.
+
+    The policy reads the tokens, and an objective the rest.
+    """
 
     prompt_tokens: Int[Any, "*M P"]
     prompt_lengths: Int[Any, "*M"]
     completion_tokens: Int[Any, "*M G C"]
-    completion_lengths: Int[Any, "*M G"]  # 0 in padding groups
-    advantages: Float[Any, "*M G"]
-    sampler_logprobs: Float[Any, "*M G C"]
-    old_logprobs: Float[Any, "*M G C"] | None  # None: the sampler's are the ratio's denominator
-    reference_logprobs: Float[Any, "*M G C"] | None  # None: there is no KL term
+    completion_lengths: Int[Any, "*M G"]  # 0 for padding, which counts nowhere
+    advantages: Float[Any, "*M G"]  # from `Objective.advantages`, over the whole batch of rollouts
+    sampler_logprobs: Float[Any, "*M G C"]  # of the distribution drawn from
+    old_logprobs: Float[Any, "*M G C"] | None  # by the trainer; None: the sampler's are the ratio's denominator
+    reference_logprobs: Float[Any, "*M G C"] | None  # of the reference policy; None: the objective asks for none
+
+    @property
+    def ratio_denominator(self) -> Float[Any, "*M G C"]:
+        """The log-probabilities that the importance ratio divides by."""
+        return self.sampler_logprobs if self.old_logprobs is None else self.old_logprobs
 
 
 @jax.tree_util.register_dataclass

@@ -30,14 +30,22 @@ def written(tmp_path, monkeypatch):
 def test_an_objective_of_ones_own(written):
     changes = {"objective__name": "cautious:CAUTIOUS", "objective__parameters__caution": 3.0}
     made = make_objective(make_config(**changes).objective, 2)
-    outcomes = Outcomes(jnp.array([[1.0, 0.0], [0.0, 0.0]], jnp.float32), jnp.ones((2, 2), bool))
+    outcomes = Outcomes(rewards=jnp.array([[1.0, 0.0], [0.0, 0.0]], jnp.float32), scored=jnp.ones((2, 2), bool))
     assert made.advantages(outcomes).tolist() == [[1.0, -3.0], [0.0, 0.0]]
 
 
 def test_a_surrogate_of_ones_own(written):
     made = make_objective(make_config(objective__name="power:POWER").objective, 2)
     mask, ones = jnp.ones((1, 2, 1), bool), jnp.ones((1, 2, 1), jnp.float32)
-    terms = Terms(mask, ones, ones, -ones, jnp.log(4) * ones, None, jnp.array([[1.0, -0.5]], jnp.float32))
+    terms = Terms(
+        mask=mask,
+        weights=ones,
+        plain_weights=ones,
+        logprobs=-ones,
+        log_ratio=jnp.log(4) * ones,
+        reference_logprobs=None,
+        advantages=jnp.array([[1.0, -0.5]], jnp.float32),
+    )
     assert float(made.surrogate(terms)) == pytest.approx(-(4**0.5 / 0.5) * (1 - 0.5))
 
 

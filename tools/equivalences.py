@@ -22,8 +22,9 @@ import numpy as np
 from rich.table import Table
 
 from grpo_jax.config import load
-from grpo_jax.objectives import Objective, Outcomes, Recorded, make_objective
+from grpo_jax.objectives import Objective, Outcomes, make_objective
 from grpo_jax.terminal import PlainConsole
+from grpo_jax.types import Groups
 
 TOLERANCE = 1e-5
 WIDTH = 6
@@ -120,13 +121,29 @@ def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
     old = jax.random.uniform(keys[1], (*shape, WIDTH), minval=-3.0, maxval=-0.1)
     logprobs = old + moved * jax.random.normal(keys[2], old.shape)
     rewards = jax.random.bernoulli(keys[3], 0.4, shape).astype(jnp.float32)
-    advantages = made.advantages(Outcomes(rewards, jnp.ones(shape, bool), lengths, jnp.full(64, 0.4)))
+    advantages = made.advantages(
+        Outcomes(rewards=rewards, scored=jnp.ones(shape, bool), lengths=lengths, expected=jnp.full(64, 0.4))
+    )
     reference = logprobs if made.reference else None
 
     def loss(x: Any) -> Any:
-        return made.loss(x, Recorded(old, old, reference, lengths, advantages)).total
+        return made.loss(x, _groups(old, reference, lengths, advantages)).total
 
     return np.array(jax.jit(jax.grad(loss))(logprobs))
+
+
+def _groups(sampler: Any, reference: Any, lengths: Any, advantages: Any) -> Groups:
+    """Of prompts and tokens, which no objective reads, there are only zeros."""
+    return Groups(
+        prompt_tokens=jnp.zeros((*lengths.shape[:-1], 1), jnp.int32),
+        prompt_lengths=jnp.ones(lengths.shape[:-1], jnp.int32),
+        completion_tokens=jnp.zeros(sampler.shape, jnp.int32),
+        completion_lengths=lengths,
+        advantages=advantages,
+        sampler_logprobs=sampler,
+        old_logprobs=None,
+        reference_logprobs=reference,
+    )
 
 
 def _expected(name: str, size: int) -> np.ndarray:
@@ -134,13 +151,12 @@ def _expected(name: str, size: int) -> np.ndarray:
     made = _made(name, size, {"aggregation": "sum"})
     groups = jnp.array(list(itertools.product(range(4), repeat=size)))
     weights = jax.nn.softmax(LOGITS)[groups].prod(-1)
-    advantages = made.advantages(Outcomes(RIGHT[groups], jnp.ones(groups.shape, bool)))
+    advantages = made.advantages(Outcomes(rewards=RIGHT[groups], scored=jnp.ones(groups.shape, bool)))
 
     def gain(logits: Any, answers: Any, advantage: Any) -> Any:
         logprobs = jax.nn.log_softmax(logits)[answers][:, None]
         old = jax.lax.stop_gradient(logprobs)
-        recorded = Recorded(old, old, None, jnp.ones(size, jnp.int32), advantage)
-        return -made.loss(logprobs, recorded).total / size
+        return -made.loss(logprobs, _groups(old, None, jnp.ones(size, jnp.int32), advantage)).total / size
 
     gradients = jax.jit(jax.vmap(jax.grad(gain), (None, 0, 0)))(LOGITS, groups, advantages)
     return np.array((weights[:, None] * gradients).sum(0))

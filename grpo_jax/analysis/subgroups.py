@@ -103,7 +103,7 @@ def advantages(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Cut
     """Of every group on its own."""
     cut = [groups.cut(values) for values in (sampled.rewards, sampled.scored, sampled.rollouts.completion_lengths)]
     rewards, scored, lengths = (values.reshape(-1, groups.size) for values in cut)
-    found = jax.jit(estimator)(Outcomes(rewards, scored, lengths))
+    found = jax.jit(estimator)(Outcomes(rewards=rewards, scored=scored, lengths=lengths))
     return np.asarray(found, np.float64).reshape(cut[0].shape)
 
 

@@ -57,7 +57,7 @@ def predicted(size: int, order: Int[np.ndarray, "R Q K"], right: Bool[np.ndarray
     cut = halves.cut(right.astype(np.float32))  # [R, Q, 2, K/2]
     flat = cut.reshape(-1, half)
     # All pairs of a half come to its leave-one-out advantages.
-    of_pairs = np.asarray(jax.jit(leave_one_out)(Outcomes(flat, np.ones(flat.shape, bool))), np.float64)
+    of_pairs = np.asarray(jax.jit(leave_one_out)(Outcomes(rewards=flat, scored=np.ones(flat.shape, bool))), np.float64)
     of_other = factor(size, half)[cut.sum(-1).astype(int)[..., ::-1]]
     return halves.joined(of_pairs.reshape(cut.shape) * of_other[..., None]).mean(0) / order.shape[-1]
 

@@ -6,7 +6,7 @@ from grpo_jax.objectives.kl import KL_ESTIMATORS, k1, k2, k3
 from grpo_jax.objectives.logprobs import token_logprobs
 from grpo_jax.objectives.making import check_minibatches, make_objective, needs_reference
 from grpo_jax.objectives.masks import completion_mask
-from grpo_jax.objectives.objective import LossSum, Objective, Recorded
+from grpo_jax.objectives.objective import LossSum, Objective
 from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.ratios import importance_ratio
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
@@ -22,7 +22,6 @@ __all__ = [
     "Objective",
     "Outcomes",
     "Recipe",
-    "Recorded",
     "Surrogate",
     "Terms",
     "check_minibatches",

@@ -6,13 +6,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import Aggregation
 from grpo_jax.objectives.masks import completion_mask
 from grpo_jax.objectives.ratios import importance_ratio, log_importance_ratio
 from grpo_jax.objectives.terms import Surrogate, Terms
+from grpo_jax.types import Groups
 
 
 class LossSum(NamedTuple):
@@ -22,19 +23,9 @@ class LossSum(NamedTuple):
     weight: Float[Array, ""]
 
 
-class Recorded(NamedTuple):
-    """What is known of groups of completions before the policy that learns from them is asked."""
-
-    old_logprobs: Float[Array, "*batch G C"]  # the ratio's denominator
-    sampler_logprobs: Float[Array, "*batch G C"]  # of the distribution drawn from; see `truncated` and `masked`
-    reference_logprobs: Float[Array, "*batch G C"] | None  # of the frozen reference policy, if it is asked for
-    lengths: Int[Array, "*batch G"]  # 0 for padding, which counts nowhere
-    advantages: Float[Array, "*batch G"]  # from `Objective.advantages`, over the whole batch of rollouts
-
-
 @dataclass(frozen=True)
 class Objective:
-    """What a policy is trained for. Its methods take arrays and never see a model."""
+    """What a policy is trained for. Its methods take arrays and never see a model, nor read a token."""
 
     advantages: Estimator  # Outcomes of a step -> advantages [N, G]
     surrogate: Surrogate  # Terms -> sum over completions
@@ -49,49 +40,49 @@ class Objective:
         """Whether the reference's log-probabilities are read: by the surrogate, or by a KL term."""
         return self.relative or self.kl_coef > 0
 
-    def loss(self, logprobs: Float[Array, "*batch G C"], recorded: Recorded) -> LossSum:
+    def loss(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> LossSum:
         """The summed loss of groups of completions, and their weight in its denominator.
 
         Args:
           logprobs: of the policy that is differentiated.
         """
-        terms = self._terms(logprobs, recorded)
+        terms = self._terms(logprobs, groups)
         total = self.surrogate(terms)
         if self.kl_coef:
-            assert recorded.reference_logprobs is not None
-            divergence = self.kl(terms.logprobs, jnp.where(terms.mask, recorded.reference_logprobs, 0.0))
+            assert groups.reference_logprobs is not None
+            divergence = self.kl(terms.logprobs, jnp.where(terms.mask, groups.reference_logprobs, 0.0))
             total += self.kl_coef * (terms.plain_weights * divergence).sum()
-        return LossSum(total, self.aggregation.share(recorded.lengths).sum())
+        return LossSum(total, self.aggregation.share(groups.completion_lengths).sum())
 
-    def cut(self, logprobs: Float[Array, "*batch G C"], recorded: Recorded) -> Bool[Array, "*batch G C"]:
+    def cut(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
         """The tokens beyond the clip: they have an advantage and a weight, and the surrogate no gradient of them.
 
         So it is whatever this surrogate clips, be it tokens or whole completions.
         """
 
         def surrogate(logprobs: Float[Array, "*batch G C"]) -> tuple[Float[Array, ""], Float[Array, "*batch G C"]]:
-            terms = self._terms(logprobs, recorded)
+            terms = self._terms(logprobs, groups)
             return self.surrogate(terms), terms.weights
 
         gradient, weights = jax.grad(surrogate, has_aux=True)(logprobs)
-        return (gradient == 0) & (weights > 0) & (recorded.advantages != 0)[..., None]
+        return (gradient == 0) & (weights > 0) & (groups.advantages != 0)[..., None]
 
-    def _terms(self, logprobs: Float[Array, "*batch G C"], recorded: Recorded) -> Terms:
-        width = logprobs.shape[-1]
-        mask = completion_mask(recorded.lengths, width)
-        weights = jnp.where(mask, self.aggregation.weight(recorded.lengths, width)[..., None], 0.0)
+    def _terms(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Terms:
+        lengths, width = groups.completion_lengths, logprobs.shape[-1]
+        mask = completion_mask(lengths, width)
+        weights = jnp.where(mask, self.aggregation.weight(lengths, width)[..., None], 0.0)
         corrected = weights
         if self.correction is not None:
-            ratio = importance_ratio(recorded.old_logprobs, recorded.sampler_logprobs, mask)
+            ratio = importance_ratio(groups.ratio_denominator, groups.sampler_logprobs, mask)
             corrected *= self.correction(jax.lax.stop_gradient(ratio))
         # A surrogate that does not ask for the reference does not get the one that a KL term is with.
-        reference = recorded.reference_logprobs if self.relative else None
+        reference = groups.reference_logprobs if self.relative else None
         return Terms(
             mask=mask,
             weights=corrected,
             plain_weights=weights,
             logprobs=jnp.where(mask, logprobs, 0.0),
-            log_ratio=log_importance_ratio(logprobs, recorded.old_logprobs, mask),
+            log_ratio=log_importance_ratio(logprobs, groups.ratio_denominator, mask),
             reference_logprobs=None if reference is None else jnp.where(mask, reference, 0.0),
-            advantages=recorded.advantages,
+            advantages=groups.advantages,
         )

@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Outcomes:
     """All groups of a step.
 

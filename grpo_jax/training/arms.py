@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import Objective
 from grpo_jax.policy import Policy, trained_of, with_trained
-from grpo_jax.training.update import group_logprobs, group_loss, microbatch
+from grpo_jax.training.update import group_logprobs, microbatch
 from grpo_jax.types import Groups, Params, UpdateBatch
 
 Arms: TypeAlias = Callable[[Params, UpdateBatch], dict[str, Float[Array, ""]]]
@@ -33,7 +33,7 @@ def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: i
             logprobs, back = jax.vjp(
                 lambda part: group_logprobs(policy, with_trained(params, part), groups, temperature, chunk), trained
             )
-            by_logprobs, weight = jax.grad(lambda x: group_loss(objective, x, groups), has_aux=True)(logprobs)
+            by_logprobs, weight = jax.grad(lambda x: objective.loss(x, groups), has_aux=True)(logprobs)
             above = (groups.advantages > 0)[..., None]
             (positive,) = back(jnp.where(above, by_logprobs, 0.0))
             (negative,) = back(jnp.where(above, 0.0, by_logprobs))

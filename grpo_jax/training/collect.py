@@ -45,7 +45,9 @@ class Collected:
     @property
     def outcomes(self) -> Outcomes:
         """As an advantage estimator takes them."""
-        return Outcomes(self.rewards, self.scored, self.rollouts.completion_lengths, self.expected)
+        return Outcomes(
+            rewards=self.rewards, scored=self.scored, lengths=self.rollouts.completion_lengths, expected=self.expected
+        )
 
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
@@ -190,7 +192,7 @@ def _together(
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(of_part for _, of_part in parts))
     rewards, scored = rewards_of(judged)
     expected = successes.expected([one.id for one in judged], step)
-    outcomes = Outcomes(rewards, scored, rollouts.completion_lengths, expected)
+    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)
     advantages = _advantages(experiment, outcomes)
     chosen = learned(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
     return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen)

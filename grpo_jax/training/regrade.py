@@ -107,7 +107,7 @@ def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.n
     rewards, scored = rewards_of(groups)
     lengths = np.array([[one.length for one in group.completions] for group in groups], np.int32)
     expected = np.array([UNKNOWN if group.expected is None else group.expected for group in groups], np.float32)
-    outcomes = Outcomes(rewards, scored, lengths, expected)
+    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, expected=expected)
     advantages = estimate(outcomes)
     chosen = learned(carries_signal(advantages), groups_per_step)
     return int(carries_signal(among_themselves(estimate, outcomes, advantages, chosen)).sum())

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from grpo_jax.objectives import LossSum, Objective, Recorded, completion_mask, importance_ratio, k3
+from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.runs.lines import Measured
 from grpo_jax.training.metrics import (
@@ -55,27 +55,6 @@ def group_logprobs(
     ).reshape(m, g, c)
 
 
-def group_loss(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> LossSum:
-    """The objective's loss of the groups, whose completions now have these log-probabilities."""
-    return objective.loss(logprobs, _recorded(groups))
-
-
-def _recorded(groups: Groups) -> Recorded:
-    """Of the groups, as an objective takes it."""
-    return Recorded(
-        _old_logprobs(groups),
-        groups.sampler_logprobs,
-        groups.reference_logprobs,
-        groups.completion_lengths,
-        groups.advantages,
-    )
-
-
-def _old_logprobs(groups: Groups) -> Float[Array, "M G C"]:
-    """The ratio's denominator."""
-    return groups.sampler_logprobs if groups.old_logprobs is None else groups.old_logprobs
-
-
 def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
     """Make a function (params, batch) -> log-probabilities, micro-batch by micro-batch; to be jitted."""
 
@@ -116,7 +95,7 @@ def make_update(
 
     def loss(trained: Params, params: Params, groups: Groups) -> tuple[Float[Array, ""], tuple[Mean, Metrics]]:
         logprobs = group_logprobs(policy, with_trained(params, trained), groups, temperature, chunk)
-        total, weight = group_loss(objective, logprobs, groups)
+        total, weight = objective.loss(logprobs, groups)
         return total, (Mean(total, weight), _token_metrics(objective, logprobs, groups))
 
     def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
@@ -164,8 +143,8 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     """Measure how far the policy is from the one that sampled, and how much of the surrogate is clipped."""
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
-    ratio = importance_ratio(logprobs, _old_logprobs(groups), mask)
-    cut = objective.cut(logprobs, _recorded(groups))
+    ratio = importance_ratio(logprobs, groups.ratio_denominator, mask)
+    cut = objective.cut(logprobs, groups)
     advantages = groups.advantages[..., None]
     difference = jnp.where(mask, jnp.abs(logprobs - groups.sampler_logprobs), 0.0)
     tokens = mask.sum().astype(jnp.float32)

@@ -87,7 +87,10 @@ def test_moments_are_those_of_groups_taken_one_by_one(name):
         cut = [slice(start, start + size) for start in range(0, samples, size)]
         gradients = []
         for part in cut:
-            outcomes = Outcomes(*(jnp.asarray(of[q : q + 1, part]) for of in (sampled.rewards, sampled.scored)))
+            outcomes = Outcomes(
+                rewards=jnp.asarray(sampled.rewards[q : q + 1, part]),
+                scored=jnp.asarray(sampled.scored[q : q + 1, part]),
+            )
             gradients.append(np.asarray(ESTIMATORS[name](outcomes))[0] @ vectors[q, part] / size)
         inner = np.array(gradients) @ np.array(gradients).T
         assert found.squared[q] == pytest.approx(inner.trace() / 4, abs=1e-5)

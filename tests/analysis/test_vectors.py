@@ -13,7 +13,7 @@ from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.sharding import named
 from grpo_jax.training.experiment import build
 from grpo_jax.training.programs import abstract_state
-from grpo_jax.training.update import group_logprobs, group_loss, microbatch
+from grpo_jax.training.update import group_logprobs, microbatch
 from grpo_jax.types import Rollouts
 from tests.helpers import make_config
 from tests.training.test_update import batches_of, experiment, rollouts
@@ -44,7 +44,7 @@ def test_they_add_up_to_the_gradient_of_the_objective(name, size):
     @jax.jit
     @jax.grad
     def gradient(params):
-        return group_loss(made.objective, group_logprobs(made.adapted, params, groups, 1.0, 0), groups).total
+        return made.objective.loss(group_logprobs(made.adapted, params, groups, 1.0, 0), groups).total
 
     weight = made.objective.aggregation.weight(found.completion_lengths, found.completion_tokens.shape[-1])
     coefficients = -advantages * weight

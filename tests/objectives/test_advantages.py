@@ -20,7 +20,7 @@ from grpo_jax.objectives.advantages import (
 from tests.objectives.helpers import outcomes
 
 ESTIMATORS = (group_normalized, mean_centered, leave_one_out, contrastive, focal)
-PAIR = Outcomes(jnp.array([[1.0, 0.0]]), jnp.ones((1, 2), bool))
+PAIR = Outcomes(rewards=jnp.array([[1.0, 0.0]]), scored=jnp.ones((1, 2), bool))
 
 
 def binary(positives: int, size: int) -> jax.Array:
@@ -157,7 +157,7 @@ def test_the_rescaled_pair_weighs_prompts_as_a_large_group_does():
 def test_the_tolerance_of_a_contrast_is_of_the_spread(size, tolerance):
     """One right completion among many: the wrong ones lie close to the mean, and are wrong."""
     rewards = jnp.zeros((1, size)).at[0, 0].set(1.0)
-    outcomes = Outcomes(rewards, jnp.ones((1, size), bool))
+    outcomes = Outcomes(rewards=rewards, scored=jnp.ones((1, size), bool))
     np.testing.assert_allclose(
         contrastive(outcomes, tolerance=tolerance), group_normalized(outcomes, tolerance=tolerance), rtol=1e-4
     )

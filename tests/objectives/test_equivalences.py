@@ -28,12 +28,22 @@ def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="s
     logprobs = old if clip == "zero" else old + 0.5 * jax.random.normal(keys[2], old.shape)
     mask = completion_mask(lengths, WIDTH)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
-    advantages = estimator(Outcomes(rewards, jnp.ones(rewards.shape, bool) if scored is None else scored))
+    advantages = estimator(
+        Outcomes(rewards=rewards, scored=jnp.ones(rewards.shape, bool) if scored is None else scored)
+    )
     clip_low, clip_high = CLIPS[clip]
 
     @jax.jit
     def total(logprobs):
-        terms = Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+        terms = Terms(
+            mask=mask,
+            weights=weights,
+            plain_weights=weights,
+            logprobs=logprobs,
+            log_ratio=log_importance_ratio(logprobs, old, mask),
+            reference_logprobs=None,
+            advantages=advantages,
+        )
         return loss(terms, clip_low=clip_low, clip_high=clip_high)
 
     return jax.grad(total)(logprobs)
@@ -77,7 +87,15 @@ def test_two_grpo_by_hand():
     mask = completion_mask(lengths, 2)
     weights = jnp.where(mask, 1.0 / lengths[..., None], 0.0)
     advantages = jnp.array([[-1.0, 1.0], [0.0, 0.0]])
-    terms = Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+    terms = Terms(
+        mask=mask,
+        weights=weights,
+        plain_weights=weights,
+        logprobs=logprobs,
+        log_ratio=log_importance_ratio(logprobs, old, mask),
+        reference_logprobs=None,
+        advantages=advantages,
+    )
     loss = two_grpo(terms, clip_low=0.2, clip_high=0.28)
     positive = 1.25  # 0.25 / 0.2, below the cap of 1.28
     negative = (1.2 + 0.8) / 2  # 0.6 / 0.5, and 0.2 / 0.4 = 0.5, floored at 0.8
@@ -93,13 +111,21 @@ def exact_gradient(loss, estimator, size):
     """E over all groups of `size` answers of the gradient, per completion: what infinitely many prompts would give."""
     groups = jnp.array(list(itertools.product(range(4), repeat=size)))
     probability = jax.nn.softmax(LOGITS)[groups].prod(-1)
-    advantages = estimator(Outcomes(RIGHT[groups], jnp.ones(groups.shape, bool)))
+    advantages = estimator(Outcomes(rewards=RIGHT[groups], scored=jnp.ones(groups.shape, bool)))
 
     def of_group(logits, answers, advantage):
         logprobs = jax.nn.log_softmax(logits)[answers][:, None]
         mask = jnp.ones(logprobs.shape, bool)
         log_ratio = log_importance_ratio(logprobs, jax.lax.stop_gradient(logprobs), mask)
-        terms = Terms(mask, jnp.ones(logprobs.shape), jnp.ones(logprobs.shape), logprobs, log_ratio, None, advantage)
+        terms = Terms(
+            mask=mask,
+            weights=jnp.ones(logprobs.shape),
+            plain_weights=jnp.ones(logprobs.shape),
+            logprobs=logprobs,
+            log_ratio=log_ratio,
+            reference_logprobs=None,
+            advantages=advantage,
+        )
         return -loss(terms, clip_low=0.2, clip_high=0.28) / size
 
     gradients = jax.jit(jax.vmap(jax.grad(of_group), (None, 0, 0)))(LOGITS, groups, advantages)

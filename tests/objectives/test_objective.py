@@ -15,14 +15,13 @@ from grpo_jax.objectives import (
     OBJECTIVES,
     Objective,
     Outcomes,
-    Recorded,
     k2,
     k3,
 )
 from grpo_jax.objectives.advantages import group_normalized
 from grpo_jax.objectives.making import masked, truncated
 from grpo_jax.objectives.surrogates import clipped
-from tests.objectives.helpers import made_of
+from tests.objectives.helpers import groups_of, made_of
 
 LENGTHS = jnp.array([[2, 5], [1, 3]])
 ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -46,14 +45,14 @@ def logprobs(seed=0, shape=(2, 2, 5)):
 
 
 @partial(jax.jit, static_argnums=0)
-def loss(made, *arrays):
-    logprobs, *recorded = arrays
-    return made.loss(logprobs, Recorded(*recorded))
+def loss(made, logprobs, old, sampler, reference, lengths, advantages):
+    groups = groups_of(old=old, sampler=sampler, reference=reference, lengths=lengths, advantages=advantages)
+    return made.loss(logprobs, groups)
 
 
 @partial(jax.jit, static_argnums=0)
 def gradient(made, logprobs, *arrays):
-    return jax.grad(lambda lp: made.loss(lp, Recorded(*arrays)).total)(logprobs)
+    return jax.grad(lambda lp: loss(made, lp, *arrays).total)(logprobs)
 
 
 def on_policy_gradient(made, lengths=LENGTHS, width=5):
@@ -183,7 +182,10 @@ def test_an_unscored_completion_gets_no_gradient(name):
     made = made_of(name, group_size=4)
     lengths = jnp.array([[2, 3, 5, 4]])
     outcomes = Outcomes(
-        jnp.array([[1.0, 0.0, 0.0, 1.0]]), jnp.array([[True, True, False, True]]), lengths, jnp.array([0.4])
+        rewards=jnp.array([[1.0, 0.0, 0.0, 1.0]]),
+        scored=jnp.array([[True, True, False, True]]),
+        lengths=lengths,
+        expected=jnp.array([0.4]),
     )
     old = logprobs(shape=(1, 4, 5))
     found = gradient(made, old, old, old, old if made.reference else None, lengths, made.advantages(outcomes))
@@ -202,7 +204,9 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
         return  # without a baseline, partial credit says nothing of better and worse
     made = made_of(name)
     old, lengths = logprobs(shape=(1, 2, 5)), jnp.full((1, 2), 5)
-    outcomes = Outcomes(jnp.array([pair]), jnp.ones((1, 2), bool), lengths, jnp.array([0.4]))
+    outcomes = Outcomes(
+        rewards=jnp.array([pair]), scored=jnp.ones((1, 2), bool), lengths=lengths, expected=jnp.array([0.4])
+    )
     found = gradient(made, old, old, old, old if made.reference else None, lengths, made.advantages(outcomes))
     better = int(np.argmax(pair))
     raised, lowered = ONE_SIDED.get(name, (True, True))
@@ -255,6 +259,7 @@ def test_parameters_reach_their_parts():
 def test_what_is_cut_is_what_the_surrogate_clips():
     """Tokens one by one (PPO), those that a dual clip lets go, whole completions (GSPO); never what has no clip."""
     old, lengths, advantages = logprobs(2, (1, 2, 2)), jnp.array([[2, 1]]), jnp.array([[1.0, -1.0]])
+    groups = groups_of(old=old, sampler=old, reference=None, lengths=lengths, advantages=advantages)
     ratios = jnp.array([[[1.4, 0.7], [4.0, 1.0]]])  # of the second completion only the first is a token
     expected = {
         "grpo": [[True, False], [False, False]],
@@ -265,13 +270,11 @@ def test_what_is_cut_is_what_the_surrogate_clips():
         "simpo": [[False, False], [False, False]],
     }
     for name, cut in expected.items():
-        found = made_of(name).cut(old + jnp.log(ratios), Recorded(old, old, None, lengths, advantages))
+        found = made_of(name).cut(old + jnp.log(ratios), groups)
         np.testing.assert_array_equal(found[0], cut, err_msg=name)
     tighter = made_of("gspo", clip_low=3e-4, clip_high=4e-4)
     up = old + jnp.log(jnp.array([[[1.4, 0.9], [0.5, 1.0]]]))  # geometric means 1.12 and .5
-    np.testing.assert_array_equal(
-        tighter.cut(up, Recorded(old, old, None, lengths, advantages))[0], [[True, True], [True, False]]
-    )
+    np.testing.assert_array_equal(tighter.cut(up, groups)[0], [[True, True], [True, False]])
 
 
 @pytest.mark.parametrize(

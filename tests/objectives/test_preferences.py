@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import AGGREGATIONS, Recorded, Terms, completion_mask
+from grpo_jax.objectives import AGGREGATIONS, Terms, completion_mask
 from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
 from grpo_jax.objectives.preferences import discriminative, logistic, squared
 from grpo_jax.objectives.ratios import log_importance_ratio
-from tests.objectives.helpers import made_of
+from tests.objectives.helpers import groups_of, made_of
 
 LENGTHS = jnp.array([[2, 3], [1, 4]])
 ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -28,7 +28,15 @@ def terms(logprobs, old=None, reference=None, *, aggregation="sum", lengths=LENG
     mask = completion_mask(lengths, 4)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, 4)[..., None], 0.0)
     old = jax.lax.stop_gradient(logprobs) if old is None else old
-    return Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), reference, advantages)
+    return Terms(
+        mask=mask,
+        weights=weights,
+        plain_weights=weights,
+        logprobs=logprobs,
+        log_ratio=log_importance_ratio(logprobs, old, mask),
+        reference_logprobs=reference,
+        advantages=advantages,
+    )
 
 
 def gradient(surrogate, logprobs, **others):
@@ -69,7 +77,13 @@ def test_disco_by_hand():
     mask = jnp.array([[[True, False]] * 3])
     zeros = jnp.zeros(logprobs.shape)
     made = Terms(
-        mask, mask.astype(jnp.float32), mask.astype(jnp.float32), logprobs, zeros, None, jnp.array([[1.4, -0.7, -0.7]])
+        mask=mask,
+        weights=mask.astype(jnp.float32),
+        plain_weights=mask.astype(jnp.float32),
+        logprobs=logprobs,
+        log_ratio=zeros,
+        reference_logprobs=None,
+        advantages=jnp.array([[1.4, -0.7, -0.7]]),
     )
     wrong = math.log((math.exp(-1) + math.exp(-3)) / 2)
     assert float(discriminative(made, temperature=1.0)) == pytest.approx(3 * (wrong + 0.5), rel=1e-5)
@@ -152,8 +166,14 @@ def test_a_kl_term_does_not_lend_its_reference(name):
     found = []
     for kl_coef in (0.0, 1e-9):
         made = made_of(name, kl_coef=kl_coef)
-        recorded = Recorded(new, new, reference if made.reference else None, LENGTHS, ADVANTAGES)
-        found.append(jax.grad(lambda x, made=made, recorded=recorded: made.loss(x, recorded).total)(new))
+        groups = groups_of(
+            old=new,
+            sampler=new,
+            reference=reference if made.reference else None,
+            lengths=LENGTHS,
+            advantages=ADVANTAGES,
+        )
+        found.append(jax.grad(lambda x, made=made, groups=groups: made.loss(x, groups).total)(new))
     assert np.abs(found[0]).max() > 0.01
     np.testing.assert_allclose(*found, atol=1e-6)
 
@@ -163,8 +183,14 @@ def test_a_correction_for_the_sampler_weighs_gradients_and_not_margins(name):
     """All tokens half as likely as drawn: half the gradient, though the losses are not linear in the scores."""
     new, reference = arrays(), arrays(seed=1)
     plain, corrected = made_of(name), made_of(name, importance_cap=2.0)
-    recorded = Recorded(new, new + math.log(2.0), reference if plain.reference else None, LENGTHS, ADVANTAGES)
-    whole = jax.grad(lambda x: plain.loss(x, recorded).total)(new)
-    half = jax.grad(lambda x: corrected.loss(x, recorded).total)(new)
+    groups = groups_of(
+        old=new,
+        sampler=new + math.log(2.0),
+        reference=reference if plain.reference else None,
+        lengths=LENGTHS,
+        advantages=ADVANTAGES,
+    )
+    whole = jax.grad(lambda x: plain.loss(x, groups).total)(new)
+    half = jax.grad(lambda x: corrected.loss(x, groups).total)(new)
     assert np.abs(whole).max() > 0.01
     np.testing.assert_allclose(half, 0.5 * whole, rtol=1e-4, atol=1e-7)

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import OBJECTIVES, Outcomes, Recorded
+from grpo_jax.objectives import OBJECTIVES, Outcomes
 from tests.helpers import ROOT
-from tests.objectives.helpers import made_of
+from tests.objectives.helpers import groups_of, made_of
 
 ROWS = re.findall(r"^\| `(\w+)` \|(.*)\|$", (ROOT / "docs" / "objectives.md").read_text(), re.MULTILINE)
 REWARDS = jnp.array([[1.0, 0.0, 0.0, 1.0], [0.0, 0.0, 1.0, 0.0], [1.0, 1.0, 1.0, 1.0]])
@@ -24,10 +24,13 @@ def gradient(objective, rewards=REWARDS, lengths=LENGTHS, *, shift=0.3):
     keys = jax.random.split(jax.random.key(0), 2)
     old = jax.random.uniform(keys[0], (*lengths.shape, 5), minval=-3.0, maxval=-0.1)
     logprobs = old + shift * jax.random.normal(keys[1], old.shape)
-    outcomes = Outcomes(rewards, jnp.ones(rewards.shape, bool), lengths, jnp.full(len(rewards), 0.4))
+    outcomes = Outcomes(
+        rewards=rewards, scored=jnp.ones(rewards.shape, bool), lengths=lengths, expected=jnp.full(len(rewards), 0.4)
+    )
     advantages = objective.advantages(outcomes)
     reference = old if objective.reference else None
-    return jax.grad(lambda x: objective.loss(x, Recorded(old, old, reference, lengths, advantages)).total)(logprobs)
+    groups = groups_of(old=old, sampler=old, reference=reference, lengths=lengths, advantages=advantages)
+    return jax.grad(lambda x: objective.loss(x, groups).total)(logprobs)
 
 
 def test_the_table_names_every_objective_with_its_aggregation():
@@ -75,7 +78,7 @@ def test_on_policy_the_surrogates_of_grpo_are_one(name):
 
 def test_pairs_of_any_rewards_become_signs_or_keep_their_difference():
     rewards, lengths = jnp.array([[0.9, 0.8], [1.0, 0.0]]), jnp.full((2, 2), 3)
-    outcomes = Outcomes(rewards, jnp.ones((2, 2), bool), lengths, jnp.full(2, 0.5))
+    outcomes = Outcomes(rewards=rewards, scored=jnp.ones((2, 2), bool), lengths=lengths, expected=jnp.full(2, 0.5))
 
     def advantages(name):
         return made_of(name, 2).advantages(outcomes)

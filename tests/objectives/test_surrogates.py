@@ -39,7 +39,15 @@ def terms(logprobs, old, advantages=ADVANTAGES, mask=MASK):
     """Completions of three and two tokens, each weighted as the aggregation "sequence" does."""
     weights = jnp.where(mask, 1.0 / mask.sum(-1, keepdims=True), 0.0)
     logprobs = jnp.where(mask, logprobs, 0.0)
-    return Terms(mask, weights, weights, logprobs, log_importance_ratio(logprobs, old, mask), None, advantages)
+    return Terms(
+        mask=mask,
+        weights=weights,
+        plain_weights=weights,
+        logprobs=logprobs,
+        log_ratio=log_importance_ratio(logprobs, old, mask),
+        reference_logprobs=None,
+        advantages=advantages,
+    )
 
 
 def of_one(surrogate, ratios, advantage):

@@ -39,7 +39,9 @@ def rollouts(group_size=2):
     found = jax.device_get(made.sample(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
     advantages = np.array(
         made.advantages(
-            Outcomes((np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, np.ones((8, group_size), bool))
+            Outcomes(
+                rewards=(np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, scored=np.ones((8, group_size), bool)
+            )
         )
     )
     advantages[[2, 5]] = 0.0
