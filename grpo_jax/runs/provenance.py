@@ -24,7 +24,7 @@ import jax
 import grpo_jax
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.errors import Interrupted
-from grpo_jax.runs.versions import code_digest, versions
+from grpo_jax.runs.versions import code_digest, cores, versions
 
 FILE = "provenance.json"
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]
@@ -80,7 +80,7 @@ def this_start(devices: Sequence[jax.Device] = ()) -> dict[str, Any]:
         "code": {"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest([""])},
         "host": {
             "processor": _processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "cores": cores(),
             "platform": platform.platform(),
             "processes": jax.process_count(),
         },

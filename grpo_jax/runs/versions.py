@@ -1,13 +1,14 @@
 """Which versions a run was made with."""
 
+import ast
 import hashlib
+import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import grpo_jax
-from grpo_jax.config import SHIPPED
 
 LIBRARIES = (
     "jax",
@@ -26,11 +27,36 @@ LIBRARIES = (
 
 
 def code_digest(parts: Sequence[str]) -> str:
-    """A hash of the source of these modules and packages of grpo_jax."""
+    """Return a hash of the source of these modules and packages of grpo_jax."""
+    return _short_hash(path.read_bytes() for path in _files(parts))
+
+
+def program_digest(parts: Sequence[str]) -> str:
+    """Return a hash of what the source of these modules and packages does: no docstrings, comments or layout."""
+    return _short_hash(program(path.read_bytes()).encode() for path in _files(parts))
+
+
+def program(source: bytes) -> str:
+    """Return the syntax tree of a source as text, without docstrings; places in the file are not in it either."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = node.body[ast.get_docstring(node, clean=False) is not None :]
+    return ast.dump(tree)
+
+
+def _files(parts: Sequence[str]) -> list[Path]:
     root = Path(grpo_jax.__file__).parent
-    found = [path for part in parts for path in sorted([root / part, *(root / part).rglob("*.py")]) if path.is_file()]
-    files = [path for path in found if not path.is_relative_to(SHIPPED)]  # only an installed package holds these
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    return [path for part in parts for path in sorted([root / part, *(root / part).rglob("*.py")]) if path.is_file()]
+
+
+def _short_hash(texts: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use. On CPU they decide how sums are cut, and so the last bits."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

@@ -26,7 +26,7 @@ from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.errors import Interrupted
 from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.lines import Phase, WarmStartLine
-from grpo_jax.runs.versions import code_digest, versions
+from grpo_jax.runs.versions import cores, program_digest, versions
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
@@ -71,8 +71,9 @@ def recipe(config: Config, mesh_shape: dict[str, int], taught: str) -> dict[str,
         "mesh": mesh_shape,
         "device": jax.devices()[0].device_kind,
         "machine": platform.machine(),
+        "cores": cores() if jax.devices()[0].platform == "cpu" else 0,
         "versions": versions(),
-        "code": code_digest(SOURCES),
+        "code": program_digest(SOURCES),
         "taught": taught,
         "own_code": source_digests(config.task.factory) if isinstance(config.task, OwnTaskConfig) else {},
     }

@@ -21,6 +21,7 @@ from grpo_jax.rewards import WorkerError, last_value
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
 from grpo_jax.runs.seals import seal
+from grpo_jax.runs.versions import program
 from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
 from grpo_jax.training.clock import PHASES
 from grpo_jax.training.late_log import LateLog
@@ -492,8 +493,20 @@ def test_the_cache_of_base_policies_knows_the_code(tmp_path, monkeypatch):
     config = make_config()
     before = cache_path(config, config.warm_start, {"data": 1}, "taught")
     assert cache_path(config, config.warm_start, {"data": 1}, "others") != before
-    monkeypatch.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
-    assert cache_path(config, config.warm_start, {"data": 1}, "taught") != before
+    with monkeypatch.context() as other:
+        other.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
+        assert cache_path(config, config.warm_start, {"data": 1}, "taught") != before
+    with monkeypatch.context() as other:  # which decide how sums are cut
+        other.setattr(warm_start, "cores", lambda: 99)
+        assert cache_path(config, config.warm_start, {"data": 1}, "taught") != before
+    assert cache_path(config, config.warm_start, {"data": 1}, "taught") == before
+
+
+def test_only_what_code_does_counts_for_the_cache():
+    code = b'"""Doc."""\n\n\ndef f(x):\n    """Return more."""\n    return x + 1  # one\n'
+    assert program(code) == program(b'"""Other."""\ndef f(x):\n\n    return (x + 1)\n')
+    assert program(code) != program(code.replace(b"+ 1", b"- 1"))
+    assert program(code) != program(code.replace(b"(x)", b"(x, y)"))
 
 
 @pytest.mark.parametrize(("kl_coef", "copies"), [(0.0, 4), (0.1, 5)])
