@@ -12,6 +12,9 @@ from typing import Any
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, read_recorded
 
+# The files that say what a directory is: a run's, a finished run's, a study's.
+CONFIG_FILE, SUMMARY_FILE, STUDY_FILE = "config.json", "summary.json", "study.json"
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,7 +38,7 @@ def run_config(run: Path) -> dict[str, Any]:
     """
     if not run.is_dir():
         raise FileNotFoundError(f"{run}: no such directory; name the directory of a run")
-    path = run / "config.json"
+    path = run / CONFIG_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{run}: has no config.json; name the directory of a run")
     values = read_json(path)

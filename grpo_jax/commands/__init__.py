@@ -1,7 +1,7 @@
-"""The package's commands: `grpo NAME`, which is also `python -m grpo_jax NAME` and a script of launch/.
+"""The command `grpo`, which is also `python -m grpo_jax`. The scripts of launch/ run its subcommands in a checkout.
 
-Each is a module of its name with a function `main(argv)` that returns the exit code. Modules are imported when they
-are asked for, and they import JAX when they need it: it takes seconds, and most mistakes are told before.
+Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code. A module is imported
+when it is asked for, and imports JAX only when it needs it: that takes seconds, and most mistakes are reported before.
 """
 
 import importlib
@@ -12,7 +12,7 @@ from types import ModuleType
 import grpo_jax
 from grpo_jax.config import command_line, did_you_mean
 
-# What the name does, and whether the same command goes on from what it saved.
+# The subcommands, and whether the same command line continues what an interrupted one saved.
 CONTINUES = {
     "train": True,
     "evaluate": True,
@@ -27,7 +27,7 @@ CONTINUES = {
 
 
 def main() -> None:
-    """Run the command that the first argument names, and end the process with its exit code."""
+    """Run the subcommand that the first argument names, and end the process with its exit code."""
     name, *flags = sys.argv[1:] or [""]
     if name in ("-h", "--help"):
         command_line.tell(_help())
@@ -43,12 +43,12 @@ def main() -> None:
 
 
 def run(name: str) -> None:
-    """Run a command with the flags of this process, and end the process with its exit code."""
+    """Run a subcommand with the flags of this process, and end the process with its exit code."""
     command_line.run(_module(name).main, continues=CONTINUES[name])
 
 
 def words(name: str) -> Sequence[str]:
-    """Return what starts a command in a process of its own, whatever directory that runs in."""
+    """Return the words that start a subcommand in a process of its own, whatever directory it runs in."""
     return (sys.executable, "-P", "-m", grpo_jax.__name__, name)
 
 

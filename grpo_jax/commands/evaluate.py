@@ -1,4 +1,4 @@
-"""Evaluates a policy on the paper's suites: a checkpoint, or what a run has made of it.
+"""Evaluate a policy on the paper's suites: that of a checkpoint, or of a run.
 
     grpo evaluate --config=configs/paper/evaluation.py --suites=data/suites --workdir=evaluations/base
 
@@ -20,7 +20,7 @@ from grpo_jax.terminal import LiveDisplay
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="where everything is written")
     parser.add_argument(

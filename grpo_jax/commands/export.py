@@ -1,4 +1,4 @@
-"""Writes the policy of a run as a checkpoint that transformers, vLLM and this project load.
+"""Write the policy of a run as a checkpoint that transformers, vLLM and this project load.
 
     grpo export --workdir=runs/smollm2_135m --to=models/trained [--best] [--dtype=bfloat16] [--adapters]
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a new directory")

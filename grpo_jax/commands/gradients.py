@@ -1,4 +1,4 @@
-"""Measures the gradient at a checkpoint of a run: its variance, its signal by group size, and its two arms.
+"""Measure the gradient at a checkpoint of a run: its variance, its signal by group size, and its two arms.
 
     grpo gradients --workdir=runs/two_grpo [--step=100] [--prompts=512] [--samples=32]
 
@@ -27,7 +27,7 @@ from grpo_jax.terminal import LiveDisplay
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="the run's directory")
     parser.add_argument("--step", type=int, metavar="N", help="of the checkpoint; the newest if unsaid")

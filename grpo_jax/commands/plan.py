@@ -1,4 +1,4 @@
-"""Compiles the programs that a step of a configuration runs for a TPU slice, without a TPU, and says whether they fit.
+"""Compile the programs of a training step for a TPU slice, without a TPU, and say whether they fit.
 
     grpo plan --config=configs/FILE.py --topology=v5e:8x8 [--config.FIELD=VALUE ...] [--json=FILE]
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--topology", required=True, metavar="SLICE", help="as in v5e:8x8, v5p:4x4x4, v6e:4x4")
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")

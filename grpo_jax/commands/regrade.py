@@ -1,4 +1,4 @@
-"""Judges all completions of a run again by another configuration's reward, and says what changes.
+"""Judge all completions of a run again by another configuration's reward, and show what changes.
 
     grpo regrade --workdir=runs/x --config=configs/FILE.py [--config.FIELD=VALUE ...] [--to=FILE.jsonl]
 
@@ -27,7 +27,7 @@ KEEP = 1000
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--to", type=Path, metavar="FILE.jsonl", help="a new file, for what is judged differently")

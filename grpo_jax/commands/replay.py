@@ -1,4 +1,4 @@
-"""Samples a completion of a run again, from the policy and the key that sampled it, and compares the two.
+"""Sample a completion of a run again, with the policy and the key that sampled it, and compare the two.
 
     grpo replay --workdir=runs/two_grpo --step=101 --prompt=3 --sample=0
 
@@ -26,7 +26,7 @@ from grpo_jax.terminal import PlainConsole
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--step", required=True, type=int, metavar="S", help="the step that sampled it, from 1")

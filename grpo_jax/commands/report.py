@@ -1,4 +1,4 @@
-"""Reports on runs: rewrites the page of each, and draws or compares them all.
+"""Write the page of each run anew, and draw or compare all of them.
 
     grpo report runs/two_grpo* runs/grpo_16* --compare=two_against_sixteen.svg
     grpo report runs/two_grpo* runs/grpo_16* --to=reports/two_against_sixteen --baseline=grpo_16
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.config import ConfigError, command_line
-from grpo_jax.files import run_config
+from grpo_jax.files import STUDY_FILE, run_config
 
 if TYPE_CHECKING:
     from grpo_jax.runs.directory import RunDirectory
@@ -28,7 +28,7 @@ TARGETS = (0.7, 0.9)
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory, or one of a study")
     parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="where to draw the runs' curves together")
@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
     try:
         for run in arguments.runs:
-            if not (run / "study.json").is_file():
+            if not (run / STUDY_FILE).is_file():
                 run_config(run)
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)
@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> int:
         targets = arguments.targets or TARGETS
         results = gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
         for workdir in arguments.runs:
-            of_study = (workdir / "study.json").exists()
+            of_study = (workdir / STUDY_FILE).exists()
             command_line.tell(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
         if arguments.compare:
             metrics = {

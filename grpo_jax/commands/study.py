@@ -1,4 +1,4 @@
-"""Runs a study, arms x seeds, or continues one that was stopped; then its report is in DIR/report.
+"""Run a study, arms x seeds, or continue one that was stopped, and write its report to DIR/report.
 
     grpo study --study=paper --workdir=studies/paper [--jobs=N | --commands]
 
@@ -14,7 +14,7 @@ from grpo_jax.config import STUDY, ConfigError, command_line, find_file
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--study",

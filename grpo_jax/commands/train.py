@@ -1,4 +1,4 @@
-"""Trains a policy by reinforcement learning, or continues a run that was stopped.
+"""Train a policy by reinforcement learning, or continue a run that was stopped.
 
     grpo train --config=configs/two_grpo.py --workdir=runs/two_grpo [--config.FIELD=VALUE ...]
 
@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
-from grpo_jax.files import check_inputs, read_json
+from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
@@ -30,9 +30,9 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--smoke", action="store_true", help="a minimal run of all parts, to see that they work here")
     arguments = command_line.parse(parser, argv)
     try:
-        begun = arguments.workdir / "config.json"
+        begun = arguments.workdir / CONFIG_FILE
         config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
-        if not (arguments.workdir / "summary.json").exists():  # a finished run reads nothing any more
+        if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing any more
             check_inputs(config)
         if arguments.distributed:
             command_line.join_hosts()
@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
             display.doing("loading JAX")  # takes seconds: most mistakes are told before
         import jax
 
-        from grpo_jax.reporting import show_summary, write_report
+        from grpo_jax.reporting import REPORT_FILE, show_summary, write_report
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.sharding import batch_shards, make_mesh
@@ -60,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
                 if first:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):
                         display.note(f"smoke: {field}={here}, not {there}")
-            before = RunDirectory(arguments.workdir).read_json("summary.json")
+            before = RunDirectory(arguments.workdir).read_json(SUMMARY_FILE)
             summary = train(config, arguments.workdir, display if first else None, origin=origin)
     except ConfigError as error:
         return command_line.fail(error, 2)
@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> int:
         command_line.tell(f"{stopped}; the same command continues")
         return 0
     if first:
-        if summary != before or not (arguments.workdir / "report.html").exists():
+        if summary != before or not (arguments.workdir / REPORT_FILE).exists():
             write_report(arguments.workdir)
         show_summary(summary, arguments.workdir, display.console)
     return 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.data import Split
+from grpo_jax.files import SUMMARY_FILE
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
@@ -14,6 +15,8 @@ from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.runs.provenance import FILE, origin
 from grpo_jax.runs.summary import result_of
+
+REPORT_FILE = "report.html"  # in the run's directory
 
 # What is said of a run without a summary, by the outcome of its last start.
 ENDINGS = {
@@ -41,7 +44,7 @@ def write_report(workdir: Path) -> Path:
       FileNotFoundError: if it is no run.
     """
     run = RunDirectory(workdir)
-    config, summary, metrics, record = run.config(), run.read_json("summary.json"), run.metrics(), run.read_json(FILE)
+    config, summary, metrics, record = run.config(), run.read_json(SUMMARY_FILE), run.metrics(), run.read_json(FILE)
     shown = (
         []
         if not metrics.training
@@ -72,8 +75,8 @@ def write_report(workdir: Path) -> Path:
         pairs=pairs_of(run),
         config=html.escape(json.dumps({"config": config, "versions": versions}, indent=2)),
     )
-    run.write_text("report.html", document(title, page))
-    return workdir / "report.html"
+    run.write_text(REPORT_FILE, document(title, page))
+    return workdir / REPORT_FILE
 
 
 def _results(summary: Mapping[str, Any]) -> str:

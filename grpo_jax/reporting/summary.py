@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from grpo_jax.reporting.report import REPORT_FILE
 from grpo_jax.terminal import PlainConsole
 
 
@@ -30,5 +31,5 @@ def show_summary(summary: Mapping[str, Any], workdir: Path, console: PlainConsol
         f"{summary['rollouts']:,} rollouts of {summary['prompts']:,} prompts, {summary['updates']:,} updates, "
         f"{summary['valid_pair_share']:.1%} of the groups carried signal\n"
         + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in seconds.items())
-        + f"\nreport: {workdir / 'report.html'}"
+        + f"\nreport: {workdir / REPORT_FILE}"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import ROUNDING, ConfigError, Recorded, covers, differences
+from grpo_jax.files import CONFIG_FILE, STUDY_FILE
 from grpo_jax.processes import on_any_process, unlike_on_processes
 from grpo_jax.runs.agreement import on_first
 from grpo_jax.runs.directory import FOLDERS, RunDirectory
@@ -75,7 +76,7 @@ def claim(
         another process is running in it, or if it cannot be used.
     """
     notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, veto, read))
-    if on_any_process(directory.read_json("config.json") != ours):
+    if on_any_process(directory.read_json(CONFIG_FILE) != ours):
         raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
     return Claimed(tuple(notes), changed)
 
@@ -115,12 +116,12 @@ def _claim(
     read: Callable[[Mapping[str, Any]], Recorded],
 ) -> tuple[list[str], dict[str, Any]]:
     """The notes, and the fields that have changed."""
-    if (directory.path / "study.json").exists():
+    if (directory.path / STUDY_FILE).exists():
         raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another for a run.")
-    theirs, record = directory.read_json("config.json"), directory.read_json(FILE)
+    theirs, record = directory.read_json(CONFIG_FILE), directory.read_json(FILE)
     if theirs is None or directory.untouched:
         directory.create(folders)
-        directory.write_json("config.json", ours)
+        directory.write_json(CONFIG_FILE, ours)
         earlier = record["starts"] if record and theirs == ours else []  # of which nothing has come
         directory.write_json(FILE, {"inputs": inputs.as_json(), "forked_from": None, "starts": [*earlier, start]})
         return [], {}
@@ -151,7 +152,7 @@ def _claim(
         },
     )
     if theirs != ours:
-        directory.write_json("config.json", ours)
+        directory.write_json(CONFIG_FILE, ours)
     return notes, changed
 
 

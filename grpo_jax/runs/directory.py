@@ -26,14 +26,14 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
-from grpo_jax.files import plain, read_json, run_config, write_whole
+from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, plain, read_json, run_config, write_whole
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 from grpo_jax.runs.lines import Line, Phase, RunMetrics
 
 Group = TypeVar("Group", bound=JudgedGroup)
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
-FROM_THE_START = ("config.json", "provenance.json", "lock")  # there before anything has come of it
+FROM_THE_START = (CONFIG_FILE, "provenance.json", "lock")  # there before anything has come of it
 BASE_POLICY = Path("warm_start", "params.safetensors")  # that a warm start has made
 STEPS_PER_ROLLOUT_FILE = 100
 
@@ -89,7 +89,7 @@ class RunDirectory:
 
     def finished(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """config.json and summary.json. Raises FileNotFoundError if it is no run, or not finished."""
-        config, summary = self.config(), self.read_json("summary.json")
+        config, summary = self.config(), self.read_json(SUMMARY_FILE)
         if summary is None:
             raise FileNotFoundError(f"{self.path}: has no summary.json; finish the run first")
         return config, summary

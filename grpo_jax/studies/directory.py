@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import UNDECISIVE, ConfigError, differing, to_dict
-from grpo_jax.files import read_json, run_config, write_whole
+from grpo_jax.files import CONFIG_FILE, STUDY_FILE, read_json, run_config, write_whole
 from grpo_jax.studies.loading import damage, study_from
 from grpo_jax.studies.study import Run, Study
 
@@ -24,7 +24,7 @@ def read_study(workdir: Path) -> Study:
       FileNotFoundError: if the directory is of none.
       ConfigError: if study.json is damaged.
     """
-    path = workdir / "study.json"
+    path = workdir / STUDY_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{workdir}: has no study.json; name the directory of a study")
     values = {**read_json(path), "shared": {}}
@@ -56,14 +56,14 @@ def begin(study: Study, workdir: Path) -> None:
       ConfigError: if the directory is of another study or of a run, if a run in it is of another configuration, as when
         a config file was edited since, or if it cannot be written to.
     """
-    if (workdir / "config.json").exists():
+    if (workdir / CONFIG_FILE).exists():
         raise ConfigError(f"--workdir={workdir}: is the directory of a run; name another for a study.")
-    if (workdir / "study.json").exists():
+    if (workdir / STUDY_FILE).exists():
         _check_same(read_study(workdir), study, workdir)
     _check_runs(study, workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_whole(workdir / "study.json", json.dumps(as_json(study), indent=2) + "\n")
+        write_whole(workdir / STUDY_FILE, json.dumps(as_json(study), indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"--workdir={workdir}: cannot be written to ({error.strerror}); name another.") from error
 
@@ -90,7 +90,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
         ours = to_dict(arm.configuration(study.seeds[0]))
         for seed in study.seeds:
             run = Run(arm, seed)
-            path = run.directory(workdir) / "config.json"
+            path = run.directory(workdir) / CONFIG_FILE
             if not path.exists():
                 continue
             free = UNDECISIVE if run.finished(workdir) else ()

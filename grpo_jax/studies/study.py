@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from grpo_jax.config import CONFIGURATION, SHIPPED, Config, find_file, load
+from grpo_jax.files import SUMMARY_FILE
 
 Budget = Literal["rollouts", "prompts", "updates", "tokens", "seconds"]
 
@@ -55,7 +56,7 @@ class Run:
         return workdir / "runs" / self.arm.slug / f"seed_{self.seed}"
 
     def finished(self, workdir: Path) -> bool:
-        return (self.directory(workdir) / "summary.json").exists()
+        return (self.directory(workdir) / SUMMARY_FILE).exists()
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grpo_jax.config import ConfigError, did_you_mean, digest, from_dict
 from grpo_jax.evaluation.paired import ENUMERATED
+from grpo_jax.files import CONFIG_FILE
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.studies import Arm, Budget, Comparison, Study
@@ -55,7 +56,7 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
     study = Study(
         name=where.name,
         question=f"{others} against {baseline}",
-        arms=tuple(Arm(name, str(runs[0].directory / "config.json"), {}) for name, runs in paired.items()),
+        arms=tuple(Arm(name, str(runs[0].directory / CONFIG_FILE), {}) for name, runs in paired.items()),
         baseline=baseline,
         seeds=seeds,
         matched=matched,
