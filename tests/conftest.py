@@ -1,7 +1,9 @@
 """Strict surroundings for all tests: eight devices, shapes checked at every call, nothing broadcast by accident."""
 
+import functools
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from jaxtyping import install_import_hook
@@ -36,6 +38,33 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 def _cache_of_its_own(tmp_path_factory):
     """No test reads or fills the user's cache of warm starts."""
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+PROGRAMS_KEPT = 8  # configurations whose programs a process of the tests remembers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _runs_share_programs():
+    """Runs of equal configurations share their programs: tracing and loading them takes longer than a tiny run."""
+    experiment = sys.modules.get("grpo_jax.training.experiment")
+    warm_start = sys.modules.get("grpo_jax.training.warm_start")
+    if experiment is None or warm_start is None:  # no test of this session trains anything
+        yield
+        return
+    make, recent = experiment.make_programs, {}
+
+    def make_programs(config, mesh, policy, stop_tokens):
+        key = (repr(config), mesh, policy, tuple(stop_tokens))  # a configuration can hold dictionaries
+        recent[key] = recent.pop(key, None) or make(config, mesh, policy, stop_tokens)
+        if len(recent) > PROGRAMS_KEPT:
+            del recent[next(iter(recent))]
+        return recent[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "make_programs", make_programs)
+        for name in ("make_optimizer", "make_supervised_update"):
+            patch.setattr(warm_start, name, functools.lru_cache(PROGRAMS_KEPT)(getattr(warm_start, name)))
+        yield
 
 
 @pytest.fixture
