@@ -4,15 +4,13 @@ import functools
 import importlib.util
 import os
 import sys
-from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 from grpo_jax.planning.chips import prepare_environment
+from tests.compilation import CACHE, XLA_FLAGS
 
-# Tests compile many programs and run each for a moment: optimized fully, they take the whole suite a tenth longer.
-# What tests start in processes of their own is compiled as it is for users.
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=1"
+os.environ |= {**CACHE, "XLA_FLAGS": f"--xla_force_host_platform_device_count=8 {XLA_FLAGS}"}
 prepare_environment()  # TPU programs are compiled where there is no TPU, in several processes
 
 # Where arrays are computed with, every call is checked against the shapes in its annotations. The hook must be there
@@ -28,10 +26,6 @@ from jax.experimental import topologies  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Tests compile the same small programs again and again; the second time they are read from here.
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent.parent / ".pytest_cache" / "jax"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -68,7 +62,7 @@ def _runs_share_programs():
 
 
 @pytest.fixture
-def tpu_compiler():
+def tpu_compiler(monkeypatch):
     """There is a compiler for TPU, and it compiles anew: what was made for chips that are not there cannot be loaded.
 
     Skips where libtpu is not installed.
@@ -76,6 +70,8 @@ def tpu_compiler():
     if importlib.util.find_spec("libtpu") is None:
         reason = "libtpu, the TPU compiler, is not installed; it comes with pip install -e .[test] on Linux x86-64"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    jax.devices()  # whose compiler has read its flags then; libtpu reads the same variable, and knows other flags
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # JAX decides once in a process whether there is a cache
     yield

@@ -9,17 +9,11 @@ from pathlib import Path
 
 from grpo_jax.config import Config, load
 from grpo_jax.runs.lines import EvaluationLine, SampleStatistics, Scores, Share, TrainLine
+from tests.compilation import XLA_FLAGS
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
 TIMES = ("seconds", "tokens_per_second")
-
-# What one process of the tests has compiled serves the others.
-COMPILATION_CACHE = {
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "jax"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-}
 
 # The demo, in seconds: the easiest task, the smallest policy.
 TINY = {
@@ -64,11 +58,10 @@ def tiny_flags(**changes: object) -> list[str]:
 
 def start(script: str, *flags: str, **environment: str) -> subprocess.Popen[str]:
     """A script of the repository in a process of its own, with whatever devices the machine has."""
-    surroundings = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return subprocess.Popen(
         [sys.executable, str(ROOT / script), *flags],
         cwd=ROOT,
-        env=surroundings | COMPILATION_CACHE | {"PYTHONPATH": str(ROOT)} | environment,
+        env={**os.environ, "XLA_FLAGS": XLA_FLAGS, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

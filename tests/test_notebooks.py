@@ -6,7 +6,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.helpers import COMPILATION_CACHE, ROOT
+from tests.compilation import XLA_FLAGS
+from tests.helpers import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -19,9 +20,7 @@ SHORT = {"warm_start.full_steps": 100, "warm_start.skip_steps": 20, "evaluation.
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("default")  # of Jupyter's own event loops
 def test_it_runs(path, monkeypatch, tmp_path):
-    monkeypatch.delenv("XLA_FLAGS")  # one device, as a person has
-    for name, value in COMPILATION_CACHE.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XLA_FLAGS", XLA_FLAGS)  # one device, as a person has
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     notebook = nbformat.read(path, as_version=4)
     (trains,) = (cell for cell in notebook.cells if cell.cell_type == "code" and OVERRIDES in cell.source)

@@ -13,7 +13,7 @@ import pytest
 
 import grpo_jax
 from grpo_jax.commands import CONTINUES
-from tests.helpers import COMPILATION_CACHE, CONFIGS, ROOT, tiny_flags
+from tests.helpers import CONFIGS, ROOT, tiny_flags
 
 SOURCES = ("grpo_jax", "configs", "setup.py", "pyproject.toml", "README.md", "LICENSE")
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
@@ -21,11 +21,12 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 def run(*command, cwd):
     """Return what a command says in an environment that knows of no checkout, its output and errors together."""
+    # Without XLA_FLAGS programs are compiled as they are for users; other tests compile faster (tests/compilation.py).
     surroundings = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "XLA_FLAGS")}
     return subprocess.run(
         [str(word) for word in command],
         cwd=cwd,
-        env=surroundings | COMPILATION_CACHE,
+        env=surroundings,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

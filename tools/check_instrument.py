@@ -36,7 +36,7 @@ MUTANTS = ROOT / "tools" / "mutants"
 # compiled are shared by all copies.
 ANYWHERE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
 RESULTS = {"models", "runs", "studies", "evaluations", "reports"}  # in the repository's root; code has such names, too
-COMPILED = Path(".pytest_cache") / "jax"  # tests/conftest.py
+COMPILED = Path(".pytest_cache") / "jax"  # tests/compilation.py
 ELSEWHERE = "parity"  # the folder of tests that need torch, in an environment of its own
 
 QUICK, SLOW = "not slow", "slow"

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from tests.compilation import XLA_FLAGS
 from tests.helpers import metrics, start, tiny_flags
 from tests.launch.test_main import COMMAND, wait_for
 
@@ -40,7 +41,8 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path):
     together, apart = tmp_path / "together", tmp_path / "apart"
 
     # The second process will find this base policy in its cache and the first will not: they must go the same way.
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "XDG_CACHE_HOME": str(tmp_path / "1")}
+    flags = f"--xla_force_host_platform_device_count=2 {XLA_FLAGS}"
+    environment = {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(tmp_path / "1")}
     finish([start(*COMMAND, f"--workdir={together}", *tiny_flags(**changes), **environment)])
 
     processes = start_both(apart, tmp_path, **changes)

@@ -4,10 +4,12 @@ import json
 import signal
 import time
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
 from grpo_jax.training.clock import PHASES
+from tests.compilation import CACHE
 from tests.helpers import start, tiny_flags
 
 COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
@@ -119,7 +121,9 @@ def test_a_signal_saves_and_ends_the_run(number, kind, tmp_path):
 @pytest.mark.trap(41)
 def test_the_tool_that_kills_and_resumes(tmp_path):
     flags = ("--config=configs/two_grpo.py", "--kills=3", *tiny_flags())
-    # A cache of compilations of its own, because a kill may leave a torn entry there.
+    # A kill may leave a torn entry in the compilation cache, so new entries go into a directory of the test's own.
+    for entry in Path(CACHE["JAX_COMPILATION_CACHE_DIR"]).glob("*"):
+        (tmp_path / entry.name).symlink_to(entry)
     process = start("tools/kill_and_resume.py", *flags, JAX_COMPILATION_CACHE_DIR=str(tmp_path))
     out, err = process.communicate()
     assert process.returncode == 0, out + err
