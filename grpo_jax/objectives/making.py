@@ -13,8 +13,9 @@ from jaxtyping import Array, Float
 from grpo_jax.config import ConfigError, ObjectiveConfig, Range, did_you_mean, imported
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
-from grpo_jax.objectives.objective import Objective, Recorded
+from grpo_jax.objectives.objective import Objective
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
+from grpo_jax.types import Groups
 
 
 def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
@@ -70,15 +71,18 @@ def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size:
         return
     shape = (1, group_size, 3)
     old = jnp.full(shape, -1.0)
-    recorded = Recorded(
-        old_logprobs=old,
-        sampler_logprobs=old,
-        reference_logprobs=old if objective.relative else None,
-        lengths=jnp.full(shape[:-1], shape[-1]),
+    groups = Groups(
+        prompt_tokens=jnp.zeros((1, 1), jnp.int32),
+        prompt_lengths=jnp.ones(1, jnp.int32),
+        completion_tokens=jnp.zeros(shape, jnp.int32),
+        completion_lengths=jnp.full(shape[:-1], shape[-1]),
         advantages=jnp.where(jnp.arange(group_size) % 2 == 0, 1.0, -1.0)[None],
+        sampler_logprobs=old,
+        old_logprobs=None,
+        reference_logprobs=old if objective.relative else None,
     )
     alone = dataclasses.replace(objective, kl_coef=0.0)  # what a KL term adds does not weigh the advantages
-    gradient = jax.grad(lambda logprobs: alone.loss(logprobs, recorded).total)
+    gradient = jax.grad(lambda logprobs: alone.loss(logprobs, groups).total)
     moved = old + jnp.linspace(-0.03, 0.02, old.size).reshape(shape)
     if jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
         raise ConfigError(
