@@ -6,6 +6,7 @@ Prints the median milliseconds of one update, the shares taken in turn, and the 
 serves all shares.
 """
 
+import dataclasses
 import statistics
 import sys
 import time
@@ -16,13 +17,14 @@ import jax
 import numpy as np
 
 from grpo_jax.config import ConfigError, command_line, load
-from grpo_jax.data import Split, encode_prompts
-from grpo_jax.processes import fetch, put
-from grpo_jax.sampling import Counter, Stream
+from grpo_jax.data import Split
+from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.processes import put
 from grpo_jax.training import build
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.programs import update_batch_shardings
+from grpo_jax.training.requests import training_request
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
@@ -43,14 +45,10 @@ def main(argv: Sequence[str]) -> None:
     params = experiment.adapt(experiment.init_params(jax.random.key(0)))
     groups = config.rollout.prompts_per_step
     problems = experiment.task.problems(Split.TRAIN, groups)
-    prompts = encode_prompts(experiment.task, problems)
-    rollouts = fetch(
-        experiment.sample(
-            experiment.sampling_weights(params),
-            put(prompts, experiment.shardings.batch),
-            Counter.of(0, Stream.TRAINING, 0),
-        )
-    )
+    experiment.engine.load(experiment.sampling_weights(params), version=0)
+    request = dataclasses.replace(training_request(config, step=0), prompts_per_batch=groups)
+    rollouts = sample_and_judge(experiment.engine, experiment.task, problems, request).rollouts
+    experiment.engine.unload()
     signs = np.where(np.arange(config.rollout.group_size) % 2, -1.0, 1.0).astype(np.float32)
     advantages = np.tile(signs, (groups, 1))
 

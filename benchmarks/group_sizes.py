@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from grpo_jax.config import Config, load
-from grpo_jax.training import train
+from grpo_jax.training import train_config
 from grpo_jax.training.clock import TRAINING, training_seconds
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -38,7 +38,7 @@ def configuration(name: str, prompts: int, seed: int) -> Config:
 def seconds(config: Config) -> dict[str, float]:
     """Seconds by phase of a training run."""
     with tempfile.TemporaryDirectory() as workdir:
-        spent: dict[str, float] = train(config, Path(workdir))["seconds"]
+        spent: dict[str, float] = train_config(config, Path(workdir))["seconds"]
     return spent
 
 

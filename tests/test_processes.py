@@ -11,7 +11,7 @@ from grpo_jax.evaluation import evaluate, judge
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs import agreement
 from grpo_jax.runs.claim import check_hosts
-from tests.evaluation.test_evaluate import PROBLEMS, TASK, rollouts_of
+from tests.evaluation.test_evaluate import PROBLEMS, REQUEST, TASK, right_and_wrong, rollouts_of
 from tests.helpers import evaluation_line
 from tests.runs.test_claim import INPUTS, start
 
@@ -95,12 +95,10 @@ def test_what_the_first_host_judges_all_learn_from(two, monkeypatch):
     assert verdict == Verdict(1.0, "7", right=True)
     assert other == Verdict(0.5, None, scored=False)
     assert other.terms == {"short": 0.25}
-    monkeypatch.setattr("grpo_jax.sampling.ahead.fetch", lambda arrays: arrays)
     two += said_by_first([[0.0, None, True, False, {}]] * 2)
     scores = evaluation_line(0, 0.5).scores
     two += said_by_first(scores.to_json())
-    found = evaluate(lambda _: rollouts_of([["1", "1"]]), TASK, PROBLEMS[:1], prompts_per_batch=1, bootstrap=10)
-    assert found.scores == scores
+    assert evaluate(right_and_wrong(), TASK, PROBLEMS[:1], REQUEST, bootstrap=10).scores == scores
     assert two == []
 
 

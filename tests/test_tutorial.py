@@ -10,7 +10,7 @@ import pytest
 from grpo_jax.config import ConfigError, load
 from grpo_jax.objectives import Outcomes, Terms, make_objective
 from grpo_jax.rewards import Attempt, make_reward
-from grpo_jax.training import train
+from grpo_jax.training import train_config
 from tests.helpers import ROOT, TINY, make_config
 
 FILES = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL)
@@ -62,7 +62,7 @@ def test_a_task_of_ones_own(written):
     tiny = {field: value for field, value in TINY.items() if not field.startswith("task.")}
     tiny |= {"rollout.max_new_tokens": 2, "evaluation.validation_problems": 4, "evaluation.test_problems": 4}
     config = load(written / "configs_larger.py", [(field, str(value)) for field, value in tiny.items()])
-    summary = train(config, written / "run", devices=ONE_DEVICE)
+    summary = train_config(config, written / "run", devices=ONE_DEVICE)
     assert summary["updates"] > 0
     assert summary["final"]["problems"] == 4
 
@@ -79,4 +79,4 @@ def test_what_is_no_task_is_refused(written, factory, sentence):
     tiny = [(field, str(value)) for field, value in TINY.items() if not field.startswith("task.")]
     config = load(written / "configs_larger.py", [*tiny, ("task.factory", factory)])
     with pytest.raises(ConfigError, match=sentence):
-        train(config, written / "run", devices=ONE_DEVICE)
+        train_config(config, written / "run", devices=ONE_DEVICE)

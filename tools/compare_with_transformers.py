@@ -10,7 +10,7 @@ are almost as likely as each other, rounding may decide; the first completion th
 Exit codes: 0 all completions are the same; 1 some differ; 2 a mistake in the configuration.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,11 +18,10 @@ import numpy as np
 
 from grpo_jax.config import Config, ConfigError, command_line, load
 from grpo_jax.data import Problem, Split, decode
-from grpo_jax.processes import fetch
-from grpo_jax.sampling import Stream
+from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.training.base_policy import read_checkpoint
-from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.requests import evaluation_request
 
 GREEDY = [
     ("evaluation.sampling.temperature", "0.0"),
@@ -39,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         experiment = build(config)
         problems = experiment.task.problems(Split.TEST, config.evaluation.test_problems)
         with closing(experiment.task.reward):
-            ours = [completion for batch in _ours(experiment, problems) for completion in batch]
+            ours = _ours(experiment, problems)
     except ConfigError as error:
         return command_line.fail(error, 2)
     prompts = experiment.task.prompt_tokens(problems)
@@ -54,16 +53,12 @@ def main(argv: Sequence[str]) -> int:
     return 1 if differing else 0
 
 
-def _ours(experiment: Experiment, problems: Sequence[Problem]) -> Iterator[list[list[int]]]:
-    """Completions, batch by batch; the last batch is filled up with repetitions."""
-    weights = experiment.policy_weights(read_checkpoint(experiment))
-    at_once = experiment.config.evaluation.prompts_per_batch
-    for start in range(0, len(problems), at_once):
-        batch = list(problems[start : start + at_once])
-        full = batch + [batch[-1]] * (at_once - len(batch))
-        rollouts = fetch(dispatch(experiment, experiment.sample_test, weights, full, Stream.TEST, step=0))
-        lengths = rollouts.completion_lengths[: len(batch), 0]
-        yield [row[:length].tolist() for row, length in zip(rollouts.completion_tokens[:, 0], lengths, strict=False)]
+def _ours(experiment: Experiment, problems: Sequence[Problem]) -> list[list[int]]:
+    experiment.engine.load(experiment.policy_weights(read_checkpoint(experiment)), version=0)
+    request = evaluation_request(experiment.config, Split.TEST)
+    rollouts = sample_and_judge(experiment.engine, experiment.task, problems, request).rollouts
+    lengths = rollouts.completion_lengths[:, 0]
+    return [row[:length].tolist() for row, length in zip(rollouts.completion_tokens[:, 0], lengths, strict=True)]
 
 
 def _theirs(config: Config, prompts: Sequence[Sequence[int]], stop_tokens: Sequence[int]) -> list[list[int]]:

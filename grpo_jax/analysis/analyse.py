@@ -96,7 +96,7 @@ def analyse(
     check_problems(experiment, workdir)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained_of(restored.state.params)))
     size = settings.size_for(parameters)
-    sampled = sample(experiment, restored.params, prompts=settings.prompts, samples=settings.samples)
+    sampled = sample(experiment, restored.params, restored.step, prompts=settings.prompts, samples=settings.samples)
     display.note(
         f"step {restored.step}: {settings.prompts:,} x {settings.samples} rollouts; now their gradients, "
         + (f"all {parameters:,} numbers" if size is None else f"{size:,} numbers for {parameters:,}")

@@ -3,22 +3,19 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 
-import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Problem, Split, distinct
-from grpo_jax.evaluation import full_batches, judge, rewards_of, right_of
+from grpo_jax.evaluation import rewards_of, right_of, sample_and_judge
 from grpo_jax.objectives import AGGREGATIONS, make_objective
 from grpo_jax.randomness import HostStream, generator
 from grpo_jax.runs.groups import JudgedGroup
-from grpo_jax.sampling import Stream, one_ahead
+from grpo_jax.sampling import Counter, SamplingRequest, Stream
 from grpo_jax.sharding import batch_shards
 from grpo_jax.training import Experiment
-from grpo_jax.training.collect import dispatch
 from grpo_jax.types import Params, Rollouts
 
 
@@ -32,7 +29,7 @@ class Sampled:
     right: Bool[np.ndarray, "Q K"] | None  # None: the reward does not say what is right
 
 
-def sample(experiment: Experiment, params: Params, *, prompts: int, samples: int) -> Sampled:
+def sample(experiment: Experiment, params: Params, version: int, *, prompts: int, samples: int) -> Sampled:
     """Samples and judges `samples` rollouts of each of `prompts` problems of the training split.
 
     Which problems, and with which random numbers, depends on the run's seed and not on the step: two checkpoints of a
@@ -40,25 +37,27 @@ def sample(experiment: Experiment, params: Params, *, prompts: int, samples: int
 
     Args:
       params: of `experiment.policy`.
+      version: the step that they come after.
 
     Raises:
       ConfigError: if the task has too few problems, or the policy's log-probabilities are not finite.
     """
     config = experiment.config
     problems = _problems(experiment, prompts)
-    sampler = experiment.sampler(config.rollout.sampling, samples)
-    start = partial(dispatch, experiment, sampler, experiment.policy_weights(params), stream=Stream.GRADIENTS, step=0)
-    judged: list[JudgedGroup] = []
-    parts: list[Rollouts] = []
+    request = SamplingRequest(
+        sampling=config.rollout.sampling,
+        group_size=samples,
+        counter=Counter.of(config.seed, Stream.GRADIENTS, step=0),
+        prompts_per_batch=_prompts_at_once(experiment, samples),
+    )
+    experiment.engine.load(experiment.policy_weights(params), version)
     with closing(experiment.task.reward) as reward:
         reward.warm()
-        for batch, rollouts in one_ahead(start, full_batches(problems, _prompts_at_once(experiment, samples))):
-            judged += judge(experiment.task, batch, rollouts)
-            parts.append(rollouts)
-    together = jax.tree.map(lambda *arrays: np.concatenate(arrays)[:prompts], *parts)
-    if not np.isfinite(together.logprobs).all():
+        found = sample_and_judge(experiment.engine, experiment.task, problems, request)
+    experiment.engine.unload()
+    if not np.isfinite(found.rollouts.logprobs).all():
         raise ConfigError("the policy's log-probabilities are not finite; name an earlier --step.")
-    return _sampled(judged[:prompts], together)
+    return _sampled(found.groups, found.rollouts)
 
 
 def check_noise(noise: str) -> None:

@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.sharding import batch_shards, make_mesh
-        from grpo_jax.training import Interrupted, Origin, TrainingError, train
+        from grpo_jax.training import Interrupted, Origin, TrainingError, train_config
     try:
         with display:
             origin = Origin.parse(arguments.origin) if arguments.origin else None
@@ -61,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):
                         display.note(f"smoke: {field}={here}, not {there}")
             before = RunDirectory(arguments.workdir).read_json(SUMMARY_FILE)
-            summary = train(config, arguments.workdir, display if first else None, origin=origin)
+            summary = train_config(config, arguments.workdir, display if first else None, origin=origin)
     except ConfigError as error:
         return command_line.fail(error, 2)
     except (TrainingError, WorkerError) as error:

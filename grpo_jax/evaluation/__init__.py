@@ -9,7 +9,6 @@ from grpo_jax.evaluation.estimators import (
 from grpo_jax.evaluation.evaluate import (
     Evaluation,
     evaluate,
-    full_batches,
     summarize,
 )
 from grpo_jax.evaluation.judging import (
@@ -18,18 +17,21 @@ from grpo_jax.evaluation.judging import (
     right_of,
     warm,
 )
+from grpo_jax.evaluation.sampled import Samples, judge_as_sampled, sample_and_judge
 
 __all__ = [
     "Evaluation",
+    "Samples",
     "best_of_k_with_replacement",
     "bootstrap_interval",
     "evaluate",
-    "full_batches",
     "judge",
+    "judge_as_sampled",
     "majority_correct",
     "pass_at_k",
     "rewards_of",
     "right_of",
+    "sample_and_judge",
     "summarize",
     "warm",
 ]

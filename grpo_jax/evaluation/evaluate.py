@@ -1,21 +1,21 @@
 """Evaluation: samples of held-out problems, judged, and summed up with intervals."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from grpo_jax.data import Problem, Task
 from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.evaluation.judging import NO_VERDICTS, judge, right_of
+from grpo_jax.evaluation.judging import NO_VERDICTS, right_of
+from grpo_jax.evaluation.sampled import in_order, judge_as_sampled
 from grpo_jax.processes import by_first
 from grpo_jax.rewards import Equating, Reward, same_text
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.runs.lines import Scores, Share
-from grpo_jax.sampling import one_ahead
+from grpo_jax.sampling import RolloutEngine, SamplingRequest
 
 
 class Evaluation(NamedTuple):
@@ -25,39 +25,38 @@ class Evaluation(NamedTuple):
     groups: Sequence[JudgedGroup]  # one a problem
 
 
-def full_batches(problems: Sequence[Problem], size: int) -> Iterator[list[Problem]]:
-    """All of one size, the last filled up with repetitions, which are to be thrown away."""
-    for start in range(0, len(problems), size):
-        batch = list(problems[start : start + size])
-        yield batch + [batch[-1]] * (size - len(batch))
-
-
 def evaluate(
-    sample: Callable[[Sequence[Problem]], Any],
+    engine: RolloutEngine,
     task: Task,
     problems: Sequence[Problem],
+    request: SamplingRequest,
     *,
-    prompts_per_batch: int,
     bootstrap: int,
     stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation | None:
-    """Samples every problem's completions and judges them; None if it was stopped on the way.
+    """Sample and judge every problem's completions, and sum them up; None if it was stopped on the way.
 
     Args:
-      sample: problems -> rollouts, which may still be being computed; called with `full_batches` of them.
+      engine: with the weights to evaluate.
       bootstrap: resamples for the intervals.
-      stop: asked before each batch.
+      stop: asked at the beginning, and after each part that the engine finishes.
+      progress: told how many problems are done.
     """
-    batches = takewhile(lambda _: not stop(), full_batches(problems, prompts_per_batch))
-    judged: list[JudgedGroup] = []
-    for batch, rollouts in one_ahead(sample, batches):
-        judged += judge(task, batch, rollouts)
-    if len(judged) < len(problems):
+    progress(0)
+    if stop():
         return None
-    judged = judged[: len(problems)]
+    done, parts = 0, []
+    for part in judge_as_sampled(engine, task, problems, request):
+        parts.append(part)
+        done += len(part.places)
+        progress(done)
+        if done < len(problems) and stop():
+            return None
+    groups = in_order(parts, len(problems)).groups
     # The first host's for all: a majority vote compares answers, too.
-    scores = by_first(lambda: summarize(judged, bootstrap, task.reward).to_json(), NO_VERDICTS)
-    return Evaluation(Scores.from_json(scores), judged)
+    scores = by_first(lambda: summarize(groups, bootstrap, task.reward).to_json(), NO_VERDICTS)
+    return Evaluation(Scores.from_json(scores), groups)
 
 
 def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> Scores:

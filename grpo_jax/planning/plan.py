@@ -95,7 +95,9 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     inputs = abstract_inputs(programs, config, prompt_tokens)
     batch = inputs.batch
     update = _compile("update", programs.update.lower(inputs.state, scored(batch, config)))  # type: ignore[attr-defined]
-    sample = _compile("sample", programs.sample.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
+    rollout = config.rollout
+    sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
     microbatches = batch.groups.prompt_lengths.shape[0]
     work, n = model_flops(config, architecture, prompt_tokens), len(devices)
     score_plan = None

@@ -1,9 +1,26 @@
-"""Sampling: noise, logit filters, the cache, and the sampler."""
+"""Sampling: the engine boundary, noise, logit filters, the cache, and the JAX sampler."""
 
 from grpo_jax.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.ahead import one_ahead
+from grpo_jax.sampling.engine import Capabilities, FinishedGroups, RolloutEngine, SamplingRequest
 from grpo_jax.sampling.filters import distribution
+from grpo_jax.sampling.jax_engine import JaxEngine
 from grpo_jax.sampling.noise import NOISES, Noise
 from grpo_jax.sampling.sampler import Sampler, make_sampler
 
-__all__ = ["NOISES", "PRNG", "Counter", "Noise", "Sampler", "Stream", "distribution", "make_sampler", "one_ahead"]
+__all__ = [
+    "NOISES",
+    "PRNG",
+    "Capabilities",
+    "Counter",
+    "FinishedGroups",
+    "JaxEngine",
+    "Noise",
+    "RolloutEngine",
+    "Sampler",
+    "SamplingRequest",
+    "Stream",
+    "distribution",
+    "make_sampler",
+    "one_ahead",
+]

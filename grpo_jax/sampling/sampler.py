@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from grpo_jax.config import SamplingConfig
@@ -59,7 +60,7 @@ def make_sampler(
       pad_token: stands behind the end of a completion; it may be a stop token.
       noise: what the completions of a group share; to sample one of them again, sample its group.
     """
-    stops = jnp.asarray(sorted(set(stop_tokens)), jnp.int32)
+    stops = np.asarray(sorted(set(stop_tokens)), np.int32)
 
     def gumbel(keys: Key[Array, " N"], index: Int[Array, ""], vocab: int) -> Float[Array, "N G V"]:
         def of_group(key: Key[Array, ""]) -> Float[Array, "G V"]:

@@ -4,9 +4,9 @@ from grpo_jax.runs.errors import Interrupted, TrainingError
 from grpo_jax.runs.fork import Origin
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build
-from grpo_jax.training.loop import train
 from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore
+from grpo_jax.training.start import train, train_config
 from grpo_jax.training.suites import evaluate_suites, find_suites
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "replay",
     "restore",
     "train",
+    "train_config",
 ]

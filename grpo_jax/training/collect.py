@@ -1,4 +1,4 @@
-"""The rollouts of a step: sampled in batches, and judged while the next batch is being sampled.
+"""The rollouts of a step: sampled by the engine, judged as they finish, and with their advantages.
 
 If `rollout.max_rollouts` is set, groups without signal are replaced by groups of fresh prompts, until every group of
 the step carries signal, that many rollouts have been sampled, or the epoch has too few prompts left for another batch
@@ -6,26 +6,24 @@ the step carries signal, that many rollouts have been sampled, or the epoch has 
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import ConfigError, RolloutConfig
-from grpo_jax.data import Problem, PromptSource, encode_prompts
-from grpo_jax.evaluation import judge, rewards_of
+from grpo_jax.config import RolloutConfig
+from grpo_jax.data import PromptSource
+from grpo_jax.evaluation import Samples, rewards_of, sample_and_judge
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.runs.errors import TrainingError
 from grpo_jax.runs.groups import JudgedGroup, carries_signal
-from grpo_jax.sampling import Counter, Sampler, Stream, one_ahead
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
-from grpo_jax.training.programs import SamplingWeights
+from grpo_jax.training.requests import training_request
 from grpo_jax.training.successes import Successes
 from grpo_jax.types import Rollouts
 
@@ -64,42 +62,41 @@ def collect(
     experiment: Experiment,
     source: PromptSource,
     successes: Successes,
-    weights: SamplingWeights,
     clock: Clock,
     *,
     cursor: int,
     step: int,
 ) -> Collected:
-    """Samples and judges the groups of a step; the prompts are those from `cursor` on.
+    """Sample and judge the groups of a step; the prompts are those from `cursor` on.
 
-    Advantages are of the step's groups together: an estimator may compare a group with the others of its step, and with
-    what a fresh group replaced no more. What is not sampling is left to the clock's phase around this.
+    Advantages are of the step's groups together: an estimator may compare a group with the others of its step, but not
+    with groups that fresh ones have replaced. Only sampling is charged to a phase of its own; the rest belongs to the
+    clock's phase around this.
+
+    Args:
+      experiment: its engine has the policy after the step before.
 
     Raises:
       TrainingError: if the policy's log-probabilities are not finite, or not one completion could be scored.
     """
     rollout = experiment.config.rollout
-    at_once = rollout.prompts_per_batch
 
-    def batches(first: int, prompts: int) -> Iterable[list[Problem]]:
-        return (source.take(start, at_once) for start in range(first, first + prompts, at_once))
+    def sampled(first: int, prompts: int) -> Samples:
+        problems, request = source.take(first, prompts), training_request(experiment.config, step)
+        samples = sample_and_judge(
+            experiment.engine, experiment.task, problems, request, sampling=lambda: clock.phase("sampling")
+        )
+        if not np.isfinite(samples.rollouts.logprobs).all():
+            raise TrainingError(
+                f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
+                "optimizer.clip_norm, and start a new run with another --workdir."
+            )
+        return samples
 
-    def sample(problems: Sequence[Problem]) -> Any:
-        return dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step)
-
-    def judged_batches(first: int, prompts: int) -> Iterator[tuple[Sequence[JudgedGroup], Rollouts]]:
-        sampling = one_ahead(sample, batches(first, prompts))
-        while True:
-            with clock.phase("sampling"):
-                arrived = next(sampling, None)
-            if arrived is None:
-                return
-            yield _judged(experiment, *arrived, step)
-
-    parts = list(judged_batches(cursor, rollout.prompts_per_step))
+    parts = [sampled(cursor, rollout.prompts_per_step)]
     collected = _together(experiment, successes, parts, step)
     while wants_more(rollout, collected.signal, source.left(cursor)):
-        parts += judged_batches(cursor + len(collected.judged), at_once)
+        parts.append(sampled(cursor + len(collected.judged), rollout.prompts_per_batch))
         collected = _together(experiment, successes, parts, step)
     if not collected.scored.any():
         reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
@@ -150,46 +147,9 @@ def among_themselves(
     return advantages
 
 
-def dispatch(
-    experiment: Experiment,
-    sampler: Sampler,
-    weights: SamplingWeights,
-    problems: Sequence[Problem],
-    stream: Stream,
-    step: int,
-) -> Rollouts:
-    """Starts to sample completions of these problems, and returns arrays that are still being computed.
-
-    Raises:
-      ConfigError: if a prompt has a token that the policy has no embedding for.
-    """
-    counter = Counter.of(experiment.config.seed, stream, step)
-    prompts = encode_prompts(experiment.task, problems)
-    if prompts.tokens.max() >= experiment.policy.vocab_size:
-        row = int((prompts.tokens >= experiment.policy.vocab_size).any(axis=1).argmax())
-        raise ConfigError(
-            f"the prompt {problems[row].prompt[:80]!r} has the token {prompts.tokens.max()}, and the policy has "
-            f"embeddings for {experiment.policy.vocab_size}; take it out of the data, or name another task.tokenizer."
-        )
-    return sampler(weights, put(prompts, experiment.shardings.batch), put(counter, experiment.shardings.replicated))
-
-
-def _judged(
-    experiment: Experiment, problems: Sequence[Problem], rollouts: Rollouts, step: int
-) -> tuple[Sequence[JudgedGroup], Rollouts]:
-    if not np.isfinite(rollouts.logprobs).all():
-        raise TrainingError(
-            f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "
-            "optimizer.clip_norm, and start a new run with another --workdir."
-        )
-    return judge(experiment.task, problems, rollouts), rollouts
-
-
-def _together(
-    experiment: Experiment, successes: Successes, parts: Sequence[tuple[Sequence[JudgedGroup], Rollouts]], step: int
-) -> Collected:
-    judged = [one for of_part, _ in parts for one in of_part]
-    rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(of_part for _, of_part in parts))
+def _together(experiment: Experiment, successes: Successes, parts: Sequence[Samples], step: int) -> Collected:
+    judged = [group for part in parts for group in part.groups]
+    rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
     expected = successes.expected([one.id for one in judged], step)
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)

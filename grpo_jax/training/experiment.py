@@ -14,6 +14,8 @@ from grpo_jax.objectives import check_minibatches, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import differences, read_architecture
 from grpo_jax.rewards import make_reward
+from grpo_jax.runs.provenance import now
+from grpo_jax.sampling import JaxEngine, RolloutEngine
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.programs import Programs, make_programs
 
@@ -24,24 +26,27 @@ class Experiment(Programs):
 
     config: Config
     task: Task
+    engine: RolloutEngine  # where every completion comes from
+    date: str  # that the task was built with: UTC, to the second
 
 
 def build(
     config: Config,
     devices: Sequence[jax.Device] | None = None,
-    date: datetime | None = None,
+    date: str | None = None,
     *,
     judges: bool = True,
 ) -> Experiment:
     """Builds an experiment for these devices, or for all there are. Nothing is computed yet.
 
     Args:
-      date: the run's, for whatever asks for one; now if None.
+      date: the run's, for whatever asks for one, in UTC and ISO format; now if None.
       judges: whether a mistake in the reward of questions is told now, and not when the reward is first asked for.
 
     Raises:
       ConfigError: if the configuration asks for what the task or the devices cannot give.
     """
+    date = date or now()
     mistakes = Mistakes()
     with mistakes:
         objective = make_objective(config.objective, config.rollout.group_size)
@@ -53,7 +58,7 @@ def build(
         mesh = make_mesh(config.mesh, devices)
         check_batches(config, batch_shards(mesh))
     with mistakes:
-        task = make_task(config, date)
+        task = make_task(config, datetime.fromisoformat(date))
         _check_demonstrations(config, task)
     with mistakes:
         architecture_of(config)
@@ -62,7 +67,13 @@ def build(
     tokens = min(tokens_of(task), architecture.vocab_size)
     policy = Policy(architecture, config.model, mesh, tokens=tokens)
     programs = make_programs(config, mesh, policy, task.stop_tokens)
-    return Experiment(**vars(programs), config=config, task=task)
+    engine = JaxEngine(
+        programs.sampler,
+        vocab_size=policy.vocab_size,
+        batch=programs.shardings.batch,
+        replicated=programs.shardings.replicated,
+    )
+    return Experiment(**vars(programs), config=config, task=task, engine=engine, date=date)
 
 
 def check_batches(config: Config, shards: int) -> None:
@@ -124,7 +135,7 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
 
     A checkpoint's own may end before its tokenizer does (Gemma 3's has a token for images, which the smaller models
     have no embedding of). Such tokens cannot be used; that stop tokens are not among them is checked here, and prompts
-    when they are encoded (`dispatch`).
+    when they are encoded (`grpo_jax.evaluation.sampled`).
     """
     architecture = architecture_of(config)
     tokens, wanted = tokens_of(task), architecture.vocab_size

@@ -61,9 +61,6 @@ class Programs:
     sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`, once for all that they sample
     policy_weights: Callable[[Params], SamplingWeights]  # the same, of parameters of `policy`
     sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> one that draws so, of SamplingWeights
-    sample: Sampler
-    sample_validation: Sampler
-    sample_test: Sampler
     advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
     score: Scorer  # (params, batch) -> log-probabilities
@@ -111,9 +108,6 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         sampling_weights=jax.jit(lambda params: policy.cast(adapted.merge(params)), out_shardings=shardings.weights),
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
         sampler=sampler,
-        sample=sampler(config.rollout.sampling, config.rollout.group_size, config.rollout.noise),
-        sample_validation=sampler(config.evaluation.sampling, config.evaluation.validation_samples),
-        sample_test=sampler(config.evaluation.sampling, config.evaluation.test_samples),
         advantages=jax.jit(objective.advantages),
         update=jax.jit(
             make_update(adapted, objective, tx, schedule, temperature, chunk),

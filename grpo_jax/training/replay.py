@@ -6,27 +6,26 @@ S - 1. The group's completions are sampled with it, because they share their pro
 is.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from grpo_jax.config import Config, ConfigError, MeshConfig
 from grpo_jax.data import Problem
-from grpo_jax.evaluation import judge
-from grpo_jax.processes import fetch
+from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.runs.checkpoints import kept_steps
 from grpo_jax.runs.groups import Completion, TrainingGroup
 from grpo_jax.runs.written import alike, find_group, groups_of_step
-from grpo_jax.sampling import Stream
 from grpo_jax.sharding import batch_shards, make_mesh
-from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import Experiment, check_batches
+from grpo_jax.training.requests import training_request
 from grpo_jax.training.restore import read_config, restore
+from grpo_jax.types import Params
 
 
 class Token(NamedTuple):
@@ -117,7 +116,7 @@ def replay(
     devices = jax.devices() if devices is None else devices
     experiment, restored = restore(workdir, devices, _mesh(config, devices), step=policy_step)
     with closing(experiment.task.reward):
-        now = _sample_again(experiment, restored.params, group, sample)
+        now = _sample_again(experiment, restored.params, policy_step, group, sample)
     return Replay(
         group=group,
         policy_step=policy_step,
@@ -148,16 +147,18 @@ def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
     return config.mesh
 
 
-def _sample_again(experiment: Experiment, params: Any, group: TrainingGroup, sample: int) -> Sample:
+def _sample_again(
+    experiment: Experiment, params: Params, policy_step: int, group: TrainingGroup, sample: int
+) -> Sample:
     problem = Problem(group.prompt, group.gold).identified(group.id)
-    problems = [problem] * batch_shards(experiment.mesh)  # each device that shares a batch has one
-    weights = experiment.policy_weights(params)
-    rollouts = fetch(dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, group.step))
-    first = jax.tree.map(lambda array: np.asarray(array)[:1], rollouts)
-    (judged,) = judge(experiment.task, [problem], first)
-    completion = judged.completions[sample]
+    request = training_request(experiment.config, group.step)
+    request = dataclasses.replace(request, prompts_per_batch=batch_shards(experiment.mesh))  # one for each of them
+    experiment.engine.load(experiment.policy_weights(params), policy_step)
+    found = sample_and_judge(experiment.engine, experiment.task, [problem], request)
+    completion = found.groups[0].completions[sample]
     ids, logprobs = (
-        array[0, sample, : completion.length].tolist() for array in (first.completion_tokens, first.logprobs)
+        array[0, sample, : completion.length].tolist()
+        for array in (found.rollouts.completion_tokens, found.rollouts.logprobs)
     )
     return Sample(completion, _tokens(experiment, ids, logprobs))
 

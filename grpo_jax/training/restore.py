@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +92,7 @@ def restore(
     built = config
     if policy_only:
         built = dataclasses.replace(config, objective=dataclasses.replace(config.objective, name="grpo", parameters={}))
-    experiment = build(built, devices, datetime.fromisoformat(date) if date else None, judges=not policy_only)
+    experiment = build(built, devices, date, judges=not policy_only)
     experiment = dataclasses.replace(experiment, config=config)
     saved = workdir / "checkpoints"
     from_base = step == 0 and step not in kept_steps(saved)

@@ -9,7 +9,6 @@ suites.json               all numbers; a suite that stands in it is not evaluate
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +30,14 @@ from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.runs.seals import SEAL
 from grpo_jax.runs.versions import versions
-from grpo_jax.sampling import Stream
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import dispatch
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.problems import take
 from grpo_jax.training.programs import SamplingWeights
+from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.restore import read_config, restore
-from grpo_jax.types import Rollouts
 
 
 def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
@@ -90,7 +87,9 @@ def evaluate_suites(
     directory = RunDirectory(workdir, writes=jax.process_index() == 0)
     date = on_first(lambda: (recorded_date(RunDirectory(run)) if run else None) or recorded_date(directory) or now())
     experiment, problems = on_all(lambda: _read(config, sources, devices, date))
-    weights, policy, files = on_all(lambda: _policy(experiment, run, best, devices))
+    weights, version, policy, files = on_all(lambda: _policy(experiment, run, best, devices))
+    experiment.engine.load(weights, version)
+    del weights  # the engine has them
     hashes = {name: _hash(of_suite) for name, of_suite in problems.items()}
     ours = {"config": to_dict(config), "policy": policy}
     inputs = read_inputs(config, experiment.task, {}, files, date)
@@ -112,7 +111,7 @@ def evaluate_suites(
                 continue
             clock = Clock()  # the first of them compiles, which is no time of its own
             with clock.phase("evaluation"):
-                evaluation = _evaluate(experiment, weights, name, of_suite, stop, display)
+                evaluation = _evaluate(experiment, name, of_suite, stop, display)
             if evaluation is None:
                 finished = sum(each in results for each in problems)
                 raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
@@ -181,7 +180,7 @@ def _of_run() -> Iterator[None]:
 def _read(
     config: Config, sources: Mapping[str, SourceConfig | None], devices: Sequence[jax.Device] | None, date: str
 ) -> tuple[Experiment, dict[str, Sequence[Problem]]]:
-    experiment = build(config, devices, datetime.fromisoformat(date))
+    experiment = build(config, devices, date)
     return experiment, {name: _problems(experiment, name, source) for name, source in sources.items()}
 
 
@@ -207,47 +206,32 @@ def _problems(experiment: Experiment, name: str, source: SourceConfig | None) ->
 
 def _policy(
     experiment: Experiment, run: Path | None, best: bool, devices: Sequence[jax.Device] | None
-) -> tuple[SamplingWeights, dict[str, Any], Files]:
-    """What the sampler reads, where it comes from, and the files that say which policy it is."""
+) -> tuple[SamplingWeights, int, dict[str, Any], Files]:
+    """Return what the engine loads and its version, where it comes from, and the files that say which policy it is."""
     config = experiment.config
     if run is None:
         weights = experiment.policy_weights(read_checkpoint(experiment))
-        return weights, {"checkpoint": config.model.checkpoint}, checkpoint_files(config)
+        return weights, 0, {"checkpoint": config.model.checkpoint}, checkpoint_files(config)
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best, policy_only=True)
     files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # with the checksums of all others
-    return experiment.policy_weights(restored.params), {"run": str(run), "step": restored.step}, files
+    weights = experiment.policy_weights(restored.params)
+    return weights, restored.step, {"run": str(run), "step": restored.step}, files
 
 
 def _evaluate(
-    experiment: Experiment,
-    weights: SamplingWeights,
-    name: str,
-    problems: Sequence[Problem],
-    stop: StopRequest,
-    display: Display,
+    experiment: Experiment, name: str, problems: Sequence[Problem], stop: StopRequest, display: Display
 ) -> Evaluation | None:
-    """Samples as a run evaluates its test split; None if a stop was requested on the way."""
-    settings = experiment.config.evaluation
-    batches = -(-len(problems) // settings.prompts_per_batch)
-    begun = 0
-
-    def sample(batch: Sequence[Problem]) -> Rollouts:
-        nonlocal begun
-        display.progress(name, begun, batches, {})  # those that have begun before are done, or nearly
-        begun += 1
-        return dispatch(experiment, experiment.sample_test, weights, batch, Stream.TEST, step=0)
-
-    evaluation = evaluate(
-        sample,
+    """Sample as a run evaluates its test split; None if a stop was requested on the way."""
+    return evaluate(
+        experiment.engine,
         experiment.task,
         problems,
-        prompts_per_batch=settings.prompts_per_batch,
-        bootstrap=settings.bootstrap,
+        evaluation_request(experiment.config, Split.TEST),
+        bootstrap=experiment.config.evaluation.bootstrap,
         stop=stop.requested,
+        progress=lambda done: display.progress(name, done, len(problems), {}),
     )
-    display.progress(name, begun, batches, {})
-    return evaluation
 
 
 def _with_replacement(evaluation: Evaluation) -> dict[str, float]:

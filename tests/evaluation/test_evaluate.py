@@ -5,14 +5,17 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from grpo_jax.config import ModularExpressionsConfig
+from grpo_jax.config import ModularExpressionsConfig, SamplingConfig
 from grpo_jax.data import Split, encode, pad
 from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.evaluation import evaluate, judge, summarize
 from grpo_jax.rewards import Attempt, Verdict, make_reward
 from grpo_jax.runs.groups import Completion, JudgedGroup
+from grpo_jax.sampling import Counter as Place
+from grpo_jax.sampling import SamplingRequest, Stream
 from grpo_jax.types import Rollouts, StopReason
 from tests.rewards.helpers import make_config
+from tests.scripted_engine import ScriptedEngine
 
 TASK = ModularExpressions(
     ModularExpressionsConfig("modular_expressions", 1, "+", 10, train_problems=10, right="answer", credit="exact")
@@ -66,15 +69,19 @@ def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
     assert [one.text for one in judge(TASK, PROBLEMS[:1], rollouts)[0].completions] == ["3", "4"]
 
 
-def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
-    asked = []
+ANSWERS = {problem.prompt: problem.answer for problem in PROBLEMS}
+REQUEST = SamplingRequest(
+    SamplingConfig(1.0, 0, 1.0, 0.0), group_size=2, counter=Place.of(0, Stream.TEST, 0), prompts_per_batch=2
+)
 
-    def sample(problems):
-        asked.append(len(problems))
-        return rollouts_of([[problem.answer, "="] for problem in problems])
 
-    result = evaluate(sample, TASK, PROBLEMS, prompts_per_batch=2, bootstrap=10)
-    assert asked == [2, 2, 2]
+def right_and_wrong():
+    """An engine that answers right, and then wrong."""
+    return ScriptedEngine(TASK, 6, lambda prompt, index: "=" if index else ANSWERS[prompt])
+
+
+def test_evaluate_brings_groups_into_the_order_of_their_problems():
+    result = evaluate(right_and_wrong(), TASK, PROBLEMS, REQUEST, bootstrap=10)
     assert [group.prompt for group in result.groups] == [problem.prompt for problem in PROBLEMS]
     scores = result.scores
     assert (scores.problems, scores.samples) == (5, 2)
@@ -86,15 +93,23 @@ def test_evaluate_fills_the_last_batch_and_throws_the_filling_away():
 
 
 def test_evaluate_can_be_stopped():
-    asked = []
+    engine, progress = right_and_wrong(), []
+    settings = {"bootstrap": 10, "progress": progress.append}
+    assert evaluate(engine, TASK, PROBLEMS, REQUEST, **settings, stop=lambda: engine.finished == 2) is None
+    assert engine.finished == 2
+    assert progress == [0, 1, 2]
+    assert evaluate(engine, TASK, PROBLEMS, REQUEST, **settings, stop=lambda: engine.finished == 2 + 5)
 
-    def sample(problems):
-        asked.append(len(problems))
-        return rollouts_of([[problem.answer, "="] for problem in problems])
 
-    settings = {"prompts_per_batch": 2, "bootstrap": 10}
-    assert evaluate(sample, TASK, PROBLEMS, **settings, stop=lambda: len(asked) == 2) is None
-    assert asked == [2, 2]
+def test_an_engine_that_loses_a_group_is_caught():
+    class Lossy(ScriptedEngine):
+        def sample(self, prompts, request):
+            for group in super().sample(prompts, request):
+                yield group._replace(places=[3]) if group.places == [2] else group
+
+    engine = Lossy(TASK, 6, lambda prompt, index: ANSWERS[prompt])
+    with pytest.raises(RuntimeError, match="must give every prompt's group back once"):
+        evaluate(engine, TASK, PROBLEMS, REQUEST, bootstrap=10)
 
 
 def majority(reward, gold, *answers, prompt="?"):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from grpo_jax.training import train
+from grpo_jax.training import train_config
 from tests.helpers import make_config
 
 
@@ -12,5 +12,5 @@ def four_steps(workdir: Path, every: int) -> Path:
     """A run of four steps, saved every so many; the last three checkpoints are kept."""
     changes = {"optimizer__warmup_updates": 1, "optimizer__learning_rate": 1e-2, "evaluation__every": 0}
     changes |= {"checkpoint__every": every, "checkpoint__keep_last": 3, "checkpoint__keep_best": 0, "train__steps": 4}
-    train(make_config(**changes), workdir, devices=jax.devices()[:1])
+    train_config(make_config(**changes), workdir, devices=jax.devices()[:1])
     return workdir

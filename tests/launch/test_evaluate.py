@@ -7,7 +7,7 @@ import pytest
 
 from grpo_jax.commands.evaluate import main
 from grpo_jax.data.sources import SUITES
-from grpo_jax.training import suites
+from grpo_jax.sampling import JaxEngine
 from tests.checkpoints import make_checkpoint
 from tests.helpers import ROOT, start
 
@@ -56,16 +56,15 @@ def test_an_evaluation_shows_its_table(flags, tmp_path):
 
 def test_a_stop_is_not_a_failure_and_what_is_done_is_not_made_again(flags, tmp_path, monkeypatch, capsys):
     command = [*COMMAND, f"--workdir={tmp_path}", *flags, "--suite=minerva", "--suite=math_500"]
-    asked = []
+    asked, sample = [], JaxEngine.sample
 
-    def stopping(experiment, sampler, weights, problems, *counter):
-        asked.append(problems[0].prompt)
+    def stopping(engine, prompts, request):
+        asked.append(request)
         if len(asked) == 2:
             signal.raise_signal(signal.SIGTERM)
-        return dispatch(experiment, sampler, weights, problems, *counter)
+        return sample(engine, prompts, request)
 
-    dispatch = suites.dispatch
-    monkeypatch.setattr(suites, "dispatch", lambda *arguments, step: stopping(*arguments, step))
+    monkeypatch.setattr(JaxEngine, "sample", stopping)
     assert main([*command, "--suite=amc_2023"]) == 0
     assert "SIGTERM: 2 of 3 suites are done and saved; the same command continues" in capsys.readouterr().out
     written = (tmp_path / "suites.json").read_bytes()

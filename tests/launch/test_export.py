@@ -14,7 +14,7 @@ from grpo_jax.data.tokenizer import encode
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
 from grpo_jax.sharding import make_mesh, tree_named
-from grpo_jax.training import restore, train
+from grpo_jax.training import restore, train_config
 from grpo_jax.training.experiment import build
 from tests.checkpoints import make_checkpoint as small_checkpoint
 from tests.checkpoints import questions
@@ -29,7 +29,9 @@ ROWS = np.array([[3, 1, 4, 1, 5, 9, 2, 6]], np.int32)
 def run(tmp_path_factory):
     """A run on eight devices, 2 x 2 x 2."""
     workdir = tmp_path_factory.mktemp("run")
-    train(make_config(mesh__data=2, mesh__fsdp=2, mesh__tensor=2, train__steps=4, optimizer__warmup_updates=1), workdir)
+    train_config(
+        make_config(mesh__data=2, mesh__fsdp=2, mesh__tensor=2, train__steps=4, optimizer__warmup_updates=1), workdir
+    )
     return workdir
 
 
@@ -79,7 +81,7 @@ def test_a_run_starts_from_a_checkpoint(tmp_path):
     architecture = make_config(model__architecture__vocab_size=104).model.architecture
     checkpoint = make_checkpoint(tmp_path / "checkpoint", architecture)
     config = questions(checkpoint, train__steps=4, optimizer__warmup_updates=1, rollout__max_new_tokens=8)
-    summary = train(config, tmp_path / "run", devices=ONE)
+    summary = train_config(config, tmp_path / "run", devices=ONE)
     assert summary["rollouts"] == 4 * 8 * 2
     assert not (tmp_path / "run" / "warm_start" / "params.safetensors").exists()
     assert json.loads((tmp_path / "run" / "config.json").read_text())["model"]["architecture"] is None

@@ -10,7 +10,7 @@ import pytest
 from grpo_jax.commands.gradients import main
 from grpo_jax.config import from_dict, to_dict
 from grpo_jax.policy import trained_of
-from grpo_jax.training import restore, train
+from grpo_jax.training import restore, train_config
 from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import assert_one_sentence, start
 from tests.launch.runs import four_steps
@@ -109,7 +109,7 @@ def test_with_adapters_gradients_are_by_the_adapters(tmp_path):
     changes |= {"checkpoint__keep_best": 0, "optimizer__warmup_updates": 1}
     config = questions(make_checkpoint(tmp_path / "model"), **changes)
     config = from_dict(to_dict(config) | {"model": to_dict(config)["model"] | {"lora": lora}})
-    train(config, tmp_path / "run", devices=jax.devices()[:1])
+    train_config(config, tmp_path / "run", devices=jax.devices()[:1])
     assert main([f"--workdir={tmp_path / 'run'}", "--step=4", "--prompts=8", "--samples=4"]) == 0
     record = json.loads((tmp_path / "run" / "gradients" / "step_4.json").read_text())
     _, restored = restore(tmp_path / "run", step=4)

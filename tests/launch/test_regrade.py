@@ -9,7 +9,7 @@ import pytest
 
 from grpo_jax.commands.regrade import main
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.training import train
+from grpo_jax.training import train_config
 from tests.helpers import ROOT, assert_one_sentence, make_config, start, tiny_flags
 
 SAME = ("--config=configs/two_grpo.py", *tiny_flags())
@@ -21,7 +21,7 @@ OTHER = ("--config=configs/smollm2_135m.py", LAST_DIGIT)  # its model and tokeni
 def run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
     config = make_config(train__steps=6, optimizer__warmup_updates=1, rollout__group_size=4, objective__name="grpo")
-    train(config, workdir, devices=jax.devices()[:1])
+    train_config(config, workdir, devices=jax.devices()[:1])
     return workdir
 
 

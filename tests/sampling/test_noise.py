@@ -10,12 +10,12 @@ import pytest
 from scipy import stats
 
 from grpo_jax.data import Split
-from grpo_jax.processes import fetch
+from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.randomness import prompt_keys
 from grpo_jax.sampling import NOISES, Counter, Stream, make_sampler
 from grpo_jax.sampling.noise import gumbel
-from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import build
+from grpo_jax.training.requests import evaluation_request, training_request
 from tests.helpers import make_config
 from tests.policy.test_policy import make
 from tests.sampling.test_sampler import COUNTER, PLAIN, PROMPTS, ROOM, sharp, take
@@ -225,12 +225,11 @@ def test_a_coupled_groups_first_completion_is_the_independent_one_and_others_are
     assert (found != independent).any()
 
 
-def sampled(config, devices, name):
-    """Host arrays of a fresh policy's rollouts, by one of a run's samplers."""
+def sampled(config, devices, request):
+    """Host arrays of a fresh policy's rollouts, as one of a run's requests asks for them."""
     made = build(config, devices)
-    weights = made.sampling_weights(made.init_params(jax.random.key(3)))
-    problems = made.task.problems(Split.TRAIN, 8)
-    return fetch(dispatch(made, getattr(made, name), weights, problems, Stream.TRAINING, 1))
+    made.engine.load(made.sampling_weights(made.init_params(jax.random.key(3))), version=0)
+    return sample_and_judge(made.engine, made.task, made.task.problems(Split.TRAIN, 8), request).rollouts
 
 
 def test_the_sampler_branches_each_group_once():
@@ -261,14 +260,20 @@ def test_greedy_knows_no_noise(kind):
 @pytest.mark.parametrize("kind", COUPLED)
 def test_eight_devices_sample_what_one_samples(kind):
     config = make_config(rollout__noise=kind, rollout__group_size=4, objective__name="grpo")
-    found = [sampled(config, devices, "sample") for devices in (jax.devices()[:1], jax.devices())]
+    found = [sampled(config, devices, training_request(config, 1)) for devices in (jax.devices()[:1], jax.devices())]
     np.testing.assert_array_equal(found[0].completion_tokens, found[1].completion_tokens)
 
 
 def test_evaluation_is_always_independent():
     configs = [make_config(rollout__noise=kind) for kind in ("independent", "antithetic")]
-    for name, same in (("sample_test", True), ("sample_validation", True), ("sample", False)):
-        independent, coupled = (sampled(config, jax.devices()[:1], name).completion_tokens for config in configs)
+    for request, same in (
+        (partial(evaluation_request, split=Split.TEST), True),
+        (partial(evaluation_request, split=Split.VALIDATION), True),
+        (partial(training_request, step=1), False),
+    ):
+        independent, coupled = (
+            sampled(config, jax.devices()[:1], request(config)).completion_tokens for config in configs
+        )
         assert (independent == coupled).all() == same
 
 

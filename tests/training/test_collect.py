@@ -10,11 +10,12 @@ import pytest
 
 from grpo_jax.data import Problem, PromptSource, Split, encode
 from grpo_jax.data.tokenizer import character_tokenizer
+from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.rewards import PerAttempt, Verdict
-from grpo_jax.sampling import one_ahead
+from grpo_jax.sampling import FinishedGroups, one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import _judged, collect, learned, wants_more
+from grpo_jax.training.collect import collect, learned, wants_more
 from grpo_jax.training.experiment import build
 from grpo_jax.training.successes import Successes
 from grpo_jax.types import Rollouts, StopReason
@@ -28,9 +29,9 @@ def collected(**changes):
     """A step of a fresh policy, half of whose completions of `x+y=` are right if the task is modulo 2."""
     made = build(make_config(task__modulus=2, task__operations=2, task__train_problems=64, rollout__max_new_tokens=12,
                              **changes), ONE_DEVICE)  # fmt: skip
-    weights = made.sampling_weights(made.init_params(jax.random.key(3)))
+    made.engine.load(made.sampling_weights(made.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
-    return collect(made, source, Successes(100), weights, Clock(), cursor=0, step=1)
+    return collect(made, source, Successes(100), Clock(), cursor=0, step=1)
 
 
 def test_batches_do_not_change_what_is_sampled():
@@ -56,7 +57,7 @@ def test_what_is_learned_from_is_what_was_sampled():
     tokenizer.add_tokens(["aa"])
     a, eos = tokenizer.convert_tokens_to_ids("a"), tokenizer.eos_token_id
     assert encode(tokenizer, ["aa"]) != [[a, a]]
-    sampled = Rollouts(
+    group = Rollouts(
         prompt_tokens=np.array([[a]], np.int32),
         prompt_lengths=np.array([1], np.int32),
         completion_tokens=np.array([[[a, a, eos]]], np.int32),
@@ -64,11 +65,18 @@ def test_what_is_learned_from_is_what_was_sampled():
         logprobs=np.zeros((1, 1, 3), np.float32),
         stop_reasons=np.array([[StopReason.STOP]]),
     )
-    reward = PerAttempt("any", lambda attempt: Verdict(1.0, attempt.completion))
-    experiment = SimpleNamespace(task=SimpleNamespace(tokenizer=tokenizer, reward=reward))
-    ((one,), rollouts) = _judged(experiment, [Problem("a", "")], sampled, step=1)
-    assert [completion.text for completion in one.completions] == ["aa"]
-    np.testing.assert_array_equal(rollouts.completion_tokens, sampled.completion_tokens)
+    task = SimpleNamespace(
+        tokenizer=tokenizer,
+        reward=PerAttempt("any", lambda attempt: Verdict(1.0, attempt.completion)),
+        prompt_tokens=lambda problems: [[a]],
+        max_prompt_tokens=1,
+    )
+    engine = SimpleNamespace(
+        capabilities=SimpleNamespace(vocab_size=10), sample=lambda *_: iter([FinishedGroups([0], group, version=0)])
+    )
+    found = sample_and_judge(engine, task, [Problem("a", "")], request=None)
+    assert [completion.text for completion in found.groups[0].completions] == ["aa"]
+    np.testing.assert_array_equal(found.rollouts.completion_tokens, group.completion_tokens)
 
 
 @pytest.mark.trap(15)

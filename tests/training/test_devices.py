@@ -8,7 +8,7 @@ import pytest
 
 from grpo_jax.config import ConfigError, MeshConfig
 from grpo_jax.sharding import make_mesh, named, tree_named
-from grpo_jax.training import train
+from grpo_jax.training import train_config
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config
 from tests.training.test_loop import final_state
@@ -25,7 +25,7 @@ def run(workdir, mesh, **changes):
     data, fsdp, tensor = MESHES[mesh]
     changes = SETTINGS | changes | {"mesh__data": data, "mesh__fsdp": fsdp, "mesh__tensor": tensor}
     devices = jax.devices()[: data * fsdp * tensor]
-    train(make_config(**changes), workdir, devices=devices)
+    train_config(make_config(**changes), workdir, devices=devices)
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     return [line for line in lines if line["kind"] == "train"], list((workdir / "rollouts").iterdir())
 

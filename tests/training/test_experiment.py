@@ -8,10 +8,10 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem
+from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.policy.huggingface import read_architecture
-from grpo_jax.sampling import Stream
-from grpo_jax.training.collect import dispatch
 from grpo_jax.training.experiment import architecture_of, build
+from grpo_jax.training.requests import training_request
 from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import make_config
 
@@ -75,12 +75,11 @@ def test_a_tokenizer_may_have_a_token_that_the_checkpoint_does_not(tmp_path):
     config = questions(checkpoint)
     experiment = build(config, ONE)
     assert experiment.policy.tokens == experiment.policy.vocab_size == rows
-    weights = experiment.sampling_weights(experiment.init_params(jax.random.key(0)))
-    problems = [Problem("1 + <image>", "1")] * config.rollout.prompts_per_batch
+    problems, request = [Problem("1 + <image>", "1")], training_request(config, step=1)
     with pytest.raises(
         ConfigError, match=f"has the token {rows}, and the policy has embeddings for {rows}; take it out"
     ):
-        dispatch(experiment, experiment.sample, weights, problems, Stream.TRAINING, step=1)
+        sample_and_judge(experiment.engine, experiment.task, problems, request)
     (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": rows}))
     with pytest.raises(ConfigError, match=f"has embeddings for {rows} tokens, and the stop token {rows} is not among"):
         build(config, ONE)

@@ -22,7 +22,18 @@ from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
 from grpo_jax.runs.seals import seal
 from grpo_jax.runs.versions import program
-from grpo_jax.training import Interrupted, Origin, Silent, TrainingError, collect, loop, restore, train, warm_start
+from grpo_jax.training import (
+    Interrupted,
+    Origin,
+    Silent,
+    TrainingError,
+    collect,
+    loop,
+    restore,
+    start,
+    train_config,
+    warm_start,
+)
 from grpo_jax.training.clock import PHASES
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.loop import evaluations_due
@@ -35,7 +46,7 @@ ONE_DEVICE = jax.devices()[:1]
 def run(workdir, display=None, **changes):
     """An epoch has five steps, and four problems that are passed over: places in it are no multiples of steps."""
     changes = {"task__train_problems": 44, **changes}
-    return train(make_config(**changes), workdir, display, ONE_DEVICE)
+    return train_config(make_config(**changes), workdir, display, ONE_DEVICE)
 
 
 def final_state(workdir):
@@ -215,7 +226,7 @@ def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_
 
     def forked(step, workdir=tmp_path / "fork", **changes):
         config = make_config(**{"task__train_problems": 44, **changes})
-        return train(config, workdir, None, ONE_DEVICE, Origin(whole[0], step))
+        return train_config(config, workdir, None, ONE_DEVICE, Origin(whole[0], step))
 
     summary = forked(8)
     assert_same_run(whole[0], tmp_path / "fork")
@@ -296,7 +307,7 @@ def test_a_warm_start_goes_on_on_another_mesh(whole, tmp_path, monkeypatch):
     listening.note = notes.append
     config, devices = make_config(task__train_problems=44, mesh__fsdp=2), jax.devices()[:2]
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "run", listening, devices)
+        train_config(config, tmp_path / "run", listening, devices)
     assert "mesh.fsdp: 1 so far, 2 from here on" in notes
     assert "continued on other devices: 1 x cpu so far, now 2 x cpu" in notes
     assert any("last digits" in note for note in notes)
@@ -432,13 +443,13 @@ def test_a_run_has_one_date(tmp_path, monkeypatch):
         told.append(date)
         raise Crash
 
-    monkeypatch.setattr(loop, "_read", told_the_date)
+    monkeypatch.setattr(start, "build", told_the_date)
     for record in ({}, {"inputs": {"date": "2026-01-31T23:59:59+00:00"}}):
         if record:
             RunDirectory(tmp_path).write_json("provenance.json", record)
             (tmp_path / "metrics.jsonl").touch()
         with pytest.raises(Crash):
-            train(make_config(), tmp_path)
+            train_config(make_config(), tmp_path)
     assert told[0] != told[1] == "2026-01-31T23:59:59+00:00"
 
 

@@ -12,7 +12,7 @@ from grpo_jax.config import ConfigError, LoraConfig, MeshConfig, check, from_dic
 from grpo_jax.policy import Policy, load_params, trained_of, with_trained
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
 from grpo_jax.sampling import Counter, Stream
-from grpo_jax.training import Interrupted, restore, train
+from grpo_jax.training import Interrupted, restore, train_config
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config, metrics, start
 from tests.training.test_loop import Disturbed
@@ -40,7 +40,7 @@ def config_of(lora=LORA, **changes):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("lora")
-    return workdir, train(config_of(), workdir, devices=ONE)
+    return workdir, train_config(config_of(), workdir, devices=ONE)
 
 
 def names(tree):
@@ -77,8 +77,8 @@ def test_a_run_with_adapters_trains_them_alone(run):
 def test_interrupted_and_continued_is_the_same_run(run, tmp_path):
     stop = Disturbed("training", 3, lambda: signal.raise_signal(signal.SIGTERM))
     with pytest.raises(Interrupted):
-        train(config_of(), tmp_path, stop, ONE)
-    train(config_of(), tmp_path, devices=ONE)
+        train_config(config_of(), tmp_path, stop, ONE)
+    train_config(config_of(), tmp_path, devices=ONE)
     first, second = (restore(workdir, ONE)[1].state for workdir in (run[0], tmp_path))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(first), jax.device_get(second))
     assert [line for line in metrics(tmp_path) if line["kind"] == "train"] == [
@@ -115,8 +115,8 @@ def test_a_mesh_reproduces_one_device(tmp_path, scan_layers):
     changes = {"model__scan_layers": scan_layers, "rollout__prompts_per_step": 8}
     alone = config_of(**changes)
     spread = config_of(**changes, mesh__data=2, mesh__fsdp=2, mesh__tensor=2)
-    train(alone, tmp_path / "one", devices=ONE)
-    train(spread, tmp_path / "all")
+    train_config(alone, tmp_path / "one", devices=ONE)
+    train_config(spread, tmp_path / "all")
     first, second = (restore(tmp_path / name, ONE, MeshConfig(1, 1, 1))[1].params for name in ("one", "all"))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=3e-4), first, second)
 

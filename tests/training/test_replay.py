@@ -10,7 +10,7 @@ from grpo_jax.rewards import UNSCORED
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.groups import JudgedGroup, Rollout, TrainingGroup
 from grpo_jax.runs.written import find_group, groups_of_step
-from grpo_jax.training import replay, train
+from grpo_jax.training import replay, train_config
 from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import make_config
 
@@ -30,7 +30,7 @@ OF_FOUR = {"rollout__group_size": 4, "objective__name": "grpo", "rollout__prompt
 @pytest.fixture(scope="module", params=[{}, OF_FOUR], ids=["pairs", "groups of four in two batches"])
 def run(request, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run")
-    train(make_config(**KEPT, **request.param), workdir, devices=ONE)
+    train_config(make_config(**KEPT, **request.param), workdir, devices=ONE)
     return workdir
 
 
@@ -147,7 +147,7 @@ def test_adapters_on_a_checkpoint(tmp_path):
     lora = {"rank": 2, "alpha": 4.0, "modules": ("query", "up")}
     config = questions(make_checkpoint(tmp_path / "model"), rollout__max_new_tokens=8, **KEPT)
     config = from_dict(to_dict(config) | {"model": to_dict(config)["model"] | {"lora": lora}})
-    train(config, tmp_path / "run", devices=ONE)
+    train_config(config, tmp_path / "run", devices=ONE)
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "0")
     for step in (1, 4):
         found = replay(tmp_path / "run", step=step, prompt="2", sample=1, devices=ONE)

@@ -87,7 +87,8 @@ def whole(checkpoint, tmp_path_factory):
         built = []
         patch.setattr(suites, "build", lambda *arguments: built.append(build(*arguments)) or built[-1])
         report = evaluate(configuration(checkpoint), workdir)
-    return workdir, report, built[0].sample_test._cache_size()
+    evaluation = built[0].config.evaluation
+    return workdir, report, built[0].sampler(evaluation.sampling, evaluation.test_samples, "independent")._cache_size()
 
 
 def test_every_suite_is_there_with_its_numbers(whole, checkpoint):

@@ -36,7 +36,9 @@ def compiled(chips, overrides):
     config = load(CONFIGS / "two_grpo.py", [(field, str(value)) for field, value in overrides.items()])
     experiment = build(config, chips)
     inputs = abstract_inputs(experiment, config, experiment.task.max_prompt_tokens)
-    sample = experiment.sample.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
+    rollout = config.rollout
+    sampler = experiment.sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    sample = sampler.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
     return inputs.state, sample, experiment.update.lower(inputs.state, inputs.batch).compile()
 
 

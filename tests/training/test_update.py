@@ -29,6 +29,12 @@ def experiment(**changes):
     return build(make_config(**changes), ONE_DEVICE)
 
 
+def sampler(made, programs=None):
+    """The jitted sampler of a run's training steps."""
+    rollout = made.config.rollout
+    return (programs or made).sampler(rollout.sampling, rollout.group_size, rollout.noise)
+
+
 @cache
 def rollouts(group_size=2):
     """A batch of rollouts of a fresh policy, and advantages of which some are zero, made up."""
@@ -36,7 +42,7 @@ def rollouts(group_size=2):
     problems = made.task.problems(Split.TRAIN, 8)
     prompts = encode_prompts(made.task, problems)
     params = made.init_params(jax.random.key(0))
-    found = jax.device_get(made.sample(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    found = jax.device_get(sampler(made)(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
     advantages = np.array(
         made.advantages(
             Outcomes(
@@ -267,7 +273,7 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
     made = experiment(rollout__sampling__temperature=0.5)
     params, _, advantages = rollouts()
     prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
-    found = jax.device_get(made.sample(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    found = jax.device_get(sampler(made)(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
     (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
     scores = np.array(made.score(params, batch)).reshape(found.logprobs.shape)
     valid = np.arange(scores.shape[-1]) < found.completion_lengths[..., None]
@@ -285,7 +291,7 @@ def test_a_run_knows_every_stop_token_of_its_task():
     weights = programs.sampling_weights(rollouts()[0])
     seen = set()
     for step in range(8):
-        found = jax.device_get(programs.sample(weights, prompts, Counter.of(0, Stream.TRAINING, step)))
+        found = jax.device_get(sampler(made, programs)(weights, prompts, Counter.of(0, Stream.TRAINING, step)))
         last = np.take_along_axis(found.completion_tokens, found.completion_lengths[..., None] - 1, axis=-1)[..., 0]
         stopped = found.stop_reasons == StopReason.STOP
         np.testing.assert_array_equal(np.isin(last, ends), stopped)

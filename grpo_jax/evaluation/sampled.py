@@ -1,0 +1,92 @@
+"""Groups of completions with their verdicts: how every part of the program gets its completions."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from grpo_jax.config import ConfigError
+from grpo_jax.data import Problem, Task, encode_prompts
+from grpo_jax.evaluation.judging import judge
+from grpo_jax.runs.groups import JudgedGroup
+from grpo_jax.sampling import RolloutEngine, SamplingRequest
+from grpo_jax.types import PromptBatch, Rollouts
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Groups of completions of some problems, judged."""
+
+    places: Sequence[int]  # of their problems among those that were asked for
+    groups: Sequence[JudgedGroup]
+    rollouts: Rollouts  # host arrays
+
+
+def judge_as_sampled(
+    engine: RolloutEngine,
+    task: Task,
+    problems: Sequence[Problem],
+    request: SamplingRequest,
+    sampling: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Iterator[Samples]:
+    """Yield judged groups as the engine finishes them. Each part is judged while the engine goes on with the others.
+
+    Args:
+      engine: with the weights to sample from.
+      sampling: makes a context that is entered whenever the engine is waited for.
+
+    Raises:
+      ConfigError: if a prompt has a token that the policy has no embedding for.
+    """
+    with sampling():
+        prompts = encode_prompts(task, problems)
+        _check_embeddings(prompts, problems, engine.capabilities.vocab_size)
+        parts = engine.sample(prompts, request)
+    while True:
+        with sampling():
+            part = next(parts, None)
+        if part is None:
+            return
+        groups = judge(task, [problems[place] for place in part.places], part.rollouts)
+        yield Samples(part.places, groups, part.rollouts)
+
+
+def sample_and_judge(
+    engine: RolloutEngine,
+    task: Task,
+    problems: Sequence[Problem],
+    request: SamplingRequest,
+    sampling: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> Samples:
+    """Return the judged groups of all problems, in their order. For arguments and errors see `judge_as_sampled`."""
+    return in_order(list(judge_as_sampled(engine, task, problems, request, sampling)), len(problems))
+
+
+def in_order(parts: Sequence[Samples], number: int) -> Samples:
+    """Return the parts of a request as one, in the order of its problems.
+
+    Args:
+      number: of problems that were asked for.
+
+    Raises:
+      RuntimeError: if the engine left out a group or gave one twice.
+    """
+    places = [place for part in parts for place in part.places]
+    if sorted(places) != list(range(number)):
+        raise RuntimeError("the rollout engine must give every prompt's group back once")
+    order = np.argsort(places)
+    groups = [group for part in parts for group in part.groups]
+    rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))
+    return Samples(range(number), [groups[place] for place in order], rollouts)
+
+
+def _check_embeddings(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:
+    beyond = (prompts.tokens >= embeddings).any(axis=1)
+    if beyond.any():
+        row = int(beyond.argmax())
+        raise ConfigError(
+            f"the prompt {problems[row].prompt[:80]!r} has the token {prompts.tokens[row].max()}, and the policy has "
+            f"embeddings for {embeddings}; take it out of the data, or name another task.tokenizer."
+        )

@@ -1,0 +1,185 @@
+"""A run from its beginning, or from where its directory says it stands, to its end."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from grpo_jax.config import (
+    CONTINUABLE,
+    ROUNDING,
+    UNDECISIVE,
+    Config,
+    differing,
+    digest,
+    obstacle,
+    read_recorded,
+    to_dict,
+)
+from grpo_jax.data import Problem, Split
+from grpo_jax.evaluation import warm
+from grpo_jax.processes import barrier, fetch
+from grpo_jax.runs.agreement import on_all, on_first
+from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.claim import check_hosts, claim
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.errors import TrainingError
+from grpo_jax.runs.fork import Origin, fork
+from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
+from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
+from grpo_jax.runs.summary import summarize_run
+from grpo_jax.training.clock import Clock
+from grpo_jax.training.display import Display, Silent
+from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.loop import Run, run_steps
+from grpo_jax.training.problems import problems_of
+from grpo_jax.training.requests import check_engine
+
+
+def train_config(
+    config: Config,
+    workdir: Path,
+    display: Display | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    origin: Origin | None = None,
+) -> dict[str, Any]:
+    """Build what a configuration asks for, train it, and return the run's summary: what `launch/main.py` does.
+
+    A finished run is left as it is, and nothing is built for it. See `train` for the rest.
+
+    Args:
+      devices: to run on; all if None.
+      origin: the run that this one branches off, if it does; see `fork`.
+    """
+    clock, display = Clock(), display or Silent()
+    directory = _directory(workdir, config)
+    if summary := _left_as_it_is(directory, config, display):
+        return summary
+    notes = on_first(lambda: fork(directory, config, origin) if origin else [])
+    display.doing("preparing the task and the programs")
+    date = on_first(lambda: recorded_date(directory) or now())
+    experiment = on_all(lambda: build(config, devices, date))
+    for note in notes:
+        display.note(note)
+    return train(experiment, workdir, display, clock)
+
+
+def train(
+    experiment: Experiment, workdir: Path, display: Display | None = None, clock: Clock | None = None
+) -> dict[str, Any]:
+    """Train an experiment from where its directory says it stands to its end, and return the run's summary.
+
+    The experiment may have been given another engine, task or reward than its configuration names
+    (`dataclasses.replace`). The engine and the reward are closed at the end.
+
+    A finished run is left as it is. Its configuration may differ from the directory's in the fields that the schema
+    marks so: see `grpo_jax.config.continuing`. What is read must be what was read when the run was begun.
+
+    Args:
+      workdir: the run directory; see `RunDirectory`.
+      display: shows progress; nothing is shown if None.
+      clock: that has run since the program began; a new one if None.
+
+    Raises:
+      ConfigError: before anything is computed or written, if the configuration cannot work here.
+      Interrupted: after SIGTERM or Ctrl-C, when everything is saved; calling again continues.
+      TrainingError: if updates are not finite, or if there was none at all.
+    """
+    clock, display, config = clock or Clock(), display or Silent(), experiment.config
+    directory = _directory(workdir, config)
+    if summary := _left_as_it_is(directory, config, display):
+        return summary
+    problems, inputs = on_all(lambda: _read(experiment))
+    start = this_start(experiment.mesh.devices.flatten().tolist())
+    check_hosts(to_dict(config), inputs, start)
+    claimed = claim(
+        directory,
+        to_dict(config),
+        inputs,
+        start,
+        free=CONTINUABLE,
+        read=read_recorded,
+        veto=lambda theirs: obstacle(theirs, config, max(kept_steps(workdir / "checkpoints"), default=0)),
+    )
+    for note in claimed.notes:
+        display.note(note)
+    with closing(directory):
+        if earlier := directory.read_json("summary.json"):  # of a run that is extended: it is of the first part
+            part = f"{earlier['steps']:06d}" if "steps" in earlier else earlier["config_hash"]
+            directory.move("summary.json", f"summary_{part}.json")
+        with recorded(directory):
+            summary = _run(experiment, problems, directory, clock, display)
+        summary["provenance"] = without_inputs(directory.read_json(FILE))
+        directory.write_json("summary.json", summary)
+    return summary
+
+
+def _directory(workdir: Path, config: Config) -> RunDirectory:
+    return RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
+
+
+def _left_as_it_is(directory: RunDirectory, config: Config, display: Display) -> dict[str, Any] | None:
+    """Return the summary of a finished run; None if there is something to do."""
+    summary = on_first(lambda: finished(directory, config))
+    if summary is None:
+        return None
+    display.note(f"{directory.path}: the run is finished, and left as it is")
+    return dict(summary)
+
+
+def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
+    """The summary of a run that has come to its end under this configuration; None if it has not.
+
+    What decides no result may be another by now: nothing is left that it could be about.
+    """
+    summary, theirs = directory.read_json("summary.json"), directory.read_json("config.json")
+    if summary is None or theirs is None:
+        return None
+    if differing(directory.config(), to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
+        return None
+    if "steps" not in summary:  # of an earlier version
+        return summary if summary["config_hash"] == digest(theirs) else None
+    return summary if summary["steps"] == config.train.steps else None
+
+
+def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Inputs]:
+    """Return the problems of an experiment, and the digests of all that was read for it."""
+    config, task = experiment.config, experiment.task
+    check_engine(config, experiment.engine.capabilities)
+    problems = problems_of(config, task)
+    return problems, read_inputs(config, task, problems, checkpoint_files(config), experiment.date)
+
+
+def _run(
+    experiment: Experiment,
+    problems: Mapping[Split, Sequence[Problem]],
+    directory: RunDirectory,
+    clock: Clock,
+    display: Display,
+) -> dict[str, Any]:
+    config = experiment.config
+    keep = config.checkpoint
+    with _stop_request(config) as stop, closing(experiment.task.reward), closing(experiment.engine):
+        warm(experiment.task.reward)
+        with closing(
+            Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
+        ) as checkpoints:
+            state = run_steps(Run(experiment, problems, directory, checkpoints, clock, stop, display))
+    barrier("run finished")  # what the first process wrote is there for all
+    updates = int(fetch(state.updates))
+    if updates == 0:
+        raise TrainingError(
+            "no update was made: not one group carried signal; see the rewards in rollouts/, and make the task easier."
+        )
+    return summarize_run(config, directory.metrics(), clock.read(), updates)
+
+
+def _stop_request(config: Config) -> StopRequest:
+    every = config.checkpoint.every
+    return StopRequest(
+        saving="this step is finished and saved, then the run ends",
+        losing=f"the steps since the last checkpoint (every {every})",
+    )

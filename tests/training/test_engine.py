@@ -1,0 +1,80 @@
+"""Any rollout engine can train a policy: nothing but its protocol is known to the rest."""
+
+import dataclasses
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.data import Split
+from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.sampling import Capabilities
+from grpo_jax.training import build, train
+from grpo_jax.training.problems import problems_of
+from grpo_jax.training.requests import check_engine, evaluation_request, training_request
+from tests.helpers import make_config, metrics
+from tests.scripted_engine import ScriptedEngine
+
+ONE_DEVICE = jax.devices()[:1]
+FEW = {"train__steps": 2, "optimizer__warmup_updates": 1, "evaluation__every": 0, "checkpoint__keep_best": 0}
+
+
+def scripted(config):
+    """An experiment whose engine answers right and wrong in turn, and the engine."""
+    made = build(config, ONE_DEVICE)
+    problems = problems_of(config, made.task).values()
+    answers = {problem.prompt: problem.answer for of_split in problems for problem in of_split}
+    room = config.rollout.max_new_tokens
+    engine = ScriptedEngine(made.task, room, lambda prompt, index: "=" if index % 2 else answers[prompt])
+    return dataclasses.replace(made, engine=engine), engine
+
+
+def test_a_scripted_engine_trains_a_policy(tmp_path):
+    config = make_config(objective__old_logprobs="trainer", **FEW)
+    experiment, engine = scripted(config)
+    summary = train(experiment, tmp_path)
+    assert engine.loaded == [0, 1, 2]  # the policy after each step
+    assert engine.closed
+    assert summary["updates"] == 2
+    assert summary["base"]["pass@1"] == summary["final"]["pass@1"] == 0.5
+    steps = [line for line in metrics(tmp_path) if line["kind"] == "train"]
+    assert [line["valid_pair_share"] for line in steps] == [1.0, 1.0]
+    assert [request.counter.step for _, request in engine.requests] == [0, 1, 2, 0]
+
+
+def test_what_an_engine_cannot_do_is_refused_before_anything_is_computed(tmp_path):
+    experiment, _ = scripted(make_config(objective__old_logprobs="sampler", **FEW))
+    with pytest.raises(ConfigError, match=r"objective.old_logprobs='sampler': .* set it to 'trainer'"):
+        train(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    coupled = make_config(rollout__noise="antithetic", objective__old_logprobs="trainer")
+    able = Capabilities(counter_exact=True, coupled_noise=False, exact_logprobs=False, vocab_size=9)
+    with pytest.raises(ConfigError, match=r"rollout.noise='antithetic': .* set it to 'independent'"):
+        check_engine(coupled, able)
+
+
+def test_the_engine_fills_its_last_batch_and_throws_the_filling_away():
+    config = make_config()
+    made = build(config, ONE_DEVICE)
+    made.engine.load(made.sampling_weights(made.init_params(jax.random.key(3))), version=7)
+    problems = made.task.problems(Split.TRAIN, 5)
+    request = training_request(config, step=1)
+    found = [
+        sample_and_judge(
+            made.engine, made.task, problems, dataclasses.replace(request, prompts_per_batch=at_once)
+        ).rollouts
+        for at_once in (2, 5, 8)
+    ]
+    assert len(found[0].prompt_lengths) == 5
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0].completion_tokens, other.completion_tokens)
+
+
+def test_an_engine_without_weights_says_so():
+    config = make_config()
+    made = build(config, ONE_DEVICE)
+    ask = partial(sample_and_judge, made.engine, made.task, made.task.problems(Split.TEST, 2))
+    with pytest.raises(RuntimeError, match="the engine has no weights"):
+        ask(evaluation_request(config, Split.TEST))
