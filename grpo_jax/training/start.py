@@ -20,6 +20,7 @@ from grpo_jax.config import (
 )
 from grpo_jax.data import Problem, Split
 from grpo_jax.evaluation import warm
+from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
 from grpo_jax.processes import barrier, fetch
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
@@ -107,13 +108,13 @@ def train(
     for note in claimed.notes:
         display.note(note)
     with closing(directory):
-        if earlier := directory.read_json("summary.json"):  # of a run that is extended: it is of the first part
+        if earlier := directory.read_json(SUMMARY_FILE):  # of a run that is extended: it is of the first part
             part = f"{earlier['steps']:06d}" if "steps" in earlier else earlier["config_hash"]
-            directory.move("summary.json", f"summary_{part}.json")
+            directory.move(SUMMARY_FILE, f"summary_{part}.json")
         with recorded(directory):
             summary = _run(experiment, problems, directory, clock, display)
         summary["provenance"] = without_inputs(directory.read_json(FILE))
-        directory.write_json("summary.json", summary)
+        directory.write_json(SUMMARY_FILE, summary)
     return summary
 
 
@@ -135,7 +136,7 @@ def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
 
     What decides no result may be another by now: nothing is left that it could be about.
     """
-    summary, theirs = directory.read_json("summary.json"), directory.read_json("config.json")
+    summary, theirs = directory.read_json(SUMMARY_FILE), directory.read_json(CONFIG_FILE)
     if summary is None or theirs is None:
         return None
     if differing(directory.config(), to_dict(config), free=(*UNDECISIVE, *ROUNDING)):

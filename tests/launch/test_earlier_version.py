@@ -13,7 +13,7 @@ from grpo_jax.commands import train as command
 from grpo_jax.config import load, to_dict
 from grpo_jax.reporting import write_report
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.training import Silent, replay, restore, train
+from grpo_jax.training import Silent, replay, restore, train_config
 from tests.helpers import CONFIGS, ROOT, metrics
 
 FIXTURES = ROOT / "tests" / "fixtures"
@@ -76,7 +76,7 @@ def test_the_same_command_means_the_same_configuration():
 
 def test_a_run_is_continued(run):
     before, display = metrics(run), Listening()
-    summary = train(config(), run, display, ONE_DEVICE)
+    summary = train_config(config(), run, display, ONE_DEVICE)
     assert (summary["steps"], summary["rollouts"]) == (6, 96)
     assert any("was begun before inputs were recorded" in note for note in display.notes)
     after = metrics(run)
@@ -103,7 +103,7 @@ def test_a_run_with_fewer_fields_is_continued_on_another_mesh(run):
     del values["logging"]["arms_every"], values["mesh"], values["rollout"]["noise"], values["objective"]["std_ddof"]
     (run / "config.json").write_text(json.dumps(values))
     display = Listening()
-    train(config(mesh__fsdp=2, mesh__tensor=1, mesh__data=2), run, display, jax.devices()[:4])
+    train_config(config(mesh__fsdp=2, mesh__tensor=1, mesh__data=2), run, display, jax.devices()[:4])
     filled = next(note for note in display.notes if note.startswith("config.json was written by an earlier version"))
     assert all(text in filled for text in ("arms_every=0", "mesh={", 'noise="independent"', "std_ddof=0"))
     assert "logging.arms_every: 0 so far, 20 from here on" in display.notes
