@@ -33,7 +33,7 @@ def params():
 @pytest.fixture(scope="module")
 def sampled(params):
     """Ten prompts, in batches of four, the last of them filled up."""
-    return sample(experiment(), params, prompts=10, samples=SAMPLES)
+    return sample(experiment(), params, 0, prompts=10, samples=SAMPLES)
 
 
 def problems_of(sampled):
@@ -101,7 +101,7 @@ def test_what_has_no_verdict_and_what_is_not_said():
 
 def test_too_many_problems_and_coupled_noise(params):
     with pytest.raises(ConfigError, match=r"^--prompts=41: the task has 40 training problems"):
-        sample(experiment(), params, prompts=41, samples=SAMPLES)
+        sample(experiment(), params, 0, prompts=41, samples=SAMPLES)
     check_noise("independent")
     with pytest.raises(ConfigError, match=r"^rollout\.noise='common': "):
         check_noise("common")
