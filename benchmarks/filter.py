@@ -42,10 +42,10 @@ def main(argv: Sequence[str]) -> None:
         parser.error(str(error))
     if arguments.repetitions < 1:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 1")
-    params = experiment.adapt(experiment.init_params(jax.random.key(0)))
+    params = experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))
     groups = config.rollout.prompts_per_step
     problems = experiment.task.problems(Split.TRAIN, groups)
-    experiment.engine.load(experiment.sampling_weights(params), version=0)
+    experiment.engine.load(experiment.programs.sampling_weights(params), version=0)
     request = dataclasses.replace(training_request(config, step=0), prompts_per_batch=groups)
     rollouts = sample_and_judge(experiment.engine, experiment.task, problems, request).rollouts
     experiment.engine.unload()
@@ -60,19 +60,19 @@ def main(argv: Sequence[str]) -> None:
             wanted=np.arange(groups) < share * groups,
             minibatches=1,
             microbatch_groups=config.train.microbatch_groups,
-            aggregation=experiment.objective.aggregation,
+            aggregation=experiment.programs.objective.aggregation,
             denominator=config.objective.denominator,
         )
-        batches[share] = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
+        batches[share] = put(host_batch, update_batch_shardings(host_batch, experiment.programs.shardings))
 
-    state, clock = experiment.init_state(params), Clock()
-    state, _ = experiment.update(state, batches[1.0])
+    state, clock = experiment.programs.init_state(params), Clock()
+    state, _ = experiment.programs.update(state, batches[1.0])
     compiled = clock.read()["compile"]
     times: dict[float, list[float]] = {share: [] for share in SHARES}
     for _ in range(arguments.repetitions):
         for share, batch in batches.items():
             started = time.perf_counter()
-            state, _ = experiment.update(state, batch)
+            state, _ = experiment.programs.update(state, batch)
             jax.block_until_ready(state)
             times[share].append(time.perf_counter() - started)
 

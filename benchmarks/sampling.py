@@ -45,14 +45,16 @@ def main(argv: Sequence[str]) -> None:
     if room < 2:
         parser.error(f"--config.rollout.max_new_tokens={room}: must be at least 2, for there to be steps of decoding")
 
-    weights = experiment.sampling_weights(experiment.adapt(experiment.init_params(jax.random.key(0))))
+    weights = experiment.programs.sampling_weights(
+        experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))
+    )
     problems = experiment.task.problems(Split.TRAIN, config.rollout.prompts_per_batch)
-    prompts = put(encode_prompts(experiment.task, problems), experiment.shardings.batch)
+    prompts = put(encode_prompts(experiment.task, problems), experiment.programs.shardings.batch)
 
     def prepared(size: int, tokens: int) -> Callable[[int], float]:
         """Milliseconds of sampling groups of this size with so many tokens, in a step of a run."""
         sampler = make_sampler(
-            experiment.policy,
+            experiment.programs.policy,
             config.rollout.sampling,
             group_size=size,
             max_new_tokens=tokens,

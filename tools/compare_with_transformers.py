@@ -54,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _ours(experiment: Experiment, problems: Sequence[Problem]) -> list[list[int]]:
-    experiment.engine.load(experiment.policy_weights(read_checkpoint(experiment)), version=0)
+    experiment.engine.load(experiment.programs.policy_weights(read_checkpoint(experiment)), version=0)
     request = evaluation_request(experiment.config, Split.TEST)
     rollouts = sample_and_judge(experiment.engine, experiment.task, problems, request).rollouts
     lengths = rollouts.completion_lengths[:, 0]

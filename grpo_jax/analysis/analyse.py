@@ -109,7 +109,7 @@ def analyse(
         "run": str(workdir),
         "provenance": {
             "run": without_inputs(RunDirectory(workdir).read_json(FILE)),
-            "analysis": this_start(experiment.mesh.devices.flatten().tolist()),
+            "analysis": this_start(experiment.programs.mesh.devices.flatten().tolist()),
         },
         "step": restored.step,
         "prompts": settings.prompts,
@@ -120,7 +120,7 @@ def analyse(
         **statistics(
             sampled,
             vectors,
-            experiment.objective.aggregation,
+            experiment.programs.objective.aggregation,
             tolerance=experiment.config.objective.no_signal_tolerance,
             cuts=settings.cuts,
             resamples=settings.resamples,
@@ -130,4 +130,4 @@ def analyse(
 
 
 def _name_of(experiment: Experiment) -> str:
-    return next(name for name, one in AGGREGATIONS.items() if one is experiment.objective.aggregation)
+    return next(name for name, one in AGGREGATIONS.items() if one is experiment.programs.objective.aggregation)

@@ -36,7 +36,7 @@ def sample(experiment: Experiment, params: Params, version: int, *, prompts: int
     run are compared on the same ones. The noise is independent: see `check_noise`.
 
     Args:
-      params: of `experiment.policy`.
+      params: of `experiment.programs.policy`.
       version: the step that they come after.
 
     Raises:
@@ -50,7 +50,7 @@ def sample(experiment: Experiment, params: Params, version: int, *, prompts: int
         counter=Counter.of(config.seed, Stream.GRADIENTS, step=0),
         prompts_per_batch=_prompts_at_once(experiment, samples),
     )
-    experiment.engine.load(experiment.policy_weights(params), version)
+    experiment.engine.load(experiment.programs.policy_weights(params), version)
     with closing(experiment.task.reward) as reward:
         reward.warm()
         found = sample_and_judge(experiment.engine, experiment.task, problems, request)
@@ -99,7 +99,7 @@ def _prompts_at_once(experiment: Experiment, samples: int) -> int:
         rollout.prompts_per_batch * rollout.group_size,
         evaluation.prompts_per_batch * max(evaluation.validation_samples, evaluation.test_samples),
     )
-    shards = batch_shards(experiment.mesh)
+    shards = batch_shards(experiment.programs.mesh)
     return max(rows // samples // shards, 1) * shards
 
 

@@ -79,16 +79,18 @@ def rollout_vectors(
     """The vectors of all rollouts (host arrays), on the host.
 
     Args:
-      params: of `experiment.adapted`.
+      params: of `experiment.programs.adapted`.
       size: see `make_gradients`.
       memory: bytes on the devices for the gradients that are there at once, while sketches are made of them.
     """
-    config, shards = experiment.config, batch_shards(experiment.mesh)
+    config, shards = experiment.config, batch_shards(experiment.programs.mesh)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained_of(params)))
     at_once = rows_at_once(parameters, memory, shards)
-    by_row = named(experiment.mesh, "batch")
+    by_row = named(experiment.programs.mesh, "batch")
     gradients = jax.jit(
-        make_gradients(experiment.adapted, config.rollout.sampling.temperature, config.train.logprob_chunk, size),
+        make_gradients(
+            experiment.programs.adapted, config.rollout.sampling.temperature, config.train.logprob_chunk, size
+        ),
         out_shardings=by_row,
     )
     rows = as_rows(rollouts)

@@ -50,11 +50,11 @@ def main(argv: Sequence[str]) -> int:
         experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best, policy_only=True)
         if arguments.adapters:
             base = _adapters_base(experiment)
-            save_adapters(arguments.to, experiment.adapted, restored.state.params, base, arguments.dtype)
+            save_adapters(arguments.to, experiment.programs.adapted, restored.state.params, base, arguments.dtype)
         else:
             with tempfile.TemporaryDirectory() as temporary:
                 source = _source(experiment, Path(temporary))
-                save_checkpoint(arguments.to, experiment.policy, restored.params, source, arguments.dtype)
+                save_checkpoint(arguments.to, experiment.programs.policy, restored.params, source, arguments.dtype)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         return command_line.fail(error, 2)
     if not arguments.adapters and not experiment.config.model.checkpoint and jax.process_index() == 0:
@@ -117,7 +117,7 @@ def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
     # Written out even where there is none: transformers has other tokens for keys that are left out.
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}
     ids["pad_token_id"] = padding
-    _write(temporary / "config.json", {**describe(experiment.policy.architecture, longest), **ids})
+    _write(temporary / "config.json", {**describe(experiment.programs.policy.architecture, longest), **ids})
     _write(temporary / "generation_config.json", {**ids, "max_new_tokens": config.rollout.max_new_tokens})
     tokenizer.save_pretrained(str(temporary))
     named = temporary / "tokenizer_config.json"

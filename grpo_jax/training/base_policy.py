@@ -52,7 +52,7 @@ def read_checkpoint(experiment: Experiment) -> Params:
     Raises:
       ConfigError: if the checkpoint cannot be read.
     """
-    policy, model = experiment.policy, experiment.config.model
+    policy, model = experiment.programs.policy, experiment.config.model
     shapes = jax.eval_shape(policy.cast, policy.shapes()) if model.lora else policy.shapes()
     dtypes = jax.tree.map(lambda leaf: leaf.dtype, shapes)
-    return load_checkpoint(Path(model.checkpoint), policy, experiment.shardings.params, dtypes)
+    return load_checkpoint(Path(model.checkpoint), policy, experiment.programs.shardings.params, dtypes)

@@ -159,5 +159,5 @@ def _together(experiment: Experiment, successes: Successes, parts: Sequence[Samp
 
 
 def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:
-    found: np.ndarray = fetch(experiment.advantages(put(outcomes, experiment.shardings.replicated)))
+    found: np.ndarray = fetch(experiment.programs.advantages(put(outcomes, experiment.programs.shardings.replicated)))
     return found

@@ -21,10 +21,11 @@ from grpo_jax.training.programs import Programs, make_programs
 
 
 @dataclass(frozen=True)
-class Experiment(Programs):
+class Experiment:
     """A configuration, built."""
 
     config: Config
+    programs: Programs
     task: Task
     engine: RolloutEngine  # where every completion comes from
     date: str  # that the task was built with: UTC, to the second
@@ -73,7 +74,7 @@ def build(
         batch=programs.shardings.batch,
         replicated=programs.shardings.replicated,
     )
-    return Experiment(**vars(programs), config=config, task=task, engine=engine, date=date)
+    return Experiment(config, programs, task, engine, date)
 
 
 def check_batches(config: Config, shards: int) -> None:

@@ -79,7 +79,7 @@ def run_steps(run: Run) -> TrainState:
 
     clock.turn_to("host")
     while True:
-        weights = experiment.sampling_weights(state.params)
+        weights = experiment.programs.sampling_weights(state.params)
         with clock.phase("update"):
             jax.block_until_ready(weights)  # the last update runs on until here: nothing that follows shall pay for it
         with clock.phase("sampling"):
@@ -119,7 +119,7 @@ def run_steps(run: Run) -> TrainState:
                 arms = _arms(experiment, state.params, batches, step)
                 metrics = []
                 for batch in batches:
-                    state, of_minibatch = experiment.update(state, batch)
+                    state, of_minibatch = experiment.programs.update(state, batch)
                     metrics.append(of_minibatch)
         cursor += len(collected.judged)
         sampled += len(collected.judged)
@@ -139,8 +139,10 @@ def _begin(run: Run) -> tuple[TrainState, Params | None]:
     params = make_base_policy(experiment, run.directory, run.clock, run.stop, run.display)
     if run.config.warm_start:
         keep_base(run.directory, BASE_POLICY)
-    params = experiment.adapt(params)
-    return experiment.init_state(params), trained_of(params) if experiment.objective.reference else None
+    params = experiment.programs.adapt(params)
+    return experiment.programs.init_state(params), trained_of(
+        params
+    ) if experiment.programs.objective.reference else None
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
@@ -168,15 +170,15 @@ def _minibatches(
         wanted=collected.signal[chosen] | (config.objective.kl_coef > 0),
         minibatches=config.train.minibatches,
         microbatch_groups=config.train.microbatch_groups,
-        aggregation=experiment.objective.aggregation,
+        aggregation=experiment.programs.objective.aggregation,
         denominator=config.objective.denominator,
     ):
-        batch = put(host_batch, update_batch_shardings(host_batch, experiment.shardings))
+        batch = put(host_batch, update_batch_shardings(host_batch, experiment.programs.shardings))
         scores = {}
         if config.objective.old_logprobs == "trainer":
-            scores["old_logprobs"] = experiment.score(params, batch)
+            scores["old_logprobs"] = experiment.programs.score(params, batch)
         if reference is not None:
-            scores["reference_logprobs"] = experiment.score(with_trained(params, reference), batch)
+            scores["reference_logprobs"] = experiment.programs.score(with_trained(params, reference), batch)
         batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **scores)))
     return batches
 
@@ -184,7 +186,7 @@ def _minibatches(
 def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch], step: int) -> dict[str, jax.Array]:
     """The gradient's two arms in the first minibatch, on schedule."""
     every = experiment.config.logging.arms_every
-    return experiment.arms(params, batches[0]) if every and step % every == 0 and batches else {}
+    return experiment.programs.arms(params, batches[0]) if every and step % every == 0 and batches else {}
 
 
 def _evaluate(run: Run, split: Split, step: int) -> float | None:

@@ -152,8 +152,10 @@ def _sample_again(
 ) -> Sample:
     problem = Problem(group.prompt, group.gold).identified(group.id)
     request = training_request(experiment.config, group.step)
-    request = dataclasses.replace(request, prompts_per_batch=batch_shards(experiment.mesh))  # one for each of them
-    experiment.engine.load(experiment.policy_weights(params), policy_step)
+    request = dataclasses.replace(
+        request, prompts_per_batch=batch_shards(experiment.programs.mesh)
+    )  # one for each of them
+    experiment.engine.load(experiment.programs.policy_weights(params), policy_step)
     found = sample_and_judge(experiment.engine, experiment.task, [problem], request)
     completion = found.groups[0].completions[sample]
     ids, logprobs = (

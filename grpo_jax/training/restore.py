@@ -48,7 +48,9 @@ class Restored:
     """A policy of a run, back on the devices."""
 
     step: int
-    params: Params  # of `experiment.policy`, whole: to sample, evaluate, export. Adapters are merged into kernels
+    params: (
+        Params  # of `experiment.programs.policy`, whole: to sample, evaluate, export. Adapters are merged into kernels
+    )
     state: TrainState  # as the run goes on from it; with LoRA, state.params has the adapters apart
     record: dict[str, Any]
 
@@ -78,7 +80,7 @@ def restore(
       best: the checkpoint with the highest validation pass@1 in place of the newest.
       step: the checkpoint of this step in place of the newest. 0 is the base policy, which a run always keeps.
       policy_only: for whoever neither judges nor trains: no reward of questions and no objective of the user's is
-        imported, and `experiment.objective` and what is made of it is not the run's.
+        imported, and `experiment.programs.objective` and what is made of it is not the run's.
 
     Raises:
       ConfigError: if the mesh does not cover the devices, if the model's checkpoint, which adapters need, is gone, or
@@ -101,11 +103,11 @@ def restore(
         return experiment, _base(experiment, workdir)
     if not saved.is_dir():
         raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
-    like = abstract_state(experiment)
+    like = abstract_state(experiment.programs)
     if config.model.lora:
-        like = dataclasses.replace(like, params=experiment.adapt(read_base_policy(experiment, workdir)))
+        like = dataclasses.replace(like, params=experiment.programs.adapt(read_base_policy(experiment, workdir)))
     found = _read(saved, config.checkpoint, like, best, step)
-    return experiment, Restored(found.step, experiment.merge(found.state.params), found.state, found.record)
+    return experiment, Restored(found.step, experiment.programs.merge(found.state.params), found.state, found.record)
 
 
 def check_problems(experiment: Experiment, workdir: Path) -> None:
@@ -162,5 +164,5 @@ def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, ste
 
 def _base(experiment: Experiment, workdir: Path) -> Restored:
     """The policy before the first update, when its checkpoint is no longer kept."""
-    state = experiment.init_state(experiment.adapt(read_base_policy(experiment, workdir)))
-    return Restored(0, experiment.merge(state.params), state, {"step": 0, "cursor": 0, "sampled_prompts": 0})
+    state = experiment.programs.init_state(experiment.programs.adapt(read_base_policy(experiment, workdir)))
+    return Restored(0, experiment.programs.merge(state.params), state, {"step": 0, "cursor": 0, "sampled_prompts": 0})

@@ -94,7 +94,7 @@ def train(
     if summary := _left_as_it_is(directory, config, display):
         return summary
     problems, inputs = on_all(lambda: _read(experiment))
-    start = this_start(experiment.mesh.devices.flatten().tolist())
+    start = this_start(experiment.programs.mesh.devices.flatten().tolist())
     check_hosts(to_dict(config), inputs, start)
     claimed = claim(
         directory,

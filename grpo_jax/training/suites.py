@@ -93,7 +93,7 @@ def evaluate_suites(
     hashes = {name: _hash(of_suite) for name, of_suite in problems.items()}
     ours = {"config": to_dict(config), "policy": policy}
     inputs = read_inputs(config, experiment.task, {}, files, date)
-    start = this_start(experiment.mesh.devices.flatten().tolist())
+    start = this_start(experiment.programs.mesh.devices.flatten().tolist())
     check_hosts({**ours, "suites": hashes}, inputs, start)
     for note in claim(directory, ours, inputs, start, folders=("evaluation",), read=_recorded).notes:
         display.note(note)
@@ -210,12 +210,12 @@ def _policy(
     """Return what the engine loads and its version, where it comes from, and the files that say which policy it is."""
     config = experiment.config
     if run is None:
-        weights = experiment.policy_weights(read_checkpoint(experiment))
+        weights = experiment.programs.policy_weights(read_checkpoint(experiment))
         return weights, 0, {"checkpoint": config.model.checkpoint}, checkpoint_files(config)
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best, policy_only=True)
     files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # with the checksums of all others
-    weights = experiment.policy_weights(restored.params)
+    weights = experiment.programs.policy_weights(restored.params)
     return weights, restored.step, {"run": str(run), "step": restored.step}, files
 
 

@@ -88,7 +88,7 @@ def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
     own = workdir / BASE_POLICY
     if not own.exists():
         raise FileNotFoundError(f"{own}: is missing; continue the run to make it")
-    return put(load_params(own), experiment.shardings.params)
+    return put(load_params(own), experiment.programs.shardings.params)
 
 
 def cache_path(config: Config, settings: WarmStartConfig, mesh_shape: dict[str, int], taught: str) -> Path:
@@ -116,7 +116,7 @@ def warm_start(
     writes = jax.process_index() == 0  # the others may see its files later, and have caches of their own
 
     def placed(params: Params | None) -> Params:
-        return put(arrays_of_first(params, experiment.policy.shapes()), experiment.shardings.params)
+        return put(arrays_of_first(params, experiment.programs.policy.shapes()), experiment.programs.shardings.params)
 
     found = _read(own, display) if writes else None
     if of_first(found is not None):
@@ -124,7 +124,7 @@ def warm_start(
     assert isinstance(experiment.task, Demonstrable)  # `build` has made sure
     batches = demonstrations(settings, experiment.task, experiment.config.rollout.max_new_tokens)
     taught = digest_demonstrations(settings, batches)
-    cached = cache_path(experiment.config, settings, dict(experiment.mesh.shape), taught)
+    cached = cache_path(experiment.config, settings, dict(experiment.programs.mesh.shape), taught)
     found = _read(cached, display) if writes else None
     if of_first(found is not None):
         if found is not None:
@@ -143,7 +143,7 @@ def warm_start(
             save_params(cached, params)
         except OSError as error:
             display.note(f"base policy: cannot be cached as {cached} ({error.strerror}); the next run makes it anew")
-    return put(params, experiment.shardings.params)
+    return put(params, experiment.programs.shardings.params)
 
 
 def _read(path: Path, display: Display) -> Params | None:
@@ -168,19 +168,19 @@ def _train(
     display: Display,
 ) -> tuple[Params, set[str]]:
     """The parameters, and the recipes under which parts of them were made."""
-    shardings = experiment.shardings
+    shardings = experiment.programs.shardings
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
-    state_sharding = state_shardings(experiment.mesh, experiment.policy, tx)
+    state_sharding = state_shardings(experiment.programs.mesh, experiment.programs.policy, tx)
     init_state = make_init_state(tx, state_sharding)
     update = jax.jit(
-        make_supervised_update(experiment.policy, tx),
+        make_supervised_update(experiment.programs.policy, tx),
         donate_argnums=0,
         out_shardings=(state_sharding, shardings.replicated),
     )
 
     with closing(Checkpoints(run.path / "warm_start" / "checkpoints", keep_last=2, keep_best=0)) as checkpoints:
-        state = init_state(experiment.init_params(base_policy_key(settings.seed)))
+        state = init_state(experiment.programs.init_params(base_policy_key(settings.seed)))
         restored = checkpoints.restore_latest(state)
         if restored and restored.record.get("taught", taught) != taught:
             raise ConfigError(

@@ -27,7 +27,7 @@ BY_GROUP = Recipe(mean_centered, clipped, "group_token")
 
 @pytest.fixture(scope="module")
 def params():
-    return experiment().init_params(jax.random.key(0))
+    return experiment().programs.init_params(jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def alone(params, problem, stream):
     """A prompt's completions, sampled without the others."""
     made = experiment()
     sampler = make_sampler(
-        made.policy,
+        made.programs.policy,
         made.config.rollout.sampling,
         group_size=SAMPLES,
         max_new_tokens=made.config.rollout.max_new_tokens,

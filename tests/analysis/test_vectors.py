@@ -44,9 +44,9 @@ def test_they_add_up_to_the_gradient_of_the_objective(name, size):
     @jax.jit
     @jax.grad
     def gradient(params):
-        return made.objective.loss(group_logprobs(made.adapted, params, groups, 1.0, 0), groups).total
+        return made.programs.objective.loss(group_logprobs(made.programs.adapted, params, groups, 1.0, 0), groups).total
 
-    weight = made.objective.aggregation.weight(found.completion_lengths, found.completion_tokens.shape[-1])
+    weight = made.programs.objective.aggregation.weight(found.completion_lengths, found.completion_tokens.shape[-1])
     coefficients = -advantages * weight
     whole = np.asarray(flat(gradient(params)))
     assert np.abs(whole).max() > 0.01
@@ -58,7 +58,7 @@ def test_vectors_of_all_completions_have_no_mean():
     """sum pi(o) grad log pi(o) = 0, over all completions of one token: the vectors are of what is sampled from."""
     params, found, _ = rollouts(2)
     made = experiment()
-    vocab = made.policy.vocab_size
+    vocab = made.programs.policy.vocab_size
     prompts, lengths = found.prompt_tokens[:2], found.prompt_lengths[:2]
     every = Rollouts(
         prompt_tokens=prompts,
@@ -68,7 +68,7 @@ def test_vectors_of_all_completions_have_no_mean():
         logprobs=np.zeros((2, vocab, 1), np.float32),
         stop_reasons=np.zeros((2, vocab), np.int32),
     )
-    logits = made.policy.apply(params, jnp.asarray(prompts))[np.arange(2), lengths - 1]
+    logits = made.programs.policy.apply(params, jnp.asarray(prompts))[np.arange(2), lengths - 1]
     of_each = rollout_vectors(made, params, every, size=None, memory=GIB)
     mean = np.einsum("qv,qvd->qd", np.asarray(jax.nn.softmax(logits)), of_each)
     assert np.abs(of_each).max() > 0.1
@@ -116,7 +116,9 @@ def test_it_compiles_for_tpu(chips):
     made = build(make_config(), chips)
     trained = abstract_state(made).params
     rows = as_rows(rollouts(2)[1])
-    by_row = named(made.mesh, "batch")
+    by_row = named(made.programs.mesh, "batch")
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_row), rows)
-    compiled = jax.jit(make_gradients(made.adapted, 1.0, 0, 128), out_shardings=by_row).lower(trained, abstract)
+    compiled = jax.jit(make_gradients(made.programs.adapted, 1.0, 0, 128), out_shardings=by_row).lower(
+        trained, abstract
+    )
     assert compiled.compile().memory_analysis().output_size_in_bytes <= 2 * 16 // 4 * 128 * 4

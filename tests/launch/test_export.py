@@ -58,7 +58,7 @@ def logits(directory, data, fsdp, tensor, scan_layers):
 @pytest.mark.trap(34)
 def test_any_mesh_reads_what_eight_devices_have_trained(run, exported):
     experiment, restored = restore(run, ONE, MeshConfig(1, 1, 1))
-    expected = np.asarray(jax.jit(experiment.policy.apply)(restored.params, ROWS))
+    expected = np.asarray(jax.jit(experiment.programs.policy.apply)(restored.params, ROWS))
     for mesh in ((1, 1, 1), (1, 4, 1), (2, 2, 2)):
         for scan_layers in (False, True):
             found = logits(exported, *mesh, scan_layers)
@@ -132,7 +132,7 @@ def test_a_policy_from_nothing_knows_its_ends(tmp_path):
         assert (values["eos_token_id"], values["pad_token_id"], values["bos_token_id"]) == (end, end, None)
     assert generation["max_new_tokens"] == experiment.config.rollout.max_new_tokens
     assert config["max_position_embeddings"] >= 2048  # rotary positions have no end
-    assert config["rope_theta"] == experiment.policy.architecture.rope.theta
+    assert config["rope_theta"] == experiment.programs.policy.architecture.rope.theta
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert transformers_differs(source) is None
     assert encode(load_tokenizer(source, ""), ["(1+2)="]) == encode(experiment.task.tokenizer, ["(1+2)="])

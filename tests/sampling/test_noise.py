@@ -228,7 +228,7 @@ def test_a_coupled_groups_first_completion_is_the_independent_one_and_others_are
 def sampled(config, devices, request):
     """Host arrays of a fresh policy's rollouts, as one of a run's requests asks for them."""
     made = build(config, devices)
-    made.engine.load(made.sampling_weights(made.init_params(jax.random.key(3))), version=0)
+    made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     return sample_and_judge(made.engine, made.task, made.task.problems(Split.TRAIN, 8), request).rollouts
 
 

@@ -62,6 +62,7 @@ class Machine:
 
     def __init__(self, config, time):
         self.config, self.done, self.time = config, 0.0, time
+        self.programs = self
 
     def sampling_weights(self, params):
         return params

@@ -29,7 +29,7 @@ def collected(**changes):
     """A step of a fresh policy, half of whose completions of `x+y=` are right if the task is modulo 2."""
     made = build(make_config(task__modulus=2, task__operations=2, task__train_problems=64, rollout__max_new_tokens=12,
                              **changes), ONE_DEVICE)  # fmt: skip
-    made.engine.load(made.sampling_weights(made.init_params(jax.random.key(3))), version=0)
+    made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
     return collect(made, source, Successes(100), Clock(), cursor=0, step=1)
 
@@ -111,7 +111,7 @@ def test_a_replaced_group_is_no_part_of_the_denominator():
     found = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=128)
     chosen = found.chosen
     assert chosen.sum() == 8
-    objective = build(make_config(), ONE_DEVICE).objective
+    objective = build(make_config(), ONE_DEVICE).programs.objective
     (batch,) = make_minibatches(
         jax.tree.map(lambda array: array[chosen], found.rollouts),
         found.advantages[chosen],

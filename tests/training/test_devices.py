@@ -63,7 +63,7 @@ def test_a_mesh_reproduces_one_device(one, tmp_path, mesh, changes):
 
 def test_parameters_and_moments_are_really_cut():
     made = build(make_config(mesh__data=2, mesh__fsdp=2, mesh__tensor=2))
-    state = made.init_state(made.init_params(jax.random.key(0)))
+    state = made.programs.init_state(made.programs.init_params(jax.random.key(0)))
     kernel = state.params["layers"]["0"]["mlp"]["up"]["kernel"]
     assert kernel.sharding.spec == jax.P("fsdp", "tensor")
     assert kernel.addressable_shards[0].data.shape == (8, 16)
@@ -75,7 +75,7 @@ def test_parameters_and_moments_are_really_cut():
 
 def test_initial_parameters_do_not_depend_on_the_mesh():
     alone = build(make_config(), jax.devices()[:1]).init_params(jax.random.key(0))
-    cut = build(make_config(mesh__fsdp=2, mesh__tensor=2)).init_params(jax.random.key(0))
+    cut = build(make_config(mesh__fsdp=2, mesh__tensor=2)).programs.init_params(jax.random.key(0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), jax.device_get(alone), jax.device_get(cut))
 
 

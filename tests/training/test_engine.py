@@ -58,7 +58,7 @@ def test_what_an_engine_cannot_do_is_refused_before_anything_is_computed(tmp_pat
 def test_the_engine_fills_its_last_batch_and_throws_the_filling_away():
     config = make_config()
     made = build(config, ONE_DEVICE)
-    made.engine.load(made.sampling_weights(made.init_params(jax.random.key(3))), version=7)
+    made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=7)
     problems = made.task.problems(Split.TRAIN, 5)
     request = training_request(config, step=1)
     found = [

@@ -74,7 +74,7 @@ def test_a_tokenizer_may_have_a_token_that_the_checkpoint_does_not(tmp_path):
     with_token(checkpoint, "<image>", rows)
     config = questions(checkpoint)
     experiment = build(config, ONE)
-    assert experiment.policy.tokens == experiment.policy.vocab_size == rows
+    assert experiment.programs.policy.tokens == experiment.programs.policy.vocab_size == rows
     problems, request = [Problem("1 + <image>", "1")], training_request(config, step=1)
     with pytest.raises(
         ConfigError, match=f"has the token {rows}, and the policy has embeddings for {rows}; take it out"
@@ -92,4 +92,4 @@ def test_ids_may_have_holes(tmp_path):
     values = json.loads((checkpoint / "config.json").read_text())
     (checkpoint / "config.json").write_text(json.dumps(values | {"vocab_size": 320}))
     (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": 300}))
-    assert build(questions(checkpoint), ONE).policy.tokens == 301
+    assert build(questions(checkpoint), ONE).programs.policy.tokens == 301

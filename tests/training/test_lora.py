@@ -67,8 +67,8 @@ def test_a_run_with_adapters_trains_them_alone(run):
     }
     where = ("attention.query", "attention.value", "attention.out", "mlp.up", "mlp.down")
     assert changed == {f"layers.{layer}.{module}.kernel" for layer in range(2) for module in where}
-    merged = jax.jit(experiment.policy.apply)(restored.params, ROWS)
-    adapted = jax.jit(experiment.adapted.apply)(state.params, ROWS)
+    merged = jax.jit(experiment.programs.policy.apply)(restored.params, ROWS)
+    adapted = jax.jit(experiment.programs.adapted.apply)(state.params, ROWS)
     np.testing.assert_allclose(merged, adapted, atol=1e-4)
 
 
@@ -98,8 +98,8 @@ def test_an_export_has_the_adapters_merged(run, tmp_path):
     assert exported(run[0], tmp_path / "merged") == (0, "")
     experiment, restored = restore(run[0], ONE, MeshConfig(1, 1, 1))
     policy = Policy(read_architecture(tmp_path / "merged"), make_config().model)
-    params = load_checkpoint(tmp_path / "merged", policy, experiment.shardings.params)
-    expected = jax.jit(experiment.policy.apply)(restored.params, ROWS)
+    params = load_checkpoint(tmp_path / "merged", policy, experiment.programs.shardings.params)
+    expected = jax.jit(experiment.programs.policy.apply)(restored.params, ROWS)
     np.testing.assert_allclose(jax.jit(policy.apply)(params, ROWS), expected, atol=1e-6)
     code, error = exported(run[0], tmp_path / "adapters", "--adapters")
     assert code == 2
@@ -127,16 +127,16 @@ def test_an_update_moves_float32_adapters_and_leaves_the_rest_alone():
     """What is frozen may be bfloat16; the reference is the adapters at first, and no alias of those that move."""
     params, found, advantages = rollouts()
     made = build(config_of(model__compute_dtype="bfloat16", objective__kl_coef=0.0), ONE)
-    given = made.adapt(params)
+    given = made.programs.adapt(params)
     assert {leaf.dtype for name in ("query", "gate") for leaf in [_kernel(given, name)]} == {jnp.dtype("bfloat16")}
     assert given["final_norm"]["scale"].dtype == jnp.float32
     # Of copies: a view of these buffers would keep XLA from taking them, and hide that they were given away.
     before, reference = jax.device_get(jax.tree.map(jnp.copy, given)), trained_of(given)
-    state = made.init_state(given)
+    state = made.programs.init_state(given)
     places = [leaf.unsafe_buffer_pointer() for leaf in others(given)]
     (batch,) = batches_of(made, found, advantages)
     for _ in range(2):
-        state, metrics = made.update(state, batch)
+        state, metrics = made.programs.update(state, batch)
         # They go through the update in the memory that they lie in: there is no second copy of them.
         assert [leaf.unsafe_buffer_pointer() for leaf in others(state.params)] == places
     assert float(metrics["grad_norm"].total) > 0
@@ -160,7 +160,7 @@ def _kernel(params, name):
 def test_adapters_follow_the_seed_and_not_the_mesh():
     def adapters(devices, **changes):
         made = build(config_of(**changes), devices)
-        return jax.device_get(trained_of(made.adapt(made.init_params(jax.random.key(0)))))
+        return jax.device_get(trained_of(made.programs.adapt(made.programs.init_params(jax.random.key(0)))))
 
     first, again, other = (
         adapters(ONE),
@@ -170,7 +170,7 @@ def test_adapters_follow_the_seed_and_not_the_mesh():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, again)
     assert not np.array_equal(*(_layer(tree)["lora_a"] for tree in (first, other)))
     made = build(config_of(), ONE)
-    fresh = made.adapted.init(Counter.of(made.config.seed, Stream.ADAPTERS, step=0).key())
+    fresh = made.programs.adapted.init(Counter.of(made.config.seed, Stream.ADAPTERS, step=0).key())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), first, trained_of(fresh))
 
 

@@ -46,10 +46,10 @@ def test_the_arms_add_up_to_the_gradient():
     params, found, advantages = rollouts()
     made = experiment()
     (batch,) = batches_of(made, found, advantages)
-    arms = {name: float(value) for name, value in made.arms(params, batch).items()}
+    arms = {name: float(value) for name, value in made.programs.arms(params, batch).items()}
     positive, negative = arms["arms/positive_norm"], arms["arms/negative_norm"]
     squared = positive**2 + negative**2 + 2 * positive * negative * arms["arms/cosine"]
-    _, metrics = made.update(made.init_state(params), batch)
+    _, metrics = made.programs.update(made.programs.init_state(params), batch)
     assert squared**0.5 == pytest.approx(float(metrics["grad_norm"].total), rel=1e-4)
     assert -1 <= arms["arms/cosine"] <= 1
 
@@ -58,7 +58,7 @@ def test_only_one_arm_has_a_gradient_where_all_are_right():
     params, found, advantages = rollouts()
     made = experiment(objective__name="psr")
     (batch,) = batches_of(made, found, np.abs(advantages))
-    arms = made.arms(params, batch)
+    arms = made.programs.arms(params, batch)
     assert float(arms["arms/positive_norm"]) > 0 == float(arms["arms/negative_norm"])
 
 
@@ -70,7 +70,7 @@ def test_the_effective_sample_is_whole_on_policy_and_smaller_off_it():
         wave = np.sin(np.arange(found.logprobs.size)).reshape(found.logprobs.shape)
         moved = dataclasses.replace(found, logprobs=found.logprobs + shift * wave)
         (batch,) = batches_of(made, moved, advantages)
-        _, metrics = made.update(made.init_state(params), batch)
+        _, metrics = made.programs.update(made.programs.init_state(params), batch)
         shares.append(results([jax.device_get(metrics)])["effective_sample_share"])
     assert shares[0] == pytest.approx(1.0, abs=1e-5)
     assert 0.5 < shares[1] < 0.98

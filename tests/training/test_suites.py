@@ -88,7 +88,11 @@ def whole(checkpoint, tmp_path_factory):
         patch.setattr(suites, "build", lambda *arguments: built.append(build(*arguments)) or built[-1])
         report = evaluate(configuration(checkpoint), workdir)
     evaluation = built[0].config.evaluation
-    return workdir, report, built[0].sampler(evaluation.sampling, evaluation.test_samples, "independent")._cache_size()
+    return (
+        workdir,
+        report,
+        built[0].programs.sampler(evaluation.sampling, evaluation.test_samples, "independent")._cache_size(),
+    )
 
 
 def test_every_suite_is_there_with_its_numbers(whole, checkpoint):
@@ -190,11 +194,13 @@ def make_run(workdir, config, scores):
     experiment = build(config, ONE_DEVICE)
     workdir.mkdir()
     RunDirectory(workdir).write_json("config.json", to_dict(config))
-    base = load_checkpoint(Path(config.model.checkpoint), experiment.policy, experiment.shardings.params)
+    base = load_checkpoint(
+        Path(config.model.checkpoint), experiment.programs.policy, experiment.programs.shardings.params
+    )
     with closing(Checkpoints(workdir / "checkpoints", keep_last=9, keep_best=1)) as checkpoints:
         for step, score in enumerate(scores):
             params = jax.tree.map(lambda array, factor=1 + step: array * factor, base)
-            checkpoints.save(step, experiment.init_state(params), {}, score)
+            checkpoints.save(step, experiment.programs.init_state(params), {}, score)
 
 
 def of_run(checkpoint):

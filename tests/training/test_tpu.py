@@ -35,11 +35,11 @@ ONE_BILLION = {
 def compiled(chips, overrides):
     config = load(CONFIGS / "two_grpo.py", [(field, str(value)) for field, value in overrides.items()])
     experiment = build(config, chips)
-    inputs = abstract_inputs(experiment, config, experiment.task.max_prompt_tokens)
+    inputs = abstract_inputs(experiment.programs, config, experiment.task.max_prompt_tokens)
     rollout = config.rollout
-    sampler = experiment.sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    sampler = experiment.programs.sampler(rollout.sampling, rollout.group_size, rollout.noise)
     sample = sampler.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
-    return inputs.state, sample, experiment.update.lower(inputs.state, inputs.batch).compile()
+    return inputs.state, sample, experiment.programs.update.lower(inputs.state, inputs.batch).compile()
 
 
 def bytes_of(tree):

@@ -32,7 +32,7 @@ def experiment(**changes):
 def sampler(made, programs=None):
     """The jitted sampler of a run's training steps."""
     rollout = made.config.rollout
-    return (programs or made).sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    return (programs or made.programs).sampler(rollout.sampling, rollout.group_size, rollout.noise)
 
 
 @cache
@@ -41,10 +41,12 @@ def rollouts(group_size=2):
     made = experiment(rollout__group_size=group_size, objective__name="grpo")
     problems = made.task.problems(Split.TRAIN, 8)
     prompts = encode_prompts(made.task, problems)
-    params = made.init_params(jax.random.key(0))
-    found = jax.device_get(sampler(made)(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    params = made.programs.init_params(jax.random.key(0))
+    found = jax.device_get(
+        sampler(made)(made.programs.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1))
+    )
     advantages = np.array(
-        made.advantages(
+        made.programs.advantages(
             Outcomes(
                 rewards=(np.arange(8 * group_size).reshape(8, -1) % 3 == 0) * 1.0, scored=np.ones((8, group_size), bool)
             )
@@ -63,10 +65,10 @@ def batches_of(made, found, advantages, wanted=None):
         wanted,
         minibatches=config.train.minibatches,
         microbatch_groups=config.train.microbatch_groups,
-        aggregation=made.objective.aggregation,
+        aggregation=made.programs.objective.aggregation,
         denominator=config.objective.denominator,
     ):
-        yield put(batch, update_batch_shardings(batch, made.shardings))
+        yield put(batch, update_batch_shardings(batch, made.programs.shardings))
 
 
 def updated(wanted=None, shift=0.0, **changes):
@@ -78,9 +80,9 @@ def updated(wanted=None, shift=0.0, **changes):
         logprobs=found.logprobs + wave(found.logprobs.shape, shift),
     )
     made = experiment(**changes)
-    state = made.init_state(params)
+    state = made.programs.init_state(params)
     for batch in batches_of(made, found, advantages, wanted):
-        state, metrics = made.update(state, batch)
+        state, metrics = made.programs.update(state, batch)
     return state, jax.device_get(metrics)
 
 
@@ -177,7 +179,7 @@ def test_the_gradient_is_the_objectives(monkeypatch):
         for n in range(8):
             for g in range(2):
                 length = int(found.completion_lengths[n, g])
-                new = made.policy.completion_logprobs(
+                new = made.programs.policy.completion_logprobs(
                     params,
                     jnp.asarray(found.prompt_tokens[n : n + 1]),
                     jnp.asarray(found.prompt_lengths[n : n + 1]),
@@ -198,14 +200,14 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
     """The number of loop iterations is that of filled micro-batches; one program serves all."""
     made = build(make_config(train__microbatch_groups=1), ONE_DEVICE)
     params, found, advantages = rollouts()
-    state = made.init_state(params)
+    state = made.programs.init_state(params)
     for count in (1, 3, 8):
         (batch,) = batches_of(made, found, advantages, wanted=np.arange(8) < count)
         assert int(batch.filled) == count
-        state, metrics = made.update(state, batch)
+        state, metrics = made.programs.update(state, batch)
         tokens = found.completion_lengths[:count].sum()
         assert float(metrics["sampler_difference/mean"].metric.weight) == tokens  # only these were looked at
-    assert made.update._cache_size() == 1
+    assert made.programs.update._cache_size() == 1
 
 
 @pytest.mark.trap(26)
@@ -228,18 +230,18 @@ def test_on_policy_the_trainer_agrees_with_the_sampler():
 def test_an_update_that_is_not_finite_changes_nothing(bad):
     params, found, advantages = rollouts()
     made = experiment(objective__name="grpo")
-    before = jax.device_get(made.init_state(params))
-    state = made.init_state(params)
+    before = jax.device_get(made.programs.init_state(params))
+    state = made.programs.init_state(params)
     for expected in (1, 2):
         (batch,) = batches_of(made, found, np.where(advantages != 0, np.float32(bad), advantages))
-        state, metrics = made.update(state, batch)
+        state, metrics = made.programs.update(state, batch)
         assert int(state.nonfinite_in_a_row) == expected
         assert results([jax.device_get(metrics)])["nonfinite_in_a_row"] == expected
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.params), before.params)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(state.opt_state), before.opt_state)
     assert int(state.updates) == 0
     (batch,) = batches_of(made, found, advantages)
-    state, _ = made.update(state, batch)
+    state, _ = made.programs.update(state, batch)
     assert (int(state.updates), int(state.nonfinite_in_a_row)) == (1, 0)
 
 
@@ -250,10 +252,10 @@ def test_an_update_leaves_the_reference_alone():
     params = jax.tree.map(jnp.copy, params)  # a NumPy view of the buffers would keep XLA from taking them
     before = jax.device_get(jax.tree.map(jnp.copy, params))
     made = experiment()
-    state = made.init_state(params)
+    state = made.programs.init_state(params)
     for _ in range(2):
         (batch,) = batches_of(made, found, advantages)
-        state, _ = made.update(state, batch)
+        state, _ = made.programs.update(state, batch)
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(params), before)
 
 
@@ -261,7 +263,7 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     params, found, advantages = rollouts()
     made = experiment(train__microbatch_groups=2)
     (batch,) = batches_of(made, found, advantages)
-    scores = np.array(made.score(params, batch))
+    scores = np.array(made.programs.score(params, batch))
     assert scores.shape == batch.groups.sampler_logprobs.shape
     valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
     np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
@@ -273,12 +275,14 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
     made = experiment(rollout__sampling__temperature=0.5)
     params, _, advantages = rollouts()
     prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
-    found = jax.device_get(sampler(made)(made.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1)))
+    found = jax.device_get(
+        sampler(made)(made.programs.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1))
+    )
     (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
-    scores = np.array(made.score(params, batch)).reshape(found.logprobs.shape)
+    scores = np.array(made.programs.score(params, batch)).reshape(found.logprobs.shape)
     valid = np.arange(scores.shape[-1]) < found.completion_lengths[..., None]
     np.testing.assert_allclose(scores[valid], found.logprobs[valid], atol=1e-4)
-    _, metrics = made.update(made.init_state(params), batch)
+    _, metrics = made.programs.update(made.programs.init_state(params), batch)
     assert results([jax.device_get(metrics)])["sampler_difference"] < 1e-4
 
 
@@ -286,7 +290,7 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
 def test_a_run_knows_every_stop_token_of_its_task():
     made = experiment()
     ends = (made.task.stop_tokens[0], made.task.tokenizer.convert_tokens_to_ids("="))
-    programs = make_programs(made.config, made.mesh, made.adapted, ends)
+    programs = make_programs(made.config, made.programs.mesh, made.programs.adapted, ends)
     prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
     weights = programs.sampling_weights(rollouts()[0])
     seen = set()
@@ -320,9 +324,9 @@ def test_the_schedule_ends_with_the_last_optimizer_step():
     """However many micro-batches each of them has."""
     params, found, advantages = rollouts()
     made = experiment(optimizer__schedule="cosine", train__microbatch_groups=2)
-    state = dataclasses.replace(made.init_state(params), updates=jnp.int32(made.config.train.steps))
+    state = dataclasses.replace(made.programs.init_state(params), updates=jnp.int32(made.config.train.steps))
     (batch,) = batches_of(made, found, advantages)
-    _, metrics = made.update(state, batch)
+    _, metrics = made.programs.update(state, batch)
     assert float(metrics["learning_rate"].total) == pytest.approx(0.0, abs=1e-9)
 
 
@@ -331,7 +335,7 @@ def test_a_kl_term_pulls_towards_the_reference():
     params, found, advantages = rollouts()
     made = experiment(objective__kl_coef=5.0)
     away = jax.tree.map(lambda leaf: leaf + 0.05 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
-    state = made.init_state(away)
+    state = made.programs.init_state(away)
     divergences = []
     for _ in range(25):
         (batch,) = batches_of(made, found, 0 * advantages, wanted=np.ones(8, bool))
@@ -339,10 +343,10 @@ def test_a_kl_term_pulls_towards_the_reference():
             batch,
             groups=dataclasses.replace(
                 batch.groups,
-                reference_logprobs=made.score(params, batch),
-                old_logprobs=made.score(state.params, batch),
+                reference_logprobs=made.programs.score(params, batch),
+                old_logprobs=made.programs.score(state.params, batch),
             ),
         )
-        state, metrics = made.update(state, batch)
+        state, metrics = made.programs.update(state, batch)
         divergences.append(results([jax.device_get(metrics)])["reference_kl"])
     assert divergences[-1] < 0.5 * divergences[0]
