@@ -151,6 +151,7 @@ def _start(train: Sequence[str], run: Run, workdir: Path, cores: frozenset[int])
         # Runs of an arm differ by their seed only: what one has compiled serves the others.
         "JAX_COMPILATION_CACHE_DIR": str((workdir / "compiled").absolute()),
         **os.environ,
+        "PYTHONUNBUFFERED": "1",  # the log has lines when they are written, and the reason of a failure last
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     with open(log, "ab") as file:

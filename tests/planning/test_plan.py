@@ -101,12 +101,12 @@ def test_the_scorer_is_planned_as_often_as_it_runs(old, kl, scores, no_compiler)
     assert plan.step_seconds == 2 + 2 * scores + 4
     assert plan.step_chip_hours == plan.step_seconds * 4 / 3600
     # The update that runs is the one that takes what was scored.
-    groups = no_compiler["update"].args_info[0][2].groups
+    groups = no_compiler["update"].args_info[0][1].groups
     assert (groups.old_logprobs is not None, groups.reference_logprobs is not None) == (old == "trainer", kl > 0)
     if scores:
         assert plan.score.runs == 2 * scores
         assert plan.score.model_flops == plan.update.model_flops / 3
-        assert no_compiler["score"].args_info[0][2].groups.old_logprobs is None
+        assert no_compiler["score"].args_info[0][1].groups.old_logprobs is None
         assert no_compiler["score"].out_info.shape == groups.sampler_logprobs.shape
         large = dataclasses.replace(plan.score.memory, peak=16 * 2**30)
         assert dataclasses.replace(plan, score=dataclasses.replace(plan.score, memory=large)).too_large == ["score"]
