@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import os
 import re
 import signal
 import sys
@@ -117,8 +118,11 @@ def fail(error: object, code: int) -> int:
 
 
 def tell(text: object) -> None:
-    """Prints a line, which also a pipe has at once."""
-    print(text, flush=True)
+    """Print a line, which also a pipe has at once; nothing if nobody reads the pipe any more."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # as of `head`, which goes after its lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered is flushed at the end
 
 
 def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> None:

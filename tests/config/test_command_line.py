@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,19 @@ def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, caps
     assert ended.value.code == 2
     assert "did you mean rank?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "flags", [["train", "--config=two_grpo", "--print-config"], ["--help"]], ids=["printed", "help"]
+)
+def test_a_reader_that_is_gone_is_no_error(flags):
+    """As in `grpo train --config=two_grpo --print-config | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "grpo_jax", *flags]
+    ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "grpo_jax" / "commands").glob("*.py")), ids=lambda path: path.stem)
