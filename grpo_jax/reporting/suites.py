@@ -10,18 +10,21 @@ from grpo_jax.runs.provenance import origin as origin_of
 
 
 def suites_table(report: Mapping[str, Any]) -> Table:
-    """What suites.json says, as people compare it: in per cent."""
+    """Return what suites.json says as a table of at most 80 columns, in per cent."""
     results = report["suites"]
     n, names = next(iter(results.values()))["samples"], report["average"]  # of mean@n, pass@n, best@n, maj@n
     table = Table(
         title=f"{origin(report['policy'])}: {n} samples of each problem, in per cent",
-        caption=f"best@{n}: of {n} draws with replacement, which is what verl estimates; pass@{n} is the unbiased "
-        "one.\n" + origin_of(report.get("provenance")),
-        box=box.SIMPLE,
+        caption=f"mean, pass, best and maj are mean@{n}, pass@{n}, best@{n} and maj@{n}. best@{n} is of {n} draws "
+        f"with replacement, which is what verl estimates; pass@{n} is the unbiased one.\n"
+        + origin_of(report.get("provenance")),
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        show_edge=False,
     )
-    headers = ("suite", "problems", f"mean@{n}", "95 % interval", f"pass@{n}", f"best@{n}", f"maj@{n}")
-    for column in (*headers, "tokens", "cut off", "unscored"):
-        table.add_column(column, justify="left" if column == "suite" else "right")
+    table.add_column("suite", overflow="fold")  # where all else is at its widest
+    for column in ("prob-\nlems", "mean", "95 %\ninterval", "pass", "best", "maj", "tokens", "cut\noff", "un-\nscored"):
+        table.add_column(column, justify="right", no_wrap=True)
     for suite, result in results.items():
         mean, *others = (_percent(result[name]) for name in names)
         low, high = map(_percent, result["interval"][f"mean@{n}"])
@@ -29,7 +32,7 @@ def suites_table(report: Mapping[str, Any]) -> Table:
             suite,
             f"{result['problems']:,}",
             mean,
-            f"{low} - {high}",
+            f"{low}-{high}",
             *others,
             f"{result['mean_length']:,.1f}",
             _percent(result["truncated_share"]),

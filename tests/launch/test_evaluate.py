@@ -44,7 +44,7 @@ def test_an_evaluation_shows_its_table(flags, tmp_path):
     for text in (
         "4 samples of each problem",
         "mean@4",
-        "95 % interval",
+        "interval",
         "average of 5",
         f"numbers: {workdir}",
         *SUITES,
