@@ -45,7 +45,7 @@ def learning_curve(metrics: RunMetrics) -> Figure:
     evaluations, rewards = metrics.of_split(Split.VALIDATION), [line.sampled.reward for line in metrics.training]
     axes.plot(_rollouts(metrics.training), _smooth(rewards), color=GREY, linewidth=1, label="training reward")
     _draw_pass_at_1(axes, evaluations, metrics.spent("rollouts", evaluations), BLUE, "validation")
-    axes.set_ylim(0, 1.02)
+    limit_shares([axes])
     legend_above(axes)
     return figure
 
@@ -142,6 +142,15 @@ def _curves(training: Sequence[TrainLine], title: str, curves: Mapping[str, Sequ
     return figure
 
 
+def limit_shares(panels: Sequence[Axes]) -> None:
+    """Limit the panels' common axis of shares to their curves and intervals, with a margin up to 0 and just above 1."""
+    ends = [value for axes in panels for value in axes.dataLim.intervaly if np.isfinite(value)]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    margin = 0.05 * (high - low) or 0.05
+    for axes in panels:
+        axes.set_ylim(max(low - margin, min(low, 0.0)), min(high + margin, max(high, 1.02)))
+
+
 def legend_above(axes: Axes) -> None:
     """A legend over the panel, where no curve can be under it."""
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize="small", borderaxespad=0.2)
@@ -178,7 +187,7 @@ def comparison(arms: Mapping[str, Sequence[RunMetrics]]) -> Figure:
         for (name, runs), color in zip(arms.items(), itertools.cycle(COLORS), strict=False):
             _draw_arm(axes, runs, budget, color, as_label(name))
         axes.set_xlabel("seconds of training" if budget == "seconds" else budget)
-        axes.set_ylim(0, 1.02)
+    limit_shares(panels)
     # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
     prompts = [run.training[-1].prompts for runs in arms.values() for run in runs]
     limit, most = 2 * min(prompts), max(prompts)

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from grpo_jax.reporting import figures, show_summary, write_report
@@ -166,6 +167,26 @@ def test_a_comparison_of_runs(workdir):
     ElementTree.fromstring(svg)
     for text in ("rollouts", "prompts", "seconds of training", "one, 95 % interval", "two, range of 3 seeds"):
         assert text in svg
+
+
+@pytest.mark.parametrize(
+    ("values", "low", "high"),
+    [([0.8, 0.9, 0.95], 0.79, 0.96), ([1.0, 1.0], 0.95, 1.02), ([0.0, 0.5], 0.0, 0.53), ([-0.5, 1.5], -0.6, 1.6)],
+)
+def test_an_axis_of_shares_is_that_of_its_curves(values, low, high):
+    """It cuts nothing off, and goes not far beyond."""
+    axes = Figure().subplots()
+    axes.fill_between(range(len(values)), min(values), max(values))
+    axes.plot(values)
+    figures.limit_shares([axes])
+    assert low - 1e-9 <= axes.get_ylim()[0] <= min(values)
+    assert max(values) <= axes.get_ylim()[1] <= high + 1e-9
+
+
+def test_an_axis_of_shares_without_a_curve_is_whole():
+    axes = Figure().subplots()
+    figures.limit_shares([axes])
+    assert axes.get_ylim() == (0.0, 1.02)
 
 
 def test_the_table_at_the_end(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from grpo_jax.evaluation.paired import share_interval
-from grpo_jax.reporting.figures import COLORS, STYLE, as_label, legend_above
+from grpo_jax.reporting.figures import COLORS, STYLE, as_label, legend_above, limit_shares
 from grpo_jax.reporting.study.runs import Results
 from grpo_jax.studies import Comparison
 from grpo_jax.training.clock import PHASES, whole
@@ -30,7 +30,7 @@ def curves(results: Results, comparison: Comparison) -> Figure:
         axes.plot(x, values.mean(axis=0), color=color, label=as_label(name))
     axes.set_xlim(0, 1.05 * max(comparison.at))
     axes.xaxis.set_major_formatter("{x:,.10g}")
-    axes.set_ylim(0, 1.02)
+    limit_shares([axes])
     axes.set_xlabel(UNITS.get(budget, budget))
     axes.set_ylabel("validation pass@1")
     legend_above(axes)
