@@ -81,6 +81,7 @@ def test_the_page_is_whole_and_safe(study):
     assert page.count("<svg") == 4  # three budgets, and phases
     assert "http" not in page.split("<svg")[0]
     assert "Of seeds 0, 1, 2" in page
+    assert page.count("seeds or more: the difference is not 0") == 1  # of all tables
     files = {path.name for path in (study / "report").iterdir()}
     assert {"curves_rollouts.svg", "phases.svg", "final.tex", "final.csv", "findings.json", "report.html"} <= files
     assert ">0.5<" in (study / "report" / "curves_seconds.svg").read_text()  # a run's seconds may be few

@@ -8,11 +8,12 @@ from typing import Any
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.reporting.report import REPORT_FILE
 from grpo_jax.reporting.study.drawing import UNITS, curves, phases
 from grpo_jax.reporting.study.files import as_html, write_csv, write_latex
 from grpo_jax.reporting.study.gathering import arms, gather
 from grpo_jax.reporting.study.runs import Results, read_results
-from grpo_jax.reporting.study.tables import power_sentence, tables
+from grpo_jax.reporting.study.tables import method, power_sentence, tables
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.provenance import origin
 from grpo_jax.studies import read_study
@@ -69,6 +70,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"<h1>{html.escape(results.study.question)}</h1>",
             _missing(results),
             "".join(as_html(table) for table in made[:2]),
+            f"<p>{html.escape(method(results))}</p>",
             f"<p>{html.escape(power)}</p>",
             f'<div class="figures">{"".join(figure_html(*one) for one in drawn.values())}</div>',
             "".join(as_html(table) for table in made[2:]),
@@ -83,7 +85,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"<pre>{html.escape(json.dumps(_versions(results), indent=2))}</pre>",
         ]
     )
-    page = directory / "report.html"
+    page = directory / REPORT_FILE
     page.write_text(document(results.study.question, body), encoding="utf-8")
     return page
 

@@ -25,9 +25,10 @@ def write_csv(table: Table, directory: Path) -> None:
 
 def write_latex(table: Table, directory: Path) -> None:
     """A table environment that needs no package."""
+    caption = f"{table.caption} {table.method}".rstrip()
     lines = [
         r"\begin{table}",
-        rf"\caption{{{table.caption.translate(LATEX)}}}",
+        rf"\caption{{{caption.translate(LATEX)}}}",
         rf"\begin{{tabular}}{{{'l' * len(table.header)}}}",
         r"\hline",
         *(" & ".join(cell.translate(LATEX) for cell in row) + r" \\" for row in (table.header, *table.rows)),
@@ -40,7 +41,7 @@ def write_latex(table: Table, directory: Path) -> None:
 
 
 def as_html(table: Table) -> str:
-    """The caption and the table."""
+    """Return the caption and the table, without the method."""
     header = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
     rows = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     return f"<p>{html.escape(table.caption)}</p><table><tr>{header}</tr>{rows}</table>"

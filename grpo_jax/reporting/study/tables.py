@@ -28,6 +28,11 @@ NOTHING = "n/a"
 FEWEST = 3  # seeds: two differences that happen to be equal would leave no spread, and be resolved by chance
 ALIKE = 0.05  # by how much what arms have spent may differ, where only the runs could tell
 COMPARED = ("difference", "p", "Holm", "", "flips", "± 80 % power", "ratio")
+VERDICTS = (
+    f"Resolved, with {FEWEST} seeds or more: the difference is not 0, or the ratio not 1, at 5 % for all rows of a "
+    "table together (t tests, Holm). Intervals are at the level at which the row was decided, so that they leave out "
+    "0, or 1, just where it is resolved; none is narrower than a 95 % interval."
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Table:
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    method: str = ""  # how its rows were decided; a page says it once, for all of its tables
 
 
 def tables(results: Results) -> list[Table]:
@@ -103,12 +109,13 @@ def final_table(results: Results) -> Table:
     return Table(
         "final",
         f"Test pass@1 at the end against {results.study.baseline}, seed by seed, of arms that have spent the same "
-        f"{results.study.matched}. {_about_p(results)}",
+        f"{results.study.matched}.",
         ("arm", *COMPARED),
         (
             *((name, *cells) for name, cells in compared.items()),
             *((f"{name} ({times:.2f} times the {results.study.matched})", *nothing) for name, times in unequal.items()),
         ),
+        method(results),
     )
 
 
@@ -130,9 +137,10 @@ def comparison_table(results: Results, comparison: Comparison) -> Table:
         f"at_equal_{comparison.budget}",
         f"Validation pass@1 at equal {comparison.budget}, linear between evaluations, against {results.study.baseline} "
         f"seed by seed; {NOTHING} beyond a run's end, and where evaluations are too far apart. The ratio is what is "
-        f"retained of the baseline's. Intervals of an arm's pass@1 are 95 % ones, each for itself. {_about_p(results)}",
+        f"retained of the baseline's. Intervals of an arm's pass@1 are 95 % ones, each for itself.",
         (comparison.budget, "arm", "pass@1", *COMPARED),
         tuple(rows),
+        method(results),
     )
 
 
@@ -158,9 +166,10 @@ def target_table(results: Results) -> Table:
         "rollouts_to_target",
         "Rollouts until validation pass@1 first comes to a target, linear between evaluations. Where a run never does, "
         "or is evaluated too seldom to tell, there is no mean: it would be of the others only. Intervals of an arm's "
-        f"rollouts are 95 % ones, each for itself. {_about_verdicts('ratio is not 1', '1')}",
+        "rollouts are 95 % ones, each for itself.",
         ("target", "arm", "rollouts", f"ratio to {baseline}", ""),
         tuple(row(target, name) for target, name in costs),
+        VERDICTS,
     )
 
 
@@ -296,19 +305,12 @@ def _ratio(numerators: Sequence[float], denominators: Sequence[float], decision:
     return ratio_interval(numerators, denominators, decision.alpha) if min(denominators) > 0 else None
 
 
-def _about_p(results: Results) -> str:
+def method(results: Results) -> str:
+    """Return how differences and ratios are decided, and what the columns of `COMPARED` are."""
     n = len(results.seeds)
     return (
-        f"{_about_verdicts('difference is not 0', '0')} p is of the paired t test of a row alone, and Holm's of it for "
+        f"{VERDICTS} p is of the paired t test of a row alone, and Holm's of it for "
         f"the table; flips is the exact p of a row alone, of all 2^{n} flips of signs, and with {n} seeds never below "
         f"{2 / 2**n:.4f}. ± is the true difference that so many seeds, spread as these, would find with 80 % power at "
         "the level of the row."
-    )
-
-
-def _about_verdicts(what: str, nothing: str) -> str:
-    return (
-        f"Resolved, with {FEWEST} seeds or more: the {what}, at 5 % for all rows of this table together (t tests, "
-        f"Holm). Intervals are at the level at which the row was decided, so that they leave out {nothing} just where "
-        "it is resolved; none is narrower than a 95 % interval."
     )
