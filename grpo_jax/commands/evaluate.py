@@ -57,6 +57,7 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.reporting import suites_table
         from grpo_jax.rewards import WorkerError
         from grpo_jax.training import Interrupted, evaluate_suites, find_suites
+        from grpo_jax.training.suites import SUITES_FILE
     try:
         with display:
             first = jax.process_index() == 0
@@ -77,5 +78,5 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if first:
         display.console.print(suites_table(report))
-        display.console.say(f"numbers: {arguments.workdir / 'suites.json'}")
+        display.console.say(f"numbers: {arguments.workdir / SUITES_FILE}")
     return 0

@@ -35,6 +35,7 @@ Group = TypeVar("Group", bound=JudgedGroup)
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 FROM_THE_START = (CONFIG_FILE, "provenance.json", "lock")  # there before anything has come of it
 BASE_POLICY = Path("warm_start", "params.safetensors")  # that a warm start has made
+METRICS_FILE = "metrics.jsonl"
 STEPS_PER_ROLLOUT_FILE = 100
 
 
@@ -125,7 +126,7 @@ class RunDirectory:
     def append_metrics(self, line: Line) -> None:
         """One line of metrics.jsonl, and its numbers as TensorBoard events."""
         values = line.to_json()
-        self._append("metrics.jsonl", [values])
+        self._append(METRICS_FILE, [values])
         if self._tensorboard:
             if line.phase not in self._events:  # events after this step, from a process that was killed, are void
                 place = self.path / "tensorboard" / line.phase.name.lower()
@@ -161,7 +162,7 @@ class RunDirectory:
         Raises:
           ConfigError: if another line is damaged.
         """
-        path = self.path / "metrics.jsonl"
+        path = self.path / METRICS_FILE
         with _reading(path):
             return RunMetrics.from_json(_read_lines(path))
 
@@ -184,7 +185,7 @@ class RunDirectory:
         """Drops the lines of a phase's steps after this one: they will be made, and written, again."""
         if not self.writes:
             return
-        for path in [self.path / "metrics.jsonl", *(self.path / "rollouts").glob("*.jsonl")]:
+        for path in [self.path / METRICS_FILE, *(self.path / "rollouts").glob("*.jsonl")]:
             if not path.exists():
                 continue
             with _reading(path):

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config import INHERITED, ROUNDING, UNDECISIVE, Config, ConfigError, covers, differences, digest, to_dict
+from grpo_jax.files import CONFIG_FILE
 from grpo_jax.runs.checkpoints import kept_steps
-from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
+from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory
 from grpo_jax.runs.lines import Phase
 from grpo_jax.runs.provenance import FILE
 from grpo_jax.runs.seals import damage
@@ -52,7 +53,7 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
     forked = record.get("forked_from")
     if not directory.untouched and not (forked and not record["starts"]):  # else nothing has come of it
         if not forked or Path(forked["run"]) != run or origin.step not in (None, forked["step"]):
-            holds = "another run" if directory.read_json("config.json") else "other files"
+            holds = "another run" if directory.read_json(CONFIG_FILE) else "other files"
             raise ConfigError(
                 f"--from={origin.run}: {directory.path} holds {holds} already; name a new --workdir for a fork."
             )
@@ -109,14 +110,14 @@ def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
             for path in sorted((source.path / folder).glob("*.jsonl")):
                 if int(path.name[:6]) <= step:
                     shutil.copy2(path, temporary / folder)
-        for path in (Path("metrics.jsonl"), BASE_POLICY):
+        for path in (Path(METRICS_FILE), BASE_POLICY):
             if (source.path / path).exists():
                 (temporary / path).parent.mkdir(exist_ok=True)
                 shutil.copy2(source.path / path, temporary / path)
         copy = RunDirectory(temporary)
         copy.rewind(Phase.TRAIN, step)
         record = source.read_json(FILE)
-        copy.write_json("config.json", to_dict(config))
+        copy.write_json(CONFIG_FILE, to_dict(config))
         copy.write_json(
             FILE,
             {

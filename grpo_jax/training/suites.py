@@ -39,6 +39,8 @@ from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.restore import read_config, restore
 
+SUITES_FILE = "suites.json"
+
 
 def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
     """The sources of the suites with these names, or of all that are known if there are none.
@@ -98,7 +100,7 @@ def evaluate_suites(
     for note in claim(directory, ours, inputs, start, folders=("evaluation",), read=_recorded).notes:
         display.note(note)
     made = False
-    results = on_first(lambda: (directory.read_json("suites.json") or {"suites": {}})["suites"])
+    results = on_first(lambda: (directory.read_json(SUITES_FILE) or {"suites": {}})["suites"])
     request = StopRequest(
         saving="this batch is finished, then the evaluation ends with every finished suite saved",
         losing="nothing more: the suite that is being evaluated begins again in either case",
@@ -130,12 +132,12 @@ def evaluate_suites(
                 "config_hash": digest(to_dict(config)),
                 "provenance": without_inputs(directory.read_json(FILE)),
             }
-            directory.write_json("suites.json", {**described, "average": average(results), "suites": results})
+            directory.write_json(SUITES_FILE, {**described, "average": average(results), "suites": results})
     if made and directory.writes:  # with the end of this start
-        report = directory.read_json("suites.json") or {}
-        directory.write_json("suites.json", {**report, "provenance": without_inputs(directory.read_json(FILE))})
+        report = directory.read_json(SUITES_FILE) or {}
+        directory.write_json(SUITES_FILE, {**report, "provenance": without_inputs(directory.read_json(FILE))})
     barrier("suites evaluated")  # what the first process wrote is there for all
-    written = directory.read_json("suites.json")
+    written = directory.read_json(SUITES_FILE)
     assert written is not None  # there is at least one suite
     return written
 
