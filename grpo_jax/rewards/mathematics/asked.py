@@ -15,11 +15,13 @@ from grpo_jax.rewards.mathematics.options import chosen
 from grpo_jax.rewards.mathematics.wanted import wanted, wanted_point
 
 ORDERED = re.compile(
-    r"\b(in|the) (increasing|decreasing|ascending|descending|numerical|alphabetical|chronological|that|this|given)"
-    r" order"
-    r"|\bin order\b|\border of (size|magnitude)|\bfrom (the )?(\w+(est|most)|least|first)\b"
-    r"|\b(arrange|order|rank|sort)\b[^.?]*\bfrom\b[^.?]*\bto\b"
-    r"|\brespectively\b|\bsequence\b|\b(first|next|last) (\w+ )?(terms|numbers|elements)\b|\bterms of\b"
+    r"\bin (the |an? )?(order of )?((strictly|non) )?([\w-]+ing|numerical|alphabetical|chronological|lexicographic"
+    r"|dictionary|size|correct|right|proper|reverse|that|this|same|given) order\b|\b(de|a)scending(ly)?\b"
+    r"|\bin (the )?order\b(?! (to|that)\b)|\border of (\w+ )?(size|magnitude|value|length|age|height|weight)\b"
+    r"|\bfrom (the )?(\w+(est|most)|least|first)\b|\b(\w+est|least|most) (\w+ )?(to|first)\b"
+    r"|\b(beginning|starting|start|begin) with the (\w+est|least|most)\b"
+    r"|\b(arrang|rank|sort)(e|ing|ed)?\b|(?:^|[.,:;!?]\s+|\b(?:then|and|please) )order (the|these|this|them|\$)"
+    r"|\brespectively\b|\bsequence\b|\b(first|next|last) (\w+ )?(terms|numbers|elements)\b|(?<!\bin )\bterms of\b"
     r"|\bcoordinates\b|\border(ed)? (pair|triple|tuple|list|quadruple)\b",
     re.IGNORECASE,
 )
@@ -30,7 +32,8 @@ SEVERAL = re.compile(
 )
 POINT = re.compile(
     r"\bpoints?\b|\bordered\b|\bcoordinates?\b|\bvertex\b|\bvector|\bcent(er|re)\b|\bfocus\b|\bintersect|\bmidpoint\b"
-    r"|\bpairs?\b|\(\s*[a-z]\s*,\s*[a-z]\s*\)",
+    r"|\bpairs?\b|\bsystem\b(?! of (\w+ )?inequal)|\bsimultaneous"
+    r"|\bsolve (for )?\$[^$]*(\$\s*(,|and\b)\s*\$|,)[^$]*\$|\(\s*[a-z]\s*,\s*[a-z]\s*\)",
     re.IGNORECASE,
 )
 INTERVAL = re.compile(
@@ -39,9 +42,8 @@ INTERVAL = re.compile(
     re.IGNORECASE,
 )
 
-LIST = re.compile(
-    r"[^()\[\]{}]*[^()\[\]{}\\],[^()\[\]{}]*"
-)  # without brackets, whose commas mean something of their own
+SEPARATOR = re.compile(r"(?<!\{),|;|\band\b")  # {,} is a part of a number
+ENCLOSED = re.compile(r"[(\[][^()\[\]]*,|\\[{l]brace|\\\{")  # commas that mean something of their own
 PAIR = re.compile(r"\s*\$?\s*(?:\\left\s*)?\([^()\[\]]*,[^()\[\]]*\)\s*\$?\s*")
 RELATED = re.compile(r"[=<>:]|\\(?:[lg](?:eq?|t)|ne|neq|in|approx|equiv|text|mathrm)(?![a-zA-Z])")
 GROUPED = re.compile(r"\s*\$?\s*\d{3}(?:,\d{3})+\s*\$?\s*")
@@ -83,7 +85,7 @@ def _marked(question: str, gold: str) -> str:
             return f"({names}) = {gold}"
         if INTERVAL.search(question) and not POINT.search(question):
             return f"{marks.INTERVAL} {gold}"
-    elif "," in gold and LIST.fullmatch(gold) and ORDERED.search(question):
+    elif SEPARATOR.search(gold) and not ENCLOSED.search(gold) and ORDERED.search(question):
         return f"{marks.ORDERED} {gold}"
     if BARE_NUMBER.fullmatch(gold) and any(character.isdigit() for character in gold):
         number = gold.strip(" $")

@@ -5,6 +5,7 @@ if it
 
 * stands in the question, in any order of its parts, and is not what the gold answer is written as: `\sqrt{180}` for
   $6\sqrt{5}$ where $\sqrt{180}$ is to be simplified, `0.125` where it is to become a fraction;
+* lacks the form that the question names and the gold answer has (`named_form.py`);
 * applies what the gold answer does not apply: a sum, product, integral or limit over an index; where the gold answer
   has no variables also any other function; where it is a number also a root, a sum, a product, and a fraction bar if
   it is whole. Powers and products with one (scientific notation), mixed numbers and fractions, reduced or not, count.
@@ -21,9 +22,11 @@ from grpo_jax.rewards.mathematics import expression, reading
 from grpo_jax.rewards.mathematics.answer import Answer, Choice, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
 from grpo_jax.rewards.mathematics.formula import Formula, without_unit
+from grpo_jax.rewards.mathematics.named_form import has_named_form, names_equation
 from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
 from grpo_jax.rewards.mathematics.options import chosen
 from grpo_jax.rewards.mathematics.outcome import PLAIN, formulas
+from grpo_jax.rewards.mathematics.sets import ORDERED
 from grpo_jax.rewards.mathematics.vectors import components
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 
@@ -50,7 +53,8 @@ GROUPING = frozenset("{}()[],;.?") | {"\\{", "\\}", ""}
 SAME = {"\\frac": "/", "\\choose": "\\binom", ":": "/"}
 NEUTRAL = frozenset((("+", "0"), ("-", "0"), ("\\cdot", "1"), ("1", "\\cdot"), ("^", "1"), ("^", "\\circ")))
 EQUATED = ("=", "\\approx")
-SEPARATORS = frozenset((",", ";", "and", "or", "&", "\\\\", "\\cup"))
+RELATIONS = ORDERED | {"="}
+SEPARATORS = RELATIONS | {",", ";", "and", "or", "&", "\\\\", "\\cup"}
 NAMING = frozenset(("_", "(", ")", "{", "}", "'", "\\angle", "\\triangle")) | expression.SYMBOLS.keys()
 ENDS = frozenset((")", "]", "}", "!", "%", "\\%", "\\}", "\\pi", "\\infty", "|")) | expression.SYMBOLS.keys()
 NUMBER = re.compile(r"\.?\d")
@@ -67,12 +71,14 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     if option is not None and option.value:
         gold = option.value
     try:
-        ours = _value(tokenize(gold), of_equation=True)
-        theirs = _value(tokenize(answer), of_equation="=" in texts_of(ours))
+        ours, theirs = tokenize(gold), tokenize(answer)
     except NotationError:
         return True  # the same text
-    form, given = _form(ours), _form(theirs)
-    if form == given or not given:
+    if not ("=" in texts_of(ours) and names_equation(question)):
+        ours = _value(ours, of_equation=True)
+        theirs = _value(theirs, of_equation="=" in texts_of(ours))
+    form, given = (_form(tokens) for tokens in (ours, theirs))
+    if _same_sides(form, given) or not given:
         return True
     try:
         with limited():
@@ -85,7 +91,10 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
         return True
     if (option and texts_of(theirs) == (option.letter,)) or (isinstance(equal, Formula) and components(equal, 3)):
         return True
-    if _stands_in(given, _form(_prose(question), ordered=True)) and not (len(given) == 1 and given[0] in form):
+    asked = _form(_prose(question))
+    if _stands_in(given, asked) and not (len(given) == 1 and given[0] in form):
+        return False
+    if not has_named_form(question, right, equal):
         return False
     applied, of_gold = (_operations(without_unit(tokens)[0]) for tokens in (theirs, ours))
     return not (applied - of_gold) & _unfinished(right)
@@ -168,8 +177,8 @@ def _is_name(tokens: Tokens) -> bool:
     return named and all(token.kind in ("symbol", "word") or token.text in NAMING for token in tokens)
 
 
-def _form(tokens: Tokens, ordered: bool = False) -> list[str]:
-    """Return the numbers, names and signs of tokens, without what may be left out; sorted, unless `ordered`."""
+def _form(tokens: Tokens) -> list[str]:
+    """Return the numbers, names and signs of tokens, without what may be left out."""
     kept: list[str] = []
     for text in _spelt(tokens):
         if text in GROUPING:
@@ -178,8 +187,7 @@ def _form(tokens: Tokens, ordered: bool = False) -> list[str]:
             kept.pop()
         else:
             kept.append(text)
-    plain = [text for text in kept if text not in ("\\cdot", "+")]  # -a+b is b-a
-    return plain if ordered else sorted(plain)
+    return [text for text in kept if text not in ("\\cdot", "+")]  # -a+b is b-a
 
 
 def _spelt(tokens: Tokens) -> Iterator[str]:
@@ -211,11 +219,28 @@ def _of_word(word: str) -> Iterator[Token]:
         return
 
 
-def _stands_in(form: Sequence[str], question: Sequence[str]) -> bool:
-    """Return whether some stretch of the question consists of just these, in any order."""
+def _stands_in(given: Sequence[str], question: Sequence[str]) -> bool:
+    """Return whether some stretch of the question consists of just these, in any order, but for the sides of a sign."""
     sums = [0, *accumulate(map(hash, question))]  # equal stretches have equal sums
-    wanted, length = sum(map(hash, form)), len(form)
+    wanted, length = sum(map(hash, given)), len(given)
     return any(
-        sums[start + length] - sums[start] == wanted and sorted(question[start : start + length]) == form
+        sums[start + length] - sums[start] == wanted and _same_sides(given, question[start : start + length])
         for start in range(len(question) - length + 1)
     )
+
+
+def _same_sides(form: Sequence[str], other: Sequence[str]) -> bool:
+    """Return whether two forms consist of the same, in any order; of a relation, on each side or with sides swapped."""
+    sides, others = _sides(form), _sides(other)
+    return sides in (others, others[::-1])
+
+
+def _sides(form: Sequence[str]) -> list[list[str]]:
+    """Return what is on each side of the signs that relate expressions, sorted, and those signs."""
+    sides: list[list[str]] = [[]]
+    for text in form:
+        if text in RELATIONS:
+            sides += [[text], []]
+        else:
+            sides[-1].append(text)
+    return [sorted(side) for side in sides]

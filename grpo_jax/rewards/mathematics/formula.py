@@ -59,6 +59,8 @@ def swapped(of: Formula, one: str, other: str) -> Formula:
 
 def formula(tokens: Tokens) -> Formula:
     """Return the formula that tokens are, `readable` or not. Raises TooLargeError as `expression.parse` does."""
+    if len(tokens) > 1 and tokens[0].text == "+":  # +\infty
+        tokens = tokens[1:]
     texts = texts_of(tokens)
     based = (
         _in_base(texts) if "_" in texts or (len(tokens) > 1 and tokens[-1].kind in ("word", "number", "sign")) else None

@@ -1,5 +1,7 @@
 r"""Several answers in one: lists, tuples, sets by their elements, ratios, \pm 2."""
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 
 from grpo_jax.rewards.mathematics.answer import (
@@ -30,6 +32,7 @@ from grpo_jax.rewards.mathematics.sets import REALS, WITH_NAMES, intersection, i
 
 SEPARATORS = frozenset((",", ";", "and", "or", "&"))
 EITHER_SIGN = frozenset(("\\pm", "\\mp"))
+MOST_SIGNS = 3  # of a point
 
 
 def bare(tokens: Tokens, read: Reader) -> Answer | None:
@@ -90,13 +93,37 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
             return read([*element, Token("sign", ","), *conditions[0]])
     parts, found = split(inside, (",", ";"))
     if (opening == r"\{" and closing == r"\}") or found:
-        return Items(opening, closing, tuple(read(part) for part in parts if part))
+        items = tuple(read(part) for part in parts if part)
+        if opening == r"\{":
+            return Items(opening, closing, tuple(one for item in items for one in of_either_sign(item)))
+        return (_points(inside, items) if closing == ")" else None) or Items(opening, closing, items)
     if opening == "(" and closing == ")":
         return Choice(inside[0].text) if is_letter(inside) else read(inside)
     if (opening, closing) != ("[", "]"):
         return None
     inner = read(inside)
     return inner if isinstance(inner, Items) and inner.opening == MATRIX else Items(opening, closing, (inner,))
+
+
+def _points(tokens: Tokens, coordinates: Sequence[Answer]) -> Items | None:
+    r"""Return the points of (\pm 2, 4); None if there is no \pm, or more than one that may or may not go together."""
+    either = [of_either_sign(one) for one in coordinates]
+    signs = [token.text for token in tokens if token.text in EITHER_SIGN]
+    if not signs or sum(len(one) > 1 for one in either) != len(signs):
+        return None
+    if "\\mp" in signs:  # (\pm 1, \mp 2): upper signs go together, and lower ones
+        points = [tuple(one[place % len(one)] for one in either) for place in (0, 1)]
+    elif len(signs) == 1 or (len(signs) <= MOST_SIGNS and _lead(tokens)):
+        points = list(itertools.product(*either))
+    else:
+        return None
+    return listed(ALTERNATIVES, [Items("(", ")", point) for point in points])
+
+
+def _lead(tokens: Tokens) -> bool:
+    """Return whether each sign stands before all of its coordinate."""
+    parts, _ = split(tokens, (",", ";"))
+    return all(token.text not in EITHER_SIGN for part in parts for token in part[1:])
 
 
 def multiple(factor: Tokens, of: Items) -> Items | None:
@@ -130,5 +157,6 @@ def plus_minus(tokens: Tokens, read: Reader) -> Answer | None:
     places = [place for place, token in enumerate(tokens) if token.text in EITHER_SIGN]
     if len(places) != 1:
         return None
-    both = [[*tokens[: places[0]], Token("sign", sign), *tokens[places[0] + 1 :]] for sign in "+-"]
+    signs = "+-" if tokens[places[0]].text == "\\pm" else "-+"
+    both = [[*tokens[: places[0]], Token("sign", sign), *tokens[places[0] + 1 :]] for sign in signs]
     return listed(ALTERNATIVES, [read(one) for one in both])
