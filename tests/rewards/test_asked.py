@@ -11,6 +11,13 @@ from grpo_jax.rewards.mathematics.judging import judge
     [
         ("Find all roots of the polynomial.", "1, 2", "1, 2"),
         ("List the roots in increasing order.", "1, 2", r"\ordered 1, 2"),
+        ("Arrange them in increasing order.", r"\frac{1}{3}, \frac12", r"\ordered \frac{1}{3}, \frac12"),
+        ("Rank them, largest first.", "f(2); f(1)", r"\ordered f(2); f(1)"),
+        ("Find both, in any order.", r"\frac{1}{3}, \frac12", r"\frac{1}{3}, \frac12"),
+        ("List the sets in increasing order.", r"\{1, 2\}", r"\{1, 2\}"),
+        ("How many are there, in ascending order?", "1{,}234", "1{,}234"),
+        ("Solve the system, where $a<b$.", "(1, 2)", "(1, 2)"),
+        ("Solve the system of inequalities.", "(1, 2)", r"\interval (1, 2)"),
         ("What are the first three terms?", "2, 4, 8", r"\ordered 2, 4, 8"),
         ("Find all ordered pairs $(x, y)$.", "(1, 2), (3, 4)", "(1, 2), (3, 4)"),
         ("For which values of $x$ is it positive?", "(1, 2)", r"\asked x = \interval (1, 2)"),

@@ -20,7 +20,7 @@ ORDERED = re.compile(
     r"|\bin (the )?order\b(?! (to|that)\b)|\border of (\w+ )?(size|magnitude|value|length|age|height|weight)\b"
     r"|\bfrom (the )?(\w+(est|most)|least|first)\b|\b(\w+est|least|most) (\w+ )?(to|first)\b"
     r"|\b(beginning|starting|start|begin) with the (\w+est|least|most)\b"
-    r"|\b(arrang|rank|sort)(e|ing|ed)?\b|(?:^|[.,:;!?]\s+|\b(?:then|and|please) )order (the|these|this|them|\$)"
+    r"|\b(arrange|rank|sort)\b|(?:^|[.,:;!?]\s+|\b(?:then|and|please) )order (the|these|this|them|\$)"
     r"|\brespectively\b|\bsequence\b|\b(first|next|last) (\w+ )?(terms|numbers|elements)\b|(?<!\bin )\bterms of\b"
     r"|\bcoordinates\b|\border(ed)? (pair|triple|tuple|list|quadruple)\b",
     re.IGNORECASE,

@@ -71,7 +71,8 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     if option is not None and option.value:
         gold = option.value
     try:
-        ours, theirs = tokenize(gold), tokenize(answer)
+        ours: Tokens = tokenize(gold)
+        theirs: Tokens = tokenize(answer)
     except NotationError:
         return True  # the same text
     if not ("=" in texts_of(ours) and names_equation(question)):

@@ -29,6 +29,8 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
     if names_equation(question) and not _same_sides(gold, answer):
         return False
     ours, theirs = (list(_said(one)) for one in (gold, answer))
+    if not any(one.variables for one in ours):
+        theirs = [one.measured or one for one in theirs]  # 5 m is no product
     if not ours or any(one.node is None for one in (*ours, *theirs)):
         return True
     return all(
@@ -181,16 +183,19 @@ def _without_root_below(gold: Formula, answer: Formula) -> bool:
 
 
 def _factored(gold: Formula, answer: Formula) -> bool:
-    """Return whether an answer has as many factors as the gold one: those of a number, or else of a polynomial."""
-    needed = _factors(_tree(gold), bool(gold.variables))
-    return 1 < needed <= _factors(_tree(answer), bool(gold.variables))
+    """Return whether an answer has as many factors as the gold one, with letters and without.
+
+    With multiplicity, but the numbers before a polynomial count as one.
+    """
+    (letters, numbers), (ours, known) = (_factors(_tree(one)) for one in (answer, gold))
+    return ours + known > 1 and letters >= ours and numbers >= (min(known, 1) if ours else known)
 
 
-def _factors(node: Node, of_letters: bool) -> int:
-    """Return how many factors there are, with their multiplicity; `of_letters`: all numbers count as one."""
+def _factors(node: Node) -> tuple[int, int]:
+    """Return how many factors have letters, and how many have none."""
     found = list(_flat(node))
-    numbers = sum(times for one, times in found if not names(one))
-    return sum(times for one, times in found if names(one)) + (min(numbers, 1) if of_letters else numbers)
+    letters = sum(times for one, times in found if names(one))
+    return letters, sum(times for _, times in found) - letters
 
 
 def _flat(node: Node) -> Iterator[tuple[Node, int]]:
@@ -255,7 +260,7 @@ PHRASES = _compiled(
     (r"\brationali[sz]e\b|\brational denominator\b", _without_root_below),
     (FACTOR + rf"|\bfactor(?:ed|i[sz]ed) form\b|\bfactori[sz]ation\b|{AS}product\b", _factored),
     (r"\bexpand\b|\bmultiply out\b|\b(?:expanded|standard|slope[- ]intercept) form\b", _expanded),
-    (r"\bvertex form\b|\bcomplet\w+ the square\b", _once),
+    (r"\b(?:vertex|standard) form\b|\bcomplet\w+ the square\b", _once),
 )
 TEMPLATES = _compiled(
     (r"^(?!.*e\s*\^).*(?:\b[a-z]?i\b|\bi[a-z]\b)", _complex),
