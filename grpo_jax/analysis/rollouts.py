@@ -51,10 +51,9 @@ def sample(experiment: Experiment, params: Params, version: int, *, prompts: int
         prompts_per_batch=_prompts_at_once(experiment, samples),
     )
     experiment.engine.load(experiment.programs.policy_weights(params), version)
-    with closing(experiment.task.reward) as reward:
+    with closing(experiment.task.reward) as reward, closing(experiment.engine):
         reward.warm()
         found = sample_and_judge(experiment.engine, experiment.task, problems, request)
-    experiment.engine.unload()
     if not np.isfinite(found.rollouts.logprobs).all():
         raise ConfigError("the policy's log-probabilities are not finite; name an earlier --step.")
     return _sampled(found.groups, found.rollouts)

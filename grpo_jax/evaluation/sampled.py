@@ -22,6 +22,7 @@ class Samples:
     places: Sequence[int]  # of their problems among those that were asked for
     groups: Sequence[JudgedGroup]
     rollouts: Rollouts  # host arrays
+    version: int  # of the weights that sampled them; of several, the oldest
 
 
 def judge_as_sampled(
@@ -50,7 +51,7 @@ def judge_as_sampled(
         if part is None:
             return
         groups = judge(task, [problems[place] for place in part.places], part.rollouts)
-        yield Samples(part.places, groups, part.rollouts)
+        yield Samples(part.places, groups, part.rollouts, part.version)
 
 
 def sample_and_judge(
@@ -79,7 +80,8 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     order = np.argsort(places)
     groups = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))
-    return Samples(range(number), [groups[place] for place in order], rollouts)
+    oldest = min(part.version for part in parts)
+    return Samples(range(number), [groups[place] for place in order], rollouts, oldest)
 
 
 def _check_embeddings(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:

@@ -77,7 +77,8 @@ def collect(
       experiment: its engine has the policy after the step before.
 
     Raises:
-      TrainingError: if the policy's log-probabilities are not finite, or not one completion could be scored.
+      TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, or if
+        not one completion could be scored.
     """
     rollout = experiment.config.rollout
 
@@ -86,6 +87,11 @@ def collect(
         samples = sample_and_judge(
             experiment.engine, experiment.task, problems, request, sampling=lambda: clock.phase("sampling")
         )
+        if samples.version != step - 1:
+            raise TrainingError(
+                f"step {step}: the rollout engine sampled with the weights after step {samples.version}, and the "
+                "update takes what the newest policy has sampled; use an engine that waits for new weights."
+            )
         if not np.isfinite(samples.rollouts.logprobs).all():
             raise TrainingError(
                 f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "

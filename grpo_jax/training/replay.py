@@ -115,7 +115,11 @@ def replay(
         raise FileNotFoundError(_not_kept(workdir, config, policy_step))
     devices = jax.devices() if devices is None else devices
     experiment, restored = restore(workdir, devices, _mesh(config, devices), step=policy_step)
-    with closing(experiment.task.reward):
+    if not experiment.engine.capabilities.counter_exact:
+        raise ConfigError(
+            "the rollout engine cannot sample a completion again without its batch; replay with JaxEngine."
+        )
+    with closing(experiment.task.reward), closing(experiment.engine):
         now = _sample_again(experiment, restored.params, policy_step, group, sample)
     return Replay(
         group=group,

@@ -105,7 +105,13 @@ def evaluate_suites(
         saving="this batch is finished, then the evaluation ends with every finished suite saved",
         losing="nothing more: the suite that is being evaluated begins again in either case",
     )
-    with request as stop, closing(directory), recorded(directory), closing(experiment.task.reward):
+    with (
+        request as stop,
+        closing(directory),
+        recorded(directory),
+        closing(experiment.task.reward),
+        closing(experiment.engine),
+    ):
         warm(experiment.task.reward)
         for name, of_suite in problems.items():
             if name in results and results[name]["problems_hash"] == hashes[name]:

@@ -11,7 +11,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.sampling import Capabilities
-from grpo_jax.training import build, train
+from grpo_jax.training import TrainingError, build, train
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine, evaluation_request, training_request
 from tests.helpers import make_config, metrics
@@ -70,6 +70,13 @@ def test_the_engine_fills_its_last_batch_and_throws_the_filling_away():
     assert len(found[0].prompt_lengths) == 5
     for other in found[1:]:
         np.testing.assert_array_equal(found[0].completion_tokens, other.completion_tokens)
+
+
+def test_older_weights_are_not_learned_from(tmp_path):
+    experiment, engine = scripted(make_config(objective__old_logprobs="trainer", **FEW))
+    engine.load = lambda weights, version: None  # and samples as at first
+    with pytest.raises(TrainingError, match="step 2: the rollout engine sampled with the weights after step 0"):
+        train(experiment, tmp_path)
 
 
 def test_an_engine_without_weights_says_so():
