@@ -24,7 +24,7 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
     if ANY_FORM.search(question):
         return True
     named = [fits for pattern, fits in PHRASES if pattern.search(question)]
-    templates = TEMPLATE.findall(question)
+    templates = _templates(question)
     named += [fits for pattern, fits in TEMPLATES if any(map(pattern.search, templates))]
     if names_equation(question) and not _same_sides(gold, answer):
         return False
@@ -43,7 +43,12 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
 
 def names_equation(question: str) -> bool:
     """Return whether a question names a form of equations."""
-    return bool(EQUATION.search(question)) or any("=" in template for template in TEMPLATE.findall(question))
+    return bool(EQUATION.search(question)) or any("=" in template for template in _templates(question))
+
+
+def _templates(question: str) -> list[str]:
+    """Return the formulas that a question gives as forms."""
+    return ["".join(found) for found in TEMPLATE.findall(question)]
 
 
 def _same_sides(gold: Answer, answer: Answer) -> bool:
@@ -242,7 +247,10 @@ def _compiled(*forms: tuple[str, Fits]) -> list[tuple[re.Pattern[str], Fits]]:
 
 
 ANY_FORM = re.compile(r"\bany (\w+ )?form\b", re.IGNORECASE)
-TEMPLATE = re.compile(r"\bform\s+(?:of\s+)?\$([^$]+)\$")
+TEMPLATE = re.compile(
+    r"\bform\s+(?:of\s+)?\$([^$]+)\$|\$([^$]+)\$[ -]form\b|\b(?:re)?(?:write|express)\b[^.?]*?\bas\s+\$([^$]+)\$",
+    re.IGNORECASE,
+)
 EQUATION = re.compile(r"\b(slope[- ]intercept|standard|general|vertex|point[- ]slope) form\b", re.IGNORECASE)
 AS = r"\b(?:as|to|into) an? (?:[\w-]+ ){0,2}"
 FACTOR = r"\bfactor(?:i[sz]e)?\b\s*(?:(?:the|out|each|this|completely|fully|over)\b|[:$])"
@@ -255,7 +263,7 @@ PHRASES = _compiled(
     (AS + r"percent(?:age)?\b", _percentage),
     (r"\bscientific notation\b", _scientific),
     (AS + r"power\b|\bexponential form\b", _power),
-    (r"\b(?:lowest|simplest) terms\b|\bsimplest form\b|\b(?:reduced|irreducible)\b", _reduced),
+    (r"\b(?:lowest|simplest) terms\b|\bsimplest form\b|\b(?:reduced|irreducible|simplified)\b", _reduced),
     (r"\bsimpl\w+ (?:\w+ )?form\b|\bradical form\b", _simple_roots),
     (r"\brationali[sz]e\b|\brational denominator\b", _without_root_below),
     (FACTOR + rf"|\bfactor(?:ed|i[sz]ed) form\b|\bfactori[sz]ation\b|{AS}product\b", _factored),
@@ -265,6 +273,7 @@ PHRASES = _compiled(
 TEMPLATES = _compiled(
     (r"^(?!.*e\s*\^).*(?:\b[a-z]?i\b|\bi[a-z]\b)", _complex),
     (r"\\sqrt", _simple_roots),
+    (r"\\sqrt", _expanded),
     (r"10\s*\^", _scientific),
     (r"\)\s*\^\s*\{?2", _once),
     (r"^\s*(?:\\[dt]?frac\s*\{?\w\}?\s*\{?\w\}?|\w\s*/\s*\w)\s*$", _one_fraction),
