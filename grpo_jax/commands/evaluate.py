@@ -16,6 +16,7 @@ from pathlib import Path
 
 from grpo_jax.config import ConfigError, command_line, load
 from grpo_jax.files import check_inputs, run_config
+from grpo_jax.suites import find_suites
 from grpo_jax.terminal import LiveDisplay
 
 
@@ -37,6 +38,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--best: is of a run; name it with --run")
     try:
         config = load(arguments.config, arguments.overrides)
+        suites = find_suites(config, arguments.suite, arguments.suites)
         if arguments.run:
             run_config(arguments.run)
         else:
@@ -56,14 +58,14 @@ def main(argv: Sequence[str]) -> int:
 
         from grpo_jax.reporting import suites_table
         from grpo_jax.rewards import WorkerError
-        from grpo_jax.training import Interrupted, evaluate_suites, find_suites
+        from grpo_jax.training import Interrupted, evaluate_suites
         from grpo_jax.training.suites import SUITES_FILE
     try:
         with display:
             first = jax.process_index() == 0
             report = evaluate_suites(
                 config,
-                find_suites(config, arguments.suite, arguments.suites),
+                suites,
                 arguments.workdir,
                 run=arguments.run,
                 best=arguments.best,

@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpo_jax.config import ConfigError, MeshConfig, QuestionsConfig, command_line
+from grpo_jax.config import Config, ConfigError, MeshConfig, QuestionsConfig, command_line, from_dict
 from grpo_jax.files import run_config
+from grpo_jax.runs.directory import check_kept
 
 if TYPE_CHECKING:
     from grpo_jax.training.experiment import Experiment
@@ -34,7 +35,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.to.exists():
         return command_line.fail(f"--to={arguments.to}: already exists; name a directory that does not.", 2)
     try:
-        run_config(arguments.workdir)
+        config = from_dict(run_config(arguments.workdir))
+        base = _adapters_base(config) if arguments.adapters else None
+        check_kept(arguments.workdir, None)
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)
 
@@ -48,8 +51,7 @@ def main(argv: Sequence[str]) -> int:
         # Whatever devices there are, and not the run's. No batch is cut over `tensor`, so any number of them will do.
         mesh = MeshConfig(data=1, fsdp=1, tensor=jax.device_count())
         experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best, policy_only=True)
-        if arguments.adapters:
-            base = _adapters_base(experiment)
+        if base:
             save_adapters(arguments.to, experiment.programs.adapted, restored.state.params, base, arguments.dtype)
         else:
             with tempfile.TemporaryDirectory() as temporary:
@@ -67,9 +69,9 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _adapters_base(experiment: "Experiment") -> Path:
-    """The checkpoint that adapters belong to. Raises ConfigError if there are none, or there is no checkpoint."""
-    model = experiment.config.model
+def _adapters_base(config: Config) -> Path:
+    """Return the checkpoint that adapters belong to. Raises ConfigError if there are none, or no checkpoint."""
+    model = config.model
     if model.lora is None:
         raise ConfigError("--adapters: the run has none, all parameters were trained (model.lora); leave it out.")
     if not model.checkpoint:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from grpo_jax.config import command_line
 from grpo_jax.files import plain, run_config, write_whole
+from grpo_jax.runs.directory import check_kept
 from grpo_jax.terminal import LiveDisplay
 
 
@@ -43,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
     display = LiveDisplay()
     try:
         run_config(arguments.workdir)
+        check_kept(arguments.workdir, arguments.step)
         with display:
             display.doing("loading JAX")  # takes seconds: most mistakes are told before
             import jax

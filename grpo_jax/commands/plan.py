@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, QuestionsConfig, command_line, load
-from grpo_jax.planning.chips import prepare_environment
+from grpo_jax.planning.chips import chip_of, prepare_environment
 from grpo_jax.terminal import PlainConsole
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
     prepare_environment()
     try:
+        chip_of(arguments.topology)
         config = load(arguments.config, arguments.overrides)
     except ConfigError as error:
         return command_line.fail(error, 2)

@@ -20,8 +20,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import command_line
+from grpo_jax.config import command_line, from_dict
 from grpo_jax.files import run_config
+from grpo_jax.runs.written import find_written
 from grpo_jax.terminal import PlainConsole
 
 
@@ -36,18 +37,14 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
 
     try:
-        run_config(arguments.workdir)
+        completion = {"step": arguments.step, "prompt": arguments.prompt, "sample": arguments.sample}
+        config = from_dict(run_config(arguments.workdir))
+        find_written(arguments.workdir, config, checkpoint=arguments.checkpoint, **completion)
         command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
         from grpo_jax.reporting import show_replay
         from grpo_jax.training import replay
 
-        found = replay(
-            arguments.workdir,
-            step=arguments.step,
-            prompt=arguments.prompt,
-            sample=arguments.sample,
-            checkpoint=arguments.checkpoint,
-        )
+        found = replay(arguments.workdir, checkpoint=arguments.checkpoint, **completion)
     except (FileNotFoundError, ValueError) as error:
         return command_line.fail(error, 2)
     show_replay(found, PlainConsole())

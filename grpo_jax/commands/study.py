@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import STUDY, ConfigError, command_line, find_file
+from grpo_jax.config import STUDY, ConfigError, command_line, run_file
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,15 +31,15 @@ def main(argv: Sequence[str]) -> int:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")
 
     try:
-        find_file(arguments.study, STUDY)
+        values = run_file(arguments.study, STUDY)
     except ConfigError as error:
         return command_line.fail(error, 2)
 
     from grpo_jax.commands import words
-    from grpo_jax.studies import commands, cores, load_study, run_study
+    from grpo_jax.studies import checked_study, commands, cores, run_study
 
     try:
-        study = load_study(arguments.study)
+        study = checked_study(arguments.study, values)
         if arguments.commands:
             for command in commands(study, arguments.workdir, words("train")):
                 command_line.tell(command)

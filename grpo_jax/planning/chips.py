@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,21 +53,31 @@ def prepare_environment() -> None:
     os.environ.update(ENVIRONMENT)
 
 
+def chip_of(topology: str) -> Chip:
+    """Return the chip of a slice, as in "v5e:8x8".
+
+    Raises:
+      ConfigError: if there is no such chip, if the text names no slice, or if there is no compiler for it.
+    """
+    kind, _, shape = topology.partition(":")
+    if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+)+", shape):
+        raise ConfigError(f"--topology={topology}: is not known; name one such as {EXAMPLES}.")
+    if importlib.util.find_spec("libtpu") is None:
+        raise ConfigError("libtpu, the TPU compiler, is not installed; on Linux x86-64: pip install libtpu")
+    return CHIPS[kind]
+
+
 def find(topology: str) -> tuple[Chip, list[Any]]:
     """The chip, and one device of JAX for each chip of a slice, as in "v5e:8x8".
 
     Raises:
       ConfigError: if there is no such slice, or no compiler for it.
     """
-    kind, _, shape = topology.partition(":")
-    if kind not in CHIPS or not shape:
-        raise ConfigError(f"--topology={topology}: is not known; name one such as {EXAMPLES}.")
-    if importlib.util.find_spec("libtpu") is None:
-        raise ConfigError("libtpu, the TPU compiler, is not installed; on Linux x86-64: pip install libtpu")
+    chip = chip_of(topology)
     from jax.experimental import topologies
 
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
     except Exception as error:  # libtpu's own, of several kinds, and as long as a page
         raise ConfigError(f"--topology={topology}: there is no such slice; name one such as {EXAMPLES}.") from error
-    return CHIPS[kind], list(described.devices)
+    return chip, list(described.devices)

@@ -26,12 +26,6 @@ MEANT = ("did not provide metrics", "read_only=True", "directory is read only")
 logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMessage() for text in MEANT))
 
 
-def kept_steps(directory: Path) -> list[int]:
-    """The steps that a directory holds checkpoints of, in their order; none if there is no directory."""
-    names = (path.name for path in directory.iterdir()) if directory.is_dir() else ()
-    return sorted(int(name) for name in names if name.isdigit())  # others are unfinished
-
-
 def _without_pattern(directory: Path, *, make: bool) -> Path:
     """The same directory by a name that Orbax can search: it takes the brackets of `x[lr=1e-3]` for a pattern.
 

@@ -202,6 +202,26 @@ class RunDirectory:
                 file.write("".join(_line(record) for record in records))
 
 
+def kept_steps(directory: Path) -> list[int]:
+    """Return the steps that a directory holds checkpoints of, in order; none if there is no directory."""
+    names = (path.name for path in directory.iterdir()) if directory.is_dir() else ()
+    return sorted(int(name) for name in names if name.isdigit())  # others are unfinished
+
+
+def check_kept(workdir: Path, step: int | None) -> None:
+    """Check that a run has kept a step's checkpoint, or any if it is None. Step 0 is the base policy, always kept.
+
+    Raises:
+      FileNotFoundError: if it has not.
+    """
+    saved = workdir / "checkpoints"
+    if step != 0 and not saved.is_dir():
+        raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
+    if step and step not in kept_steps(saved):
+        there = ", ".join(map(str, kept_steps(saved))) or "none"
+        raise FileNotFoundError(f"{saved}: holds no checkpoint of step {step}; there are {there}")
+
+
 def _rollout_file(step: int) -> str:
     first = (step - 1) // STEPS_PER_ROLLOUT_FILE * STEPS_PER_ROLLOUT_FILE + 1
     return f"rollouts/{first:06d}.jsonl"

@@ -9,8 +9,7 @@ from typing import Any
 
 from grpo_jax.config import INHERITED, ROUNDING, UNDECISIVE, Config, ConfigError, covers, differences, digest, to_dict
 from grpo_jax.files import CONFIG_FILE
-from grpo_jax.runs.checkpoints import kept_steps
-from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory
+from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory, kept_steps
 from grpo_jax.runs.lines import Phase
 from grpo_jax.runs.provenance import FILE
 from grpo_jax.runs.seals import damage

@@ -2,10 +2,47 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from grpo_jax.config import Config, ConfigError
-from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
+
+
+class Written(NamedTuple):
+    """A completion that a run has written down, and the policy that is to sample it again."""
+
+    group: TrainingGroup
+    place: int  # of the group among those of its step
+    policy_step: int
+
+
+def find_written(
+    workdir: Path, config: Config, *, step: int, prompt: str, sample: int, checkpoint: int | None = None
+) -> Written:
+    """Return what a run has written of a completion, its tokens among it.
+
+    Args:
+      prompt: as in `find_group`.
+      sample: the completion's place in its group.
+      checkpoint: the step whose policy is to sample it again; the one that sampled it, step - 1, if None.
+
+    Raises:
+      ConfigError: if there is no such completion.
+      FileNotFoundError: if the policy is not kept; its text says which steps can be replayed.
+    """
+    groups = groups_of_step(workdir, config, step)
+    place = find_group(groups, prompt, step)
+    group = groups[place]
+    if not 0 <= sample < len(group.completions):
+        raise ConfigError(
+            f"--sample={sample}: the group has {len(group.completions)} completions; name one, from 0 to "
+            f"{len(group.completions) - 1}."
+        )
+    policy_step = step - 1 if checkpoint is None else checkpoint
+    if policy_step and policy_step not in kept_steps(workdir / "checkpoints"):
+        raise FileNotFoundError(_not_kept(workdir, config, policy_step))
+    return Written(group, place, policy_step)
 
 
 def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGroup]:
@@ -54,4 +91,15 @@ def find_group(groups: Sequence[JudgedGroup], prompt: str, step: int) -> int:
     raise ConfigError(
         f"--prompt={prompt[:80]!r}: step {step} has no such prompt; name one of its {len(groups)} by its text, its id, "
         f"or its place from 0 to {len(groups) - 1}."
+    )
+
+
+def _not_kept(workdir: Path, config: Config, policy_step: int) -> str:
+    kept = sorted({0, *kept_steps(workdir / "checkpoints")})
+    every, last = config.logging.rollouts_every, config.train.steps
+    can = [str(step + 1) for step in kept if step < last and every and (step + 1) % every == 0]
+    return (
+        f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; there are those after "
+        f"{', '.join(map(str, kept))} (0 is the base policy), so these steps can be replayed: "
+        f"{', '.join(can) or 'none'}"
     )

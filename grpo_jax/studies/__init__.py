@@ -1,8 +1,20 @@
 """Studies: arms x seeds with paired randomness, to settle a question."""
 
 from grpo_jax.studies.directory import read_study
-from grpo_jax.studies.loading import load_study
+from grpo_jax.studies.loading import checked_study, load_study
 from grpo_jax.studies.runner import commands, cores, run_study
 from grpo_jax.studies.study import Arm, Budget, Comparison, Run, Study
 
-__all__ = ["Arm", "Budget", "Comparison", "Run", "Study", "commands", "cores", "load_study", "read_study", "run_study"]
+__all__ = [
+    "Arm",
+    "Budget",
+    "Comparison",
+    "Run",
+    "Study",
+    "checked_study",
+    "commands",
+    "cores",
+    "load_study",
+    "read_study",
+    "run_study",
+]

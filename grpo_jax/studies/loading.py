@@ -22,7 +22,11 @@ def load_study(path: Path) -> Study:
     `arms` are names with a config file and overrides each; `shared` are overrides of all arms, which an arm's own
     precede. Raises ConfigError for what cannot be run or would compare what cannot be compared.
     """
-    values = run_file(path, STUDY)
+    return checked_study(path, run_file(path, STUDY))
+
+
+def checked_study(path: Path, values: object) -> Study:
+    """Return the study that the `get_study()` of a file has returned. Raises ConfigError as `load_study` does."""
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")

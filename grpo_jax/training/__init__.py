@@ -7,7 +7,7 @@ from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore
 from grpo_jax.training.start import train, train_config
-from grpo_jax.training.suites import evaluate_suites, find_suites
+from grpo_jax.training.suites import evaluate_suites
 
 __all__ = [
     "Display",
@@ -18,7 +18,6 @@ __all__ = [
     "TrainingError",
     "build",
     "evaluate_suites",
-    "find_suites",
     "replay",
     "restore",
     "train",

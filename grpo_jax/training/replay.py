@@ -18,9 +18,8 @@ import jax
 from grpo_jax.config import Config, ConfigError, MeshConfig
 from grpo_jax.data import Problem
 from grpo_jax.evaluation import sample_and_judge
-from grpo_jax.runs.checkpoints import kept_steps
 from grpo_jax.runs.groups import Completion, TrainingGroup
-from grpo_jax.runs.written import alike, find_group, groups_of_step
+from grpo_jax.runs.written import alike, find_written
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.experiment import Experiment, check_batches
 from grpo_jax.training.requests import training_request
@@ -88,7 +87,7 @@ def replay(
 
     Args:
       step: that sampled it, from 1.
-      prompt: its prompt's text; or its place in the step, from 0; or its id. See `find_group`.
+      prompt: its prompt's text; or its place in the step, from 0; or its id. See `find_written`.
       sample: its place in its group, from 0.
       checkpoint: the step whose policy samples now; the one that sampled then, step - 1, if None.
       devices: where to compute; all if None. As those of the run, the numbers are too, but for the last digit.
@@ -99,20 +98,11 @@ def replay(
       ValueError: if the checkpoint is damaged.
     """
     config = read_config(workdir)
-    groups = groups_of_step(workdir, config, step)
-    place = find_group(groups, prompt, step)
-    group = groups[place]
-    if not 0 <= sample < len(group.completions):
-        raise ConfigError(
-            f"--sample={sample}: the group has {len(group.completions)} completions; name one, from 0 to "
-            f"{len(group.completions) - 1}."
-        )
+    written = find_written(workdir, config, step=step, prompt=prompt, sample=sample, checkpoint=checkpoint)
+    group, policy_step = written.group, written.policy_step
     then = group.completions[sample]
-    assert then.tokens is not None  # `groups_of_step` has looked
+    assert then.tokens is not None  # `find_written` has looked
     assert then.token_logprobs is not None
-    policy_step = step - 1 if checkpoint is None else checkpoint
-    if policy_step and policy_step not in kept_steps(workdir / "checkpoints"):
-        raise FileNotFoundError(_not_kept(workdir, config, policy_step))
     devices = jax.devices() if devices is None else devices
     experiment, restored = restore(workdir, devices, _mesh(config, devices), step=policy_step)
     if not experiment.engine.capabilities.counter_exact:
@@ -124,21 +114,10 @@ def replay(
     return Replay(
         group=group,
         policy_step=policy_step,
-        place=place,
+        place=written.place,
         index=sample,
         then=Sample(then, _tokens(experiment, then.tokens, then.token_logprobs)),
         now=now,
-    )
-
-
-def _not_kept(workdir: Path, config: Config, policy_step: int) -> str:
-    kept = sorted({0, *kept_steps(workdir / "checkpoints")})
-    every, last = config.logging.rollouts_every, config.train.steps
-    can = [str(step + 1) for step in kept if step < last and every and (step + 1) % every == 0]
-    return (
-        f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; there are those after "
-        f"{', '.join(map(str, kept))} (0 is the base policy), so these steps can be replayed: "
-        f"{', '.join(can) or 'none'}"
     )
 
 

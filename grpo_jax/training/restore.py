@@ -20,9 +20,9 @@ from grpo_jax.config import (
     source_digests,
 )
 from grpo_jax.data import Split
-from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.checkpoints import Restored as Checkpoint
-from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
+from grpo_jax.runs.directory import BASE_POLICY, RunDirectory, check_kept, kept_steps
 from grpo_jax.runs.inputs import (
     BASE,
     changed_code,
@@ -89,6 +89,7 @@ def restore(
       FileNotFoundError: if the directory holds no run, or one without such a checkpoint yet.
     """
     config = read_config(workdir)
+    check_kept(workdir, step)
     config = dataclasses.replace(config, mesh=mesh or config.mesh)
     date = recorded_date(RunDirectory(workdir))
     built = config
@@ -101,8 +102,6 @@ def restore(
     _check_inputs(experiment, workdir, policy=from_base or config.model.lora is not None)
     if from_base:
         return experiment, _base(experiment, workdir)
-    if not saved.is_dir():
-        raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
     like = abstract_state(experiment.programs)
     if config.model.lora:
         like = dataclasses.replace(like, params=experiment.programs.adapt(read_base_policy(experiment, workdir)))
@@ -155,10 +154,7 @@ def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, ste
             found = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
     if found is not None:
         return found
-    if step is not None:
-        there = ", ".join(map(str, kept_steps(saved))) or "none"
-        raise FileNotFoundError(f"{saved}: holds no checkpoint of step {step}; there are {there}")
-    wanted = "with a score" if best else "that is sound"
+    wanted = "with a score" if best else "that is sound" if step is None else f"of step {step}"
     raise FileNotFoundError(f"{saved}: holds no checkpoint {wanted}; continue the run to make one")
 
 

@@ -23,9 +23,9 @@ from grpo_jax.evaluation import warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
 from grpo_jax.processes import barrier, fetch
 from grpo_jax.runs.agreement import on_all, on_first
-from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
-from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.errors import TrainingError
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs

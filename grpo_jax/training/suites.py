@@ -17,7 +17,7 @@ import numpy as np
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, Recorded, SourceConfig, digest, read_recorded, to_dict
 from grpo_jax.data import Problem, Split
-from grpo_jax.data.sources import OWN, SUITES, read_problems, suite
+from grpo_jax.data.sources import read_problems
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate, right_of, warm
 from grpo_jax.processes import barrier
@@ -30,6 +30,7 @@ from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.runs.seals import SEAL
 from grpo_jax.runs.versions import versions
+from grpo_jax.suites import questions_of
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display, Silent
@@ -40,20 +41,6 @@ from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.restore import read_config, restore
 
 SUITES_FILE = "suites.json"
-
-
-def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
-    """The sources of the suites with these names, or of all that are known if there are none.
-
-    Args:
-      names: keys of `SUITES`, or "test" for `task.test`; if that is none, for what the task holds out itself: None.
-      directory: with the files of the suites.
-
-    Raises:
-      ConfigError: if one of them cannot be found.
-    """
-    own = _questions(config).test
-    return {name: own if name == OWN else suite(name, directory) for name in names or SUITES}
 
 
 def evaluate_suites(
@@ -84,7 +71,7 @@ def evaluate_suites(
     """
     display = display or Silent()
     display.doing("preparing the policy and the problems")
-    _questions(config)
+    questions_of(config)
     config = config if run is None else _with_policy_of(config, run)
     directory = RunDirectory(workdir, writes=jax.process_index() == 0)
     date = on_first(lambda: (recorded_date(RunDirectory(run)) if run else None) or recorded_date(directory) or now())
@@ -155,12 +142,6 @@ def average(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([result[name] for result in results.values()])) for name in names}
 
 
-def _questions(config: Config) -> QuestionsConfig:
-    if not isinstance(config.task, QuestionsConfig):
-        raise ConfigError(f"task.name={config.task.name!r}: suites hold questions; evaluate with the task 'questions'.")
-    return config.task
-
-
 def _with_policy_of(config: Config, run: Path) -> Config:
     """The configuration with the model and the tokenizer of a run."""
     with _of_run():
@@ -170,7 +151,7 @@ def _with_policy_of(config: Config, run: Path) -> Config:
             f"--run={run}: its task is {theirs.task.name}, and its policy reads no other texts; name a run of the task "
             "'questions'."
         )
-    task = dataclasses.replace(_questions(config), tokenizer=theirs.task.tokenizer)
+    task = dataclasses.replace(questions_of(config), tokenizer=theirs.task.tokenizer)
     return dataclasses.replace(config, model=theirs.model, task=task)
 
 

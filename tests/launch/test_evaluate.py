@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from grpo_jax.commands.evaluate import main
-from grpo_jax.data.sources import SUITES
 from grpo_jax.sampling import JaxEngine
+from grpo_jax.suites import SUITES
 from tests.checkpoints import make_checkpoint
 from tests.helpers import ROOT, start
 

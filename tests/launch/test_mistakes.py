@@ -1,11 +1,15 @@
 """Every mistake in a configuration gives its one sentence and exit code 2, and creates nothing."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from grpo_jax.commands import train as command
-from tests.helpers import ROOT, assert_one_sentence, start
+from grpo_jax.config import to_dict
+from tests.helpers import ROOT, assert_one_sentence, make_config, start
 
 # flags -> what the sentence must say: the field, its value, and the remedy
 MISTAKES = {
@@ -69,6 +73,28 @@ MISTAKES = {
     "--workdir=/proc/no/such/place": "cannot be written to",
     "--distributed": "--distributed: the other hosts cannot be joined",
 }
+
+# A subcommand with its flags -> what it says, without JAX; {run} is the directory of a run.
+TOLD_AT_ONCE = {
+    "evaluate --config=configs/paper/evaluation.py --workdir={run}/x --suite=math500": (
+        "--suite=math500: unknown; did you mean math_500?"
+    ),
+    "evaluate --config=configs/paper/evaluation.py --workdir={run}/x --suites={run}": "{run} has none of math_500",
+    "gradients --workdir={run} --step=3": "{run}/checkpoints: holds no checkpoint of step 3; there are 4",
+    "export --workdir={run} --to={run}/x --adapters": "--adapters: the run has none, all parameters were trained",
+    "replay --workdir={run} --step=9 --prompt=0 --sample=0": "{run}/rollouts: holds no completions",
+    "plan --config=configs/two_grpo.py --topology=v9:2x2": "--topology=v9:2x2: is not known; name one such as v5e:2x2",
+    "plan --config=configs/two_grpo.py --topology=v5e:some": "--topology=v5e:some: is not known; name one such as",
+    "study --study=configs/two_grpo.py --workdir={run}/x": "has no get_study(); name a file that has",
+}
+
+# As if JAX were not installed.
+WITHOUT_JAX = """
+import sys
+sys.modules["jax"] = None
+from grpo_jax import commands
+commands.main()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +162,19 @@ def test_workdir_under_a_file(tmp_path, capsys):
     assert command.main(in_the_default_configuration(tmp_path / "file" / "run")) == 2
     assert_one_sentence(capsys, "cannot be written to (Not a directory)")
     assert [path.name for path in Path(tmp_path).iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("command_line", TOLD_AT_ONCE)
+def test_a_mistake_is_told_before_jax_is_imported(command_line, tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(make_config())))
+    (tmp_path / "checkpoints" / "4").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JAX, *command_line.format(run=tmp_path).split()],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1), ended.stderr
+    assert TOLD_AT_ONCE[command_line].format(run=tmp_path) in ended.stderr
+    assert sorted(tmp_path.rglob("*")) == before

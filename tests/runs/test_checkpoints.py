@@ -12,7 +12,8 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
-from grpo_jax.runs.checkpoints import Checkpoints, kept_steps
+from grpo_jax.runs.checkpoints import Checkpoints
+from grpo_jax.runs.directory import kept_steps
 from grpo_jax.types import TrainState
 
 

@@ -14,11 +14,11 @@ import pytest
 
 from grpo_jax.config import ConfigError, load, to_dict
 from grpo_jax.data import Problem, Split
-from grpo_jax.data.sources import SUITES
 from grpo_jax.policy.huggingface import load_checkpoint
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.training import Interrupted, Silent, build, evaluate_suites, find_suites, suites
+from grpo_jax.suites import SUITES, find_suites
+from grpo_jax.training import Interrupted, Silent, build, evaluate_suites, suites
 from tests.checkpoints import make_checkpoint
 from tests.helpers import CONFIGS, make_config
 

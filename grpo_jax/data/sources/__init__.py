@@ -25,7 +25,6 @@ from grpo_jax.data.sources.parquet import open_parquet
 from grpo_jax.data.sources.problems import distinct_problems
 from grpo_jax.data.sources.reasoning_gym import open_reasoning_gym
 from grpo_jax.data.sources.records import Records
-from grpo_jax.data.sources.suites import OWN, SUITES, suite
 from grpo_jax.data.sources.tfds import open_tfds
 
 OPENERS: Mapping[str, Callable[[SourceConfig], Records]] = {
@@ -73,4 +72,4 @@ def read_problems(config: SourceConfig, field: str) -> Sequence[Problem]:
         raise ConfigError(f"{field}.{error}") from error
 
 
-__all__ = ["OPENERS", "OWN", "SUITES", "open_records", "read_problems", "suite"]
+__all__ = ["OPENERS", "open_records", "read_problems"]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from grpo_jax.config import ConfigError
-from grpo_jax.data.sources import SUITES, read_problems, suite
+from grpo_jax.data.sources import read_problems
+from grpo_jax.suites import SUITES, suite
 from tests.data.sources.helpers import source
 
 FILES = Path(__file__).parent.parent / "suites"

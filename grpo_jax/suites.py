@@ -1,11 +1,11 @@
-"""The suites that the paper evaluates on, as their public files write them."""
+"""The suites that the paper evaluates on, as their public files write them, and which of them are asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from grpo_jax.config import ConfigError, SourceConfig, did_you_mean
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,27 @@ _KINDS: Mapping[str, Literal["jsonl", "parquet"]] = {
     ".jsonl.gz": "jsonl",
     ".parquet": "parquet",
 }
+
+
+def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
+    """Return the sources of the suites with these names, or of all that are known if there are none.
+
+    Args:
+      names: keys of `SUITES`, or "test" for `task.test`; if that is none, for what the task holds out itself: None.
+      directory: with the files of the suites.
+
+    Raises:
+      ConfigError: if one of them cannot be found.
+    """
+    own = questions_of(config).test
+    return {name: own if name == OWN else suite(name, directory) for name in names or SUITES}
+
+
+def questions_of(config: Config) -> QuestionsConfig:
+    """Return the task of a configuration. Raises ConfigError if it is no task of questions, which suites hold."""
+    if not isinstance(config.task, QuestionsConfig):
+        raise ConfigError(f"task.name={config.task.name!r}: suites hold questions; evaluate with the task 'questions'.")
+    return config.task
 
 
 def suite(name: str, directory: Path) -> SourceConfig:
