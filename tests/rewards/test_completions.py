@@ -9,7 +9,6 @@ from tests.rewards.helpers import make_config
 CASES = [
     json.loads(line) for line in (Path(__file__).parent / "completions.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-KNOWN = {("solve for variable left implicit", "wrong")}  # called right: 2w = P - 2l where w is asked for
 
 
 def test_completions_are_judged_as_labelled():
@@ -22,5 +21,5 @@ def test_completions_are_judged_as_labelled():
         for one, verdict in zip(CASES, verdicts, strict=True)
         if (verdict.reward > 0.5) != (one["label"] == "right")
     ]
-    assert {one for one in otherwise if one[1] == "wrong"} <= KNOWN  # no other wrong answer is called right
-    assert len(otherwise) <= 6
+    assert not [one for one in otherwise if one[1] == "wrong"]  # no wrong answer is called right
+    assert len(otherwise) <= 5

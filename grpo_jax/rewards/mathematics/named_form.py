@@ -42,7 +42,7 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
 
 
 def names_equation(question: str) -> bool:
-    """Return whether a question names a form of equations."""
+    """Return whether a question names a form of equations, or the letter that one is to be solved for."""
     return bool(EQUATION.search(question)) or any("=" in template for template in _templates(question))
 
 
@@ -251,7 +251,12 @@ TEMPLATE = re.compile(
     r"\bform\s+(?:of\s+)?\$([^$]+)\$|\$([^$]+)\$[ -]form\b|\b(?:re)?(?:write|express)\b[^.?]*?\bas\s+\$([^$]+)\$",
     re.IGNORECASE,
 )
-EQUATION = re.compile(r"\b(slope[- ]intercept|standard|general|vertex|point[- ]slope) form\b", re.IGNORECASE)
+EQUATION = re.compile(
+    r"\b(slope[- ]intercept|standard|general|vertex|point[- ]slope) form\b"
+    r"|\b(?:solve|solved|solving|formula)\b[^.?]*\bfor \$?\\?[a-z]+\$?(?=[\s.,?]|$)|\bmake \$?[a-z]\$? the subject\b"
+    r"|\b(?:express|write|find) \$?[a-z]\$? in terms of\b",
+    re.IGNORECASE,
+)
 AS = r"\b(?:as|to|into) an? (?:[\w-]+ ){0,2}"
 FACTOR = r"\bfactor(?:i[sz]e)?\b\s*(?:(?:the|out|each|this|completely|fully|over)\b|[:$])"
 PHRASES = _compiled(
