@@ -114,7 +114,7 @@ def test_every_aggregation_is_a_factor_of_a_completion():
 def test_it_compiles_for_tpu(chips):
     """Nothing of the size of rollouts x parameters leaves the program."""
     made = build(make_config(), chips)
-    trained = abstract_state(made).params
+    trained = abstract_state(made.programs).params
     rows = as_rows(rollouts(2)[1])
     by_row = named(made.programs.mesh, "batch")
     abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=by_row), rows)

@@ -18,6 +18,8 @@ INTERRUPTED = """
     import gc, signal, time
     from grpo_jax.config import command_line
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start background jobs without it
+
     def callback(phase, info):
         gc.callbacks.remove(callback)
         signal.raise_signal(signal.SIGINT)
@@ -34,7 +36,11 @@ INTERRUPTED = """
 
 def test_a_ctrl_c_that_python_drops_still_ends_the_command():
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(INTERRUPTED)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", textwrap.dedent(INTERRUPTED)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ended.returncode == 130
     assert ended.stderr == "error: stopped at once; nothing was written\n"

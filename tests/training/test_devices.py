@@ -74,7 +74,7 @@ def test_parameters_and_moments_are_really_cut():
 
 
 def test_initial_parameters_do_not_depend_on_the_mesh():
-    alone = build(make_config(), jax.devices()[:1]).init_params(jax.random.key(0))
+    alone = build(make_config(), jax.devices()[:1]).programs.init_params(jax.random.key(0))
     cut = build(make_config(mesh__fsdp=2, mesh__tensor=2)).programs.init_params(jax.random.key(0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), jax.device_get(alone), jax.device_get(cut))
 
