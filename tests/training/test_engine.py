@@ -18,6 +18,7 @@ from tests.helpers import make_config, metrics
 from tests.scripted_engine import ScriptedEngine
 
 ONE_DEVICE = jax.devices()[:1]
+EVALUATED = (Split.VALIDATION, Split.TEST)
 FEW = {"train__steps": 2, "optimizer__warmup_updates": 1, "evaluation__every": 0, "checkpoint__keep_best": 0}
 
 
@@ -85,3 +86,10 @@ def test_an_engine_without_weights_says_so():
     ask = partial(sample_and_judge, made.engine, made.task, made.task.problems(Split.TEST, 2))
     with pytest.raises(RuntimeError, match="the engine has no weights"):
         ask(evaluation_request(config, Split.TEST))
+
+
+@pytest.mark.trap(42)
+def test_training_and_evaluations_draw_from_streams_of_their_own():
+    config = make_config()
+    requests = [training_request(config, step=0), *(evaluation_request(config, split) for split in EVALUATED)]
+    assert len({int(request.counter.stream) for request in requests}) == 3
