@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import jax
+import numpy as np
 from jaxtyping import Float, Int, UInt32
 
 Params: TypeAlias = dict[str, Any]  # nested; the leaves are arrays
@@ -67,6 +68,28 @@ class Groups:
     sampler_logprobs: Float[Any, "*M G C"]  # of the distribution drawn from
     old_logprobs: Float[Any, "*M G C"] | None  # by the trainer; None: the sampler's are the ratio's denominator
     reference_logprobs: Float[Any, "*M G C"] | None  # of the reference policy; None: the objective asks for none
+
+    @classmethod
+    def without_texts(
+        cls,
+        *,
+        completion_lengths: Int[Any, "*M G"],
+        advantages: Float[Any, "*M G"],
+        sampler_logprobs: Float[Any, "*M G C"],
+        old_logprobs: Float[Any, "*M G C"] | None = None,
+        reference_logprobs: Float[Any, "*M G C"] | None = None,
+    ) -> "Groups":
+        """Return groups for an objective without a policy: all tokens are 0."""
+        return cls(
+            prompt_tokens=np.zeros((*completion_lengths.shape[:-1], 1), np.int32),
+            prompt_lengths=np.ones(completion_lengths.shape[:-1], np.int32),
+            completion_tokens=np.zeros(sampler_logprobs.shape, np.int32),
+            completion_lengths=completion_lengths,
+            advantages=advantages,
+            sampler_logprobs=sampler_logprobs,
+            old_logprobs=old_logprobs,
+            reference_logprobs=reference_logprobs,
+        )
 
     @property
     def ratio_denominator(self) -> Float[Any, "*M G C"]:

@@ -133,16 +133,8 @@ def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
 
 
 def _groups(sampler: Any, reference: Any, lengths: Any, advantages: Any) -> Groups:
-    """Of prompts and tokens, which no objective reads, there are only zeros."""
-    return Groups(
-        prompt_tokens=jnp.zeros((*lengths.shape[:-1], 1), jnp.int32),
-        prompt_lengths=jnp.ones(lengths.shape[:-1], jnp.int32),
-        completion_tokens=jnp.zeros(sampler.shape, jnp.int32),
-        completion_lengths=lengths,
-        advantages=advantages,
-        sampler_logprobs=sampler,
-        old_logprobs=None,
-        reference_logprobs=reference,
+    return Groups.without_texts(
+        completion_lengths=lengths, advantages=advantages, sampler_logprobs=sampler, reference_logprobs=reference
     )
 
 

@@ -71,14 +71,10 @@ def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size:
         return
     shape = (1, group_size, 3)
     old = jnp.full(shape, -1.0)
-    groups = Groups(
-        prompt_tokens=jnp.zeros((1, 1), jnp.int32),
-        prompt_lengths=jnp.ones(1, jnp.int32),
-        completion_tokens=jnp.zeros(shape, jnp.int32),
+    groups = Groups.without_texts(
         completion_lengths=jnp.full(shape[:-1], shape[-1]),
         advantages=jnp.where(jnp.arange(group_size) % 2 == 0, 1.0, -1.0)[None],
         sampler_logprobs=old,
-        old_logprobs=None,
         reference_logprobs=old if objective.relative else None,
     )
     alone = dataclasses.replace(objective, kl_coef=0.0)  # what a KL term adds does not weigh the advantages

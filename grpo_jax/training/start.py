@@ -65,12 +65,10 @@ def train_config(
     experiment = on_all(lambda: build(config, devices, date))
     for note in notes:
         display.note(note)
-    return train(experiment, workdir, display, clock)
+    return _train(experiment, directory, clock, display)
 
 
-def train(
-    experiment: Experiment, workdir: Path, display: Display | None = None, clock: Clock | None = None
-) -> dict[str, Any]:
+def train(experiment: Experiment, workdir: Path, display: Display | None = None) -> dict[str, Any]:
     """Train an experiment from where its directory says it stands to its end, and return the run's summary.
 
     The experiment may have been given another engine, task or reward than its configuration names
@@ -82,17 +80,21 @@ def train(
     Args:
       workdir: the run directory; see `RunDirectory`.
       display: shows progress; nothing is shown if None.
-      clock: that has run since the program began; a new one if None.
 
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
       Interrupted: after SIGTERM or Ctrl-C, when everything is saved; calling again continues.
       TrainingError: if updates are not finite, or if there was none at all.
     """
-    clock, display, config = clock or Clock(), display or Silent(), experiment.config
-    directory = _directory(workdir, config)
-    if summary := _left_as_it_is(directory, config, display):
+    clock, display = Clock(), display or Silent()
+    directory = _directory(workdir, experiment.config)
+    if summary := _left_as_it_is(directory, experiment.config, display):
         return summary
+    return _train(experiment, directory, clock, display)
+
+
+def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display) -> dict[str, Any]:
+    config = experiment.config
     problems, inputs = on_all(lambda: _read(experiment))
     start = this_start(experiment.programs.mesh.devices.flatten().tolist())
     check_hosts(to_dict(config), inputs, start)
@@ -103,7 +105,7 @@ def train(
         start,
         free=CONTINUABLE,
         read=read_recorded,
-        veto=lambda theirs: obstacle(theirs, config, max(kept_steps(workdir / "checkpoints"), default=0)),
+        veto=lambda theirs: obstacle(theirs, config, max(kept_steps(directory.path / "checkpoints"), default=0)),
     )
     for note in claimed.notes:
         display.note(note)

@@ -1,31 +1,22 @@
 """Two processes with a device each, as on two hosts: one run, the one that two devices of a single process make."""
 
 import signal
-import socket
 
 import pytest
 
 from tests.compilation import XLA_FLAGS
 from tests.helpers import metrics, start, tiny_flags
 from tests.launch.test_main import COMMAND, wait_for
+from tools.compare_commits import loopback_cluster
 
 
 def start_both(workdir, cache, **changes):
     """The launcher on two processes that find each other as SLURM's do."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        port = probe.getsockname()[1]
-    cluster = {
-        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
-        "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo",
-        "SLURM_JOB_ID": "1",
-        "SLURM_STEP_NUM_NODES": "1",
-        "SLURM_STEP_NODELIST": "localhost",
-        "SLURM_NTASKS": "2",
-        "SLURM_LOCALID": "0",
-    }
     flags = (*COMMAND, "--distributed", f"--workdir={workdir}", *tiny_flags(**changes))
-    return [start(*flags, **cluster, SLURM_PROCID=str(i), XDG_CACHE_HOME=str(cache / str(i))) for i in range(2)]
+    return [
+        start(*flags, **variables, XDG_CACHE_HOME=str(cache / str(place)))
+        for place, variables in enumerate(loopback_cluster(2))
+    ]
 
 
 def finish(processes):

@@ -14,38 +14,16 @@ from grpo_jax.config import load, to_dict
 from grpo_jax.reporting import write_report
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import Silent, replay, restore, train_config
+from tests.fixtures.tiny import get_study
 from tests.helpers import CONFIGS, ROOT, metrics
 
 FIXTURES = ROOT / "tests" / "fixtures"
 ONE_DEVICE = jax.devices()[:1]
+OF_THE_STUDY = ("optimizer.warmup_updates", "checkpoint.keep_last")  # the run has the defaults of its time
 FLAGS = {
-    "task.operations": 1,
-    "task.operators": "+-*",
-    "task.train_problems": 40,
-    "model.architecture.embed_dim": 8,
-    "model.architecture.num_layers": 1,
-    "model.architecture.num_heads": 2,
-    "model.architecture.num_kv_heads": 1,
-    "model.architecture.head_dim": 4,
-    "model.architecture.mlp_dim": 8,
-    "warm_start.full_steps": 40,
-    "warm_start.skip_steps": 10,
-    "warm_start.batch_size": 32,
-    "warm_start.full_learning_rate": 1e-2,
-    "rollout.prompts_per_step": 8,
-    "rollout.prompts_per_batch": 8,
-    "rollout.max_new_tokens": 4,
+    **{field: value for field, value in get_study()["shared"].items() if field not in OF_THE_STUDY},
     "train.steps": 6,
-    "evaluation.every": 2,
-    "evaluation.validation_problems": 8,
-    "evaluation.validation_samples": 2,
-    "evaluation.test_problems": 8,
-    "evaluation.test_samples": 2,
-    "evaluation.prompts_per_batch": 8,
-    "evaluation.bootstrap": 20,
     "checkpoint.every": 2,
-    "checkpoint.keep_best": 0,
-    "logging.tensorboard": "false",
 }
 
 

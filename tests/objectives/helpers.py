@@ -5,7 +5,8 @@ import dataclasses
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from grpo_jax.objectives import Objective, Outcomes, make_objective
+from grpo_jax.objectives import Objective, Outcomes, Terms, make_objective
+from grpo_jax.objectives.ratios import log_importance_ratio
 from grpo_jax.types import Groups
 from tests.helpers import make_config
 
@@ -19,16 +20,28 @@ def outcomes(rewards, scored=None, **others) -> Outcomes:
 
 
 def groups_of(*, old: Array, sampler: Array, reference: Array | None, lengths: Array, advantages: Array) -> Groups:
-    """Groups with these log-probabilities; of prompts and tokens, which no objective reads, there are only zeros."""
-    return Groups(
-        prompt_tokens=jnp.zeros((*lengths.shape[:-1], 1), jnp.int32),
-        prompt_lengths=jnp.ones(lengths.shape[:-1], jnp.int32),
-        completion_tokens=jnp.zeros(sampler.shape, jnp.int32),
+    """Groups with these log-probabilities."""
+    return Groups.without_texts(
         completion_lengths=lengths,
         advantages=advantages,
         sampler_logprobs=sampler,
         old_logprobs=old,
         reference_logprobs=reference,
+    )
+
+
+def terms_of(
+    logprobs: Array, old: Array, *, mask: Array, weights: Array, advantages: Array, reference: Array | None = None
+) -> Terms:
+    """What a surrogate takes of completions whose old log-probabilities were these."""
+    return Terms(
+        mask=mask,
+        weights=weights,
+        plain_weights=weights,
+        logprobs=logprobs,
+        log_ratio=log_importance_ratio(logprobs, old, mask),
+        reference_logprobs=reference,
+        advantages=advantages,
     )
 
 

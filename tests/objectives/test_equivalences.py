@@ -14,6 +14,7 @@ from grpo_jax.objectives.advantages import contrastive, group_normalized, leave_
 from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
 from grpo_jax.objectives.ratios import log_importance_ratio
 from grpo_jax.objectives.surrogates import clipped
+from tests.objectives.helpers import terms_of
 
 WIDTH = 6
 CLIPS = {"on": (0.2, 0.28), "off": (1.0, float("inf")), "zero": (0.0, 0.0)}
@@ -35,15 +36,7 @@ def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="s
 
     @jax.jit
     def total(logprobs):
-        terms = Terms(
-            mask=mask,
-            weights=weights,
-            plain_weights=weights,
-            logprobs=logprobs,
-            log_ratio=log_importance_ratio(logprobs, old, mask),
-            reference_logprobs=None,
-            advantages=advantages,
-        )
+        terms = terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages)
         return loss(terms, clip_low=clip_low, clip_high=clip_high)
 
     return jax.grad(total)(logprobs)
@@ -87,15 +80,7 @@ def test_two_grpo_by_hand():
     mask = completion_mask(lengths, 2)
     weights = jnp.where(mask, 1.0 / lengths[..., None], 0.0)
     advantages = jnp.array([[-1.0, 1.0], [0.0, 0.0]])
-    terms = Terms(
-        mask=mask,
-        weights=weights,
-        plain_weights=weights,
-        logprobs=logprobs,
-        log_ratio=log_importance_ratio(logprobs, old, mask),
-        reference_logprobs=None,
-        advantages=advantages,
-    )
+    terms = terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages)
     loss = two_grpo(terms, clip_low=0.2, clip_high=0.28)
     positive = 1.25  # 0.25 / 0.2, below the cap of 1.28
     negative = (1.2 + 0.8) / 2  # 0.6 / 0.5, and 0.2 / 0.4 = 0.5, floored at 0.8

@@ -11,8 +11,7 @@ import pytest
 from grpo_jax.objectives import AGGREGATIONS, Terms, completion_mask
 from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
 from grpo_jax.objectives.preferences import discriminative, logistic, squared
-from grpo_jax.objectives.ratios import log_importance_ratio
-from tests.objectives.helpers import groups_of, made_of
+from tests.objectives.helpers import groups_of, made_of, terms_of
 
 LENGTHS = jnp.array([[2, 3], [1, 4]])
 ADVANTAGES = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
@@ -28,15 +27,7 @@ def terms(logprobs, old=None, reference=None, *, aggregation="sum", lengths=LENG
     mask = completion_mask(lengths, 4)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, 4)[..., None], 0.0)
     old = jax.lax.stop_gradient(logprobs) if old is None else old
-    return Terms(
-        mask=mask,
-        weights=weights,
-        plain_weights=weights,
-        logprobs=logprobs,
-        log_ratio=log_importance_ratio(logprobs, old, mask),
-        reference_logprobs=reference,
-        advantages=advantages,
-    )
+    return terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages, reference=reference)
 
 
 def gradient(surrogate, logprobs, **others):

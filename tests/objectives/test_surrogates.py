@@ -8,8 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import Terms
-from grpo_jax.objectives.ratios import log_importance_ratio
 from grpo_jax.objectives.surrogates import (
     clipped,
     clipped_weight,
@@ -19,6 +17,7 @@ from grpo_jax.objectives.surrogates import (
     sequence_clipped,
     soft_gated,
 )
+from tests.objectives.helpers import terms_of
 
 CLIP = {"clip_low": 0.2, "clip_high": 0.28}
 OFF = {"clip_low": 1.0, "clip_high": math.inf}
@@ -39,15 +38,7 @@ def terms(logprobs, old, advantages=ADVANTAGES, mask=MASK):
     """Completions of three and two tokens, each weighted as the aggregation "sequence" does."""
     weights = jnp.where(mask, 1.0 / mask.sum(-1, keepdims=True), 0.0)
     logprobs = jnp.where(mask, logprobs, 0.0)
-    return Terms(
-        mask=mask,
-        weights=weights,
-        plain_weights=weights,
-        logprobs=logprobs,
-        log_ratio=log_importance_ratio(logprobs, old, mask),
-        reference_logprobs=None,
-        advantages=advantages,
-    )
+    return terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages)
 
 
 def of_one(surrogate, ratios, advantage):
