@@ -1,4 +1,4 @@
-"""What processes tell one another, as if there were two of them; tests/launch/test_distributed.py has two."""
+"""What processes tell one another, as if there were two of them; tests/commands/test_distributed.py has two."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 from grpo_jax import processes
 from grpo_jax.config import ConfigError
-from grpo_jax.evaluation import evaluate, judge
+from grpo_jax.evaluation import evaluate, judge_rollouts
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs import agreement
 from grpo_jax.runs.claim import check_hosts
@@ -90,7 +90,7 @@ def said_by_first(value):
 def test_what_the_first_host_judges_all_learn_from(two, monkeypatch):
     """Whatever another one would have said, as of a worker that it had to kill. So do they of what is summed up."""
     two += said_by_first([[1.0, "7", True, True, {}], [0.5, None, False, None, {"short": 0.25}]])
-    (judged,) = judge(TASK, PROBLEMS[:1], rollouts_of([["1", "1"]]))
+    (judged,) = judge_rollouts(TASK, PROBLEMS[:1], rollouts_of([["1", "1"]]))
     verdict, other = (one.verdict for one in judged.completions)
     assert verdict == Verdict(1.0, "7", right=True)
     assert other == Verdict(0.5, None, scored=False)

@@ -91,7 +91,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class LineComparison:
     """Two sequences of lines, compared."""
 
     lines: int
@@ -126,7 +126,7 @@ def main(argv: Sequence[str]) -> int:
         parser.error("--renamed: needs two names with a colon between them, as in --renamed=valid_pair_share:signal")
     if arguments.keep and arguments.keep.exists() and any(arguments.keep.iterdir()):
         parser.error(f"--keep={arguments.keep}: is not empty; name another directory")
-    found: dict[str, list[Comparison]] = {}
+    found: dict[str, list[LineComparison]] = {}
     try:
         with contextlib.ExitStack() as stack:
             temporary = Path(stack.enter_context(tempfile.TemporaryDirectory())).resolve()
@@ -238,7 +238,7 @@ def loopback_cluster(processes: int) -> list[dict[str, str]]:
     return [shared | {"SLURM_PROCID": str(index)} for index in range(processes)]
 
 
-def compare_runs(old: Path, new: Path, renamed: Mapping[str, str]) -> list[Comparison]:
+def compare_runs(old: Path, new: Path, renamed: Mapping[str, str]) -> list[LineComparison]:
     """Compare the metrics of two run directories, then the tokens of their rollouts."""
     return [
         compare(metrics(old, renamed), metrics(new)),
@@ -284,7 +284,7 @@ def leaves(record: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, record
 
 
-def compare(old: Sequence[Line], new: Sequence[Line]) -> Comparison:
+def compare(old: Sequence[Line], new: Sequence[Line]) -> LineComparison:
     """Compare two sequences of lines, line by line and name by name."""
     differences: dict[str, Difference] = {}
     values = 0
@@ -298,7 +298,7 @@ def compare(old: Sequence[Line], new: Sequence[Line]) -> Comparison:
                 earlier = differences.get(name, Difference(0, 0.0, f"{place} ({shown(one)} and {shown(other)})"))
                 largest = max(earlier.largest, relative_difference(one, other))
                 differences[name] = Difference(earlier.lines + 1, largest, earlier.first)
-    return Comparison(len(old), values, differences)
+    return LineComparison(len(old), values, differences)
 
 
 def relative_difference(one: Any, other: Any) -> float:
@@ -314,7 +314,7 @@ def shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def as_table(found: Mapping[str, Sequence[Comparison]], tolerance: float) -> Table:
+def as_table(found: Mapping[str, Sequence[LineComparison]], tolerance: float) -> Table:
     """Return a row for each run, and one for each name whose values differ in it."""
     table = Table(title=f"largest relative differences; tolerance {tolerance:g}", title_justify="left")
     for column in ("run", "what", "lines", "largest", "first"):

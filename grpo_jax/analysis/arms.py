@@ -66,7 +66,7 @@ class Baseline:
 
 
 @dataclass(frozen=True)
-class Arms:
+class ArmStatistics:
     """Of groups of one size, over resamples."""
 
     size: int
@@ -134,7 +134,7 @@ def arms_of(
     wrong: Bool[np.ndarray, "Q K"],
     vectors: Vectors,
     weights: Weights,
-) -> Arms | None:
+) -> ArmStatistics | None:
     """The arms of groups of one size; None if fewer than two prompts have any with both.
 
     Args:
@@ -150,7 +150,7 @@ def arms_of(
     # Groups as they were sampled: random ones would average a link between their completions away.
     within = sums.within(some)._replace(both=sums.within(some, slice(0, 1)).both)
     by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
-    return Arms(
+    return ArmStatistics(
         size=groups.size,
         valid=weights @ sums.n / (weights.sum(1) * valid),
         signal=signal,

@@ -19,7 +19,7 @@ Values = Float[np.ndarray, " B"]  # the estimate, then those of the resamples
 Weights = Float[np.ndarray, "B Q"]
 
 
-class Comparison(NamedTuple):
+class TestedEstimate(NamedTuple):
     """A number that is 0 if two things do not differ."""
 
     value: float
@@ -75,12 +75,12 @@ def p_value(values: Values) -> float:
     return float(min(2 * (min(below, above) + 1) / (len(others) + 1), 1.0))
 
 
-def comparisons(table: dict[str, Values]) -> dict[str, Comparison]:
+def comparisons(table: dict[str, Values]) -> dict[str, TestedEstimate]:
     """Which of a table's numbers are not 0."""
     p = [p_value(values) for values in table.values()]
     corrected = holm(p) if p else []
     return {
-        name: Comparison(*interval(values), raw, of_all <= 1 - LEVEL)
+        name: TestedEstimate(*interval(values), raw, of_all <= 1 - LEVEL)
         for (name, values), raw, of_all in zip(table.items(), p, corrected, strict=True)
     }
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from grpo_jax.analysis import products
-from grpo_jax.analysis.arms import Arms, Baseline, Three, arms_of
+from grpo_jax.analysis.arms import ArmStatistics, Baseline, Three, arms_of
 from grpo_jax.analysis.bootstrap import Values, Weights, comparisons, interval, log_ratio, mean, over, resample
 from grpo_jax.analysis.products import Vectors
 from grpo_jax.analysis.rollouts import Sampled
@@ -150,7 +150,7 @@ def _arms(
     }
 
 
-def _of_arms(arms: Arms) -> dict[str, Any]:
+def _of_arms(arms: ArmStatistics) -> dict[str, Any]:
     def parts(of: Three) -> dict[str, Any]:
         return {
             "right": interval(of.right),

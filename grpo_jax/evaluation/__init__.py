@@ -12,7 +12,7 @@ from grpo_jax.evaluation.evaluate import (
     summarize,
 )
 from grpo_jax.evaluation.judging import (
-    judge,
+    judge_rollouts,
     rewards_of,
     right_of,
     warm,
@@ -25,8 +25,8 @@ __all__ = [
     "best_of_k_with_replacement",
     "bootstrap_interval",
     "evaluate",
-    "judge",
     "judge_as_sampled",
+    "judge_rollouts",
     "majority_correct",
     "pass_at_k",
     "rewards_of",

@@ -15,7 +15,7 @@ from grpo_jax.types import Rollouts, StopReason
 NO_VERDICTS = WorkerError("the first host, which judges for all, cannot; see its message.")
 
 
-def judge(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[JudgedGroup]:
+def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[JudgedGroup]:
     """Reads the completions (host arrays) of these problems and asks the task's reward about all of them at once."""
     n, g, c = rollouts.completion_tokens.shape
     stopped = rollouts.stop_reasons.ravel() == StopReason.STOP

@@ -9,7 +9,7 @@ import numpy as np
 
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, Task, encode_prompts
-from grpo_jax.evaluation.judging import judge
+from grpo_jax.evaluation.judging import judge_rollouts
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.sampling import RolloutEngine, SamplingRequest
 from grpo_jax.types import PromptBatch, Rollouts
@@ -50,7 +50,7 @@ def judge_as_sampled(
             part = next(parts, None)
         if part is None:
             return
-        groups = judge(task, [problems[place] for place in part.places], part.rollouts)
+        groups = judge_rollouts(task, [problems[place] for place in part.places], part.rollouts)
         yield Samples(part.places, groups, part.rollouts, part.version)
 
 

@@ -3,14 +3,14 @@
 from grpo_jax.studies.directory import read_study
 from grpo_jax.studies.loading import checked_study, load_study
 from grpo_jax.studies.runner import commands, cores, run_study
-from grpo_jax.studies.study import Arm, Budget, Comparison, Run, Study
+from grpo_jax.studies.study import Arm, Budget, ComparisonPoints, Study, StudyRun
 
 __all__ = [
     "Arm",
     "Budget",
-    "Comparison",
-    "Run",
+    "ComparisonPoints",
     "Study",
+    "StudyRun",
     "checked_study",
     "commands",
     "cores",

@@ -14,7 +14,7 @@ from typing import Any
 from grpo_jax.config import UNDECISIVE, ConfigError, differing, to_dict
 from grpo_jax.files import CONFIG_FILE, STUDY_FILE, read_json, run_config, write_whole
 from grpo_jax.studies.loading import damage, study_from
-from grpo_jax.studies.study import Run, Study
+from grpo_jax.studies.study import Study, StudyRun
 
 
 def read_study(workdir: Path) -> Study:
@@ -89,7 +89,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
     for arm in study.arms:
         ours = to_dict(arm.configuration(study.seeds[0]))
         for seed in study.seeds:
-            run = Run(arm, seed)
+            run = StudyRun(arm, seed)
             path = run.directory(workdir) / CONFIG_FILE
             if not path.exists():
                 continue

@@ -9,7 +9,7 @@ from typing import Any
 from grpo_jax.config import STUDY, ConfigError, did_you_mean, run_file
 from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.studies.pairing import check_pairing
-from grpo_jax.studies.study import Arm, Budget, Comparison, Study
+from grpo_jax.studies.study import Arm, Budget, ComparisonPoints, Study
 
 BUDGETS = typing.get_args(Budget)
 FIELDS = ("question", "seeds", "baseline", "matched", "comparisons", "targets", "shared", "arms")
@@ -58,7 +58,7 @@ def study_from(name: str, values: Mapping[str, Any]) -> Study:
         baseline=values["baseline"],
         seeds=tuple(values["seeds"]),
         matched=values["matched"],
-        comparisons=tuple(Comparison(budget, tuple(at)) for budget, at in values["comparisons"].items()),
+        comparisons=tuple(ComparisonPoints(budget, tuple(at)) for budget, at in values["comparisons"].items()),
         targets=tuple(values["targets"]),
     )
 

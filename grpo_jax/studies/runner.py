@@ -16,7 +16,7 @@ from grpo_jax.config import command_line, digest, to_dict
 from grpo_jax.files import SUMMARY_FILE, read_json
 from grpo_jax.runs.directory import BASE_POLICY
 from grpo_jax.studies.directory import begin
-from grpo_jax.studies.study import Arm, Run, Study
+from grpo_jax.studies.study import Arm, Study, StudyRun
 from grpo_jax.terminal import acknowledge
 
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]  # where runs find the package
@@ -33,13 +33,13 @@ SECOND = "the runs are ended at once; the same command continues them from their
 class Outcome:
     """What became of the runs that a call was to make."""
 
-    failed: tuple[tuple[Run, str], ...]  # with the last line of their logs
+    failed: tuple[tuple[StudyRun, str], ...]  # with the last line of their logs
     stopped: bool  # by a signal, with everything saved
 
 
 @dataclass
 class _Going:
-    run: Run
+    run: StudyRun
     process: subprocess.Popen[bytes]
     cores: frozenset[int]
 
@@ -81,7 +81,7 @@ def run_study(
     free = shares(jobs)
     turns = _Turns(study, workdir)
     going: list[_Going] = []
-    failed: list[tuple[Run, str]] = []
+    failed: list[tuple[StudyRun, str]] = []
     with _stop_requests() as stops, _none_left_behind(going):
         passed_on, last_told = 0, time.monotonic()
         while going or (todo and not stops):
@@ -115,13 +115,13 @@ class _Turns:
         for run in study.runs():
             self._look(run)
 
-    def may_start(self, run: Run, going: Sequence[Run]) -> bool:
+    def may_start(self, run: StudyRun, going: Sequence[StudyRun]) -> bool:
         for other in going:
             self._look(other)
         recipe = self._recipes[run.arm.name]
         return recipe is None or recipe in self._made or recipe not in {self._recipes[one.arm.name] for one in going}
 
-    def _look(self, run: Run) -> None:
+    def _look(self, run: StudyRun) -> None:
         recipe = self._recipes[run.arm.name]
         if recipe and recipe not in self._made and (run.directory(self._workdir) / BASE_POLICY).exists():
             self._made.add(recipe)
@@ -134,7 +134,7 @@ def _recipe(arm: Arm, seed: int) -> str | None:
     return digest({name: values[name] for name in ("task", "model", "warm_start")}) if config.warm_start else None
 
 
-def _command(train: Sequence[str], run: Run, workdir: Path) -> list[str]:
+def _command(train: Sequence[str], run: StudyRun, workdir: Path) -> list[str]:
     overrides = {**run.arm.overrides, "seed": str(run.seed)}
     return [
         *train,
@@ -144,7 +144,7 @@ def _command(train: Sequence[str], run: Run, workdir: Path) -> list[str]:
     ]
 
 
-def _start(train: Sequence[str], run: Run, workdir: Path, cores: frozenset[int]) -> _Going:
+def _start(train: Sequence[str], run: StudyRun, workdir: Path, cores: frozenset[int]) -> _Going:
     log = _log(run, workdir)
     log.parent.mkdir(parents=True, exist_ok=True)
     surroundings = {
@@ -227,11 +227,11 @@ def _told(one: _Going, workdir: Path) -> str:
     return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"
 
 
-def _name(run: Run) -> str:
+def _name(run: StudyRun) -> str:
     return f"{run.arm.name}, seed {run.seed}"
 
 
-def _log(run: Run, workdir: Path) -> Path:
+def _log(run: StudyRun, workdir: Path) -> Path:
     return workdir / "logs" / f"{run.arm.slug}.seed_{run.seed}.log"
 
 

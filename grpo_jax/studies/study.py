@@ -37,7 +37,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonPoints:
     """Budgets at which the arms' validation curves are compared; one table."""
 
     budget: Budget
@@ -45,7 +45,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Run:
+class StudyRun:
     """An arm with a seed."""
 
     arm: Arm
@@ -73,9 +73,9 @@ class Study:
     baseline: str  # the arm that the others are compared with
     seeds: tuple[int, ...]
     matched: Budget  # what all arms have spent equally at their ends
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ComparisonPoints, ...]
     targets: tuple[float, ...]  # of validation pass@1, whose cost is reported
 
-    def runs(self) -> Iterator[Run]:
+    def runs(self) -> Iterator[StudyRun]:
         """All runs, seed by seed, so that what is there of an unfinished study is paired."""
-        return (Run(arm, seed) for seed in self.seeds for arm in self.arms)
+        return (StudyRun(arm, seed) for seed in self.seeds for arm in self.arms)

@@ -10,7 +10,7 @@ from grpo_jax.analysis.analyse import Settings, analyse
 from grpo_jax.analysis.rollouts import _sampled, check_noise, check_weights, sample
 from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.data import PromptSource, Split, encode_prompts
-from grpo_jax.evaluation import judge
+from grpo_jax.evaluation import judge_rollouts
 from grpo_jax.objectives import Recipe
 from grpo_jax.objectives.advantages import mean_centered
 from grpo_jax.objectives.surrogates import clipped
@@ -79,7 +79,7 @@ def test_problems_are_distinct_and_not_in_training_s_order(sampled):
 
 
 def test_rewards_are_the_judge_s(sampled):
-    judged = judge(experiment().task, problems_of(sampled), sampled.rollouts)
+    judged = judge_rollouts(experiment().task, problems_of(sampled), sampled.rollouts)
     assert sampled.rewards.tolist() == [[one.reward for one in group.completions] for group in judged]
     assert sampled.right.tolist() == [[bool(one.verdict.right) for one in group.completions] for group in judged]
     assert sampled.scored.all()

@@ -6,7 +6,7 @@ import pytest
 
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data import Problem, Split
-from grpo_jax.data.tasks.modular_expressions import ModularExpressions, draw, evaluate, parse, reductions, render
+from grpo_jax.data.tasks.modular_expressions import ModularExpressions, draw, parse, reductions, render, value_of
 from grpo_jax.rewards import Attempt
 
 PROBLEM = Problem("8+(8+(4+6))=", "6")
@@ -41,10 +41,10 @@ def test_expressions_against_pythons_own_arithmetic(operations):
         expression = draw(rng, operations, "+-*", 10)
         text = render(expression)
         assert parse(text) == expression
-        assert evaluate(expression, 10) == value(ast.parse(text, mode="eval").body) % 10
+        assert value_of(expression, 10) == value(ast.parse(text, mode="eval").body) % 10
         lines = reductions(expression, 10)
         assert len(lines) == operations
-        assert all(evaluate(parse(line), 10) == evaluate(expression, 10) for line in lines)
+        assert all(value_of(parse(line), 10) == value_of(expression, 10) for line in lines)
 
 
 @pytest.mark.parametrize("operations", [1, 2, 3, 5])

@@ -8,7 +8,7 @@ import pytest
 from grpo_jax.config import ModularExpressionsConfig, SamplingConfig
 from grpo_jax.data import Split, encode, pad
 from grpo_jax.data.tasks import ModularExpressions
-from grpo_jax.evaluation import evaluate, judge, summarize
+from grpo_jax.evaluation import evaluate, judge_rollouts, summarize
 from grpo_jax.rewards import Attempt, Verdict, make_reward
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import Counter as Place
@@ -47,7 +47,7 @@ def rollouts_of(texts, cut_off=()):
 @pytest.mark.trap(5)
 def test_judge_reads_every_completion_of_every_problem():
     golds = [problem.answer for problem in PROBLEMS[:2]]
-    judged = judge(TASK, PROBLEMS[:2], rollouts_of([[golds[0], "x1=" + golds[0]], ["", golds[1]]]))
+    judged = judge_rollouts(TASK, PROBLEMS[:2], rollouts_of([[golds[0], "x1=" + golds[0]], ["", golds[1]]]))
     assert [[one.reward for one in group.completions] for group in judged] == [[1.0, 1.0], [0.0, 1.0]]
     assert [[one.length for one in group.completions] for group in judged] == [[2, 5], [1, 2]]
     assert [(group.id, group.gold) for group in judged] == [(problem.id, problem.answer) for problem in PROBLEMS[:2]]
@@ -56,7 +56,7 @@ def test_judge_reads_every_completion_of_every_problem():
 @pytest.mark.trap(6)
 def test_a_completion_that_was_cut_off_is_wrong():
     gold = PROBLEMS[0].answer
-    judged = judge(TASK, PROBLEMS[:1], rollouts_of([[gold, gold + "=" + gold]], cut_off={gold}))
+    judged = judge_rollouts(TASK, PROBLEMS[:1], rollouts_of([[gold, gold + "=" + gold]], cut_off={gold}))
     assert [one.reward for one in judged[0].completions] == [0.0, 1.0]
     assert [one.stop_reason for one in judged[0].completions] == ["length", "stop"]
 
@@ -66,7 +66,7 @@ def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
     (digit,) = encode(TASK.tokenizer, ["7"])[0]
     rollouts = rollouts_of([["3", "4"]], cut_off={"4"})
     rollouts.completion_tokens[0, 0, 1] = digit
-    assert [one.text for one in judge(TASK, PROBLEMS[:1], rollouts)[0].completions] == ["3", "4"]
+    assert [one.text for one in judge_rollouts(TASK, PROBLEMS[:1], rollouts)[0].completions] == ["3", "4"]
 
 
 ANSWERS = {problem.prompt: problem.answer for problem in PROBLEMS}

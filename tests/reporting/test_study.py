@@ -12,7 +12,7 @@ from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.files import plain
 from grpo_jax.reporting import write_study_report
 from grpo_jax.reporting.figures import COLORS
-from grpo_jax.studies import Arm, Run, read_study
+from grpo_jax.studies import Arm, StudyRun, read_study
 from grpo_jax.training.clock import PHASES
 from tests.helpers import evaluation_line, make_config, train_line
 
@@ -184,7 +184,7 @@ def test_time_is_of_the_phases_of_training(study):
 
 
 def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
-    (Run(read_study(study).arms[0], 2).directory(study) / "summary.json").unlink()
+    (StudyRun(read_study(study).arms[0], 2).directory(study) / "summary.json").unlink()
     page = write_study_report(study).read_text()
     assert "Of seeds 0, 1, which" in page
     assert "Missing, and so left out with their seeds: small, seed 2." in page
@@ -192,7 +192,7 @@ def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
     assert final["difference"].startswith("-0.105 ")
     assert "2 seeds are too few to say what differences they could show" in page
     assert final[""] == "too few seeds"  # two differences that are equal by chance resolve nothing
-    (Run(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
+    (StudyRun(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
     with pytest.raises(ConfigError, match=r"seeds finished by all arms: 1, and a comparison needs two; continue the"):
         write_study_report(study)
     values = json.loads((study / "study.json").read_text())
@@ -202,7 +202,7 @@ def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
 
 
 def test_scales_are_not_compared(study, capsys):
-    write_run(Run(read_study(study).arms[0], 0), study, std_ddof=1)
+    write_run(StudyRun(read_study(study).arms[0], 0), study, std_ddof=1)
     assert report.main([str(study)]) == 2
     assert "runs differ in objective.std_ddof" in capsys.readouterr().err
 

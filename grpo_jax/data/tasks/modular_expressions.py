@@ -85,7 +85,7 @@ class ModularExpressions:
             if len(found) == number:
                 break
             expression = draw(rng, self.config.operations, self.config.operators, self.config.modulus)
-            problem = Problem(render(expression) + "=", str(evaluate(expression, self.config.modulus)))
+            problem = Problem(render(expression) + "=", str(value_of(expression, self.config.modulus)))
             if problem.split is split:
                 found.setdefault(problem.prompt, problem)
         if len(found) == number or (at_most and found):
@@ -148,12 +148,12 @@ def parse(text: str) -> Expression:
     return operands[0]
 
 
-def evaluate(expression: Expression, modulus: int) -> int:
+def value_of(expression: Expression, modulus: int) -> int:
     """The expression's value: modulo is taken after every operation."""
     if isinstance(expression, int):
         return expression
     operator, left, right = expression
-    return OPERATORS[operator](evaluate(left, modulus), evaluate(right, modulus)) % modulus
+    return OPERATORS[operator](value_of(left, modulus), value_of(right, modulus)) % modulus
 
 
 def reductions(expression: Expression, modulus: int) -> list[str]:
@@ -172,4 +172,4 @@ def _reduce_once(expression: Expression, modulus: int) -> Expression:
         return operator, _reduce_once(left, modulus), right
     if not isinstance(right, int):
         return operator, left, _reduce_once(right, modulus)
-    return evaluate(expression, modulus)
+    return value_of(expression, modulus)

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from grpo_jax.evaluation.paired import share_interval
 from grpo_jax.reporting.figures import COLORS, STYLE, as_label, legend_above, limit_shares
 from grpo_jax.reporting.study.runs import Results
-from grpo_jax.studies import Comparison
+from grpo_jax.studies import ComparisonPoints
 from grpo_jax.training.clock import PHASES, whole
 
 UNITS = {"seconds": "seconds of training", "tokens": "sampled tokens"}
 
 
-def curves(results: Results, comparison: Comparison) -> Figure:
+def curves(results: Results, comparison: ComparisonPoints) -> Figure:
     """Validation pass@1, mean over seeds with its 95 % t interval, as far as the comparison looks."""
     budget = comparison.budget
     with matplotlib.rc_context(STYLE):

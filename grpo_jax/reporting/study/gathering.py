@@ -10,7 +10,7 @@ from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.files import CONFIG_FILE
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.studies import Arm, Budget, Comparison, Study
+from grpo_jax.studies import Arm, Budget, ComparisonPoints, Study
 from grpo_jax.studies.pairing import COUNTED, planned, unlike
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
@@ -60,7 +60,7 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
         baseline=baseline,
         seeds=seeds,
         matched=matched,
-        comparisons=tuple(Comparison(budget, _points(paired, budget)) for budget in COMPARED),
+        comparisons=tuple(ComparisonPoints(budget, _points(paired, budget)) for budget in COMPARED),
         targets=tuple(targets),
     )
     return Results(study, seeds, paired, missing)

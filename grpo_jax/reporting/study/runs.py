@@ -13,7 +13,7 @@ from jaxtyping import Float
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.studies import Budget, Run, Study
+from grpo_jax.studies import Budget, Study, StudyRun
 from grpo_jax.training.clock import training_seconds
 
 
@@ -62,11 +62,11 @@ def read_results(study: Study, workdir: Path) -> Results:
       ConfigError: if fewer than two seeds are finished by all arms, or runs differ in the standard deviation's ddof.
     """
     missing = tuple(f"{run.arm.name}, seed {run.seed}" for run in study.runs() if not run.finished(workdir))
-    seeds = tuple(seed for seed in study.seeds if all(Run(arm, seed).finished(workdir) for arm in study.arms))
+    seeds = tuple(seed for seed in study.seeds if all(StudyRun(arm, seed).finished(workdir) for arm in study.arms))
     if len(seeds) < 2:
         remedy = f"continue the study (missing are {'; '.join(missing[:4])}...)" if missing else "add seeds to it"
         raise ConfigError(f"{workdir}: seeds finished by all arms: {len(seeds)}, and a comparison needs two; {remedy}.")
-    arms = {arm.name: [read_run(Run(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
+    arms = {arm.name: [read_run(StudyRun(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
     check_scale(arms, workdir)
     return Results(study, seeds, arms, missing)
 

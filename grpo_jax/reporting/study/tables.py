@@ -20,7 +20,7 @@ from grpo_jax.evaluation.paired import (
     spread,
 )
 from grpo_jax.reporting.study.runs import Finished, Results
-from grpo_jax.studies import Comparison
+from grpo_jax.studies import ComparisonPoints
 from grpo_jax.studies.pairing import COUNTED
 from grpo_jax.training.clock import TRAINING
 
@@ -119,7 +119,7 @@ def final_table(results: Results) -> Table:
     )
 
 
-def comparison_table(results: Results, comparison: Comparison) -> Table:
+def comparison_table(results: Results, comparison: ComparisonPoints) -> Table:
     """Validation pass@1 where the arms have spent as much; one budget."""
     read = []
     for at in comparison.at:

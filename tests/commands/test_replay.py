@@ -7,8 +7,8 @@ import pytest
 
 from grpo_jax.commands.replay import main
 from grpo_jax.runs.directory import RunDirectory
+from tests.commands.runs import four_steps
 from tests.helpers import assert_one_sentence, start
-from tests.launch.runs import four_steps
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
+from tests.commands.test_train import COMMAND, wait_for
 from tests.compilation import XLA_FLAGS
 from tests.helpers import metrics, start, tiny_flags
-from tests.launch.test_main import COMMAND, wait_for
 from tools.compare_commits import loopback_cluster
 
 

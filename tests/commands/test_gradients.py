@@ -12,8 +12,8 @@ from grpo_jax.config import from_dict, to_dict
 from grpo_jax.policy import trained_of
 from grpo_jax.training import restore, train_config
 from tests.checkpoints import make_checkpoint, questions
+from tests.commands.runs import four_steps
 from tests.helpers import assert_one_sentence, start
-from tests.launch.runs import four_steps
 
 FEW = ("--prompts=32", "--samples=8")
 
