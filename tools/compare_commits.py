@@ -123,7 +123,9 @@ def main(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     renamed = dict(name.split(":", 1) for name in arguments.renamed if ":" in name)
     if len(renamed) < len(arguments.renamed):
-        parser.error("--renamed: needs two names with a colon between them, as in --renamed=valid_pair_share:signal")
+        parser.error(
+            "--renamed: needs two names with a colon between them, as in --renamed=valid_pair_share:signal_share"
+        )
     if arguments.keep and arguments.keep.exists() and any(arguments.keep.iterdir()):
         parser.error(f"--keep={arguments.keep}: is not empty; name another directory")
     found: dict[str, list[LineComparison]] = {}

@@ -57,8 +57,8 @@ def signal(metrics: RunMetrics) -> Figure:
     """
     figure, axes = _panel("rollouts", "share of groups")
     rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
-    bound = _smooth(one.valid_share_bound for one in sampled)
-    axes.plot(rollouts, _smooth(one.valid_pair_share for one in sampled), color=BLUE, label="with signal")
+    bound = _smooth(one.signal_share_bound for one in sampled)
+    axes.plot(rollouts, _smooth(one.signal_share for one in sampled), color=BLUE, label="with signal")
     axes.plot(rollouts, bound, color=BLUE, linestyle=":", label="at equal difficulty")
     axes.plot(rollouts, _smooth(one.all_right for one in sampled), color=GREEN, linewidth=1, label="all right")
     axes.plot(rollouts, _smooth(one.all_wrong for one in sampled), color=ORANGE, linewidth=1, label="all wrong")

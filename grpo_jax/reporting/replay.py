@@ -8,7 +8,7 @@ from rich.text import Text
 
 from grpo_jax.runs.groups import TrainingGroup
 from grpo_jax.terminal import PlainConsole
-from grpo_jax.training.replay import Replay, Sample, Token
+from grpo_jax.training.replay import Replay, Sample, SampledToken
 
 
 def show_replay(replay: Replay, console: PlainConsole) -> None:
@@ -43,7 +43,7 @@ def verdict(replay: Replay) -> str:
     return f"tokens differ from place {replay.alike} on ({then} then, {now} now){before}"
 
 
-def _row(place: int, then: Token | None, now: Token | None, *, comparable: bool) -> list[str | Text]:
+def _row(place: int, then: SampledToken | None, now: SampledToken | None, *, comparable: bool) -> list[str | Text]:
     """What a model wrote is shown as Python writes texts, so that it cannot write to the terminal."""
 
     def both(before: str, after: str) -> Text:

@@ -43,7 +43,7 @@ def _saved(state: TrainState) -> TrainState:
     return dataclasses.replace(state, params=trained_of(state.params))
 
 
-class Restored(NamedTuple):
+class Checkpoint(NamedTuple):
     """A checkpoint, back on the devices."""
 
     step: int
@@ -99,7 +99,7 @@ class Checkpoints:
             force=True,
         )
 
-    def restore_latest(self, like: TrainState) -> Restored | None:
+    def restore_latest(self, like: TrainState) -> Checkpoint | None:
         """The newest checkpoint that is sound, or None where there is none.
 
         A checkpoint that is damaged is passed over with a warning, and the one before it is tried. Unless read-only, it
@@ -118,28 +118,28 @@ class Checkpoints:
                 self._move_aside(step)
         return None
 
-    def restore_best(self, like: TrainState) -> Restored | None:
+    def restore_best(self, like: TrainState) -> Checkpoint | None:
         """The checkpoint with the highest score, or None if none has one. Raises ValueError if it is damaged."""
         step = self._manager.best_step() if self._scored else None
         return None if step is None else self._restore_sound(step, like, "the best checkpoint")
 
-    def restore_step(self, step: int, like: TrainState) -> Restored | None:
+    def restore_step(self, step: int, like: TrainState) -> Checkpoint | None:
         """The checkpoint of a step, or None if it is not kept. Raises ValueError if it is damaged."""
         return self._restore_sound(step, like, "this checkpoint") if step in self._manager.all_steps() else None
 
-    def _restore_sound(self, step: int, like: TrainState, which: str) -> Restored:
+    def _restore_sound(self, step: int, like: TrainState, which: str) -> Checkpoint:
         reason = damage(self._directory / str(step))
         if reason:
             raise ValueError(f"{self._directory / str(step)}: {which} is damaged ({reason}); take another")
         return self._restore(step, like)
 
-    def _restore(self, step: int, like: TrainState) -> Restored:
+    def _restore(self, step: int, like: TrainState) -> Checkpoint:
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(like))
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         )
         params = with_trained(like.params, restored.state.params)
-        return Restored(step, dataclasses.replace(restored.state, params=params), dict(restored.record))
+        return Checkpoint(step, dataclasses.replace(restored.state, params=params), dict(restored.record))
 
     def close(self) -> None:
         """Returns when everything saved is on the disk."""

@@ -64,11 +64,11 @@ class SampleStatistics:
     reward: float  # mean over the scored completions
     terms: Mapping[str, float]  # of a weighted sum: each term's mean, before its weight, over what it could score
     accuracy: float  # the completions that are right; the reward, if there is no other part of it
-    valid_pair_share: float  # the groups that carry signal (with two rollouts: one right, one wrong)
-    # 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share of valid groups if all prompts were
+    signal_share: float  # the groups that carry signal (with two rollouts: one right, one wrong)
+    # 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share with signal if all prompts were
     # equally hard, and never less than the expected share (it is concave in p). Of rewards in {0, 1}.
-    valid_share_bound: float
-    valid_share_expected: float  # the same with each prompt's own p, as estimated from its earlier completions
+    signal_share_bound: float
+    signal_share_expected: float  # the same with each prompt's own p, as estimated from its earlier completions
     # How the others fail to carry signal: all are right, all of one reward but not right, or without enough verdicts.
     all_right: float
     all_wrong: float
@@ -94,7 +94,7 @@ class SampleStatistics:
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "SampleStatistics":
-        """Return the statistics that a line holds."""
+        """Return the statistics that a line of this version holds."""
         kinds = {field.name: field.type for field in fields(cls)}
         # Counts that came later are of what was not done before.
         own: dict[str, Any] = {
@@ -113,6 +113,11 @@ STATISTICS = {field.name: field.name for field in fields(SampleStatistics) if fi
     "replaced": "groups/replaced",
     "surplus": "groups/surplus",
     "without_signal": "tokens/without_signal",
+}
+EARLIER_NAMES = {  # in lines of versions up to commit e597795, and what they are called now
+    "valid_pair_share": "signal_share",
+    "valid_share_bound": "signal_share_bound",
+    "valid_share_expected": "signal_share_expected",
 }
 
 
@@ -138,7 +143,8 @@ class TrainLine(Line):
 
     @classmethod
     def from_json(cls, line: Mapping[str, Any]) -> "TrainLine":
-        """Return the step that a line holds."""
+        """Return the step that a line holds, written by this version or an earlier one."""
+        line = {EARLIER_NAMES.get(name, name): value for name, value in line.items()}
         known = {"phase", "step", "kind", *OF_STEP, *STATISTICS.values()}
         return cls(
             step=line["step"],

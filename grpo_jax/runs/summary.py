@@ -28,7 +28,7 @@ def summarize_run(config: Config, metrics: RunMetrics, seconds: Mapping[str, flo
         "prompts": last.prompts,
         "rollouts": last.rollouts,
         "updates": updates,
-        "valid_pair_share": _valid_share(metrics.training),
+        "valid_pair_share": _signal_share(metrics.training),
         "sampler_difference": max(filter(math.isfinite, differences), default=0.0),
         "seconds": dict(seconds),
         "steps": config.train.steps,
@@ -38,10 +38,10 @@ def summarize_run(config: Config, metrics: RunMetrics, seconds: Mapping[str, flo
     }
 
 
-def _valid_share(training: Sequence[TrainLine]) -> float:
+def _signal_share(training: Sequence[TrainLine]) -> float:
     """Of all groups that were sampled; with resampling, steps differ in how many these are."""
     groups = np.diff([line.prompts for line in training], prepend=0)
-    return float(np.average([line.sampled.valid_pair_share for line in training], weights=groups))
+    return float(np.average([line.sampled.signal_share for line in training], weights=groups))
 
 
 def result_of(scores: Scores) -> dict[str, Any]:

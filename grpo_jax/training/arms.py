@@ -13,10 +13,10 @@ from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.training.update import group_logprobs, microbatch
 from grpo_jax.types import Groups, Params, UpdateBatch
 
-Arms: TypeAlias = Callable[[Params, UpdateBatch], dict[str, Float[Array, ""]]]
+ArmMetrics: TypeAlias = Callable[[Params, UpdateBatch], dict[str, Float[Array, ""]]]
 
 
-def make_arms(policy: Policy, objective: Objective, temperature: float, chunk: int) -> Arms:
+def make_arm_metrics(policy: Policy, objective: Objective, temperature: float, chunk: int) -> ArmMetrics:
     """Make a function (params, batch) -> norms of the two arms, and their cosine; to be jitted.
 
     The gradient by the log-probabilities is split by the sign of the advantages and carried back through the policy

@@ -101,7 +101,7 @@ class LateLog:
         self._directory.append_metrics(line)
         shown = {
             "reward {:.2f}": line.sampled.reward,
-            "valid {:.2f}": line.sampled.valid_pair_share,
+            "signal {:.2f}": line.sampled.signal_share,
             "length {:.1f}": line.sampled.completion_length,
             "{:,.0f} tokens/s": line.tokens_per_second,
         }

@@ -22,7 +22,7 @@ from grpo_jax.objectives import Objective, Outcomes, make_objective
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
-from grpo_jax.training.arms import Arms, make_arms
+from grpo_jax.training.arms import ArmMetrics, make_arm_metrics
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
@@ -64,7 +64,7 @@ class Programs:
     advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
     score: Scorer  # (params, batch) -> log-probabilities
-    arms: Arms  # (params, batch) -> what is known of the gradient's two arms
+    arms: ArmMetrics  # (params, batch) -> what is known of the gradient's two arms
 
 
 def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Sequence[int]) -> Programs:
@@ -115,7 +115,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             out_shardings=(shardings.state, shardings.replicated),
         ),
         score=jax.jit(make_scorer(adapted, temperature, chunk), out_shardings=shardings.groups),
-        arms=jax.jit(make_arms(adapted, objective, temperature, chunk), out_shardings=shardings.replicated),
+        arms=jax.jit(make_arm_metrics(adapted, objective, temperature, chunk), out_shardings=shardings.replicated),
     )
 
 

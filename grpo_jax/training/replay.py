@@ -27,7 +27,7 @@ from grpo_jax.training.restore import read_config, restore
 from grpo_jax.types import Params
 
 
-class Token(NamedTuple):
+class SampledToken(NamedTuple):
     """One token of a completion."""
 
     id: int
@@ -40,7 +40,7 @@ class Sample:
     """A completion with its tokens, the stop token included."""
 
     completion: Completion
-    tokens: Sequence[Token]
+    tokens: Sequence[SampledToken]
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _sample_again(
     return Sample(completion, _tokens(experiment, ids, logprobs))
 
 
-def _tokens(experiment: Experiment, ids: Sequence[int], logprobs: Sequence[float]) -> list[Token]:
+def _tokens(experiment: Experiment, ids: Sequence[int], logprobs: Sequence[float]) -> list[SampledToken]:
     tokenizer = experiment.task.tokenizer.backend_tokenizer
     texts = tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
-    return [Token(*token) for token in zip(ids, texts, logprobs, strict=True)]
+    return [SampledToken(*token) for token in zip(ids, texts, logprobs, strict=True)]

@@ -20,8 +20,7 @@ from grpo_jax.config import (
     source_digests,
 )
 from grpo_jax.data import Split
-from grpo_jax.runs.checkpoints import Checkpoints
-from grpo_jax.runs.checkpoints import Restored as Checkpoint
+from grpo_jax.runs.checkpoints import Checkpoint, Checkpoints
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory, check_kept, kept_steps
 from grpo_jax.runs.inputs import (
     BASE,

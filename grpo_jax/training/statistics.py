@@ -14,7 +14,7 @@ LOGPROB_DIGITS = 6
 
 def rollout_statistics(collected: Collected) -> SampleStatistics:
     """Return what all groups that a step has sampled came to."""
-    rewards, scored, rollouts, valid = collected.rewards, collected.scored, collected.rollouts, collected.signal
+    rewards, scored, rollouts, signal = collected.rewards, collected.scored, collected.rollouts, collected.signal
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     right = right_of(collected.judged)
     accuracy = float(right[scored].mean()) if scored.any() else float("nan")
@@ -26,16 +26,16 @@ def rollout_statistics(collected: Collected) -> SampleStatistics:
         reward=float(rewards[scored].mean()) if scored.any() else float("nan"),
         terms=_terms(collected),
         accuracy=accuracy,
-        valid_pair_share=float(valid.mean()),
-        valid_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        valid_share_expected=float((1 - p**group_size - (1 - p) ** group_size).mean()),
-        all_right=float((~valid & judged & top).mean()),
-        all_wrong=float((~valid & judged & ~top).mean()),
-        unjudged=float((~valid & ~judged).mean()),
-        truncated=float((~valid & truncated.all(axis=1)).mean()),
-        without_signal=float(lengths[~valid].sum() / lengths.sum()),
-        replaced=int((~collected.chosen & ~valid).sum()),
-        surplus=int((~collected.chosen & valid).sum()),
+        signal_share=float(signal.mean()),
+        signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
+        signal_share_expected=float((1 - p**group_size - (1 - p) ** group_size).mean()),
+        all_right=float((~signal & judged & top).mean()),
+        all_wrong=float((~signal & judged & ~top).mean()),
+        unjudged=float((~signal & ~judged).mean()),
+        truncated=float((~signal & truncated.all(axis=1)).mean()),
+        without_signal=float(lengths[~signal].sum() / lengths.sum()),
+        replaced=int((~collected.chosen & ~signal).sum()),
+        surplus=int((~collected.chosen & signal).sum()),
         unscored=int((~scored).sum()),
         completion_length=float(lengths.mean()),
         truncated_share=float(truncated.mean()),

@@ -31,7 +31,7 @@ Update: TypeAlias = Callable[[TrainState, UpdateBatch], tuple[TrainState, Metric
 Scorer: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
 
 
-class Sums(NamedTuple):
+class Accumulated(NamedTuple):
     """What is summed over the micro-batches of an update."""
 
     gradients: Params
@@ -101,10 +101,10 @@ def make_update(
     def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
         params, trained = state.params, trained_of(state.params)
 
-        def one(index: Array, carry: Sums) -> Sums:
+        def one(index: Array, carry: Accumulated) -> Accumulated:
             micro = microbatch(batch, index)
             (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(trained, params, micro)
-            return Sums(
+            return Accumulated(
                 jax.tree.map(jnp.add, carry.gradients, gradients),
                 carry.loss.merge(mean),
                 merge(carry.metrics, metrics),
@@ -113,7 +113,7 @@ def make_update(
 
         mean, metrics = jax.eval_shape(lambda: loss(trained, params, microbatch(batch, jnp.int32(0)))[1])
         zeros = jax.tree.map(jnp.zeros_like, trained)
-        nothing = Sums(zeros, mean.empty(), empty(metrics), Spread(*(jnp.zeros(()),) * 3))
+        nothing = Accumulated(zeros, mean.empty(), empty(metrics), Spread(*(jnp.zeros(()),) * 3))
         sums = jax.lax.fori_loop(0, batch.filled, one, nothing)
 
         weight = sums.loss.weight + batch.dropped_weight

@@ -12,6 +12,7 @@ from grpo_jax.commands import regrade, report, study
 from grpo_jax.commands import train as command
 from grpo_jax.config import load, to_dict
 from grpo_jax.reporting import write_report
+from grpo_jax.reporting.figures import signal
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import Silent, replay, restore, train_config
 from tests.fixtures.tiny import get_study
@@ -114,6 +115,16 @@ def test_completions_are_judged_again(run, capsys):
 def test_an_unfinished_run_is_reported(run, capsys):
     assert report.main([str(run)]) == 0
     assert "at step 4 of 6" in (run / "report.html").read_text()
+
+
+def test_the_share_of_groups_with_signal_is_drawn():
+    """Under the name that it had then."""
+    lines = [json.loads(line) for line in (FIXTURES / "run" / "metrics.jsonl").read_text().splitlines()]
+    then = [line["valid_pair_share"] for line in lines if line["kind"] == "train"]
+    figure = signal(RunDirectory(FIXTURES / "run").metrics())
+    assert min(then) > 0
+    running_mean = np.cumsum(then) / np.arange(1, 1 + len(then))
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx(running_mean)
 
 
 @pytest.mark.slow

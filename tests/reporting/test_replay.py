@@ -9,9 +9,9 @@ from grpo_jax.reporting import show_replay
 from grpo_jax.rewards import UNSCORED, Verdict
 from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.terminal import PlainConsole
-from grpo_jax.training.replay import Replay, Sample, Token
+from grpo_jax.training.replay import Replay, Sample, SampledToken
 
-TOKENS = [Token(3, "a", -0.5), Token(4, "\x1b[2J", -1.0), Token(0, "[/red]<eos>", -0.25)]
+TOKENS = [SampledToken(3, "a", -0.5), SampledToken(4, "\x1b[2J", -1.0), SampledToken(0, "[/red]<eos>", -0.25)]
 ROLLOUT = Rollout("a\x1b", 3, True, Verdict(1.0, None, right=True), -1.0, -1.75, [3, 4, 0], [-0.5, -1.0, -0.25])
 THEN = Sample(ROLLOUT, TOKENS)
 
@@ -48,7 +48,7 @@ def test_what_a_model_wrote_does_not_reach_the_terminal():
 
 
 def test_tokens_that_differ():
-    text = shown(replayed(with_tokens(Token(3, "a", -0.4), Token(9, "b", -3.0)), chosen=False))
+    text = shown(replayed(with_tokens(SampledToken(3, "a", -0.4), SampledToken(9, "b", -3.0)), chosen=False))
     rows = [line.split() for line in text.splitlines()]
     assert ["1", "4", "->", "9", r"'\x1b[2J'", "->", "'b'", "-1.000000", "-3.000000", "-"] in rows
     assert ["2", "0", "->", "-", "'[/red]<eos>'", "->", "-", "-0.250000", "-", "-"] in rows
@@ -59,7 +59,7 @@ def test_tokens_that_differ():
     assert text.splitlines()[-1] == last
 
 
-@pytest.mark.parametrize("now", [(), (Token(9, "b", -3.0),)])
+@pytest.mark.parametrize("now", [(), (SampledToken(9, "b", -3.0),)])
 def test_nothing_alike(now):
     found = replayed(with_tokens(*now))
     assert (found.alike, found.equal, found.largest_difference) == (0, False, None)
@@ -67,7 +67,7 @@ def test_nothing_alike(now):
 
 
 def test_a_longer_one_is_not_equal():
-    found = replayed(with_tokens(*THEN.tokens, Token(5, "c", -1.0)))
+    found = replayed(with_tokens(*THEN.tokens, SampledToken(5, "c", -1.0)))
     assert (found.alike, found.equal, found.largest_difference) == (3, False, 0.0)
 
 

@@ -197,7 +197,7 @@ def test_the_table_at_the_end(tmp_path):
     assert "total 32.3 s" in text
 
 
-VALUES = {"reward {:.2f}": 0.5, "valid {:.2f}": 0.25, "length {:.1f}": 9.0, "{:,.0f} tokens/s": 36100.0}
+VALUES = {"reward {:.2f}": 0.5, "signal {:.2f}": 0.25, "length {:.1f}": 9.0, "{:,.0f} tokens/s": 36100.0}
 
 
 def bar(text):
@@ -207,7 +207,7 @@ def bar(text):
 
 def test_a_bar_on_a_terminal():
     text = bar(shown(lambda display: display.progress("training", 3, 10, VALUES), terminal=True, width=140))
-    for part in ("training", "3/10", "0:00:00", "left", "reward 0.50  valid 0.25  length 9.0  36,100 tokens/s"):
+    for part in ("training", "3/10", "0:00:00", "left", "reward 0.50  signal 0.25  length 9.0  36,100 tokens/s"):
         assert part in text
 
 
@@ -248,4 +248,4 @@ def test_lines_where_there_is_no_terminal():
         for step in range(1, 5):
             console.progress("training", step, 10, VALUES)
 
-    assert shown(act).splitlines() == ["training 1/10  reward 0.50  valid 0.25  length 9.0  36,100 tokens/s"]
+    assert shown(act).splitlines() == ["training 1/10  reward 0.50  signal 0.25  length 9.0  36,100 tokens/s"]

@@ -8,7 +8,16 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.lines import EvaluationLine, Measured, RunMetrics, Scores, Share, TrainLine, WarmStartLine
+from grpo_jax.runs.lines import (
+    EARLIER_NAMES,
+    EvaluationLine,
+    Measured,
+    RunMetrics,
+    Scores,
+    Share,
+    TrainLine,
+    WarmStartLine,
+)
 from tests.helpers import evaluation_line, train_line
 
 # As commit e597795 wrote them.
@@ -38,18 +47,24 @@ EARLIEST = (
 )
 
 
-def test_a_step_is_read_and_written_as_before():
+def test_a_step_is_read_as_an_earlier_version_wrote_it():
+    """Its numbers are the same, and some have other names now."""
     line = TrainLine.from_json(json.loads(TRAINING))
     assert (line.step, line.prompts, line.rollouts, line.updates, line.seconds) == (8, 64, 128, 8, 1.5)
     assert (line.sampled.all_wrong, line.sampled.without_signal, line.sampled.tokens) == (0.75, 0.875, 72)
     assert line.sampled.terms == {"exact": 0.5}
     assert line.measured[Measured.GRADIENT_NORM] == 1.5
     assert math.isnan(line.measured["noise/signal"])
+    assert (line.sampled.signal_share, line.sampled.signal_share_bound) == (0.125, 0.375)
+    assert line.sampled.signal_share_expected == 0.3125
+    earlier = {EARLIER_NAMES.get(name, name): value for name, value in json.loads(TRAINING).items()}
     written = line.to_json()
-    assert written.keys() == json.loads(TRAINING).keys()
+    assert written.keys() == earlier.keys()
     assert {name: value for name, value in written.items() if name != "noise/signal"} == {
-        name: value for name, value in json.loads(TRAINING).items() if value is not None
+        name: value for name, value in earlier.items() if value is not None
     }
+    again = TrainLine.from_json(written)
+    assert (again.sampled, again.measured.keys()) == (line.sampled, line.measured.keys())
 
 
 def test_an_evaluation_is_read_and_written_as_before():
@@ -63,9 +78,9 @@ def test_an_evaluation_is_read_and_written_as_before():
 
 def test_what_the_earliest_version_did_not_write():
     sampled = TrainLine.from_json(json.loads(EARLIEST)).sampled
-    assert (sampled.replaced, sampled.surplus, sampled.unscored) == (0, 0, 16)
+    assert (sampled.replaced, sampled.surplus, sampled.unscored, sampled.signal_share) == (0, 0, 16, 0)
     assert math.isnan(sampled.reward)
-    assert math.isnan(sampled.valid_share_expected)
+    assert math.isnan(sampled.signal_share_expected)
 
 
 def test_the_lines_of_a_run(tmp_path):

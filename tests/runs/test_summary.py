@@ -12,7 +12,7 @@ def test_the_share_of_groups_with_signal_is_of_all_that_were_sampled():
     config = make_config()
     tests = [evaluation_line(step, 0.5, "TEST") for step in (0, config.train.steps)]
     training = [
-        train_line(step, {"valid_pair_share": share}, prompts=prompts)
+        train_line(step, {"signal_share": share}, prompts=prompts)
         for step, prompts, share in ((1, 64, 32 / 64), (2, 320, 24 / 256))
     ]
     found = summarize_run(config, RunMetrics(training, tests), {"total": 1.0}, updates=2)

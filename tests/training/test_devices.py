@@ -46,7 +46,7 @@ def test_a_mesh_reproduces_one_device(one, tmp_path, mesh, changes):
     found, rollouts = run(tmp_path, mesh, **changes)
     assert len(found) == 20
     for line, other in zip(expected, found, strict=True):
-        for name in ("reward", "valid_pair_share", "completion_length", "updates"):
+        for name in ("reward", "signal_share", "completion_length", "updates"):
             assert line[name] == other[name]
         for name in ("loss", "grad_norm"):
             if line["minibatches"]:

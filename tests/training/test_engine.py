@@ -41,7 +41,7 @@ def test_a_scripted_engine_trains_a_policy(tmp_path):
     assert summary["updates"] == 2
     assert summary["base"]["pass@1"] == summary["final"]["pass@1"] == 0.5
     steps = [line for line in metrics(tmp_path) if line["kind"] == "train"]
-    assert [line["valid_pair_share"] for line in steps] == [1.0, 1.0]
+    assert [line["signal_share"] for line in steps] == [1.0, 1.0]
     assert [request.counter.step for _, request in engine.requests] == [0, 1, 2, 0]
 
 

@@ -129,9 +129,9 @@ def test_every_step_is_logged(whole):
     assert [line["rollouts"] for line in training] == [16 * step for step in range(1, 13)]
     assert training[-1]["updates"] == summary["updates"]
     for line in training:
-        shares = line["valid_pair_share"] + line["groups/all_right"] + line["groups/all_wrong"]
+        shares = line["signal_share"] + line["groups/all_right"] + line["groups/all_wrong"]
         assert shares + line["groups/unjudged"] == pytest.approx(1.0)
-        if line["valid_pair_share"]:
+        if line["signal_share"]:
             assert line["sampler_difference"] < 1e-4
             assert line["grad_norm"] > 0
     assert training[0]["learning_rate"] == pytest.approx(2e-4 / 5)

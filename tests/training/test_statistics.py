@@ -84,14 +84,14 @@ def test_what_is_written_down_ends_where_a_completion_does():
 def test_the_bound_is_the_expected_share_at_equal_difficulty(group_size):
     rewards = np.random.default_rng(0).random((20_000, group_size)) < 0.3
     found = statistics(rewards)
-    assert found.valid_pair_share == pytest.approx(found.valid_share_bound, abs=0.01)
+    assert found.signal_share == pytest.approx(found.signal_share_bound, abs=0.01)
 
 
 def test_groups_are_told_apart():
     rewards = [[1, 1], [0, 0], [1, 0], [0, 1]]
     found = statistics(rewards, scored=[[True, True], [True, True], [True, True], [True, False]])
     assert found.reward == pytest.approx(3 / 7)
-    assert found.valid_pair_share == found.all_right == found.all_wrong == found.unjudged == 0.25
+    assert found.signal_share == found.all_right == found.all_wrong == found.unjudged == 0.25
     assert found.unscored == 1
     assert found.replaced == found.surplus == 0
     assert found.entropy == 1.0  # two nats over two tokens
@@ -102,7 +102,7 @@ def test_a_weighted_reward_is_not_the_accuracy():
     assert found.accuracy == 0.25
     assert found.reward == pytest.approx(0.4)
     assert found.all_wrong == 0.5
-    assert found.valid_share_bound == pytest.approx(2 * 0.25 * 0.75)
+    assert found.signal_share_bound == pytest.approx(2 * 0.25 * 0.75)
 
 
 @pytest.mark.trap(6)
