@@ -27,7 +27,7 @@ SUITES: Mapping[str, Suite] = {
 
 OWN = "test"  # where suites are named: the configuration's own test problems
 
-_KINDS: Mapping[str, Literal["jsonl", "parquet"]] = {
+_KINDS: Mapping[str, str] = {
     ".jsonl": "jsonl",
     ".json": "jsonl",
     ".jsonl.gz": "jsonl",

@@ -6,6 +6,10 @@ import shutil
 import subprocess
 import sys
 
+import pytest
+
+from grpo_jax.config import ConfigError, load, own_code
+from grpo_jax.data.sources import read_problems
 from tests.helpers import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
@@ -52,3 +56,26 @@ def test_a_new_field_of_the_configuration_is_one_line_in_one_file(tmp_path):
     )
     assert ended.returncode == 0, ended.stderr
     assert "filled in optimizer.ema_decay=0.0" in ended.stderr
+
+
+@pytest.fixture
+def sheet(tmp_path, monkeypatch):
+    """The configuration of a real model whose questions come from the page's source, and the file that it reads."""
+    ((name, text),) = re.findall(r"```python\n# (sheet\.py)\n(.*?)```", PAGE, re.DOTALL)
+    (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sheet", raising=False)
+    path = tmp_path / "sums.csv"
+    path.write_text("question,answer\n1+1,2\n2+2,4\n3+3,6\n")
+    fields = [("task.train.kind", "sheet:rows"), ("task.train.path", str(path)), ("task.train.limit", "2")]
+    return load(ROOT / "configs" / "smollm2_135m.py", fields), path
+
+
+def test_a_new_source_of_questions_is_one_file(sheet):
+    config, path = sheet
+    problems = read_problems(config.task.train, "task.train")
+    assert [(problem.prompt, problem.answer) for problem in problems] == [("1+1", "2"), ("2+2", "4")]
+    assert own_code(config) == {"sheet:rows": "task.train.kind"}
+    path.write_text("question,answer\n1+1,2\n2+2,\n")
+    with pytest.raises(ConfigError, match=rf"task\.train\.answer_field='answer': {path}, 1 is empty there; "):
+        read_problems(config.task.train, "task.train")

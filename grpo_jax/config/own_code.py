@@ -40,6 +40,8 @@ def own_code(config: Config) -> dict[str, str]:
     named = [("objective.name", config.objective.name)]
     if isinstance(config.task, QuestionsConfig):
         named += [("task.reward.terms", term) for term in config.task.reward.terms]
+        sources = {"task.train.kind": config.task.train, "task.test.kind": config.task.test}
+        named += [(field, source.kind) for field, source in sources.items() if source is not None]
     if isinstance(config.task, OwnTaskConfig):
         named.append(("task.factory", config.task.factory))
     return {path: field for field, path in named if ":" in path}

@@ -82,7 +82,7 @@ class ModularExpressionsConfig:
 class SourceConfig:
     """Where problems are read."""
 
-    kind: Literal["jsonl", "parquet", "tfds", "huggingface", "arithmetic", "reasoning_gym"]
+    kind: str  # a key of grpo_jax.data.sources.KINDS, such as jsonl, or your own `package.module:function`
     path: str  # what grpo_jax.data.sources describes for each kind: a file, a pattern, a name, a directory
     split: str = ""  # tfds, huggingface: as in "train" or "train[:1000]"; other kinds have none
     prompt_field: str = "question"  # where a record has the question; dots go into nested records, numbers into lists

@@ -179,8 +179,15 @@ def test_own_code_is_all_that_it_imports_of_the_users_own(mine):
 def test_own_code_is_found_wherever_a_configuration_names_it(checkpoint, monkeypatch):
     config = questions(checkpoint)
     reward = dataclasses.replace(config.task.reward, terms={"numeric": 1.0, "a.b:reward": 1.0})
-    config = dataclasses.replace(config, task=dataclasses.replace(config.task, reward=reward))
+    train = dataclasses.replace(config.task.train, kind="f.g:rows")
+    config = dataclasses.replace(config, task=dataclasses.replace(config.task, reward=reward, train=train))
     config = dataclasses.replace(config, objective=dataclasses.replace(config.objective, name="c:RECIPE"))
-    assert own_code(config) == {"a.b:reward": "task.reward.terms", "c:RECIPE": "objective.name"}
+    assert own_code(config) == {
+        "a.b:reward": "task.reward.terms",
+        "c:RECIPE": "objective.name",
+        "f.g:rows": "task.train.kind",
+    }
+    test = dataclasses.replace(config.task, test=train, train=dataclasses.replace(train, kind="jsonl"))
+    assert own_code(dataclasses.replace(config, task=test))["f.g:rows"] == "task.test.kind"
     named = own.OwnTaskConfig("own", "d.e:make", {})
     assert own_code(dataclasses.replace(make_config(), task=named)) == {"d.e:make": "task.factory"}

@@ -1,22 +1,25 @@
-"""Where problems are read: each kind of source is a sequence of records with random access.
+"""Sources of problems: each kind of source is a sequence of records with random access.
 
 | kind | path | split |
 |---|---|---|
-| jsonl | a file or a pattern: a record a line, or one JSON list | |
+| jsonl | a file or a pattern: one record per line, or one JSON list | |
 | parquet | a file or a pattern | |
 | tfds | a prepared builder's name, as in gsm8k or math_dataset/algebra__linear_1d, or its directory | yes |
 | huggingface | owner/name, owner/name/subset, owner/name@revision/subset, or a directory with data files | yes |
 | arithmetic | one-digit chains, as in "3 terms of +-" | |
 | reasoning_gym | a task and its options, as in chain_sum?seed=0&max_digits=1 | |
+| package.module:function | whatever a function of your own reads | if it wants |
 
-There are no iterators and no shards here. The order of problems is PromptSource's, and because access is random, a host
-reads the records that it indexes and no others, but for the one look at all of them when a source is opened.
+There are no iterators and no shards here. PromptSource decides the order of problems. Because access is random, a host
+reads only the records that it needs, apart from one pass over all of them when a source is opened.
 """
 
 import dataclasses
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
-from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.config import ConfigError, SourceConfig, did_you_mean, imported
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.arithmetic import open_arithmetic
 from grpo_jax.data.sources.huggingface import open_huggingface
@@ -27,44 +30,49 @@ from grpo_jax.data.sources.reasoning_gym import open_reasoning_gym
 from grpo_jax.data.sources.records import Records
 from grpo_jax.data.sources.tfds import open_tfds
 
-OPENERS: Mapping[str, Callable[[SourceConfig], Records]] = {
-    "jsonl": open_json_lines,
-    "parquet": open_parquet,
-    "tfds": open_tfds,
-    "huggingface": open_huggingface,
-    "arithmetic": open_arithmetic,
-    "reasoning_gym": open_reasoning_gym,
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source, and what it needs."""
+
+    opener: Callable[[SourceConfig], Records]
+    has_splits: bool = False
+    package: str = ""  # that not every installation has; an extra of setup.py with the name of the kind installs it
+
+
+KINDS: Mapping[str, Kind] = {
+    "jsonl": Kind(open_json_lines),
+    "parquet": Kind(open_parquet),
+    "tfds": Kind(open_tfds, has_splits=True),
+    "huggingface": Kind(open_huggingface, has_splits=True, package="datasets"),
+    "arithmetic": Kind(open_arithmetic),
+    "reasoning_gym": Kind(open_reasoning_gym, package="reasoning_gym"),
 }
-WITH_SPLITS = ("tfds", "huggingface")
 
 
 def open_records(config: SourceConfig) -> Records:
-    """The records of a source, read when they are asked for.
+    """Return the records of a source. They are read on access.
 
     Raises:
-      ConfigError: with a field of the source in front, if there is nothing that can be read.
+      ConfigError: if nothing can be read. It begins with a field of the source.
     """
-    if config.kind in WITH_SPLITS and not config.split:
-        raise ConfigError(f"split='': kind {config.kind!r} reads one split; name it, as in 'train'.")
-    if config.kind not in WITH_SPLITS and config.split:
-        raise ConfigError(f"split={config.split!r}: kind {config.kind!r} has no splits; set it to ''.")
-    records = OPENERS[config.kind](config)
+    records = _open_own(config) if ":" in config.kind else _open(config)
     if not records:
         raise ConfigError(f"path={config.path!r}: holds no records; name another.")
     return dataclasses.replace(records, length=min(len(records), config.limit or len(records)))
 
 
 def read_problems(config: SourceConfig, field: str) -> Sequence[Problem]:
-    """The problems of a source, each prompt once, in the source's order.
+    """Return the problems of a source, each prompt once, in the source's order.
 
-    All records are checked before this returns; the problems are read again when they are asked for.
+    All records are checked before this returns. The problems are read again on access.
 
     Args:
       config: the source.
-      field: where the configuration has it, for messages, as in "task.train".
+      field: its name in the configuration, for messages, as in "task.train".
 
     Raises:
-      ConfigError: for a source that cannot be read, and for the first record that is no problem.
+      ConfigError: for a source that cannot be read, and for the first record that is not a problem.
     """
     try:
         return distinct_problems(open_records(config), config)
@@ -72,4 +80,43 @@ def read_problems(config: SourceConfig, field: str) -> Sequence[Problem]:
         raise ConfigError(f"{field}.{error}") from error
 
 
-__all__ = ["OPENERS", "open_records", "read_problems"]
+def _open(config: SourceConfig) -> Records:
+    if config.kind not in KINDS:
+        raise ConfigError(
+            f"kind={config.kind!r}: unknown; {did_you_mean(config.kind, list(KINDS))} "
+            "A function of your own is named package.module:function."
+        )
+    kind = KINDS[config.kind]
+    if kind.has_splits and not config.split:
+        raise ConfigError(f"split='': kind {config.kind!r} reads one split; name it, as in 'train'.")
+    if config.split and not kind.has_splits:
+        raise ConfigError(f"split={config.split!r}: kind {config.kind!r} has no splits; set it to ''.")
+    if kind.package and importlib.util.find_spec(kind.package) is None:
+        raise ConfigError(
+            f"kind={config.kind!r}: needs the package {kind.package}, which is not installed; "
+            f"pip install -e '.[{config.kind}]'."
+        )
+    return kind.opener(config)
+
+
+def _open_own(config: SourceConfig) -> Records:
+    """Return the records of `package.module:function`, a function of a `SourceConfig` that returns a sequence."""
+    function = imported("kind", config.kind)
+    try:
+        found = function(config)
+        length = len(found)
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a user's function raises is reported as that function's fault
+        raise ConfigError(
+            f"kind={config.kind!r}: cannot read path={config.path!r} ({type(error).__name__}: {error}); correct the "
+            "path, or make the function return a list of records."
+        ) from error
+    return (
+        found
+        if isinstance(found, Records)
+        else Records(length, found.__getitem__, lambda index: f"{config.path}, {index}")
+    )
+
+
+__all__ = ["KINDS", "Records", "open_records", "read_problems"]

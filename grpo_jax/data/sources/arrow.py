@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grpo_jax.data.sources.golds import Unread
-from grpo_jax.data.sources.json_text import parse
+from grpo_jax.data.sources.json_lines import parse
 
 if TYPE_CHECKING:
     import pyarrow

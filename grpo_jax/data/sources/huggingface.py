@@ -7,20 +7,20 @@ from typing import Any
 
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.arrow import row
-from grpo_jax.data.sources.packages import optional_package
 from grpo_jax.data.sources.records import Records
 
 _REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^/]+))?(/(?P<subset>[^/]+))?")
-_SECONDS = 5.0  # for the Hub to answer; the library alone would try for half a minute
+_SECONDS = 5.0  # for the Hub to answer; the library itself would try for half a minute
 
 
 def open_huggingface(config: SourceConfig) -> Records:
-    """The records of a split. A repository is downloaded once; with HF_HUB_OFFLINE=1 the cache alone is asked.
+    """Return the records of a split. A repository is downloaded once; HF_HUB_OFFLINE=1 uses only the cache.
 
     Raises:
-      ConfigError: if the package is missing, the Hub cannot be reached, or has no such repository, subset or split.
+      ConfigError: if the Hub cannot be reached, or if it has no such repository, subset or split.
     """
-    datasets = optional_package("datasets", "huggingface")
+    import datasets
+
     directory = Path(config.path).expanduser()
     if directory.is_dir():
         name, revision, subset = str(directory), None, None
@@ -57,7 +57,7 @@ def open_huggingface(config: SourceConfig) -> Records:
 
 
 def _knock(name: str, revision: str | None, path: str) -> None:
-    """Asks the Hub for a repository. Raises ConfigError, soon, if there is no answer or no such repository."""
+    """Ask the Hub for a repository. Raises ConfigError within seconds if it does not answer, or has no such one."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -69,7 +69,7 @@ def _knock(name: str, revision: str | None, path: str) -> None:
         raise ConfigError(
             f"path={path!r}: the Hub refuses it ({_one_line(error)}); check the name, or log in with `hf auth login`."
         ) from error
-    except Exception as error:  # of the HTTP client, which is another one in other versions of the Hub's library
+    except Exception as error:  # of the HTTP client, which depends on the version of the Hub's library
         raise _unreachable(path, error) from error
 
 

@@ -2,24 +2,43 @@
 
 import json
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.compression import opener
-from grpo_jax.data.sources.json_text import parse
+from grpo_jax.data.sources.golds import Number
 from grpo_jax.data.sources.records import Records, concatenate
 from grpo_jax.files import find_files
 
 
 def open_json_lines(config: SourceConfig) -> Records:
-    """The records of all files that match. Of files with a record a line, only the places of the lines are kept.
+    """Return the records of all files that match. In memory are lists, and of other files the places of their lines.
 
     Raises:
-      ConfigError: now, for a missing file and a broken list; when a line is read that is no record, then.
+      ConfigError: here for a missing file and a broken list; for a line that is not a record, when it is read.
     """
     return concatenate([_open(file, config.path) for file in find_files(config.path)])
+
+
+def parse(text: str | bytes) -> Any:
+    """Return the value of a JSON text, with all digits of its numbers (`Number`).
+
+    Raises:
+      ValueError: if it is not JSON or not Unicode, and for an object with the same name twice, of which Python would
+        keep only the last.
+      RecursionError: for brackets nested too deeply.
+    """
+    return json.loads(text, parse_int=Number, parse_float=Number, object_pairs_hook=_once)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"has the field {next(name for name in names if names.count(name) > 1)!r} twice")
+    return found
 
 
 def _open(file: Path, path: str) -> Records:
@@ -48,7 +67,7 @@ def _open_list(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Reco
 
 
 def _open_lines(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Records:
-    starts = array("q")  # bytes before each line; blank ones are passed over
+    starts = array("q")  # bytes before each line; blank lines are skipped
     size = 0
     with open_file() as opened:
         for line in opened:
@@ -58,7 +77,7 @@ def _open_lines(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Rec
 
     def read(index: int) -> Mapping[str, Any]:
         end = starts[index + 1] if index + 1 < len(starts) else size
-        with open_file() as opened:  # anew each time, so that threads can read side by side
+        with open_file() as opened:  # anew each time, so that threads can read concurrently
             opened.seek(starts[index])
             line = opened.read(end - starts[index])
         try:
@@ -88,7 +107,7 @@ _NO_RECORD = ValueError("is not a record with fields")
 def _bad(path: str, where: str, error: ValueError | RecursionError) -> ConfigError:
     reason = str(error)
     if isinstance(error, RecursionError):
-        reason = "holds brackets within brackets, too many to read"
+        reason = "holds brackets nested too deeply"
     elif isinstance(error, json.JSONDecodeError):
         reason = f"is not JSON ({error.msg}, column {error.colno})"
     elif isinstance(error, UnicodeDecodeError):

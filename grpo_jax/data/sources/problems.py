@@ -1,24 +1,40 @@
 """From the records of a source to problems."""
 
 import logging
+import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.problem import Problem
-from grpo_jax.data.sources.answers import ANSWER_FORMATS
 from grpo_jax.data.sources.fields import pick
 from grpo_jax.data.sources.golds import REPAIR, text, text_of_answer
 from grpo_jax.data.sources.records import RandomAccess, Records
+from grpo_jax.rewards import last_boxed
 
 logger = logging.getLogger(__name__)
 
+_DIGIT_GROUPS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+
+
+def after_hashes(text: str) -> str | None:
+    """Return the text after the last ####, as GSM8K ends its solutions, without commas between groups of digits."""
+    _, hashes, answer = text.rpartition("####")
+    return _DIGIT_GROUPS.sub("", answer) if hashes else None
+
+
+ANSWER_FORMATS: Mapping[str, Callable[[str], str | None]] = {
+    "plain": str,
+    "boxed": last_boxed,
+    "after_hashes": after_hashes,
+}
+
 
 def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Problem]:
-    """The problems of all records, each prompt once and in the order of the records, read again when asked for.
+    """Return the problems of all records, each prompt once, in the order of the records. They are read on access.
 
-    Every record is looked at here, so what is wrong with one is told before anything is computed with the others. Of
-    records with the same prompt the first is kept, and their number is logged.
+    Every record is checked here, so a bad one is reported before anything is computed with the others. Of records with
+    the same prompt the first is kept, and the number of the others is logged.
 
     Raises:
       ConfigError: for a record without a prompt or an answer.

@@ -7,12 +7,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from grpo_jax.config import ConfigError, SourceConfig, did_you_mean
-from grpo_jax.data.sources.packages import optional_package
 from grpo_jax.data.sources.records import Records
 from grpo_jax.randomness import TextStream, spread_seed
 
-# Of reasoning-gym 0.1.25, measured over 40 problems of every task in processes with different hash seeds: these make
-# other problems in another process, since they run through sets of texts or draw from Python's global generator.
+# These tasks make other problems in another process, because they iterate over sets of texts or draw from Python's
+# global generator. Measured with reasoning-gym 0.1.25, 40 problems of every task, with different hash seeds.
 UNREPEATABLE = frozenset(
     {
         "codeio",
@@ -28,12 +27,15 @@ UNREPEATABLE = frozenset(
 
 
 def open_reasoning_gym(config: SourceConfig) -> Records:
-    """The first `limit` problems of a task with a seed, as in "chain_sum?seed=0&max_digits=1", made when asked for.
+    """Return the first `limit` problems of a task with a seed, as in "chain_sum?seed=0&max_digits=1".
+
+    Each problem is made on access.
 
     Raises:
-      ConfigError: if the package, the seed or the limit is missing, and for a task or an option that cannot be used.
+      ConfigError: if the seed or the limit is missing, and for a task or an option that cannot be used.
     """
-    gym = optional_package("reasoning_gym", "reasoning_gym")
+    import reasoning_gym as gym
+
     name, _, query = config.path.partition("?")
     known = gym.factory.DATASETS
     if name not in known:
@@ -47,7 +49,7 @@ def open_reasoning_gym(config: SourceConfig) -> Records:
     if type(options.get("seed")) is not int:
         raise ConfigError(f"path={config.path!r}: has no whole number as its seed; add one, as in {name}?seed=0.")
     if config.limit == 0:
-        raise ConfigError("limit=0: the problems of reasoning_gym have no end; say how many there shall be.")
+        raise ConfigError("limit=0: reasoning_gym makes any number of problems; say how many.")
     allowed = [field.name for field in fields(known[name][1]) if field.name not in ("seed", "size")]
     for option in options.keys() - {"seed", *allowed}:
         raise ConfigError(f"path={config.path!r}: unknown option {option}; {did_you_mean(option, allowed)}")
@@ -73,5 +75,5 @@ def _value(text: str) -> Any:
 
 
 def _spread(seed: int) -> int:
-    """Return the seed that reasoning-gym is given: it makes problem i with seed + i, and takes no more than 31 bits."""
+    """Return the seed for reasoning-gym, which makes problem i with seed + i and takes at most 31 bits."""
     return spread_seed(TextStream.REASONING_GYM, seed) // 2

@@ -101,7 +101,7 @@ def test_an_empty_file_is_told(tmp_path):
 
 def test_brackets_within_brackets_are_told_with_their_line(tmp_path):
     (tmp_path / "deep.jsonl").write_text('{"question": "1", "answer": "1"}\n' + '{"a":' * 100_000 + "\n")
-    with pytest.raises(ConfigError, match=r"deep\.jsonl:2 holds brackets within brackets, too many to read"):
+    with pytest.raises(ConfigError, match=r"deep\.jsonl:2 holds brackets nested too deeply"):
         read_problems(source(path=str(tmp_path / "deep.jsonl")), "task.train")
 
 

@@ -10,9 +10,9 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, PromptSource
 from grpo_jax.data.sources import open_records, read_problems
-from grpo_jax.data.sources.answers import after_hashes
 from grpo_jax.data.sources.fields import pick
 from grpo_jax.data.sources.golds import Number, text, text_of_answer
+from grpo_jax.data.sources.problems import after_hashes
 from tests.data.sources.helpers import RECORDS, source, write_lines
 
 

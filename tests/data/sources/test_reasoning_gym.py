@@ -77,5 +77,5 @@ def test_a_mistake_in_the_path_is_told(path, sentence):
 
 
 def test_there_is_a_limit():
-    with pytest.raises(ConfigError, match=r"^task\.train\.limit=0: the problems of reasoning_gym have no end"):
+    with pytest.raises(ConfigError, match=r"^task\.train\.limit=0: reasoning_gym makes any number of problems"):
         read_problems(gym("chain_sum?seed=0", limit=0), "task.train")
