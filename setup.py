@@ -66,6 +66,7 @@ setup(
             "pytest>=9",
             "pytest-timeout>=2.4",
             "pytest-xdist>=3.8",
+            "pyyaml>=6",  # tests/test_ci.py reads the workflow
             "reasoning-gym==0.1.25",
             "ruff>=0.14",
             "setuptools>=77",  # builds the wheel that tests/test_wheel.py installs

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The configuration of two_grpo.py with groups of sixteen; see the module."""
+    """Return the configuration of two_grpo.py with groups of sixteen."""
     config = two_grpo.get_config()
     config.rollout.group_size = 16
     config.objective.name = "grpo"

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The configuration; see the module."""
+    """Return the configuration."""
     config = smollm2_135m.get_config()
     config.task.train.kind = "jsonl"  # or parquet, with the same fields
     config.task.train.path = "configs/my_questions.jsonl"  # yours

@@ -16,7 +16,7 @@ from grpo_jax.config import with_defaults
 
 
 def get_config() -> ConfigDict:
-    """The configuration; see the module."""
+    """Return the configuration."""
     return with_defaults(
         {
             "task": {

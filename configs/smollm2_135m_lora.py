@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The configuration; see the module."""
+    """Return the configuration."""
     config = smollm2_135m.get_config()
     config.model.lora = ConfigDict({"rank": 16, "alpha": 32.0})  # in all modules of every layer
     config.optimizer.learning_rate = 2e-4  # adapters take about ten times what all parameters take

@@ -15,7 +15,7 @@ from grpo_jax.config import with_defaults
 
 
 def get_config() -> ConfigDict:
-    """The configuration; see the module."""
+    """Return the configuration."""
     return with_defaults(
         {
             "task": {"name": "modular_expressions"},

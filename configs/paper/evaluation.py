@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The configuration; see the module."""
+    """Return the configuration."""
     config = paper.get_config()
     # Any other, as --config.model.checkpoint=DIR; or --run=RUN, and then this is not read.
     config.model.architecture = None  # as the checkpoint says

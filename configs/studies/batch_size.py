@@ -8,7 +8,7 @@ for a batch eight times as large is taken as 8e-4, that of 16-GRPO, and 4e-4. Co
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     scaled = {"rollout.prompts_per_step": 256, "rollout.prompts_per_batch": 256, "train.steps": 150}
     scaled |= {"evaluation.every": 2, "checkpoint.every": 50, "optimizer.learning_rate": 8e-4}
     arm = {"config": "configs/two_grpo.py"}

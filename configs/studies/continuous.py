@@ -10,7 +10,7 @@ import group_sizes
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     pairs = {"config": "configs/two_grpo.py"}
     sizes = group_sizes.arms(rollouts=38400)
     partial = {"task.credit": "partial"}

@@ -9,7 +9,7 @@ import group_sizes
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     return {
         "question": "Which group size learns most from as many rollouts?",
         "seeds": (0, 1, 2, 3, 4),

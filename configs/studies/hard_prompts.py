@@ -10,7 +10,7 @@ import group_sizes
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     return {
         "question": "Do pairs fail where right completions are rare?",
         "seeds": (0, 1, 2, 3, 4),

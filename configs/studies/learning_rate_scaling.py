@@ -7,7 +7,7 @@
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     rates = ("1e-4", "2e-4", "4e-4", "8e-4")
     return {
         "question": "How far can the learning rate of pairs be raised?",

@@ -7,7 +7,7 @@
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     pairs = {"config": "configs/two_grpo.py"}
     sixteen = {"config": "configs/grpo_16.py"}
     rate, often = "optimizer.learning_rate", {"evaluation.every": 20}

@@ -8,7 +8,7 @@ minutes.
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     kinds = ("independent", "antithetic", "common")
     return {
         "question": "Should the two completions of a pair share their noise?",

@@ -9,7 +9,7 @@ other at equal rollouts. Cost on two cores: about a quarter of an hour. docs/fin
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     return {
         "question": "Does 2-GRPO keep 97.6 % of 16-GRPO's accuracy with 12.5 % of its rollouts and 21 % of its time?",
         "seeds": (0, 1, 2, 3, 4),

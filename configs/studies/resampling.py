@@ -9,7 +9,7 @@ A run with resampling samples about 290,000 rollouts; all ten take a quarter of 
 
 
 def get_study():
-    """The study; see the module."""
+    """Return the study."""
     arm = {"config": "configs/two_grpo.py"}
     return {
         "question": "Is it worth sampling more prompts until every pair of an update carries signal?",

@@ -1,27 +1,18 @@
-"""2-GRPO with its advantage divided by an estimate of sqrt(p(1-p)): the weighting of prompts that large groups have.
+"""2-GRPO with its advantage divided by an estimate of sqrt(p(1-p)), which weights prompts as large groups do.
 
     python launch/study.py --study=configs/studies/rescaled.py --workdir=studies/rescaled
 
-38,400 rollouts. The gradient's norm is not clipped, which would undo the factor in some updates and not in others. Cost
-on two cores: about five minutes.
+38,400 rollouts. The gradient's norm is not clipped, because clipping would undo the factor in some updates and not in
+others. Cost on two cores: about five minutes.
 """
+
+import unclipped_pairs
 
 
 def get_study():
-    """The study; see the module."""
-    arm = {"config": "configs/two_grpo.py"}
+    """Return the study."""
     rescaled = {"objective.name": "two_grpo_rescaled"}
-    return {
-        "question": "Does the factor 1/sqrt(p(1-p)), which pairs lack and large groups have, help pairs?",
-        "seeds": (0, 1, 2, 3, 4),
-        "baseline": "2-GRPO",
-        "matched": "rollouts",
-        "comparisons": {"rollouts": (6400, 12800, 25600, 38400)},
-        "targets": (0.7, 0.9),
-        "shared": {"train.steps": 600, "evaluation.every": 20, "optimizer.clip_norm": "inf"},
-        "arms": {
-            "2-GRPO": {**arm, "overrides": {}},
-            "rescaled": {**arm, "overrides": rescaled},
-            "rescaled, floor .2": {**arm, "overrides": {**rescaled, "objective.parameters.floor": 0.2}},
-        },
-    }
+    return unclipped_pairs.against_two_grpo(
+        "Does the factor 1/sqrt(p(1-p)), which pairs lack and large groups have, help pairs?",
+        {"rescaled": rescaled, "rescaled, floor .2": {**rescaled, "objective.parameters.floor": 0.2}},
+    )

@@ -4,13 +4,15 @@ Each subcommand is a module of its name with a function `main(argv)`, which retu
 when it is asked for, and imports JAX only when it needs it: that takes seconds, and most mistakes are reported before.
 """
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 
 import grpo_jax
 from grpo_jax.config import command_line, did_you_mean
+from grpo_jax.terminal import LiveDisplay
 
 # The subcommands, and whether the same command line continues what an interrupted one saved.
 CONTINUES = {
@@ -50,6 +52,22 @@ def run(name: str) -> None:
 def words(name: str) -> Sequence[str]:
     """Return the words that start a subcommand in a process of its own, whatever directory it runs in."""
     return (sys.executable, "-P", "-m", grpo_jax.__name__, name)
+
+
+@contextlib.contextmanager
+def loading_jax(display: LiveDisplay, *, joined: bool = False) -> Iterator[None]:
+    """Show on a display that JAX is being loaded. The caller imports it and what needs it inside this context.
+
+    These imports take seconds, so a command does them after it has reported what mistakes it can find without them.
+    They must not stand in a `try` that handles errors which they import: if Ctrl-C stops them, those names are missing.
+
+    Args:
+      joined: whether the hosts of a run have joined. Then JAX is loaded already, and only one host writes.
+    """
+    with display:
+        if not joined:
+            display.doing("loading JAX")
+        yield
 
 
 def _module(name: str) -> ModuleType:

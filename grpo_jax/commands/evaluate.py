@@ -14,6 +14,7 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suit
 from collections.abc import Sequence
 from pathlib import Path
 
+from grpo_jax.commands import loading_jax
 from grpo_jax.config import ConfigError, command_line, load
 from grpo_jax.files import check_inputs, run_config
 from grpo_jax.suites import find_suites
@@ -51,9 +52,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
 
     display = LiveDisplay()
-    with display:  # not in the `try` below, which knows errors that are imported here
-        if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
-            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+    with loading_jax(display, joined=arguments.distributed):
         import jax
 
         from grpo_jax.reporting import suites_table

@@ -21,6 +21,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from grpo_jax.commands import loading_jax
 from grpo_jax.config import command_line
 from grpo_jax.files import plain, run_config, write_whole
 from grpo_jax.runs.directory import check_kept
@@ -45,13 +46,12 @@ def main(argv: Sequence[str]) -> int:
     try:
         run_config(arguments.workdir)
         check_kept(arguments.workdir, arguments.step)
-        with display:
-            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+        with loading_jax(display):
             import jax
 
             from grpo_jax.analysis import Settings, analyse
             from grpo_jax.reporting import show_gradients
-
+        with display:
             record = analyse(
                 arguments.workdir,
                 Settings(arguments.prompts, arguments.samples, arguments.memory_gb, arguments.sketch),

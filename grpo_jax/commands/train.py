@@ -16,6 +16,7 @@ the configuration; 130 stopped by Ctrl-C at once, before there was anything to s
 from collections.abc import Sequence
 from pathlib import Path
 
+from grpo_jax.commands import loading_jax
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay
@@ -40,9 +41,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
 
     display = LiveDisplay()
-    with display:  # not in the `try` below, which knows errors that are imported here
-        if not arguments.distributed:  # else it is loaded by now, and one host speaks for all
-            display.doing("loading JAX")  # takes seconds: most mistakes are told before
+    with loading_jax(display, joined=arguments.distributed):
         import jax
 
         from grpo_jax.reporting import REPORT_FILE, show_summary, write_report

@@ -13,9 +13,10 @@ Same: TypeAlias = Callable[[str, Sequence[str]], Sequence[bool]]
 
 
 def pass_at_k(correct: Int[np.ndarray, " problems"], n: int, k: int) -> Float[np.ndarray, " problems"]:
-    """1 - C(n-c, k) / C(n, k): the unbiased estimate of P(at least one of k is right), Codex (arXiv 2107.03374).
+    """Return 1 - C(n-c, k) / C(n, k), the unbiased estimate of P(at least one of k is right), for each problem.
 
-    Drawing k of the n with replacement instead gives another, lower number: see `best_of_k_with_replacement`.
+    The formula is from Codex (arXiv 2107.03374). If the k are drawn with replacement, the result is lower: see
+    `best_of_k_with_replacement`.
 
     Args:
       correct: c, how many of the n samples of each problem are right.
@@ -23,29 +24,26 @@ def pass_at_k(correct: Int[np.ndarray, " problems"], n: int, k: int) -> Float[np
     Raises:
       ValueError: unless 1 <= k <= n.
     """
-    if not 1 <= k <= n:
-        raise ValueError(f"k={k}: must be between 1 and the {n} samples of a problem")
-    # C(n-c, k) / C(n, k) as a product of k factors (n-c-i)/(n-i), of which one is 0 if k > n-c.
+    _check_draws(n, k)
+    # C(n-c, k) / C(n, k) is the product of the k factors (n-c-i)/(n-i). One of them is 0 if k > n-c.
     failures = np.maximum(n - correct[:, None] - np.arange(k), 0) / (n - np.arange(k))
     return 1.0 - failures.prod(axis=1)
 
 
 def best_of_k_with_replacement(correct: Int[np.ndarray, " problems"], n: int, k: int) -> Float[np.ndarray, " problems"]:
-    """1 - (1 - c/n)^k: the chance that one of k draws from the n samples is right, if a sample may be drawn twice.
+    """Return 1 - (1 - c/n)^k, the chance that one of k draws with replacement is right, for each problem.
 
-    It is what verl reports as best@k, which estimates it by resampling; here is the number that it estimates. It is not
-    pass@k: for k above 1 it is lower, unless all samples are right or none is. It is there to compare with numbers
-    that were made in that way.
-
-    Args:
-      correct: c, how many of the n samples of each problem are right.
-
-    Raises:
-      ValueError: unless 1 <= k <= n.
+    verl estimates this number by resampling and reports it as best@k, so it serves comparisons with such figures. For
+    k > 1 it is lower than pass@k, unless all samples are right or none is. Arguments and errors are those of
+    `pass_at_k`.
     """
+    _check_draws(n, k)
+    return 1.0 - (1.0 - correct / n) ** k
+
+
+def _check_draws(n: int, k: int) -> None:
     if not 1 <= k <= n:
         raise ValueError(f"k={k}: must be between 1 and the {n} samples of a problem")
-    return 1.0 - (1.0 - correct / n) ** k
 
 
 def majority_correct(answers: Sequence[str | None], correct: Sequence[bool], gold: str, same: Same) -> float:

@@ -17,6 +17,7 @@ from grpo_jax.policy.huggingface import load_checkpoint, read_architecture, save
 from grpo_jax.sampling import Counter, Stream, make_sampler
 from grpo_jax.types import PromptBatch
 from tests.parity.models import MODELS, VOCABULARY, saved, with_images, with_old_keys
+from tests.policy.huggingface.checkpoints import policy_of
 
 TOLERANCE = 1e-4
 LENGTHS = (23, 9, 16)  # all longer than the windows
@@ -29,16 +30,7 @@ def folder(tmp_path_factory):
 
 
 def load(directory, scan_layers=False):
-    model = ModelConfig(
-        checkpoint=str(directory),
-        architecture=None,
-        compute_dtype="float32",
-        scan_layers=scan_layers,
-        remat="none",
-        attention="plain",
-        lora=None,
-    )
-    policy = Policy(read_architecture(directory), model)
+    policy = policy_of(directory, scan_layers)
     return policy, load_checkpoint(directory, policy, SingleDeviceSharding(jax.devices()[0]))
 
 
