@@ -1,7 +1,19 @@
-"""The pytrees that flow through a step, and the letters their axes go by.
+"""The pytrees that flow through a step, and the letters of axes, each of which means the same in the whole package.
 
-N prompts, G completions of each (a group), P prompt tokens, C completion tokens, L = P + C tokens of a joined row,
-B rows, V vocabulary, K micro-batches of M groups.
+    N  prompts
+    G  completions of a group, all of one prompt
+    P  prompt tokens
+    C  completion tokens
+    K  micro-batches of a minibatch
+    M  groups of a micro-batch
+    B  rows, when they are not groups
+    T  tokens of a row, P + C if it is a prompt and its completion
+    D  features of a hidden state
+    V  entries of the vocabulary
+    S  rollouts of a prompt that an analysis cuts into groups
+    R  ways to cut them
+
+Other axes have words: heads, layers. tests/test_axes.py looks for letters that are not in this table.
 
 Three conventions hold everywhere:
   * The group is an axis, so nothing can split a pair by accident.

@@ -6,7 +6,7 @@ coefficients. So vectors are made once (`vectors`), and everything else is produ
 (`products`). A product of two means is always of different rollouts, or of different prompts, so that nothing is biased
 by noise that both share.
 
-Q prompts, K rollouts of each, D entries of a vector, R ways to cut a prompt's rollouts into groups, B resamples.
+The letters of axes are those of `grpo_jax.types`. S rollouts of each of N prompts are cut into groups of G in R ways.
 """
 
 from grpo_jax.analysis.analyse import Settings, analyse

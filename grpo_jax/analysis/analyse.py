@@ -27,10 +27,10 @@ GIB = 2**30
 class Settings:
     """How much is sampled and computed."""
 
-    prompts: int = 512  # Q
-    samples: int = 32  # K, of each
+    prompts: int = 512  # N
+    samples: int = 32  # S, of each
     memory_gb: float = 4.0  # for the vectors, on the host; whole ones if they fit
-    sketch: int = 8192  # D, if they do not
+    sketch: int = 8192  # entries of a sketch, if they do not
     cuts: int = 32  # R: ways to cut a prompt's rollouts into groups, which are averaged
     resamples: int = 4000  # of the prompts
 
@@ -48,7 +48,7 @@ class Settings:
             raise ConfigError(f"--memory-gb={self.memory_gb}: must be above 0; it is the room for the vectors.")
 
     def size_for(self, parameters: int) -> int | None:
-        """D of the sketch, or None if whole vectors fit (or are no longer than it).
+        """Return the entries of a sketch, or None if whole vectors fit (or are no longer than it).
 
         Raises:
           ConfigError: if sketches do not fit either.

@@ -88,13 +88,13 @@ class ArmStatistics:
 class Sums:
     """What the arms' statistics are made of, prompt by prompt."""
 
-    counts: Float[np.ndarray, "R Q"]  # groups with both arms
-    same: Three  # [R, Q]: products of the arms of a group, summed over groups
-    apart: Three  # [Q]: mean products of two different completions of the prompt
-    between: Three  # [Q, Q]: of the arms' sums over groups, averaged over the cuts
+    counts: Float[np.ndarray, "R N"]  # groups with both arms
+    same: Three  # [R, N]: products of the arms of a group, summed over groups
+    apart: Three  # [N]: mean products of two different completions of the prompt
+    between: Three  # [N, N]: of the arms' sums over groups, averaged over the cuts
 
     @property
-    def n(self) -> Float[np.ndarray, " Q"]:
+    def n(self) -> Float[np.ndarray, " N"]:
         return self.counts.mean(0)
 
     def signal(self, weights: Weights) -> Three:
@@ -130,8 +130,8 @@ class Sums:
 
 def arms_of(
     groups: Subgroups,
-    right: Bool[np.ndarray, "Q K"],
-    wrong: Bool[np.ndarray, "Q K"],
+    right: Bool[np.ndarray, "N S"],
+    wrong: Bool[np.ndarray, "N S"],
     vectors: Vectors,
     weights: Weights,
 ) -> ArmStatistics | None:
@@ -164,7 +164,7 @@ def arms_of(
 
 
 def _sums(
-    groups: Subgroups, right: Bool[np.ndarray, "Q K"], wrong: Bool[np.ndarray, "Q K"], vectors: Vectors
+    groups: Subgroups, right: Bool[np.ndarray, "N S"], wrong: Bool[np.ndarray, "N S"], vectors: Vectors
 ) -> tuple[int, Sums]:
     """How many groups a prompt has, and what they come to."""
     members = [groups.cut(values.astype(np.float64)) for values in (right, wrong)]
@@ -184,8 +184,8 @@ def _sums(
 
 
 def _apart(
-    products: Float[np.ndarray, "Q K K"], first: Bool[np.ndarray, "Q K"], second: Bool[np.ndarray, "Q K"]
-) -> Float[np.ndarray, " Q"]:
+    products: Float[np.ndarray, "N S S"], first: Bool[np.ndarray, "N S"], second: Bool[np.ndarray, "N S"]
+) -> Float[np.ndarray, " N"]:
     """The mean product of one completion of each kind, never of one with itself; 0 where there are no two."""
     pairs = first[:, :, None] & second[:, None, :] & ~np.eye(first.shape[1], dtype=bool)
     return np.where(pairs, products, 0.0).sum((1, 2)) / np.maximum(pairs.sum((1, 2)), 1)
@@ -209,7 +209,7 @@ def _repaired(sums: Sums, total: Three) -> Baseline:
     return _baseline(observed - expected, paired - expected, total)
 
 
-def _baseline(covariance: float, by_chance: Float[np.ndarray, " n"], variances: Three) -> Baseline:
+def _baseline(covariance: float, by_chance: Float[np.ndarray, " pairings"], variances: Three) -> Baseline:
     """As correlations, by the variances of the sample itself."""
     scale = float((root(variances.right) * root(variances.wrong))[0])
     if not (scale > 0 and np.isfinite(covariance)):

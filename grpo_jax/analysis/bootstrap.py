@@ -15,8 +15,8 @@ from grpo_jax.randomness import HostStream, generator
 
 LEVEL = 0.95
 
-Values = Float[np.ndarray, " B"]  # the estimate, then those of the resamples
-Weights = Float[np.ndarray, "B Q"]
+Values = Float[np.ndarray, " resamples"]  # the estimate, then those of the resamples
+Weights = Float[np.ndarray, "resamples N"]
 
 
 class TestedEstimate(NamedTuple):
@@ -36,16 +36,16 @@ def resample(prompts: int, resamples: int, seed: int) -> Weights:
     return np.concatenate([np.ones((1, prompts)), drawn])
 
 
-def mean(weights: Weights, values: Float[np.ndarray, " Q"]) -> Values:
+def mean(weights: Weights, values: Float[np.ndarray, " N"]) -> Values:
     """The mean over prompts."""
     return over(weights @ values, weights.sum(1))
 
 
 def mean_between(
     weights: Weights,
-    products: Float[np.ndarray, "Q Q"],
-    first: Float[np.ndarray, " Q"] | None = None,
-    second: Float[np.ndarray, " Q"] | None = None,
+    products: Float[np.ndarray, "N N"],
+    first: Float[np.ndarray, " N"] | None = None,
+    second: Float[np.ndarray, " N"] | None = None,
 ) -> Values:
     """The mean product of two different prompts: of what is independent, so it is the product of two expectations.
 

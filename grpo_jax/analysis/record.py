@@ -111,7 +111,7 @@ def _dividing(noise: Mapping[str, Sequence[Noise]]) -> dict[str, Any]:
     )
 
 
-def _scores(weights: Weights, of_sums: Float[np.ndarray, "Q K K"], inner: Float[np.ndarray, "Q K K"]) -> dict[str, Any]:
+def _scores(weights: Weights, of_sums: Float[np.ndarray, "N S S"], inner: Float[np.ndarray, "N S S"]) -> dict[str, Any]:
     """The squared length of a prompt's mean vector, over that of a vector.
 
     0 in expectation for summed log-probabilities: p g+ + (1-p) g- = 0. A mean over tokens breaks it. It cannot be below
@@ -119,7 +119,7 @@ def _scores(weights: Weights, of_sums: Float[np.ndarray, "Q K K"], inner: Float[
     """
     diagonal = np.arange(inner.shape[1])
 
-    def share(of: Float[np.ndarray, "Q K K"]) -> Values:
+    def share(of: Float[np.ndarray, "N S S"]) -> Values:
         own = of[:, diagonal, diagonal]
         others = (of.sum((1, 2)) - own.sum(1)) / (of.shape[1] * (of.shape[1] - 1))
         return over(mean(weights, others), mean(weights, own.mean(1)))
@@ -178,7 +178,7 @@ def _of_arms(arms: ArmStatistics) -> dict[str, Any]:
 
 
 def _weighting(
-    sampled: Sampled, found: Sequence[Moments], order: Int[np.ndarray, "R Q K"], vectors: Vectors, weights: Weights
+    sampled: Sampled, found: Sequence[Moments], order: Int[np.ndarray, "R N S"], vectors: Vectors, weights: Weights
 ) -> dict[str, Any] | None:
     """Proposition 5.1, of prompts all of whose rollouts have a verdict; None unless rewards are right or wrong."""
     whole = sampled.scored.all(axis=1)

@@ -21,12 +21,12 @@ from grpo_jax.types import Params, Rollouts
 
 @dataclass(frozen=True)
 class Sampled:
-    """K rollouts of each of Q prompts, judged; host arrays."""
+    """S rollouts of each of N prompts, judged; host arrays."""
 
     rollouts: Rollouts
-    rewards: Float[np.ndarray, "Q K"]
-    scored: Bool[np.ndarray, "Q K"]
-    right: Bool[np.ndarray, "Q K"] | None  # None: the reward does not say what is right
+    rewards: Float[np.ndarray, "N S"]
+    scored: Bool[np.ndarray, "N S"]
+    right: Bool[np.ndarray, "N S"] | None  # None: the reward does not say what is right
 
 
 def sample(experiment: Experiment, params: Params, version: int, *, prompts: int, samples: int) -> Sampled:

@@ -1,9 +1,9 @@
 """Long vectors made short: a random projection that keeps inner products, without bias.
 
-A count sketch (Charikar, Chen and Farach-Colton, 2002): every entry gets a random sign and is added to one of D
-buckets. E <sketch(a), sketch(b)> = <a, b>, and the variance is at most about (|a|^2 |b|^2 + <a, b>^2) / D. Signs and
-buckets are hashes of an entry's index: nothing as long as a gradient is stored, or drawn. The buckets of D consecutive
-entries are a rotation of 0..D-1, so that adding them up is a rotation and a sum and no scatter, which is slow on TPU.
+A count sketch (Charikar, Chen and Farach-Colton, 2002): every entry gets a random sign and is added to one of n
+buckets. E <sketch(a), sketch(b)> = <a, b>, and the variance is at most about (|a|^2 |b|^2 + <a, b>^2) / n. Signs and
+buckets are hashes of an entry's index: nothing as long as a gradient is stored, or drawn. The buckets of n consecutive
+entries are a rotation of 0..n-1, so that adding them up is a rotation and a sum and no scatter, which is slow on TPU.
 """
 
 from typing import Any
@@ -22,12 +22,12 @@ def sketch(tree: Any, size: int) -> Float[Array, " {size}"]:
     return total
 
 
-def flat(tree: Any) -> Float[Array, " D"]:
+def flat(tree: Any) -> Float[Array, " entries"]:
     """All leaves as one vector: what `sketch` is in place of."""
     return jnp.concatenate([leaf.ravel().astype(jnp.float32) for leaf in jax.tree.leaves(tree)])
 
 
-def _of_leaf(values: Float[Array, " n"], first: int, size: int) -> Float[Array, " {size}"]:
+def _of_leaf(values: Float[Array, " entries"], first: int, size: int) -> Float[Array, " {size}"]:
     """Of one leaf, whose rows of `size` entries are counted from `first` on."""
     rows = jnp.pad(values, (0, -len(values) % size)).reshape(-1, size)
     # Counted modulo 2^32: beyond that many rows signs come again, under other rotations.
@@ -43,7 +43,7 @@ def _of_leaf(values: Float[Array, " n"], first: int, size: int) -> Float[Array, 
     return jax.lax.scan(add, jnp.zeros(size, jnp.float32), (rows, places))[0]
 
 
-def _mixed(x: UInt32[Array, "*n"]) -> UInt32[Array, "*n"]:
+def _mixed(x: UInt32[Array, "*any"]) -> UInt32[Array, "*any"]:
     """A hash of 32 bits: every bit of the result depends on every bit of x (MurmurHash3's last step)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)

@@ -1,12 +1,12 @@
 """The same rollouts in groups of 2, 4, 8, 16: variance and signal of the gradient by group size, at equal budget.
 
 Groups of G with gradients h (the mean over the group's rollouts of advantage times vector), each of a prompt of its
-own, as in training: B rollouts are B/G groups, and their mean has the signal |E h|^2 and the variance G Var(h) / B.
+own, as in training: b rollouts are b/G groups, and their mean has the signal |E h|^2 and the variance G Var(h) / b.
 Var is the trace of the covariance, and has two parts: of groups of the same prompt (within), and of prompts' means
-(across). The signal-to-noise ratio per rollout is |E h|^2 / (G Var(h)), so B of them have B times that; and 1/it
+(across). The signal-to-noise ratio per rollout is |E h|^2 / (G Var(h)), so b of them have b times that; and 1/it
 is how many rollouts carry as much signal as noise.
 
-Every prompt's K rollouts are cut into groups in R ways, which are averaged; the first leaves them in their order. With
+Every prompt's S rollouts are cut into groups in R ways, which are averaged; the first leaves them in their order. With
 
     s = E |h|^2,    m = mean of h h' over two groups of one prompt,    u = mean of h h' over two prompts,
 
@@ -31,7 +31,7 @@ from grpo_jax.runs.groups import carries_signal
 
 SIZES = (2, 4, 8, 16)
 
-Cut: TypeAlias = Float[np.ndarray, "R Q n G"]
+Cut: TypeAlias = Float[np.ndarray, "R N groups G"]
 
 
 def group_sizes(samples: int) -> list[int]:
@@ -39,7 +39,7 @@ def group_sizes(samples: int) -> list[int]:
     return [size for size in SIZES if 2 * size <= samples]
 
 
-def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray, "R Q K"]:
+def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray, "R N S"]:
     """Ways to lay out each prompt's rollouts before they are cut: as they are, then at random."""
     natural = np.broadcast_to(np.arange(samples), (number, prompts, samples)).copy()
     natural[1:] = generator(HostStream.GROUPINGS, seed).permuted(natural[1:], axis=-1)
@@ -50,15 +50,15 @@ def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray
 class Cuts:
     """R ways to cut each prompt's rollouts into groups of one size."""
 
-    order: Int[np.ndarray, "R Q K"]
+    order: Int[np.ndarray, "R N S"]
     size: int
 
     def cut(self, values: np.ndarray) -> np.ndarray:
-        """[Q, K] in the order of sampling -> [R, Q, n, G]."""
+        """[N, S] in the order of sampling -> [R, N, groups, G]."""
         laid_out = np.take_along_axis(np.broadcast_to(values, self.order.shape), self.order, axis=-1)
         return laid_out.reshape(*self.order.shape[:2], -1, self.size)
 
-    def joined(self, cut: Cut) -> Float[np.ndarray, "R Q K"]:
+    def joined(self, cut: Cut) -> Float[np.ndarray, "R N S"]:
         """Back into the order of sampling."""
         out = np.empty(self.order.shape)
         np.put_along_axis(out, self.order, cut.reshape(self.order.shape), axis=-1)
@@ -69,21 +69,21 @@ class Cuts:
 class Subgroups(Cuts):
     """All rollouts, so cut."""
 
-    products: Float[np.ndarray, "Q K K"]  # of rollouts of the same prompt
+    products: Float[np.ndarray, "N S S"]  # of rollouts of the same prompt
 
     @cached_property
-    def _blocks(self) -> Float[np.ndarray, "R Q n G G"]:
+    def _blocks(self) -> Float[np.ndarray, "R N groups G G"]:
         index = self.order.reshape(*self.order.shape[:2], -1, self.size)
         prompts = np.arange(len(self.products))[None, :, None, None, None]
         return self.products[prompts, index[..., :, None], index[..., None, :]]
 
-    def same(self, first: Cut, second: Cut) -> Float[np.ndarray, "R Q n"]:
+    def same(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N groups"]:
         """The product of two combinations of each group."""
         return np.einsum("rqng,rqngh,rqnh->rqn", first, self._blocks, second, optimize=True)
 
-    def all(self, first: Cut, second: Cut) -> Float[np.ndarray, "R Q"]:
+    def all(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N"]:
         """The product of the sums of two combinations over all groups of a prompt."""
-        one, other = (np.moveaxis(self.joined(cut), 0, 1) for cut in (first, second))  # [Q, R, K]
+        one, other = (np.moveaxis(self.joined(cut), 0, 1) for cut in (first, second))  # [N, R, S]
         return ((one @ self.products) * other).sum(-1).T
 
 
@@ -93,10 +93,10 @@ class Moments:
 
     size: int
     coefficients: Coefficients  # of the mean gradient of a prompt's groups, averaged over the cuts
-    squared: Float[np.ndarray, " Q"]  # s: of a group's gradient
-    apart: Float[np.ndarray, " Q"]  # m: products of two groups
-    tokens: Float[np.ndarray, " Q"]  # of a group
-    learned: Float[np.ndarray, " Q"]  # of a group, those without signal counted as 0
+    squared: Float[np.ndarray, " N"]  # s: of a group's gradient
+    apart: Float[np.ndarray, " N"]  # m: products of two groups
+    tokens: Float[np.ndarray, " N"]  # of a group
+    learned: Float[np.ndarray, " N"]  # of a group, those without signal counted as 0
 
 
 def advantages(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Cut:
@@ -137,7 +137,7 @@ class Noise:
 
     @property
     def variance(self) -> Values:
-        """Of one rollout's share of the budget: that of B rollouts is this over B."""
+        """Of one rollout's share of the budget: that of b rollouts is this over b."""
         return self.size * (self.within + self.across)
 
     @property

@@ -25,15 +25,15 @@ MOST_ROWS = 32  # differentiated at once: more are no faster, and each takes the
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Rows:
-    """Completions, each with its own copy of its prompt: m of them, or one."""
+    """Completions, each with its own copy of its prompt: B of them, or one."""
 
-    prompt_tokens: Int[Any, "*m P"]
-    prompt_lengths: Int[Any, "*m"]
-    completion_tokens: Int[Any, "*m C"]
-    completion_lengths: Int[Any, "*m"]
+    prompt_tokens: Int[Any, "*B P"]
+    prompt_lengths: Int[Any, "*B"]
+    completion_tokens: Int[Any, "*B C"]
+    completion_lengths: Int[Any, "*B"]
 
 
-Gradients: TypeAlias = Callable[[Params, Rows], Float[Array, "m D"]]
+Gradients: TypeAlias = Callable[[Params, Rows], Float[Array, "B entries"]]
 
 
 def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | None) -> Gradients:
@@ -44,12 +44,12 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
     Args:
       policy: as it is trained.
       temperature, chunk: see `Policy.completion_logprobs`.
-      size: D of the sketch that is made of each; None keeps all entries.
+      size: of the sketch that is made of each; None keeps all entries.
     """
     # It sees one row at a time, which cannot be spread: the rows of all of `vmap` are, as they come in.
     policy = dataclasses.replace(policy, mesh=None)
 
-    def of_row(params: Params, row: Rows) -> Float[Array, " D"]:
+    def of_row(params: Params, row: Rows) -> Float[Array, " entries"]:
         def score(trained: Params) -> Float[Array, ""]:
             logprobs = policy.completion_logprobs(
                 with_trained(params, trained),
@@ -75,7 +75,7 @@ def rows_at_once(parameters: int, memory: float, shards: int) -> int:
 
 def rollout_vectors(
     experiment: Experiment, params: Params, rollouts: Rollouts, *, size: int | None, memory: float
-) -> Float[np.ndarray, "Q K D"]:
+) -> Float[np.ndarray, "N S entries"]:
     """The vectors of all rollouts (host arrays), on the host.
 
     Args:
@@ -112,10 +112,10 @@ def rollout_vectors(
 
 def as_rows(rollouts: Rollouts) -> Rows:
     """Rollouts, one a row, in the order of prompts."""
-    q, k, c = rollouts.completion_tokens.shape
+    n, s, c = rollouts.completion_tokens.shape
     return Rows(
-        prompt_tokens=np.repeat(rollouts.prompt_tokens, k, axis=0),
-        prompt_lengths=np.repeat(rollouts.prompt_lengths, k),
-        completion_tokens=rollouts.completion_tokens.reshape(q * k, c),
+        prompt_tokens=np.repeat(rollouts.prompt_tokens, s, axis=0),
+        prompt_lengths=np.repeat(rollouts.prompt_lengths, s),
+        completion_tokens=rollouts.completion_tokens.reshape(n * s, c),
         completion_lengths=rollouts.completion_lengths.ravel(),
     )

@@ -1,7 +1,7 @@
 """Group sizes as weightings of prompts ("It Takes Two", arXiv 2510.00977, Proposition 5.1).
 
 With v a rollout's vector and p the prompt's chance of success, a prompt's expected gradient is w_G(p) (g+ - g-), where
-w_G(p) = E sqrt(K/G (1 - K/G)) for K ~ Bin(G, p): p(1-p) for pairs, sqrt(p(1-p)) for large groups. So it is that of
+w_G(p) = E sqrt(X/G (1 - X/G)) for X ~ Bin(G, p): p(1-p) for pairs, sqrt(p(1-p)) for large groups. So it is that of
 pairs times
 
     f_G(p) = w_G(p) / (p(1-p)) = sum_{0<k<G} C(G, k) sqrt(k/G (1 - k/G)) p^(k-1) (1-p)^(G-k-1),
@@ -50,11 +50,11 @@ def factor(size: int, outcomes: int) -> Float[np.ndarray, " successes"]:
     return np.array([of(successes) for successes in range(outcomes + 1)])
 
 
-def predicted(size: int, order: Int[np.ndarray, "R Q K"], right: Bool[np.ndarray, "Q K"]) -> Coefficients:
+def predicted(size: int, order: Int[np.ndarray, "R N S"], right: Bool[np.ndarray, "N S"]) -> Coefficients:
     """Of the expected gradient of groups of this size, by halves of the rollouts, averaged over the ways to halve."""
     half = order.shape[-1] // 2
     halves = Cuts(order, half)
-    cut = halves.cut(right.astype(np.float32))  # [R, Q, 2, K/2]
+    cut = halves.cut(right.astype(np.float32))  # [R, N, 2, S/2]
     flat = cut.reshape(-1, half)
     # All pairs of a half come to its leave-one-out advantages.
     of_pairs = np.asarray(jax.jit(leave_one_out)(Outcomes(rewards=flat, scored=np.ones(flat.shape, bool))), np.float64)
@@ -64,8 +64,8 @@ def predicted(size: int, order: Int[np.ndarray, "R Q K"], right: Bool[np.ndarray
 
 def weightings(
     moments: Sequence[Moments],
-    order: Int[np.ndarray, "R Q K"],
-    right: Bool[np.ndarray, "Q K"],
+    order: Int[np.ndarray, "R N S"],
+    right: Bool[np.ndarray, "N S"],
     vectors: Vectors,
     weights: Weights,
 ) -> list[Weighting]:

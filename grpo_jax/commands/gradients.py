@@ -33,10 +33,10 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="the run's directory")
     parser.add_argument("--step", type=int, metavar="N", help="of the checkpoint; the newest if unsaid")
-    parser.add_argument("--prompts", type=int, default=512, metavar="Q", help="so many training problems; 512")
-    parser.add_argument("--samples", type=int, default=32, metavar="K", help="rollouts of each; 32")
+    parser.add_argument("--prompts", type=int, default=512, metavar="N", help="so many training problems; 512")
+    parser.add_argument("--samples", type=int, default=32, metavar="S", help="rollouts of each; 32")
     parser.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="room for the gradients; 4")
-    parser.add_argument("--sketch", type=int, default=8192, metavar="D", help="numbers of a gradient's sketch; 8192")
+    parser.add_argument("--sketch", type=int, default=8192, metavar="SIZE", help="numbers of a gradient's sketch; 8192")
     parser.add_argument("--out", type=Path, metavar="FILE", help="where to write all numbers")
     arguments = parser.parse_args(argv)
     if arguments.out and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):

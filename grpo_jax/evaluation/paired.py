@@ -131,7 +131,7 @@ def spread(differences: Sequence[float]) -> bool:
     return bool(np.ptp(differences) > 1e-12)
 
 
-def _t_p(table: Float[np.ndarray, "comparisons n"]) -> list[float]:
+def _t_p(table: Float[np.ndarray, "comparisons pairs"]) -> list[float]:
     n, deviations = table.shape[1], table.std(axis=1, ddof=1)
     t = np.abs(table.mean(axis=1)) * np.sqrt(n) / np.where(deviations > 0, deviations, 1.0)
     p = 2 * stats.t.sf(t, n - 1)
@@ -156,7 +156,7 @@ def detectable(differences: Sequence[float], power: float = 0.8, alpha: float = 
     return float(optimize.brentq(found, 0.0, 3 * critical + 5)) * deviation / float(np.sqrt(n))
 
 
-def seen(spent: Float[np.ndarray, " n"], budget: float) -> bool:
+def seen(spent: Float[np.ndarray, " points"], budget: float) -> bool:
     """Whether a curve can be read where so much was spent: at an evaluation, or between two that stand closely.
 
     That is no farther apart than half of what was spent, so never between the start and the first.
@@ -167,12 +167,12 @@ def seen(spent: Float[np.ndarray, " n"], budget: float) -> bool:
     return bool(spent[after] == budget or spent[after] - spent[after - 1] <= WIDEST * budget)
 
 
-def at_budget(spent: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], budget: float) -> float | None:
+def at_budget(spent: Float[np.ndarray, " points"], values: Float[np.ndarray, " points"], budget: float) -> float | None:
     """A curve's value where so much was spent, linear between evaluations; None where it is not `seen`."""
     return float(np.interp(budget, spent, values)) if seen(spent, budget) else None
 
 
-def cost_to(spent: Float[np.ndarray, " n"], values: Float[np.ndarray, " n"], target: float) -> float | None:
+def cost_to(spent: Float[np.ndarray, " points"], values: Float[np.ndarray, " points"], target: float) -> float | None:
     """What was spent when a curve first came to a target, linear between evaluations; None if it never did.
 
     Whether it is `seen` there is for the caller to ask.

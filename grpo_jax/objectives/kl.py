@@ -16,17 +16,17 @@ from jaxtyping import Array, Float
 from grpo_jax.objectives.ratios import MAX_LOG_RATIO
 
 
-def k1(logprobs: Float[Array, "*t"], reference: Float[Array, "*t"]) -> Float[Array, "*t"]:
+def k1(logprobs: Float[Array, "*any"], reference: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """log pi - log pi_ref of each token."""
     return logprobs - reference
 
 
-def k2(logprobs: Float[Array, "*t"], reference: Float[Array, "*t"]) -> Float[Array, "*t"]:
+def k2(logprobs: Float[Array, "*any"], reference: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """(log pi - log pi_ref)^2 / 2 of each token."""
     return 0.5 * (logprobs - reference) ** 2
 
 
-def k3(logprobs: Float[Array, "*t"], reference: Float[Array, "*t"]) -> Float[Array, "*t"]:
+def k3(logprobs: Float[Array, "*any"], reference: Float[Array, "*any"]) -> Float[Array, "*any"]:
     """pi_ref/pi - 1 - log(pi_ref/pi) of each token; the log-ratio is clamped to +-20 before the exponential."""
     log_ratio = jnp.clip(reference - logprobs, -MAX_LOG_RATIO, MAX_LOG_RATIO)
     # Near 0 the difference below cancels to nothing in float32; four terms of its series are exact there.
@@ -34,7 +34,7 @@ def k3(logprobs: Float[Array, "*t"], reference: Float[Array, "*t"]) -> Float[Arr
     return jnp.where(jnp.abs(log_ratio) < 0.02, series, jnp.expm1(log_ratio) - log_ratio)
 
 
-KL_ESTIMATORS: Mapping[str, Callable[[Float[Array, "*t"], Float[Array, "*t"]], Float[Array, "*t"]]] = {
+KL_ESTIMATORS: Mapping[str, Callable[[Float[Array, "*any"], Float[Array, "*any"]], Float[Array, "*any"]]] = {
     "k1": k1,
     "k2": k2,
     "k3": k3,

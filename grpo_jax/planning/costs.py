@@ -127,7 +127,7 @@ def kernel_products(instruction: Instruction) -> float:
         return 0.0
     constraints = re.search(r"operand_layout_constraints=\{(.*?)\}, \w+=", instruction.text)
     queries = re.search(r"bf16\[(?:(\d+),)?(\d+),(\d+),(\d+)\]", constraints[1] if constraints else "")
-    assert queries, f"{instruction.name}: the kernel's queries are not [B, heads, T, H]"
+    assert queries, f"{instruction.name}: the kernel's queries are not [B, heads, T, head_dim]"
     rows, heads, length, size = (int(number or 1) for number in queries.groups())  # a single row has no axis
     blocks = -(-length // min(BLOCK, length))
     visited = (blocks + 1) / (2 * blocks)

@@ -36,7 +36,8 @@ class Scoring(NamedTuple):
         return visible if self.window is None else visible & (distance < self.window)
 
 
-# (queries [B, T, N, H], keys [B, T, K, H], values [B, T, K, H], the layer's scoring and context) -> [B, T, N, H]
+# Of queries [B, T, heads, head_dim], keys and values [B, T, kv_heads, head_dim], the layer's scoring and its context;
+# returns [B, T, heads, head_dim].
 Attend: TypeAlias = Callable[[Array, Array, Array, Scoring, Any], Array]
 
 MASKED = float(np.finfo(np.float32).min)  # finite: a row that sees nothing averages instead of giving NaN
@@ -47,22 +48,23 @@ def precision(dtype: jnp.dtype) -> jax.lax.Precision:
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else jax.lax.Precision.DEFAULT
 
 
-def split_groups(q: Float[Array, "B T heads H"], kv_heads: int) -> Float[Array, "B T K R H"]:
-    """Queries by the key-value head that serves them (query head h belongs to h // R, as in Hugging Face)."""
-    b, t, n, h = q.shape
-    return q.reshape(b, t, kv_heads, n // kv_heads, h)
+def split_groups(q: Float[Array, "B T heads head_dim"], kv_heads: int) -> Float[Array, "B T kv_heads share head_dim"]:
+    """Return queries by the key-value head that serves them: each serves consecutive heads, as in Hugging Face."""
+    b, t, heads, head_dim = q.shape
+    return q.reshape(b, t, kv_heads, heads // kv_heads, head_dim)
 
 
 def causal(
-    q: Float[Array, "B T heads H"],
-    k: Float[Array, "B T K H"],
-    v: Float[Array, "B T K H"],
+    q: Float[Array, "B T heads head_dim"],
+    k: Float[Array, "B T kv_heads head_dim"],
+    v: Float[Array, "B T kv_heads head_dim"],
     scoring: Scoring,
     context: None = None,
-) -> Float[Array, "B T heads H"]:
+) -> Float[Array, "B T heads head_dim"]:
     """Every token sees itself and what stands before it. Padding is on the right, so no valid token sees any."""
     exact = precision(q.dtype)
     grouped = split_groups(q, k.shape[2])
+    # Row b, query t, key s, key-value head k, its query head r, feature h of a head.
     products = jnp.einsum("btkrh,bskh->bkrts", grouped, k, precision=exact, preferred_element_type=jnp.float32)
     at = jnp.arange(q.shape[1])
     distance = at[:, None] - at[None]

@@ -34,7 +34,7 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
 }
 
-KV = tuple[Array, Array]  # keys (rotated) and values of the tokens a layer was given, each [B, T, K, H]
+KV = tuple[Array, Array]  # keys (rotated) and values of the tokens a layer was given, each [B, T, kv_heads, head_dim]
 
 
 class View(NamedTuple):

@@ -1,4 +1,4 @@
-"""Causal attention that never holds the scores [rows, heads, T, T]: splash attention on TPU, cuDNN's on GPU.
+"""Causal attention that never holds the scores [B, heads, T, T]: splash attention on TPU, cuDNN's on GPU.
 
 `causal` of grpo_jax/policy/attention.py is the reference, and what runs where there is no kernel. Kernels multiply in
 bfloat16 and add in float32. They are programs for one device, so on a mesh each device runs its own over the rows
@@ -32,14 +32,14 @@ def fused_causal(mesh: Mesh | None) -> Attend:
 
 
 def splash(
-    q: Float[Array, "B T heads H"],
-    k: Float[Array, "B T K H"],
-    v: Float[Array, "B T K H"],
+    q: Float[Array, "B T heads head_dim"],
+    k: Float[Array, "B T kv_heads head_dim"],
+    v: Float[Array, "B T kv_heads head_dim"],
     scale: float,
     *,
     block: int = BLOCK,
     interpret: bool = False,
-) -> Float[Array, "B T heads H"]:
+) -> Float[Array, "B T heads head_dim"]:
     """Splash attention, a Pallas kernel for TPU that skips the blocks above the diagonal, on one device.
 
     Args:
@@ -73,13 +73,16 @@ def splash(
     def by_head(x: Array) -> Array:
         return jnp.swapaxes(jnp.pad(x, ((0, 0), (0, padded - length), (0, 0), (0, 0))), 1, 2)
 
-    seen = jax.vmap(kernel)(by_head(q * scale), by_head(k), by_head(v))  # [B, heads, padded, H]
+    seen = jax.vmap(kernel)(by_head(q * scale), by_head(k), by_head(v))  # [B, heads, padded, head_dim]
     return jnp.swapaxes(seen, 1, 2)[:, :length].astype(q.dtype)
 
 
 def cudnn(
-    q: Float[Array, "B T heads H"], k: Float[Array, "B T K H"], v: Float[Array, "B T K H"], scale: float
-) -> Float[Array, "B T heads H"]:
+    q: Float[Array, "B T heads head_dim"],
+    k: Float[Array, "B T kv_heads head_dim"],
+    v: Float[Array, "B T kv_heads head_dim"],
+    scale: float,
+) -> Float[Array, "B T heads head_dim"]:
     """cuDNN's flash attention, for NVIDIA GPUs from Ampere on, on one device."""
     return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn")
 
@@ -91,12 +94,12 @@ KERNELS: Mapping[str, Kernel] = {"tpu": splash, "gpu": cudnn}  # by JAX's name o
 
 def _on_each_device(kernel: Kernel, mesh: Mesh | None) -> Attend:
     def attend(
-        q: Float[Array, "B T heads H"],
-        k: Float[Array, "B T K H"],
-        v: Float[Array, "B T K H"],
+        q: Float[Array, "B T heads head_dim"],
+        k: Float[Array, "B T kv_heads head_dim"],
+        v: Float[Array, "B T kv_heads head_dim"],
         scoring: Scoring,
         context: None = None,
-    ) -> Float[Array, "B T heads H"]:
+    ) -> Float[Array, "B T heads head_dim"]:
 
         def on_one(q: Array, k: Array, v: Array) -> Array:
             return kernel(q, k, v, scoring.scale)

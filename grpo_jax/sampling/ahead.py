@@ -1,4 +1,4 @@
-"""Work of the host on one batch while the devices work on the next."""
+"""The host works on one batch while the devices work on the next."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def one_ahead(start: Callable[[T], Any], items: Iterable[T]) -> Iterator[tuple[T, Any]]:
-    """Each item with what `start` gave for it, fetched to the host when the next one has been started.
+    """Yield each item with the result of `start`, fetched to the host once the next item has been started.
 
     Args:
-      start: returns at once, with arrays that are still being computed.
+      start: returns arrays that the devices may still be computing.
     """
     before: tuple[T, Any] | None = None
     for item in items:

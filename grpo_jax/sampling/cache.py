@@ -1,4 +1,4 @@
-"""Keys and values of the past while decoding: one copy of a prompt's for its whole group, one of each completion's."""
+"""Keys and values of earlier tokens while decoding: a group shares those of its prompt, each completion has its own."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,27 +15,28 @@ KV = tuple[Array, Array]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Cache:
-    """Per layer (a list, or a leading axis on every leaf), as the decoder hands them out.
+    """Keys and values of every layer, as the decoder returns them: a list, or a leading axis of layers on every leaf.
 
-    Layers only read the cache, and return what they computed for the token they were given: `newest`. It is written
-    at the beginning of the next step, for all layers at once, before anything reads: so the compiler can write in
-    place. If it were written at the end of its own step, next to reads of the same buffer, each step would copy all.
+    Layers only read the cache, and return keys and values of the token that they were given: `newest`. These are
+    written at the start of the next step, for all layers at once, before anything reads the cache, so the compiler can
+    write in place. If they were written at the end of their own step, beside reads of the same buffer, each step would
+    copy the whole buffer.
     """
 
-    prompts: Any  # of KV [N, K, P, H]
-    completions: Any  # of KV [N, G, K, C, H]
-    newest: Any  # of KV [N, G, K, H]
+    prompts: Any  # of KV [N, kv_heads, P, head_dim]
+    completions: Any  # of KV [N, G, kv_heads, C, head_dim]
+    newest: Any  # of KV [N, G, kv_heads, head_dim]
 
     def contexts(self) -> Any:
-        """Layer by layer, as the decoder takes them."""
+        """Return what each layer reads, in the form that the decoder takes."""
         if isinstance(self.prompts, list):
             return list(zip(self.prompts, self.completions, strict=True))
         return (self.prompts, self.completions)
 
     def write_newest(self, index: Int[Array, ""]) -> "Cache":
-        """With `newest` at this position of the completions.
+        """Return the cache with `newest` written to this position of the completions.
 
-        Before the first token there is none: what is then written to position 0 is overwritten before anyone sees it.
+        Before the first token `newest` is empty. What is then written to position 0 is overwritten before it is read.
         """
 
         def write(cache: Array, token: Array) -> Array:
@@ -46,7 +47,13 @@ class Cache:
 
 
 def empty_cache(prompts: Any, group_size: int, width: int) -> Cache:
-    """A cache for groups whose prompts have been prefilled; `prompts` as the decoder returned them, [N, P, K, H]."""
+    """Return a cache for groups of prompts that have been prefilled.
+
+    Args:
+      prompts: keys and values as the decoder returned them, each [N, P, kv_heads, head_dim].
+      group_size: G.
+      width: C.
+    """
 
     def zeros(keys: Array, *room: int) -> Array:
         *layers, n, _, kv_heads, head_dim = keys.shape
@@ -60,25 +67,26 @@ def empty_cache(prompts: Any, group_size: int, width: int) -> Cache:
 
 
 def group_attention(prompt_mask: Bool[Array, "N P"], index: Int[Array, ""]) -> Attend:
-    """What the newest token of each completion sees: its prompt, its completion so far, and itself.
+    """Return a function by which each completion's newest token attends to its prompt, its past, and itself.
 
     The decoder's rows are prompts and its T axis is the group, so a prompt's keys are read once for all G queries.
 
     Args:
-      prompt_mask: the prompt's valid positions, the first ones.
-      index: the newest token's position in its completion; all before it are in the cache.
+      prompt_mask: the valid positions of the prompt, which come first.
+      index: the newest token's position in its completion; the cache holds all tokens before it.
     """
     lengths = prompt_mask.sum(axis=-1)  # a completion's token 0 has this position
 
     def attend(
-        q: Float[Array, "N G heads H"],
-        k: Float[Array, "N G K H"],
-        v: Float[Array, "N G K H"],
+        q: Float[Array, "N G heads head_dim"],
+        k: Float[Array, "N G kv_heads head_dim"],
+        v: Float[Array, "N G kv_heads head_dim"],
         scoring: Scoring,
         context: tuple[KV, KV],
-    ) -> Float[Array, "N G heads H"]:
+    ) -> Float[Array, "N G heads head_dim"]:
         (prompt_k, prompt_v), (past_k, past_v) = context
         exact = precision(q.dtype)
+        # Prompt n, completion g, key-value head k, its query head r, feature h of a head, position p or c.
         grouped = split_groups(q, k.shape[2])
 
         def scores(spec: str, keys: Array) -> Array:

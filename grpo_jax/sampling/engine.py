@@ -1,4 +1,4 @@
-"""The boundary behind which completions are made: token ids in, token ids and log-probabilities out.
+"""The boundary behind which completions are sampled: token ids in, token ids and log-probabilities out.
 
 Training, evaluation, suites, the gradient analysis and replay get every completion from a `RolloutEngine`, and none of
 them knows how it samples. `JaxEngine` is the reference. CONTRIBUTING.md shows how to add another.
@@ -15,7 +15,7 @@ from grpo_jax.types import Params, PromptBatch, Rollouts
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do; whoever needs more refuses it before anything is computed."""
+    """What an engine can do. A run that needs more refuses it before anything is computed."""
 
     counter_exact: bool  # a completion depends on weights, prompt and counter alone: it can be sampled again by itself
     coupled_noise: bool  # the completions of a group can share their noise; see `grpo_jax.sampling.noise`
@@ -29,8 +29,8 @@ class SamplingRequest:
 
     sampling: SamplingConfig
     group_size: int  # G, completions of each prompt
-    counter: Counter  # seed, stream and step: with a prompt's id, where its random numbers begin
-    prompts_per_batch: int  # an engine that works in batches takes so many prompts at once
+    counter: Counter  # seed, stream and step; with a prompt's id they decide its random numbers
+    prompts_per_batch: int  # how many prompts an engine takes at once, if it works in batches
     noise: str = "independent"  # a key of `NOISES`
 
 

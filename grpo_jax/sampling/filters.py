@@ -1,4 +1,4 @@
-"""What of the vocabulary may be sampled. Filters come after the temperature, in Hugging Face's order."""
+"""Filters of the logits, which say what may be sampled. They come after the temperature, as in Hugging Face."""
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,13 @@ CUT = -jnp.inf
 
 
 def top_k(logits: Logits, k: int) -> Logits:
-    """Keeps the k likeliest tokens, and whatever ties with the last of them."""
+    """Keep the k likeliest tokens, and those that tie with the last of them."""
     kth = jax.lax.top_k(logits, min(k, logits.shape[-1]))[0][..., -1:]
     return jnp.where(logits < kth, CUT, logits)
 
 
 def top_p(logits: Logits, p: float) -> Logits:
-    """Keeps the smallest set of likeliest tokens whose probability reaches p (arXiv 1904.09751)."""
+    """Keep the smallest set of likeliest tokens whose probability reaches p (arXiv 1904.09751)."""
     ordered = jnp.sort(logits, axis=-1, descending=True)
     probabilities = jax.nn.softmax(ordered, axis=-1)
     before = jnp.cumsum(probabilities, axis=-1) - probabilities  # of all likelier tokens
@@ -27,12 +27,12 @@ def top_p(logits: Logits, p: float) -> Logits:
 
 
 def min_p(logits: Logits, p: float) -> Logits:
-    """Keeps the tokens at least p times as likely as the likeliest (arXiv 2407.01082)."""
+    """Keep the tokens at least p times as likely as the likeliest (arXiv 2407.01082)."""
     return jnp.where(logits < logits.max(-1, keepdims=True) + jnp.log(p), CUT, logits)
 
 
 def distribution(logits: Logits, config: SamplingConfig) -> Logits:
-    """The log-probabilities to sample from: temperature, then top-k, top-p and min-p, then normalised, in float32.
+    """Return the log-probabilities to sample from: temperature, top-k, top-p, min-p, then normalised, in float32.
 
     Greedy decoding (temperature 0) is chosen by the sampler; the log-probabilities are then those at temperature 1.
     """

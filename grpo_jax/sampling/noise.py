@@ -2,10 +2,10 @@
 
 A token is the argmax of log-probabilities plus Gumbel noise, so a completion is a function of its noise. Whatever the
 kind, the noise of one completion is independent from token to token, and each completion's distribution is exactly the
-policy's. What the kinds choose is what one completion says of the others of its group.
+policy's. The kinds differ in how the completions of a group depend on one another.
 
-With coupled noise (all but `independent`) another completion's reward is, given the prompt, no longer independent of
-this one's tokens. So a baseline that is made from the group makes the gradient's estimate biased: the term
+With coupled noise (all but `independent`) a completion's tokens are, given the prompt, no longer independent of the
+other completions' rewards. So a baseline that is computed from the group biases the estimate of the gradient: the term
 E[grad log pi(o1) r2], which is 0 for independent completions, is subtracted and is not 0.
 
   * antithetic: the bias has no simple form. A pair agrees less often, so differences of rewards come out too large: in
@@ -27,8 +27,8 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from grpo_jax.randomness import branching_key, sample_key, token_key
 
-# Standard Gumbel noise of one token, for each entry of the vocabulary. Of the prompt's key in this step, the index of
-# the completion in its group, the token's position in the completion, the vocabulary's size, and max_new_tokens.
+# Returns standard Gumbel noise of one token, for each entry of the vocabulary. Takes the prompt's key in this step, the
+# index of the completion in its group, the token's position in the completion, the vocabulary's size, max_new_tokens.
 Noise: TypeAlias = Callable[[Key[Array, ""], Int[Array, ""], Int[Array, ""], int, int], Float[Array, " V"]]
 
 BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -51,7 +51,7 @@ def gumbel(bits: UInt32[Array, " V"]) -> Float[Array, " V"]:
 def independent(
     prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
 ) -> Float[Array, " {vocab}"]:
-    """Every completion has noise of its own."""
+    """Return noise that every completion has for itself."""
     key = token_key(sample_key(prompt, sample), position)
     return gumbel(jax.random.bits(key, (vocab,), jnp.uint32))
 
@@ -59,7 +59,7 @@ def independent(
 def antithetic(
     prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
 ) -> Float[Array, " {vocab}"]:
-    """Completions 2j and 2j+1 share their uniforms: -log(-log u) and -log(-log(1-u)), token by token.
+    """Return opposite noise for completions 2j and 2j+1: -log(-log u) and -log(-log(1-u)), token by token.
 
     Completion 2j is the one that `independent` draws. 1-u has the complements of u's bits, so that it has the same
     distribution to the last bit, and both completions have the tail of large noise in full. The last completion of an
@@ -73,10 +73,10 @@ def antithetic(
 def common(
     prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
 ) -> Float[Array, " {vocab}"]:
-    """All completions have the noise of the first one before the group's branching point, and their own from it on.
+    """Return the noise of the first completion before the group's branching point, and each one's own from it on.
 
-    So they are one prefix with independent continuations. The branching point is a position from 0 to room - 1, each
-    as likely as the others.
+    So the completions are one prefix with independent continuations. The branching point is a position from 0 to
+    room - 1, each as likely as the others.
     """
     branching = jax.random.randint(branching_key(prompt), (), 0, room)
     return independent(prompt, jnp.where(position < branching, 0, sample), position, vocab, room)

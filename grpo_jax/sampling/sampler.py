@@ -1,6 +1,6 @@
-"""The sampler: groups of completions of each prompt, as one jitted program. It knows tokens only.
+"""The sampler: groups of completions of each prompt, by one jitted program. It knows tokens only.
 
-A prompt is prefilled once and its keys and values serve its whole group. The decode loop ends when every completion
+A prompt is prefilled once, and its keys and values serve its whole group. The decode loop ends when every completion
 has stopped.
 """
 
@@ -29,14 +29,14 @@ Sampler: TypeAlias = Callable[[Params, PromptBatch, Counter], Rollouts]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DecodeState:
-    """What the decode loop carries."""
+    """The state of the decode loop."""
 
     index: Int[Array, ""]  # of the newest token of every completion
     tokens: Int[Array, "N G C"]
     logprobs: Float[Array, "N G C"]
     lengths: Int[Array, "N G"]  # so far, the stop token included
     stopped: Bool[Array, "N G"]
-    cache: Cache  # of what has been through the decoder: all but the newest token
+    cache: Cache  # of the tokens that the decoder has read: all but the newest one
 
 
 def make_sampler(
@@ -49,16 +49,16 @@ def make_sampler(
     pad_token: int = 0,
     noise: Noise = independent,
 ) -> Sampler:
-    """A function (params, prompts, counter) -> Rollouts, to be jitted.
+    """Make a function (params, prompts, counter) -> Rollouts, to be jitted.
 
     Args:
       sampling: temperature (0 is greedy) and filters. The log-probabilities returned are those of the distribution
         that was sampled from, filters included.
       group_size: G, completions of each prompt.
       max_new_tokens: C, the stop token included.
-      stop_tokens: each of them ends a completion and is a part of it.
-      pad_token: stands behind the end of a completion; it may be a stop token.
-      noise: what the completions of a group share; to sample one of them again, sample its group.
+      stop_tokens: each of them ends a completion, and belongs to it.
+      pad_token: fills the room after the end of a completion; it may be a stop token.
+      noise: how the completions of a group share their noise; to sample one of them again, sample its group.
     """
     stops = np.asarray(sorted(set(stop_tokens)), np.int32)
 
@@ -79,7 +79,7 @@ def make_sampler(
     def record(
         state: DecodeState, index: Int[Array, ""], logits: Float[Array, "N G V"], keys: Key[Array, " N"], cache: Cache
     ) -> DecodeState:
-        """Samples the token at `index` of each completion that has not stopped."""
+        """Sample the token at `index` of each completion that has not stopped."""
         token, logprob = choose(logits, keys, index)
         token = jnp.where(state.stopped, pad_token, token)
         logprob = jnp.where(state.stopped, 0.0, logprob)
