@@ -10,11 +10,12 @@ them, which is the wall clock, and without what the host does between sampling a
 import argparse
 import statistics
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from grpo_jax.config import Config, load
+from grpo_jax.runs.phases import TRAINING, training_seconds
 from grpo_jax.training import train_config
-from grpo_jax.training.clock import TRAINING, training_seconds
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -35,11 +36,10 @@ def configuration(name: str, prompts: int, seed: int) -> Config:
     return load(path, [(field, str(value)) for field, value in overrides.items()])
 
 
-def seconds(config: Config) -> dict[str, float]:
+def seconds(config: Config) -> Mapping[str, float]:
     """Seconds by phase of a training run."""
     with tempfile.TemporaryDirectory() as workdir:
-        spent: dict[str, float] = train_config(config, Path(workdir))["seconds"]
-    return spent
+        return train_config(config, Path(workdir)).seconds
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grpo_jax.config import Config, load
 from grpo_jax.runs.lines import EvaluationLine, SampleStatistics, Scores, Share, TrainLine
+from grpo_jax.runs.summary import EvaluationResult, Summary
 from tests.compilation import XLA_FLAGS
 
 ROOT = Path(__file__).parent.parent
@@ -91,10 +92,40 @@ def train_line(step: int, sampled: dict[str, object] | None = None, **changes: o
     return dataclasses.replace(line, **changes)
 
 
+def _share(value: float) -> Share:
+    return Share(value, value - 0.1, value + 0.1)
+
+
 def evaluation_line(step: int, pass_at_1: float, split: str = "VALIDATION") -> EvaluationLine:
     """A line of an evaluation with one sample of each problem."""
-    share = Share(pass_at_1, pass_at_1 - 0.1, pass_at_1 + 0.1)
+    share = _share(pass_at_1)
     return EvaluationLine(step, split, Scores([share], share, share, pass_at_1, 3.0, 0.0, unscored=0, problems=4))
+
+
+def evaluation_result(first: float, **changes: object) -> EvaluationResult:
+    """The result of an evaluation with eight samples of each problem; `first` is its pass@1."""
+    share = _share(first)
+    result = EvaluationResult(share, Share(1.0, 1.0, 1.0), 0.5, 8, 3.0, 0.0, problems=4, curve=[first, 1.0])
+    return dataclasses.replace(result, **changes)
+
+
+def summary_of(base: float, final: float, **changes: object) -> Summary:
+    """The summary of a run with these pass@1 before and after it."""
+    summary = Summary(
+        base=evaluation_result(base),
+        final=evaluation_result(final),
+        prompts=30,
+        rollouts=60,
+        updates=30,
+        signal_share=0.2,
+        sampler_difference=0.0,
+        seconds={"total": 20.0},
+        steps=30,
+        seed=0,
+        config_hash="0" * 16,
+        versions={"jax": "0"},
+    )
+    return dataclasses.replace(summary, **changes)
 
 
 def assert_one_sentence(capsys, sentence: str) -> None:

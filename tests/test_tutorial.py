@@ -63,8 +63,8 @@ def test_a_task_of_ones_own(written):
     tiny |= {"rollout.max_new_tokens": 2, "evaluation.validation_problems": 4, "evaluation.test_problems": 4}
     config = load(written / "configs_larger.py", [(field, str(value)) for field, value in tiny.items()])
     summary = train_config(config, written / "run", devices=ONE_DEVICE)
-    assert summary["updates"] > 0
-    assert summary["final"]["problems"] == 4
+    assert summary.updates > 0
+    assert summary.final.problems == 4
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ def main(argv: Sequence[str]) -> int:
 
         from grpo_jax.reporting import suites_table
         from grpo_jax.rewards import WorkerError
+        from grpo_jax.runs.suite_scores import SUITES_FILE
         from grpo_jax.training import Interrupted, evaluate_suites
-        from grpo_jax.training.suites import SUITES_FILE
     try:
         with display:
             first = jax.process_index() == 0

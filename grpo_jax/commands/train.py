@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> int:
                 if first:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):
                         display.note(f"smoke: {field}={here}, not {there}")
-            before = RunDirectory(arguments.workdir).read_json(SUMMARY_FILE)
+            before = RunDirectory(arguments.workdir).summary()
             summary = train_config(config, arguments.workdir, display if first else None, origin=origin)
     except ConfigError as error:
         return command_line.fail(error, 2)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from grpo_jax.data import Split
 from grpo_jax.runs.lines import EvaluationLine, Measured, RunMetrics, TrainLine
-from grpo_jax.training.clock import PHASES, whole
+from grpo_jax.runs.phases import PHASES, whole
 
 SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
 BLUE, ORANGE, GREEN, GREY = "#1f6fb4", "#d9730d", "#2e8b57", "#8a8a8a"

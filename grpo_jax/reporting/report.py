@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.data import Split
-from grpo_jax.files import SUMMARY_FILE
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.runs.provenance import FILE, origin
-from grpo_jax.runs.summary import result_of
+from grpo_jax.runs.summary import EvaluationResult, Summary
 
 REPORT_FILE = "report.html"  # in the run's directory
 
@@ -44,7 +43,7 @@ def write_report(workdir: Path) -> Path:
       FileNotFoundError: if it is no run.
     """
     run = RunDirectory(workdir)
-    config, summary, metrics, record = run.config(), run.read_json(SUMMARY_FILE), run.metrics(), run.read_json(FILE)
+    config, summary, metrics, record = run.config(), run.summary(), run.metrics(), run.read_json(FILE)
     shown = (
         []
         if not metrics.training
@@ -64,8 +63,9 @@ def write_report(workdir: Path) -> Path:
     )
     if summary:
         caption = "Time by phase; other is before the first step and after the end."
-        shown.append((figures.time_by_phase(summary["seconds"]), caption))
-    versions = record["starts"][-1]["versions"] if record and record["starts"] else (summary or {}).get("versions")
+        shown.append((figures.time_by_phase(summary.seconds), caption))
+    of_summary = summary.versions if summary else None
+    versions = record["starts"][-1]["versions"] if record and record["starts"] else of_summary
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),
@@ -79,12 +79,12 @@ def write_report(workdir: Path) -> Path:
     return workdir / REPORT_FILE
 
 
-def _results(summary: Mapping[str, Any]) -> str:
-    table = _table([("before RL", summary["base"]), ("after RL", summary["final"])])
+def _results(summary: Summary) -> str:
+    table = _table([("before RL", summary.base), ("after RL", summary.final)])
     return (
-        f"<p>{summary['final']['problems']} test problems, {summary['final']['k']} samples each; "
-        f"{summary['rollouts']:,} rollouts of {summary['prompts']:,} prompts, {summary['updates']:,} updates; "
-        f"{summary['valid_pair_share']:.1%} of the groups carried signal.</p>{table}"
+        f"<p>{summary.final.problems} test problems, {summary.final.samples} samples each; "
+        f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates; "
+        f"{summary.signal_share:.1%} of the groups carried signal.</p>{table}"
     )
 
 
@@ -107,23 +107,23 @@ def _standing(
         said += f" Test pass@1 before RL: {tested[0].value:.3f} ({tested[0].low:.3f} to {tested[0].high:.3f})."
     validated = metrics.of_split(Split.VALIDATION)
     ends = [*validated[:1], *validated[1:][-1:]]
-    rows = [(f"validation at step {line.step:,}", result_of(line.scores)) for line in ends]
+    rows = [(f"validation at step {line.step:,}", EvaluationResult.of(line.scores)) for line in ends]
     return f"<p>{html.escape(said)}</p>" + (_table(rows) if rows else "")
 
 
-def _table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    k = rows[0][1]["k"]
+def _table(rows: Sequence[tuple[str, EvaluationResult]]) -> str:
+    k = rows[0][1].samples
     header = "".join(f"<th>{name}</th>" for name in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"))
     body = "".join(
         f"<tr><td>{name}</td>"
         + "".join(
             f'<td class="number">{cell}</td>'
             for cell in (
-                f"{result['pass@1']:.3f}",
-                "{:.3f} &ndash; {:.3f}".format(*result["interval"]["pass@1"]),
-                f"{result['pass@k']:.3f}",
-                f"{result['maj@k']:.3f}",
-                f"{result['mean_length']:.1f}",
+                f"{result.pass_at_1.value:.3f}",
+                f"{result.pass_at_1.low:.3f} &ndash; {result.pass_at_1.high:.3f}",
+                f"{result.pass_at_k.value:.3f}",
+                f"{result.majority:.3f}",
+                f"{result.mean_length:.1f}",
             )
         )
         + "</tr>"

@@ -1,23 +1,19 @@
 """The terminal: a table of suites."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from rich import box
 from rich.table import Table
 
-from grpo_jax.runs.provenance import origin as origin_of
+from grpo_jax.runs.provenance import origin
+from grpo_jax.runs.suite_scores import SuiteReport
 
 
-def suites_table(report: Mapping[str, Any]) -> Table:
+def suites_table(report: SuiteReport) -> Table:
     """Return what suites.json says as a table of at most 80 columns, in per cent."""
-    results = report["suites"]
-    n, names = next(iter(results.values()))["samples"], report["average"]  # of mean@n, pass@n, best@n, maj@n
+    n = report.samples
     table = Table(
-        title=f"{origin(report['policy'])}: {n} samples of each problem, in per cent",
+        title=f"{report.policy}: {n} samples of each problem, in per cent",
         caption=f"mean, pass, best and maj are mean@{n}, pass@{n}, best@{n} and maj@{n}. best@{n} is of {n} draws "
-        f"with replacement, which is what verl estimates; pass@{n} is the unbiased one.\n"
-        + origin_of(report.get("provenance")),
+        f"with replacement, which is what verl estimates; pass@{n} is the unbiased one.\n" + origin(report.provenance),
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
@@ -25,28 +21,23 @@ def suites_table(report: Mapping[str, Any]) -> Table:
     table.add_column("suite", overflow="fold")  # where all else is at its widest
     for column in ("prob-\nlems", "mean", "95 %\ninterval", "pass", "best", "maj", "tokens", "cut\noff", "un-\nscored"):
         table.add_column(column, justify="right", no_wrap=True)
-    for suite, result in results.items():
-        mean, *others = (_percent(result[name]) for name in names)
-        low, high = map(_percent, result["interval"][f"mean@{n}"])
+    for name, suite in report.suites.items():
+        mean, *others = map(_percent, suite.shares)
+        scores = suite.scores
         table.add_row(
-            suite,
-            f"{result['problems']:,}",
+            name,
+            f"{scores.problems:,}",
             mean,
-            f"{low}-{high}",
+            f"{_percent(scores.mean.low)}-{_percent(scores.mean.high)}",
             *others,
-            f"{result['mean_length']:,.1f}",
-            _percent(result["truncated_share"]),
-            f"{result['unscored']:,}",
+            f"{scores.mean_length:,.1f}",
+            _percent(scores.truncated_share),
+            f"{scores.unscored:,}",
         )
     table.add_section()
-    mean, *others = map(_percent, report["average"].values())
-    table.add_row(f"average of {len(results)}", "", mean, "", *others)
+    mean, *others = map(_percent, report.average)
+    table.add_row(f"average of {len(report.suites)}", "", mean, "", *others)
     return table
-
-
-def origin(policy: Mapping[str, Any]) -> str:
-    """Where a policy comes from, in words."""
-    return f"{policy['run']}, step {policy['step']}" if "run" in policy else str(policy["checkpoint"])
 
 
 def _percent(share: float) -> str:

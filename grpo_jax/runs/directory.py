@@ -16,21 +16,24 @@ lock              held while a process is running here
 import fcntl
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary
+from tensorboardX.proto.summary_pb2 import Summary as EventValues
 from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, plain, read_json, run_config, write_whole
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 from grpo_jax.runs.lines import Line, Phase, RunMetrics
+from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
+from grpo_jax.runs.summary import Summary
 
 Group = TypeVar("Group", bound=JudgedGroup)
+Record = TypeVar("Record")
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
 FROM_THE_START = (CONFIG_FILE, "provenance.json", "lock")  # there before anything has come of it
@@ -88,12 +91,28 @@ class RunDirectory:
         """config.json. Raises FileNotFoundError if there is none."""
         return run_config(self.path)
 
-    def finished(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """config.json and summary.json. Raises FileNotFoundError if it is no run, or not finished."""
-        config, summary = self.config(), self.read_json(SUMMARY_FILE)
+    def summary(self) -> Summary | None:
+        """Return what summary.json holds, or None if the run is not finished. Raises ConfigError if it is damaged."""
+        return self._read_record(SUMMARY_FILE, Summary.from_json)
+
+    def write_summary(self, summary: Summary) -> None:
+        """Write summary.json."""
+        self.write_json(SUMMARY_FILE, summary.to_json())
+
+    def finished(self) -> tuple[dict[str, Any], Summary]:
+        """Return config.json and the summary. Raises FileNotFoundError if it is no run, or not finished."""
+        config, summary = self.config(), self.summary()
         if summary is None:
             raise FileNotFoundError(f"{self.path}: has no summary.json; finish the run first")
         return config, summary
+
+    def suite_report(self) -> SuiteReport | None:
+        """Return what suites.json holds, or None if there is none. Raises ConfigError if it is damaged."""
+        return self._read_record(SUITES_FILE, SuiteReport.from_json)
+
+    def write_suite_report(self, report: SuiteReport) -> None:
+        """Write suites.json."""
+        self.write_json(SUITES_FILE, report.to_json())
 
     def move(self, name: str, to: str) -> None:
         """Gives a file another name, if it is there."""
@@ -137,7 +156,7 @@ class RunDirectory:
                 if name != "step" and isinstance(value, int | float) and math.isfinite(value)
             ]
             # One event of all: each goes through a queue, which takes as long as writing a step's line.
-            together = Summary(value=[value for one in scalars for value in one.value])
+            together = EventValues(value=[value for one in scalars for value in one.value])
             self._events[line.phase].file_writer.add_summary(together, line.step)
 
     def close(self) -> None:
@@ -195,6 +214,13 @@ class RunDirectory:
                 self.write_lines(str(path.relative_to(self.path)), kept)
             else:
                 path.unlink()
+
+    def _read_record(self, name: str, from_json: Callable[[Mapping[str, Any]], Record]) -> Record | None:
+        values = self.read_json(name)
+        try:
+            return None if values is None else from_json(values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"{self.path / name}: is damaged ({error!r}); restore the file.") from error
 
     def _append(self, name: str, records: Iterable[Mapping[str, Any]]) -> None:
         if self.writes:

@@ -1,60 +1,179 @@
-"""summary.json: the result of a run, from its metrics."""
+"""The record of a finished run: summary.json. No other module knows the names in it. Nothing here imports JAX."""
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from grpo_jax.config import Config, digest, to_dict
-from grpo_jax.data import Split
-from grpo_jax.runs.lines import Measured, RunMetrics, Scores, TrainLine
+from grpo_jax.runs.lines import Measured, Scores, Share, TrainLine
+from grpo_jax.runs.phases import TOTAL, training_seconds
 from grpo_jax.runs.versions import versions
 
 
-def summarize_run(config: Config, metrics: RunMetrics, seconds: Mapping[str, float], updates: int) -> dict[str, Any]:
-    """The result of a finished run.
+@dataclass(frozen=True)
+class EvaluationResult:
+    """The scores of an evaluation that a summary repeats."""
+
+    pass_at_1: Share
+    pass_at_k: Share
+    majority: float  # maj@k
+    samples: int  # k: completions of each problem
+    mean_length: float  # of completions, in tokens
+    truncated_share: float  # of completions
+    problems: int
+    curve: Sequence[float]  # pass@1 to pass@k
+
+    @classmethod
+    def of(cls, scores: Scores) -> "EvaluationResult":
+        """Return the result of an evaluation with these scores."""
+        return cls(
+            pass_at_1=scores.pass_at[0],
+            pass_at_k=scores.pass_at[-1],
+            majority=scores.majority.value,
+            samples=scores.samples,
+            mean_length=scores.mean_length,
+            truncated_share=scores.truncated_share,
+            problems=scores.problems,
+            curve=[share.value for share in scores.pass_at],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        shares = {"pass@1": self.pass_at_1, "pass@k": self.pass_at_k}
+        return {
+            **{name: share.value for name, share in shares.items()},
+            "maj@k": self.majority,
+            "k": self.samples,
+            "mean_length": self.mean_length,
+            "truncated_share": self.truncated_share,
+            "problems": self.problems,
+            "interval": {name: [share.low, share.high] for name, share in shares.items()},
+            "pass@k curve": list(self.curve),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "EvaluationResult":
+        """Return the result that these values hold."""
+        pass_at_1, pass_at_k = (Share(values[name], *values["interval"][name]) for name in ("pass@1", "pass@k"))
+        return cls(
+            pass_at_1=pass_at_1,
+            pass_at_k=pass_at_k,
+            majority=values["maj@k"],
+            samples=values["k"],
+            mean_length=values["mean_length"],
+            truncated_share=values["truncated_share"],
+            problems=values["problems"],
+            curve=values["pass@k curve"],
+        )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The result of a finished run. What earlier versions did not write is None."""
+
+    base: EvaluationResult  # of the test split before training
+    final: EvaluationResult  # and after it
+    prompts: int  # sampled
+    rollouts: int
+    updates: int  # optimizer steps taken
+    signal_share: float  # of all groups that were sampled
+    sampler_difference: float  # the largest of any step; see `Measured`
+    seconds: Mapping[str, float]  # by phase; see `grpo_jax.runs.phases`
+    steps: int | None
+    seed: int
+    config_hash: str
+    versions: Mapping[str, str]
+    provenance: Mapping[str, Any] | None = None  # as `grpo_jax.runs.provenance` writes it, without inputs
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of training; see `grpo_jax.runs.phases`."""
+        return training_seconds(self.seconds)
+
+    @property
+    def total_seconds(self) -> float:
+        """Seconds from the start to the end, of all starts together."""
+        return self.seconds[TOTAL]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the summary as JSON values."""
+        return {
+            "base": self.base.to_json(),
+            "final": self.final.to_json(),
+            "prompts": self.prompts,
+            "rollouts": self.rollouts,
+            "updates": self.updates,
+            "signal_share": self.signal_share,
+            "sampler_difference": self.sampler_difference,
+            "seconds": dict(self.seconds),
+            **({} if self.steps is None else {"steps": self.steps}),
+            "seed": self.seed,
+            "config_hash": self.config_hash,
+            "versions": dict(self.versions),
+            **({} if self.provenance is None else {"provenance": dict(self.provenance)}),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Summary":
+        """Return the summary that these values hold, written by this version or an earlier one.
+
+        Raises:
+          KeyError, TypeError, ValueError: if they are no summary.
+        """
+        return cls(
+            base=EvaluationResult.from_json(values["base"]),
+            final=EvaluationResult.from_json(values["final"]),
+            prompts=values["prompts"],
+            rollouts=values["rollouts"],
+            updates=values["updates"],
+            signal_share=values["signal_share" if "signal_share" in values else "valid_pair_share"],
+            sampler_difference=values["sampler_difference"],
+            seconds=values["seconds"],
+            steps=values.get("steps"),
+            seed=values["seed"],
+            config_hash=values["config_hash"],
+            versions=values["versions"],
+            provenance=values.get("provenance"),
+        )
+
+
+def summarize_run(
+    config: Config,
+    training: Sequence[TrainLine],
+    tests: Mapping[int, Scores],
+    seconds: Mapping[str, float],
+    updates: int,
+) -> Summary:
+    """Return the summary of a finished run.
 
     Args:
-      seconds: by phase; see `Clock`.
+      training: the lines of all steps.
+      tests: scores on the test split by step, before the first and after the last step.
+      seconds: by phase; see `grpo_jax.training.clock`.
       updates: optimizer steps taken.
     """
-    test = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
-    last = metrics.training[-1]
-    differences = [line.measured.get(Measured.SAMPLER_DIFFERENCE, math.nan) for line in metrics.training]
-    return {
-        "base": result_of(test[0]),
-        "final": result_of(test[config.train.steps]),
-        "prompts": last.prompts,
-        "rollouts": last.rollouts,
-        "updates": updates,
-        "valid_pair_share": _signal_share(metrics.training),
-        "sampler_difference": max(filter(math.isfinite, differences), default=0.0),
-        "seconds": dict(seconds),
-        "steps": config.train.steps,
-        "seed": config.seed,
-        "config_hash": digest(to_dict(config)),
-        "versions": versions(),
-    }
+    last = training[-1]
+    differences = [line.measured.get(Measured.SAMPLER_DIFFERENCE, math.nan) for line in training]
+    return Summary(
+        base=EvaluationResult.of(tests[0]),
+        final=EvaluationResult.of(tests[config.train.steps]),
+        prompts=last.prompts,
+        rollouts=last.rollouts,
+        updates=updates,
+        signal_share=_signal_share(training),
+        sampler_difference=max(filter(math.isfinite, differences), default=0.0),
+        seconds=dict(seconds),
+        steps=config.train.steps,
+        seed=config.seed,
+        config_hash=digest(to_dict(config)),
+        versions=versions(),
+    )
 
 
 def _signal_share(training: Sequence[TrainLine]) -> float:
-    """Of all groups that were sampled; with resampling, steps differ in how many these are."""
+    """Return the share of all sampled groups; with resampling, steps differ in how many groups they sample."""
     groups = np.diff([line.prompts for line in training], prepend=0)
     return float(np.average([line.sampled.signal_share for line in training], weights=groups))
-
-
-def result_of(scores: Scores) -> dict[str, Any]:
-    """Return what a summary repeats of an evaluation."""
-    first, last = scores.pass_at[0], scores.pass_at[-1]
-    return {
-        "pass@1": first.value,
-        "pass@k": last.value,
-        "maj@k": scores.majority.value,
-        "k": scores.samples,
-        "mean_length": scores.mean_length,
-        "truncated_share": scores.truncated_share,
-        "problems": scores.problems,
-        "interval": {"pass@1": [first.low, first.high], "pass@k": [last.low, last.high]},
-        "pass@k curve": [share.value for share in scores.pass_at],
-    }

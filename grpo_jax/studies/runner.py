@@ -13,8 +13,7 @@ from types import FrameType
 
 import grpo_jax
 from grpo_jax.config import command_line, digest, to_dict
-from grpo_jax.files import SUMMARY_FILE, read_json
-from grpo_jax.runs.directory import BASE_POLICY
+from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.studies.directory import begin
 from grpo_jax.studies.study import Arm, Study, StudyRun
 from grpo_jax.terminal import acknowledge
@@ -222,8 +221,9 @@ def _told(one: _Going, workdir: Path) -> str:
         code = one.process.returncode
         stopped = code in (0, -signal.SIGTERM)  # it saved, or had nothing to save yet
         return f"{name}: stopped before its end" if stopped else f"{name}: ended with code {code} and is not finished"
-    summary = read_json(one.run.directory(workdir) / SUMMARY_FILE)
-    base, final, minutes = summary["base"]["pass@1"], summary["final"]["pass@1"], summary["seconds"]["total"] / 60
+    summary = RunDirectory(one.run.directory(workdir)).summary()
+    assert summary is not None  # the run is finished
+    base, final, minutes = summary.base.pass_at_1.value, summary.final.pass_at_1.value, summary.total_seconds / 60
     return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"
 
 

@@ -14,21 +14,7 @@ from contextlib import contextmanager
 
 import jax
 
-TRAINING = (
-    "sampling",
-    "rewards",  # and advantages
-    "update",
-    "host",  # between them: statistics, metrics, rollouts written down
-)
-PHASES = (
-    "other",  # before the first step and after the last: building, loading, restoring, closing
-    "warm_start",
-    *TRAINING,
-    "evaluation",
-    "checkpoints",  # until a copy is made; it is written beside what comes next
-    "compile",  # whenever it happens: it is taken out of the phase that it happens in
-)
-TOTAL = "total"
+from grpo_jax.runs.phases import PHASES, TOTAL, training_seconds, whole
 
 _compile_seconds = 0.0
 
@@ -41,21 +27,6 @@ def _listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
 
 
 jax.monitoring.register_event_duration_secs_listener(_listen)
-
-
-def whole(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Seconds by phase that add up to their total: what earlier versions charged to no phase is "other"."""
-    charged = {phase: seconds.get(phase, 0.0) for phase in PHASES}
-    missing = seconds.get(TOTAL, 0.0) - sum(charged.values())
-    return {**charged, "other": charged["other"] + missing, TOTAL: sum(charged.values()) + missing}
-
-
-def training_seconds(seconds: Mapping[str, float]) -> float:
-    """Seconds of training: the wall clock without start, warm start, compilation, evaluation and checkpoints.
-
-    How often a run is evaluated and saved is a matter of how closely it is watched, and no cost of its method.
-    """
-    return sum(seconds.get(phase, 0.0) for phase in TRAINING)
 
 
 class Clock:

@@ -1,9 +1,9 @@
 """A run from its beginning, or from where its directory says it stands, to its end."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -31,7 +31,7 @@ from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
-from grpo_jax.runs.summary import summarize_run
+from grpo_jax.runs.summary import Summary, summarize_run
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build
@@ -46,7 +46,7 @@ def train_config(
     display: Display | None = None,
     devices: Sequence[jax.Device] | None = None,
     origin: Origin | None = None,
-) -> dict[str, Any]:
+) -> Summary:
     """Build what a configuration asks for, train it, and return the run's summary: what `launch/main.py` does.
 
     A finished run is left as it is, and nothing is built for it. See `train` for the rest.
@@ -68,7 +68,7 @@ def train_config(
     return _train(experiment, directory, clock, display)
 
 
-def train(experiment: Experiment, workdir: Path, display: Display | None = None) -> dict[str, Any]:
+def train(experiment: Experiment, workdir: Path, display: Display | None = None) -> Summary:
     """Train an experiment from where its directory says it stands to its end, and return the run's summary.
 
     The experiment may have been given another engine, task or reward than its configuration names
@@ -93,7 +93,7 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     return _train(experiment, directory, clock, display)
 
 
-def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display) -> dict[str, Any]:
+def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display) -> Summary:
     config = experiment.config
     problems, inputs = on_all(lambda: _read(experiment))
     start = this_start(experiment.programs.mesh.devices.flatten().tolist())
@@ -110,13 +110,13 @@ def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, displa
     for note in claimed.notes:
         display.note(note)
     with closing(directory):
-        if earlier := directory.read_json(SUMMARY_FILE):  # of a run that is extended: it is of the first part
-            part = f"{earlier['steps']:06d}" if "steps" in earlier else earlier["config_hash"]
+        if earlier := directory.summary():  # of a run that is extended: it is of the first part
+            part = earlier.config_hash if earlier.steps is None else f"{earlier.steps:06d}"
             directory.move(SUMMARY_FILE, f"summary_{part}.json")
         with recorded(directory):
             summary = _run(experiment, problems, directory, clock, display)
-        summary["provenance"] = without_inputs(directory.read_json(FILE))
-        directory.write_json(SUMMARY_FILE, summary)
+        summary = dataclasses.replace(summary, provenance=without_inputs(directory.read_json(FILE)))
+        directory.write_summary(summary)
     return summary
 
 
@@ -124,28 +124,28 @@ def _directory(workdir: Path, config: Config) -> RunDirectory:
     return RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
 
 
-def _left_as_it_is(directory: RunDirectory, config: Config, display: Display) -> dict[str, Any] | None:
+def _left_as_it_is(directory: RunDirectory, config: Config, display: Display) -> Summary | None:
     """Return the summary of a finished run; None if there is something to do."""
-    summary = on_first(lambda: finished(directory, config))
-    if summary is None:
+    values = on_first(lambda: None if (found := finished(directory, config)) is None else found.to_json())
+    if values is None:
         return None
     display.note(f"{directory.path}: the run is finished, and left as it is")
-    return dict(summary)
+    return Summary.from_json(values)
 
 
-def finished(directory: RunDirectory, config: Config) -> dict[str, Any] | None:
-    """The summary of a run that has come to its end under this configuration; None if it has not.
+def finished(directory: RunDirectory, config: Config) -> Summary | None:
+    """Return the summary of a run that has come to its end under this configuration; None if it has not.
 
-    What decides no result may be another by now: nothing is left that it could be about.
+    Fields that decide no result may have changed since: they could only affect steps that are still to come.
     """
-    summary, theirs = directory.read_json(SUMMARY_FILE), directory.read_json(CONFIG_FILE)
+    summary, theirs = directory.summary(), directory.read_json(CONFIG_FILE)
     if summary is None or theirs is None:
         return None
     if differing(directory.config(), to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
         return None
-    if "steps" not in summary:  # of an earlier version
-        return summary if summary["config_hash"] == digest(theirs) else None
-    return summary if summary["steps"] == config.train.steps else None
+    if summary.steps is None:  # written by an earlier version
+        return summary if summary.config_hash == digest(theirs) else None
+    return summary if summary.steps == config.train.steps else None
 
 
 def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Inputs]:
@@ -162,7 +162,7 @@ def _run(
     directory: RunDirectory,
     clock: Clock,
     display: Display,
-) -> dict[str, Any]:
+) -> Summary:
     config = experiment.config
     keep = config.checkpoint
     with _stop_request(config) as stop, closing(experiment.task.reward), closing(experiment.engine):
@@ -177,7 +177,9 @@ def _run(
         raise TrainingError(
             "no update was made: not one group carried signal; see the rewards in rollouts/, and make the task easier."
         )
-    return summarize_run(config, directory.metrics(), clock.read(), updates)
+    metrics = directory.metrics()
+    tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
+    return summarize_run(config, metrics.training, tests, clock.read(), updates)
 
 
 def _stop_request(config: Config) -> StopRequest:

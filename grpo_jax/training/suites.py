@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, Recorded, SourceConfig, digest, read_recorded, to_dict
 from grpo_jax.data import Problem, Split
@@ -29,6 +28,7 @@ from grpo_jax.runs.inputs import Files, checkpoint_files, digest_files, read_inp
 from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.runs.seals import SEAL
+from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 from grpo_jax.runs.versions import versions
 from grpo_jax.suites import questions_of
 from grpo_jax.training.base_policy import read_checkpoint
@@ -40,8 +40,6 @@ from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.restore import read_config, restore
 
-SUITES_FILE = "suites.json"
-
 
 def evaluate_suites(
     config: Config,
@@ -52,7 +50,7 @@ def evaluate_suites(
     best: bool = False,
     display: Display | None = None,
     devices: Sequence[jax.Device] | None = None,
-) -> dict[str, Any]:
+) -> SuiteReport:
     """Evaluates a policy on every suite that its directory does not hold yet, and returns what suites.json then says.
 
     Args:
@@ -80,14 +78,15 @@ def evaluate_suites(
     experiment.engine.load(weights, version)
     del weights  # the engine has them
     hashes = {name: _hash(of_suite) for name, of_suite in problems.items()}
-    ours = {"config": to_dict(config), "policy": policy}
+    ours = {"config": to_dict(config), "policy": policy.to_json()}
     inputs = read_inputs(config, experiment.task, {}, files, date)
     start = this_start(experiment.programs.mesh.devices.flatten().tolist())
     check_hosts({**ours, "suites": hashes}, inputs, start)
     for note in claim(directory, ours, inputs, start, folders=("evaluation",), read=_recorded).notes:
         display.note(note)
     made = False
-    results = on_first(lambda: (directory.read_json(SUITES_FILE) or {"suites": {}})["suites"])
+    earlier = on_first(lambda: None if (found := directory.suite_report()) is None else found.to_json())
+    report = SuiteReport.from_json(earlier) if earlier else SuiteReport(policy, digest(to_dict(config)))
     request = StopRequest(
         saving="this batch is finished, then the evaluation ends with every finished suite saved",
         losing="nothing more: the suite that is being evaluated begins again in either case",
@@ -101,45 +100,36 @@ def evaluate_suites(
     ):
         warm(experiment.task.reward)
         for name, of_suite in problems.items():
-            if name in results and results[name]["problems_hash"] == hashes[name]:
+            if name in report.suites and report.suites[name].problems_hash == hashes[name]:
                 display.note(f"{name}: is there already")
                 continue
             clock = Clock()  # the first of them compiles, which is no time of its own
             with clock.phase("evaluation"):
                 evaluation = _evaluate(experiment, name, of_suite, stop, display)
             if evaluation is None:
-                finished = sum(each in results for each in problems)
+                finished = sum(each in report.suites for each in problems)
                 raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
             made = True
             directory.write_evaluation(name, evaluation.groups)
-            results[name] = {
-                **evaluation.scores.to_json(),
-                **_with_replacement(evaluation),
-                "seconds": clock.read()["evaluation"],
-                "problems_hash": hashes[name],
-                "versions": versions(),
-                "code": start["code"],
-            }
-            described = {
-                "policy": policy,
-                "config_hash": digest(to_dict(config)),
-                "provenance": without_inputs(directory.read_json(FILE)),
-            }
-            directory.write_json(SUITES_FILE, {**described, "average": average(results), "suites": results})
-    if made and directory.writes:  # with the end of this start
-        report = directory.read_json(SUITES_FILE) or {}
-        directory.write_json(SUITES_FILE, {**report, "provenance": without_inputs(directory.read_json(FILE))})
+            report.suites[name] = SuiteScores(
+                scores=evaluation.scores,
+                best=_best_with_replacement(evaluation),
+                seconds=clock.read()["evaluation"],
+                problems_hash=hashes[name],
+                versions=versions(),
+                code=start["code"],
+            )
+            _write(directory, report, config)
+    if made:  # with the end of this start
+        _write(directory, report, config)
     barrier("suites evaluated")  # what the first process wrote is there for all
-    written = directory.read_json(SUITES_FILE)
-    assert written is not None  # there is at least one suite
-    return written
+    return report
 
 
-def average(results: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """The means over suites, in which each counts the same however many problems it has."""
-    n = next(iter(results.values()))["samples"]
-    names = (f"mean@{n}", f"pass@{n}", f"best@{n}_with_replacement", f"maj@{n}")
-    return {name: float(np.mean([result[name] for result in results.values()])) for name in names}
+def _write(directory: RunDirectory, report: SuiteReport, config: Config) -> None:
+    report.config_hash = digest(to_dict(config))
+    report.provenance = without_inputs(directory.read_json(FILE))
+    directory.write_suite_report(report)
 
 
 def _with_policy_of(config: Config, run: Path) -> Config:
@@ -195,17 +185,17 @@ def _problems(experiment: Experiment, name: str, source: SourceConfig | None) ->
 
 def _policy(
     experiment: Experiment, run: Path | None, best: bool, devices: Sequence[jax.Device] | None
-) -> tuple[SamplingWeights, int, dict[str, Any], Files]:
+) -> tuple[SamplingWeights, int, EvaluatedPolicy, Files]:
     """Return what the engine loads and its version, where it comes from, and the files that say which policy it is."""
     config = experiment.config
     if run is None:
         weights = experiment.programs.policy_weights(read_checkpoint(experiment))
-        return weights, 0, {"checkpoint": config.model.checkpoint}, checkpoint_files(config)
+        return weights, 0, EvaluatedPolicy(config.model.checkpoint), checkpoint_files(config)
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best, policy_only=True)
     files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # with the checksums of all others
     weights = experiment.programs.policy_weights(restored.params)
-    return weights, restored.step, {"run": str(run), "step": restored.step}, files
+    return weights, restored.step, EvaluatedPolicy(run=str(run), step=restored.step), files
 
 
 def _evaluate(
@@ -223,7 +213,7 @@ def _evaluate(
     )
 
 
-def _with_replacement(evaluation: Evaluation) -> dict[str, float]:
+def _best_with_replacement(evaluation: Evaluation) -> float:
     n = evaluation.scores.samples
     correct = right_of(evaluation.groups).sum(axis=1)
-    return {f"best@{n}_with_replacement": float(best_of_k_with_replacement(correct, n, n).mean())}
+    return float(best_of_k_with_replacement(correct, n, n).mean())

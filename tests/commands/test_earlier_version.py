@@ -56,7 +56,7 @@ def test_the_same_command_means_the_same_configuration():
 def test_a_run_is_continued(run):
     before, display = metrics(run), Listening()
     summary = train_config(config(), run, display, ONE_DEVICE)
-    assert (summary["steps"], summary["rollouts"]) == (6, 96)
+    assert (summary.steps, summary.rollouts) == (6, 96)
     assert any("was begun before inputs were recorded" in note for note in display.notes)
     after = metrics(run)
     assert after[: len(before)] == before

@@ -82,7 +82,7 @@ def test_a_run_starts_from_a_checkpoint(tmp_path):
     checkpoint = make_checkpoint(tmp_path / "checkpoint", architecture)
     config = questions(checkpoint, train__steps=4, optimizer__warmup_updates=1, rollout__max_new_tokens=8)
     summary = train_config(config, tmp_path / "run", devices=ONE)
-    assert summary["rollouts"] == 4 * 8 * 2
+    assert summary.rollouts == 4 * 8 * 2
     assert not (tmp_path / "run" / "warm_start" / "params.safetensors").exists()
     assert json.loads((tmp_path / "run" / "config.json").read_text())["model"]["architecture"] is None
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from grpo_jax.training.clock import PHASES
+from grpo_jax.runs.phases import PHASES
 from tests.compilation import CACHE
 from tests.helpers import start, tiny_flags
 
 COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
 
 SUMMARY = {
-    "base", "final", "prompts", "rollouts", "updates", "valid_pair_share", "sampler_difference", "seconds", "seed",
+    "base", "final", "prompts", "rollouts", "updates", "signal_share", "sampler_difference", "seconds", "seed",
     "config_hash", "versions", "steps", "provenance",
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The terminal and the page, from a run's own files."""
 
+import dataclasses
 import io
 import json
 import re
@@ -14,18 +15,21 @@ from rich.table import Table
 from grpo_jax.reporting import figures, show_summary, write_report
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.lines import RunMetrics
+from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.terminal import LiveDisplay, PlainConsole
-from tests.helpers import train_line
+from tests.helpers import evaluation_result, summary_of, train_line
 from tests.training.test_loop import run
 
-SUMMARY = {
-    "base": {"pass@1": 0.134, "pass@k": 0.652, "maj@k": 0.158, "k": 8, "mean_length": 5.6, "problems": 1024,
-             "interval": {"pass@1": [0.126, 0.141]}},
-    "final": {"pass@1": 0.959, "pass@k": 1.0, "maj@k": 1.0, "k": 8, "mean_length": 14.0, "problems": 1024,
-              "interval": {"pass@1": [0.955, 0.964]}},
-    "rollouts": 19200, "prompts": 9600, "updates": 294, "valid_pair_share": 0.176, "seconds": {"total": 32.31},
-}  # fmt: skip
+SUMMARY = dataclasses.replace(
+    summary_of(0.134, 0.959),
+    base=evaluation_result(0.134, pass_at_1=Share(0.134, 0.126, 0.141), pass_at_k=Share(0.652, 0.6, 0.7)),
+    final=evaluation_result(0.959, pass_at_1=Share(0.959, 0.955, 0.964), mean_length=14.0, problems=1024),
+    rollouts=19200,
+    prompts=9600,
+    updates=294,
+    signal_share=0.176,
+    seconds={"total": 32.31},
+)
 
 
 @pytest.fixture(scope="module")

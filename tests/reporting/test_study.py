@@ -12,9 +12,9 @@ from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.files import plain
 from grpo_jax.reporting import write_study_report
 from grpo_jax.reporting.figures import COLORS
+from grpo_jax.runs.phases import PHASES
 from grpo_jax.studies import Arm, StudyRun, read_study
-from grpo_jax.training.clock import PHASES
-from tests.helpers import evaluation_line, make_config, train_line
+from tests.helpers import evaluation_line, make_config, summary_of, train_line
 
 SEEDS, STEPS = (0, 1, 2), (10, 20, 30)
 FINAL = {"small": 0.8, "large": 0.9}
@@ -58,15 +58,10 @@ def write_run_into(directory, seed, size, **sections):
         line = train_line(step, {"tokens": 5}, rollouts=step * size, seconds=step / 10)
         lines += [line, evaluation_line(step, value + shift)]
     (directory / "metrics.jsonl").write_text("".join(json.dumps(plain(line.to_json())) + "\n" for line in lines))
-    final = {
-        "pass@1": FINAL["large" if size == 4 else "small"] + 0.01 * seed * size / 2,
-        "pass@k": 1.0,
-        "k": 8,
-        "interval": {"pass@1": [0.7, 0.9]},
-    }
-    summary = {"final": final, "rollouts": 30 * size, "prompts": 30, "updates": 30, "valid_pair_share": 0.2}
-    summary |= {"seconds": {"sampling": 2.0 * size, "update": 1.0 * size, "total": 20.0}, "versions": {"jax": "0"}}
-    (directory / "summary.json").write_text(json.dumps(summary))
+    seconds = {"sampling": 2.0 * size, "update": 1.0 * size, "total": 20.0}
+    final = FINAL["large" if size == 4 else "small"] + 0.01 * seed * size / 2
+    summary = summary_of(0.1, final, rollouts=30 * size, prompts=30, seconds=seconds)
+    (directory / "summary.json").write_text(json.dumps(summary.to_json()))
 
 
 def rows(study, table):

@@ -13,6 +13,7 @@ import pytest
 from grpo_jax.config import load
 from grpo_jax.config.command_line import OVERRIDE
 from grpo_jax.studies import commands, runner
+from tests.helpers import summary_of
 from tests.studies.files import arms, make
 
 TRAIN = ("a program", "train")
@@ -32,9 +33,8 @@ MAKES_BASE_POLICY = """
 (run / "warm_start").mkdir(exist_ok=True)
 (run / "warm_start" / "params.safetensors").touch()
 """
-FINISHES = """
-result = {"base": {"pass@1": 0.25}, "final": {"pass@1": 0.5}, "seconds": {"total": 90}}
-(run / "summary.json").write_text(json.dumps(result))
+FINISHES = f"""
+(run / "summary.json").write_text({json.dumps(summary_of(0.25, 0.5, seconds={"total": 90}).to_json())!r})
 """
 FAILS = "print('much'); print('error: the reason', file=sys.stderr); sys.exit(1)\n"
 WAITS = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); (run / 'waits').touch(); time.sleep(60)\n"

@@ -10,8 +10,9 @@ import pytest
 
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import SampleStatistics
+from grpo_jax.runs.phases import PHASES, TRAINING, training_seconds, whole
 from grpo_jax.training import Silent, clock, loop
-from grpo_jax.training.clock import PHASES, TRAINING, Clock, training_seconds, whole
+from grpo_jax.training.clock import Clock
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Mean
 from tests.helpers import make_config

@@ -38,8 +38,8 @@ def test_a_scripted_engine_trains_a_policy(tmp_path):
     summary = train(experiment, tmp_path)
     assert engine.loaded == [0, 1, 2]  # the policy after each step
     assert engine.closed
-    assert summary["updates"] == 2
-    assert summary["base"]["pass@1"] == summary["final"]["pass@1"] == 0.5
+    assert summary.updates == 2
+    assert summary.base.pass_at_1.value == summary.final.pass_at_1.value == 0.5
     steps = [line for line in metrics(tmp_path) if line["kind"] == "train"]
     assert [line["signal_share"] for line in steps] == [1.0, 1.0]
     assert [request.counter.step for _, request in engine.requests] == [0, 1, 2, 0]

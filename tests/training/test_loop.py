@@ -20,7 +20,9 @@ from grpo_jax.reporting import write_report
 from grpo_jax.rewards import WorkerError, last_value
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
+from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.seals import seal
+from grpo_jax.runs.summary import Summary
 from grpo_jax.runs.versions import program
 from grpo_jax.training import (
     Interrupted,
@@ -34,7 +36,6 @@ from grpo_jax.training import (
     train_config,
     warm_start,
 )
-from grpo_jax.training.clock import PHASES
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.loop import evaluations_due
 from grpo_jax.training.warm_start import cache_path
@@ -104,19 +105,21 @@ def test_what_a_run_leaves_behind(whole):
         "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "provenance.json", "rollouts",
         "summary.json", "tensorboard", "warm_start",
     ]  # fmt: skip
-    assert json.loads((workdir / "summary.json").read_text()) == summary
-    assert {"pass@1", "pass@k", "mean_length"} <= set(summary["base"]) & set(summary["final"])
-    assert summary["prompts"] == 96
-    assert summary["rollouts"] == 192
-    assert 0 < summary["updates"] <= 12
-    assert 0 < summary["valid_pair_share"] < 1
-    seconds = summary["seconds"]
+    written = json.loads((workdir / "summary.json").read_text())
+    assert written == summary.to_json()
+    assert Summary.from_json(written) == summary
+    assert {"pass@1", "pass@k", "mean_length"} <= set(written["base"]) & set(written["final"])
+    assert summary.prompts == 96
+    assert summary.rollouts == 192
+    assert 0 < summary.updates <= 12
+    assert 0 < summary.signal_share < 1
+    seconds = summary.seconds
     assert set(seconds) == {*PHASES, "total"}
     assert seconds["total"] == pytest.approx(sum(seconds[phase] for phase in PHASES), abs=1e-9)
     assert all(value > 0 for value in seconds.values())
-    assert summary["seed"] == 0
-    assert {"jax", "flax", "python"} <= set(summary["versions"])
-    assert len(summary["config_hash"]) == 16
+    assert summary.seed == 0
+    assert {"jax", "flax", "python"} <= set(summary.versions)
+    assert len(summary.config_hash) == 16
 
 
 @pytest.mark.trap(33)
@@ -127,7 +130,7 @@ def test_every_step_is_logged(whole):
     training = [line for line in lines if line["kind"] == "train"]
     assert [line["step"] for line in training] == list(range(1, 13))
     assert [line["rollouts"] for line in training] == [16 * step for step in range(1, 13)]
-    assert training[-1]["updates"] == summary["updates"]
+    assert training[-1]["updates"] == summary.updates
     for line in training:
         shares = line["signal_share"] + line["groups/all_right"] + line["groups/all_wrong"]
         assert shares + line["groups/unjudged"] == pytest.approx(1.0)
@@ -211,10 +214,10 @@ def test_a_run_that_is_extended_is_the_longer_run(whole, tmp_path, monkeypatch):
     test_of_the_first_part = [line for line in metrics(tmp_path) if line["step"] == 8 and line.get("split") == "TEST"]
     assert len(test_of_the_first_part) == 1
     assert [line for line in metrics(tmp_path) if line not in test_of_the_first_part] == metrics(whole[0])
-    assert json.loads((tmp_path / "summary_000008.json").read_text()) == first
+    assert json.loads((tmp_path / "summary_000008.json").read_text()) == first.to_json()
     starts = json.loads((tmp_path / "provenance.json").read_text())["starts"]
     assert [one.get("changed") for one in starts] == [None, {"train.steps": [8, 12]}]
-    assert summary["provenance"]["starts"] == starts
+    assert summary.provenance["starts"] == starts
     with pytest.raises(ConfigError, match="has come to step 12 already"):
         run(tmp_path, train__steps=8)
     with pytest.raises(ConfigError, match=r"objective\.kl_coef"):
@@ -230,8 +233,8 @@ def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_
 
     summary = forked(8)
     assert_same_run(whole[0], tmp_path / "fork")
-    assert summary["provenance"]["forked_from"]["run"] == str(whole[0])
-    assert summary["provenance"]["forked_from"]["step"] == 8
+    assert summary.provenance["forked_from"]["run"] == str(whole[0])
+    assert summary.provenance["forked_from"]["step"] == 8
     assert forked(8) == summary  # finished
     for sentence, attempt in {
         r"no checkpoint of this step is kept; there are .*8, 12\.": lambda: forked(7, tmp_path / "x"),
@@ -335,7 +338,7 @@ def test_the_warm_start_is_taken_from_the_cache(tmp_path):
 
     summary = run(tmp_path / "second", Listening(), seed=2)
     assert any(note.startswith("base policy: taken from") for note in notes)
-    assert summary["seconds"]["warm_start"] == 0.0
+    assert summary.seconds["warm_start"] == 0.0
     assert not [line for line in metrics(tmp_path / "second") if line["kind"] == "warm_start"]
 
 
@@ -368,7 +371,7 @@ def test_other_settings_run_too(tmp_path, changes):
     summary = run(tmp_path, **changes)
     training = [line for line in metrics(tmp_path) if line["kind"] == "train"]
     with_update = [line for line in training if line["minibatches"]]
-    assert summary["updates"] == sum(line["minibatches"] for line in training) > 0
+    assert summary.updates == sum(line["minibatches"] for line in training) > 0
     assert all(np.isfinite(line["grad_norm"]) for line in with_update)
     if "objective__kl_coef" in changes:
         assert len(with_update) == 12  # every group takes part in the KL term

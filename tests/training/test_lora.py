@@ -51,7 +51,7 @@ def names(tree):
 def test_a_run_with_adapters_trains_them_alone(run):
     workdir, summary = run
     lines = [line for line in metrics(workdir) if line["kind"] == "train"]
-    assert summary["updates"] == 6
+    assert summary.updates == 6
     assert lines[0]["reference_kl"] == pytest.approx(0.0, abs=1e-6)  # the reference is the adapters at first
     assert lines[-1]["reference_kl"] > 1e-6
     assert max(line["sampler_difference"] for line in lines) < 1e-4  # merged, the sampler has the trainer's policy

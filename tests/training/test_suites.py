@@ -50,7 +50,9 @@ def configuration(checkpoint, **changes):
 
 
 def evaluate(config, workdir, names=(), directory=FILES, **options):
-    return evaluate_suites(config, find_suites(config, names, directory), workdir, devices=ONE_DEVICE, **options)
+    """Return what suites.json then holds."""
+    sources = find_suites(config, names, directory)
+    return evaluate_suites(config, sources, workdir, devices=ONE_DEVICE, **options).to_json()
 
 
 def lines(workdir, name):

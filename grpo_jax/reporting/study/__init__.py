@@ -61,7 +61,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
         "seeds": results.seeds,
         "missing": results.missing,
         "power": power,
-        "provenance": {name: [run.summary.get("provenance") for run in runs] for name, runs in results.arms.items()},
+        "provenance": {name: [run.summary.provenance for run in runs] for name, runs in results.arms.items()},
         "tables": {table.name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in made},
     }
     (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
@@ -118,10 +118,10 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 def _origins(results: Results) -> str:
     """A line for each run, and one if they are not all of the same code."""
-    every = [run.summary.get("provenance") for runs in results.arms.values() for run in runs]
+    every = [run.summary.provenance for runs in results.arms.values() for run in runs]
     sources = {start["code"]["digest"] for record in every if record for start in record["starts"]}
     lines = [
-        f"{name}, seed {seed}: {origin(run.summary.get('provenance'))}"
+        f"{name}, seed {seed}: {origin(run.summary.provenance)}"
         for name, runs in results.arms.items()
         for seed, run in zip(results.seeds, runs, strict=True)
     ]
@@ -131,4 +131,4 @@ def _origins(results: Results) -> str:
 
 
 def _versions(results: Results) -> Any:
-    return {name: runs[0].summary["versions"] for name, runs in results.arms.items()}
+    return {name: runs[0].summary.versions for name, runs in results.arms.items()}

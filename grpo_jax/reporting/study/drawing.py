@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from grpo_jax.evaluation.paired import share_interval
 from grpo_jax.reporting.figures import COLORS, STYLE, as_label, legend_above, limit_shares
 from grpo_jax.reporting.study.runs import Results
+from grpo_jax.runs.phases import PHASES, whole
 from grpo_jax.studies import ComparisonPoints
-from grpo_jax.training.clock import PHASES, whole
 
 UNITS = {"seconds": "seconds of training", "tokens": "sampled tokens"}
 
@@ -45,7 +45,7 @@ def phases(results: Results) -> Figure:
     names = list(results.arms)[::-1]
     left = np.zeros(len(names))
     for phase, color in zip(PHASES, COLORS, strict=False):
-        seconds = [np.mean([whole(run.summary["seconds"])[phase] for run in results.arms[name]]) for name in names]
+        seconds = [np.mean([whole(run.summary.seconds)[phase] for run in results.arms[name]]) for name in names]
         axes.barh([*map(as_label, names)], seconds, left=left, color=color, label=phase.replace("_", " "))
         left += seconds
     axes.set_xlabel("seconds")

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from grpo_jax.config import ConfigError
 from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.summary import Summary
 from grpo_jax.studies import Budget, Study, StudyRun
-from grpo_jax.training.clock import training_seconds
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,8 @@ class Finished:
 
     directory: Path
     config: Mapping[str, Any]
-    summary: Mapping[str, Any]
+    summary: Summary
     curve: Curve
-
-    @property
-    def training_seconds(self) -> float:
-        """See `grpo_jax.training.clock.training_seconds`."""
-        return training_seconds(self.summary["seconds"])
 
 
 @dataclass(frozen=True)

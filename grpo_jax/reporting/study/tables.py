@@ -20,9 +20,9 @@ from grpo_jax.evaluation.paired import (
     spread,
 )
 from grpo_jax.reporting.study.runs import Finished, Results
+from grpo_jax.runs.phases import TRAINING
 from grpo_jax.studies import ComparisonPoints
 from grpo_jax.studies.pairing import COUNTED
-from grpo_jax.training.clock import TRAINING
 
 NOTHING = "n/a"
 FEWEST = 3  # seeds: two differences that happen to be equal would leave no spread, and be resolved by chance
@@ -70,18 +70,18 @@ def arms_table(results: Results) -> Table:
     """What each arm came to on the test split, and what it spent."""
 
     def row(name: str, runs: Sequence[Finished]) -> tuple[str, ...]:
-        k = runs[0].summary["final"]["k"]
-        final = share_interval([run.summary["final"]["pass@1"] for run in runs])
-        of_problems = np.mean([np.diff(run.summary["final"]["interval"]["pass@1"]) / 2 for run in runs])
-        means = {key: np.mean([run.summary[key] for run in runs]) for key in ("rollouts", "prompts", "updates")}
+        k = runs[0].summary.final.samples
+        finals = [run.summary.final.pass_at_1 for run in runs]
+        of_problems = np.mean([(share.high - share.low) / 2 for share in finals])
+        spent = [(run.summary.rollouts, run.summary.prompts, run.summary.updates) for run in runs]
         return (
             name,
-            written(final),
+            written(share_interval([share.value for share in finals])),
             f"{of_problems:.3f}",
-            f"{np.mean([run.summary['final']['pass@k'] for run in runs]):.3f} (k={k})",
-            *(f"{means[key]:,.0f}" for key in ("rollouts", "prompts", "updates")),
-            f"{100 * np.mean([run.summary['valid_pair_share'] for run in runs]):.1f} %",
-            written(mean_interval([run.training_seconds for run in runs]), 1),
+            f"{np.mean([run.summary.final.pass_at_k.value for run in runs]):.3f} (k={k})",
+            *(f"{mean:,.0f}" for mean in np.mean(spent, axis=0)),
+            f"{100 * np.mean([run.summary.signal_share for run in runs]):.1f} %",
+            written(mean_interval([run.summary.training_seconds for run in runs]), 1),
         )
 
     header = ("arm", "test pass@1", "± over problems", "pass@k", "rollouts", "prompts", "updates")
@@ -100,7 +100,7 @@ def final_table(results: Results) -> Table:
     """The differences of test pass@1 at the end, of the arms that have spent as much as the baseline."""
     unequal = _unmatched(results)
     values = {
-        name: [run.summary["final"]["pass@1"] for run in runs]
+        name: [run.summary.final.pass_at_1.value for run in runs]
         for name, runs in results.arms.items()
         if name not in unequal
     }
@@ -180,8 +180,7 @@ def time_table(results: Results) -> Table:
 
     def seconds(name: str, phases: Sequence[str], *, per_prompt: bool = False) -> list[float]:
         return [
-            sum(run.summary["seconds"].get(phase, 0.0) for phase in phases)
-            / (run.summary["prompts"] if per_prompt else 1)
+            sum(run.summary.seconds.get(phase, 0.0) for phase in phases) / (run.summary.prompts if per_prompt else 1)
             for run in results.arms[name]
         ]
 
@@ -216,7 +215,7 @@ def power_sentence(results: Results) -> str:
     """What the study could have seen at its end; nothing of too few seeds."""
     if len(results.seeds) < FEWEST:
         return f"{len(results.seeds)} seeds are too few to say what differences they could show."
-    finals = {name: [run.summary["final"]["pass@1"] for run in runs] for name, runs in results.arms.items()}
+    finals = {name: [run.summary.final.pass_at_1.value for run in runs] for name, runs in results.arms.items()}
     base, unequal = finals[results.study.baseline], _unmatched(results)
     compared = [name for name in results.others if name not in unequal]
     differences = [np.subtract(finals[name], base).tolist() for name in compared]
