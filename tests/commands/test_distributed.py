@@ -2,11 +2,12 @@
 
 import signal
 
+import jax
 import pytest
 
+from grpo_jax.training import train_config
 from tests.commands.test_train import COMMAND, wait_for
-from tests.compilation import XLA_FLAGS
-from tests.helpers import metrics, start, tiny_flags
+from tests.helpers import make_config, metrics, start, tiny_flags
 from tools.compare_commits import loopback_cluster
 
 
@@ -27,14 +28,13 @@ def finish(processes):
 
 
 @pytest.mark.slow
-def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path):
+def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, monkeypatch):
     changes = {"train__steps": 24, "evaluation__every": 12, "checkpoint__every": 12}
     together, apart = tmp_path / "together", tmp_path / "apart"
 
     # The second process will find this base policy in its cache and the first will not: they must go the same way.
-    flags = f"--xla_force_host_platform_device_count=2 {XLA_FLAGS}"
-    environment = {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(tmp_path / "1")}
-    finish([start(*COMMAND, f"--workdir={together}", *tiny_flags(**changes), **environment)])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "1"))
+    train_config(make_config(**changes), together, devices=jax.devices()[:2])
 
     processes = start_both(apart, tmp_path, **changes)
     wait_for(processes[0], apart, "train")

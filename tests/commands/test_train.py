@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from grpo_jax.commands import report, train
 from grpo_jax.runs.phases import PHASES
 from tests.compilation import CACHE
-from tests.helpers import start, tiny_flags
+from tests.helpers import CONFIGS, start, tiny_flags
 
 COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
 
@@ -56,24 +57,21 @@ def contents(workdir):
     return {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
 
 
-def test_a_finished_run_is_not_run_again(finished):
+def test_a_finished_run_is_not_run_again(finished, capsys):
     workdir, _ = finished
     before = contents(workdir)
-    process = start(*COMMAND, f"--workdir={workdir}", *tiny_flags())
-    out, _ = process.communicate()
-    assert process.returncode == 0
+    assert train.main([f"--config={CONFIGS / 'two_grpo.py'}", f"--workdir={workdir}", *tiny_flags()]) == 0
+    out = capsys.readouterr().out
     assert f"{workdir}: the run is finished, and left as it is" in out
     assert "after RL" in out
     assert contents(workdir) == before
 
 
-def test_reports_are_compared(finished, tmp_path):
+def test_reports_are_compared(finished, tmp_path, capsys):
     workdir, _ = finished
     figure = tmp_path / "both.svg"
-    process = start("launch/report.py", str(workdir), str(workdir), f"--compare={figure}")
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert f"{workdir}/report.html" in out
+    assert report.main([str(workdir), str(workdir), f"--compare={figure}"]) == 0
+    assert f"{workdir}/report.html" in capsys.readouterr().out
     ElementTree.fromstring(figure.read_text())
 
 
@@ -93,28 +91,33 @@ def wait_for(process, workdir, kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "kind"), [(signal.SIGINT, "warm_start"), (signal.SIGTERM, "train")])
-def test_a_signal_saves_and_ends_the_run(number, kind, tmp_path):
+def test_a_signal_saves_and_ends_the_run(tmp_path):
+    """Ctrl-C in the warm start and SIGTERM in training, each followed by the same command."""
     workdir = tmp_path / "run"
     flags = tiny_flags(train__steps=100, warm_start__full_steps=100, evaluation__every=0, checkpoint__keep_best=0)
-    command = (*COMMAND, f"--workdir={workdir}", "--config.warm_start.cache_dir=" + str(tmp_path), *flags)
-    process = start(*command)
-    wait_for(process, workdir, kind)
-    process.send_signal(number)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert f"{number.name}: saved at step" in out
-    assert "the same command continues" in out
-    assert err.startswith(f"{number.name}: this step is finished and saved, then the run ends. A second")
-    assert err.count("\n") == 1
-    assert not (workdir / "summary.json").exists()
+    command = (*COMMAND, f"--workdir={workdir}", f"--config.warm_start.cache_dir={tmp_path}", *flags)
+    for number, kind, continued in ((signal.SIGINT, "warm_start", False), (signal.SIGTERM, "train", True)):
+        process = start(*command)
+        wait_for(process, workdir, kind)
+        process.send_signal(number)
+        out, err = process.communicate()
+        assert process.returncode == 0, err
+        assert ("continued at step" in out) == continued
+        assert f"{number.name}: saved at step" in out
+        assert "the same command continues" in out
+        assert err.startswith(f"{number.name}: this step is finished and saved, then the run ends. A second")
+        assert err.count("\n") == 1
+        assert not (workdir / "summary.json").exists()
 
     process = start(*command)
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert "continued at step" in out
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 101))
+    for kind in ("warm_start", "train"):
+        steps = [line["step"] for line in lines if line["kind"] == kind]
+        assert steps == list(range(1, len(steps) + 1))
+    assert steps[-1] == 100
 
 
 @pytest.mark.slow
