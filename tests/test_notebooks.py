@@ -7,13 +7,14 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.compilation import XLA_FLAGS
-from tests.helpers import ROOT
+from tests.helpers import ROOT, TINY
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-# Less training than a reader's: what a notebook computes by hand holds of any policy that is sometimes right.
+# A run that is hardly larger than those of other tests: what a notebook computes by hand holds of any policy that is
+# sometimes right.
 OVERRIDES = "overrides = {"
-SHORT = {"warm_start.full_steps": 100, "warm_start.skip_steps": 20, "evaluation.bootstrap": 20, "train.steps": 20}
+SHORT = TINY | {"task.operations": 2, "rollout.max_new_tokens": 9, "train.steps": 8}  # has enough problems for a reader
 
 
 @pytest.mark.slow
