@@ -1,4 +1,4 @@
-"""The suites that the paper evaluates on, as their public files write them, and which of them are asked for."""
+"""The suites that the paper evaluates on: the fields of their public files, and how their files are found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from grpo_jax.config import Config, ConfigError, QuestionsConfig, SourceConfig, 
 
 @dataclass(frozen=True)
 class Suite:
-    """Where the records of a suite have what is needed."""
+    """The fields of a suite's records that hold the question and the answer."""
 
     prompt_field: str
     answer_field: str
@@ -25,7 +25,7 @@ SUITES: Mapping[str, Suite] = {
     "olympiad_bench": Suite("question", "final_answer", "plain"),  # Hothan/OlympiadBench, OE_TO_maths_en_COMP
 }
 
-OWN = "test"  # where suites are named: the configuration's own test problems
+OWN = "test"  # as the name of a suite: the configuration's own test problems
 
 _KINDS: Mapping[str, str] = {
     ".jsonl": "jsonl",
@@ -36,11 +36,11 @@ _KINDS: Mapping[str, str] = {
 
 
 def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
-    """Return the sources of the suites with these names, or of all that are known if there are none.
+    """Return the sources of the suites with these names; of all known suites if there are no names.
 
     Args:
-      names: keys of `SUITES`, or "test" for `task.test`; if that is none, for what the task holds out itself: None.
-      directory: with the files of the suites.
+      names: keys of `SUITES`, or "test" for `task.test`. If that is None, the task holds out its own test problems.
+      directory: contains the files of the suites.
 
     Raises:
       ConfigError: if one of them cannot be found.
@@ -50,14 +50,14 @@ def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[s
 
 
 def questions_of(config: Config) -> QuestionsConfig:
-    """Return the task of a configuration. Raises ConfigError if it is no task of questions, which suites hold."""
+    """Return the task of a configuration. Raises ConfigError if it is not a task of questions, as suites need."""
     if not isinstance(config.task, QuestionsConfig):
-        raise ConfigError(f"task.name={config.task.name!r}: suites hold questions; evaluate with the task 'questions'.")
+        raise ConfigError(f"task.name={config.task.name!r}: suites consist of questions; use the task 'questions'.")
     return config.task
 
 
 def suite(name: str, directory: Path) -> SourceConfig:
-    """The source of a suite whose public file lies in a directory, with one of the endings of `_KINDS`.
+    """Return the source of a suite, whose public file is in a directory and has one of the endings of `_KINDS`.
 
     Raises:
       ConfigError: for an unknown suite, and a directory without its file.

@@ -1,7 +1,7 @@
-"""The terminal: a console that shows data as it is, and what a person sees while something goes on.
+"""The terminal: a console that prints data unchanged, and the display of progress.
 
-Names of directories, arms and suites, and whatever else a user or a model wrote, may hold what rich takes for markup
-(`x[/b]`) or a terminal for a command. So this file alone makes consoles (tests/test_floors.py holds it).
+Names of directories, arms and suites, and all text that a user or a model wrote, may contain markup of rich (`x[/b]`)
+or control sequences of the terminal. So only this file creates consoles (tests/test_floors.py checks it).
 """
 
 import contextlib
@@ -22,24 +22,24 @@ STDERR = 2
 WIDTH_ELSEWHERE = 120  # columns, where there is no terminal: in a pipe or a file
 
 SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal to draw a bar on
-SMOOTHING = 0.9  # single steps are noisy; the bar shows a running mean, metrics.jsonl every step
+SMOOTHING = 0.9  # single steps are noisy: the bar shows a running mean, metrics.jsonl has every step
 
-# Characters that a terminal acts on, as Python writes them. New lines and tabs are layout.
+# Control characters, and how Python writes them. New lines and tabs are layout.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
-CLEAR_LINE = "\r\x1b[2K"  # where a bar may stand
+CLEAR_LINE = "\r\x1b[2K"  # of a bar
 
 
 def acknowledge(sentence: str) -> None:
-    """Writes a line to stderr from the handler of a signal, which may have interrupted anything, another print too."""
+    """Write a line to stderr. Safe in the handler of a signal, which may have interrupted another print."""
     clear = CLEAR_LINE if os.isatty(STDERR) else ""
-    with contextlib.suppress(OSError):  # nobody may be there to read it
+    with contextlib.suppress(OSError):  # stderr may be closed
         os.write(STDERR, f"{clear}{sentence}\n".encode())
 
 
 class PlainConsole(rich.console.Console):
-    """A console of rich that prints texts as they are: no markup, no emoji codes, nothing that a terminal acts on."""
+    """A console of rich that prints texts unchanged: no markup, no emoji codes, and control characters escaped."""
 
     def __init__(self, **settings: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
@@ -47,19 +47,18 @@ class PlainConsole(rich.console.Console):
             self.width = WIDTH_ELSEWHERE
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """The text with its control characters made visible."""
+        """Return the text with its control characters made visible."""
         return super().render_str(text.translate(CONTROLS), **settings)
 
     def say(self, text: str) -> None:
-        """Prints a line that is not broken anywhere, so that paths and commands in it can be copied."""
+        """Print a line without line breaks, so that its paths and commands can be copied."""
         self.print(text, soft_wrap=True)
 
 
 class LiveDisplay:
-    """A `grpo_jax.training.Display` for people: one line on a terminal, or a line now and then elsewhere.
+    """A `grpo_jax.training.Display` for people: a progress bar on a terminal, and a line every few seconds elsewhere.
 
-    Use it as a context manager. Of several phases that take turns, as training and its evaluations, each goes on
-    where it was.
+    Use it as a context manager. If phases alternate, such as training and evaluations, each continues where it was.
     """
 
     def __init__(self, console: PlainConsole | None = None):
@@ -101,7 +100,7 @@ class LiveDisplay:
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
         self._show(phase, total, max(step - 1, 0))
         for template, value in values.items():
-            if math.isfinite(value):  # a step without a verdict has no reward
+            if math.isfinite(value):  # a step without verdicts has no reward
                 before = self._smooth.get(template, value)
                 self._smooth[template] = SMOOTHING * before + (1 - SMOOTHING) * value
         metrics = [template.format(self._smooth.get(template, math.nan)) for template in values]
@@ -111,7 +110,7 @@ class LiveDisplay:
             self.note("  ".join([f"{phase} {step}/{total}", *metrics]))
 
     def _show(self, phase: str, total: int | None, completed: int) -> None:
-        """Makes this the phase that is shown. One that has ended is forgotten: another of its name begins anew."""
+        """Show this phase. Finished phases are forgotten, so another one of the same name begins anew."""
         if phase == self._phase:
             return
         if self._phase:
@@ -129,14 +128,14 @@ class LiveDisplay:
 
 
 class _Steps(ProgressColumn):
-    """So many of so many; nothing where nobody knows."""
+    """The number of finished steps, and of all; empty if the total is unknown."""
 
     def render(self, task: Task) -> Text:
         return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}", style="progress.download")
 
 
 class _Left(ProgressColumn):
-    """The time that is left, as far as the last steps tell."""
+    """The remaining time, estimated from the last steps."""
 
     max_refresh = 0.5
 
@@ -152,7 +151,7 @@ class _Left(ProgressColumn):
 
 
 class _Metrics(ProgressColumn):
-    """As many metrics as there is room for beside the rest, whole."""
+    """As many whole metrics as fit beside the other columns."""
 
     def render(self, task: Task) -> "_AsManyAsFit":
         return _AsManyAsFit(task.fields["metrics"])

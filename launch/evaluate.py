@@ -1,4 +1,4 @@
-"""The command `grpo evaluate`, for a checkout; grpo_jax/commands/evaluate.py says what it does."""
+"""The command `grpo evaluate` in a checkout: see grpo_jax/commands/evaluate.py."""
 
 from grpo_jax.commands import run
 

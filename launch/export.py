@@ -1,4 +1,4 @@
-"""The command `grpo export`, for a checkout; grpo_jax/commands/export.py says what it does."""
+"""The command `grpo export` in a checkout: see grpo_jax/commands/export.py."""
 
 from grpo_jax.commands import run
 

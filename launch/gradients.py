@@ -1,4 +1,4 @@
-"""The command `grpo gradients`, for a checkout; grpo_jax/commands/gradients.py says what it does."""
+"""The command `grpo gradients` in a checkout: see grpo_jax/commands/gradients.py."""
 
 from grpo_jax.commands import run
 

@@ -1,4 +1,4 @@
-"""The command `grpo train`, for a checkout; grpo_jax/commands/train.py says what it does."""
+"""The command `grpo train` in a checkout: see grpo_jax/commands/train.py."""
 
 from grpo_jax.commands import run
 

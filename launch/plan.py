@@ -1,4 +1,4 @@
-"""The command `grpo plan`, for a checkout; grpo_jax/commands/plan.py says what it does."""
+"""The command `grpo plan` in a checkout: see grpo_jax/commands/plan.py."""
 
 from grpo_jax.commands import run
 

@@ -1,4 +1,4 @@
-"""The command `grpo regrade`, for a checkout; grpo_jax/commands/regrade.py says what it does."""
+"""The command `grpo regrade` in a checkout: see grpo_jax/commands/regrade.py."""
 
 from grpo_jax.commands import run
 

@@ -1,4 +1,4 @@
-"""The command `grpo replay`, for a checkout; grpo_jax/commands/replay.py says what it does."""
+"""The command `grpo replay` in a checkout: see grpo_jax/commands/replay.py."""
 
 from grpo_jax.commands import run
 

@@ -1,4 +1,4 @@
-"""The command `grpo report`, for a checkout; grpo_jax/commands/report.py says what it does."""
+"""The command `grpo report` in a checkout: see grpo_jax/commands/report.py."""
 
 from grpo_jax.commands import run
 

@@ -1,4 +1,4 @@
-"""The command `grpo study`, for a checkout; grpo_jax/commands/study.py says what it does."""
+"""The command `grpo study` in a checkout: see grpo_jax/commands/study.py."""
 
 from grpo_jax.commands import run
 

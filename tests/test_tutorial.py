@@ -72,7 +72,7 @@ def test_a_task_of_ones_own(written):
     [
         ("nowhere:Larger", r"task.factory='nowhere:Larger': cannot be imported"),
         ("larger:verify", r"task.factory='larger:verify': cannot be called with task.parameters="),
-        ("builtins:dict", r"task.factory='builtins:dict': what it returns has no tokenizer, "),
+        ("builtins:dict", r"task.factory='builtins:dict': its result has no tokenizer, "),
     ],
 )
 def test_what_is_no_task_is_refused(written, factory, sentence):

@@ -1,10 +1,10 @@
 """Statistics of single rollouts' gradients at a checkpoint: variance, signal, and the two arms.
 
-Gradients are analysed by their inner products. On-policy every objective's gradient is a linear combination of one
-vector per rollout, the gradient of its log-probability; what estimators, group sizes and arms differ in are the
-coefficients. So vectors are made once (`vectors`), and everything else is products of combinations of them
-(`products`). A product of two means is always of different rollouts, or of different prompts, so that nothing is biased
-by noise that both share.
+Gradients are analysed by their inner products. On-policy, the gradient of every objective is a linear combination of
+one vector per rollout: the gradient of its log-probability. Estimators, group sizes and arms differ only in the
+coefficients. So the vectors are computed once (`vectors`), and everything else consists of products of their
+combinations (`products`). A product of two means always uses different rollouts, or different prompts, so that shared
+noise does not bias it.
 
 The letters of axes are those of `grpo_jax.types`. S rollouts of each of N prompts are cut into groups of G in R ways.
 """

@@ -1,4 +1,4 @@
-"""The analysis of a checkpoint: what is restored, sampled, differentiated and summed up."""
+"""The analysis of a checkpoint: restore it, sample rollouts, compute their gradients and the statistics of these."""
 
 import math
 from collections.abc import Sequence
@@ -29,23 +29,23 @@ class Settings:
 
     prompts: int = 512  # N
     samples: int = 32  # S, of each
-    memory_gb: float = 4.0  # for the vectors, on the host; whole ones if they fit
-    sketch: int = 8192  # entries of a sketch, if they do not
-    cuts: int = 32  # R: ways to cut a prompt's rollouts into groups, which are averaged
+    memory_gb: float = 4.0  # for the vectors, on the host; they are kept whole if they fit
+    sketch: int = 8192  # entries of a sketch, if they do not fit
+    cuts: int = 32  # R: ways to cut a prompt's rollouts into groups; results are averaged over them
     resamples: int = 4000  # of the prompts
 
     def __post_init__(self) -> None:
         sizes = group_sizes(self.samples)
         if not sizes or self.samples % sizes[-1]:
             raise ConfigError(
-                f"--samples={self.samples}: each prompt's are cut into groups; make it 4, 8, 16, or a multiple of 16 "
-                "from 32 on."
+                f"--samples={self.samples}: the rollouts of each prompt are cut into groups; set it to 4, 8, 16, or a "
+                "larger multiple of 16."
             )
         for flag, value, least in (("prompts", self.prompts, 8), ("sketch", self.sketch, 16)):
             if value < least:
                 raise ConfigError(f"--{flag}={value}: must be at least {least}.")
         if not 0 < self.memory_gb < math.inf:
-            raise ConfigError(f"--memory-gb={self.memory_gb}: must be above 0; it is the room for the vectors.")
+            raise ConfigError(f"--memory-gb={self.memory_gb}: must be above 0; it limits the memory for the gradients.")
 
     def size_for(self, parameters: int) -> int | None:
         """Return the entries of a sketch, or None if whole vectors fit (or are no longer than it).
@@ -72,18 +72,18 @@ def analyse(
     devices: Sequence[jax.Device] | None = None,
     display: Display | None = None,
 ) -> dict[str, Any]:
-    """Analyses the gradient at a checkpoint of a run. Nothing is written.
+    """Analyse the gradient at a checkpoint of a run. Nothing is written.
 
-    Gradients are of the summed log-probabilities of completions as the run's aggregation weighs them, on-policy (at
-    ratio 1, where every clip is open), without a KL term.
+    The gradients are those of completions' summed log-probabilities, weighted as the run's aggregation says. They are
+    on-policy (at ratio 1, where nothing is clipped) and have no KL term.
 
     Args:
-      step: of the checkpoint; the newest if None, the base policy if 0.
-      devices: to compute on; all if None.
+      step: of the checkpoint; None is the newest, 0 the base policy.
+      devices: to compute on; None is all.
 
     Raises:
-      ConfigError: if the settings ask for what the task or the memory does not have, or if what the run read, its
-        training problems among it, has changed since.
+      ConfigError: if the task has too few problems, if there is too little memory, or if an input of the run, such as
+        its training problems, has changed since.
       ValueError: if the checkpoint is damaged.
       FileNotFoundError: if the directory holds no run, or not this checkpoint.
     """
@@ -98,8 +98,8 @@ def analyse(
     size = settings.size_for(parameters)
     sampled = sample(experiment, restored.params, restored.step, prompts=settings.prompts, samples=settings.samples)
     display.note(
-        f"step {restored.step}: {settings.prompts:,} x {settings.samples} rollouts; now their gradients, "
-        + (f"all {parameters:,} numbers" if size is None else f"{size:,} numbers for {parameters:,}")
+        f"step {restored.step}: {settings.prompts:,} x {settings.samples} rollouts; computing their gradients, "
+        + (f"all {parameters:,} numbers" if size is None else f"sketches of {size:,} numbers for {parameters:,}")
     )
     vectors = rollout_vectors(
         experiment, restored.state.params, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4

@@ -1,18 +1,19 @@
-"""The two arms of a group's gradient, g+ - g-: their covariance, and what the second takes away from the noise.
+"""The two arms of a group's gradient, g+ - g-: their covariance, and how far the second arm reduces the noise.
 
-g+ and g- are the means of the vectors of a group's right and of its wrong completions; a group without both has none,
-so all here is of groups that carry signal ("It Takes Two", arXiv 2510.00977, Proposition 4.1). Variances and
-covariances are traces. rho = Cov / sqrt(Var g+ Var g-); the variance of g+ - c g- is least at c* = Cov / Var g-, where
-it is (1 - rho^2) Var g+; the objective has c = 1.
+g+ and g- are the means of the vectors of a group's right and wrong completions. Only a group that has both has arms, so
+these are statistics of groups that carry signal ("It Takes Two", arXiv 2510.00977, Proposition 4.1). Variances and
+covariances are traces. rho = Cov / sqrt(Var g+ Var g-). The variance of g+ - c g- is smallest at c* = Cov / Var g-,
+where it is (1 - rho^2) Var g+. The objective uses c = 1.
 
-Their means are not 0: with v the gradient of a summed log-probability, p E[v|right] + (1-p) E[v|wrong] = E v = 0 for
-each prompt, so the arms of a prompt point against each other. Hence Cov across prompts, and the signal: what c = 1 does
-to the signal-to-noise ratio stands beside what it does to the variance.
+The means of the arms are not 0. With v the gradient of a summed log-probability, p E[v|right] + (1-p) E[v|wrong] =
+E v = 0 for each prompt, so the arms of a prompt point in opposite directions. This gives them a covariance across
+prompts and carries the signal. So the effect of c = 1 on the signal-to-noise ratio is reported beside its effect on the
+variance.
 
-Given the prompt, completions are independent, and the arms of a group have no covariance. Two baselines say what is
-left of rho by chance: completions of a prompt grouped at random (within), and g+ with g- of another prompt (total).
-The covariance within prompts is of groups as they were sampled; all else is averaged over the ways to cut, as
-independent completions allow.
+Given the prompt, completions are independent, and the arms of a group have no covariance. Two baselines show how large
+rho is by chance: completions of a prompt grouped at random (within), and g+ paired with the g- of another prompt
+(total). The covariance within prompts uses the groups as they were sampled. Everything else is averaged over the ways
+to cut, which independent completions allow.
 """
 
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ PAIRINGS = 1000
 
 
 class Three(NamedTuple):
-    """Something of g+ with itself, of g- with itself, and of the two."""
+    """A quantity of g+ with itself, of g- with itself, and of g+ with g-."""
 
     right: np.ndarray
     wrong: np.ndarray
@@ -38,78 +39,78 @@ class Three(NamedTuple):
 
     @property
     def rho(self) -> Values:
-        """The correlation, of variances and a covariance."""
+        """Return the correlation, if these are variances and a covariance."""
         return over(self.both, root(self.right) * root(self.wrong))
 
     @property
     def best(self) -> Values:
-        """c*, of variances and a covariance."""
+        """Return c*, if these are variances and a covariance."""
         return over(self.both, self.wrong)
 
     def at(self, c: Values | float) -> Values:
-        """The same of g+ - c g- with itself."""
+        """Return the same quantity of g+ - c g- with itself."""
         return self.right - 2 * c * self.both + c**2 * self.wrong
 
     def left(self, c: Values | float) -> Values:
-        """Var(g+ - c g-) / Var g+, or the like of squared lengths."""
+        """Return Var(g+ - c g-) / Var g+, or the same ratio of squared lengths."""
         return over(self.at(c), self.right)
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A rho, and where 95 % of those lie that come about by chance."""
+    """A rho, and the central 95 % of the values that arise by chance."""
 
     value: float
     low: float
     high: float
-    p: float  # the share of those that are as far from their mean
+    p: float  # the share of chance values that lie at least as far from their mean
 
 
 @dataclass(frozen=True)
 class ArmStatistics:
-    """Of groups of one size, over resamples."""
+    """Statistics of the arms of groups of one size, over resamples."""
 
     size: int
     valid: Values  # the share of groups that have both arms
-    signal: Three  # squared lengths and the product of their means
+    signal: Three  # the squared lengths of the means, and their product
     total: Three  # variances and covariance
-    within: Three  # and the two parts of them, in those prompts that have two right and two wrong completions
+    within: Three  # their two parts, from the prompts that have two right and two wrong completions
     across: Three
-    split_prompts: int  # how many these are
-    regrouped: Baseline  # rho within prompts, of groups as they were sampled, against groups put together at random
-    repaired: Baseline  # rho, against g- of another prompt
+    split_prompts: int  # the number of these prompts
+    regrouped: Baseline  # rho within prompts, of groups as they were sampled, against randomly composed groups
+    repaired: Baseline  # rho, against the g- of another prompt
 
     def gain(self, c: Values | float) -> Values:
-        """The signal-to-noise ratio of g+ - c g- over that of g+."""
+        """Return the signal-to-noise ratio of g+ - c g- over that of g+."""
         return over(self.signal.left(c), self.total.left(c))
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What the arms' statistics are made of, prompt by prompt."""
+    """Sums per prompt, from which the arms' statistics are computed."""
 
     counts: Float[np.ndarray, "R N"]  # groups with both arms
     same: Three  # [R, N]: products of the arms of a group, summed over groups
     apart: Three  # [N]: mean products of two different completions of the prompt
-    between: Three  # [N, N]: of the arms' sums over groups, averaged over the cuts
+    between: Three  # [N, N]: products of the arms' sums over groups, averaged over the cuts
 
     @property
     def n(self) -> Float[np.ndarray, " N"]:
         return self.counts.mean(0)
 
     def signal(self, weights: Weights) -> Three:
-        """Products of means, from different prompts."""
+        """Return the products of means, from different prompts."""
         return Three(*(mean_between(weights, products, self.n) for products in self.between))
 
     def total(self, weights: Weights, signal: Three) -> Three:
-        """Variances and covariance over all groups, beside the products of their means."""
+        """Return the variances and the covariance over all groups, given the products of their means."""
         groups = weights @ self.n
         return Three(
             *(over(weights @ same.mean(0), groups) - means for same, means in zip(self.same, signal, strict=True))
         )
 
     def within(self, weights: Weights, cut: slice = slice(None)) -> Three:
-        """Their parts within prompts, by some of the cuts."""
+        """Return the part of variances and covariance within prompts, from some of the cuts."""
         n = self.counts[cut].mean(0)
         return Three(
             *(
@@ -119,7 +120,7 @@ class Sums:
         )
 
     def across(self, weights: Weights) -> Three:
-        """And across prompts."""
+        """Return the part of variances and covariance across prompts."""
         return Three(
             *(
                 over(weights @ (self.n * apart), weights @ self.n) - signal
@@ -135,10 +136,10 @@ def arms_of(
     vectors: Vectors,
     weights: Weights,
 ) -> ArmStatistics | None:
-    """The arms of groups of one size; None if fewer than two prompts have any with both.
+    """Return the statistics of the arms of groups of one size; None if fewer than two prompts have a group with both.
 
     Args:
-      right, wrong: a completion that is neither has no verdict, and is in no arm.
+      right, wrong: a completion that is neither has no verdict, and belongs to no arm.
     """
     valid, sums = _sums(groups, right, wrong, vectors)
     if (sums.n > 0).sum() < 2:
@@ -147,7 +148,7 @@ def arms_of(
     some = weights * split
     signal = sums.signal(weights)
     total = sums.total(weights, signal)
-    # Groups as they were sampled: random ones would average a link between their completions away.
+    # From the groups as they were sampled: in random groups a dependence between completions would average out.
     within = sums.within(some)._replace(both=sums.within(some, slice(0, 1)).both)
     by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
     return ArmStatistics(
@@ -166,7 +167,7 @@ def arms_of(
 def _sums(
     groups: Subgroups, right: Bool[np.ndarray, "N S"], wrong: Bool[np.ndarray, "N S"], vectors: Vectors
 ) -> tuple[int, Sums]:
-    """How many groups a prompt has, and what they come to."""
+    """Return the number of groups per prompt, and their sums."""
     members = [groups.cut(values.astype(np.float64)) for values in (right, wrong)]
     counts = [of_arm.sum(-1, keepdims=True) for of_arm in members]
     valid = (counts[0] > 0) & (counts[1] > 0)
@@ -186,19 +187,19 @@ def _sums(
 def _apart(
     products: Float[np.ndarray, "N S S"], first: Bool[np.ndarray, "N S"], second: Bool[np.ndarray, "N S"]
 ) -> Float[np.ndarray, " N"]:
-    """The mean product of one completion of each kind, never of one with itself; 0 where there are no two."""
+    """Return the mean product of two different completions, one of each kind; 0 for prompts without such a pair."""
     pairs = first[:, :, None] & second[:, None, :] & ~np.eye(first.shape[1], dtype=bool)
     return np.where(pairs, products, 0.0).sum((1, 2)) / np.maximum(pairs.sum((1, 2)), 1)
 
 
 def _repaired(sums: Sums, total: Three) -> Baseline:
-    """The covariance of a prompt's g+ with its own g-, against that with another's, drawn by its number of groups."""
+    """Compare the covariance of g+ and g- of the same prompt with that of g+ and the g- of another prompt."""
     some = sums.n > 0
     n, crossed = sums.n[some], sums.between.both[np.ix_(some, some)]
     means = crossed / n[:, None] / n[None]
     expected = float(mean_between(np.ones((1, len(n))), crossed, n)[0])
     rng = generator(HostStream.PAIRINGS, 0)
-    # The partner of a prompt is drawn by how many groups it has, from all but the prompt itself.
+    # The partner is one of the other prompts, drawn in proportion to its number of groups.
     shares = np.where(np.eye(len(n), dtype=bool), 0.0, n)
     edges = np.cumsum(shares / shares.sum(1, keepdims=True), axis=1)
     draws = rng.random((PAIRINGS, len(n)))
@@ -210,7 +211,7 @@ def _repaired(sums: Sums, total: Three) -> Baseline:
 
 
 def _baseline(covariance: float, by_chance: Float[np.ndarray, " pairings"], variances: Three) -> Baseline:
-    """As correlations, by the variances of the sample itself."""
+    """Return covariances as correlations, by the variances of the sample itself."""
     scale = float((root(variances.right) * root(variances.wrong))[0])
     if not (scale > 0 and np.isfinite(covariance)):
         return Baseline(np.nan, -np.inf, np.inf, 1.0)

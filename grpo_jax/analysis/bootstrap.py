@@ -1,8 +1,8 @@
-"""Intervals by resampling prompts, and what of them can be told apart.
+"""Intervals by resampling prompts, and tests of differences.
 
-A statistic is an array over resamples, whose first entry is of the sample itself. All statistics are of the same
-resamples, so their ratios and differences are paired. A prompt comes with all of its rollouts: how they would have
-come out otherwise is a part of what differs between prompts, so the intervals hold for new prompts with new rollouts.
+A statistic is an array over resamples; its first entry is that of the sample itself. All statistics use the same
+resamples, so their ratios and differences are paired. A prompt is drawn with all its rollouts. Their randomness is part
+of the variation between prompts, so the intervals hold for new prompts with new rollouts.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ Weights = Float[np.ndarray, "resamples N"]
 
 
 class TestedEstimate(NamedTuple):
-    """A number that is 0 if two things do not differ."""
+    """An estimate with its interval, and a test of whether it differs from 0."""
 
     value: float
     low: float
@@ -30,14 +30,14 @@ class TestedEstimate(NamedTuple):
 
 
 def resample(prompts: int, resamples: int, seed: int) -> Weights:
-    """How often each prompt is drawn: once in the sample, then with replacement."""
+    """Return how often each prompt is drawn: once in the sample itself, with replacement in every resample."""
     rng = generator(HostStream.RESAMPLED_PROMPTS, seed)
     drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
     return np.concatenate([np.ones((1, prompts)), drawn])
 
 
 def mean(weights: Weights, values: Float[np.ndarray, " N"]) -> Values:
-    """The mean over prompts."""
+    """Return the mean over prompts."""
     return over(weights @ values, weights.sum(1))
 
 
@@ -47,12 +47,13 @@ def mean_between(
     first: Float[np.ndarray, " N"] | None = None,
     second: Float[np.ndarray, " N"] | None = None,
 ) -> Values:
-    """The mean product of two different prompts: of what is independent, so it is the product of two expectations.
+    """Return the mean product of two different prompts.
 
-    A prompt that was drawn twice is not multiplied by itself.
+    Different prompts are independent, so its expectation is the product of two expectations. A prompt that was drawn
+    twice is not multiplied by itself.
 
     Args:
-      first, second: of how many things each prompt's two vectors are sums; one if None.
+      first, second: how many terms each prompt's two vectors sum up; None is one.
     """
     first = np.ones(len(products)) if first is None else first
     second = first if second is None else second
@@ -62,21 +63,21 @@ def mean_between(
 
 
 def interval(values: Values) -> Estimate:
-    """The estimate with its 95 % percentile interval. A resample without a value counts as one on both sides."""
+    """Return the estimate with its 95 % percentile interval. A resample without a value counts beyond both ends."""
     low, high = (np.sort(np.where(np.isnan(values[1:]), bound, values[1:])) for bound in (-np.inf, np.inf))
     beyond = int((len(low) - 1) * (1 - LEVEL) / 2)  # on each side
     return Estimate(float(values[0]), float(low[beyond]), float(high[-1 - beyond]))
 
 
 def p_value(values: Values) -> float:
-    """Two-sided, against 0. Not below 2 / (resamples + 1)."""
+    """Return the two-sided p value against 0, which is at least 2 / (resamples + 1)."""
     others = np.where(np.isnan(values[0]), np.nan, values[1:])
-    below, above = ((~(others > 0)).sum(), (~(others < 0)).sum())  # not a number: both
+    below, above = ((~(others > 0)).sum(), (~(others < 0)).sum())  # NaN counts as both
     return float(min(2 * (min(below, above) + 1) / (len(others) + 1), 1.0))
 
 
 def comparisons(table: dict[str, Values]) -> dict[str, TestedEstimate]:
-    """Which of a table's numbers are not 0."""
+    """Test which numbers of a table differ from 0."""
     p = [p_value(values) for values in table.values()]
     corrected = holm(p) if p else []
     return {
@@ -86,18 +87,18 @@ def comparisons(table: dict[str, Values]) -> dict[str, TestedEstimate]:
 
 
 def over(numerator: Values, denominator: Values) -> Values:
-    """numerator / denominator; not a number where the denominator is not above 0.
+    """Return numerator / denominator, or NaN where the denominator is not above 0.
 
-    Variances and squared lengths are estimated without bias, so that they may come out below 0.
+    Unbiased estimates of variances and squared lengths may be negative.
     """
     return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
 def root(values: Values) -> Values:
-    """The square root; not a number of what is below 0."""
+    """Return the square root, or NaN of a negative number."""
     return np.sqrt(np.where(values >= 0, values, np.nan))
 
 
 def log_ratio(numerator: Values, denominator: Values) -> Values:
-    """log(numerator / denominator); not a number where one of them is not above 0."""
+    """Return log(numerator / denominator), or NaN where one of them is not above 0."""
     return np.log(over(np.where(numerator > 0, numerator, np.nan), denominator))

@@ -1,4 +1,4 @@
-"""All statistics of rollouts, as a record: of plain numbers, intervals as [value, low, high]."""
+"""All statistics of rollouts as a record of plain numbers, with intervals as [value, low, high]."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ ESTIMATORS: Mapping[str, Callable[..., Any]] = {
     "rloo": leave_one_out,
 }
 
-# Group sizes are compared by these; per sampled token they compare as per rollout.
+# Group sizes are compared per these units. Per sampled token the comparison is the same as per rollout.
 COMPARED = ("rollout", "learned_token", "prompt")
 
 
@@ -39,7 +39,7 @@ def statistics(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """All statistics of rollouts with these vectors.
+    """Return all statistics of rollouts with these vectors.
 
     Args:
       vectors: gradients of summed log-probabilities. They are weighted in place, as the aggregation says.
@@ -50,7 +50,7 @@ def statistics(
     weights = resample(prompts, resamples, seed)
     order = orders(prompts, samples, cuts, seed)
     of_sums = products.within(vectors)
-    # What a loss divides by is the mean share of this many completions: as good as its expectation.
+    # A loss divides by the mean share of so many completions that it is practically its expectation.
     factors = np.asarray(aggregation.weight(lengths, width) / aggregation.share(lengths).mean(), np.float64)
     vectors *= factors.astype(np.float32)[..., None]
     inner = of_sums * factors[:, :, None] * factors[:, None, :]
@@ -84,7 +84,7 @@ def _noise(noise: Noise) -> dict[str, Any]:
 
 
 def _comparisons(sizes: Sequence[Noise]) -> dict[str, Any]:
-    """log ratios of signal-to-noise, of every two group sizes."""
+    """Return the log ratios of signal-to-noise of every two group sizes."""
     return {
         name: _compare(
             {
@@ -97,9 +97,9 @@ def _comparisons(sizes: Sequence[Noise]) -> dict[str, Any]:
 
 
 def _dividing(noise: Mapping[str, Sequence[Noise]]) -> dict[str, Any]:
-    """log ratios of signal-to-noise with and without a division by the group's standard deviation.
+    """Return the log ratios of signal-to-noise with and without a division by the group's standard deviation.
 
-    Of more than two rollouts: for pairs of right and wrong it is a division by 1/2.
+    Pairs are left out, because the standard deviation of a right and a wrong completion is always 1/2.
     """
     pairs = zip(noise["grpo"], noise["dr_grpo"], strict=True)
     return _compare(
@@ -112,10 +112,10 @@ def _dividing(noise: Mapping[str, Sequence[Noise]]) -> dict[str, Any]:
 
 
 def _scores(weights: Weights, of_sums: Float[np.ndarray, "N S S"], inner: Float[np.ndarray, "N S S"]) -> dict[str, Any]:
-    """The squared length of a prompt's mean vector, over that of a vector.
+    """Return the squared length of a prompt's mean vector over that of a single vector.
 
-    0 in expectation for summed log-probabilities: p g+ + (1-p) g- = 0. A mean over tokens breaks it. It cannot be below
-    0, so only a number above 0 is resolved.
+    For summed log-probabilities its expectation is 0, because p g+ + (1-p) g- = 0. A mean over tokens breaks this. The
+    true value cannot be negative, so only a positive estimate can be resolved.
     """
     diagonal = np.arange(inner.shape[1])
 
@@ -131,7 +131,7 @@ def _scores(weights: Weights, of_sums: Float[np.ndarray, "N S S"], inner: Float[
 def _arms(
     sampled: Sampled, groups: Mapping[int, Subgroups], vectors: Vectors, weights: Weights
 ) -> dict[str, Any] | None:
-    """None if the reward does not say what is right, or there are hardly any groups with both."""
+    """Return the arms' statistics; None if the reward does not say what is right, or hardly any group has both arms."""
     if sampled.right is None:
         return None
     right, wrong = sampled.right & sampled.scored, ~sampled.right & sampled.scored
@@ -180,7 +180,10 @@ def _of_arms(arms: ArmStatistics) -> dict[str, Any]:
 def _weighting(
     sampled: Sampled, found: Sequence[Moments], order: Int[np.ndarray, "R N S"], vectors: Vectors, weights: Weights
 ) -> dict[str, Any] | None:
-    """Proposition 5.1, of prompts all of whose rollouts have a verdict; None unless rewards are right or wrong."""
+    """Return the test of Proposition 5.1; None unless there are just two rewards, one for right and one for wrong.
+
+    It uses the prompts whose rollouts all have a verdict.
+    """
     whole = sampled.scored.all(axis=1)
     values = np.unique(sampled.rewards[sampled.scored])
     if sampled.right is None or len(values) != 2 or whole.sum() < 2:

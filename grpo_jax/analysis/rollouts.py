@@ -1,4 +1,4 @@
-"""The rollouts that are analysed: many of each of many prompts, from keys that nothing else uses."""
+"""The analysed rollouts: many completions of many prompts, from random keys that nothing else uses."""
 
 from collections.abc import Sequence
 from contextlib import closing
@@ -30,14 +30,14 @@ class Sampled:
 
 
 def sample(experiment: Experiment, params: Params, version: int, *, prompts: int, samples: int) -> Sampled:
-    """Samples and judges `samples` rollouts of each of `prompts` problems of the training split.
+    """Sample and judge `samples` rollouts for each of `prompts` training problems.
 
-    Which problems, and with which random numbers, depends on the run's seed and not on the step: two checkpoints of a
-    run are compared on the same ones. The noise is independent: see `check_noise`.
+    The problems and random numbers depend on the run's seed but not on the step, so two checkpoints of a run are
+    compared on the same ones. The noise is independent: see `check_noise`.
 
     Args:
       params: of `experiment.programs.policy`.
-      version: the step that they come after.
+      version: the step after which they were saved.
 
     Raises:
       ConfigError: if the task has too few problems, or the policy's log-probabilities are not finite.
@@ -60,39 +60,38 @@ def sample(experiment: Experiment, params: Params, version: int, *, prompts: int
 
 
 def check_noise(noise: str) -> None:
-    """Raises ConfigError if the run couples the completions of a group: products of them would be biased."""
+    """Raise ConfigError if the run couples the completions of a group, which would bias the products."""
     if noise != "independent":
         raise ConfigError(
-            f"rollout.noise={noise!r}: gradients are analysed for groups of independent completions; name a run with "
-            "independent noise."
+            f"rollout.noise={noise!r}: the analysis needs independent completions; name a run with independent noise."
         )
 
 
 def check_weights(config: Config) -> None:
-    """Raise ConfigError if the run's completions are not drawn from the policy itself, or not weighted on their own."""
+    """Raise ConfigError if the run truncates or reweights the policy, or weights a completion by its whole group."""
     if config.rollout.sampling.truncated or config.objective.importance_cap:
         raise ConfigError(
-            f"objective.importance_cap={config.objective.importance_cap:g}: gradients are analysed of completions that "
-            "are drawn from the whole policy and not weighted; name a run without top_k, top_p, min_p and this cap."
+            f"objective.importance_cap={config.objective.importance_cap:g}: the analysis needs unweighted completions "
+            "from the whole policy; name a run without top_k, top_p, min_p and this cap."
         )
     aggregation = make_objective(config.objective, config.rollout.group_size).aggregation  # a `Recipe` may name it
     if aggregation is AGGREGATIONS["group_token"]:
         raise ConfigError(
-            f"objective.aggregation={config.objective.aggregation!r}: gradients are analysed of completions whose "
-            "weight is their own; with group_token it is their group's, so name a run with another aggregation."
+            f"objective.aggregation={config.objective.aggregation!r}: here the weight of a completion depends on its "
+            "whole group, which the analysis does not support; name a run with another aggregation."
         )
 
 
 def _problems(experiment: Experiment, number: int) -> Sequence[Problem]:
     every = distinct(experiment.task.problems(Split.TRAIN))
     if number > len(every):
-        raise ConfigError(f"--prompts={number}: the task has {len(every)} training problems; ask for no more.")
+        raise ConfigError(f"--prompts={number}: the task has {len(every)} training problems; lower it to that.")
     chosen = generator(HostStream.ANALYSED_PROMPTS, experiment.config.seed).permutation(len(every))[:number]
     return [every[place] for place in chosen]
 
 
 def _prompts_at_once(experiment: Experiment, samples: int) -> int:
-    """So many that they have no more rows than what the run samples at once, which fits."""
+    """Return a number of prompts with no more rows than the run samples at once, since those fit into memory."""
     rollout, evaluation = experiment.config.rollout, experiment.config.evaluation
     rows = max(
         rollout.prompts_per_batch * rollout.group_size,

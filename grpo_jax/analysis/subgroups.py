@@ -1,16 +1,17 @@
 """The same rollouts in groups of 2, 4, 8, 16: variance and signal of the gradient by group size, at equal budget.
 
-Groups of G with gradients h (the mean over the group's rollouts of advantage times vector), each of a prompt of its
-own, as in training: b rollouts are b/G groups, and their mean has the signal |E h|^2 and the variance G Var(h) / b.
-Var is the trace of the covariance, and has two parts: of groups of the same prompt (within), and of prompts' means
-(across). The signal-to-noise ratio per rollout is |E h|^2 / (G Var(h)), so b of them have b times that; and 1/it
-is how many rollouts carry as much signal as noise.
+Let h be the gradient of a group of G: the mean over its rollouts of advantage times vector. As in training, each group
+has a prompt of its own. b rollouts make b/G groups. Their mean has the signal |E h|^2 and the variance G Var(h) / b.
+Var is the trace of the covariance. It has two parts: the variance of groups of the same prompt (within), and that of
+the prompts' means (across). The signal-to-noise ratio per rollout is |E h|^2 / (G Var(h)), and b rollouts have b times
+that. Its inverse is the number of rollouts that carry as much signal as noise.
 
-Every prompt's S rollouts are cut into groups in R ways, which are averaged; the first leaves them in their order. With
+The S rollouts of every prompt are cut into groups in R ways, and results are averaged over these. The first way leaves
+them in their order. With
 
     s = E |h|^2,    m = mean of h h' over two groups of one prompt,    u = mean of h h' over two prompts,
 
-Var(h) = s - u, of which s - m is within and m - u across, all without bias.
+Var(h) = s - u. Of this, s - m is within prompts and m - u across them. All estimates are unbiased.
 """
 
 from collections.abc import Callable
@@ -35,12 +36,12 @@ Cut: TypeAlias = Float[np.ndarray, "R N groups G"]
 
 
 def group_sizes(samples: int) -> list[int]:
-    """The sizes of which so many rollouts make at least two groups."""
+    """Return the group sizes of which so many rollouts make at least two groups."""
     return [size for size in SIZES if 2 * size <= samples]
 
 
 def orders(prompts: int, samples: int, number: int, seed: int) -> Int[np.ndarray, "R N S"]:
-    """Ways to lay out each prompt's rollouts before they are cut: as they are, then at random."""
+    """Return ways to order each prompt's rollouts before they are cut: as they are, then at random."""
     natural = np.broadcast_to(np.arange(samples), (number, prompts, samples)).copy()
     natural[1:] = generator(HostStream.GROUPINGS, seed).permuted(natural[1:], axis=-1)
     return natural
@@ -54,12 +55,12 @@ class Cuts:
     size: int
 
     def cut(self, values: np.ndarray) -> np.ndarray:
-        """[N, S] in the order of sampling -> [R, N, groups, G]."""
+        """Return values [N, S], in the order of sampling, cut into groups [R, N, groups, G]."""
         laid_out = np.take_along_axis(np.broadcast_to(values, self.order.shape), self.order, axis=-1)
         return laid_out.reshape(*self.order.shape[:2], -1, self.size)
 
     def joined(self, cut: Cut) -> Float[np.ndarray, "R N S"]:
-        """Back into the order of sampling."""
+        """Return values of groups in the order of sampling again."""
         out = np.empty(self.order.shape)
         np.put_along_axis(out, self.order, cut.reshape(self.order.shape), axis=-1)
         return out
@@ -67,7 +68,7 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Subgroups(Cuts):
-    """All rollouts, so cut."""
+    """All rollouts, cut into groups of one size."""
 
     products: Float[np.ndarray, "N S S"]  # of rollouts of the same prompt
 
@@ -78,29 +79,29 @@ class Subgroups(Cuts):
         return self.products[prompts, index[..., :, None], index[..., None, :]]
 
     def same(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N groups"]:
-        """The product of two combinations of each group."""
+        """Return the product of two combinations of each group."""
         return np.einsum("rqng,rqngh,rqnh->rqn", first, self._blocks, second, optimize=True)
 
     def all(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N"]:
-        """The product of the sums of two combinations over all groups of a prompt."""
+        """Return the product of two combinations, each summed over all groups of a prompt."""
         one, other = (np.moveaxis(self.joined(cut), 0, 1) for cut in (first, second))  # [N, R, S]
         return ((one @ self.products) * other).sum(-1).T
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What one estimator at one group size comes to, prompt by prompt."""
+    """The moments of one estimator's gradient at one group size, per prompt."""
 
     size: int
     coefficients: Coefficients  # of the mean gradient of a prompt's groups, averaged over the cuts
-    squared: Float[np.ndarray, " N"]  # s: of a group's gradient
-    apart: Float[np.ndarray, " N"]  # m: products of two groups
+    squared: Float[np.ndarray, " N"]  # s: the squared length of a group's gradient
+    apart: Float[np.ndarray, " N"]  # m: the product of two groups' gradients
     tokens: Float[np.ndarray, " N"]  # of a group
-    learned: Float[np.ndarray, " N"]  # of a group, those without signal counted as 0
+    learned: Float[np.ndarray, " N"]  # of a group; 0 for a group without signal
 
 
 def advantages(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Cut:
-    """Of every group on its own."""
+    """Return the advantages of every group, each on its own."""
     cut = [groups.cut(values) for values in (sampled.rewards, sampled.scored, sampled.rollouts.completion_lengths)]
     rewards, scored, lengths = (values.reshape(-1, groups.size) for values in cut)
     found = jax.jit(estimator)(Outcomes(rewards=rewards, scored=scored, lengths=lengths))
@@ -108,7 +109,7 @@ def advantages(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Cut
 
 
 def moments(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Moments:
-    """The moments of an estimator's group gradients."""
+    """Return the moments of an estimator's group gradients."""
     found = advantages(estimator, groups, sampled) / groups.size
     count = found.shape[2]
     same = groups.same(found, found).sum(-1)
@@ -130,24 +131,24 @@ class Noise:
 
     size: int
     signal: Values  # |E h|^2
-    within: Values  # of the variance of h
+    within: Values  # the two parts of the variance of h
     across: Values
     tokens: Values  # of a group
     learned: Values
 
     @property
     def variance(self) -> Values:
-        """Of one rollout's share of the budget: that of b rollouts is this over b."""
+        """Return the variance per rollout; that of b rollouts is this divided by b."""
         return self.size * (self.within + self.across)
 
     @property
     def within_share(self) -> Values:
-        """Of the variance."""
+        """Return the share of the variance that is within prompts."""
         return over(self.within, self.within + self.across)
 
     @property
     def per_prompt(self) -> Values:
-        """Signal-to-noise ratio of one group."""
+        """Return the signal-to-noise ratio of one group."""
         return over(self.signal, self.within + self.across)
 
     @property
@@ -156,16 +157,16 @@ class Noise:
 
     @property
     def per_token(self) -> Values:
-        """Of one sampled token."""
+        """Return the signal-to-noise ratio of one sampled token."""
         return over(self.per_prompt, self.tokens)
 
     @property
     def per_learned_token(self) -> Values:
-        """Of one token that an update computes with: groups without signal cost none."""
+        """Return the signal-to-noise ratio of one token of an update, which leaves out groups without signal."""
         return over(self.per_prompt, self.learned)
 
 
-# What signal-to-noise ratios are of, and how they are read off.
+# The units of signal-to-noise ratios.
 PER: dict[str, Callable[[Noise], Values]] = {
     "rollout": lambda noise: noise.per_rollout,
     "token": lambda noise: noise.per_token,
@@ -175,7 +176,7 @@ PER: dict[str, Callable[[Noise], Values]] = {
 
 
 def noise_of(found: Moments, vectors: Vectors, weights: Weights) -> Noise:
-    """Signal and noise over resamples of the prompts."""
+    """Return signal and noise over resamples of the prompts."""
     means = combine(vectors, found.coefficients)
     signal = mean_between(weights, between(means, means))
     apart = mean(weights, found.apart)

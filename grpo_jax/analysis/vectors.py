@@ -19,13 +19,13 @@ from grpo_jax.sharding import batch_shards, named
 from grpo_jax.training import Experiment
 from grpo_jax.types import Params, Rollouts
 
-MOST_ROWS = 32  # differentiated at once: more are no faster, and each takes the room of all parameters
+MOST_ROWS = 32  # differentiated at once: more are no faster, and each needs as much memory as all parameters
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Rows:
-    """Completions, each with its own copy of its prompt: B of them, or one."""
+    """Completions, each with its own copy of its prompt: either B of them or one."""
 
     prompt_tokens: Int[Any, "*B P"]
     prompt_lengths: Int[Any, "*B"]
@@ -37,16 +37,16 @@ Gradients: TypeAlias = Callable[[Params, Rows], Float[Array, "B entries"]]
 
 
 def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | None) -> Gradients:
-    """Make a function (params, rows) -> one vector per row; to be jitted.
+    """Return a function (params, rows) -> one vector per row, ready for `jax.jit`.
 
-    Each is the gradient, by the parameters that are trained, of the summed log-probability of the completion's tokens.
+    A vector is the gradient of the summed log-probability of the completion's tokens by the trained parameters.
 
     Args:
       policy: as it is trained.
       temperature, chunk: see `Policy.completion_logprobs`.
-      size: of the sketch that is made of each; None keeps all entries.
+      size: of each vector's sketch; None keeps all entries.
     """
-    # It sees one row at a time, which cannot be spread: the rows of all of `vmap` are, as they come in.
+    # The policy sees one row at a time, which cannot be distributed. The rows of `vmap` are distributed as they arrive.
     policy = dataclasses.replace(policy, mesh=None)
 
     def of_row(params: Params, row: Rows) -> Float[Array, " entries"]:
@@ -68,7 +68,7 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
 
 
 def rows_at_once(parameters: int, memory: float, shards: int) -> int:
-    """How many rows to differentiate at once, within so many bytes for their gradients; for so many equal shards."""
+    """Return how many rows to differentiate at once: a multiple of the shards, if possible within `memory` bytes."""
     fitting = int(memory // (4 * parameters))
     return max(min(fitting, MOST_ROWS) // shards, 1) * shards
 
@@ -76,12 +76,12 @@ def rows_at_once(parameters: int, memory: float, shards: int) -> int:
 def rollout_vectors(
     experiment: Experiment, params: Params, rollouts: Rollouts, *, size: int | None, memory: float
 ) -> Float[np.ndarray, "N S entries"]:
-    """The vectors of all rollouts (host arrays), on the host.
+    """Return the vectors of all rollouts (host arrays), on the host.
 
     Args:
       params: of `experiment.programs.adapted`.
       size: see `make_gradients`.
-      memory: bytes on the devices for the gradients that are there at once, while sketches are made of them.
+      memory: bytes on the devices for whole gradients, which exist there until they are sketched.
     """
     config, shards = experiment.config, batch_shards(experiment.programs.mesh)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained_of(params)))
@@ -100,7 +100,7 @@ def rollout_vectors(
         return (slice(start, min(start + at_once, count)) for start in range(0, count, at_once))
 
     def start(part: slice) -> Any:
-        # The last batch is filled up with repetitions, which are thrown away.
+        # The last batch is filled with repetitions, whose results are discarded.
         index = np.resize(np.arange(part.start, part.stop), at_once)
         return gradients(params, put(jax.tree.map(lambda array: array[index], rows), by_row))
 
@@ -111,7 +111,7 @@ def rollout_vectors(
 
 
 def as_rows(rollouts: Rollouts) -> Rows:
-    """Rollouts, one a row, in the order of prompts."""
+    """Return the rollouts, one per row, in the order of prompts."""
     n, s, c = rollouts.completion_tokens.shape
     return Rows(
         prompt_tokens=np.repeat(rollouts.prompt_tokens, s, axis=0),

@@ -1,7 +1,8 @@
 """The command `grpo`, which is also `python -m grpo_jax`. The scripts of launch/ run its subcommands in a checkout.
 
 Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code. A module is imported
-when it is asked for, and imports JAX only when it needs it: that takes seconds, and most mistakes are reported before.
+only when its command runs, and imports JAX only when it needs it: that takes seconds, and most mistakes are reported
+before.
 """
 
 import contextlib
@@ -14,7 +15,7 @@ import grpo_jax
 from grpo_jax.config import command_line, did_you_mean
 from grpo_jax.terminal import LiveDisplay
 
-# The subcommands, and whether the same command line continues what an interrupted one saved.
+# The subcommands, and whether the same command line continues from what an interrupted one saved.
 CONTINUES = {
     "train": True,
     "evaluate": True,
@@ -40,7 +41,7 @@ def main() -> None:
     if name not in CONTINUES:
         wrong = f"{name}: unknown command" if name else "no command is named"
         sys.exit(command_line.fail(f"{wrong}; {did_you_mean(name, list(CONTINUES))}", 2))
-    sys.argv = [f"grpo {name}", *flags]  # what argparse calls the program
+    sys.argv = [f"grpo {name}", *flags]  # argparse takes the program's name from here
     run(name)
 
 

@@ -1,14 +1,14 @@
-"""Evaluate a policy on the paper's suites: that of a checkpoint, or of a run.
+"""Evaluate the policy of a checkpoint or of a run on the paper's suites.
 
     grpo evaluate --config=configs/paper/evaluation.py --suites=data/suites --workdir=evaluations/base
 
-The policy is the configuration's model.checkpoint, or with --run=RUN that of a run. --suite=NAME chooses suites, and
-may be repeated; --suite=test is the configuration's own task.test, which may be any file of problems, or if that is
-none what the task holds out of its training problems.
-docs/evaluation.md says where the files of the suites come from, and what the numbers are.
+The policy is the configuration's model.checkpoint, or with --run=RUN that of a run. --suite=NAME chooses a suite and
+may be repeated. --suite=test is the configuration's own task.test, which may be any file of problems; if task.test is
+none, it is the share of training problems that the task holds out. docs/evaluation.md explains where to get the files
+of the suites, and what the numbers mean.
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 answers cannot be judged;
-2 a mistake in the configuration; 130 stopped by Ctrl-C at once, before the evaluation began or at a second Ctrl-C.
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 the answers cannot be judged;
+2 a mistake in the configuration; 130 stopped at once by Ctrl-C, before the evaluation began or the second time.
 """
 
 from collections.abc import Sequence
@@ -24,19 +24,29 @@ from grpo_jax.terminal import LiveDisplay
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="where everything is written")
+    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="a directory for the results")
     parser.add_argument(
-        "--suites", type=Path, default=Path("data/suites"), metavar="DIR", help="with the files of the suites"
+        "--suites",
+        type=Path,
+        default=Path("data/suites"),
+        metavar="DIR",
+        help="the directory with the files of the suites; default: data/suites",
     )
     parser.add_argument(
-        "--suite", action="append", default=[], metavar="NAME", help="one to evaluate; all if none is named"
+        "--suite",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a suite to evaluate; may be repeated; default: all",
     )
-    parser.add_argument("--run", type=Path, metavar="RUN", help="a run directory, for its newest policy")
-    parser.add_argument("--best", action="store_true", help="the run's policy with the best validation instead")
+    parser.add_argument("--run", type=Path, metavar="RUN", help="evaluate the newest policy of this run directory")
+    parser.add_argument(
+        "--best", action="store_true", help="evaluate the run's policy with the best validation instead"
+    )
     parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
     arguments = command_line.parse(parser, argv)
     if arguments.best and not arguments.run:
-        parser.error("--best: is of a run; name it with --run")
+        parser.error("--best: needs a run; name one with --run")
     try:
         config = load(arguments.config, arguments.overrides)
         suites = find_suites(config, arguments.suite, arguments.suites)

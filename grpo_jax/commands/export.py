@@ -1,9 +1,11 @@
-"""Write the policy of a run as a checkpoint that transformers, vLLM and this project load.
+"""Write the policy of a run as a checkpoint that transformers, vLLM and this project can load.
 
     grpo export --workdir=runs/smollm2_135m --to=models/trained [--best] [--dtype=bfloat16] [--adapters]
 
-Adapters (model.lora) are merged into the weights, or with --adapters written alone, in PEFT's format. The directory
-appears whole or not at all. Exit codes: 0 written; 2 it cannot be, and why.
+Adapters (model.lora) are merged into the weights; with --adapters they are written alone, in PEFT's format. The
+directory appears complete or not at all.
+
+Exit codes: 0 written; 2 not written, with the reason.
 """
 
 import argparse
@@ -26,10 +28,17 @@ def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
-    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a new directory")
-    parser.add_argument("--best", action="store_true", help="the checkpoint with the best validation, not the newest")
-    parser.add_argument("--adapters", action="store_true", help="the adapters alone, for PEFT")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a new directory for the checkpoint")
+    parser.add_argument(
+        "--best", action="store_true", help="export the checkpoint with the best validation, not the newest"
+    )
+    parser.add_argument("--adapters", action="store_true", help="write only the adapters, for PEFT")
+    parser.add_argument(
+        "--dtype",
+        default="float32",
+        choices=("float32", "bfloat16", "float16"),
+        help="of the written weights; default: float32",
+    )
     arguments = parser.parse_args(argv)
 
     if arguments.to.exists():
@@ -41,14 +50,14 @@ def main(argv: Sequence[str]) -> int:
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)
 
-    command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
+    command_line.tell("loading JAX ...")  # takes seconds; most mistakes are reported before
     import jax
 
     from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
     from grpo_jax.training import restore
 
     try:
-        # Whatever devices there are, and not the run's. No batch is cut over `tensor`, so any number of them will do.
+        # Use the devices at hand, not those of the run. No batch is split over `tensor`, so any number works.
         mesh = MeshConfig(data=1, fsdp=1, tensor=jax.device_count())
         experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best, policy_only=True)
         if base:
@@ -70,24 +79,25 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _adapters_base(config: Config) -> Path:
-    """Return the checkpoint that adapters belong to. Raises ConfigError if there are none, or no checkpoint."""
+    """Return the checkpoint to which the adapters belong. Raises ConfigError if either does not exist."""
     model = config.model
     if model.lora is None:
-        raise ConfigError("--adapters: the run has none, all parameters were trained (model.lora); leave it out.")
+        raise ConfigError("--adapters: the run has none, it trained all parameters (model.lora); leave it out.")
     if not model.checkpoint:
         raise ConfigError(
-            "--adapters: the base policy was made by the warm start, so no checkpoint goes with them; "
-            "leave it out to merge them."
+            "--adapters: the base policy comes from the warm start, so there is no checkpoint to load them with; leave "
+            "the flag out to merge them."
         )
     return Path(model.checkpoint)
 
 
 def _source(experiment: "Experiment", temporary: Path) -> Path:
-    """Where the policy's config.json and tokenizer are: its checkpoint's, or written now for one made from nothing.
+    """Return a directory with the policy's config.json and tokenizer.
 
-    Of a checkpoint, files are copied as they are, the tokenizer's from `task.tokenizer` if that names another, since
-    the policy has learned its template and its ends. transformers stops at the tokens that generation_config.json
-    names, so that file alone is written anew if it does not name all of the run's.
+    For a policy from a checkpoint these are the checkpoint's files. If `task.tokenizer` names another tokenizer, that
+    one's files are taken, since the policy has learned its template and its stop tokens. transformers stops at the
+    tokens in generation_config.json, so that file is rewritten if it does not name all of the run's. For a policy from
+    the warm start all files are written here.
     """
     from grpo_jax.policy.huggingface.exporter import COMPANIONS, LICENCES, TOKENIZER_FILES, copy_files
 
@@ -109,14 +119,14 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
 
 
 def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
-    """Describe a policy that came from no checkpoint, for transformers 4 and 5 and vLLM."""
+    """Write the files that describe a policy from the warm start, for transformers 4 and 5 and vLLM."""
     from grpo_jax.policy.huggingface import describe
 
     config, task = experiment.config, experiment.task
     longest = task.max_prompt_tokens + config.rollout.max_new_tokens
     ends, tokenizer = list(task.stop_tokens), task.tokenizer
     padding = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    # Written out even where there is none: transformers has other tokens for keys that are left out.
+    # Written even if they are null: transformers has its own tokens for keys that are missing.
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}
     ids["pad_token_id"] = padding
     _write(temporary / "config.json", {**describe(experiment.programs.policy.architecture, longest), **ids})

@@ -2,18 +2,21 @@
 
     grpo gradients --workdir=runs/two_grpo [--step=100] [--prompts=512] [--samples=32]
 
-Samples rollouts of training prompts, from keys that nothing else uses, and differentiates each on its own. The same
-rollouts are cut into groups of 2, 4, 8 and 16: signal-to-noise per rollout, token and prompt. The arms of a group, its
-right and its wrong completions: variances, covariance, rho, and what a control variate leaves. The expected gradient
-by group size against Proposition 5.1. Every comparison is resolved, or said not to be; grpo_jax/analysis/ has the
-formulas.
+The command samples rollouts of training prompts and computes the gradient of each. It reports
 
---step=0 is the base policy; without --step it is the newest checkpoint. Whole gradients are kept if prompts x samples
-of them fit into --memory-gb, else random projections to --sketch numbers, whose inner products have no bias, but an
-error that all prompts share and that no interval shows. All numbers are written to gradients/step_STEP.json under the
-run, or to --out.
+* the signal-to-noise ratio per rollout, token and prompt, for groups of 2, 4, 8 and 16 cut from the same rollouts;
+* the arms of a group, its right and its wrong completions: their variances, covariance and correlation rho, and the
+  variance that remains with a control variate;
+* the expected gradient by group size, compared with Proposition 5.1.
 
-Exit codes: 0 measured; 2 it cannot be, and why.
+Each comparison is reported as resolved or unresolved. grpo_jax/analysis/ has the formulas.
+
+--step=0 is the base policy. Whole gradients are kept if prompts x samples of them fit into --memory-gb. Otherwise they
+are projected at random to --sketch numbers. Inner products of these are unbiased, but have an error that all prompts
+share and that no interval shows. All numbers are written to gradients/step_STEP.json in the run's directory, or to
+--out.
+
+Exit codes: 0 measured; 2 not measured, with the reason.
 """
 
 import argparse
@@ -32,12 +35,12 @@ def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=Path, metavar="RUN", help="the run's directory")
-    parser.add_argument("--step", type=int, metavar="N", help="of the checkpoint; the newest if unsaid")
-    parser.add_argument("--prompts", type=int, default=512, metavar="N", help="so many training problems; 512")
-    parser.add_argument("--samples", type=int, default=32, metavar="S", help="rollouts of each; 32")
-    parser.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="room for the gradients; 4")
-    parser.add_argument("--sketch", type=int, default=8192, metavar="SIZE", help="numbers of a gradient's sketch; 8192")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="where to write all numbers")
+    parser.add_argument("--step", type=int, metavar="N", help="the checkpoint's step; default: the newest")
+    parser.add_argument("--prompts", type=int, default=512, metavar="N", help="training problems; default: 512")
+    parser.add_argument("--samples", type=int, default=32, metavar="S", help="rollouts of each problem; default: 32")
+    parser.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="for the gradients; default: 4")
+    parser.add_argument("--sketch", type=int, default=8192, metavar="SIZE", help="numbers in a sketch; default: 8192")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="a file for all numbers")
     arguments = parser.parse_args(argv)
     if arguments.out and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):
         return command_line.fail(f"--out={arguments.out}: must be a file in a directory that exists", 2)

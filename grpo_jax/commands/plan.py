@@ -1,10 +1,11 @@
-"""Compile the programs of a training step for a TPU slice, without a TPU, and say whether they fit.
+"""Compile the programs of a training step for a TPU slice, without a TPU, and report whether they fit.
 
     grpo plan --config=configs/FILE.py --topology=v5e:8x8 [--config.FIELD=VALUE ...] [--json=FILE]
 
-What the numbers are, and what they are not: docs/plan.md. It takes minutes of one CPU core for a model of billions.
+docs/plan.md explains the numbers and their limits. For a model with billions of parameters the command takes minutes on
+one CPU core.
 
-Exit codes: 0 it fits; 1 it does not; 2 a mistake in the configuration, or no compiler for TPU.
+Exit codes: 0 it fits; 1 it does not fit; 2 a mistake in the configuration, or no compiler for TPU.
 """
 
 import dataclasses
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--topology", required=True, metavar="SLICE", help="as in v5e:8x8, v5p:4x4x4, v6e:4x4")
+    parser.add_argument("--topology", required=True, metavar="SLICE", help="such as v5e:8x8, v5p:4x4x4, v6e:4x4")
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write all numbers")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a file for all numbers")
     arguments = command_line.parse(parser, argv)
     if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
         return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
@@ -38,13 +39,13 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         return command_line.fail(error, 2)
 
-    # Takes seconds: most mistakes are told before.
+    # These imports take seconds; most mistakes are reported before.
     from grpo_jax.data import make_task
     from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
     from grpo_jax.planning.table import show
 
     try:
-        task = cache(partial(make_task, config))  # where it is asked for: what is planned need not be here
+        task = cache(partial(make_task, config))  # made only if needed: the planned model and data may be absent here
         architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
         plan = make_plan(config, arguments.topology, architecture, prompt_tokens)
     except ConfigError as error:
@@ -70,7 +71,7 @@ def _architecture(config: Config, task: Callable[[], "Task"]) -> ArchitectureCon
     if architecture.vocab_size:
         return architecture
     if isinstance(config.task, QuestionsConfig):
-        raise ConfigError("model.architecture.vocab_size=0: no tokenizer is read to plan; set it to the model's.")
+        raise ConfigError("model.architecture.vocab_size=0: a plan reads no tokenizer; set it to the model's size.")
     from grpo_jax.training.experiment import tokens_of
 
     return dataclasses.replace(architecture, vocab_size=tokens_of(task()))

@@ -1,13 +1,13 @@
-"""Judge all completions of a run again by another configuration's reward, and show what changes.
+"""Judge all completions of a run again with another configuration's reward, and show what changes.
 
     grpo regrade --workdir=runs/x --config=configs/FILE.py [--config.FIELD=VALUE ...] [--to=FILE.jsonl]
 
-Only the reward of the configuration's task is used: no data, tokenizer or model of it need be there, and nothing is
-computed on devices. --to names a new file for the completions that are judged differently, one a line, the first --keep
-of them. The run's own objective says which groups carry signal. The numbers are of completions that were learned from
-under the run's own reward; another reward would have made another run.
+Only the reward of the configuration's task is used. Its data, tokenizer and model may be absent, and nothing runs on
+devices. --to names a new file for the first --keep completions that are judged differently, one per line. The run's own
+objective decides which groups carry signal. Note that the run learned from its own reward: with another reward it would
+have sampled other completions.
 
-Exit codes: 0 judged; 2 it cannot be, and why.
+Exit codes: 0 judged; 2 not judged, with the reason.
 """
 
 import json
@@ -30,9 +30,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
-    parser.add_argument("--to", type=Path, metavar="FILE.jsonl", help="a new file, for what is judged differently")
+    parser.add_argument("--to", type=Path, metavar="FILE.jsonl", help="a new file for completions judged differently")
     parser.add_argument(
-        "--keep", type=int, default=KEEP, metavar="N", help=f"at most so many of them; {KEEP} if unsaid"
+        "--keep", type=int, default=KEEP, metavar="N", help=f"how many of them at most; default: {KEEP}"
     )
     arguments = command_line.parse(parser, argv)
     if arguments.to and (arguments.to.exists() or not arguments.to.parent.is_dir()):
@@ -42,10 +42,10 @@ def main(argv: Sequence[str]) -> int:
     try:
         config = load(arguments.config, arguments.overrides)
         run_config(arguments.workdir)
-        command_line.tell("loading JAX ...")  # takes seconds: most mistakes are told before
+        command_line.tell("loading JAX ...")  # takes seconds; most mistakes are reported before
         import jax
 
-        jax.config.update("jax_platforms", "cpu")  # the devices may be another process's, such as the run's own
+        jax.config.update("jax_platforms", "cpu")  # another process, such as the run's own, may use the devices
         from grpo_jax.reporting import show_regraded
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.provenance import FILE, made_by, origin, this_start
@@ -61,8 +61,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
     if not regraded.completions:
         return command_line.fail(
-            f"--workdir={arguments.workdir}: has no completions written down (logging.rollouts_every); name a run "
-            "that has",
+            f"--workdir={arguments.workdir}: has no recorded completions (logging.rollouts_every); name a run that has",
             2,
         )
     console = PlainConsole()
@@ -82,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _reward(config: Config) -> "Reward":
-    """The reward of a configuration's task; without the rest of the task, where it has a section of its own."""
+    """Return the reward of a configuration's task. Only if it has no section of its own is the whole task made."""
     from grpo_jax.data import make_task
     from grpo_jax.rewards import make_reward
 

@@ -1,15 +1,16 @@
-"""Write the page of each run anew, and draw or compare all of them.
+"""Write the page of each run again, and draw or compare the runs.
 
     grpo report runs/two_grpo* runs/grpo_16* --compare=two_against_sixteen.svg
     grpo report runs/two_grpo* runs/grpo_16* --to=reports/two_against_sixteen --baseline=grpo_16
 
-A page may be of a run that is running or was stopped, and then says where it stands; what --to writes is of finished
-runs. Runs whose configurations differ only by their seed are one curve, or arm, and it is named by what their
-directories' names begin with. --compare draws all curves into one figure. --to names a directory for a report like that
-of a study: tables with intervals over seeds, tests and power, curves, and the same as CSV, LaTeX and SVG; it is of the
-seeds that all arms have. Of a study's own directory (grpo study) that report is what is written.
+The page of a run that is going on or was stopped says how far it has come. Runs whose configurations differ only in
+their seed form one arm. It is named by the common beginning of their directories' names.
 
-Exit codes: 0 written; 2 it cannot be, and why.
+--compare draws the curves of all arms into one figure. --to names a directory for a report like that of a study: tables
+with intervals over seeds, tests and power, and curves, all of them also as CSV, LaTeX and SVG. It needs finished runs
+and uses the seeds that all arms have. For the directory of a study (grpo study) the command writes the study's report.
+
+Exit codes: 0 written; 2 not written, with the reason.
 """
 
 import argparse
@@ -30,12 +31,14 @@ TARGETS = (0.7, 0.9)
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run directory, or one of a study")
-    parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="where to draw the runs' curves together")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where to write a report that compares the runs")
-    parser.add_argument("--baseline", metavar="ARM", help="of that report: what others are compared with; the first")
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the directory of a run or of a study")
+    parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="a file for the curves of all arms")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="a directory for a report that compares the runs")
     parser.add_argument(
-        "--targets", type=_targets, metavar="A,B", help="of that report: pass@1 whose cost is shown; 0.7,0.9"
+        "--baseline", metavar="ARM", help="the arm that the report compares others with; default: the first"
+    )
+    parser.add_argument(
+        "--targets", type=_targets, metavar="A,B", help="pass@1 whose cost the report shows; default: 0.7,0.9"
     )
     arguments = parser.parse_args(argv)
     if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
@@ -43,7 +46,9 @@ def main(argv: Sequence[str]) -> int:
     if arguments.to and arguments.to.is_file():
         parser.error(f"--to={arguments.to}: must be a directory, or a new name")
     if not arguments.to and (arguments.baseline or arguments.targets):
-        parser.error("--baseline and --targets are of a report that compares runs; name a directory for it by --to")
+        parser.error(
+            "--baseline and --targets belong to a report that compares runs; name a directory for it with --to"
+        )
 
     try:
         for run in arguments.runs:
@@ -52,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)
 
-    # Figures take seconds to import: most mistakes are told before.
+    # These imports take seconds; most mistakes are reported before.
     from grpo_jax import reporting
     from grpo_jax.reporting import figures
     from grpo_jax.reporting.study import arms, gather, write_comparison
@@ -82,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
 def _metrics(run: "RunDirectory") -> "RunMetrics":
     metrics = run.metrics()
     if not metrics.training:
-        raise ConfigError(f"--compare: {run.path} has not come to its first step; leave it out.")
+        raise ConfigError(f"--compare: {run.path} has not reached its first step; leave it out.")
     return metrics
 
 
@@ -92,5 +97,5 @@ def _targets(text: str) -> tuple[float, ...]:
     except ValueError:
         targets = ()
     if not targets or not all(0 < target <= 1 for target in targets):
-        raise argparse.ArgumentTypeError(f"{text!r} must be shares of right answers, above 0 and at most 1, as 0.7,0.9")
+        raise argparse.ArgumentTypeError(f"{text!r} must be shares above 0 and at most 1, such as 0.7,0.9")
     return targets

@@ -1,9 +1,8 @@
-"""Run a study, arms x seeds, or continue one that was stopped, and write its report to DIR/report.
+"""Run a study (arms x seeds), or continue one that was stopped, and write its report to DIR/report.
 
     grpo study --study=paper --workdir=studies/paper [--jobs=N | --commands]
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 a run failed, whatever stopped the
-others; 2 a mistake in the study.
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 a run failed; 2 a mistake in the study.
 """
 
 import argparse
@@ -21,11 +20,11 @@ def main(argv: Sequence[str]) -> int:
         required=True,
         type=Path,
         metavar="FILE",
-        help="with get_study(), or the name of a shipped one",
+        help="a Python file with get_study(), or the name of a shipped study",
     )
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the study's directory")
-    parser.add_argument("--jobs", type=int, metavar="N", help="runs at once; default: all cores")
-    parser.add_argument("--commands", action="store_true", help="print a command for each run, for many machines")
+    parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as cores")
+    parser.add_argument("--commands", action="store_true", help="only print a command per run, for many machines")
     arguments = parser.parse_args(argv)
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")

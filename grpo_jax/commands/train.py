@@ -2,15 +2,18 @@
 
     grpo train --config=configs/two_grpo.py --workdir=runs/two_grpo [--config.FIELD=VALUE ...]
 
-The same command continues a run, and leaves a finished one as it is; with a larger train.steps it extends it.
---from=RUN@STEP branches off another run: DIR is that run as it was at the step, whose checkpoint must be kept (without
-@STEP it is the newest), and goes on under this configuration. grpo_jax/config/schema.py says which fields may differ.
+The same command continues a run that was stopped, and does nothing to a finished one. With a larger train.steps it
+extends the run.
 
---smoke scales any configuration down to a minimal run of all its parts, prints what it has changed, and needs a DIR of
-its own; grpo_jax/config/smoke.py has the rules.
+--from=RUN@STEP forks another run: DIR starts as a copy of that run at this step and continues under this configuration.
+RUN must have kept the step's checkpoint; without @STEP the fork starts at the newest. grpo_jax/config/schema.py says
+which fields may differ.
+
+--smoke scales any configuration down to a minimal run of all its parts and prints what it changes. It needs a DIR of
+its own. grpo_jax/config/smoke.py has the rules.
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
-the configuration; 130 stopped by Ctrl-C at once, before there was anything to save or at a second Ctrl-C.
+the configuration; 130 stopped at once by Ctrl-C, before there was anything to save or the second time.
 """
 
 from collections.abc import Sequence
@@ -27,13 +30,13 @@ def main(argv: Sequence[str]) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
-    parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="a run to branch off from, into a new DIR")
-    parser.add_argument("--smoke", action="store_true", help="a minimal run of all parts, to see that they work here")
+    parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="fork this run into a new DIR")
+    parser.add_argument("--smoke", action="store_true", help="try a minimal run of all parts")
     arguments = command_line.parse(parser, argv)
     try:
         begun = arguments.workdir / CONFIG_FILE
         config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
-        if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing any more
+        if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
             check_inputs(config)
         if arguments.distributed:
             command_line.join_hosts()

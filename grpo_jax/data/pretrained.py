@@ -1,4 +1,4 @@
-"""What a checkpoint in Hugging Face's format says of its text: the tokenizer, its prompts and its stop tokens."""
+"""The text side of a checkpoint in Hugging Face's format: its tokenizer, prompts and stop tokens."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 UNUSED = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # roles that no text here needs
 
-# What tokenizers are told apart by: white space, digits, composed and decomposed letters, other scripts, newlines.
+# Texts by which tokenizers are compared: white space, digits, composed and decomposed letters, scripts, newlines.
 PROBES = (
     "Hello world",
     " a  b\tc ",
@@ -31,17 +31,17 @@ PROBES = (
 
 
 def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
-    """Return the tokenizer of a directory: the pipeline of tokenizer.json as it stands there, which the model learned.
+    """Return the tokenizer of a directory: the pipeline of its tokenizer.json, with which the model was trained.
 
     The names of special tokens and the chat template come from the files beside it, as transformers reads them. The
-    class that tokenizer_config.json names is not asked: some put a pipeline of their own in place of the file's. Where
-    transformers would give other ids for that reason, it is logged as a warning, once.
+    class that tokenizer_config.json names is not used, because some classes replace the file's pipeline with their own.
+    If transformers would give other ids for that reason, a warning is logged once.
 
     Args:
-      field: of the configuration, for messages.
+      field: its field in the configuration, for messages.
 
     Raises:
-      ConfigError: if there is none, or the files beside tokenizer.json name tokens that it does not have.
+      ConfigError: if there is no tokenizer, or the files beside tokenizer.json name tokens that it does not have.
     """
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
@@ -63,7 +63,7 @@ def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
             tokenizer.chat_template = _processor_template(directory)
     except Exception as error:  # whatever a library raises at a broken file
         raise ConfigError(f"{where}: its tokenizer cannot be read ({_one_line(error)}).") from error
-    # Whoever saved it after a call that cut or filled up texts left that in tokenizer.json.
+    # A tokenizer that was saved after truncating or padding a text has these settings in its tokenizer.json.
     own.no_truncation()
     own.no_padding()
     absent = tokenizer.get_vocab().keys() - own.get_vocab().keys()
@@ -74,9 +74,9 @@ def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
     if absent:
         raise ConfigError(
             f"{where}: tokenizer_config.json or a file beside it names {', '.join(map(repr, sorted(absent)[:3]))}, "
-            "and tokenizer.json has no such token; save the tokenizer again with transformers, so that it has."
+            "but tokenizer.json has no such token; save the tokenizer again with transformers."
         )
-    tokenizer._tokenizer = own  # there is no public way to have it without what the library adds and replaces
+    tokenizer._tokenizer = own  # no public function gives the file's own pipeline
     _tell_difference(directory)
     return tokenizer
 
@@ -88,16 +88,16 @@ def _tell_difference(directory: Path) -> None:
 
 
 def transformers_differs(directory: Path) -> str | None:
-    """Say in one sentence where transformers reads another tokenizer out of a directory than tokenizer.json, if so."""
+    """Return a sentence on how transformers' tokenizer for a directory differs from tokenizer.json, or None."""
     from tokenizers import Tokenizer
     from transformers import AutoTokenizer, __version__
 
     beginning = f"{directory}: transformers {__version__}"
-    ending = "tokenizer.json is what counts here, and a server that goes by transformers may read other text"
+    ending = "this project uses tokenizer.json, but a server that uses transformers may read other text"
     own = Tokenizer.from_file(str(directory / "tokenizer.json"))
     try:
         theirs = AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer
-    except Exception as error:  # whatever the class that the directory names raises
+    except Exception as error:  # the class that the directory names may raise anything
         return f"{beginning} cannot read its tokenizer ({_one_line(error)}); {ending}"
     for one in (own, theirs):
         one.no_truncation()
@@ -119,11 +119,11 @@ def transformers_differs(directory: Path) -> str | None:
 
 
 def _processor_template(directory: Path) -> str | None:
-    """The chat template that a model with a processor for images may have in a file of its own."""
+    """Return the chat template in chat_template.json, where models with a processor for images may have it."""
     file = directory / "chat_template.json"
     found = json.loads(file.read_text(encoding="utf-8"))["chat_template"] if file.is_file() else None
     if found is not None and not isinstance(found, str):
-        raise ValueError(f"chat_template of {file.name} is no text")
+        raise ValueError(f"chat_template of {file.name} is not a text")
     return found
 
 
@@ -132,13 +132,13 @@ def _one_line(error: BaseException) -> str:
 
 
 def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
-    """All tokens that end a completion: generation_config.json may name several, and the tokenizer has its own.
+    """Return the tokens that end a completion, from generation_config.json, config.json and the tokenizer.
 
-    A chat model often ends a turn with another token than the one its base model ends a text with (Qwen3: 151645 and
-    151643, Gemma: 1 and 106).
+    A chat model often ends a turn with another token than its base model ends a text with (Qwen3: 151645 and 151643,
+    Gemma: 1 and 106).
 
     Raises:
-      ConfigError: if there is none, or a file cannot be understood.
+      ConfigError: if there is none, or a file cannot be read.
     """
     found = {tokenizer.eos_token_id}
     for name in ("generation_config.json", "config.json"):
@@ -147,14 +147,14 @@ def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[
             found |= _ends(path, max(tokenizer.get_vocab().values()))
     if found == {None}:
         raise ConfigError(
-            f"{directory}: neither its tokenizer nor generation_config.json names an end (eos_token_id), so no "
+            f"{directory}: neither its tokenizer nor generation_config.json names a stop token (eos_token_id), so no "
             "completion would ever stop; add one."
         )
     return tuple(sorted(found - {None}))
 
 
 def _ends(path: Path, last: int) -> set[int | None]:
-    """What a file has under eos_token_id, one token or several, up to the tokenizer's last one."""
+    """Return the tokens under eos_token_id in a file, which must not exceed the tokenizer's last one."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -164,21 +164,21 @@ def _ends(path: Path, last: int) -> set[int | None]:
     given = values.get("eos_token_id")
     ends = given if isinstance(given, list) else [given]
     if not all(end is None or (type(end) is int and 0 <= end <= last) for end in ends):
-        raise ConfigError(f"{path}: eos_token_id={given!r}: must be ids of tokens, from 0 to {last}; correct it.")
+        raise ConfigError(f"{path}: eos_token_id={given!r}: must be token ids from 0 to {last}; correct it.")
     return set(ends)
 
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """How a problem is put to a model."""
+    """The form in which a problem is presented to a model."""
 
-    system: str  # the system's message; "" is none
+    system: str  # the system message; "" is none
     template: str  # of the user's message, with {question}
-    chat: bool  # through the tokenizer's chat template
-    date: datetime = field(default_factory=lambda: datetime.now(UTC))  # for templates that ask; a run has one
+    chat: bool  # whether to use the tokenizer's chat template
+    date: datetime = field(default_factory=lambda: datetime.now(UTC))  # of the run, for templates that use a date
 
     def render(self, tokenizer: "PreTrainedTokenizerFast", question: str) -> str:
-        """The text that a completion follows."""
+        """Return the text that precedes a completion."""
         # Not str.format: questions and templates are full of braces.
         user = self.template.replace("{question}", question)
         if not self.chat:
@@ -186,18 +186,18 @@ class PromptFormat:
         return self._through_template(tokenizer, self.system, user)
 
     def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        """Raise ConfigError if the chat template cannot be used, or leaves out what it is given."""
+        """Raise ConfigError if the chat template cannot be used, or omits the question or the system message."""
         if not self.chat:
             return
         if self.render(tokenizer, "1 + 1 = ?") == self.render(tokenizer, "2 + 3 = ?"):
-            raise ConfigError("task.chat=True: the chat template leaves the question out; set task.chat to false.")
+            raise ConfigError("task.chat=True: the chat template omits the question; set task.chat to false.")
         user = self.template.replace("{question}", "1 + 1 = ?")
         if (
             self.system
             and len({self._through_template(tokenizer, s, user) for s in (self.system, self.system[::-1] + "~")}) == 1
         ):
             raise ConfigError(
-                f"task.system={self.system!r}: the chat template leaves it out; put it into task.template, and set "
+                f"task.system={self.system!r}: the chat template omits it; move it into task.template, and set "
                 "task.system to ''."
             )
 
@@ -208,8 +208,8 @@ class PromptFormat:
         if isinstance(template, dict):
             if "default" not in template:
                 raise ConfigError(
-                    f"task.chat=True: the tokenizer has several chat templates, {', '.join(sorted(template))}, and "
-                    "none is the default; save the one that is meant as chat_template.jinja in its directory."
+                    f"task.chat=True: the tokenizer has several chat templates ({', '.join(sorted(template))}), and "
+                    "none is the default; save the right one as chat_template.jinja in its directory."
                 )
             template = template["default"]
         messages = [{"role": "system", "content": system}] if system else []
@@ -219,26 +219,27 @@ class PromptFormat:
             rendered: Any = tokenizer.apply_chat_template(
                 messages, chat_template=template, tokenize=False, add_generation_prompt=True
             )
-        except Exception as error:  # a template is a program of the checkpoint's, and may raise anything
-            given = "a system message and a user's" if system else "a user's message"
+        except Exception as error:  # a template is a program that comes with the checkpoint, and may raise anything
+            given = "a system message and a user message" if system else "a user message"
             remedy = "set task.system to '', or task.chat to false" if system else "set task.chat to false"
             line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
             raise ConfigError(
-                f"task.chat=True: the chat template refuses {given} ({_one_line(error)}{line}); {remedy}."
+                f"task.chat=True: the chat template rejects {given} ({_one_line(error)}{line}); {remedy}."
             ) from error
         return str(rendered)
 
     def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:
-        """Token ids of the rendered questions. A chat template writes its own special tokens; none is added to them."""
+        """Return the token ids of the rendered questions. Only plain prompts get the tokenizer's special tokens."""
         texts = [self.render(tokenizer, question) for question in questions]
         rows = encode(tokenizer, texts, special_tokens=not self.chat)
         return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
 
 
 def _stop_clock(template: str, date: datetime) -> None:
-    """What a template asks the clock is answered with a date.
+    """Make a template see this date instead of the clock.
 
-    transformers compiles each template once, with the clock as one of its globals, and takes no function of ours.
+    transformers compiles each template once, with a function of the clock among its globals, and offers no way to
+    replace it.
     """
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
@@ -246,7 +247,7 @@ def _stop_clock(template: str, date: datetime) -> None:
 
 
 def _without_end(row: list[int], tokenizer: "PreTrainedTokenizerFast") -> list[int]:
-    """A plain prompt goes on: no EOS behind it, and no second BOS where the template already begins with one."""
+    """Return a plain prompt without the EOS at its end, and without a second BOS if its text begins with one."""
     if row[-1:] == [tokenizer.eos_token_id]:
         row = row[:-1]
     doubled = tokenizer.bos_token_id is not None and row[:2] == [tokenizer.bos_token_id] * 2

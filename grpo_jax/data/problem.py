@@ -1,4 +1,4 @@
-"""A problem, its identity, and the split it belongs to: both are functions of its prompt's text."""
+"""Problems. The id of a problem, and the split it belongs to, are functions of its prompt's text."""
 
 import dataclasses
 import enum
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Split(enum.Enum):
-    """Disjoint by construction: a prompt's hash decides. The values are shares of all prompts, in sixteenths."""
+    """The splits, disjoint because a prompt's hash decides. The values are shares of all prompts, in sixteenths."""
 
     TEST = 1
     VALIDATION = 2
@@ -24,28 +24,28 @@ class Split(enum.Enum):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is asked, and the answer that counts."""
+    """A question with its answer."""
 
     prompt: str
-    answer: str  # the gold one
-    word: int = 0  # which 32 bits of the key are the id: the first ones, unless `distinct` has found them taken
+    answer: str  # the gold answer
+    word: int = 0  # which 32 bits of the key are the id: the first ones, unless `distinct` finds them taken
 
     def __post_init__(self) -> None:
         for name, value in (("prompt", self.prompt), ("answer", self.answer)):
-            if not isinstance(value, str):  # of a user's own task; sources have decided what becomes of each type
+            if not isinstance(value, str):  # from a user's own task; sources convert each type to text
                 raise ConfigError(
                     f"task: the {name} of a problem is {value!r}, of the type {type(value).__name__}; make it a text "
-                    "in the form that answers are to have."
+                    "in the form of an answer."
                 )
 
     @property
     def key(self) -> bytes:
-        """A hash of the prompt. Prompts that differ by white space only are the same problem."""
+        """Return a hash of the prompt. Prompts that differ only in white space are the same problem."""
         return hashlib.sha256(" ".join(self.prompt.split()).encode()).digest()
 
     @property
     def id(self) -> int:
-        """32 bits of the key. The first ones are the same in every data set, order and run."""
+        """Return 32 bits of the key. They do not depend on the data set, the order or the run."""
         return _word(self.key, self.word)
 
     @property
@@ -58,11 +58,11 @@ class Problem:
         raise AssertionError("the shares of the splits add up to 16")
 
     def identified(self, id: int) -> "Problem":
-        """Return the problem with an id that it was given before. Raises ValueError if it cannot have had it."""
+        """Return the problem with an id that it had in a run. Raises ValueError if the id cannot be its own."""
         for word in range(WORDS):
             if _word(self.key, word) == id:
                 return dataclasses.replace(self, word=word)
-        raise ValueError(f"{id} is no id of the prompt {self.prompt[:80]!r}")
+        raise ValueError(f"{id} is not an id of the prompt {self.prompt[:80]!r}")
 
 
 WORDS = hashlib.sha256().digest_size // 4
@@ -73,20 +73,21 @@ def _word(key: bytes, word: int) -> int:
 
 
 def distinct(problems: Sequence[Problem]) -> Sequence[Problem]:
-    """Return the same problems in the same order, no two prompts of which have one id.
+    """Return the same problems in the same order, with different ids for different prompts.
 
-    A prompt's random keys and its record of successes go by its id. Among 77,000 prompts two share their first 32 bits
-    with even odds. Then the one with the smallest key keeps these bits, and each other one takes the next 32 bits of
-    its key that nobody has. So ids do not depend on the order, and prompts without such a twin keep theirs.
+    The id of a prompt selects its random keys and its record of successes. Among 77,000 prompts, the probability that
+    two share their first 32 bits is one half. Then the one with the smallest key keeps these bits, and each of the
+    others takes the next 32 bits of its key that are free. So ids do not depend on the order, and all other prompts
+    keep theirs.
 
-    A prompt that comes twice is one prompt, and keeps one id: it has one record, and counts twice. That is logged as a
-    warning, since two of its groups in one step are the same completions.
+    A prompt that occurs twice has one id and one record, and counts twice. This is logged as a warning, since two of
+    its groups in one step would have the same completions.
     """
     by_key = {problem.key: problem for problem in problems}
     if len(by_key) < len(problems):
         twice = next(key for key, number in Counter(problem.key for problem in problems).items() if number > 1)
         logger.warning(
-            "%d of %d problems have a prompt that has come before, such as %r; each counts as often as it comes",
+            "%d of %d problems repeat an earlier prompt, such as %r; each counts as often as it occurs",
             len(problems) - len(by_key),
             len(problems),
             by_key[twice].prompt[:80],

@@ -1,4 +1,4 @@
-"""Where the prompts of a training step come from: a function of a cursor, and of nothing else."""
+"""The prompts of a training step, as a function of a cursor."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,10 @@ from grpo_jax.types import PromptBatch
 
 
 class PromptSource:
-    """Problems in an order that a seed shuffles anew every epoch, without end.
+    """Problems in an endless order that is shuffled anew every epoch.
 
-    There is no iterator to save: the cursor, a place in that order, is the whole state. A step stays within an epoch,
-    so its problems are distinct; the last few of an epoch, too few for a step, are passed over.
+    No iterator has to be saved: the cursor, a place in that order, is the whole state. A step stays within an epoch, so
+    its problems are distinct. The last few problems of an epoch are skipped if they are too few for a step.
     """
 
     def __init__(self, problems: Sequence[Problem], seed: int):
@@ -25,21 +25,21 @@ class PromptSource:
         self._order = grain.MapDataset.range(len(problems)).shuffle(seed=spread).repeat()
 
     def left(self, cursor: int) -> int:
-        """How many problems the epoch has from the cursor on."""
+        """Return the number of problems from the cursor to the end of its epoch."""
         return -cursor % len(self._problems) or len(self._problems)
 
     def begin(self, cursor: int, number: int) -> int:
-        """Where a step that takes at least so many problems begins: here, or with the next epoch."""
+        """Return where a step with at least this many problems begins: at the cursor, or with the next epoch."""
         left = self.left(cursor)
         return cursor if number <= left else cursor + left
 
     def take(self, cursor: int, number: int) -> list[Problem]:
-        """So many problems from the cursor on."""
+        """Return this many problems, from the cursor on."""
         return [self._problems[self._order[place]] for place in range(cursor, cursor + number)]
 
 
 def encode_prompts(task: Task, problems: Sequence[Problem]) -> PromptBatch:
-    """Problems as host arrays for the sampler."""
+    """Return problems as host arrays for the sampler."""
     tokens, lengths = pad(task.prompt_tokens(problems), task.max_prompt_tokens)
     ids = np.array([problem.id for problem in problems], np.uint32)
     return PromptBatch(ids=ids, tokens=tokens, lengths=lengths)

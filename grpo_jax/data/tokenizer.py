@@ -1,4 +1,4 @@
-"""Tokenizers, and how texts become arrays. Token arrays are padded on the right and measured by lengths."""
+"""Tokenizers, and conversion between texts and arrays. Arrays of tokens are padded on the right and have lengths."""
 
 import os
 from collections.abc import Sequence
@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-if TYPE_CHECKING:  # transformers takes a second to import, and a config mistake should be told at once
+if TYPE_CHECKING:  # transformers takes a second to import, and mistakes in a config should be reported at once
     from transformers import PreTrainedTokenizerFast
 
 EOS = "<eos>"
 
-# Without it, transformers warns on import that PyTorch is not there, which nothing here needs.
+# Otherwise transformers warns on import that PyTorch is missing, which nothing here needs.
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
 def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
-    """A fast tokenizer whose tokens are single characters, and one end-of-sequence token that is also the padding.
+    """Return a fast tokenizer of single characters and an end-of-sequence token, which is also the padding.
 
-    Padding with the end-of-sequence token is what many real models do; code that tells padding by token id breaks here.
+    Many real models pad with the end-of-sequence token, too, so code that recognises padding by its id fails here.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -34,10 +34,10 @@ def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
 def encode(
     tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], *, special_tokens: bool = False
 ) -> list[list[int]]:
-    """Token ids of each text.
+    """Return the token ids of each text.
 
     Args:
-      special_tokens: whether the tokenizer adds its own, such as a BOS, to a text that has none.
+      special_tokens: whether the tokenizer adds its own special tokens, such as a BOS.
     """
     encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special_tokens)
     return [encoding.ids for encoding in encodings]
@@ -46,13 +46,13 @@ def encode(
 def decode(
     tokenizer: "PreTrainedTokenizerFast", tokens: Int[np.ndarray, "B C"], lengths: Int[np.ndarray, " B"]
 ) -> list[str]:
-    """The text of the first `lengths` tokens of each row, special tokens left out."""
+    """Return the text of the first `lengths` tokens of each row, without special tokens."""
     rows = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
     return tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=True)
 
 
 def pad(rows: Sequence[Sequence[int]], width: int) -> tuple[Int[np.ndarray, "B width"], Int[np.ndarray, " B"]]:
-    """Rows of ids as one array, filled with 0 on the right, and their lengths.
+    """Return rows of ids as one array, padded with 0 on the right, and their lengths.
 
     Raises:
       ValueError: if a row is longer than `width`.

@@ -1,4 +1,4 @@
-"""Estimates from n samples of each problem: mean@k, pass@k, majority@k, and intervals over problems."""
+"""Estimates from n samples of each problem: pass@k, best@k, majority@n, and intervals over problems."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -47,16 +47,17 @@ def _check_draws(n: int, k: int) -> None:
 
 
 def majority_correct(answers: Sequence[str | None], correct: Sequence[bool], gold: str, same: Same) -> float:
-    """maj@n of one problem: whether its most frequent answer is right; if several tie, the share of them that is.
+    """Return maj@n of one problem: 1 if its most frequent answer is right, else 0; in a tie, the share of right ones.
 
-    Answers that say the same are one. Right ones are compared with the gold answer first, then all with the most
-    frequent one that is left, and so on: at most n(n+1)/2 comparisons, and none where one text has most of the votes.
+    Equivalent answers count as one. Right answers are compared with the gold answer first; then all are compared with
+    the most frequent remaining one, and so on. This takes at most n(n+1)/2 comparisons, and none if one text has the
+    majority of votes.
 
     Args:
-      answers: of each sample; None where there is no answer, which gets no vote.
+      answers: of each sample. None is no answer and casts no vote.
       correct: whether each is right. A text that is right in one sample is right in all.
       gold: the right answer.
-      same: whether each of several answers says the same as the first argument.
+      same: returns whether each of several answers is equivalent to its first argument.
     """
     votes = Counter(answer for answer in answers if answer is not None)
     right = {answer for answer, is_right in zip(answers, correct, strict=True) if is_right} & votes.keys()
@@ -65,7 +66,7 @@ def majority_correct(answers: Sequence[str | None], correct: Sequence[bool], gol
     favourite, count = votes.most_common(1)[0]
     if 2 * count > votes.total():
         return float(favourite in right)
-    ranked = votes.most_common()  # of those that tie, the one that was sampled first
+    ranked = votes.most_common()  # ties in the order of sampling
     sizes_right = _sizes([vote for vote in ranked if vote[0] in right], same, gold)
     sizes_wrong = _sizes([vote for vote in ranked if vote[0] not in right], same)
     most = max(sizes_right + sizes_wrong)
@@ -74,7 +75,7 @@ def majority_correct(answers: Sequence[str | None], correct: Sequence[bool], gol
 
 
 def _sizes(votes: Sequence[tuple[str, int]], same: Same, first: str | None = None) -> list[int]:
-    """How many votes each class of equal answers has: those equal to the first, to the next one left, and so on."""
+    """Return the votes of each class of equivalent answers, beginning with the class of the first."""
     sizes: list[int] = []
     while votes:
         head = votes[0][0] if first is None else first
@@ -91,13 +92,12 @@ def _sizes(votes: Sequence[tuple[str, int]], same: Same, first: str | None = Non
 def bootstrap_interval(
     values: Float[np.ndarray, " problems"], resamples: int, seed: int, level: float = 0.95
 ) -> tuple[float, float]:
-    """A percentile interval for the mean over problems: problems are drawn anew, with replacement.
+    """Return a percentile interval for the mean over problems, by resampling problems with replacement.
 
-    It says how much the number would move with another sample of problems from the same source; not how much it would
-    move with another training run.
+    It shows how much the mean varies between samples of problems from the same source, not between training runs.
     """
     rng = generator(HostStream.INTERVALS, seed)
-    # The mean of a resample depends only on how often each distinct value is drawn: few of them, so draw the counts.
+    # The mean of a resample depends only on how often each distinct value is drawn. There are few, so draw the counts.
     distinct, counts = np.unique(values, return_counts=True)
     drawn = rng.multinomial(len(values), counts / len(values), size=resamples)
     means = drawn @ distinct / len(values)

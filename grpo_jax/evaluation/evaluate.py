@@ -1,4 +1,4 @@
-"""Evaluation: samples of held-out problems, judged, and summed up with intervals."""
+"""Evaluation: sample held-out problems, judge the completions, and summarize them with intervals."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,10 +19,10 @@ from grpo_jax.sampling import RolloutEngine, SamplingRequest
 
 
 class Evaluation(NamedTuple):
-    """The numbers, and what they were made from."""
+    """The scores, and the groups from which they were computed."""
 
     scores: Scores
-    groups: Sequence[JudgedGroup]  # one a problem
+    groups: Sequence[JudgedGroup]  # one per problem
 
 
 def evaluate(
@@ -35,13 +35,13 @@ def evaluate(
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Evaluation | None:
-    """Sample and judge every problem's completions, and sum them up; None if it was stopped on the way.
+    """Return the scores of completions of all problems; None if the evaluation was stopped.
 
     Args:
-      engine: with the weights to evaluate.
-      bootstrap: resamples for the intervals.
-      stop: asked at the beginning, and after each part that the engine finishes.
-      progress: told how many problems are done.
+      engine: holds the weights to evaluate.
+      bootstrap: the number of resamples for the intervals.
+      stop: is called at the beginning and after each part that the engine finishes; true stops the evaluation.
+      progress: is called with the number of finished problems.
     """
     progress(0)
     if stop():
@@ -54,7 +54,7 @@ def evaluate(
         if done < len(problems) and stop():
             return None
     groups = in_order(parts, len(problems)).groups
-    # The first host's for all: a majority vote compares answers, too.
+    # The first host decides for all, because a majority vote compares answers, too.
     scores = by_first(lambda: summarize(groups, bootstrap, task.reward).to_json(), NO_VERDICTS)
     return Evaluation(Scores.from_json(scores), groups)
 
@@ -62,7 +62,7 @@ def evaluate(
 def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> Scores:
     """Return the scores of these groups, with 95 % intervals over problems.
 
-    A completion that could not be scored counts as wrong. The reward decides which answers are one in a majority vote.
+    An unscored completion counts as wrong. The reward decides which answers are equivalent in a majority vote.
     """
     n = len(judged[0].completions)
     right = right_of(judged)

@@ -12,14 +12,14 @@ from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 
-NO_VERDICTS = WorkerError("the first host, which judges for all, cannot; see its message.")
+NO_VERDICTS = WorkerError("the first host judges for all hosts, and cannot; see its message.")
 
 
 def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[JudgedGroup]:
-    """Reads the completions (host arrays) of these problems and asks the task's reward about all of them at once."""
+    """Decode the completions of these problems (host arrays), and let the task's reward judge them all at once."""
     n, g, c = rollouts.completion_tokens.shape
     stopped = rollouts.stop_reasons.ravel() == StopReason.STOP
-    # The stop token is no part of the text, also where the tokenizer does not call it special and would write it out.
+    # The stop token is not part of the text, even if the tokenizer does not treat it as special and would write it.
     written = rollouts.completion_lengths.ravel() - stopped
     texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), written)
     lengths = rollouts.completion_lengths.ravel().tolist()
@@ -39,12 +39,15 @@ def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) 
 
 
 def warm(reward: Reward) -> None:
-    """Starts what takes long to start, on the host that judges."""
+    """Start the reward's processes on the host that judges, because they take long to start."""
     by_first(reward.warm, NO_VERDICTS)
 
 
 def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
-    """The first host's, on all of them: a worker that was killed on one, or a limit, would part what they learn."""
+    """Return the first host's verdicts on every host.
+
+    If each host judged, a worker that was killed or reached a limit on one of them would make their updates differ.
+    """
 
     def plain() -> list[list[Any]]:
         return [
@@ -62,12 +65,12 @@ def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
 
 
 def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
-    """The rewards of groups of one size, and which of them are any: what is not a number is no reward."""
+    """Return the rewards of groups of one size, and which of them are valid. A reward that is not finite is not."""
     rewards = np.array([[one.verdict.reward for one in group.completions] for group in groups], np.float32)
     scored = np.array([[one.verdict.scored for one in group.completions] for group in groups])
     return rewards, scored & np.isfinite(rewards)
 
 
 def right_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
-    """Which completions are right; not those of which the reward does not say."""
+    """Return which completions are right; False if the reward does not say."""
     return np.array([[one.verdict.right is True for one in group.completions] for group in groups])

@@ -1,18 +1,18 @@
-"""Statistics of few runs that are paired by their seeds: intervals, tests, ratios, and what so few of them can show.
+"""Statistics of a few runs that are paired by their seeds: intervals, tests, ratios and power.
 
-Intervals are by Student's t, which takes differences between seeds for normal; with five seeds there is no more to go
-by: the exact test by flips of signs cannot give a p below .0625, so with it nothing could ever be resolved. They are
-over seeds: how far the number would move with other prompts orders and other sampling, on the same problems and from
+Intervals use Student's t, which assumes that differences between seeds are normal. With five seeds there is no
+alternative: the p of the exact sign-flip test is never below .0625, so it could not resolve anything. Intervals are
+over seeds. They show how much a number varies with the order of prompts and the sampling, given the same problems and
 the same base policy.
 
-A table of many comparisons, each at 5 %, calls something resolved that is not far more often than that. So the p of a
-table are decided together, by Holm's procedure, which holds for comparisons that depend on each other in any way: if
-there is no difference at all, 95 % of tables resolve nothing. `decide` also says at which level each was decided, and a
-comparison's intervals are drawn at that level. They are never narrower than 95 % ones, and leave out 0 just where the
-difference is resolved.
+If each comparison of a large table is tested at 5 %, the table shows false differences far more often than that. So the
+p values of a table are corrected together by Holm's procedure, which allows any dependence between comparisons. If
+there is no difference at all, 95 % of tables resolve nothing. `decide` also returns the level at which each comparison
+was decided, and its intervals use that level. They are never narrower than 95 % intervals, and they exclude 0 exactly
+when the difference is resolved.
 
-Curves are read on straight lines between evaluations, and only where these stand closely: a learning curve is steepest
-after its first step, and a line from there to a late first evaluation says of a good run that it is slow.
+Curves are interpolated linearly between evaluations, and only if these are close together. A learning curve is steepest
+at its beginning, so a straight line to a late first evaluation would make a good run look slow.
 """
 
 import itertools
@@ -24,12 +24,12 @@ from jaxtyping import Float
 from scipy import optimize, stats
 
 ALPHA = 0.05
-ENUMERATED = 15  # runs: beyond them the 2^n flips of signs are too many
-WIDEST = 0.5  # the distance of two evaluations between which a curve is read, as a share of where it is read
+ENUMERATED = 15  # runs: with more, the 2^n sign flips are too many
+WIDEST = 0.5  # the largest distance between two evaluations for interpolation, as a share of the budget there
 
 
 class Estimate(NamedTuple):
-    """A number with its interval; infinite bounds for a single run."""
+    """A number with its interval, which is infinite for a single run."""
 
     value: float
     low: float
@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
 
 
 def mean_interval(values: Sequence[float], alpha: float = ALPHA) -> Estimate:
-    """Return the mean, and mean +- t s / sqrt(n), which misses the true mean in a share `alpha` of cases."""
+    """Return the mean with the interval mean +- t s / sqrt(n), which misses the true mean with probability `alpha`."""
     array = np.asarray(values, np.float64)
     mean, n = float(array.mean()), len(array)
     if n < 2:
@@ -47,7 +47,7 @@ def mean_interval(values: Sequence[float], alpha: float = ALPHA) -> Estimate:
 
 
 def share_interval(values: Sequence[float]) -> Estimate:
-    """`mean_interval` of shares: what lies outside of 0 to 1 is cut off, which cannot lower its coverage."""
+    """Return the `mean_interval` of shares, cut at 0 and 1, which cannot lower its coverage."""
     mean, low, high = mean_interval(values)
     return Estimate(mean, max(low, 0.0), min(high, 1.0))
 
@@ -55,8 +55,8 @@ def share_interval(values: Sequence[float]) -> Estimate:
 def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], alpha: float = ALPHA) -> Estimate:
     """Return the ratio of two paired means with Fieller's interval (1954).
 
-    It holds every r at which the t interval of the mean of y - r x holds 0. So it leaves out 1 just where the interval
-    of the differences leaves out 0. Bounds are infinite where the denominators' own interval holds 0.
+    It contains every r for which the t interval of the mean of y - r x contains 0. So it excludes 1 exactly when the
+    interval of the differences excludes 0. The bounds are infinite if the denominators' own interval contains 0.
     """
     y, x = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     ratio, n = float(y.mean() / x.mean()), len(y)
@@ -72,23 +72,23 @@ def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], a
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """The exact two-sided p of paired differences: the share of all 2^n flips of signs with a mean as far from 0.
+    """Return the exact two-sided p of paired differences: the share of all 2^n sign flips with a mean as far from 0.
 
-    It assumes nothing but that without an effect a difference is as likely as its negative. n pairs cannot give less
-    than 2 / 2^n: .0625 for five.
+    The only assumption is that without an effect a difference is as likely as its negative. With n pairs the p is at
+    least 2 / 2^n, which is .0625 for five.
 
     Raises:
       ValueError: for more than 15 differences.
     """
     if len(differences) > ENUMERATED:
-        raise ValueError(f"{len(differences)} differences: their flips are enumerated for at most {ENUMERATED}")
+        raise ValueError(f"{len(differences)} differences: sign flips can be enumerated for at most {ENUMERATED}")
     array = np.asarray(differences, np.float64)
     sums = np.abs(np.array(list(itertools.product((1, -1), repeat=len(array)))) @ array)
-    return float((sums >= sums[0] - 1e-12 * np.abs(array).sum()).mean())  # ties, whatever their sums are rounded to
+    return float((sums >= sums[0] - 1e-12 * np.abs(array).sum()).mean())  # ties count, however sums are rounded
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction of the p of one table, in their order: what holds at 5 % holds for all of them together."""
+    """Return the p values of one table with Holm's correction, in their order. They hold for the whole table."""
     order = np.argsort(p_values)
     corrected = np.array([(len(p_values) - rank) * p_values[index] for rank, index in enumerate(order)])
     adjusted = np.minimum(np.maximum.accumulate(corrected), 1.0)
@@ -96,30 +96,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 class Decision(NamedTuple):
-    """What a table says of one of its comparisons."""
+    """The test of one comparison of a table."""
 
-    p: float  # of the t test of this comparison alone, two-sided
+    p: float  # of the two-sided t test of this comparison alone
     holm: float  # corrected for the table
-    alpha: float  # the level that it was decided at: of its intervals
+    alpha: float  # the level at which it was decided, and of its intervals
     resolved: bool
 
 
 def decide(table: Sequence[Sequence[float]]) -> list[Decision]:
-    """Return which of a table's differences are not 0, at 5 % for all of them together (Holm, 1979).
+    """Test which of a table's differences are not 0, at 5 % for all of them together (Holm, 1979).
 
-    Comparison k of m, from the smallest p on, is decided at 5 % / (m - k + 1), until one is not resolved; at that one's
-    level all that follow are unresolved. Those whose seeds do not differ at all have the p 1: with no spread no number
-    of them says anything of others.
+    In the order of their p, comparison k of m is decided at the level 5 % / (m - k + 1). The first one that is not
+    resolved, and all after it, are unresolved at its level. If the seeds of a comparison do not differ at all, its p is
+    1, since without any spread nothing can be said about other seeds.
 
     Args:
-      table: of every comparison the differences, seed by seed; two or more.
+      table: the differences of every comparison, seed by seed; at least two each.
     """
     if not table:
         return []
     p = _t_p(np.asarray(table, np.float64))
     corrected = holm(p)
     resolved = [of_all <= ALPHA for of_all in corrected]
-    # Equal p are decided together, at the most cautious of their levels.
+    # Equal p are decided together, at the strictest of their levels.
     levels = [ALPHA / sum(other >= own for other in p) for own in p]
     stopped = min((level for level, yes in zip(levels, resolved, strict=True) if not yes), default=ALPHA)
     first = [level if yes else stopped for level, yes in zip(levels, resolved, strict=True)]
@@ -127,7 +127,7 @@ def decide(table: Sequence[Sequence[float]]) -> list[Decision]:
 
 
 def spread(differences: Sequence[float]) -> bool:
-    """Return whether seeds differ at all."""
+    """Return whether the differences vary between seeds at all."""
     return bool(np.ptp(differences) > 1e-12)
 
 
@@ -139,15 +139,15 @@ def _t_p(table: Float[np.ndarray, "comparisons pairs"]) -> list[float]:
 
 
 def _critical(alpha: float, n: int) -> float:
-    """Student's t that n values exceed in a share alpha of cases, on both sides together."""
+    """Return the two-sided critical value of Student's t for n values at the level alpha."""
     return float(stats.t.isf(alpha / 2, n - 1))
 
 
 def detectable(differences: Sequence[float], power: float = 0.8, alpha: float = ALPHA) -> float:
-    """The smallest true difference that a t test of so many pairs, which spread like these, finds so often."""
+    """Return the smallest true difference that a t test with this many pairs and this spread finds with this power."""
     n, deviation = len(differences), float(np.std(differences, ddof=1))
     critical = _critical(alpha, n)
-    # Of the chance to find it, over what n values may take for their spread.
+    # The power is averaged over the distribution of the estimated standard deviation.
     shares = np.sqrt(stats.chi2.ppf((np.arange(2000) + 0.5) / 2000, n - 1) / (n - 1))
 
     def found(effect: float) -> float:  # effect: in standard errors of the mean difference
@@ -157,9 +157,9 @@ def detectable(differences: Sequence[float], power: float = 0.8, alpha: float = 
 
 
 def seen(spent: Float[np.ndarray, " points"], budget: float) -> bool:
-    """Whether a curve can be read where so much was spent: at an evaluation, or between two that stand closely.
+    """Return whether a curve can be read at this budget: at an evaluation, or between two that are close together.
 
-    That is no farther apart than half of what was spent, so never between the start and the first.
+    Close means at most half of the budget apart, so never between the start and the first evaluation after it.
     """
     if not spent[0] <= budget <= spent[-1]:
         return False
@@ -168,14 +168,14 @@ def seen(spent: Float[np.ndarray, " points"], budget: float) -> bool:
 
 
 def at_budget(spent: Float[np.ndarray, " points"], values: Float[np.ndarray, " points"], budget: float) -> float | None:
-    """A curve's value where so much was spent, linear between evaluations; None where it is not `seen`."""
+    """Return a curve's value at this budget, linear between evaluations; None if it is not `seen` there."""
     return float(np.interp(budget, spent, values)) if seen(spent, budget) else None
 
 
 def cost_to(spent: Float[np.ndarray, " points"], values: Float[np.ndarray, " points"], target: float) -> float | None:
-    """What was spent when a curve first came to a target, linear between evaluations; None if it never did.
+    """Return the budget at which a curve first reaches a target, linear between evaluations; None if it never does.
 
-    Whether it is `seen` there is for the caller to ask.
+    The caller must check whether the curve is `seen` there.
     """
     reached = np.flatnonzero(values >= target)
     if len(reached) == 0:

@@ -1,4 +1,4 @@
-"""Groups of completions with their verdicts: how every part of the program gets its completions."""
+"""Sampling and judging of groups: every part of the program gets its completions here."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -17,12 +17,12 @@ from grpo_jax.types import PromptBatch, Rollouts
 
 @dataclass(frozen=True)
 class Samples:
-    """Groups of completions of some problems, judged."""
+    """Judged groups of completions of some problems."""
 
-    places: Sequence[int]  # of their problems among those that were asked for
+    places: Sequence[int]  # the indices of their problems in the request
     groups: Sequence[JudgedGroup]
     rollouts: Rollouts  # host arrays
-    version: int  # of the weights that sampled them; of several, the oldest
+    version: int  # of the weights that sampled them; the oldest of several
 
 
 def judge_as_sampled(
@@ -32,14 +32,14 @@ def judge_as_sampled(
     request: SamplingRequest,
     sampling: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Samples]:
-    """Yield judged groups as the engine finishes them. Each part is judged while the engine goes on with the others.
+    """Yield judged groups as the engine finishes them. While a part is judged, the engine samples the next.
 
     Args:
-      engine: with the weights to sample from.
-      sampling: makes a context that is entered whenever the engine is waited for.
+      engine: holds the weights to sample from.
+      sampling: returns a context that is entered while waiting for the engine.
 
     Raises:
-      ConfigError: if a prompt has a token that the policy has no embedding for.
+      ConfigError: if a prompt has a token for which the policy has no embedding.
     """
     with sampling():
         prompts = encode_prompts(task, problems)
@@ -69,14 +69,14 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     """Return the parts of a request as one, in the order of its problems.
 
     Args:
-      number: of problems that were asked for.
+      number: the number of problems in the request.
 
     Raises:
-      RuntimeError: if the engine left out a group or gave one twice.
+      RuntimeError: if the engine left out a group or returned one twice.
     """
     places = [place for part in parts for place in part.places]
     if sorted(places) != list(range(number)):
-        raise RuntimeError("the rollout engine must give every prompt's group back once")
+        raise RuntimeError("the rollout engine must return the group of every prompt exactly once")
     order = np.argsort(places)
     groups = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))
@@ -89,6 +89,6 @@ def _check_embeddings(prompts: PromptBatch, problems: Sequence[Problem], embeddi
     if beyond.any():
         row = int(beyond.argmax())
         raise ConfigError(
-            f"the prompt {problems[row].prompt[:80]!r} has the token {prompts.tokens[row].max()}, and the policy has "
-            f"embeddings for {embeddings}; take it out of the data, or name another task.tokenizer."
+            f"the prompt {problems[row].prompt[:80]!r} has the token {prompts.tokens[row].max()}, but the policy has "
+            f"only {embeddings} embeddings; remove it from the data, or name another task.tokenizer."
         )

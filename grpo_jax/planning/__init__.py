@@ -1,4 +1,4 @@
-"""What a configuration would need and take on a TPU slice that is not there.
+"""Plans: the memory and time that a configuration would need on a TPU slice, estimated without the slice.
 
-`chips` prepares the environment, which must be done before JAX is imported: nothing is imported here.
+`chips` prepares the environment, which must happen before JAX is imported. So nothing is imported here.
 """

@@ -1,4 +1,4 @@
-"""TPU chips and slices: what the makers publish of them, and the compiler's view of a slice that is not there."""
+"""TPU chips and slices: their published figures, and the compiler's view of a slice that is not there."""
 
 import importlib.util
 import os
@@ -14,20 +14,20 @@ class Chip:
     """One TPU chip."""
 
     name: str
-    flops: float  # of bfloat16 products and sums in a second, at most
+    flops: float  # the peak of bfloat16 operations per second
     hbm: int  # bytes
-    link_bandwidth: float  # bytes a second over one link between chips, each way
+    link_bandwidth: float  # bytes per second over one link between chips, in each direction
     flops_per_cycle: int  # of all matrix units
-    reserved: int = 256 * 2**20  # bytes of HBM that programs do not get: v5e's compiler stops at 15.75 GiB
+    reserved: int = 256 * 2**20  # bytes of HBM that programs cannot use: v5e's compiler stops at 15.75 GiB
 
     @property
     def clock(self) -> float:
-        """Cycles a second: what the peak and the matrix units imply."""
+        """Return the cycles per second, as the peak and the matrix units imply."""
         return self.flops / self.flops_per_cycle
 
 
 # Peaks and HBM: cloud.google.com/tpu/docs/v5e, /v5p and /v6e. Links: jax-ml.github.io/scaling-book, chapter 2.
-# Matrix units: 4 of 128 x 128 a core and one core (v5e) or two (v5p); as much as 2^19 a cycle at v6e's 1.75 GHz.
+# Matrix units: 4 of 128 x 128 per core, with one core (v5e) or two (v5p); v6e does 2^19 operations a cycle at 1.75 GHz.
 CHIPS = {
     "v5e": Chip("v5e", 197e12, 16 * 2**30, 45e9, 2**17),
     "v5p": Chip("v5p", 459e12, 95 * 2**30, 90e9, 2**18),
@@ -36,7 +36,7 @@ CHIPS = {
 
 EXAMPLES = "v5e:2x2 v5e:4x4 v5e:8x8 v5e:8x16 v5e:16x16 v5p:2x2x1 v5p:2x2x4 v5p:4x4x4 v6e:2x2 v6e:4x4 v6e:8x8"
 
-# libtpu asks its surroundings for a TPU unless it is told that there is none; JAX must compute on the CPU.
+# Without these, libtpu looks for a TPU. JAX must compute on the CPU.
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "TPU_SKIP_MDS_QUERY": "1",
@@ -49,26 +49,26 @@ ENVIRONMENT = {
 
 
 def prepare_environment() -> None:
-    """Must be called before JAX is imported."""
+    """Set the environment variables for a plan. Call this before JAX is imported."""
     os.environ.update(ENVIRONMENT)
 
 
 def chip_of(topology: str) -> Chip:
-    """Return the chip of a slice, as in "v5e:8x8".
+    """Return the chip of a slice such as "v5e:8x8".
 
     Raises:
-      ConfigError: if there is no such chip, if the text names no slice, or if there is no compiler for it.
+      ConfigError: if the chip is unknown, if the text names no slice, or if there is no compiler for it.
     """
     kind, _, shape = topology.partition(":")
     if kind not in CHIPS or not re.fullmatch(r"\d+(x\d+)+", shape):
-        raise ConfigError(f"--topology={topology}: is not known; name one such as {EXAMPLES}.")
+        raise ConfigError(f"--topology={topology}: is unknown; name one such as {EXAMPLES}.")
     if importlib.util.find_spec("libtpu") is None:
         raise ConfigError("libtpu, the TPU compiler, is not installed; on Linux x86-64: pip install libtpu")
     return CHIPS[kind]
 
 
 def find(topology: str) -> tuple[Chip, list[Any]]:
-    """The chip, and one device of JAX for each chip of a slice, as in "v5e:8x8".
+    """Return the chip of a slice such as "v5e:8x8", and a JAX device for each of its chips.
 
     Raises:
       ConfigError: if there is no such slice, or no compiler for it.
@@ -78,6 +78,6 @@ def find(topology: str) -> tuple[Chip, list[Any]]:
 
     try:
         described = topologies.get_topology_desc(platform="tpu", topology_name=topology)
-    except Exception as error:  # libtpu's own, of several kinds, and as long as a page
+    except Exception as error:  # libtpu raises errors of several kinds, with texts as long as a page
         raise ConfigError(f"--topology={topology}: there is no such slice; name one such as {EXAMPLES}.") from error
     return chip, list(described.devices)

@@ -1,8 +1,8 @@
-"""What a program sends between chips, by kind, and how long the links need for it.
+"""Traffic between chips: the bytes that a program's collectives send, and the time that the links need for them.
 
-A ring over n chips sends in both directions at once, and each chip passes on (n - 1) / n of the whole for a gather or a
-scatter, twice that for a sum that all receive (as in the Scaling Book, chapter 3). The compiler gives no estimate of
-it; these seconds are the published speed of the links, of one axis of the torus, with a microsecond a hop.
+In a ring over n chips, which sends in both directions at once, each chip passes on (n - 1) / n of the whole array for a
+gather or a scatter, and twice as much for an all-reduce (the Scaling Book, chapter 3). The compiler does not estimate
+the time. Here it follows from the published speed of the links of one axis of the torus, plus a microsecond per hop.
 """
 
 import math
@@ -17,7 +17,7 @@ HOP_SECONDS = 1e-6
 
 
 class Traffic(NamedTuple):
-    """One collective operation, once."""
+    """One execution of a collective operation."""
 
     kind: str
     channel: int  # the same for all parts of one operation
@@ -25,7 +25,7 @@ class Traffic(NamedTuple):
     seconds: float
 
 
-# (n chips) -> (how much of the whole passes a chip's ring, how many hops one after the other)
+# (n chips) -> (the share of the whole array that passes through a chip, the number of consecutive hops)
 _RINGS: dict[str, Callable[[int], tuple[float, float]]] = {
     "all-gather": lambda n: ((n - 1) / n, n / 2),
     "reduce-scatter": lambda n: ((n - 1) / n, n / 2),
@@ -36,7 +36,7 @@ _RINGS: dict[str, Callable[[int], tuple[float, float]]] = {
 
 
 def traffic(instruction: Instruction, chip: Chip) -> Traffic | None:
-    """What an instruction sends; None for one that sends nothing."""
+    """Return the traffic of an instruction; None if it sends nothing."""
     kind = instruction.opcode.removesuffix("-start")
     if kind not in _RINGS:
         return None
@@ -57,7 +57,7 @@ def _channel(instruction: Instruction) -> int:
 
 
 def _participants(text: str) -> int:
-    """How many chips take part in one of the groups, in any of the ways that XLA writes them."""
+    """Return the number of chips in one group, from any of the ways in which XLA writes groups."""
     if mesh := re.search(r"replica_groups=mesh\[([^\]]*)\] ?\{([^}]*)\}", text):
         sizes = dict(re.findall(r"'([^']+)'=(\d+)", mesh[1]))
         return math.prod(int(sizes[axis]) for axis in re.findall(r"'([^']+)'", mesh[2]) if axis in sizes)

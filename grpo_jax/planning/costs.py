@@ -1,12 +1,13 @@
-"""What a compiled program costs: operations, traffic between chips and time, every loop counted as often as it runs.
+"""The costs of a compiled program: operations, traffic between chips and time, with every loop counted as it runs.
 
-* Products and sums: of the convolutions, which are what the TPU compiler makes of all matrix products, as XLA's
-  cost analysis counts them. With every loop counted once, they must be what `cost_analysis` says (`Costs.flops_once`).
-* Time of computing: the cycles that the compiler estimated for each operation when it chose its tiles, over the
-  chip's clock. `cost_analysis()["optimal_seconds"]` is no help: it is negative for programs with loops.
-* Kernels (attention): the compiler knows nothing of their inside, so it is their products over a share of the peak.
-* Collectives: see grpo_jax/planning/collectives.py. Those that the compiler made asynchronous run beside the
-  computing of the same loop body, so the longer of the two counts; the others stop it.
+* Operations are those of convolutions, into which the TPU compiler turns all matrix products, counted as in XLA's cost
+  analysis. With every loop counted once, they must agree with `cost_analysis` (`Costs.flops_once`).
+* Compute time is the number of cycles that the compiler estimated for each operation when it chose its tiles, divided
+  by the chip's clock. `cost_analysis()["optimal_seconds"]` does not help: it is negative for programs with loops.
+* The compiler does not know what happens inside kernels (attention). Their time is their operations over a share of the
+  peak.
+* For collectives see grpo_jax/planning/collectives.py. Asynchronous ones run beside the computation of the same loop
+  body, so the longer of the two counts. The others stop the computation.
 """
 
 import math
@@ -22,20 +23,20 @@ from grpo_jax.planning.collectives import traffic
 from grpo_jax.planning.hlo import Computation, Instruction, Program, visits
 from grpo_jax.policy.fused_attention import BLOCK
 
-KERNEL_EFFICIENCY = 0.5  # share of the peak that attention kernels reach: an assumption, on the careful side
+KERNEL_EFFICIENCY = 0.5  # the share of the peak that attention kernels reach: a cautious assumption
 KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}  # matrix products over [T, T] in each of splash attention's kernels
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Of one run of a program, on one chip."""
+    """The costs of one run of a program on one chip."""
 
     flops: float  # matrix products that the compiler sees
     flops_once: float  # the same with every loop counted once, to compare with cost_analysis
     kernel_flops: float  # matrix products inside attention kernels
     compute_seconds: float  # the compiler's cycles over the clock
     kernel_seconds: float
-    exposed_seconds: float  # collectives that nothing hides
+    exposed_seconds: float  # of collectives during which nothing is computed
     collective_bytes: dict[str, float]  # by kind
 
     @property
@@ -45,23 +46,23 @@ class Costs:
 
 @dataclass
 class _Place:
-    """A computation where it is called, with what its fusions do."""
+    """A computation at the place where it is called, together with its fusions."""
 
     times: float
     compute: float = 0.0
     kernels: float = 0.0
-    hidden: float = 0.0  # collectives that run beside
+    hidden: float = 0.0  # seconds of collectives that run beside the computation
     exposed: float = 0.0
-    channels: set[int] = field(default_factory=set)  # one that is spread over several fusions is named in each
+    channels: set[int] = field(default_factory=set)  # an operation that is split over several fusions appears in each
 
 
 def measure(program: Program, chip: Chip, dynamic: Sequence[float]) -> Costs:
-    """The costs of a program.
+    """Return the costs of a program.
 
     Args:
-      program: as compiled for this chip.
-      chip: whose speeds count.
-      dynamic: how often loops run whose number is data, from the outermost inwards.
+      program: compiled for this chip.
+      chip: gives the speeds.
+      dynamic: the trip counts of loops whose count is data, from the outermost inwards.
     """
     places: dict[int, _Place] = {}
     flops = once = kernel_flops = 0.0
@@ -97,7 +98,7 @@ def measure(program: Program, chip: Chip, dynamic: Sequence[float]) -> Costs:
 
 
 def convolution_flops(instruction: Instruction, computation: Computation) -> float:
-    """2 x the products of a convolution, as XLA's HloCostAnalysis counts: padding and holes cost nothing."""
+    """Return 2 x the products of a convolution, as XLA's HloCostAnalysis counts them: without padding and holes."""
     if instruction.opcode != "convolution":
         return 0.0
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.text)
@@ -121,7 +122,7 @@ def convolution_flops(instruction: Instruction, computation: Computation) -> flo
 
 
 def kernel_products(instruction: Instruction) -> float:
-    """2 x the products of splash attention's kernels: of the blocks on and below the diagonal, whole."""
+    """Return 2 x the products of splash attention's kernels, which compute whole blocks on and below the diagonal."""
     found = re.match(r"splash_mha_(fwd|dq|dkv)", instruction.name)
     if not found or instruction.opcode != "custom-call":
         return 0.0
@@ -145,7 +146,7 @@ def _window(text: str, axes: int) -> dict[str, list[tuple[int, ...]]]:
 
 
 def _valid_positions(base: int, size: int, out: int, window: dict[str, tuple[int, ...]]) -> int:
-    """How many pairs of an output and a window position meet an element of the input, and not padding or a hole."""
+    """Return how many pairs of an output and a window position meet an input element, not padding or a hole."""
     dilation, stride = window["lhs_dilate"][0], window["stride"][0]
     at = (
         np.arange(out)[:, None] * stride - window["pad"][0] + np.arange(size)[None] * window["rhs_dilate"][0]

@@ -1,8 +1,8 @@
-"""A compiled program as text, read far enough to know what runs how often.
+"""A parser for compiled programs in text form, which finds out how often each operation runs.
 
-XLA's own `cost_analysis` counts the body of a loop once, however often it runs: a model of 28 scanned layers would
-cost one layer. So the optimized program is read, computation by computation, and each gets the number of times that
-the loops around it run. A loop's count stands in its condition; one whose limit is data gets it from the caller.
+XLA's own `cost_analysis` counts the body of a loop once, however often it runs: a model of 28 scanned layers would cost
+as much as one layer. So the optimized program is read computation by computation, and each one gets the number of
+times that the loops around it run. The trip count of a loop is in its condition; if it is data, the caller gives it.
 """
 
 import itertools
@@ -45,13 +45,13 @@ class Instruction:
 
     @property
     def cycles(self) -> int | None:
-        """The compiler's estimate of its time; None where it makes none, as for data movement and kernels."""
+        """Return the compiler's estimate of its cycles; None if there is none, as for data movement and kernels."""
         found = _CYCLES.search(self.text)
         cycles = int(found[1]) if found else 0
         return cycles if 0 < cycles < 2**50 else None
 
     def called(self, *attributes: str) -> list[str]:
-        """The computations it names under these attributes."""
+        """Return the names of the computations under these attributes."""
         return [
             name
             for attribute, names in _CALLED.findall(self.text)
@@ -81,16 +81,16 @@ class Program:
 
 
 class Visit(NamedTuple):
-    """A computation, how often it runs, and whether inside a fusion, which is one operation to the clock."""
+    """A computation, how often it runs, and whether it is inside a fusion, which is timed as one operation."""
 
     computation: Computation
     times: float
     fused: bool
-    place: int  # the same for a computation and its fusions, and for nothing else
+    place: int  # shared by a computation and its fusions only
 
 
 def parse(text: str) -> Program:
-    """Reads `compiled.as_text()`."""
+    """Parse `compiled.as_text()`."""
     computations: dict[str, Computation] = {}
     current, entry = Computation(""), ""
     for line in text.splitlines():
@@ -104,13 +104,12 @@ def parse(text: str) -> Program:
 
 
 def visits(program: Program, dynamic: Sequence[float]) -> Iterator[Visit]:
-    """Every computation that runs, once for each place that calls it.
+    """Yield every computation that runs, once for each place that calls it.
 
     Args:
-      program: as parsed.
-      dynamic: how often loops run whose number is data, from the outermost inwards.
+      program: the parsed program.
+      dynamic: the trip counts of loops whose count is data, from the outermost inwards.
     """
-
     places = itertools.count()
 
     def visit(name: str, times: float, place: int | None, outer: Sequence[float]) -> Iterator[Visit]:
@@ -132,7 +131,7 @@ def visits(program: Program, dynamic: Sequence[float]) -> Iterator[Visit]:
 
 
 def trip_count(program: Program, around: Computation, loop: Instruction) -> int | None:
-    """How often a loop runs that counts from a constant to a constant; None for any other."""
+    """Return the trip count of a loop that counts from a constant to a constant; None for any other loop."""
     condition = program.computations[loop.called("condition")[0]]
     test = condition.root
     if test.opcode != "compare" or "direction=LT" not in test.text:
@@ -163,7 +162,7 @@ def _instruction(name: str, rest: str, root: bool) -> Instruction:
 
 
 def _split_shape(rest: str) -> tuple[str, str]:
-    """The result's type, which is one word or a bracket, and the rest of the line."""
+    """Return the result's type, which is one word or a bracket, and the rest of the line."""
     if not rest.startswith("("):
         shape, _, rest = rest.partition(" ")
         return shape, rest
@@ -188,7 +187,7 @@ def _index(instruction: Instruction) -> int:
 
 
 def _constant(instruction: Instruction) -> int:
-    """0 for what is not a constant: loops of JAX and of the compiler start there."""
+    """Return the value of a constant, and 0 for anything else, since loops of JAX and of the compiler start at 0."""
     found = re.match(r"-?\d+", instruction.text)
     return int(found[0]) if instruction.opcode == "constant" and found else 0
 

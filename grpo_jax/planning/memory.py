@@ -1,4 +1,4 @@
-"""What lies in the HBM of one chip while a program runs: its own, and what a run keeps there meanwhile."""
+"""The HBM of one chip while a program runs: the program's own memory, and other data that the run keeps there."""
 
 import math
 from dataclasses import dataclass
@@ -18,22 +18,22 @@ from grpo_jax.training.programs import AbstractInputs
 class Memory:
     """HBM of one chip while a program runs, in bytes."""
 
-    params: int  # all the model's, frozen ones too; while sampling, the sampler's copy in the compute dtype
+    params: int  # of the whole model, with frozen ones; while sampling, the sampler's copy in the compute dtype
     optimizer: int
-    waiting: int  # what is not the program's but lies there: a reference policy, and the rest of the training state
+    waiting: int  # data that the program does not use: a reference policy, and the rest of the training state
     cache: int  # keys and values, while sampling
-    activations: int  # and all else that the program makes: gathered parameters, gradients, logits
-    peak: int  # of all this
+    activations: int  # and everything else that the program computes: gathered parameters, gradients, logits
+    peak: int  # of all together
 
     def fits(self, chip: Chip) -> bool:
         return self.peak <= chip.hbm - chip.reserved
 
 
 def update_memory(own: int, inputs: AbstractInputs, config: Config) -> Memory:
-    """While updating.
+    """Return the memory during an update.
 
     Args:
-      own: the program's peak, as its compiler says.
+      own: the program's peak, as reported by its compiler.
       inputs: of the programs.
       config: of the run.
     """
@@ -42,25 +42,25 @@ def update_memory(own: int, inputs: AbstractInputs, config: Config) -> Memory:
 
 
 def score_memory(own: int, inputs: AbstractInputs, config: Config) -> Memory:
-    """While scoring: of the policy and the reference one is the program's, and the other waits beside the optimizer."""
+    """Return the memory during scoring. The program uses the policy or the reference; the other one waits."""
     rest = tree_bytes(inputs.state) - tree_bytes(inputs.state.params)
     return _memory(own, tree_bytes(inputs.state.params), waiting=rest + reference_bytes(inputs, config))
 
 
 def sample_memory(own: int, inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> Memory:
-    """While sampling: from a copy, so that the whole state waits."""
+    """Return the memory during sampling. The sampler has a copy of the weights, so the whole state waits."""
     waiting = tree_bytes(inputs.state) + reference_bytes(inputs, config)
     cache = cache_bytes(inputs, config, architecture)
     return _memory(own, tree_bytes(inputs.weights), cache=cache, waiting=waiting)
 
 
 def reference_bytes(inputs: AbstractInputs, config: Config) -> int:
-    """The policy that the objective compares with: what is trained, as it was at the beginning."""
+    """Return the bytes of the reference policy: the trained parameters' initial values, if the objective needs them."""
     return tree_bytes(trained_of(inputs.state.params)) if needs_reference(config.objective) else 0
 
 
 def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> int:
-    """Keys and values of the prompts of a batch and their completions, all of full length."""
+    """Return the bytes of the keys and values of a batch's prompts and completions, all of full length."""
     a, r = architecture, config.rollout
     shards = batch_shards(jax.tree.leaves(inputs.weights)[0].sharding.mesh)
     tokens = inputs.prompts.tokens.shape[1] + r.group_size * r.max_new_tokens
@@ -70,7 +70,7 @@ def cache_bytes(inputs: AbstractInputs, config: Config, architecture: Architectu
 
 
 def tree_bytes(tree: Any) -> int:
-    """Of arrays, or of their shapes and shardings, on one device."""
+    """Return the bytes of a tree of arrays, or of shapes with shardings, on one device."""
     return sum(leaf.dtype.itemsize * math.prod(leaf.sharding.shard_shape(leaf.shape)) for leaf in jax.tree.leaves(tree))
 
 

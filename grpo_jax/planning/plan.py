@@ -1,4 +1,4 @@
-"""A plan: the real programs of a configuration, compiled for a TPU slice, and what they need and take there."""
+"""A plan: the programs of a configuration, compiled for a TPU slice, with the memory and time they need there."""
 
 import dataclasses
 import re
@@ -25,41 +25,41 @@ from grpo_jax.types import UpdateBatch
 class ProgramPlan:
     """One compiled program."""
 
-    runs: int  # in a step
+    runs: int  # per step
     memory: Memory
     costs: Costs
-    compiler_flops: float  # cost_analysis, every loop counted once
-    compiler_bytes: float  # that operations read and write, likewise
-    compiler_seconds: float  # its optimal_seconds, likewise; negative where it has lost its way
-    model_flops: float  # what the model needs on one chip, without recomputation
-    seconds: float  # all runs of a step
+    compiler_flops: float  # by cost_analysis, which counts every loop once
+    compiler_bytes: float  # that operations read and write, by cost_analysis
+    compiler_seconds: float  # optimal_seconds of cost_analysis, which may be negative
+    model_flops: float  # that the model needs on one chip, without recomputation
+    seconds: float  # of all runs of a step
 
     def mfu(self, chip: Chip) -> float:
-        """Model flops utilisation (arXiv 2204.02311): what the model needs over what the chip could do meanwhile."""
+        """Return the model flops utilisation (arXiv 2204.02311): needed operations over those possible in the time."""
         return self.runs * self.model_flops / (self.seconds * chip.flops)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Of a configuration on a slice."""
+    """The plan of a configuration on a slice."""
 
     topology: str
     chip: Chip
     chips: int
     parameters: int  # trained and frozen
     sample: ProgramPlan
-    score: ProgramPlan | None  # None: the objective asks for no log-probabilities but the sampler's
+    score: ProgramPlan | None  # None: the objective needs no log-probabilities but the sampler's
     update: ProgramPlan
 
     @property
     def programs(self) -> dict[str, ProgramPlan]:
-        """Those that a step runs, by their names."""
+        """Return the programs that a step runs, by their names."""
         named = {"update": self.update, "score": self.score, "sample": self.sample}
         return {name: program for name, program in named.items() if program}
 
     @property
     def too_large(self) -> list[str]:
-        """The names of the programs that do not fit."""
+        """Return the names of the programs that do not fit."""
         return [name for name, program in self.programs.items() if not program.memory.fits(self.chip)]
 
     @property
@@ -76,17 +76,17 @@ class Plan:
 
 
 def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, prompt_tokens: int) -> Plan:
-    """Compiles the programs that a step of a configuration runs.
+    """Compile the programs that a step of a configuration runs, and return their plan.
 
     Args:
       config: of the run.
-      topology: a slice, as in "v5e:8x8".
-      architecture: of the model; vocab_size must be a number of tokens.
+      topology: a slice such as "v5e:8x8".
+      architecture: of the model. Its vocab_size must not be 0.
       prompt_tokens: P.
 
     Raises:
-      ConfigError: if the slice, the mesh and the batches do not go together.
-      DoesNotFit: if the compiler refuses one of them.
+      ConfigError: if the slice, the mesh and the batches do not fit together.
+      DoesNotFit: if the compiler rejects a program.
     """
     chip, devices = find(topology)
     mesh = make_mesh(config.mesh, devices)
@@ -137,12 +137,12 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
 
 
 def scores_per_minibatch(config: Config) -> int:
-    """How often the loop scores a minibatch before its update: as the policy that is called old, as the reference."""
+    """Return how often the loop scores a minibatch before its update: with the old policy, with the reference."""
     return (config.objective.old_logprobs == "trainer") + needs_reference(config.objective)
 
 
 def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
-    """The shapes of a minibatch as the update takes it: with the log-probabilities that the loop has added."""
+    """Return the shapes of a minibatch for the update, with the log-probabilities that the loop adds."""
     like = batch.groups.sampler_logprobs
     groups = dataclasses.replace(
         batch.groups,
@@ -153,11 +153,11 @@ def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
 
 
 def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens: int) -> dict[str, float]:
-    """Operations that one run of each program needs on all chips together, for rows of full length.
+    """Return the operations that one run of each program needs on all chips together, for rows of full length.
 
-    A forward pass takes 2 for each parameter of the layers and each token, 2 V D for each token whose logits are
-    needed, and 4 x layers x heads x head_dim for each pair of tokens that see each other; scoring is one, and an update
-    three times that (arXiv 2001.08361, 2204.02311). Recomputation does not count.
+    A forward pass needs 2 for each parameter of the layers and each token, 2 V D for each token whose logits are
+    needed, and 4 x layers x heads x head_dim for each pair of tokens of which one attends to the other. Scoring is one
+    forward pass, and an update costs three (arXiv 2001.08361, 2204.02311). Recomputation does not count.
     """
     a, r = architecture, config.rollout
     kernels = a.embed_dim * a.head_dim * 2 * (a.num_heads + a.num_kv_heads) + 3 * a.embed_dim * a.mlp_dim
@@ -179,29 +179,29 @@ def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens:
 
 
 def advice(config: Config, too_large: Collection[str]) -> list[str]:
-    """What to change, most promising first, for the programs that do not fit, by their names."""
+    """Return what to change so that these programs fit, the most promising change first."""
     changes = []
     if not {"update", "score"}.isdisjoint(too_large):
         if config.model.attention == "plain":
-            changes.append("model.attention to 'fused', so that scores are not kept")
+            changes.append("model.attention to 'fused', which does not store attention scores")
         if config.model.remat != "full" and "update" in too_large:
-            changes.append("model.remat to 'full', which keeps one activation a layer")
+            changes.append("model.remat to 'full', which stores one activation per layer")
         if config.train.logprob_chunk == 0:
-            changes.append("train.logprob_chunk to 256, so that not all logits are in memory")
+            changes.append("train.logprob_chunk to 256, so that not all logits are in memory at once")
         if config.train.microbatch_groups > 1:
             changes.append(f"train.microbatch_groups to less than {config.train.microbatch_groups}")
-        changes.append("mesh.fsdp to more on a larger slice, which cuts parameters and moments further")
+        changes.append("mesh.fsdp to more on a larger slice, which splits parameters and moments further")
     if "sample" in too_large:
         if config.rollout.prompts_per_batch > 1:
             changes.append(
-                f"rollout.prompts_per_batch to less than {config.rollout.prompts_per_batch}: a smaller cache"
+                f"rollout.prompts_per_batch to less than {config.rollout.prompts_per_batch}, for a smaller cache"
             )
-        changes.append(f"mesh.tensor to more than {config.mesh.tensor}, which cuts the sampler's weights")
+        changes.append(f"mesh.tensor to more than {config.mesh.tensor}, which splits the sampler's weights")
     return changes
 
 
 class DoesNotFit(Exception):
-    """The compiler refused a program, because it needs more memory than a chip has."""
+    """The compiler rejected a program because it needs more memory than a chip has."""
 
     def __init__(self, program: str, needs: str):
         super().__init__(f"The program '{program}' does not fit: {needs}")
@@ -225,8 +225,8 @@ def _program_plan(
         text = compiled.as_text()
     except jax.errors.JaxRuntimeError as error:  # jaxlib 0.10.2, some programs for v6e: a check on async-update fails
         raise ConfigError(
-            f"a program compiles, with a peak of {memory.peak / 2**30:.1f} GiB, but this jaxlib cannot write it down "
-            f"({str(error).splitlines()[0][:120]}), so there are no times; try another mesh or another jaxlib."
+            f"a program compiles, with a peak of {memory.peak / 2**30:.1f} GiB, but this jaxlib cannot print it "
+            f"({str(error).splitlines()[0][:120]}), so its time is unknown; try another mesh or another jaxlib."
         ) from error
     costs = measure(hlo.parse(text), chip, dynamic)
     analysis = compiled.cost_analysis()
@@ -243,14 +243,14 @@ def _program_plan(
 
 
 def peak_bytes(compiled: Any) -> int:
-    """Of a compiled program on one device: its arguments, its results and what it needs between them."""
+    """Return the peak memory of a compiled program on one device, with its arguments and results."""
     memory = compiled.memory_analysis()
     arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
 
 
 def as_dict(plan: Plan) -> dict[str, Any]:
-    """For --json: all numbers, with those that follow from others."""
+    """Return all numbers of a plan, and those that follow from them, for --json."""
     return {
         **dataclasses.asdict(plan),
         "fits": plan.fits,

@@ -1,4 +1,4 @@
-"""A plan as tables: for the terminal, and one line of Markdown for the table of the docs."""
+"""A plan as tables for the terminal, and as a line of Markdown for the table in the docs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +19,7 @@ MARKDOWN_HEAD = (
 
 
 def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
-    """Prints a plan, and what to change."""
+    """Print a plan, and what to change if it does not fit."""
     size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} {plan.chip.name} chips ({plan.topology})"
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     mfu, step = plan.update.mfu(plan.chip), plan.step_seconds
@@ -32,7 +32,7 @@ def _memory(plan: Plan, title: str) -> Table:
     names = {
         "params": "parameters",
         "optimizer": "optimizer",
-        "waiting": "waiting: reference, training state",
+        "waiting": "unused: reference, training state",
         "cache": "keys and values",
         "activations": "activations and the rest",
         "peak": "peak",
@@ -41,25 +41,25 @@ def _memory(plan: Plan, title: str) -> Table:
     for field, name in names.items():
         table.add_row(name, *(f"{getattr(p.memory, field) / GIB:.2f}" for p in plan.programs.values()))
     has = f"{(plan.chip.hbm - plan.chip.reserved) / GIB:.2f}"
-    table.add_row("of", *[has] * len(plan.programs))
+    table.add_row("available", *[has] * len(plan.programs))
     return table
 
 
 def _costs(plan: Plan) -> Table:
     table = _table("One run of each program, on each chip", plan)
     rows: dict[str, Callable[[ProgramPlan], str]] = {
-        "runs a step": lambda p: f"{p.runs}",
+        "runs per step": lambda p: f"{p.runs}",
         "TFLOP of matrix products": lambda p: f"{p.costs.flops / 1e12:,.1f}",
         "TFLOP in attention kernels": lambda p: f"{p.costs.kernel_flops / 1e12:,.1f}",
-        "TFLOP the model needs": lambda p: f"{p.model_flops / 1e12:,.1f}",
-        "done over needed": lambda p: f"{(p.costs.flops + p.costs.kernel_flops) / p.model_flops:.2f}",
-        "loops once, over cost_analysis": lambda p: f"{p.costs.flops_once / p.compiler_flops:.3f}",
+        "TFLOP that the model needs": lambda p: f"{p.model_flops / 1e12:,.1f}",
+        "executed over needed": lambda p: f"{(p.costs.flops + p.costs.kernel_flops) / p.model_flops:.2f}",
+        "counted once, over cost_analysis": lambda p: f"{p.costs.flops_once / p.compiler_flops:.3f}",
         "GB accessed, loops once (cost_analysis)": lambda p: f"{p.compiler_bytes / 1e9:,.1f}",
-        "s computing, by the compiler's cycles": lambda p: f"{p.costs.compute_seconds:.2f}",
+        "s of compute, by the compiler's cycles": lambda p: f"{p.costs.compute_seconds:.2f}",
         "s in attention kernels, assumed": lambda p: f"{p.costs.kernel_seconds:.2f}",
-        "s of collectives that nothing hides": lambda p: f"{p.costs.exposed_seconds:.2f}",
-        "s together": lambda p: f"{p.costs.seconds:.2f}",
-        "s a step": lambda p: f"{p.seconds:.1f}",
+        "s of exposed collectives": lambda p: f"{p.costs.exposed_seconds:.2f}",
+        "s in total": lambda p: f"{p.costs.seconds:.2f}",
+        "s per step": lambda p: f"{p.seconds:.1f}",
     }
     for name, text in rows.items():
         table.add_row(name, *map(text, plan.programs.values()))
@@ -75,7 +75,7 @@ def _collectives(plan: Plan) -> Table:
 
 
 def markdown_row(name: str, group: int, mesh: str, plan: Mapping[str, Any]) -> str:
-    """A line under MARKDOWN_HEAD, of what --json wrote."""
+    """Return a line for the table under MARKDOWN_HEAD, from what --json wrote."""
     programs = [plan[name] for name in ("update", "score", "sample")]
     peaks = ", ".join(f"{p['memory']['peak'] / GIB:.1f}" if p else "-" for p in programs)
     seconds = ", ".join(f"{p['seconds']:,.0f}" if p else "-" for p in programs)
@@ -94,7 +94,7 @@ def markdown_row(name: str, group: int, mesh: str, plan: Mapping[str, Any]) -> s
 
 
 def _table(title: str, plan: Plan) -> Table:
-    """With a column for each program."""
+    """Return a table with a column for each program."""
     table = Table(title=title, title_justify="left")
     table.add_column("")
     for program in plan.programs:

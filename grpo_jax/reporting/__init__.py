@@ -1,4 +1,4 @@
-"""Reporting: what a person sees of a run, in the terminal and as a page."""
+"""Reporting: output for people, in the terminal and as pages."""
 
 from grpo_jax.reporting.gradients import show_gradients
 from grpo_jax.reporting.regrade import show_regraded

@@ -1,4 +1,4 @@
-"""Figures of runs, from the lines of their metrics.jsonl. Matplotlib draws; nothing here opens a window or a file."""
+"""Figures of runs, drawn by Matplotlib from the lines of metrics.jsonl. Nothing here opens a window or a file."""
 
 import io
 import itertools
@@ -31,7 +31,7 @@ STYLE: dict[Any, Any] = {
 
 
 def to_svg(figure: Figure) -> str:
-    """The figure as an SVG element that can stand in a page."""
+    """Return the figure as an SVG element for a page."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -40,7 +40,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def learning_curve(metrics: RunMetrics) -> Figure:
-    """Pass@1 on held-out problems with its interval, and the training reward behind it."""
+    """Draw pass@1 on held-out problems with its interval, and the training reward."""
     figure, axes = _panel("rollouts", "pass@1")
     evaluations, rewards = metrics.of_split(Split.VALIDATION), [line.sampled.reward for line in metrics.training]
     axes.plot(_rollouts(metrics.training), _smooth(rewards), color=GREY, linewidth=1, label="training reward")
@@ -51,9 +51,9 @@ def learning_curve(metrics: RunMetrics) -> Figure:
 
 
 def signal(metrics: RunMetrics) -> Figure:
-    """The share of groups with signal, against its bound at the mean reward p, and how the others fail to have any.
+    """Draw the shares of groups with signal, all right and all wrong, and the bound of the first at the mean reward p.
 
-    The bound, 1 - p^G - (1-p)^G, is 2p(1-p) for pairs; it is reached if all prompts are equally hard.
+    The bound is 1 - p^G - (1-p)^G, which is 2p(1-p) for pairs. It is reached if all prompts are equally hard.
     """
     figure, axes = _panel("rollouts", "share of groups")
     rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
@@ -68,7 +68,7 @@ def signal(metrics: RunMetrics) -> Figure:
 
 
 def length_and_entropy(metrics: RunMetrics) -> Figure:
-    """Tokens of a completion, and nats of a token."""
+    """Draw the tokens per completion and the entropy per token."""
     figure, axes = _panel("rollouts", "tokens a completion")
     rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
     axes.plot(rollouts, _smooth(one.completion_length for one in sampled), color=BLUE)
@@ -82,7 +82,7 @@ def length_and_entropy(metrics: RunMetrics) -> Figure:
 
 
 def sampler_difference(metrics: RunMetrics) -> Figure:
-    """How far the trainer's log-probabilities are from the sampler's, in every step that had an update."""
+    """Draw the difference between the trainer's log-probabilities and the sampler's, in every step with an update."""
     figure, axes = _panel("rollouts", "nats")
     training = [line for line in metrics.training if np.isfinite(_measured(line, Measured.SAMPLER_DIFFERENCE))]
     rollouts = _rollouts(training)
@@ -91,14 +91,14 @@ def sampler_difference(metrics: RunMetrics) -> Figure:
         (Measured.SAMPLER_DIFFERENCE_MEAN, "mean |difference|", BLUE),
         (Measured.SAMPLER_KL, "KL(sampler || trainer)", GREEN),
     ):
-        values = [_measured(line, name) or np.nan for line in training]  # an exact 0 has no place on a logarithmic axis
+        values = [_measured(line, name) or np.nan for line in training]  # a logarithmic axis cannot show 0
         axes.plot(rollouts, values, color=color, linewidth=1, label=label)
     axes.set_yscale("log")
     legend_above(axes)
     return figure
 
 
-# Panels of whatever the lines have: a number of the update -> its name in the legend.
+# Panels of the update's own numbers: title -> number -> its name in the legend.
 MEASURED = {
     "loss": {Measured.LOSS: "of the update"},
     "gradient norm": {Measured.GRADIENT_NORM: "before clipping"},
@@ -108,7 +108,7 @@ MEASURED = {
 
 
 def measured(metrics: RunMetrics) -> list[tuple[Figure, str]]:
-    """The update's own numbers and each term of the reward, as far as the lines have them, with captions."""
+    """Draw the update's own numbers and the terms of the reward, if the lines have them, and return captions, too."""
     training = metrics.training
     panels = {
         title: {label: [_measured(line, name) for line in training] for name, label in of_panel.items()}
@@ -137,7 +137,7 @@ def _curves(training: Sequence[TrainLine], title: str, curves: Mapping[str, Sequ
     for (label, values), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
         axes.plot(_rollouts(training), _smooth(values), color=color, linewidth=1, label=as_label(label))
     if all(np.nanmin(values) >= 0 for values in curves.values()):
-        axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))  # matplotlib's margin would reach below
+        axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))  # Matplotlib's margin would reach below 0
     legend_above(axes)
     return figure
 
@@ -152,17 +152,17 @@ def limit_shares(panels: Sequence[Axes]) -> None:
 
 
 def legend_above(axes: Axes) -> None:
-    """A legend over the panel, where no curve can be under it."""
+    """Put a legend above the panel, where it hides no curve."""
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2, fontsize="small", borderaxespad=0.2)
 
 
 def as_label(name: str) -> str:
-    """A name for matplotlib, which sets $...$ as mathematics and leaves what begins with _ out of a legend."""
+    """Return a name escaped for Matplotlib, which typesets $...$ and leaves names that begin with _ out of legends."""
     return (" " if name.startswith("_") else "") + name.replace("$", r"\$")
 
 
 def time_by_phase(seconds: Mapping[str, float]) -> Figure:
-    """Where the run's time went; the bars add up to all of it."""
+    """Draw the run's time by phase. The bars add up to all of it."""
     charged = whole(seconds)
     figure, axes = _panel("seconds", "")
     bars = axes.barh(
@@ -174,11 +174,11 @@ def time_by_phase(seconds: Mapping[str, float]) -> Figure:
 
 
 def comparison(arms: Mapping[str, Sequence[RunMetrics]]) -> Figure:
-    """Validation pass@1 at equal rollouts, at equal prompts and against seconds of training.
+    """Draw validation pass@1 at equal rollouts, at equal prompts and against seconds of training.
 
     Args:
-      arms: name -> the metrics of its runs, which differ by their seed. Of several the mean is drawn with a band from
-        the lowest to the highest, of a single one its 95 % interval over problems.
+      arms: name -> the metrics of its runs, which differ in their seed. For several runs the mean is drawn, with a band
+        from the lowest to the highest; for a single run, its 95 % interval over problems.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(10.5, 3.2), layout="constrained")
@@ -188,10 +188,10 @@ def comparison(arms: Mapping[str, Sequence[RunMetrics]]) -> Figure:
             _draw_arm(axes, runs, budget, color, as_label(name))
         axes.set_xlabel("seconds of training" if budget == "seconds" else budget)
     limit_shares(panels)
-    # Small groups see many times the prompts of large ones: show where all arms are, and as much again.
+    # Small groups see many times as many prompts as large ones. Show twice the range that all arms cover.
     prompts = [run.training[-1].prompts for runs in arms.values() for run in runs]
     limit, most = 2 * min(prompts), max(prompts)
-    if most > limit:  # what is cut off is said
+    if most > limit:  # the label says what is cut off
         panels[1].set_xlim(-0.04 * limit, limit)
         panels[1].set_xlabel(f"prompts (the first {limit:,} of up to {most:,})")
     panels[0].set_ylabel("validation pass@1")
@@ -222,7 +222,7 @@ def _draw_arm(axes: Axes, runs: Sequence[RunMetrics], budget: str, color: str, l
     if len(runs) == 1:
         _draw_pass_at_1(axes, curves[0], used[0], color, f"{label}, 95 % interval")
         return
-    shared = min(map(len, curves))  # evaluations that all runs have come to
+    shared = min(map(len, curves))  # evaluations that all runs have reached
     values = np.array([[line.scores.pass_at[0].value for line in curve[:shared]] for curve in curves])
     x = np.mean([x[:shared] for x in used], axis=0)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
@@ -231,7 +231,7 @@ def _draw_arm(axes: Axes, runs: Sequence[RunMetrics], budget: str, color: str, l
 
 
 def _smooth(values: Iterable[float]) -> np.ndarray:
-    """A running mean over the last steps; steps without a value are passed over."""
+    """Return a running mean over the last steps. Steps without a value are skipped."""
     array = np.array([*values], float)
     known = np.isfinite(array)
     kernel = np.ones(SMOOTHING_STEPS)

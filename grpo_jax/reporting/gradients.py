@@ -1,4 +1,4 @@
-"""The terminal: an analysis of gradients as tables, each with its verdicts."""
+"""The terminal: an analysis of gradients, as tables and tests."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,54 +11,54 @@ from grpo_jax.evaluation.paired import Estimate
 from grpo_jax.runs.provenance import made_by, origin
 from grpo_jax.terminal import PlainConsole
 
-ADVANTAGE = "n_vs_m"  # of which the table of group sizes is; for right and wrong it is GRPO's
-OF = {"rollout": "rollout", "learned_token": "token that is learned from", "prompt": "prompt"}
+ADVANTAGE = "n_vs_m"  # shown in the table of group sizes; for right and wrong answers it is GRPO's
+UNITS = {"rollout": "rollout", "learned_token": "learned token", "prompt": "prompt"}
 
 
 def show_gradients(record: Mapping[str, Any], console: PlainConsole) -> None:
-    """Prints what `analysis.analyse` has found."""
+    """Print the record of `analysis.analyse`."""
     vectors = "whole gradients" if record["sketch"] is None else f"gradients sketched to {record['sketch']:,} numbers"
     reward = "-" if record["reward"] is None else f"{record['reward']:.3f}"
     console.say(
         f"{record['run']}, step {record['step']}: {record['prompts']:,} prompts x {record['samples']} rollouts, mean "
         f"reward {reward}, {record['mean_length']:.1f} tokens, {record['unscored']:,} unscored; {vectors}, aggregation "
-        f"{record['aggregation']}. In brackets are 95 % intervals over prompts; a sign is resolved at 5 % for all "
-        "comparisons of its kind together (Holm), so that an interval, which is of its number alone, may leave out 0 "
-        "where a sign is unresolved.",
+        f"{record['aggregation']}. Brackets are 95 % intervals over prompts, each for its number alone. A sign is "
+        "resolved at 5 % for all comparisons of its kind together (Holm), so it may be unresolved although its "
+        "interval excludes 0.",
     )
     if "provenance" in record:
         console.say(f"The run: {origin(record['provenance']['run'])}")
         console.say(f"This analysis: {made_by(record['provenance']['analysis'])}")
     console.print(_sizes(record))
     for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():
-        console.say(ranking(record["sizes"], comparisons, f"signal-to-noise per {OF[per]}"))
+        console.say(ranking(record["sizes"], comparisons, f"signal-to-noise per {UNITS[per]}"))
     console.say(
-        _per_size("dividing by the standard deviation: SNR over that without", record["dividing_by_std"], ratio),
+        _per_size("SNR with division by the standard deviation over SNR without", record["dividing_by_std"], ratio),
     )
     if record["arms"]:
         console.print(_table_of_arms(record["arms"]))
         for line in _of_arms(record["arms"]):
             console.say(line)
     else:
-        console.say("no arms: the reward does not tell right from wrong, or hardly a group has both")
+        console.say("no arms: the reward does not tell right from wrong, or hardly any group has both")
     for name, of in (("summed", "summed log-probabilities"), ("as_aggregated", "the run's aggregation")):
         found = record["scores"][name]
-        holds = "is above 0 (resolved)" if found["resolved"] else "no difference from 0 is resolved"
-        console.say(f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}; {holds}")
+        holds = "above 0 (resolved)" if found["resolved"] else "not resolved to differ from 0"
+        console.say(f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}, {holds}")
     if record["weighting"]:
         console.print(_weighting(record["weighting"]))
         console.say(_per_size("length over that of pairs", record["weighting"]["log_measured"], ratio))
         console.say(_per_size("predicted over measured length", record["weighting"]["log_agreement"], ratio))
         console.say(_per_size("1 - cosine with pairs", record["weighting"]["cosine_below_1"], number))
     else:
-        console.say("no weighting of prompts (Proposition 5.1): rewards are not right or wrong")
+        console.say("no weighting of prompts (Proposition 5.1): rewards are not just right or wrong")
 
 
 def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], what: str) -> str:
-    """The best group size, and which others it is resolved to be better than."""
+    """Return a sentence with the best group size, and how it compares with each of the others."""
 
     def over(first: int, second: int) -> Mapping[str, Any]:
-        """log(first / second), whichever way round it was compared."""
+        """Return the comparison log(first / second), from either order."""
         found = comparisons.get(f"{first}/{second}")
         if found:
             return found
@@ -76,7 +76,7 @@ def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], 
 
 
 def number(found: Any) -> str:
-    """value [low, high], with two digits of the interval's width; the value alone if it is exact."""
+    """Return value [low, high] with two digits of the interval's width, or only the value if it is exact."""
     estimate = _three(found)
     width = estimate.high - estimate.low
     if not math.isfinite(width):
@@ -92,7 +92,7 @@ def number(found: Any) -> str:
 
 
 def ratio(found: Any) -> str:
-    """The same of a logarithm, as the ratio."""
+    """Return a logarithm with its interval as a ratio, formatted as by `number`."""
     return number([math.exp(x) if x < 700 else math.inf for x in _three(found)])
 
 
@@ -107,10 +107,10 @@ def _per_size(what: str, comparisons: Mapping[str, Mapping[str, Any]], shown: Ca
 
 
 def _verdict(found: Mapping[str, Any]) -> str:
-    """Whether a comparison is resolved; with a word if its own interval looks as if it were."""
+    """Return whether a comparison is resolved, with a note if its own interval excludes 0 although it is not."""
     if found["resolved"]:
         return "resolved"
-    return "unresolved among so many" if found["low"] > 0 or found["high"] < 0 else "unresolved"
+    return "unresolved after correction" if found["low"] > 0 or found["high"] < 0 else "unresolved"
 
 
 def _sizes(record: Mapping[str, Any]) -> Table:
@@ -123,10 +123,10 @@ def _sizes(record: Mapping[str, Any]) -> Table:
         f"advantage {ADVANTAGE}: the gradient of one rollout",
         {
             "variance": {size: number(found["variance"]) for size, found in of_sizes.items()},
-            "of it within prompts": {size: number(found["within_share"]) for size, found in of_sizes.items()},
+            "share within prompts": {size: number(found["within_share"]) for size, found in of_sizes.items()},
             "SNR per 1,000 rollouts": snr("rollout"),
             "SNR per 1,000 tokens": snr("token"),
-            "SNR per 1,000 tokens learned from": snr("learned_token"),
+            "SNR per 1,000 learned tokens": snr("learned_token"),
             "SNR per 1,000 prompts": snr("prompt"),
         },
     )
@@ -134,14 +134,14 @@ def _sizes(record: Mapping[str, Any]) -> Table:
 
 def _table_of_arms(arms: Mapping[str, Any]) -> Table:
     of_sizes = arms["sizes"]
-    names = {"right": "Var g+", "wrong": "Var g-", "best_c": "c*", "left_at_best": "Var left at c*"}
+    names = {"right": "Var g+", "wrong": "Var g-", "best_c": "c*", "left_at_best": "remaining Var at c*"}
     return _table(
         "arms: g+ and g- of groups that have both",
         {
             "groups": {size: number(found["valid_share"]) for size, found in of_sizes.items()},
             **{
                 shown: {size: number(found["total"][name]) for size, found in of_sizes.items()}
-                for name, shown in {**names, "left_at_1": "Var left at c = 1"}.items()
+                for name, shown in {**names, "left_at_1": "remaining Var at c = 1"}.items()
             },
         },
     )
@@ -158,9 +158,9 @@ def _of_arms(arms: Mapping[str, Any]) -> list[str]:
 
     return [
         _per_size("rho(g+, g-)", arms["rho_total"], number),
-        f"  against g- of other prompts: {baseline('repaired')}",
+        f"  with g- of other prompts: {baseline('repaired')}",
         _per_size("rho within prompts", arms["rho_within"], number),
-        f"  against groups put together at random: {baseline('regrouped')}",
+        f"  with randomly composed groups: {baseline('regrouped')}",
         _per_size("rho across prompts", arms["rho_across"], number),
         _per_size("Var(g+ - g-) / Var g+", arms["log_left_at_1"], ratio),
         _per_size("SNR of g+ - g- over that of g+", arms["log_snr_gain_at_1"], ratio),
@@ -185,12 +185,12 @@ def _weighting(weighting: Mapping[str, Any]) -> Table:
 
 
 def cosine(found: Any) -> str:
-    """The same of a cosine. It is a quotient of unbiased estimates, whose noise may take it beyond 1: cut there."""
+    """Return a cosine with its interval, cut at -1 and 1, because the noise of its estimate may carry it beyond."""
     return number([min(max(x, -1.0), 1.0) if math.isfinite(x) else x for x in _three(found)])
 
 
 def _table(title: str, quantities: Mapping[str, Mapping[Any, str]]) -> Table:
-    """A row for each quantity and group size, so that it fits any screen and sizes stand below one another."""
+    """Return a table with a row for each quantity and group size, which fits any screen."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for column in ("", "G", "value [95 % interval]"):
         table.add_column(column, justify="left" if not column else "right")

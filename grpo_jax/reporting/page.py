@@ -24,7 +24,7 @@ figure svg { width: 100%; height: auto } figcaption { color: #555 }
 
 
 def document(title: str, body: str) -> str:
-    """A self-contained page. `body` is HTML, `title` plain text."""
+    """Return a self-contained page. `body` is HTML, `title` plain text."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style></head><body>\n{body}</body></html>\n"
@@ -32,5 +32,5 @@ def document(title: str, body: str) -> str:
 
 
 def figure_html(figure: Figure, caption: str) -> str:
-    """A figure with its caption, as SVG within the page."""
+    """Return a figure with its caption, as SVG within the page."""
     return f"<figure>{figures.to_svg(figure)}<figcaption>{html.escape(caption)}</figcaption></figure>"

@@ -1,4 +1,4 @@
-"""The pair viewer: completions side by side, and where they part."""
+"""The pair viewer: two completions of a group side by side, with their common beginning in grey."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -7,23 +7,23 @@ from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.written import alike
 
-PAIRS_SHOWN = 4  # of the first steps with signal, and of the last
-JUDGED = {True: "right", False: "wrong", None: "undecided"}  # a class of the page's style, too
+PAIRS_SHOWN = 4  # of the first groups with signal, and of the last
+JUDGED = {True: "right", False: "wrong", None: "undecided"}  # also the names of classes in the page's style
 
 
 def pairs_of(run: RunDirectory, shown: int = PAIRS_SHOWN) -> str:
-    """HTML of so many groups with signal from a run's beginning, and from its end."""
+    """Return HTML of this many groups with signal from a run's beginning, and of as many from its end."""
     return "".join(_pair(group) for group in _to_show(run.rollouts(), shown))
 
 
 def _to_show(groups: Iterable[TrainingGroup], shown: int) -> Sequence[TrainingGroup]:
-    """The first and the last groups with signal."""
+    """Return the first and the last groups with signal."""
     valid = [group for group in groups if group.signal]
     return valid[:shown] + valid[shown:][-shown:]
 
 
 def _pair(group: TrainingGroup) -> str:
-    """A completion with the highest and one with the lowest advantage of the group."""
+    """Return HTML of the completions with the highest and the lowest advantage of a group."""
     ordered = sorted(group.completions, key=lambda one: -one.advantage)
     both = [ordered[0], ordered[-1]]
     shared = alike(*(one.text for one in both))

@@ -1,4 +1,4 @@
-"""The terminal: what another reward says of a run's completions."""
+"""The terminal: a run's completions under another reward."""
 
 from functools import reduce
 
@@ -13,7 +13,7 @@ ROWS = 10  # at most, of consecutive steps
 
 
 def show_regraded(regraded: Regraded, console: PlainConsole) -> None:
-    """Which verdicts changed, and what accuracy and signal would have been."""
+    """Print which verdicts changed, and accuracy and signal under both rewards."""
     console.print(regraded_table(regraded))
     of = f"of {regraded.completions:,} completions"
     console.print(f"{regraded.verdicts:,} {of} have another verdict, {regraded.rewards:,} another reward")
@@ -22,11 +22,11 @@ def show_regraded(regraded: Regraded, console: PlainConsole) -> None:
 
 
 def regraded_table(regraded: Regraded) -> Table:
-    """Accuracy and the share of groups with signal, then and now, over portions of the steps."""
+    """Return a table of accuracy and of the share of groups with signal, then and now, over portions of the steps."""
     table = Table(
         title="the same completions under both rewards, in per cent",
-        caption="accuracy (mean pass@1 of the training prompts): right of scored completions, as in metrics.jsonl; "
-        "signal: groups that the run's objective learns from. Counts of all that was written down; none is estimated.",
+        caption="accuracy: the share of scored completions that are right (mean pass@1 of the training prompts); "
+        "signal: the share of groups that the run's objective learns from. All recorded completions are counted.",
         box=box.SIMPLE,
     )
     for column in ("steps", "groups", "accuracy then", "now", "signal then", "now", "unscored then", "now"):

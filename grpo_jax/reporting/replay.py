@@ -1,4 +1,4 @@
-"""The terminal: a completion, as it was sampled and as it is sampled again."""
+"""The terminal: a recorded completion, and the same one sampled again."""
 
 from itertools import zip_longest
 
@@ -12,7 +12,7 @@ from grpo_jax.training.replay import Replay, Sample, SampledToken
 
 
 def show_replay(replay: Replay, console: PlainConsole) -> None:
-    """Token by token, then what came of it, and in the last line whether it is the same."""
+    """Print a completion token by token, then and now, with its reward; the last line says whether both are equal."""
     group = replay.group
     table = Table(
         title=f"step {group.step}, prompt {replay.place}, sample {replay.index}; policy after step "
@@ -34,17 +34,17 @@ def show_replay(replay: Replay, console: PlainConsole) -> None:
 
 
 def verdict(replay: Replay) -> str:
-    """One line: whether tokens are equal, and how far their log-probabilities are apart."""
+    """Return one line that says whether the tokens are equal, and how far apart their log-probabilities are."""
     then, now, largest = len(replay.then.tokens), len(replay.now.tokens), replay.largest_difference
     apart = "" if largest is None else f"largest |difference| of log-probabilities {largest:.1e}"
     if replay.equal:
-        return f"tokens are equal, all {then}; {apart}"
-    before = f"; before it the {apart}" if apart else ""
-    return f"tokens differ from place {replay.alike} on ({then} then, {now} now){before}"
+        return f"all {then} tokens are equal; {apart}"
+    before = f"; before that, {apart}" if apart else ""
+    return f"tokens differ from place {replay.alike} on ({then} tokens then, {now} now){before}"
 
 
 def _row(place: int, then: SampledToken | None, now: SampledToken | None, *, comparable: bool) -> list[str | Text]:
-    """What a model wrote is shown as Python writes texts, so that it cannot write to the terminal."""
+    """Return the cells of a token. A model's text is printed as `repr` writes it, so it cannot control the terminal."""
 
     def both(before: str, after: str) -> Text:
         return Text(before if before == after else f"{before} -> {after}")

@@ -1,4 +1,4 @@
-"""report.html: one self-contained page about a run, made from what stands in its directory."""
+"""report.html: one self-contained page about a run, made from the files in its directory."""
 
 import html
 import json
@@ -17,9 +17,9 @@ from grpo_jax.runs.summary import EvaluationResult, Summary
 
 REPORT_FILE = "report.html"  # in the run's directory
 
-# What is said of a run without a summary, by the outcome of its last start.
+# How a run without a summary ended, by the outcome of its last start.
 ENDINGS = {
-    None: "it ended without saying why",
+    None: "it ended for an unknown reason",
     "stopped": "it was stopped",
     "finished": "its summary was not written; the same command writes it",
 }
@@ -29,7 +29,7 @@ PAGE = """<h1>{title}</h1>
 <p>{origin}</p>
 <div class="figures">{figures}</div>
 <h2>Groups with signal, completions side by side</h2>
-<p>The beginning that both share is grey.</p>
+<p>Their common beginning is grey.</p>
 {pairs}
 <h2>Configuration</h2>
 <pre>{config}</pre>
@@ -37,10 +37,10 @@ PAGE = """<h1>{title}</h1>
 
 
 def write_report(workdir: Path) -> Path:
-    """Writes report.html into a run's directory, and returns its path. The run may be going on, or have been stopped.
+    """Write report.html into a run's directory and return its path. The run may be going on, or have been stopped.
 
     Raises:
-      FileNotFoundError: if it is no run.
+      FileNotFoundError: if the directory has no run.
     """
     run = RunDirectory(workdir)
     config, summary, metrics, record = run.config(), run.summary(), run.metrics(), run.read_json(FILE)
@@ -52,7 +52,7 @@ def write_report(workdir: Path) -> Path:
                 figures.learning_curve(metrics),
                 "Validation pass@1 (95 % interval over problems), and the training reward.",
             ),
-            (figures.signal(metrics), "Groups with signal, against the share at equal difficulty: 2p(1-p) for pairs."),
+            (figures.signal(metrics), "Groups with signal, and the share at equal difficulty, 2p(1-p) for pairs."),
             (figures.length_and_entropy(metrics), "Length of completions, and entropy of the policy."),
             (
                 figures.sampler_difference(metrics),
@@ -62,7 +62,7 @@ def write_report(workdir: Path) -> Path:
         ]
     )
     if summary:
-        caption = "Time by phase; other is before the first step and after the end."
+        caption = "Time by phase. Other is the time before the first step and after the last."
         shown.append((figures.time_by_phase(summary.seconds), caption))
     of_summary = summary.versions if summary else None
     versions = record["starts"][-1]["versions"] if record and record["starts"] else of_summary
@@ -94,7 +94,7 @@ def _standing(
     metrics: RunMetrics,
     record: Mapping[str, Any] | None,
 ) -> str:
-    """What there is of a run that has not come to its end, and that it has not."""
+    """Return HTML that says how far an unfinished run has come."""
     step = metrics.training[-1].step if metrics.training else 0
     last = record["starts"][-1] if record and record["starts"] else {}
     outcome = last.get("outcome")

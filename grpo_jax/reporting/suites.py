@@ -8,17 +8,17 @@ from grpo_jax.runs.suite_scores import SuiteReport
 
 
 def suites_table(report: SuiteReport) -> Table:
-    """Return what suites.json says as a table of at most 80 columns, in per cent."""
+    """Return the results in suites.json as a table of at most 80 columns, in per cent."""
     n = report.samples
     table = Table(
         title=f"{report.policy}: {n} samples of each problem, in per cent",
-        caption=f"mean, pass, best and maj are mean@{n}, pass@{n}, best@{n} and maj@{n}. best@{n} is of {n} draws "
-        f"with replacement, which is what verl estimates; pass@{n} is the unbiased one.\n" + origin(report.provenance),
+        caption=f"mean, pass, best and maj are mean@{n}, pass@{n}, best@{n} and maj@{n}. best@{n} draws {n} times "
+        f"with replacement, as verl does; pass@{n} is the unbiased estimate.\n" + origin(report.provenance),
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,
     )
-    table.add_column("suite", overflow="fold")  # where all else is at its widest
+    table.add_column("suite", overflow="fold")  # long names wrap, because the other columns do not
     for column in ("prob-\nlems", "mean", "95 %\ninterval", "pass", "best", "maj", "tokens", "cut\noff", "un-\nscored"):
         table.add_column(column, justify="right", no_wrap=True)
     for name, suite in report.suites.items():

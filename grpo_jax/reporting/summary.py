@@ -10,7 +10,7 @@ from grpo_jax.terminal import PlainConsole
 
 
 def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None:
-    """Prints what a run came to, where its time went, and where its page is."""
+    """Print a run's results, its time by phase, and the path of its page."""
     k = summary.final.samples
     table = Table(title=f"{summary.final.problems} test problems, {k} samples each")
     for column in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"):

@@ -1,4 +1,4 @@
-"""Studies: arms x seeds with paired randomness, to settle a question."""
+"""Studies: arms x seeds with paired randomness, which answer a question."""
 
 from grpo_jax.studies.directory import read_study
 from grpo_jax.studies.loading import checked_study, load_study

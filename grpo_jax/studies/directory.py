@@ -1,9 +1,9 @@
-"""A study's directory: study.json says whose it is.
+"""A study's directory. Its study.json records the study.
 
 study.json                 the study
 runs/ARM/seed_S/           a run directory
-logs/ARM.seed_S.log        what that run printed
-compiled/                  programs that runs share
+logs/ARM.seed_S.log        the output of that run
+compiled/                  compiled programs, which runs share
 report/                    written when all runs are finished
 """
 
@@ -18,10 +18,10 @@ from grpo_jax.studies.study import Study, StudyRun
 
 
 def read_study(workdir: Path) -> Study:
-    """The study of a directory, as it was begun.
+    """Return the study of a directory, as it was begun.
 
     Raises:
-      FileNotFoundError: if the directory is of none.
+      FileNotFoundError: if the directory has no study.
       ConfigError: if study.json is damaged.
     """
     path = workdir / STUDY_FILE
@@ -36,7 +36,7 @@ def read_study(workdir: Path) -> Study:
 
 
 def as_json(study: Study) -> dict[str, Any]:
-    """What `read_study` reads."""
+    """Return the study as `read_study` reads it."""
     return {
         "name": study.name,
         "question": study.question,
@@ -50,11 +50,11 @@ def as_json(study: Study) -> dict[str, Any]:
 
 
 def begin(study: Study, workdir: Path) -> None:
-    """Writes study.json, whole or not at all; seeds may be added to a study that is there.
+    """Write study.json, whole or not at all. Seeds may be added to a study that exists.
 
     Raises:
-      ConfigError: if the directory is of another study or of a run, if a run in it is of another configuration, as when
-        a config file was edited since, or if it cannot be written to.
+      ConfigError: if the directory belongs to another study or to a run, if a run in it has another configuration (for
+        example because a config file was edited), or if it cannot be written to.
     """
     if (workdir / CONFIG_FILE).exists():
         raise ConfigError(f"--workdir={workdir}: is the directory of a run; name another for a study.")
@@ -73,8 +73,8 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
     removed = sorted(set(there.seeds) - set(here.seeds))
     if removed:
         raise ConfigError(
-            f"--workdir={workdir}: has the seeds {removed}, which the study no longer names; seeds can be added, not "
-            "taken away."
+            f"--workdir={workdir}: has the seeds {removed}, which the study no longer has; seeds can be added, but not "
+            "removed."
         )
     fields = differing({**theirs, "seeds": ours["seeds"]}, ours)
     if fields:
@@ -85,7 +85,10 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
 
 
 def _check_runs(study: Study, workdir: Path) -> None:
-    """A run's config.json must be as in the study; if it is finished, how often it was saved or evaluated need not."""
+    """Raise ConfigError if the config.json of a run is not that of the study.
+
+    How often a finished run was saved or evaluated may differ.
+    """
     for arm in study.arms:
         ours = to_dict(arm.configuration(study.seeds[0]))
         for seed in study.seeds:
@@ -97,6 +100,6 @@ def _check_runs(study: Study, workdir: Path) -> None:
             fields = differing(run_config(path.parent), {**ours, "seed": seed}, free=free)
             if fields:
                 raise ConfigError(
-                    f"{path}: is not of arms.{arm.name} as it is now (they differ in {', '.join(fields)}); undo the "
-                    "change, or name another --workdir."
+                    f"{path}: differs from arms.{arm.name} as it is now (in {', '.join(fields)}); undo the change, or "
+                    "name another --workdir."
                 )

@@ -1,4 +1,4 @@
-"""From a study's file to a study."""
+"""Loading of studies from their files."""
 
 import re
 import typing
@@ -17,16 +17,16 @@ ARM_FIELDS = ("config", "overrides")
 
 
 def load_study(path: Path) -> Study:
-    """The study of a Python file with `get_study()`, a dictionary of `FIELDS`, or of a shipped one by its name.
+    """Return the study of a Python file whose `get_study()` returns a dictionary of `FIELDS`, or of a shipped file.
 
-    `arms` are names with a config file and overrides each; `shared` are overrides of all arms, which an arm's own
-    precede. Raises ConfigError for what cannot be run or would compare what cannot be compared.
+    `arms` maps names to a config file and overrides. `shared` has overrides of all arms; an arm's own take precedence.
+    Raises ConfigError if the study cannot be run, or if its comparison would not be valid.
     """
     return checked_study(path, run_file(path, STUDY))
 
 
 def checked_study(path: Path, values: object) -> Study:
-    """Return the study that the `get_study()` of a file has returned. Raises ConfigError as `load_study` does."""
+    """Return the study that a file's `get_study()` describes. Raises ConfigError as `load_study` does."""
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")
@@ -42,12 +42,12 @@ def checked_study(path: Path, values: object) -> Study:
 
 
 def damage(values: Mapping[str, Any]) -> str:
-    """What is wrong with values that `study_from` is to be given, as a sentence; "" if nothing is."""
+    """Return a sentence on what `study_from` could not read in these values, or ""."""
     return _fields(values, FIELDS) or _kinds(values) or _arms(values["arms"]) or _budgets(values)
 
 
 def study_from(name: str, values: Mapping[str, Any]) -> Study:
-    """The study that a dictionary of `FIELDS` describes, unchecked."""
+    """Return the study that a dictionary of `FIELDS` describes, unchecked."""
     return Study(
         name=name,
         question=values["question"],
@@ -64,7 +64,7 @@ def study_from(name: str, values: Mapping[str, Any]) -> Study:
 
 
 def _texts(overrides: Mapping[str, Any]) -> dict[str, str]:
-    """As on the command line."""
+    """Return the overrides as texts, as on the command line."""
     words = {True: "true", False: "false", None: "none"}
     return {
         field: words[value] if value is None or isinstance(value, bool) else str(value)
@@ -72,7 +72,7 @@ def _texts(overrides: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-# Each of these returns the sentence to say, or "".
+# Each of these returns a sentence on a mistake, or "".
 
 
 def _fields(values: Mapping[str, Any], known: tuple[str, ...], prefix: str = "") -> str:
@@ -81,45 +81,45 @@ def _fields(values: Mapping[str, Any], known: tuple[str, ...], prefix: str = "")
             return f"{prefix}{name}: unknown field; {did_you_mean(str(name), known)}"
     for name in known:
         if name not in values:
-            return f"{prefix}{name}: is missing; give it a value, see configs/studies/paper.py."
+            return f"{prefix}{name}: is missing; set it, as in configs/studies/paper.py."
     return ""
 
 
 def _kinds(values: Mapping[str, Any]) -> str:
     for field in ("comparisons", "shared", "arms"):
         if not isinstance(values[field], Mapping):
-            return f"{field}={values[field]!r}: must be a dictionary, see configs/studies/paper.py."
+            return f"{field}={values[field]!r}: must be a dictionary, as in configs/studies/paper.py."
     for field in ("question", "baseline"):
         if not isinstance(values[field], str):
             return f"{field}={values[field]!r}: must be a text."
     seeds, targets = values["seeds"], values["targets"]
     if not _is_row(seeds, int) or not seeds or len(set(seeds)) < len(seeds):
-        return f"seeds={seeds!r}: must be whole numbers in a tuple, at least one, and none twice."
+        return f"seeds={seeds!r}: must be a tuple of one or more different whole numbers."
     if len(seeds) > ENUMERATED:
-        return f"seeds={seeds!r}: must be at most {ENUMERATED}, whose flips of signs can be enumerated."
+        return f"seeds={seeds!r}: must be at most {ENUMERATED}, so that their sign flips can be enumerated."
     if not _is_row(targets, float) or not all(0 < target <= 1 for target in targets):
-        return f"targets={targets!r}: must be shares of right answers in a tuple, above 0 and at most 1."
+        return f"targets={targets!r}: must be a tuple of shares of right answers, above 0 and at most 1."
     return ""
 
 
 def _arms(arms: Mapping[str, Any]) -> str:
     for name, arm in arms.items():
         if not isinstance(name, str) or not isinstance(arm, Mapping):
-            return f"arms.{name}={arm!r}: must be a name with a dictionary of {' and '.join(ARM_FIELDS)}."
+            return f"arms.{name}={arm!r}: must be a dictionary with {' and '.join(ARM_FIELDS)}, under a name."
         if sentence := _fields(arm, ARM_FIELDS, f"arms.{name}."):
             return sentence
         if not isinstance(arm["config"], str) or not isinstance(arm["overrides"], Mapping):
-            return f"arms.{name}={dict(arm)!r}: must have the path of a config file, and a dictionary of overrides."
+            return f"arms.{name}={dict(arm)!r}: must have the path of a config file and a dictionary of overrides."
     return ""
 
 
 def _budgets(values: Mapping[str, Any]) -> str:
     for field, budget in [("matched", values["matched"]), *(("comparisons", one) for one in values["comparisons"])]:
         if budget not in BUDGETS:
-            return f"{field}: {budget!r} is no budget; {did_you_mean(str(budget), BUDGETS)}"
+            return f"{field}: {budget!r} is not a budget; {did_you_mean(str(budget), BUDGETS)}"
     for budget, at in values["comparisons"].items():
         if not _is_row(at, float) or not at or min(at) <= 0:
-            return f"comparisons.{budget}={at!r}: must be numbers above 0 in a tuple, at least one."
+            return f"comparisons.{budget}={at!r}: must be a tuple of one or more numbers above 0."
     return ""
 
 
@@ -127,11 +127,11 @@ def _names(study: Study) -> str:
     names = [arm.name for arm in study.arms]
     slugs = {arm.slug for arm in study.arms}
     if len(names) < 2:
-        return f"arms={names}: there must be at least two to compare."
+        return f"arms={names}: a comparison needs at least two."
     if study.baseline not in names:
-        return f"baseline={study.baseline!r}: is no arm; {did_you_mean(study.baseline, names)}"
+        return f"baseline={study.baseline!r}: is not an arm; {did_you_mean(study.baseline, names)}"
     if len(slugs) < len(names) or not all(re.search("[a-z0-9]", slug) for slug in slugs):
-        return f"arms={names}: their letters and digits name directories, of which two would be one; rename them."
+        return f"arms={names}: their letters and digits name directories, which must differ; rename an arm."
     return ""
 
 

@@ -1,4 +1,4 @@
-"""What makes a comparison fair, checked before anything runs: equal tests, equal starts, equal budgets, one scale."""
+"""The rules of a fair comparison, checked before anything runs: equal starts, tests and budgets, and one scale."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ from grpo_jax.config import Config, ConfigError, differing, to_dict
 from grpo_jax.evaluation.paired import WIDEST
 from grpo_jax.studies.study import Arm, Budget, Study
 
-# Of the sections that must be equal, what may differ: it changes neither the policy at the start nor the test.
+# Fields of the sections below that may differ, because they change neither the policy at the start nor the test.
 FREE = ("task.credit", "evaluation.every")
 
-COUNTED: tuple[Budget, ...] = ("prompts", "rollouts", "updates")  # known beforehand
+COUNTED: tuple[Budget, ...] = ("prompts", "rollouts", "updates")  # known before a run
 
 
 def planned(config: Config, budget: Budget) -> int | None:
-    """What a run spends; of updates, at most. None where only the run can tell, as when it replaces groups."""
+    """Return the budget that a run spends (for updates, at most); None if only the run can tell, as with resampling."""
     if config.rollout.max_rollouts and budget in ("prompts", "rollouts"):
         return None
     prompts = config.train.steps * config.rollout.prompts_per_step
@@ -25,7 +25,7 @@ def planned(config: Config, budget: Budget) -> int | None:
 
 
 def check_pairing(study: Study, where: str) -> None:
-    """Raises ConfigError if the arms cannot be compared as the study says, or one of them cannot be run."""
+    """Raise ConfigError if the arms cannot be compared as the study says, or if one of them cannot be run."""
     configs = {arm.name: _configuration(arm, study, where) for arm in study.arms}
     reference = configs[study.baseline]
     for name, config in configs.items():
@@ -40,7 +40,7 @@ def check_pairing(study: Study, where: str) -> None:
             raise ConfigError(f"{where}: arms.{name}: {sentence}")
 
 
-# Each of these returns the sentence to say about an arm, or "".
+# Each of these returns a sentence on a mistake in an arm, or "".
 
 
 def _same_conditions(config: Config, reference: Config, study: Study) -> str:
@@ -49,17 +49,17 @@ def _same_conditions(config: Config, reference: Config, study: Study) -> str:
         return ""
     return (
         f"differs from {study.baseline} in {', '.join(fields)}, so the two would not have the same start and test; set "
-        "it in `shared`."
+        "the same value in `shared`."
     )
 
 
 def unlike(config: Config, reference: Config) -> list[str]:
-    """The fields in which two runs differ though they decide the base policy or the test."""
+    """Return the fields in which two runs differ, among those that decide the base policy or the test."""
     return differing(_conditions(config), _conditions(reference), free=FREE)
 
 
 def _conditions(config: Config) -> dict[str, Any]:
-    """What decides the base policy and the measurements."""
+    """Return the values that decide the base policy and the measurements."""
     values = to_dict(config)
     sections = {name: values[name] for name in ("task", "model", "warm_start", "evaluation", "mesh")}
     return {**sections, "rollout": {"max_new_tokens": config.rollout.max_new_tokens}}
@@ -70,8 +70,8 @@ def _same_scale(config: Config, reference: Config, study: Study) -> str:
     if mine == its:
         return ""
     return (
-        f"objective.std_ddof={mine}, and {study.baseline} has {its}: that compares scales of the gradient; set it in "
-        "`shared`."
+        f"objective.std_ddof={mine}, and {study.baseline} has {its}: this would compare scales of the gradient; set it "
+        "in `shared`."
     )
 
 
@@ -79,13 +79,13 @@ def _same_budget(config: Config, reference: Config, study: Study) -> str:
     spent, matched = planned(config, study.matched), planned(reference, study.matched)
     if spent is None and study.matched in COUNTED:
         return (
-            f"rollout.max_rollouts={config.rollout.max_rollouts}: replaces groups, so only the run can tell how many "
-            f"{study.matched} it samples; set `matched` to updates."
+            f"rollout.max_rollouts={config.rollout.max_rollouts}: groups are replaced, so only the run can tell how "
+            f"many {study.matched} it samples; set `matched` to updates."
         )
     if spent == matched or spent is None or matched is None:
         return ""
     return (
-        f"spends {spent:,} {study.matched}, and {study.baseline} {matched:,}; match them by train.steps and "
+        f"spends {spent:,} {study.matched}, and {study.baseline} {matched:,}; match them with train.steps and "
         "rollout.prompts_per_step, or name another budget in `matched`."
     )
 
@@ -102,20 +102,20 @@ def _long_enough(config: Config, study: Study) -> str:
 
 
 def _evaluated(config: Config, study: Study) -> str:
-    """Curves are read where they are known: see `grpo_jax.evaluation.paired.seen`."""
+    """Check that curves are known at the points of comparison: see `grpo_jax.evaluation.paired.seen`."""
     if not config.evaluation.every:
-        return "evaluation.every=0: is never validated, so it has no curve; set it to a number of steps."
+        return "evaluation.every=0: without validation there is no curve; set it to a number of steps."
     for comparison in study.comparisons:
         limit = planned(config, comparison.budget)
         if limit is None:
-            continue  # the report leaves out what it cannot read
+            continue  # the report leaves out points that it cannot read
         per_step = limit / config.train.steps
         apart = config.evaluation.every * per_step
         for at in comparison.at:
             if at % apart and at != limit and apart > WIDEST * at:
                 return (
-                    f"evaluation.every={config.evaluation.every}: is evaluated every {apart:,.0f} {comparison.budget}, "
-                    f"too seldom to be read at comparisons.{comparison.budget}={at:,}; set it to at most "
+                    f"evaluation.every={config.evaluation.every}: evaluates every {apart:,.0f} {comparison.budget}, "
+                    f"too seldom for comparisons.{comparison.budget}={at:,}; set it to at most "
                     f"{max(int(WIDEST * at / per_step), 1)}, or compare later."
                 )
     return ""
@@ -123,7 +123,7 @@ def _evaluated(config: Config, study: Study) -> str:
 
 def _configuration(arm: Arm, study: Study, where: str) -> Config:
     if "seed" in arm.overrides:
-        raise ConfigError(f"{where}: arms.{arm.name}: overrides the seed; seeds are those of the study, for all arms.")
+        raise ConfigError(f"{where}: arms.{arm.name}: overrides the seed; all arms have the seeds of the study.")
     try:
         return arm.configuration(study.seeds[0])
     except ConfigError as error:

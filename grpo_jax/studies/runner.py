@@ -1,4 +1,4 @@
-"""Runs a study: each run in a process of its own, so many at once, each on cores of its own."""
+"""The runner of a study: it starts each run in a process of its own, several at once, each on its own cores."""
 
 import contextlib
 import os
@@ -20,17 +20,17 @@ from grpo_jax.terminal import acknowledge
 
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]  # where runs find the package
 POLL_SECONDS = 0.2
-SECONDS_BETWEEN_LINES = 60.0  # in which the runs that are going on are told
+SECONDS_BETWEEN_LINES = 60.0  # between reports on the runs that are going on
 FIRST = (
-    "the runs finish their steps and save, then the study ends. A second one ends them at once, and loses their steps "
-    "since their last checkpoints."
+    "the runs finish their steps and save, then the study ends. A second signal ends them at once, and their steps "
+    "since the last checkpoints are lost."
 )
-SECOND = "the runs are ended at once; the same command continues them from their last checkpoints"
+SECOND = "the runs end at once; the same command continues them from their last checkpoints"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of the runs that a call was to make."""
+    """The outcome of a study's runs."""
 
     failed: tuple[tuple[StudyRun, str], ...]  # with the last line of their logs
     stopped: bool  # by a signal, with everything saved
@@ -44,7 +44,7 @@ class _Going:
 
 
 def commands(study: Study, workdir: Path, train: Sequence[str]) -> list[str]:
-    """Return a line for the shell for each run that is not finished: for many machines that share the directory.
+    """Return a shell command for each unfinished run, for many machines that share the directory.
 
     Args:
       train: the words of the command that trains.
@@ -60,12 +60,12 @@ def run_study(
     train: Sequence[str],
     tell: Callable[[str], None] = command_line.tell,
 ) -> Outcome:
-    """Makes the runs that are not finished; those that were interrupted continue.
+    """Start the runs that are not finished. Interrupted ones continue.
 
     Args:
-      jobs: processes at once; the cores that this process may use are divided among them.
+      jobs: processes at a time; the cores that this process may use are divided among them.
       train: the words of the command that trains.
-      tell: is called with a line for every run that begins or ends, and now and then for those that go on.
+      tell: is called with a line when a run begins or ends, and every minute for those that go on.
 
     Raises:
       ConfigError: if the directory belongs to another study.
@@ -75,7 +75,7 @@ def run_study(
     todo = [run for run in every if not run.finished(workdir)]
     tell(
         f"{len(every)} runs, {len(study.arms)} arms x {len(study.seeds)} seeds: {len(every) - len(todo)} are finished; "
-        f"at most {jobs} at once, whose output is in {workdir / 'logs'}"
+        f"at most {jobs} at a time, with their output in {workdir / 'logs'}"
     )
     free = shares(jobs)
     turns = _Turns(study, workdir)
@@ -87,7 +87,7 @@ def run_study(
             while todo and free and not stops and turns.may_start(todo[0], [one.run for one in going]):
                 going.append(_start(train, todo.pop(0), workdir, free.pop(0)))
                 tell(f"{_name(going[-1].run)}: begun, run {every.index(going[-1].run) + 1} of {len(every)}")
-            if len(stops) > passed_on:  # a second signal stops the runs at once, as it would stop one
+            if len(stops) > passed_on:  # a second signal stops the runs at once, as it does a single run
                 passed_on = len(stops)
                 _terminate(going)
             for one in [one for one in going if one.process.poll() is not None]:
@@ -105,7 +105,7 @@ def run_study(
 
 
 class _Turns:
-    """Whose turn it is: the first run makes a base policy alone, and the others find it in the cache."""
+    """Decides which runs may start: one run makes a base policy alone, and the others find it in the cache."""
 
     def __init__(self, study: Study, workdir: Path):
         self._workdir = workdir
@@ -127,7 +127,7 @@ class _Turns:
 
 
 def _recipe(arm: Arm, seed: int) -> str | None:
-    """What tells base policies apart; None if the policy is not made by the run."""
+    """Return a digest of everything that identifies a base policy; None if the run makes none."""
     config = arm.configuration(seed)
     values = to_dict(config)
     return digest({name: values[name] for name in ("task", "model", "warm_start")}) if config.warm_start else None
@@ -147,14 +147,14 @@ def _start(train: Sequence[str], run: StudyRun, workdir: Path, cores: frozenset[
     log = _log(run, workdir)
     log.parent.mkdir(parents=True, exist_ok=True)
     surroundings = {
-        # Runs of an arm differ by their seed only: what one has compiled serves the others.
+        # The runs of an arm differ only in their seed, so they share compiled programs.
         "JAX_COMPILATION_CACHE_DIR": str((workdir / "compiled").absolute()),
         **os.environ,
-        "PYTHONUNBUFFERED": "1",  # the log has lines when they are written, and the reason of a failure last
+        "PYTHONUNBUFFERED": "1",  # so that lines reach the log at once, and the reason of a failure comes last
         "PYTHONPATH": os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     with open(log, "ab") as file:
-        process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches it once, through us
+        process = subprocess.Popen(  # in a session of its own, so that Ctrl-C reaches it only through us
             _command(train, run, workdir),
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -168,19 +168,19 @@ def _start(train: Sequence[str], run: StudyRun, workdir: Path, cores: frozenset[
 
 
 def cores() -> list[int]:
-    """The cores that this process may use."""
+    """Return the cores that this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
 def shares(jobs: int) -> list[frozenset[int]]:
-    """These cores divided among so many jobs, equally, so that times can be compared; more jobs than cores share."""
+    """Divide these cores equally among the jobs, so that times can be compared. If there are too few, jobs share."""
     every = cores()
     each = max(len(every) // jobs, 1)
     return [frozenset(every[job * each % len(every) :][:each]) for job in range(jobs)]
 
 
 def _terminate(going: Sequence[_Going]) -> None:
-    """Asks each to save and end with code 0; at a second time, to end at once."""
+    """Ask each run to save and end with code 0; a second call asks it to end at once."""
     for one in going:
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGTERM)
@@ -188,7 +188,7 @@ def _terminate(going: Sequence[_Going]) -> None:
 
 @contextlib.contextmanager
 def _none_left_behind(going: Sequence[_Going]) -> Iterator[None]:
-    """Whatever goes wrong here, no run goes on without us."""
+    """Terminate the runs if anything goes wrong here, so that none is left behind."""
     try:
         yield
     finally:
@@ -197,7 +197,7 @@ def _none_left_behind(going: Sequence[_Going]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stop_requests() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT while it is open."""
+    """Collect SIGTERM and SIGINT inside this context."""
     stops: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -220,7 +220,7 @@ def _told(one: _Going, workdir: Path) -> str:
     if not one.run.finished(workdir):
         code = one.process.returncode
         stopped = code in (0, -signal.SIGTERM)  # it saved, or had nothing to save yet
-        return f"{name}: stopped before its end" if stopped else f"{name}: ended with code {code} and is not finished"
+        return f"{name}: stopped before its end" if stopped else f"{name}: failed with exit code {code}"
     summary = RunDirectory(one.run.directory(workdir)).summary()
     assert summary is not None  # the run is finished
     base, final, minutes = summary.base.pass_at_1.value, summary.final.pass_at_1.value, summary.total_seconds / 60
@@ -237,4 +237,4 @@ def _log(run: StudyRun, workdir: Path) -> Path:
 
 def _last_line(path: Path) -> str:
     lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it wrote nothing"
+    return lines[-1] if lines else "no output"

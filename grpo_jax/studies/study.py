@@ -1,4 +1,4 @@
-"""What a study is."""
+"""A study, its arms and its runs."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -22,23 +22,23 @@ class Arm:
 
     @property
     def config_path(self) -> Path:
-        """The config file; a relative path begins where configs/ is, or where the command runs. Raises ConfigError."""
-        beside = SHIPPED.parent / self.config  # of an absolute path, that path
+        """Return the path of the config file, from where configs/ is or where the command runs. Raises ConfigError."""
+        beside = SHIPPED.parent / self.config  # an absolute path stays as it is
         return beside if beside.is_file() else find_file(self.config, CONFIGURATION).absolute()
 
     @property
     def slug(self) -> str:
-        """The name as a directory's."""
+        """Return the arm's name as the name of a directory."""
         return re.sub(r"[^a-z0-9.=+-]+", "-", self.name.lower()).strip("-")
 
     def configuration(self, seed: int) -> Config:
-        """Of one run. Raises ConfigError."""
+        """Return the configuration of a run with this seed. Raises ConfigError."""
         return load(self.config_path, [*self.overrides.items(), ("seed", str(seed))])
 
 
 @dataclass(frozen=True)
 class ComparisonPoints:
-    """Budgets at which the arms' validation curves are compared; one table."""
+    """The points of one budget at which the arms' validation curves are compared, in one table."""
 
     budget: Budget
     at: tuple[float, ...]
@@ -52,7 +52,7 @@ class StudyRun:
     seed: int
 
     def directory(self, workdir: Path) -> Path:
-        """The run directory in that of the study."""
+        """Return the run's directory in the study's."""
         return workdir / "runs" / self.arm.slug / f"seed_{self.seed}"
 
     def finished(self, workdir: Path) -> bool:
@@ -63,8 +63,8 @@ class StudyRun:
 class Study:
     """A question, and the runs that answer it.
 
-    Runs of one seed see the same prompts in the same order and share their sampling keys (a key is of the seed, step,
-    prompt, sample and position), the base policy and the test: so arms are compared seed by seed.
+    Arms are compared seed by seed: runs of one seed have the same prompts in the same order, the same sampling keys (a
+    key depends on seed, step, prompt, sample and position), the same base policy and the same test.
     """
 
     name: str
@@ -72,10 +72,10 @@ class Study:
     arms: tuple[Arm, ...]
     baseline: str  # the arm that the others are compared with
     seeds: tuple[int, ...]
-    matched: Budget  # what all arms have spent equally at their ends
+    matched: Budget  # the budget of which all arms have spent the same at their ends
     comparisons: tuple[ComparisonPoints, ...]
-    targets: tuple[float, ...]  # of validation pass@1, whose cost is reported
+    targets: tuple[float, ...]  # of validation pass@1; the cost to reach them is reported
 
     def runs(self) -> Iterator[StudyRun]:
-        """All runs, seed by seed, so that what is there of an unfinished study is paired."""
+        """Return all runs, seed by seed, so that the finished runs of an unfinished study are paired."""
         return (StudyRun(arm, seed) for seed in self.seeds for arm in self.arms)

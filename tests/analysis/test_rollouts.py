@@ -110,17 +110,17 @@ def test_too_many_problems_and_coupled_noise(params):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"rollout__sampling__top_k": 3}, "drawn from the whole policy and not weighted"),
-        ({"rollout__sampling__top_p": 0.9}, "drawn from the whole policy and not weighted"),
-        ({"rollout__sampling__min_p": 0.1}, "drawn from the whole policy and not weighted"),
-        ({}, "drawn from the whole policy and not weighted"),  # the cap alone
+        ({"rollout__sampling__top_k": 3}, "unweighted completions from the whole policy"),
+        ({"rollout__sampling__top_p": 0.9}, "unweighted completions from the whole policy"),
+        ({"rollout__sampling__min_p": 0.1}, "unweighted completions from the whole policy"),
+        ({}, "unweighted completions from the whole policy"),  # the cap alone
         (
             {"objective__importance_cap": 0.0, "objective__aggregation": "group_token"},
-            "with group_token it is their group",
+            "whole group, which the analysis does not support",
         ),
         (
             {"objective__importance_cap": 0.0, "objective__name": f"{__name__}:BY_GROUP"},
-            "with group_token it is their group",
+            "whole group, which the analysis does not support",
         ),
     ],
 )

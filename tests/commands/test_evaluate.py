@@ -97,4 +97,4 @@ def test_mistake(flags, more, sentence, tmp_path, capsys):
 def test_best_is_of_a_run(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([*COMMAND, f"--workdir={tmp_path}", "--best"])
-    assert "--best: is of a run; name it with --run" in capsys.readouterr().err
+    assert "--best: needs a run; name one with --run" in capsys.readouterr().err

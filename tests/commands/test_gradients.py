@@ -88,7 +88,7 @@ def test_what_is_shown(run, record, tmp_path, capsys):
     assert main([f"--workdir={run}", *FEW, f"--out={tmp_path / 'x.json'}"]) == 0
     out = capsys.readouterr().out
     assert "step 4: 32 prompts" in out
-    for per in ("rollout", "token that is learned from", "prompt"):
+    for per in ("rollout", "learned token", "prompt"):
         assert f"signal-to-noise per {per}: highest at G=" in out
     assert "resolved)" in out
     assert "Proposition 5.1" in out
@@ -120,13 +120,13 @@ def test_with_adapters_gradients_are_by_the_adapters(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (("--prompts=41",), "--prompts=41: the task has 40 training problems; ask for no more."),
+        (("--prompts=41",), "--prompts=41: the task has 40 training problems; lower it to that."),
         (("--prompts=2",), "--prompts=2: must be at least 8."),
-        (("--samples=2",), "--samples=2: each prompt's are cut into groups; make it 4, 8, 16, or a multiple of 16"),
-        (("--samples=20",), "--samples=20: each prompt's are cut into groups; make it 4, 8, 16, or a multiple of 16"),
+        (("--samples=2",), "--samples=2: the rollouts of each prompt are cut into groups; set it to 4, 8, 16, or a"),
+        (("--samples=20",), "--samples=20: the rollouts of each prompt are cut into groups; set it to 4, 8, 16, or a"),
         (("--sketch=8",), "--sketch=8: must be at least 16."),
-        (("--memory-gb=0",), "--memory-gb=0.0: must be above 0; it is the room for the vectors."),
-        (("--memory-gb=nan",), "--memory-gb=nan: must be above 0; it is the room for the vectors."),
+        (("--memory-gb=0",), "--memory-gb=0.0: must be above 0; it limits the memory for the gradients."),
+        (("--memory-gb=nan",), "--memory-gb=nan: must be above 0; it limits the memory for the gradients."),
         (("--memory-gb=0.0001",), "--memory-gb=0.0001: 8 x 4 sketches of "),
         (("--step=3",), "checkpoints: holds no checkpoint of step 3; there are 0, 2, 4"),
         (("--out=nowhere/x.json",), "--out=nowhere/x.json: must be a file in a directory that exists"),
@@ -146,7 +146,7 @@ def test_what_is_no_run_or_couples_its_noise(run, tmp_path, capsys):
     config["rollout"]["noise"] = "antithetic"
     (workdir / "config.json").write_text(json.dumps(config))
     assert main([f"--workdir={workdir}"]) == 2
-    assert_one_sentence(capsys, "rollout.noise='antithetic': gradients are analysed for groups of independent")
+    assert_one_sentence(capsys, "rollout.noise='antithetic': the analysis needs independent completions")
 
 
 def test_a_directory_that_cannot_be_written_to(run, tmp_path, capsys):

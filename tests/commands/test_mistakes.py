@@ -55,7 +55,7 @@ MISTAKES = {
     "--config.model.architecture.vocab_size=5": "the tokenizer has 17 tokens; set it to 0, or at least that",
     "--config.task.name=sudoku": "task.name='sudoku': unknown; known are modular_expressions",
     "--config.task.operators=+/": "task.operators='+/': must be some of + - *",
-    "--config.task.operations=1": "task.operations=1: there are hardly more than",
+    "--config.task.operations=1": "task.operations=1: the warm_start split has hardly more than",
     "--config.task.train_problems=8": "the prompts of a step are distinct, and the task has 8",
     "--config.evaluation.every=30": "checkpoint.every=100: with checkpoint.keep_best each checkpoint needs an",
     "--config.model.architecture.rope.scaling=llama3 --config.model.architecture.rope.low_frequency_factor=4": (
@@ -81,10 +81,10 @@ TOLD_AT_ONCE = {
     ),
     "evaluate --config=configs/paper/evaluation.py --workdir={run}/x --suites={run}": "{run} has none of math_500",
     "gradients --workdir={run} --step=3": "{run}/checkpoints: holds no checkpoint of step 3; there are 4",
-    "export --workdir={run} --to={run}/x --adapters": "--adapters: the run has none, all parameters were trained",
+    "export --workdir={run} --to={run}/x --adapters": "--adapters: the run has none, it trained all parameters",
     "replay --workdir={run} --step=9 --prompt=0 --sample=0": "{run}/rollouts: holds no completions",
-    "plan --config=configs/two_grpo.py --topology=v9:2x2": "--topology=v9:2x2: is not known; name one such as v5e:2x2",
-    "plan --config=configs/two_grpo.py --topology=v5e:some": "--topology=v5e:some: is not known; name one such as",
+    "plan --config=configs/two_grpo.py --topology=v9:2x2": "--topology=v9:2x2: is unknown; name one such as v5e:2x2",
+    "plan --config=configs/two_grpo.py --topology=v5e:some": "--topology=v5e:some: is unknown; name one such as",
     "study --study=configs/two_grpo.py --workdir={run}/x": "has no get_study(); name a file that has",
 }
 

@@ -97,7 +97,7 @@ def test_what_is_no_run_or_has_no_rollouts(run, tmp_path, capsys):
     assert_one_sentence(capsys, "has no config.json; name the directory of a run")
     shutil.copy(run / "config.json", tmp_path)
     assert main([f"--workdir={tmp_path}", *SAME]) == 2
-    assert_one_sentence(capsys, "has no completions written down")
+    assert_one_sentence(capsys, "has no recorded completions")
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts" / "000001.jsonl").write_text('{"step": 1\n')
     assert main([f"--workdir={tmp_path}", *SAME]) == 2

@@ -29,7 +29,7 @@ def test_it_is_shown_with_its_verdict(run, capsys):
     assert f"prompt: {group.prompt!r} (answer {group.gold!r})" in out
     assert f"advantage {group.completions[1].advantage:+.4f}" in out
     last = out.splitlines()[-1]
-    assert last.startswith(f"tokens are equal, all {group.completions[1].length}; largest |difference|")
+    assert last.startswith(f"all {group.completions[1].length} tokens are equal; largest |difference|")
     assert float(last.split()[-1]) < 1e-5
 
 

@@ -58,7 +58,7 @@ def test_a_mistake_creates_nothing(main, tmp_path, capsys):
     assert main([f"--study={write(tmp_path, baseline='x')}", f"--workdir={tmp_path / 'study'}"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"error: --study={tmp_path / 'tiny.py'}: baseline='x': is no arm")
+    assert err.startswith(f"error: --study={tmp_path / 'tiny.py'}: baseline='x': is not an arm")
     assert err.count("\n") == 1
     assert not (tmp_path / "study").exists()
 

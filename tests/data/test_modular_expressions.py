@@ -76,7 +76,7 @@ def test_problems_do_not_depend_on_how_many_are_asked_for():
 
 
 def test_too_few_problems():
-    with pytest.raises(ConfigError, match=r"task\.operations=1: there are hardly more than"):
+    with pytest.raises(ConfigError, match=r"task\.operations=1: the test split has hardly more than"):
         task(operations=1, operators="+").problems(Split.TEST, 50)
     assert 0 < len(task(operations=1, operators="+").problems(Split.TEST, 50, at_most=True)) < 50
 

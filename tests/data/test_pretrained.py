@@ -80,8 +80,8 @@ def test_what_a_saved_tokenizer_would_cut_or_fill_up(directory, tmp_path):
     [
         ('{"eos_token_id": [4', "generation_config.json: cannot be read"),
         ("[4]", "generation_config.json: is not a JSON object"),
-        ('{"eos_token_id": 9999}', "eos_token_id=9999: must be ids of tokens, from 0 to "),
-        ('{"eos_token_id": ["4"]}', "eos_token_id=['4']: must be ids of tokens"),
+        ('{"eos_token_id": 9999}', "eos_token_id=9999: must be token ids from 0 to "),
+        ('{"eos_token_id": ["4"]}', "eos_token_id=['4']: must be token ids"),
     ],
 )
 def test_ends_that_cannot_be_understood(tmp_path, text, sentence):
@@ -96,7 +96,7 @@ def test_no_end_at_all(tmp_path):
     write_tokenizer(tmp_path, ends=None)
     tokenizer = load_tokenizer(tmp_path, "")
     tokenizer.eos_token = None
-    with pytest.raises(ConfigError, match="names an end"):
+    with pytest.raises(ConfigError, match="names a stop token"):
         stop_tokens(tmp_path, tokenizer)
 
 
@@ -155,7 +155,7 @@ def test_the_pipeline_is_that_of_the_file(tmp_path, caplog, tokenizer_class, mod
     load_tokenizer(directory, "x")
     told = [record.getMessage() for record in caplog.records]
     assert len(told) == differs
-    assert all("tokenizer.json is what counts here" in sentence and "\n" not in sentence for sentence in told)
+    assert all("this project uses tokenizer.json" in sentence and "\n" not in sentence for sentence in told)
     for text in ("ab a", " ab", "a  b", "<s>ab</s> a"):
         for special in (True, False):
             ids = own.encode(text, add_special_tokens=special).ids
@@ -171,7 +171,7 @@ def test_tokens_that_only_a_file_beside_it_names(tmp_path):
     config.write_text(json.dumps(values | {"pad_token": "[PAD]"}))
     assert load_tokenizer(directory, "x").pad_token is None  # no text here needs it, and it has no id
     config.write_text(json.dumps(values | {"eos_token": "<|im_end|>"}))
-    with pytest.raises(ConfigError, match=r"names '<\|im_end\|>', and tokenizer.json has no such token"):
+    with pytest.raises(ConfigError, match=r"names '<\|im_end\|>', but tokenizer.json has no such token"):
         load_tokenizer(directory, "x")
 
 
@@ -182,8 +182,8 @@ REFUSALS = {  # a chat template, and the sentence
     "{{ messages[1]['tool_calls'][0]['name'] }}": "UndefinedError",
     "{{ documents[0].title }}": "UndefinedError|TypeError",
     "{{ ''.__class__.__mro__ }}": "SecurityError",
-    "{{ messages[0]['content'] }}": "the chat template leaves the question out",
-    "{{ messages[-1]['content'] }}": "^task.system='Be brief.': the chat template leaves it out; put it into",
+    "{{ messages[0]['content'] }}": "the chat template omits the question",
+    "{{ messages[-1]['content'] }}": "^task.system='Be brief.': the chat template omits it; move it into",
 }
 
 
@@ -222,7 +222,7 @@ def test_where_a_chat_template_is_found(tmp_path):
     assert said({"chat_template": several}) == "default"
     more = {"additional_chat_templates__rag_jinja": "rag"}
     assert said({}, chat_template_jinja="file", **more) == "file"
-    with pytest.raises(ConfigError, match=r"several chat templates, rag, tool_use, and none is the default; save"):
+    with pytest.raises(ConfigError, match=r"several chat templates \(rag, tool_use\), and none is the default; save"):
         said({}, additional_chat_templates__tool_use_jinja="tools", **more)
     with pytest.raises(ConfigError, match="has no chat template"):
         said({})

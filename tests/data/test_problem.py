@@ -40,7 +40,7 @@ def test_an_id_is_known_again():
     """As a run has written it down, to sample a completion again."""
     for problem in distinct(TWINS):
         assert Problem(problem.prompt, problem.answer).identified(problem.id) == problem
-    with pytest.raises(ValueError, match="7 is no id of the prompt '1 \\+ 1 ='"):
+    with pytest.raises(ValueError, match="7 is not an id of the prompt '1 \\+ 1 ='"):
         OTHERS[1].identified(7)
 
 
@@ -55,4 +55,4 @@ def test_a_prompt_that_comes_twice_is_one_prompt(caplog):
     assert ids[:2] == ids[2:4]
     assert len(set(ids)) == 4
     assert ids[:2] == [problem.id for problem in distinct(TWINS)]
-    assert "2 of 6 problems have a prompt that has come before, such as '54428  + 1 ='" in caplog.text
+    assert "2 of 6 problems repeat an earlier prompt, such as '54428  + 1 ='" in caplog.text

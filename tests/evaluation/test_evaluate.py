@@ -108,7 +108,7 @@ def test_an_engine_that_loses_a_group_is_caught():
                 yield group._replace(places=[3]) if group.places == [2] else group
 
     engine = Lossy(TASK, 6, lambda prompt, index: ANSWERS[prompt])
-    with pytest.raises(RuntimeError, match="must give every prompt's group back once"):
+    with pytest.raises(RuntimeError, match="must return the group of every prompt exactly once"):
         evaluate(engine, TASK, PROBLEMS, REQUEST, bootstrap=10)
 
 

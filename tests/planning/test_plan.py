@@ -128,7 +128,7 @@ def test_a_program_that_jaxlib_cannot_write_down(no_compiler, monkeypatch):
 
     compiled = planning._compile("update", None)
     monkeypatch.setattr(compiled, "as_text", refuse)
-    with pytest.raises(ConfigError, match=r"peak of .* GiB, but this jaxlib cannot write it down \(INTERNAL"):
+    with pytest.raises(ConfigError, match=r"peak of .* GiB, but this jaxlib cannot print it \(INTERNAL"):
         planned()
 
 
@@ -182,7 +182,7 @@ def test_advice():
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--topology=v9:2x2"], "--topology=v9:2x2: is not known; name one such as v5e:2x2"),
+        (["--topology=v9:2x2"], "--topology=v9:2x2: is unknown; name one such as v5e:2x2"),
         (["--topology=v5e:3x7"], "--topology=v5e:3x7: there is no such slice; name one such as v5e:2x2"),
         (["--topology=v5e:2x2", "--config.mesh.data=3"], "does not cover the 4 devices"),
         (["--topology=v5e:2x2", "--prompt-tokens=0"], "--prompt-tokens=0: must be at least 1"),
@@ -206,7 +206,7 @@ def test_what_is_not_said_is_the_tasks():
     none = partial(make_task, questions)
     assert command._prompt_tokens(questions, none, None) == questions.task.max_prompt_tokens
     model = dataclasses.replace(questions.model, architecture=embedded.model.architecture)
-    with pytest.raises(ConfigError, match="vocab_size=0: no tokenizer is read to plan"):
+    with pytest.raises(ConfigError, match="vocab_size=0: a plan reads no tokenizer"):
         command._architecture(dataclasses.replace(questions, model=model), none)
 
 

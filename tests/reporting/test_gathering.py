@@ -65,7 +65,7 @@ def test_the_report_is_a_studys(runs, tmp_path):
     assert command(runs, f"--to={tmp_path / 'both'}", "--baseline=large", "--targets=0.75") == 0
     page = (tmp_path / "both" / "report.html").read_text()
     assert "small against large" in page
-    assert "Of seeds 0, 1, 2" in page
+    assert "All arms have finished the seeds 0, 1, 2." in page
     with open(tmp_path / "both" / "at_equal_rollouts.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     # All have spent 60. Evaluations are 20 rollouts apart, or 40 with groups of four, so less is known of 15 and 30.
@@ -83,7 +83,7 @@ def test_seeds_that_not_all_have_are_left_out_and_named(runs):
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        (slice(0, 3), "the runs are of one configuration, small; name runs of another, too"),
+        (slice(0, 3), "all runs have one configuration, small; name runs of another, too"),
         (slice(0, 4), "a comparison needs two seeds that all arms have"),
     ],
 )
@@ -103,7 +103,7 @@ def test_other_starts_and_tests_are_refused(runs):
 def test_other_budgets_are_refused(runs):
     for run in runs[3:]:
         edit(run, train={"steps": 777})
-    with pytest.raises(ConfigError, match=r"the arms have spent other numbers of prompts, rollouts and updates each"):
+    with pytest.raises(ConfigError, match=r"the arms have spent different numbers of prompts, rollouts and updates"):
         gather(runs, None, TARGETS, runs[0].parent)
 
 
@@ -124,7 +124,7 @@ def test_more_seeds_than_can_be_tested(runs, tmp_path):
         for seed in range(16):
             many.append(tmp_path / f"many_{name}_{seed}")
             write_run_into(many[-1], seed, size, rollout={"group_size": size})
-    with pytest.raises(ConfigError, match="16 seeds are in all arms; name runs of at most 15"):
+    with pytest.raises(ConfigError, match="all arms have 16 seeds; name runs of at most 15"):
         gather(many, None, TARGETS, tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_other_scales_are_refused(runs):
 def test_mistakes_in_names(runs, tmp_path, capsys):
     place = f"--to={tmp_path / 'both'}"
     assert command(runs, place, "--baseline=larg") == 2
-    assert_one_sentence(capsys, "--baseline=larg: is none of the arms; did you mean large?")
+    assert_one_sentence(capsys, "--baseline=larg: is not an arm; did you mean large?")
     (runs[2] / "summary.json").unlink()
     assert command(runs, place) == 2
     assert_one_sentence(capsys, "small_seed_2: has no summary.json; finish the run first")

@@ -40,5 +40,5 @@ def test_an_interval_that_looks_resolved_among_many_gets_a_word():
     def compared(low):
         return {"value": 0.2, "low": low, "high": 0.3, "p": 0.03, "resolved": False}
 
-    assert "(unresolved among so many)" in ranking([2, 4], {"4/2": compared(0.1)}, "SNR")
+    assert "(unresolved after correction)" in ranking([2, 4], {"4/2": compared(0.1)}, "SNR")
     assert "(unresolved)" in ranking([2, 4], {"4/2": compared(-0.1)}, "SNR")

@@ -35,7 +35,7 @@ def test_equal_tokens():
     moved = with_tokens(*(token._replace(logprob=token.logprob - 2e-6) for token in THEN.tokens))
     text = shown(replayed(moved))
     assert "step 7, prompt 2, sample 1; policy after step 6" in text
-    assert text.endswith("tokens are equal, all 3; largest |difference| of log-probabilities 2.0e-06\n")
+    assert text.endswith("all 3 tokens are equal; largest |difference| of log-probabilities 2.0e-06\n")
     assert ["0", "3", "'a'", "-0.500000", "-0.500002", "-2.0e-06"] in [line.split() for line in text.splitlines()]
     assert "reward 1, right; stop after 3 tokens, log-probability -1.7500, advantage -1.0000\n" in text
 
@@ -54,7 +54,8 @@ def test_tokens_that_differ():
     assert ["2", "0", "->", "-", "'[/red]<eos>'", "->", "-", "-0.250000", "-", "-"] in rows
     assert "(left out)" in text
     last = (
-        "tokens differ from place 1 on (3 then, 2 now); before it the largest |difference| of log-probabilities 1.0e-01"
+        "tokens differ from place 1 on (3 tokens then, 2 now); before that, largest |difference| of log-probabilities "
+        "1.0e-01"
     )
     assert text.splitlines()[-1] == last
 
@@ -63,7 +64,7 @@ def test_tokens_that_differ():
 def test_nothing_alike(now):
     found = replayed(with_tokens(*now))
     assert (found.alike, found.equal, found.largest_difference) == (0, False, None)
-    assert shown(found).splitlines()[-1] == f"tokens differ from place 0 on (3 then, {len(now)} now)"
+    assert shown(found).splitlines()[-1] == f"tokens differ from place 0 on (3 tokens then, {len(now)} now)"
 
 
 def test_a_longer_one_is_not_equal():

@@ -104,7 +104,7 @@ def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= 6))
     record = json.loads((workdir / "provenance.json").read_text())
-    endings = {None: "it ended without saying why", "stopped": "it was stopped", "failed: E": "it failed: E"}
+    endings = {None: "it ended for an unknown reason", "stopped": "it was stopped", "failed: E": "it failed: E"}
     for outcome, said in endings.items():
         record["starts"][-1] |= {"outcome": outcome, "ended": None}
         (tmp_path / "provenance.json").write_text(json.dumps(record))

@@ -75,8 +75,8 @@ def test_the_page_is_whole_and_safe(study):
     assert "<it>" not in page
     assert page.count("<svg") == 4  # three budgets, and phases
     assert "http" not in page.split("<svg")[0]
-    assert "Of seeds 0, 1, 2" in page
-    assert page.count("seeds or more: the difference is not 0") == 1  # of all tables
+    assert "All arms have finished the seeds 0, 1, 2." in page
+    assert page.count("seeds or more) means: the difference is not 0") == 1  # of all tables
     files = {path.name for path in (study / "report").iterdir()}
     assert {"curves_rollouts.svg", "phases.svg", "final.tex", "final.csv", "findings.json", "report.html"} <= files
     assert ">0.5<" in (study / "report" / "curves_seconds.svg").read_text()  # a run's seconds may be few
@@ -126,7 +126,7 @@ def test_arms_that_have_not_spent_the_same_are_not_compared_at_their_ends(study)
     page = write_study_report(study).read_text()
     (final,) = rows(study, "final")
     assert (final["arm"], final["difference"]) == ("small (1.33 times the seconds)", "n/a")
-    assert "No arm has spent the same seconds as large: nothing is compared." in page
+    assert "No arm has spent the same seconds as large, so none is compared." in page
 
 
 def test_seeds_that_do_not_differ_resolve_nothing(study):
@@ -167,7 +167,7 @@ def test_a_target_that_costs_nothing_has_no_ratio(study):
 def test_a_target_that_is_not_reached_has_no_mean(study):
     write_study_report(study)
     found = {(row["target"], row["arm"]): row for row in rows(study, "rollouts_to_target")}
-    assert found["0.99", "small"]["rollouts"] == "0 of 3 came to it"
+    assert found["0.99", "small"]["rollouts"] == "0 of 3 reached it"
     assert found["0.75", "small"]["rollouts"].startswith("48 ")  # half way from .7 to .8 without noise, less with it
     assert found["0.75", "large"]["ratio to large"] == ""
 
@@ -181,14 +181,14 @@ def test_time_is_of_the_phases_of_training(study):
 def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
     (StudyRun(read_study(study).arms[0], 2).directory(study) / "summary.json").unlink()
     page = write_study_report(study).read_text()
-    assert "Of seeds 0, 1, which" in page
-    assert "Missing, and so left out with their seeds: small, seed 2." in page
+    assert "All arms have finished the seeds 0, 1." in page
+    assert "These runs are missing, so their seeds are left out: small, seed 2." in page
     final = rows(study, "final")[0]
     assert final["difference"].startswith("-0.105 ")
-    assert "2 seeds are too few to say what differences they could show" in page
+    assert "2 seeds are too few to estimate the power of the study" in page
     assert final[""] == "too few seeds"  # two differences that are equal by chance resolve nothing
     (StudyRun(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
-    with pytest.raises(ConfigError, match=r"seeds finished by all arms: 1, and a comparison needs two; continue the"):
+    with pytest.raises(ConfigError, match=r"all arms have finished 1 seeds, but a comparison needs two; continue the"):
         write_study_report(study)
     values = json.loads((study / "study.json").read_text())
     (study / "study.json").write_text(json.dumps({**values, "seeds": [0]}))
@@ -223,6 +223,6 @@ def test_latex_has_no_bare_special_characters(study):
 def test_findings_hold_what_the_study_could_have_seen(study):
     write_study_report(study)
     findings = json.loads((study / "report" / "findings.json").read_text())
-    assert findings["power"].startswith("With 3 seeds a true difference of test pass@1 to large is found")
+    assert findings["power"].startswith("With 3 seeds, a true difference of test pass@1 to large is found")
     # Differences of -.10, -.11 and -.12: their standard error is .00577, and three seeds need 5.65 of it.
     assert np.isclose(float(findings["power"].split("± ")[1].rstrip(".")), 0.0326, atol=1e-4)

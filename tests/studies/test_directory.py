@@ -29,7 +29,7 @@ def test_seeds_may_be_added_but_not_taken_away(tmp_path):
     more = make(tmp_path, seeds=(0, 1, 2, 3))
     begin(more, tmp_path)
     assert read_study(tmp_path) == more
-    assert "has the seeds [2, 3], which the study no longer names" in refuses(make(tmp_path), tmp_path)
+    assert "has the seeds [2, 3], which the study no longer has" in refuses(make(tmp_path), tmp_path)
     assert read_study(tmp_path) == more
 
 
@@ -61,7 +61,7 @@ def record(study, workdir, **changes):
 def test_a_config_file_that_was_edited_since_is_noticed(tmp_path, field, value):
     study = make(tmp_path)
     record(study, tmp_path, **{field.replace(".", "__"): value})
-    assert f"is not of arms.G = 4 as it is now (they differ in {field})" in refuses(study, tmp_path)
+    assert f"differs from arms.G = 4 as it is now (in {field})" in refuses(study, tmp_path)
     assert not (tmp_path / "study.json").exists()
 
 
@@ -69,7 +69,7 @@ def test_how_often_a_finished_run_was_saved_decides_nothing(tmp_path):
     """One that is not finished could not be continued: it asks for its own configuration."""
     study = make(tmp_path)
     record(study, tmp_path, checkpoint__every=1, logging__rollouts_every=7, evaluation__every=1)
-    assert "(they differ in evaluation.every, checkpoint.every, logging.rollouts_every)" in refuses(study, tmp_path)
+    assert "(in evaluation.every, checkpoint.every, logging.rollouts_every)" in refuses(study, tmp_path)
     (list(study.runs())[-1].directory(tmp_path) / "summary.json").write_text("{}")
     begin(study, tmp_path)
 

@@ -45,7 +45,7 @@ def test_nothing_is_overridden_by_none(tmp_path):
 REFUSED = {
     "a field is missing": ({"targets": None}, "targets: is missing"),
     "an unknown field": ({"seed": 3}, "seed: unknown field; did you mean seeds?"),
-    "one arm": ({"arms": {"2-GRPO": ARMS["2-GRPO"]}}, "must be at least two to compare"),
+    "one arm": ({"arms": {"2-GRPO": ARMS["2-GRPO"]}}, "a comparison needs at least two"),
     "no arms": ({"arms": ()}, "arms=(): must be a dictionary"),
     "an arm without overrides": ({"arms": {**ARMS, "x": {"config": "c"}}}, "arms.x.overrides: is missing"),
     "an arm's misspelled field": (
@@ -55,18 +55,18 @@ REFUSED = {
     "an arm that is a text": ({"arms": {**ARMS, "x": "configs/two_grpo.py"}}, "arms.x='configs/two_grpo.py': must be"),
     "arms of one directory": ({"arms": {**ARMS, "2 grpo": ARMS["2-GRPO"]}}, "name directories"),
     "an arm above the directory": ({"arms": {**ARMS, "..": ARMS["2-GRPO"]}}, "name directories"),
-    "no such baseline": ({"baseline": "2-GRPo"}, "baseline='2-GRPo': is no arm; did you mean 2-GRPO?"),
-    "a seed twice": ({"seeds": (0, 1, 0)}, "seeds=(0, 1, 0): must be whole numbers"),
-    "too many seeds": ({"seeds": tuple(range(16))}, "must be at most 15, whose flips of signs can be enumerated"),
-    "no seeds": ({"seeds": ()}, "seeds=(): must be whole numbers"),
-    "seeds that are texts": ({"seeds": ("0",)}, "seeds=('0',): must be whole numbers"),
-    "one seed": ({"seeds": 3}, "seeds=3: must be whole numbers in a tuple"),
+    "no such baseline": ({"baseline": "2-GRPo"}, "baseline='2-GRPo': is not an arm; did you mean 2-GRPO?"),
+    "a seed twice": ({"seeds": (0, 1, 0)}, "seeds=(0, 1, 0): must be a tuple of"),
+    "too many seeds": ({"seeds": tuple(range(16))}, "must be at most 15, so that their sign flips can be enumerated"),
+    "no seeds": ({"seeds": ()}, "seeds=(): must be a tuple of"),
+    "seeds that are texts": ({"seeds": ("0",)}, "seeds=('0',): must be a tuple of"),
+    "one seed": ({"seeds": 3}, "seeds=3: must be a tuple of one or more different whole numbers"),
     "a negative seed": ({"seeds": (-1, 0)}, "arms.2-GRPO: seed=-1: must be at least 0"),
-    "targets in percent": ({"targets": (90,)}, "targets=(90,): must be shares"),
-    "no budget": ({"matched": "steps"}, "matched: 'steps' is no budget"),
-    "no budget of a comparison": ({"comparisons": {"prompt": (1,)}}, "'prompt' is no budget; did you mean prompts?"),
-    "a comparison of nothing": ({"comparisons": {"prompts": ()}}, "comparisons.prompts=(): must be numbers"),
-    "a comparison of one number": ({"comparisons": {"prompts": 48}}, "comparisons.prompts=48: must be numbers"),
+    "targets in percent": ({"targets": (90,)}, "targets=(90,): must be a tuple of shares"),
+    "no budget": ({"matched": "steps"}, "matched: 'steps' is not a budget"),
+    "no budget of a comparison": ({"comparisons": {"prompt": (1,)}}, "'prompt' is not a budget; did you mean prompts?"),
+    "a comparison of nothing": ({"comparisons": {"prompts": ()}}, "comparisons.prompts=(): must be a tuple of"),
+    "a comparison of one number": ({"comparisons": {"prompts": 48}}, "comparisons.prompts=48: must be a tuple of"),
     "a configuration that cannot run": (
         {"arms": arms(train__microbatch_groups=3)},
         "arms.G = 4: train.microbatch_groups=3: must divide",
@@ -91,11 +91,11 @@ REFUSED = {
     "too far for one arm": ({"comparisons": {"rollouts": (300,)}}, "arms.2-GRPO: spends 192 rollouts"),
     "never validated": (
         {"shared": {**TINY, "evaluation.every": 0, "checkpoint.keep_best": 0}},
-        "arms.2-GRPO: evaluation.every=0: is never validated",
+        "arms.2-GRPO: evaluation.every=0: without validation there is no curve",
     ),
     "before a second evaluation": (
         {"comparisons": {"rollouts": (160, 192)}},
-        "arms.G = 4: evaluation.every=4: is evaluated every 128 rollouts",
+        "arms.G = 4: evaluation.every=4: evaluates every 128 rollouts",
     ),
 }
 

@@ -69,7 +69,7 @@ def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
         "2-grpo seed_1",
         "g-=-4 seed_1",
     ]
-    assert told[0].startswith("4 runs, 2 arms x 2 seeds: 0 are finished; at most 1 at once")
+    assert told[0].startswith("4 runs, 2 arms x 2 seeds: 0 are finished; at most 1 at a time")
     assert told[1:3] == [
         "2-GRPO, seed 0: begun, run 1 of 4",
         "2-GRPO, seed 0: test pass@1 0.250 -> 0.500 in 1.5 minutes",
@@ -91,14 +91,14 @@ def test_a_run_that_fails_stops_no_other(programs, tmp_path):
         ("2-GRPO", 1, "error: the reason"),
     ]
     assert all(run.finished(tmp_path) == (run.arm.name == "G = 4") for run in study.runs())
-    assert "2-GRPO, seed 0: ended with code 1 and is not finished" in told
+    assert "2-GRPO, seed 0: failed with exit code 1" in told
     assert (tmp_path / "logs" / "2-grpo.seed_0.log").read_text().startswith("much\n")
 
 
 def test_a_run_that_ends_well_without_a_result_has_failed(programs, tmp_path):
     programs["G = 4"] = MAKES_BASE_POLICY
     outcome = runner.run_study(make(tmp_path, seeds=(0,)), tmp_path, 1, TRAIN, lambda _: None)
-    assert [reason for _, reason in outcome.failed] == ["it wrote nothing"]
+    assert [reason for _, reason in outcome.failed] == ["no output"]
 
 
 def test_one_run_makes_the_base_policy_and_the_others_wait_for_it(programs, tmp_path):

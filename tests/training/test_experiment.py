@@ -77,7 +77,7 @@ def test_a_tokenizer_may_have_a_token_that_the_checkpoint_does_not(tmp_path):
     assert experiment.programs.policy.tokens == experiment.programs.policy.vocab_size == rows
     problems, request = [Problem("1 + <image>", "1")], training_request(config, step=1)
     with pytest.raises(
-        ConfigError, match=f"has the token {rows}, and the policy has embeddings for {rows}; take it out"
+        ConfigError, match=f"has the token {rows}, but the policy has only {rows} embeddings; remove it"
     ):
         sample_and_judge(experiment.engine, experiment.task, problems, request)
     (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": rows}))

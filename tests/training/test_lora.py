@@ -103,7 +103,7 @@ def test_an_export_has_the_adapters_merged(run, tmp_path):
     np.testing.assert_allclose(jax.jit(policy.apply)(params, ROWS), expected, atol=1e-6)
     code, error = exported(run[0], tmp_path / "adapters", "--adapters")
     assert code == 2
-    assert "the base policy was made by the warm start" in error
+    assert "the base policy comes from the warm start" in error
     assert not (tmp_path / "adapters").exists()
 
 

@@ -1,4 +1,4 @@
-"""One-digit arithmetic, as in "3 + 4 - 2 =": every problem of a kind. Needs no file and no network."""
+"""One-digit arithmetic, such as "3 + 4 - 2 =". This source needs no file and no network."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,16 +11,16 @@ MOST_TERMS = 6
 
 
 def open_arithmetic(config: SourceConfig) -> Records:
-    """All chains of so many one-digit terms, as in "3 terms of +-"; products bind before sums.
+    """Return all chains of a number of one-digit terms, as in "3 terms of +-". Products come before sums.
 
     Raises:
-      ConfigError: for a path that says anything else.
+      ConfigError: for a path that has another form.
     """
     number, _, operators = config.path.partition(" terms of ")
     if not (number.isdecimal() and 2 <= int(number) <= MOST_TERMS and operators and set(operators) <= set(OPERATORS)):
         raise ConfigError(
-            f"path={config.path!r}: must say how many terms (2 to {MOST_TERMS}) and which of {OPERATORS}, as in "
-            "'3 terms of +-'."
+            f"path={config.path!r}: must give the number of terms (2 to {MOST_TERMS}) and some of the operators "
+            f"{OPERATORS}, as in '3 terms of +-'."
         )
     terms = int(number)
 
@@ -31,7 +31,7 @@ def open_arithmetic(config: SourceConfig) -> Records:
 
 
 def chain(index: int, terms: int, operators: str) -> dict[str, str]:
-    """The problem of this number: its digits and operators are the digits of the index in mixed base."""
+    """Return the problem with this index, whose digits in a mixed base are the digits and operators of the chain."""
     index, first = divmod(index, 10)
     expression, value, product = str(first), 0, first
     for _ in range(terms - 1):

@@ -1,4 +1,4 @@
-"""Values of Arrow tables, which Parquet files and the data sets of Hugging Face are, as records hold them."""
+"""Rows of Arrow tables as records. Parquet files and the data sets of Hugging Face are such tables."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def row(table: "pyarrow.Table", index: int) -> Mapping[str, Any]:
-    """A row of a table, each value at its own width: pyarrow itself makes doubles of all floats.
+    """Return a row of a table, with each float at its own width; pyarrow itself converts all floats to doubles.
 
     Raises:
-      ValueError: if two columns have one name, or a column of JSON is none.
+      ValueError: if two columns have one name, or a value of a JSON column is not JSON.
     """
     names = table.column_names
     if len(set(names)) < len(names):
@@ -40,13 +40,13 @@ def _unread(scalar: Any) -> Unread:
 def _text(scalar: Any) -> str | bytes:
     try:
         return scalar.as_py()
-    except UnicodeDecodeError:  # as bytes, of which it is told where they are used
+    except UnicodeDecodeError:  # returned as bytes, which are reported where they are used
         return scalar.as_buffer().to_pybytes()
 
 
 @functools.cache
 def _kinds() -> Mapping[type, Callable[[Any], Any]]:
-    """Class of a scalar -> what is made of it. Of others, such as times, only the type is known."""
+    """Return how the scalars of each class are converted. Of other scalars, such as times, only the type is kept."""
     import pyarrow
 
     exact = ["Boolean", "Double", "Binary", *(f"Decimal{bits}" for bits in (32, 64, 128, 256))]
@@ -55,7 +55,7 @@ def _kinds() -> Mapping[type, Callable[[Any], Any]]:
         **{getattr(pyarrow, f"{name}Scalar"): lambda scalar: scalar.as_py() for name in exact},
         pyarrow.FloatScalar: lambda scalar: np.float32(scalar.as_py()),
         pyarrow.HalfFloatScalar: lambda scalar: np.float16(scalar.as_py()),
-        pyarrow.StringScalar: _text,  # large strings and views are such, too
+        pyarrow.StringScalar: _text,  # also the base of large strings and views
         pyarrow.StructScalar: lambda scalar: {name: _value(scalar[name]) for name in scalar},
         pyarrow.MapScalar: lambda scalar: {str(pair[0]): _value(pair[1]) for pair in scalar.values},
         pyarrow.ListScalar: lambda scalar: [_value(each) for each in scalar],

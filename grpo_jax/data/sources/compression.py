@@ -1,4 +1,4 @@
-"""Files that may be compressed, told by how they begin: names lie, and downloads lose their endings."""
+"""Files that may be compressed. Their first bytes decide, since names are unreliable and downloads lose endings."""
 
 import bz2
 import gzip
@@ -32,13 +32,13 @@ REFUSED: Mapping[bytes, str] = {
 
 
 def opener(file: Path, path: str) -> Callable[[], BinaryIO]:
-    """A function that opens the file anew for reading. What is compressed is held in memory, decompressed.
+    """Return a function that opens the file for reading. A compressed file is decompressed and held in memory.
 
     Args:
-      path: of the source, for messages.
+      path: that of the source, for messages.
 
     Raises:
-      ConfigError: if it cannot be decompressed, or is no text at all.
+      ConfigError: if it cannot be decompressed, or is not a text file.
     """
     with file.open("rb") as opened:
         beginning = opened.read(8)
@@ -51,6 +51,8 @@ def opener(file: Path, path: str) -> Callable[[], BinaryIO]:
                 contents = decompress(file.read_bytes())
             except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
                 reason = " ".join(str(error).split())
-                raise ConfigError(f"path={path!r}: {file} cannot be decompressed ({reason}); fetch it anew.") from error
+                raise ConfigError(
+                    f"path={path!r}: {file} cannot be decompressed ({reason}); fetch it again."
+                ) from error
             return lambda: io.BytesIO(contents)
     return lambda: file.open("rb")

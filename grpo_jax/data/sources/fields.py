@@ -1,4 +1,4 @@
-"""What a record holds under a field's name. Mistakes are ValueErrors whose text follows a record's place."""
+"""Lookup of a field in a record. Mistakes are ValueErrors whose text follows the record's place in a message."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from grpo_jax.data.sources.golds import REPAIR
 
 
 def pick(record: Mapping[str, Any], field: str) -> Any:
-    """The value under a dotted name, as in "prompt.0.content"; a field's own name may have dots, too.
+    """Return the value under a dotted name, as in "prompt.0.content". A field's own name may contain dots, too.
 
     Raises:
       ValueError: if there is none, or if the name can be read in two ways.
@@ -24,7 +24,7 @@ def pick(record: Mapping[str, Any], field: str) -> Any:
 
 
 def _readings(value: Any, names: Sequence[str]) -> Iterator[Any]:
-    """What is under these names, some of them joined by dots again to be the name of one field."""
+    """Yield the values under these names. Several of them, joined by dots again, may be the name of one field."""
     if not names:
         yield value
     elif isinstance(value, Mapping):
@@ -37,7 +37,7 @@ def _readings(value: Any, names: Sequence[str]) -> Iterator[Any]:
 
 
 def _missing(value: Any, names: Sequence[str]) -> str:
-    """Why nothing is under these names, each of them the name of one field."""
+    """Return the reason why nothing is under these names, if each is the name of one field."""
     name, *rest = names
     if isinstance(value, Mapping):
         if name in value:
@@ -46,6 +46,6 @@ def _missing(value: Any, names: Sequence[str]) -> str:
     if isinstance(value, list | tuple | np.ndarray):
         if name.isdecimal() and int(name) < len(value):
             return _missing(value[int(name)], rest)
-        return f"has no such field; the list has {len(value)} elements, numbered from 0, and {name!r} is none; {REPAIR}"
+        return f"has no such field; the list has {len(value)} elements, numbered from 0, but no {name!r}; {REPAIR}"
     kind = "nothing (null)" if value is None else f"a value of the type {type(value).__name__}"
     return f"has no such field; {name!r} cannot be looked up in {kind}; {REPAIR}"

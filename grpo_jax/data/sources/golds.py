@@ -1,7 +1,7 @@
-"""From the values that records hold to texts: one table says what each type becomes, or why it becomes nothing.
+"""Texts from the values of records. One table says how each type is converted, or why it cannot be.
 
-Sources hand values on at their own width (`np.float32`, not its double) and with their own digits (`Number`). Mistakes
-are ValueErrors whose text follows a record's place, and ends with the remedy.
+Sources pass values on at their own width (`np.float32`, not its double) and with their own digits (`Number`). Mistakes
+are ValueErrors whose text follows the record's place in a message, and ends with the remedy.
 """
 
 import datetime
@@ -21,7 +21,7 @@ LONGEST = 25  # characters of a float without an exponent
 
 @dataclass(frozen=True, repr=False)
 class Number:
-    """A number as a JSON file writes it: read as a float, `0.10` and `12345678901234567890.5` would lose digits."""
+    """A number as a JSON file writes it. As floats, `0.10` and `12345678901234567890.5` would lose digits."""
 
     written: str
 
@@ -31,20 +31,20 @@ class Number:
 
 @dataclass(frozen=True)
 class Unread:
-    """A value of a type that becomes no text, such as a time of an Arrow table, which Python may have no room for."""
+    """A value of a type that has no text, such as a time in an Arrow table, which Python may be unable to represent."""
 
     type: str
 
 
 def text(value: Any) -> str:
-    """The value, which must be text, perhaps in UTF-8, and more than space. Raises ValueError."""
+    """Return the value if it is text, or text in UTF-8, and not blank. Otherwise raises ValueError."""
     try:
         value = value.decode() if isinstance(value, bytes) else value
         if not isinstance(value, str):
             if isinstance(value, list | tuple | Mapping):
                 raise ValueError(f"holds {_noun(value)} there; name what is in it, as in prompt.0.content")
             raise ValueError(f"holds {_noun(value)} there, not text; {REPAIR}")
-        value.encode()  # JSON can spell halves of characters, which nothing behind this could write
+        value.encode()  # JSON can contain halves of characters, which cannot be written anywhere
     except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise ValueError(f"holds text there that is not Unicode ({error.reason}); {REPAIR}") from error
     if not value.strip():
@@ -53,7 +53,7 @@ def text(value: Any) -> str:
 
 
 def text_of_answer(value: Any) -> str:
-    """The gold answer's text, as `GOLDS` makes it. Raises ValueError for a type that becomes none."""
+    """Return the gold answer as text, converted by `GOLDS`. Raises ValueError for a type that cannot be converted."""
     rule = next(GOLDS[kind] for kind in type(value).__mro__ if kind in GOLDS)
     if isinstance(rule, str):
         raise ValueError(f"holds {_noun(value)} there; {rule}")
@@ -61,12 +61,12 @@ def text_of_answer(value: Any) -> str:
 
 
 def _of_json(number: Number) -> str:
-    """As it is written, but for `4.0`, which is how programs write 4 in a column of floats."""
+    """Return the number as it is written, but 4 for `4.0`, since programs write 4 like that in a column of floats."""
     return re.sub(r"^(-?\d+)\.0$", r"\1", number.written)
 
 
 def _of_float(value: float | np.floating[Any]) -> str:
-    """The shortest decimal that is this number at its own width: .1 for the float32 nearest to it, 4 for 4.0."""
+    """Return the shortest decimal that equals the number at its own width: .1 for the nearest float32, 4 for 4.0."""
     if not np.isfinite(value):
         raise ValueError(f"holds {value} there, which no answer equals; {REPAIR}")
     plain = np.format_float_positional(value, trim="-")
@@ -74,7 +74,7 @@ def _of_float(value: float | np.floating[Any]) -> str:
 
 
 def _of_decimal(value: Decimal) -> str:
-    """Without the zeros at its end: a column of decimals has as many digits as its longest."""
+    """Return the number without trailing zeros: in a column of decimals, all have as many digits as the longest."""
     if not value.is_finite():
         raise ValueError(f"holds {value} there, which no answer equals; {REPAIR}")
     plain = f"{value:f}"
@@ -82,21 +82,21 @@ def _of_decimal(value: Decimal) -> str:
 
 
 def _of_list(values: "list[Any] | tuple[Any, ...] | np.ndarray") -> str:
-    """That of its only element."""
+    """Return the text of the only element."""
     if isinstance(values, np.ndarray) and values.ndim == 0:
         return text_of_answer(values[()])
     if len(values) != 1:
         raise ValueError(
-            f"holds a list of {len(values)} answers there, and only one can be judged; name one, as in answer.0, or "
+            f"holds a list of {len(values)} answers there, but only one can be judged; name one, as in answer.0, or "
             "write them as one text"
         )
     return text_of_answer(values[0])
 
 
-_AS_ANSWERED = "write it as text, in the form that answers shall have"
+_AS_ANSWERED = "write it as text, in the form of an answer"
 
-# type of a value -> a function that returns the gold answer's text, or the remedy where there is none. A type without
-# an entry has that of its nearest base.
+# type of a value -> a function that returns the gold answer's text, or the remedy if there is none. A type without an
+# entry has that of its nearest base class.
 GOLDS: Mapping[type, Callable[[Any], str] | str] = {
     str: text,
     bytes: text,
@@ -110,10 +110,10 @@ GOLDS: Mapping[type, Callable[[Any], str] | str] = {
     tuple: _of_list,
     np.ndarray: _of_list,
     NoneType: REPAIR,
-    bool: _AS_ANSWERED,  # yes, true and correct are answers, too
+    bool: _AS_ANSWERED,  # the answer may be yes, true or correct
     np.bool_: _AS_ANSWERED,
-    np.timedelta64: _AS_ANSWERED,  # NumPy counts it among the integers
-    datetime.date: _AS_ANSWERED,  # March 5 and 2024-03-05; datetimes are dates
+    np.timedelta64: _AS_ANSWERED,  # a subclass of NumPy's integers
+    datetime.date: _AS_ANSWERED,  # the answer may be March 5 or 2024-03-05; also the base of datetime
     datetime.time: _AS_ANSWERED,
     datetime.timedelta: _AS_ANSWERED,
     dict: "name one of its fields, as in answer.value",

@@ -1,4 +1,4 @@
-"""Parquet files, by row groups."""
+"""Parquet files, read by row groups."""
 
 import bisect
 import functools
@@ -15,15 +15,15 @@ from grpo_jax.files import find_files
 if TYPE_CHECKING:
     import pyarrow
 
-# Row groups of each file in memory. Data sets come in groups of a thousand rows, or in one or two of a million.
+# Row groups of each file in memory. Data sets have groups of a thousand rows, or one or two of a million.
 GROUPS_KEPT = 2
 
 
 def open_parquet(config: SourceConfig) -> Records:
-    """The records of all files that match. A row group is read when one of its rows is asked for.
+    """Return the records of all files that match. A row group is read when one of its rows is accessed.
 
     Raises:
-      ConfigError: for a missing file, and one that is not Parquet.
+      ConfigError: for a missing file, and for one that is not Parquet.
     """
     return concatenate([_open(file, config.path) for file in find_files(config.path)])
 
@@ -35,7 +35,7 @@ def _open(file: Path, path: str) -> Records:
     def bad(error: Exception) -> ConfigError:
         reason = " ".join(str(error).split())  # it may come on several lines
         return ConfigError(
-            f"path={path!r}: {file} cannot be read as Parquet ({reason}); fetch it anew, or set kind to what it is."
+            f"path={path!r}: {file} cannot be read as Parquet ({reason}); fetch it again, or correct the kind."
         )
 
     try:
@@ -50,7 +50,7 @@ def _open(file: Path, path: str) -> Records:
         try:
             with parquet.ParquetFile(file) as opened:
                 return opened.read_row_group(group)
-        except (pyarrow.ArrowException, OSError) as error:  # a page is damaged, which the footer does not tell
+        except (pyarrow.ArrowException, OSError) as error:  # a damaged page, which the footer does not show
             raise bad(error) from error
 
     def read(index: int) -> Mapping[str, Any]:

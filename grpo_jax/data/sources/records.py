@@ -1,4 +1,4 @@
-"""Sequences whose elements are read when they are asked for."""
+"""Sequences whose elements are read on access."""
 
 import bisect
 import itertools
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class RandomAccess(Sequence[T]):
-    """A sequence that keeps a function in place of its elements, so that its size costs no memory."""
+    """A sequence that stores a function instead of its elements, so that its size costs no memory."""
 
     length: int
     read: Callable[[int], T]  # for 0 <= index < length
@@ -26,18 +26,18 @@ class RandomAccess(Sequence[T]):
     def __getitem__(self, index: int | slice) -> T | list[T]:
         if isinstance(index, slice):
             return [self.read(each) for each in range(self.length)[index]]
-        return self.read(range(self.length)[index])  # the range knows negative numbers and IndexError
+        return self.read(range(self.length)[index])  # the range handles negative numbers and raises IndexError
 
 
 @dataclass(frozen=True, eq=False)
 class Records(RandomAccess[Mapping[str, Any]]):
-    """The records of a source, and where a person finds each of them."""
+    """The records of a source, and the place of each for messages."""
 
-    where: Callable[[int], str]  # as in "train.jsonl:12"
+    where: Callable[[int], str]  # such as "train.jsonl:12"
 
 
 def concatenate(parts: Sequence[Records]) -> Records:
-    """The records of all parts, one part after the other."""
+    """Return the records of all parts, one part after the other."""
     ends = list(itertools.accumulate(map(len, parts)))
 
     def locate(index: int) -> tuple[Records, int]:

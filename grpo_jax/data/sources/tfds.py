@@ -10,23 +10,23 @@ import numpy as np
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.records import Records
 
-# Builders that are known only after their module is imported.
+# Builders that tfds finds only after their module is imported.
 _MODULES = {"gsm8k": "tensorflow_datasets.text.gsm8k"}
 
 
 def open_tfds(config: SourceConfig) -> Records:
-    """The records of a split of a data set that is on the disk. Nothing is downloaded: offline, tfds tries for minutes.
+    """Return the records of a split of a prepared data set. Nothing is downloaded: offline, tfds would try for minutes.
 
     Raises:
-      ConfigError: for an unknown builder or split, and data that are not prepared or not in a random-access format.
+      ConfigError: for an unknown builder or split, and for data that are not prepared or have no random access.
     """
     builder = _builder(config.path)
     from tensorflow_datasets.core import file_adapters
 
     if not builder.is_prepared():
         raise ConfigError(
-            f"path={config.path!r}: is not prepared in {builder.data_path}; where there is a network, run"
-            f" {_preparation(config.path)}, and let TFDS_DATA_DIR name its directory."
+            f"path={config.path!r}: is not prepared in {builder.data_path}; with a network, run"
+            f" {_preparation(config.path)}, and set TFDS_DATA_DIR to its directory."
         )
     if not builder.info.available_file_formats() & file_adapters.FileFormat.with_random_access():
         raise ConfigError(
@@ -48,7 +48,7 @@ def open_tfds(config: SourceConfig) -> Records:
 
 
 def _at_its_width(value: Any, type_: Any) -> Any:
-    """The value as its feature's type: tfds makes doubles of single floats."""
+    """Return the value with its feature's type, since tfds converts single floats to doubles."""
     if isinstance(value, Mapping) and isinstance(type_, Mapping):
         return {name: _at_its_width(inner, type_[name]) for name, inner in value.items()}
     return np.dtype(type_).type(value) if isinstance(value, float) else value
@@ -76,7 +76,7 @@ def _builder(path: str) -> Any:
 
 
 def _preparation(path: str) -> str:
-    """The command that prepares a builder."""
+    """Return the command that prepares a builder."""
     module = _MODULES.get(_name(path), "tensorflow_datasets")
     builder = f"tensorflow_datasets.builder('{path}', file_format='array_record')"
     return f'`python -c "import {module}; {builder}.download_and_prepare()"`'

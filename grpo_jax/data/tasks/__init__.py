@@ -1,4 +1,4 @@
-"""Tasks. A task says where problems come from, how they are written, and what a completion is worth."""
+"""Tasks. A task provides problems, writes them as tokens, and judges completions."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from grpo_jax.data.tasks.own import own_task
 from grpo_jax.data.tasks.questions import Questions
 from grpo_jax.data.tasks.task import Demonstrable, Task
 
-# task.name -> what builds the task from its section, the whole configuration, and the run's date.
+# task.name -> a function that builds the task from its section, the whole configuration and the run's date.
 TASKS: Mapping[str, Callable[[Any, Config, datetime], Task]] = {
     "modular_expressions": lambda section, config, date: ModularExpressions(section),
     "questions": Questions,
@@ -19,10 +19,10 @@ TASKS: Mapping[str, Callable[[Any, Config, datetime], Task]] = {
 
 
 def make_task(config: Config, date: datetime | None = None) -> Task:
-    """The task that a configuration describes.
+    """Return the task that a configuration describes.
 
     Args:
-      date: what a chat template that asks for the date is told; now, in UTC, if None.
+      date: of the run, for chat templates that use a date; None is now, in UTC.
 
     Raises:
       ConfigError: if the task is impossible.

@@ -1,9 +1,9 @@
 """Nested expressions over digits, modulo a small number: `8+(8+(4+6))=` is 6 modulo 10.
 
-A full solution writes every reduction, `8+(8+0)=8+8=6`; only what stands behind the last `=` is right or wrong. One can
-answer at once and be wrong, or write the lines and be right: a skill that reinforcement can elicit. With `task.right`
-"derivation" the lines are asked for; with `task.credit` "partial" a wrong completion is paid for those that are right.
-Characters are tokens.
+A full solution writes every reduction, `8+(8+0)=8+8=6`. Only the text after the last `=` is judged. A policy can answer
+at once and be wrong, or write the lines and be right: this is a skill that reinforcement learning can elicit. With
+`task.right` "derivation" the lines are required. With `task.credit` "partial" a wrong completion earns a reward for its
+right lines. Tokens are characters.
 """
 
 import math
@@ -29,13 +29,13 @@ OPERATORS: Mapping[str, Callable[[int, int], int]] = {
     "*": lambda a, b: a * b,
 }
 
-# Draws before a split is declared too small: for each problem that is wanted (one draw in 16 hits the test split), and
-# for each expression that there is at all.
+# The most draws before a split is declared too small: per requested problem (one draw in 16 hits the test split), and
+# per existing expression.
 DRAWS_PER_PROBLEM, DRAWS_PER_EXPRESSION = 200, 30
 
 
 class ModularExpressions:
-    """See `Task`. The number of operations is the difficulty."""
+    """The embedded task, a `Task` with demonstrations. The number of operations is the difficulty."""
 
     def __init__(self, config: ModularExpressionsConfig):
         unknown = sorted(set(config.operators) - set(OPERATORS))
@@ -54,12 +54,12 @@ class ModularExpressions:
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
         modulus = self.config.modulus
-        judge: Callable[[Attempt], Verdict] = last_value.verify
+        verify: Callable[[Attempt], Verdict] = last_value.verify
         if self.config.right == "derivation":
-            judge = partial(derivation.verify, modulus=modulus)
+            verify = partial(derivation.verify, modulus=modulus)
         if self.config.credit == "partial":
-            return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=modulus, judge=judge))
-        return PerAttempt("expressions", judge)
+            return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=modulus, judge=verify))
+        return PerAttempt("expressions", verify)
 
     @property
     def max_prompt_tokens(self) -> int:
@@ -72,7 +72,7 @@ class ModularExpressions:
 
     @property
     def _expressions(self) -> int:
-        """How many there are: shapes of the tree (a Catalan number) x operators x digits."""
+        """Return the number of expressions: shapes of the tree (a Catalan number) x operators x digits."""
         k = self.config.operations
         shapes = math.comb(2 * k, k) // (k + 1)
         return shapes * len(set(self.config.operators)) ** k * self.config.modulus ** (k + 1)
@@ -91,8 +91,8 @@ class ModularExpressions:
         if len(found) == number or (at_most and found):
             return list(found.values())
         raise ConfigError(
-            f"task.operations={self.config.operations}: there are hardly more than {len(found)} such problems in the "
-            f"{split.name.lower()} split, and {number} are wanted; raise it, or ask for fewer problems."
+            f"task.operations={self.config.operations}: the {split.name.lower()} split has hardly more than "
+            f"{len(found)} such problems, but {number} are requested; raise it, or request fewer problems."
         )
 
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
@@ -104,12 +104,12 @@ class ModularExpressions:
 
 
 def _equation_tokens(operations: int) -> int:
-    """k operations: k + 1 digits, k operators, a pair of brackets round all but the outermost, and `=`."""
+    """Return the tokens of an equation: k + 1 digits, k operators, k - 1 pairs of brackets, and `=`."""
     return (operations + 1) + operations + 2 * (operations - 1) + 1
 
 
 def draw(rng: random.Random, operations: int, operators: str, modulus: int) -> Expression:
-    """A random expression. The operations are divided between left and right uniformly, at every node."""
+    """Return a random expression. At every node the operations are divided uniformly between left and right."""
     if operations == 0:
         return int(rng.random() * modulus)
     operator = operators[int(rng.random() * len(operators))]
@@ -122,7 +122,7 @@ def draw(rng: random.Random, operations: int, operators: str, modulus: int) -> E
 
 
 def render(expression: Expression) -> str:
-    """With brackets round every operation but the outermost."""
+    """Return the expression as text, with brackets around every operation but the outermost."""
 
     def inner(expression: Expression) -> str:
         return str(expression) if isinstance(expression, int) else f"({render(expression)})"
@@ -134,7 +134,7 @@ def render(expression: Expression) -> str:
 
 
 def parse(text: str) -> Expression:
-    """The inverse of `render`, for its output only."""
+    """Return the expression of a text that `render` wrote."""
     operands: list[Expression] = []
     operators: list[str] = []
     for character in text + ")":
@@ -149,7 +149,7 @@ def parse(text: str) -> Expression:
 
 
 def value_of(expression: Expression, modulus: int) -> int:
-    """The expression's value: modulo is taken after every operation."""
+    """Return the expression's value. The modulus is applied after every operation."""
     if isinstance(expression, int):
         return expression
     operator, left, right = expression
@@ -157,7 +157,7 @@ def value_of(expression: Expression, modulus: int) -> int:
 
 
 def reductions(expression: Expression, modulus: int) -> list[str]:
-    """The lines of a full solution: the leftmost innermost operation is carried out in each; the last is the value."""
+    """Return the lines of a full solution. Each carries out the leftmost innermost operation; the last is the value."""
     lines = []
     while not isinstance(expression, int):
         expression = _reduce_once(expression, modulus)

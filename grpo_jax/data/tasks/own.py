@@ -1,4 +1,4 @@
-"""A task that a configuration names by import path."""
+"""Tasks that a configuration names by import path."""
 
 from grpo_jax.config import ConfigError, OwnTaskConfig, imported
 from grpo_jax.data.tasks.task import Task
@@ -7,10 +7,10 @@ MEMBERS = ("tokenizer", "stop_tokens", "max_prompt_tokens", "reward", "problems"
 
 
 def own_task(settings: OwnTaskConfig) -> Task:
-    """What `task.factory` returns.
+    """Return the task that `task.factory` makes.
 
     Raises:
-      ConfigError: if it cannot be imported or called, or what it returns is no task.
+      ConfigError: if the factory cannot be imported or called, or does not return a task.
     """
     factory = imported("task.factory", settings.factory)
     try:
@@ -20,12 +20,12 @@ def own_task(settings: OwnTaskConfig) -> Task:
     except Exception as error:  # whatever a user's function raises is reported as that function's fault
         raise ConfigError(
             f"task.factory={settings.factory!r}: cannot be called with task.parameters={settings.parameters} "
-            f"({type(error).__name__}: {error}); mend one of the two."
+            f"({type(error).__name__}: {error}); correct one of the two."
         ) from error
     missing = [name for name in MEMBERS if not hasattr(task, name)]
     if missing:
         raise ConfigError(
-            f"task.factory={settings.factory!r}: what it returns has no {', '.join(missing)}; a task has the "
+            f"task.factory={settings.factory!r}: its result has no {', '.join(missing)}; return a task with all "
             "members of grpo_jax.data.Task."
         )
     return task

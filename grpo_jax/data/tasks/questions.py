@@ -1,4 +1,4 @@
-"""Questions with answers from data sets, put to a pretrained model and judged by a reward."""
+"""Questions with answers from data sets, for a pretrained model, judged by a reward."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,15 @@ logger = logging.getLogger(__name__)
 
 
 class Questions:
-    """See `Task`.
+    """A `Task` of questions from one or two sources.
 
-    The test split is its own source, or else a share of `train` by a hash of the prompt; so is the validation split,
-    if it is held out; such a share is never empty. What is in the test split is never trained on.
+    The test split is a source of its own, or else a share of `train` chosen by a hash of the prompt. The validation
+    split, if it is held out, is such a share, too. These shares are never empty. Problems of the test split are never
+    trained on.
     """
 
     def __init__(self, settings: QuestionsConfig, config: Config, date: datetime):
-        """`date`: of the run, for a chat template that asks for one."""
+        """Read the tokenizer. `date` is that of the run, for chat templates that use one."""
         self.settings = settings
         field = "task.tokenizer" if settings.tokenizer else "model.checkpoint"
         self._directory = Path(settings.tokenizer or config.model.checkpoint)
@@ -44,7 +45,7 @@ class Questions:
 
     @cached_property
     def reward(self) -> Reward:
-        """Made when it is asked for: it may import code of the user's, which whoever writes weights does not need."""
+        """The reward, made on first access, because it may import a user's code, which an export does not need."""
         return make_reward(self.settings.reward, self._max_new_tokens)
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
@@ -64,34 +65,34 @@ class Questions:
         return self._format.encode(self.tokenizer, [problem.prompt for problem in problems])
 
     def all_short_enough(self, problems: Sequence[Problem], of: str) -> Sequence[Problem]:
-        """The problems of a test set: all of them, or its numbers could not be compared with anyone's.
+        """Return the problems of a test set, of which none may be left out, or results could not be compared.
 
         Args:
-          of: the set's name, for messages.
+          of: the name of the set, for messages.
 
         Raises:
-          ConfigError: if one is longer than `max_prompt_tokens`.
+          ConfigError: if a problem is longer than `max_prompt_tokens`.
         """
         lengths = [len(row) for row in self.prompt_tokens(problems)]
         longer = sum(length > self.max_prompt_tokens for length in lengths)
         if longer:
             raise ConfigError(
                 f"task.max_prompt_tokens={self.max_prompt_tokens}: {longer} of the {len(problems)} problems of {of} "
-                f"are longer, the longest of {max(lengths)} tokens, and none may be left out; raise it to that."
+                f"are longer, but none may be left out; raise it to {max(lengths)}, the length of the longest."
             )
         return problems
 
     @cached_property
     def _splits(self) -> "_Splits":
         settings = self.settings
-        given = list(read_problems(settings.train, "task.train"))  # a source reads its files for every look at it
+        given = list(read_problems(settings.train, "task.train"))  # a list, because a source reads its files on access
         own = settings.test
         test = _by_hash(given, Split.TEST) if own is None else list(read_problems(own, "task.test"))
         tested = {problem.key for problem in test}
         untested = [problem for problem in given if problem.key not in tested]
         if own and len(untested) < len(given):
             logger.warning(
-                "%d of the %d problems of task.train are also in task.test, and not trained on",
+                "%d of the %d problems of task.train are also in task.test, so they are not trained on",
                 len(given) - len(untested),
                 len(given),
             )
@@ -102,7 +103,7 @@ class Questions:
         longer = {p.key for p, length in zip(untested, lengths, strict=True) if length > self.max_prompt_tokens}
         if longer:
             logger.warning(
-                "task.max_prompt_tokens=%d: %d of %d problems are longer, and left out",
+                "task.max_prompt_tokens=%d: %d of %d problems are longer, so they are left out",
                 self.max_prompt_tokens,
                 len(longer),
                 len(untested),
@@ -114,7 +115,7 @@ class Questions:
         return _Splits(
             problems={
                 Split.TRAIN: short_enough(train),
-                # By hash, so that the first few of them are like the others whatever the order of the source.
+                # In the order of hashes, so that the first few are like the others, whatever the order of the source.
                 Split.VALIDATION: sorted(short_enough(validation), key=lambda problem: problem.key),
                 Split.TEST: sorted(test, key=lambda problem: problem.key),
                 Split.WARM_START: [],
@@ -127,7 +128,7 @@ class Questions:
         )
 
 
-# What says how many problems of a split are wanted.
+# The fields that set how many problems of a split are needed.
 _WANTED = {
     Split.TRAIN: "rollout.prompts_per_step",
     Split.VALIDATION: "evaluation.validation_problems",
@@ -138,17 +139,17 @@ _WANTED = {
 
 @dataclass(frozen=True)
 class _Splits:
-    """The problems by split, and where those of `task.train` went."""
+    """The problems of each split, and what became of those in `task.train`."""
 
     problems: Mapping[Split, Sequence[Problem]]
-    given: int  # in task.train
-    in_test: int  # of them in the test split, which are not trained on
-    held_out: int  # of the others, for validation
-    longer: int  # of these two, than task.max_prompt_tokens; left out
-    longest: int  # of these two, in tokens
+    given: int  # problems in task.train
+    in_test: int  # those of them in the test split, which are not trained on
+    held_out: int  # those of the rest that are held out for validation
+    longer: int  # those not in the test split that exceed task.max_prompt_tokens, and are left out
+    longest: int  # the length of the longest of them, in tokens
 
     def shortage(self, split: Split, settings: QuestionsConfig) -> str:
-        """Why a split has so few problems, and what can be done about it."""
+        """Return why a split has too few problems, and the remedies."""
         went = [
             f"{number} {where}"
             for number, where in (
@@ -182,12 +183,12 @@ class _Splits:
 
 
 def _by_hash(problems: Sequence[Problem], split: Split) -> list[Problem]:
-    """Those that a split has by their hash; of a few problems this may be none, then the one with the lowest hash."""
+    """Return the problems whose hash belongs to a split; if there are none, the problem with the lowest hash."""
     found = [problem for problem in problems if problem.split is split]
     if not found and problems:
         found = [min(problems, key=lambda problem: problem.key)]
         logger.warning(
-            "task.train: none of its %d problems has a hash of the %s split, so it is the one with the lowest: %r",
+            "task.train: none of its %d problems has a hash of the %s split, so this one with the lowest is used: %r",
             len(problems),
             split.name.lower(),
             found[0].prompt[:60],

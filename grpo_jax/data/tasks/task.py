@@ -1,4 +1,4 @@
-"""What training and evaluation ask of a task."""
+"""The protocol of tasks, as training and evaluation use them."""
 
 import random
 from collections.abc import Sequence
@@ -12,41 +12,41 @@ if TYPE_CHECKING:
 
 
 class Task(Protocol):
-    """Where problems come from, how they are written as tokens, and what a completion is worth."""
+    """Provides problems, writes them as tokens, and judges completions."""
 
     @property
     def tokenizer(self) -> "PreTrainedTokenizerFast": ...
 
     @property
     def stop_tokens(self) -> Sequence[int]:
-        """Each of them ends a completion."""
+        """The tokens that end a completion."""
 
     @property
     def max_prompt_tokens(self) -> int:
-        """P: no prompt is longer."""
+        """P, the length of the longest prompt."""
 
     @property
     def reward(self) -> Reward:
-        """The judge of completions."""
+        """The reward, which judges completions."""
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
-        """The first `number` distinct problems of a split, always the same; 0 is all that the task has.
+        """Return the first `number` distinct problems of a split, which are always the same; 0 is all.
 
         Raises:
-          ConfigError: if there are fewer; unless `at_most` is set, then fewer are returned.
+          ConfigError: if there are fewer, unless `at_most` is set. In that case fewer are returned.
         """
 
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
-        """The ids that a completion of each problem follows."""
+        """Return the token ids of each problem's prompt."""
 
 
 @runtime_checkable
 class Demonstrable(Task, Protocol):
-    """A task that can show how it is done, which the warm start learns from."""
+    """A task with demonstrations, from which the warm start learns."""
 
     @property
     def max_solution_tokens(self) -> int:
-        """No demonstration is longer, its stop token included."""
+        """The length of the longest demonstration, with its stop token."""
 
     def demonstration(self, problem: Problem, skip_probability: float, rng: random.Random) -> str:
-        """A right completion to learn from, each intermediate line left out with this probability."""
+        """Return a right completion, in which each intermediate line is left out with this probability."""

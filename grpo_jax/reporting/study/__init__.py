@@ -1,4 +1,4 @@
-"""The report of a study: DIR/report with one self-contained page, and its figures and tables as files."""
+"""The report of a study: a self-contained page in DIR/report, with its figures and tables as files beside it."""
 
 import html
 import json
@@ -20,23 +20,23 @@ from grpo_jax.studies import read_study
 
 __all__ = ["arms", "gather", "write_comparison", "write_study_report"]
 
-PAIRS_SHOWN = 2  # of an arm's beginning, and of its end
+PAIRS_SHOWN = 2  # from an arm's beginning, and from its end
 
 
 def write_study_report(workdir: Path) -> Path:
-    """Writes the report of a study that may still be going on, and returns the path of its page.
+    """Write the report of a study, which may still be going on, and return the path of its page.
 
-    It is of the seeds that all arms have finished.
+    The report uses the seeds that all arms have finished.
 
     Raises:
-      FileNotFoundError: if the directory is of no study.
-      ConfigError: if fewer than two seeds are finished by all arms, or what is there cannot be compared.
+      FileNotFoundError: if the directory has no study.
+      ConfigError: if all arms have finished fewer than two seeds, or if the runs cannot be compared.
     """
     return write_comparison(read_results(read_study(workdir), workdir), workdir / "report")
 
 
 def write_comparison(results: Results, directory: Path) -> Path:
-    """Writes the report of these results, whichever runs they are of, and returns the path of its page."""
+    """Write the report of these results, and return the path of its page."""
     directory.mkdir(parents=True, exist_ok=True)
     made = tables(results)
     drawn = {
@@ -44,11 +44,11 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"curves_{comparison.budget}": (
                 curves(results, comparison),
                 f"Validation pass@1 by {UNITS.get(comparison.budget, comparison.budget)}: means of "
-                f"{len(results.seeds)} seeds, bands are 95 % t intervals, point by point.",
+                f"{len(results.seeds)} seeds, with pointwise 95 % t intervals.",
             )
             for comparison in results.study.comparisons
         },
-        "phases": (phases(results), "Seconds of a run by phase, means over seeds."),
+        "phases": (phases(results), "Seconds of a run by phase, mean over seeds."),
     }
     for table in made:
         write_csv(table, directory)
@@ -74,14 +74,14 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"<p>{html.escape(power)}</p>",
             f'<div class="figures">{"".join(figure_html(*one) for one in drawn.values())}</div>',
             "".join(as_html(table) for table in made[2:]),
-            "<h2>Groups with signal, completions side by side</h2><p>The beginning that both share is grey.</p>",
+            "<h2>Groups with signal, completions side by side</h2><p>Their common beginning is grey.</p>",
             *(
                 f"<h3>{html.escape(name)}, seed {results.seeds[0]}</h3>"
                 + pairs_of(RunDirectory(runs[0].directory), PAIRS_SHOWN)
                 for name, runs in results.arms.items()
             ),
             f"<h2>Arms</h2><pre>{html.escape(json.dumps(_differences(results), indent=2))}</pre>",
-            f"<h2>Where this comes from</h2>{_origins(results)}",
+            f"<h2>Provenance</h2>{_origins(results)}",
             f"<pre>{html.escape(json.dumps(_versions(results), indent=2))}</pre>",
         ]
     )
@@ -92,14 +92,14 @@ def write_comparison(results: Results, directory: Path) -> Path:
 
 def _missing(results: Results) -> str:
     seeds = ", ".join(map(str, results.seeds))
-    said = f"Of seeds {seeds}, which all arms have finished."
+    said = f"All arms have finished the seeds {seeds}."
     if results.missing:
-        said += f" Missing, and so left out with their seeds: {'; '.join(results.missing)}."
+        said += f" These runs are missing, so their seeds are left out: {'; '.join(results.missing)}."
     return f"<p>{html.escape(said)}</p>"
 
 
 def _differences(results: Results) -> dict[str, dict[str, Any]]:
-    """The fields in which the arms' configurations differ, arm by arm."""
+    """Return the fields in which the arms' configurations differ, by arm."""
     flat = {name: _flat(runs[0].config) for name, runs in results.arms.items()}
     fields = sorted({field for values in flat.values() for field in values})
     differing = [f for f in fields if len({json.dumps(values.get(f)) for values in flat.values()}) > 1]
@@ -117,7 +117,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _origins(results: Results) -> str:
-    """A line for each run, and one if they are not all of the same code."""
+    """Return a line for each run, and a first line if they ran different code."""
     every = [run.summary.provenance for runs in results.arms.values() for run in runs]
     sources = {start["code"]["digest"] for record in every if record for start in record["starts"]}
     lines = [
@@ -126,7 +126,7 @@ def _origins(results: Results) -> str:
         for seed, run in zip(results.seeds, runs, strict=True)
     ]
     if len(sources) > 1:
-        lines.insert(0, f"These runs were made with {len(sources)} versions of grpo_jax's source; see their commits.")
+        lines.insert(0, f"These runs used {len(sources)} versions of grpo_jax's source; see their commits.")
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 

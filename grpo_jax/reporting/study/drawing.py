@@ -16,7 +16,7 @@ UNITS = {"seconds": "seconds of training", "tokens": "sampled tokens"}
 
 
 def curves(results: Results, comparison: ComparisonPoints) -> Figure:
-    """Validation pass@1, mean over seeds with its 95 % t interval, as far as the comparison looks."""
+    """Draw validation pass@1, as means over seeds with 95 % t intervals, up to the last point of comparison."""
     budget = comparison.budget
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
@@ -38,7 +38,7 @@ def curves(results: Results, comparison: ComparisonPoints) -> Figure:
 
 
 def phases(results: Results) -> Figure:
-    """Seconds of a run by phase, mean over seeds."""
+    """Draw the seconds of a run by phase, as means over seeds."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 0.9 + 0.4 * len(results.arms)), layout="constrained")
         axes = figure.subplots()

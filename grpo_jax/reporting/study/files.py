@@ -9,7 +9,7 @@ from grpo_jax.reporting.study.tables import Table
 LATEX = str.maketrans(
     {
         "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#",
-        # In a first cell [ and * would be arguments of the \\ before them.
+        # In the first cell of a row, [ and * would be arguments of the \\ before them.
         "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "[": "{[}", "]": "{]}", "*": "{*}",
         "\n": " ", "±": r"$\pm$", "^": r"\^{}", "$": r"\$", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "\\": r"\textbackslash{}",
@@ -18,13 +18,13 @@ LATEX = str.maketrans(
 
 
 def write_csv(table: Table, directory: Path) -> None:
-    """NAME.csv, the header first."""
+    """Write NAME.csv, with the header first."""
     with open(directory / f"{table.name}.csv", "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([table.header, *table.rows])
 
 
 def write_latex(table: Table, directory: Path) -> None:
-    """A table environment that needs no package."""
+    """Write NAME.tex, a table environment that needs no package."""
     caption = f"{table.caption} {table.method}".rstrip()
     lines = [
         r"\begin{table}",

@@ -1,4 +1,4 @@
-"""Plain runs as the arms of a study: those whose configurations differ by their seed only are one arm."""
+"""Plain runs as the arms of a study: runs whose configurations differ only in their seed form one arm."""
 
 import os
 import re
@@ -14,36 +14,35 @@ from grpo_jax.studies import Arm, Budget, ComparisonPoints, Study
 from grpo_jax.studies.pairing import COUNTED, planned, unlike
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
-SHARES = (0.25, 0.5, 1.0)  # of what every run has spent: where curves are compared
-FREE = ("seed", "checkpoint", "logging")  # of one arm: they do not decide a run's result
+SHARES = (0.25, 0.5, 1.0)  # of the budget that every run has spent: curves are compared there
+FREE = ("seed", "checkpoint", "logging")  # may differ within an arm: the seed, and fields that no result depends on
 
 
 def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[float], where: Path) -> Results:
-    """The results of finished runs, of the seeds that all their arms have.
+    """Return the results of finished runs, for the seeds that all their arms have.
 
-    Arms must have spent the same of something at their ends: rollouts, prompts or updates.
+    At their ends, the arms must have spent the same number of rollouts, prompts or updates.
 
     Args:
-      baseline: the arm that others are compared with, named as by `arms`; the first if None.
-      where: what the report is called in messages.
+      baseline: the arm that others are compared with, with its name from `arms`; None is the first.
+      where: the report's directory, for messages.
 
     Raises:
-      FileNotFoundError: if one of them is no run, or is not finished.
-      ConfigError: if there is a single arm, if fewer than two seeds are in all arms, or more than can be tested, if an
-        arm has a seed twice, a fork or a run without validation, or if arms differ in start, test, scale and all
-        budgets.
+      FileNotFoundError: if a directory has no run, or the run is not finished.
+      ConfigError: if there is only one arm; if all arms share fewer than two seeds, or more than can be tested; if an
+        arm has a seed twice, a fork, or a run without validation; or if arms differ in start, test, scale or budget.
     """
     every = {name: _by_seed(name, directories) for name, directories in arms(workdirs).items()}
     if len(every) < 2:
         only = next(iter(every))
-        raise ConfigError(f"{where}: the runs are of one configuration, {only}; name runs of another, too.")
+        raise ConfigError(f"{where}: all runs have one configuration, {only}; name runs of another, too.")
     baseline = next(iter(every)) if baseline is None else baseline
     if baseline not in every:
-        raise ConfigError(f"--baseline={baseline}: is none of the arms; {did_you_mean(baseline, list(every))}")
+        raise ConfigError(f"--baseline={baseline}: is not an arm; {did_you_mean(baseline, list(every))}")
     every_seed = sorted({seed for runs in every.values() for seed in runs})
     seeds = tuple(seed for seed in every_seed if all(seed in runs for runs in every.values()))
     if len(seeds) > ENUMERATED:
-        raise ConfigError(f"{where}: {len(seeds)} seeds are in all arms; name runs of at most {ENUMERATED}.")
+        raise ConfigError(f"{where}: all arms have {len(seeds)} seeds; name runs of at most {ENUMERATED}.")
     if len(seeds) < 2:
         had = "; ".join(f"{name}: {', '.join(map(str, sorted(runs)))}" for name, runs in every.items())
         raise ConfigError(f"{where}: a comparison needs two seeds that all arms have ({had}); run more seeds.")
@@ -67,13 +66,13 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
 
 
 def arms(workdirs: Sequence[Path]) -> dict[str, list[Path]]:
-    """Runs by arm.
+    """Return the runs of each arm, by the arm's name.
 
-    An arm is named by the words that the names of its directories begin with, by the directory that they are in if
-    that is a word like seed, or by the whole path of its first.
+    The name is the common beginning of the directories' names, in whole words. If there is none but "seed", it is the
+    name of the directory that contains them, or else the path of the first.
 
     Raises:
-      FileNotFoundError: if one of them is no run.
+      FileNotFoundError: if a directory has no run.
     """
     alike: dict[str, list[Path]] = {}
     for workdir in workdirs:
@@ -103,10 +102,10 @@ def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
         run = read_run(workdir)
         seed = run.config["seed"]
         if seed in runs:
-            raise ConfigError(f"{workdir}: is seed {seed} of {name}, as {runs[seed].directory} is; name one of them.")
+            raise ConfigError(f"{workdir}: is seed {seed} of {name}, like {runs[seed].directory}; name one of them.")
         if (run.summary.provenance or {}).get("forked_from"):
             raise ConfigError(
-                f"{workdir}: is a fork, so two configurations have spent its budget; leave it out, or draw it by "
+                f"{workdir}: is a fork, so two configurations have spent its budget; leave it out, or draw it with "
                 "--compare."
             )
         if not len(run.curve.pass_at_1):
@@ -127,14 +126,14 @@ def _check_conditions(arms: Mapping[str, Sequence[Finished]], baseline: str, whe
 
 
 def _matched(arms: Mapping[str, Sequence[Finished]], baseline: str, where: Path) -> Budget:
-    """What all arms have spent equally."""
+    """Return a budget of which all arms have spent the same."""
     configs = {name: from_dict(runs[0].config) for name, runs in arms.items()}
     spent = {budget: {name: planned(config, budget) for name, config in configs.items()} for budget in COUNTED}
     for budget, by_arm in spent.items():
         if len(set(by_arm.values())) == 1 and None not in by_arm.values():
             return budget
     raise ConfigError(
-        f"{where}: the arms have spent other numbers of prompts, rollouts and updates each; run them with one budget."
+        f"{where}: the arms have spent different numbers of prompts, rollouts and updates; run them with one budget."
     )
 
 

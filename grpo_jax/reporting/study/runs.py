@@ -1,4 +1,4 @@
-"""What the runs of a study left behind, as curves and numbers."""
+"""The finished runs of a study, as curves and numbers."""
 
 import itertools
 import typing
@@ -19,7 +19,7 @@ from grpo_jax.studies import Budget, Study, StudyRun
 
 @dataclass(frozen=True)
 class Curve:
-    """The validation of one run: pass@1 at every evaluation, and what had been spent by then."""
+    """The validation of one run: pass@1 at every evaluation, and the budget spent by then."""
 
     pass_at_1: Float[np.ndarray, " evaluations"]
     spent: Mapping[Budget, Float[np.ndarray, " evaluations"]]
@@ -37,7 +37,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Results:
-    """A study's runs, of the seeds that all arms have finished."""
+    """A study's runs with the seeds that all arms have finished."""
 
     study: Study
     seeds: tuple[int, ...]
@@ -46,38 +46,40 @@ class Results:
 
     @property
     def others(self) -> list[str]:
-        """The arms that are compared with the baseline."""
+        """Return the names of the arms that are compared with the baseline."""
         return [name for name in self.arms if name != self.study.baseline]
 
 
 def read_results(study: Study, workdir: Path) -> Results:
-    """The finished runs of a study.
+    """Return the finished runs of a study.
 
     Raises:
-      ConfigError: if fewer than two seeds are finished by all arms, or runs differ in the standard deviation's ddof.
+      ConfigError: if all arms have finished fewer than two seeds, or if runs differ in the standard deviation's ddof.
     """
     missing = tuple(f"{run.arm.name}, seed {run.seed}" for run in study.runs() if not run.finished(workdir))
     seeds = tuple(seed for seed in study.seeds if all(StudyRun(arm, seed).finished(workdir) for arm in study.arms))
     if len(seeds) < 2:
         remedy = f"continue the study (missing are {'; '.join(missing[:4])}...)" if missing else "add seeds to it"
-        raise ConfigError(f"{workdir}: seeds finished by all arms: {len(seeds)}, and a comparison needs two; {remedy}.")
+        raise ConfigError(
+            f"{workdir}: all arms have finished {len(seeds)} seeds, but a comparison needs two; {remedy}."
+        )
     arms = {arm.name: [read_run(StudyRun(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
     check_scale(arms, workdir)
     return Results(study, seeds, arms, missing)
 
 
 def check_scale(arms: Mapping[str, Sequence[Finished]], workdir: Path) -> None:
-    """Raises ConfigError if runs differ in the standard deviation's ddof."""
+    """Raise ConfigError if runs differ in the standard deviation's ddof."""
     ddofs = {name: {run.config["objective"]["std_ddof"] for run in runs} for name, runs in arms.items()}
     if len(set(itertools.chain(*ddofs.values()))) > 1:
         raise ConfigError(
-            f"{workdir}: runs differ in objective.std_ddof ({ddofs}): that compares scales of the gradient, so no "
-            "table is made of them; run the arms with one ddof."
+            f"{workdir}: runs differ in objective.std_ddof ({ddofs}), so a table would compare scales of the gradient; "
+            "run the arms with one ddof."
         )
 
 
 def read_run(directory: Path) -> Finished:
-    """A run. Raises FileNotFoundError if it is none, or not finished."""
+    """Return a finished run. Raises FileNotFoundError if the directory has none."""
     run = RunDirectory(directory)
     (config, summary), metrics = run.finished(), run.metrics()
     validation = metrics.of_split(Split.VALIDATION)

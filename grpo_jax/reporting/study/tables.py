@@ -1,4 +1,4 @@
-"""The tables of a study: what each says, with intervals, and whether it is resolved."""
+"""The tables of a study, with intervals and tests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,29 +25,29 @@ from grpo_jax.studies import ComparisonPoints
 from grpo_jax.studies.pairing import COUNTED
 
 NOTHING = "n/a"
-FEWEST = 3  # seeds: two differences that happen to be equal would leave no spread, and be resolved by chance
-ALIKE = 0.05  # by how much what arms have spent may differ, where only the runs could tell
+FEWEST = 3  # seeds: two differences that happen to be equal have no spread, and would be resolved by chance
+ALIKE = 0.05  # the relative difference of budgets that still count as equal, where only the runs could tell
 COMPARED = ("difference", "p", "Holm", "", "flips", "± 80 % power", "ratio")
 VERDICTS = (
-    f"Resolved, with {FEWEST} seeds or more: the difference is not 0, or the ratio not 1, at 5 % for all rows of a "
-    "table together (t tests, Holm). Intervals are at the level at which the row was decided, so that they leave out "
-    "0, or 1, just where it is resolved; none is narrower than a 95 % interval."
+    f"Resolved (with {FEWEST} seeds or more) means: the difference is not 0, or the ratio not 1, at 5 % for all rows "
+    "of a table together (t tests, Holm). Intervals have the level at which their row was decided, so they exclude 0, "
+    "or 1, exactly when the row is resolved. None is narrower than a 95 % interval."
 )
 
 
 @dataclass(frozen=True)
 class Table:
-    """Texts in rows; the first column names."""
+    """A table of texts, whose first column has names."""
 
     name: str  # of its files
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    method: str = ""  # how its rows were decided; a page says it once, for all of its tables
+    method: str = ""  # how its rows were decided; a page prints it once for all tables
 
 
 def tables(results: Results) -> list[Table]:
-    """All of them."""
+    """Return all tables of a study."""
     return [
         arms_table(results),
         final_table(results),
@@ -58,7 +58,7 @@ def tables(results: Results) -> list[Table]:
 
 
 def written(estimate: Estimate | None, digits: int = 3) -> str:
-    """A number with its interval."""
+    """Return a number with its interval as text."""
     if estimate is None:
         return NOTHING
     if not np.isfinite(estimate.high - estimate.low):
@@ -67,7 +67,7 @@ def written(estimate: Estimate | None, digits: int = 3) -> str:
 
 
 def arms_table(results: Results) -> Table:
-    """What each arm came to on the test split, and what it spent."""
+    """Return each arm's result on the test split, and its budgets."""
 
     def row(name: str, runs: Sequence[Finished]) -> tuple[str, ...]:
         k = runs[0].summary.final.samples
@@ -87,17 +87,16 @@ def arms_table(results: Results) -> Table:
     header = ("arm", "test pass@1", "± over problems", "pass@k", "rollouts", "prompts", "updates")
     return Table(
         "arms",
-        f"Test pass@1 at the end, mean over {len(results.seeds)} seeds with its interval over seeds; beside it half "
-        "the width of a run's own interval, which is over problems and which all runs share. Seconds are of training: "
-        "the wall clock without start, warm start, compilation, evaluation and checkpoints. Intervals are 95 % ones, "
-        "each for itself.",
+        f"Test pass@1 at the end: the mean over {len(results.seeds)} seeds with its interval over seeds. ± is half the "
+        "width of a run's own interval, which is over problems. Seconds are those of training: wall-clock time without "
+        "start, warm start, compilation, evaluation and checkpoints. Each interval has a level of 95 % on its own.",
         (*header, "groups with signal", "seconds"),
         tuple(row(name, runs) for name, runs in results.arms.items()),
     )
 
 
 def final_table(results: Results) -> Table:
-    """The differences of test pass@1 at the end, of the arms that have spent as much as the baseline."""
+    """Return the differences of test pass@1 at the end, for arms that have spent as much as the baseline."""
     unequal = _unmatched(results)
     values = {
         name: [run.summary.final.pass_at_1.value for run in runs]
@@ -108,8 +107,8 @@ def final_table(results: Results) -> Table:
     (compared,) = _compared([values], results.study.baseline)
     return Table(
         "final",
-        f"Test pass@1 at the end against {results.study.baseline}, seed by seed, of arms that have spent the same "
-        f"{results.study.matched}.",
+        f"Test pass@1 at the end compared with {results.study.baseline}, seed by seed, for arms that have spent the "
+        f"same {results.study.matched}.",
         ("arm", *COMPARED),
         (
             *((name, *cells) for name, cells in compared.items()),
@@ -120,7 +119,7 @@ def final_table(results: Results) -> Table:
 
 
 def comparison_table(results: Results, comparison: ComparisonPoints) -> Table:
-    """Validation pass@1 where the arms have spent as much; one budget."""
+    """Return validation pass@1 at equal amounts of one budget."""
     read = []
     for at in comparison.at:
         found = {
@@ -135,9 +134,10 @@ def comparison_table(results: Results, comparison: ComparisonPoints) -> Table:
             rows.append((f"{at:,.10g}", name, mean, *compared.get(name, ("",) * len(COMPARED))))
     return Table(
         f"at_equal_{comparison.budget}",
-        f"Validation pass@1 at equal {comparison.budget}, linear between evaluations, against {results.study.baseline} "
-        f"seed by seed; {NOTHING} beyond a run's end, and where evaluations are too far apart. The ratio is what is "
-        f"retained of the baseline's. Intervals of an arm's pass@1 are 95 % ones, each for itself.",
+        f"Validation pass@1 at equal {comparison.budget}, linear between evaluations, compared with "
+        f"{results.study.baseline} seed by seed. It is {NOTHING} beyond a run's end, and where evaluations are too far "
+        "apart. The ratio is the share of the baseline's pass@1 that is retained. Each interval of an arm's pass@1 has "
+        "a level of 95 % on its own.",
         (comparison.budget, "arm", "pass@1", *COMPARED),
         tuple(rows),
         method(results),
@@ -145,7 +145,7 @@ def comparison_table(results: Results, comparison: ComparisonPoints) -> Table:
 
 
 def target_table(results: Results) -> Table:
-    """Rollouts until validation pass@1 first comes to a target."""
+    """Return the rollouts until validation pass@1 first reaches a target."""
     baseline = results.study.baseline
     costs = {
         (target, name): _costs(runs, target) for target in results.study.targets for name, runs in results.arms.items()
@@ -164,9 +164,9 @@ def target_table(results: Results) -> Table:
 
     return Table(
         "rollouts_to_target",
-        "Rollouts until validation pass@1 first comes to a target, linear between evaluations. Where a run never does, "
-        "or is evaluated too seldom to tell, there is no mean: it would be of the others only. Intervals of an arm's "
-        "rollouts are 95 % ones, each for itself.",
+        "Rollouts until validation pass@1 first reaches a target, linear between evaluations. If a run never reaches "
+        "it, or is evaluated too seldom to tell, there is no mean, since it would leave that run out. Each interval of "
+        "an arm's rollouts has a level of 95 % on its own.",
         ("target", "arm", "rollouts", f"ratio to {baseline}", ""),
         tuple(row(target, name) for target, name in costs),
         VERDICTS,
@@ -174,7 +174,7 @@ def target_table(results: Results) -> Table:
 
 
 def time_table(results: Results) -> Table:
-    """Seconds of training, with what the host does in between, without, and by phase; and for the same prompts."""
+    """Return the seconds of training, with and without the host's work, by phase, and per prompt."""
     baseline = results.study.baseline
     of_kinds = {"training": TRAINING, "without the host's": tuple(phase for phase in TRAINING if phase != "host")}
 
@@ -193,10 +193,10 @@ def time_table(results: Results) -> Table:
     found = dict(zip(compared, (ratio for ratio, _ in _ratios(list(compared.values()))), strict=True))
     return Table(
         "time",
-        "Seconds of training: the wall clock without start, warm start, compilation, evaluation and checkpoints; of "
-        "them those without what the host does between sampling and updates; and by phase. Their ratio to "
-        f"{baseline} at the end, and for the same number of prompts, with intervals at the levels at which all ratios "
-        "of the table are told from 1 (Holm). Of runs that may have shared the machine with others.",
+        "Seconds of training (wall-clock time without start, warm start, compilation, evaluation and checkpoints), the "
+        "same without the host's work between sampling and updates, and seconds by phase. Ratios compare them with "
+        f"{baseline} at the end, and per prompt; their intervals have the levels at which all ratios of the table are "
+        "compared with 1 (Holm). Runs may have shared the machine with others.",
         ("arm", "of", "seconds", "ratio", "ratio per prompt"),
         tuple(
             (
@@ -212,9 +212,9 @@ def time_table(results: Results) -> Table:
 
 
 def power_sentence(results: Results) -> str:
-    """What the study could have seen at its end; nothing of too few seeds."""
+    """Return a sentence on the power of the study at its end."""
     if len(results.seeds) < FEWEST:
-        return f"{len(results.seeds)} seeds are too few to say what differences they could show."
+        return f"{len(results.seeds)} seeds are too few to estimate the power of the study."
     finals = {name: [run.summary.final.pass_at_1.value for run in runs] for name, runs in results.arms.items()}
     base, unequal = finals[results.study.baseline], _unmatched(results)
     compared = [name for name in results.others if name not in unequal]
@@ -222,20 +222,18 @@ def power_sentence(results: Results) -> str:
     decided = zip(compared, differences, decide(differences), strict=True)
     parts = [f"{name}: ± {_detectable(of_arm, decision)}" for name, of_arm, decision in decided]
     if not parts:
-        return f"No arm has spent the same {results.study.matched} as {results.study.baseline}: nothing is compared."
+        return f"No arm has spent the same {results.study.matched} as {results.study.baseline}, so none is compared."
     return (
-        f"With {len(results.seeds)} seeds a true difference of test pass@1 to {results.study.baseline} is found with "
-        f"80 % power at 5 % from this size on: {'; '.join(parts)}."
+        f"With {len(results.seeds)} seeds, a true difference of test pass@1 to {results.study.baseline} is found with "
+        f"80 % power, at the level 5 %, if it is at least this large: {'; '.join(parts)}."
     )
 
 
 def _compared(cells: Sequence[dict[str, list[float]]], baseline: str) -> list[dict[str, tuple[str, ...]]]:
-    """Of every cell of one table its arms with `COMPARED`: the fourth is whether the difference is resolved.
-
-    All cells are decided together.
+    """Return the columns `COMPARED` of every arm in every cell of one table. All cells are decided together.
 
     Args:
-      cells: arm -> its values, seed by seed; of a budget, say.
+      cells: each maps an arm to its values, seed by seed. A cell may be one amount of a budget.
     """
     places = [
         (index, name) for index, values in enumerate(cells) if baseline in values for name in values if name != baseline
@@ -256,7 +254,10 @@ def _compared(cells: Sequence[dict[str, list[float]]], baseline: str) -> list[di
 
 
 def _ratios(table: Sequence[tuple[list[float], list[float]]]) -> list[tuple[str, str]]:
-    """The ratios of one table, (numerators, denominators) each, and whether they are resolved to be another than 1."""
+    """Return the ratios of one table, from (numerators, denominators), and whether each is resolved to differ from 1.
+
+    All are decided together.
+    """
     differences = [np.subtract(*pair).tolist() for pair in table]
     return [
         (written(_ratio(*pair, decision)), _verdict(of_pair, decision))
@@ -273,28 +274,28 @@ def _verdict(differences: Sequence[float], decision: Decision) -> str:
 
 
 def _detectable(differences: Sequence[float], decision: Decision) -> str:
-    """What differences so many seeds could have shown, if they spread at all."""
+    """Return the smallest difference that the seeds could have shown, if they vary at all."""
     if len(differences) < FEWEST or not spread(differences):
         return NOTHING
     return f"{detectable(differences, alpha=decision.alpha):.4f}"
 
 
 def _costs(runs: Sequence[Finished], target: float) -> list[float] | str:
-    """Of each run the rollouts to a target; or why there are none of all."""
+    """Return each run's rollouts to a target, or the reason why a run has none."""
     costs = [cost_to(run.curve.spent["rollouts"], run.curve.pass_at_1, target) for run in runs]
     came = [cost for cost in costs if cost is not None]
     if len(came) < len(runs):
-        return f"{len(came)} of {len(runs)} came to it"
+        return f"{len(came)} of {len(runs)} reached it"
     if not all(seen(run.curve.spent["rollouts"], cost) for run, cost in zip(runs, came, strict=True)):
         return "evaluated too seldom"
     return came
 
 
 def _unmatched(results: Results) -> dict[str, float]:
-    """The arms that have spent something else than the baseline, and how many times as much: see `ALIKE`."""
+    """Return the arms that have spent another budget than the baseline (see `ALIKE`), and how many times as much."""
     budget = results.study.matched
     if budget in COUNTED:
-        return {}  # checked before anything ran
+        return {}  # this was checked before anything ran
     spent = {name: np.mean([run.curve.spent[budget][-1] for run in runs]) for name, runs in results.arms.items()}
     times = {name: float(spent[name] / spent[results.study.baseline]) for name in results.others}
     return {name: ratio for name, ratio in times.items() if abs(ratio - 1) > ALIKE}
@@ -305,11 +306,10 @@ def _ratio(numerators: Sequence[float], denominators: Sequence[float], decision:
 
 
 def method(results: Results) -> str:
-    """Return how differences and ratios are decided, and what the columns of `COMPARED` are."""
+    """Return a text on how differences and ratios are decided, and on the columns of `COMPARED`."""
     n = len(results.seeds)
     return (
-        f"{VERDICTS} p is of the paired t test of a row alone, and Holm's of it for "
-        f"the table; flips is the exact p of a row alone, of all 2^{n} flips of signs, and with {n} seeds never below "
-        f"{2 / 2**n:.4f}. ± is the true difference that so many seeds, spread as these, would find with 80 % power at "
-        "the level of the row."
+        f"{VERDICTS} p is that of the row's own paired t test, and Holm is the same p corrected for the table. flips "
+        f"is the exact p of the row alone, from all 2^{n} sign flips; with {n} seeds it is at least {2 / 2**n:.4f}. ± "
+        "is the true difference that as many seeds with the same spread would find with 80 % power at the row's level."
     )

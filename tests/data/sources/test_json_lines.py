@@ -132,7 +132,7 @@ def test_compressed_files_are_read(tmp_path, name, suffix):
 def test_a_compressed_file_that_is_cut_off_is_told(tmp_path, suffix):
     file = tmp_path / "a.jsonl"
     file.write_bytes(COMPRESS[suffix](json.dumps(RECORDS).encode())[:-20])
-    with pytest.raises(ConfigError, match=r"task\.train\.path=.*a\.jsonl cannot be decompressed \(.+\); fetch it anew"):
+    with pytest.raises(ConfigError, match=r"task\.train\.path=.*a\.jsonl cannot be decompressed .*; fetch it again"):
         read_problems(source(path=str(file)), "task.train")
 
 

@@ -42,7 +42,7 @@ def test_nested_columns_are_nested_records(tmp_path):
 
 def test_what_is_not_parquet_is_told(tmp_path):
     (tmp_path / "a.parquet").write_text("PAR")
-    with pytest.raises(ConfigError, match=r"^task\.train\.path=.*a\.parquet cannot be read as Parquet .*fetch it anew"):
+    with pytest.raises(ConfigError, match=r"^task\.train\.path=.*a\.parquet cannot be read as Parquet .*fetch it"):
         read_problems(source(kind="parquet", path=str(tmp_path / "a.parquet")), "task.train")
 
 
@@ -52,7 +52,7 @@ def test_a_damaged_page_is_told(file, tmp_path):
     contents = bytearray(file.read_bytes())
     contents[4:40] = b"\xff" * 36
     damaged.write_bytes(contents)
-    with pytest.raises(ConfigError, match=r"damaged\.parquet cannot be read as Parquet .*fetch it anew"):
+    with pytest.raises(ConfigError, match=r"damaged\.parquet cannot be read as Parquet .*fetch it again"):
         read_problems(source(kind="parquet", path=str(damaged)), "task.train")
 
 

@@ -39,7 +39,7 @@ def read(tmp_path):
         ({"question": "1+1", "answer": True}, "answer_field='answer': PLACE holds True, of the type bool, there"),
         (
             {"question": "1+1", "answer": ["2", "3"]},
-            "answer_field='answer': PLACE holds a list of 2 answers there, and",
+            "answer_field='answer': PLACE holds a list of 2 answers there, but",
         ),
         (
             {"question": "1+1", "answer": {"value": 2}},
@@ -68,7 +68,7 @@ def test_dots_go_into_records_and_numbers_into_lists():
     assert pick(record, "prompt.0.content") == "1+1"
     assert pick(record, "reward.gold.0") == b"2"
     for field, message in {
-        "prompt.1.content": "the list has 1 elements, numbered from 0, and '1' is none",
+        "prompt.1.content": "the list has 1 elements, numbered from 0, but no '1'",
         "prompt.first": "'first' is none",
         "prompt.0.role": "it has content",
         "prompt.0.content.0": "'0' cannot be looked up in a value of the type str",
