@@ -1,9 +1,9 @@
-"""Cost of an update by the share of its groups that carry signal: groups without signal never reach the model.
+"""Measure the cost of an update by the share of its groups that carry signal. The others never reach the model.
 
     python benchmarks/filter.py [--config=configs/two_grpo.py] [--repetitions=30]
 
-Prints the median milliseconds of one update, the shares taken in turn, and the seconds spent compiling: one program
-serves all shares.
+The output is the median milliseconds of one update for each share, measured in turn, and the seconds of compilation.
+One program serves all shares.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--repetitions", type=int, default=30)
     arguments = command_line.parse(parser, argv)

@@ -1,10 +1,10 @@
-"""Time of 2-GRPO against 16-GRPO for the same number of prompts.
+"""Measure the time of 2-GRPO against 16-GRPO for the same number of prompts.
 
     python benchmarks/group_sizes.py [--prompts=3200] [--repetitions=3]
 
-Trains both from the same base policy, turn and turn about, through the same loop as launch/main.py, and prints the
-seconds of training by phase (compilation, evaluation and checkpoints left out) and their ratio, pair by pair: of all of
-them, which is the wall clock, and without what the host does between sampling and updates.
+Both are trained in turn from the same base policy, in the same loop as by launch/main.py. The output is the seconds of
+training by phase (without compilation, evaluation and checkpoints) and, pair by pair, the ratio of their sums: with all
+phases, which is wall-clock time, and without the host's work between sampling and updates.
 """
 
 import argparse
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 def configuration(name: str, prompts: int, seed: int) -> Config:
-    """A shipped configuration, cut to so many prompts, and with hardly any evaluation."""
+    """Return a shipped configuration, shortened to this many prompts, with hardly any evaluation."""
     path = CONFIGS / f"{name}.py"
     steps = prompts // load(path).rollout.prompts_per_step
     overrides = {
@@ -37,13 +37,13 @@ def configuration(name: str, prompts: int, seed: int) -> Config:
 
 
 def seconds(config: Config) -> Mapping[str, float]:
-    """Seconds by phase of a training run."""
+    """Return the seconds of a training run by phase."""
     with tempfile.TemporaryDirectory() as workdir:
         return train_config(config, Path(workdir)).seconds
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=3200)
     parser.add_argument("--repetitions", type=int, default=3)

@@ -1,9 +1,9 @@
-"""Time of sampling by the size of the groups: what prompts cost, and what each step of decoding.
+"""Measure the time of sampling by group size: the cost of prompts, and of each decoding step.
 
     python benchmarks/sampling.py [--config=configs/two_grpo.py] [--sizes 2 16] [--repetitions=100]
 
-Prints medians, the sizes taken in turn, of a fresh policy whose completions never stop; and the ratios of the first
-size to the last, with their quartiles over the repetitions.
+The output is the medians for a fresh policy whose completions never stop, with the sizes measured in turn, and the
+ratios of the first size to the last, with their quartiles over the repetitions.
 """
 
 import itertools
@@ -26,7 +26,7 @@ NEVER = -1  # a stop token that no policy samples
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--sizes", type=int, nargs="+", default=[2, 16])
     parser.add_argument("--repetitions", type=int, default=100)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> None:
     prompts = put(encode_prompts(experiment.task, problems), experiment.programs.shardings.batch)
 
     def prepared(size: int, tokens: int) -> Callable[[int], float]:
-        """Milliseconds of sampling groups of this size with so many tokens, in a step of a run."""
+        """Return a function that samples groups of this size and length in a step, and returns its milliseconds."""
         sampler = make_sampler(
             experiment.programs.policy,
             config.rollout.sampling,

@@ -2,8 +2,9 @@
 
     python launch/main.py --config=configs/grpo_16.py --workdir=runs/grpo_16
 
-As many rollouts as two_grpo.py, of an eighth of the prompts. Cost on two CPU cores: about two minutes, or one if the
-base policy is in the cache. Expected: test pass@1 from about .13 to at least .90; README.md compares the two.
+It samples as many rollouts as two_grpo.py, from an eighth of the prompts. Cost on two CPU cores: about two minutes, or
+one if the base policy is in the cache. Expected: test pass@1 rises from about .13 to at least .90. README.md compares
+the two.
 """
 
 import two_grpo

@@ -3,11 +3,11 @@
     make smollm2
     python launch/main.py --config=configs/smollm2_135m.py --workdir=runs/smollm2_135m
 
-Cost: 55 minutes on one CPU core that other work shared, and 6 GB of memory.
-Expected: test pass@1 from about .05 to .21 and .24 after 20,480 rollouts (seeds 0 and 1); see docs/results.md.
+Cost: 55 minutes on one shared CPU core, and 6 GB of memory.
+Expected: test pass@1 rises from about .05 to .21 and .24 after 20,480 rollouts (seeds 0 and 1); see docs/results.md.
 
-The learning rate is half of the first that was tried: at 2e-5, with another wording of the question, the policy settled
-on its first answers, and seed 1 was at .07 to .10 after 70 steps.
+The learning rate is half of the first one tried. At 2e-5, with another wording of the question, the policy settled on
+its first answers, and seed 1 reached .07 to .10 after 70 steps.
 """
 
 from ml_collections import ConfigDict
@@ -21,11 +21,11 @@ def get_config() -> ConfigDict:
         {
             "task": {
                 "name": "questions",
-                "train": {"kind": "arithmetic", "path": "3 terms of +-"},  # as in "3 + 4 - 2 =": there are 4,000
+                "train": {"kind": "arithmetic", "path": "3 terms of +-"},  # such as "3 + 4 - 2 ="; there are 4,000
                 "template": "State only the final answer: {question}",
                 "max_prompt_tokens": 48,
                 "reward": {
-                    "answer_pattern": r"(-?\d+)",  # the last number: this model seldom writes a \boxed{}
+                    "answer_pattern": r"(-?\d+)",  # the last number, since this model seldom writes a \boxed{}
                     "max_characters": 100,
                     "seconds": 3.0,
                 },

@@ -1,12 +1,12 @@
-"""2-GRPO on nested modular expressions: a policy of 0.15M parameters, from nothing to solving them by RL alone.
+"""2-GRPO on nested modular expressions: a policy of 0.15M parameters, made from scratch, learns to solve them by RL.
 
     python launch/main.py --config=configs/two_grpo.py --workdir=runs/two_grpo
 
 Cost on two CPU cores: about two minutes, half of them for the warm start, which the next run finds in its cache.
-Expected: test pass@1 from about .13 to at least .90 after 76,800 rollouts; README.md has the figures of three seeds.
+Expected: test pass@1 rises from about .13 to at least .90 after 76,800 rollouts. README.md has figures of three seeds.
 
-The learning rate was chosen on the validation split; docs/results.md shows what others give. All other fields have the
-defaults of grpo_jax/config/schema.py, which explains each; --print-config prints them all.
+The learning rate was chosen on the validation split; docs/results.md has the results of other rates. All other fields
+have the defaults of grpo_jax/config/schema.py, which explains each. --print-config prints all values.
 """
 
 from ml_collections import ConfigDict
@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
         {
             "task": {"name": "modular_expressions"},
             "model": {
-                "architecture": {  # the shape of Qwen3, very small
+                "architecture": {  # a very small Qwen3
                     "embed_dim": 64,
                     "num_layers": 3,
                     "num_heads": 4,
@@ -31,12 +31,12 @@ def get_config() -> ConfigDict:
                     "tied_head": True,
                 },
             },
-            "warm_start": {},  # the base policy is made from nothing
-            "rollout": {"max_new_tokens": 16},  # a full solution takes 14 with its stop token; with 4 operations 26
+            "warm_start": {},  # makes the base policy from scratch
+            "rollout": {"max_new_tokens": 16},  # a full solution has 14 with its stop token; with 4 operations 26
             "optimizer": {"learning_rate": 2e-4},  # 4e-4 learns faster, but some seeds stall; 8e-4 collapses
             "train": {
                 "steps": 1200,  # x 32 prompts x 2 = 76,800 rollouts
-                "microbatch_groups": 4,  # of 8 rows: fits the CPU's caches, and follows the valid share closely
+                "microbatch_groups": 4,  # 8 rows fit into the CPU's caches, and so few follow the valid share closely
             },
         }
     )

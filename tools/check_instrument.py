@@ -1,11 +1,13 @@
-"""Puts the bugs of docs/traps.md into a copy of the code, one at a time, and shows which test catches each.
+"""Put the bugs of docs/traps.md into a copy of the code, one at a time, and show which test catches each.
 
     make check-instrument        (or python tools/check_instrument.py --trap=23 --trap=24)
 
 The bugs are data: tools/mutants/*.toml. Each replaces one passage of one file, and should make a test fail that is
-marked with its trap's number. Quick tests are tried before slow ones, and near ones before others. First the quick ones
-must all pass unbroken, and what has caught something must pass unbroken on its own. What breaks the collection of the
-tests (a syntax error, say) is caught by nothing. Exit code 0 if every mutant is caught, 1 if one is not.
+marked with its trap's number. Quick tests are tried before slow ones, and near ones before others. Before that, all
+quick tests must pass without a bug, and a test that catches a bug must also pass alone without it. A bug that breaks
+the collection of the tests, such as a syntax error, does not count as caught.
+
+Exit code 0 if every mutant is caught, 1 if one is not.
 """
 
 import argparse
@@ -32,42 +34,41 @@ from grpo_jax.terminal import PlainConsole
 ROOT = Path(__file__).resolve().parent.parent
 MUTANTS = ROOT / "tools" / "mutants"
 
-# What a copy of the code can do without: environments, caches, downloads, results. But the programs that tests have
-# compiled are shared by all copies.
+# Not copied: environments, caches, downloads and results. But all copies share the programs that tests have compiled.
 ANYWHERE = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build")
-RESULTS = {"models", "runs", "studies", "evaluations", "reports"}  # in the repository's root; code has such names, too
+RESULTS = {"models", "runs", "studies", "evaluations", "reports"}  # only in the root, since code has such names, too
 COMPILED = Path(".pytest_cache") / "jax"  # tests/compilation.py
 ELSEWHERE = "parity"  # the folder of tests that need torch, in an environment of its own
 
 QUICK, SLOW = "not slow", "slow"
-TEST_SECONDS = 240  # a test that takes longer is hung up by the mutant, and fails
-RUN_SECONDS = 1800  # all tests of a trap; whoever ignores the limit above is killed here
+TEST_SECONDS = 240  # a test that takes longer hangs because of the mutant, and fails
+RUN_SECONDS = 1800  # for all tests of a trap: those that ignore the limit above are killed
 
 
 class CheckError(Exception):
-    """The check cannot be made. Its text says what to do."""
+    """The check is impossible. The text says what to do."""
 
 
 @dataclass(frozen=True)
 class Mutant:
     """A bug, as an edit of the code."""
 
-    id: str  # the trap's number, and a letter where it has several
-    broken: str  # what, in a sentence
+    id: str  # the trap's number, with a letter if there are several
+    broken: str  # a sentence on what is broken
     file: str
     old: str  # occurs once in the file
     new: str
 
     @property
     def trap(self) -> int:
-        """Its number in docs/traps.md."""
+        """Return the trap's number in docs/traps.md."""
         return int(self.id.rstrip("abcdefghijklm"))
 
     def apply(self, root: Path) -> str:
-        """Puts the bug into the tree at `root`, and returns the file's text without it.
+        """Put the bug into the tree at `root`, and return the file's text without it.
 
         Raises:
-          CheckError: if the passage is not there exactly once.
+          CheckError: if the passage does not occur exactly once.
         """
         path = root / self.file
         sound = path.read_text() if path.is_file() else ""
@@ -81,31 +82,31 @@ class Mutant:
 
 
 class Report(NamedTuple):
-    """What pytest said of a selection of tests."""
+    """The result of a selection of tests."""
 
     failed: str | None  # the first test that failed, in its setup or its call
     passed: int
-    trouble: str | None  # why this is no verdict: the tests could not be collected, say
+    trouble: str | None  # why there is no verdict, for example because the tests could not be collected
 
 
 class Finding(NamedTuple):
-    """What became of a mutant."""
+    """The result for one mutant."""
 
     mutant: Mutant
     test: str | None  # that caught it
     seconds: float
-    trouble: str | None = None  # why it was not caught, if not for want of a failing test
+    trouble: str | None = None  # why it was not caught, if the reason is not that all tests pass
 
     @property
     def text(self) -> str:
-        """The test, or what there is in its place."""
+        """Return the test that caught the mutant, or the reason why there is none."""
         return self.test or f"SURVIVES ({self.trouble or 'no test fails'})"
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trap", type=int, action="append", metavar="N", help="only this one; may be given repeatedly")
+    parser.add_argument("--trap", type=int, action="append", metavar="N", help="only this trap; may be repeated")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="mutants at a time, each in its own copy")
     parser.add_argument("--no-baseline", action="store_true", help="do not run the tests unbroken")
     arguments = parser.parse_args(argv)
@@ -138,13 +139,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def read_mutants(directory: Path = MUTANTS) -> list[Mutant]:
-    """All mutants, in the order of the traps."""
+    """Return all mutants, in the order of the traps."""
     mutants = [Mutant(**fields) for file in _read(directory) for fields in file.get("mutant", [])]
     return sorted(mutants, key=lambda mutant: (mutant.trap, mutant.id))
 
 
 def read_reasons(directory: Path = MUTANTS) -> dict[int, str]:
-    """Of traps that have no mutant: why."""
+    """Return the reasons why some traps have no mutant."""
     return {
         int(entry["trap"]): entry["reason"] for file in _read(directory) for entry in file.get("without_mutant", [])
     }
@@ -156,15 +157,15 @@ def _read(directory: Path) -> Iterator[dict[str, list[dict[str, str]]]]:
 
 
 def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: bool = True) -> Iterator[Finding]:
-    """What becomes of each mutant, as it is known.
+    """Yield the result for each mutant when it is known.
 
     Args:
-      root: of the code, which is copied and not touched, but for the tests' cache of compiled programs.
-      jobs: how many are tried at a time.
+      root: of the code. It is copied and, except for the tests' cache of compiled programs, not changed.
+      jobs: the number of mutants that are tried at a time.
       baseline: whether the tests must pass without any mutant.
 
     Raises:
-      CheckError: if a mutant is stale, or the tests do not pass as they are.
+      CheckError: if a mutant is stale, or if the tests do not pass without any.
     """
     with tempfile.TemporaryDirectory(prefix="instrument") as directory:
         all_copies = [_copy(root, Path(directory).resolve() / str(number)) for number in range(jobs)]
@@ -192,7 +193,7 @@ def check(root: Path, mutants: Sequence[Mutant], *, jobs: int = 1, baseline: boo
                 for future in as_completed([threads.submit(find, mutant) for mutant in mutants]):
                     yield future.result()
             finally:
-                threads.shutdown(cancel_futures=True)  # whoever presses Ctrl-C waits for those that are under way
+                threads.shutdown(cancel_futures=True)  # after Ctrl-C, wait for those that are running
 
 
 def _copy(root: Path, to: Path) -> Path:
@@ -218,12 +219,12 @@ def _find(copy: Path, mutant: Mutant, tests: Sequence[str], baseline: bool) -> F
         (copy / mutant.file).write_text(sound)
     trouble = report.trouble
     if report.failed and baseline and not run_tests(copy, [report.failed], which).passed:
-        trouble = f"{report.failed} fails without it, too"
+        trouble = f"{report.failed} also fails without it"
     return Finding(mutant, None if trouble else report.failed, time.monotonic() - started, trouble)
 
 
 def marked_tests(root: Path, leave_out: str | None = None) -> dict[int, list[str]]:
-    """The tests that are marked with each trap's number, as pytest takes them; without those of one folder."""
+    """Return the tests that are marked with each trap's number, as arguments of pytest, except those of one folder."""
     marked: dict[int, list[str]] = {}
     for path in sorted((root / "tests").rglob("test_*.py")):
         if path.parent.name == leave_out:
@@ -236,7 +237,7 @@ def marked_tests(root: Path, leave_out: str | None = None) -> dict[int, list[str
 
 
 def nearest_first(mutant: Mutant, tests: Sequence[str]) -> list[str]:
-    """Those of the mutant's file before those of its folder, and these before others: they are likelier to catch it."""
+    """Sort tests by how likely they catch the mutant: those of its file, then those of its folder, then the others."""
     _, room, *_ = Path(mutant.file).parts
     own = f"test_{Path(mutant.file).name}::"
     return sorted(tests, key=lambda test: (own not in test, Path(test).parts[1] != room))
@@ -249,12 +250,12 @@ def _traps(function: ast.FunctionDef) -> Iterator[int]:
 
 
 def run_tests(root: Path, tests: Sequence[str], which: str, processes: int = 1) -> Report:
-    """Runs tests of the tree at `root` up to the first that fails.
+    """Run tests of the tree at `root` until the first one fails.
 
     Args:
-      tests: as pytest takes them.
-      which: QUICK or SLOW ones of them.
-      processes: that share them.
+      tests: arguments of pytest.
+      which: QUICK or SLOW.
+      processes: the number of processes that share them.
     """
     if not tests:
         return Report(None, 0, None)
@@ -278,14 +279,14 @@ def run_tests(root: Path, tests: Sequence[str], which: str, processes: int = 1) 
     if not results.is_file():
         return Report(None, 0, f"pytest ended with exit code {done.returncode}: {done.stdout.strip()[-200:]}")
     report = _report(results)
-    # 1: a test has failed; 5: none was selected. Whatever else it is (2 is Ctrl-C), not all of them were run.
+    # 1: a test has failed; 5: none was selected. Any other code (2 is Ctrl-C) means that not all tests were run.
     if report.failed is None and report.trouble is None and done.returncode not in (0, 5):
         return Report(None, report.passed, f"pytest ended with exit code {done.returncode}")
     return report
 
 
 def _report(results: Path) -> Report:
-    """Reads what pytest has written. A collection that failed has no file, and a teardown is too late to count."""
+    """Read pytest's results. Failures in a teardown do not count, and of a failed collection there is no file."""
     failed, passed, trouble = None, 0, None
     for case in ElementTree.parse(results).iter("testcase"):
         failure, error = case.find("failure"), case.find("error")
@@ -299,7 +300,7 @@ def _report(results: Path) -> Report:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """The copy's code comes before whatever is installed, in processes that tests start, too."""
+    """Return an environment in which the copy's code comes first, also in processes that tests start."""
     return {**os.environ, "PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -317,11 +318,11 @@ def _check_import(root: Path) -> None:
 
 def _check_baseline(report: Report) -> None:
     if report.failed or report.trouble:
-        raise CheckError(f"{report.failed or report.trouble} fails without any mutant; mend that first.")
+        raise CheckError(f"{report.failed or report.trouble} fails without any mutant; repair that first.")
 
 
 def as_table(findings: Sequence[Finding]) -> Table:
-    """One row for each mutant."""
+    """Return a table with a row for each mutant."""
     table = Table(title="Each bug, and the test that catches it")
     for column in ("mutant", "what is broken", "caught by", "seconds"):
         table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")

@@ -1,4 +1,4 @@
-"""Run the same short trainings with two commits, and compare what they wrote, number by number.
+"""Run the same short trainings with two commits, and compare their results number by number.
 
     python tools/compare_commits.py OLD NEW [--runs pairs lora] [--tolerance=1e-6] [--renamed=OLD_NAME:NEW_NAME]
 
@@ -7,7 +7,7 @@ cache, in this Python environment: pairs, groups of sixteen, LoRA adapters, resa
 Both commits run at the same time, on equally many cores. All values of metrics.jsonl are compared line by line, except
 wall-clock times, and the sampled tokens of every group. It takes about five minutes on two cores.
 
-Exit code 0 if everything agrees within --tolerance (0: bit for bit), 1 if something differs, 2 if a run cannot be made.
+Exit code 0 if everything agrees within --tolerance (0: bit for bit), 1 if something differs, 2 if a run fails.
 """
 
 import argparse
@@ -33,10 +33,10 @@ from grpo_jax.terminal import PlainConsole
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = ("old", "new")
 TIMES = ("seconds", "tokens_per_second")  # differ between any two runs
-ABSENT = "absent"  # in place of a value that only one side has
+ABSENT = "absent"  # stands for a value that only the other side has
 
-# The task made so easy that a base policy of 80 steps already earns rewards; and just enough steps that a run crosses
-# the end of an epoch, evaluates, saves and measures the gradient's arms more than once.
+# A task so easy that a base policy of 80 steps already earns rewards, and just enough steps that a run crosses the end
+# of an epoch, evaluates, saves and measures the gradient's arms more than once.
 SHORT = {
     "task.operations": "2",
     "task.train_problems": "512",
@@ -54,7 +54,7 @@ SHORT = {
     "logging.arms_every": "5",
 }
 
-Line: TypeAlias = tuple[str, dict[str, Any]]  # where it stands, in words, and its values by name
+Line: TypeAlias = tuple[str, dict[str, Any]]  # its place, in words, and its values by name
 
 
 @dataclass(frozen=True)
@@ -78,21 +78,21 @@ RECIPES = {
 
 
 class RunError(Exception):
-    """A run that cannot be made."""
+    """A run that failed."""
 
 
 @dataclass(frozen=True)
 class Difference:
     """How the values of one name differ."""
 
-    lines: int  # on which they do
+    lines: int  # the number of lines on which they differ
     largest: float  # relative difference; infinite if they are not two numbers
     first: str  # the first line on which they differ, and both values
 
 
 @dataclass(frozen=True)
 class LineComparison:
-    """Two sequences of lines, compared."""
+    """The comparison of two sequences of lines."""
 
     lines: int
     values: int
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
         metavar="OLD_NAME:NEW_NAME",
         help="a metric with another name in NEW; one of the names may be empty; may be repeated",
     )
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="an empty directory that keeps what the runs write")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="an empty directory in which the runs are kept")
     arguments = parser.parse_args(argv)
     renamed = dict(name.split(":", 1) for name in arguments.renamed if ":" in name)
     if len(renamed) < len(arguments.renamed):
@@ -151,7 +151,7 @@ def main(argv: Sequence[str]) -> int:
 
 @contextlib.contextmanager
 def checked_out(commit: str, to: Path) -> Iterator[Path]:
-    """Yield a worktree of a commit, from which Python has been seen to import the package."""
+    """Yield a worktree of a commit, after checking that Python imports the package from it."""
     git = ["git", "-C", str(ROOT), "worktree"]
     made = subprocess.run([*git, "add", "--detach", str(to), commit], capture_output=True, text=True, check=False)
     if made.returncode:
@@ -162,7 +162,7 @@ def checked_out(commit: str, to: Path) -> Iterator[Path]:
             [sys.executable, "-c", show], cwd=to.parent, env=environment(to), capture_output=True, text=True, check=True
         ).stdout.strip()
         if not Path(imported).resolve().is_relative_to(to):
-            raise RunError(f"{commit}: Python imports {imported}, which is not of its worktree {to}")
+            raise RunError(f"{commit}: Python imports {imported}, which is not in its worktree {to}")
         tell(f"{commit}: imports {imported}")
         yield to
     finally:

@@ -1,11 +1,11 @@
-"""Greedy completions of a checkpoint by our sampler and by transformers on PyTorch, token for token.
+"""Compare greedy completions of a checkpoint by our sampler and by transformers on PyTorch, token by token.
 
     make test-parity    # makes .venv-parity, which has torch
     .venv-parity/bin/python tools/compare_with_transformers.py --config=configs/smollm2_135m.py \
       --config.model.checkpoint=models/smollm2_trained
 
-The prompts are the configuration's test problems, as its task writes them; both compute in float32. Where two tokens
-are almost as likely as each other, rounding may decide; the first completion that differs is shown.
+The prompts are the configuration's test problems, as its task writes them. Both sides compute in float32. If two tokens
+are almost equally likely, rounding may decide. The first completion that differs is printed.
 
 Exit codes: 0 all completions are the same; 1 some differ; 2 a mistake in the configuration.
 """
@@ -26,12 +26,12 @@ from grpo_jax.training.requests import evaluation_request
 GREEDY = [
     ("evaluation.sampling.temperature", "0.0"),
     ("evaluation.test_samples", "1"),
-    ("evaluation.validation_samples", "1"),  # not used; as a rule of configurations asks
+    ("evaluation.validation_samples", "1"),  # not used, but a rule of configurations requires it
 ]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     arguments = command_line.parse(command_line.parser(__doc__), argv)
     try:
         config = load(Path(arguments.config), [*arguments.overrides, *GREEDY])
@@ -62,7 +62,7 @@ def _ours(experiment: Experiment, problems: Sequence[Problem]) -> list[list[int]
 
 
 def _theirs(config: Config, prompts: Sequence[Sequence[int]], stop_tokens: Sequence[int]) -> list[list[int]]:
-    """Completions by transformers, one prompt at a time."""
+    """Return the completions by transformers, which samples one prompt at a time."""
     import torch
     from transformers import AutoModelForCausalLM
 

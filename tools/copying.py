@@ -1,11 +1,12 @@
-r"""Measures how many questions can be answered by copying a part of them, under the rewards of mathematics.
+r"""Measure how many questions can be answered by copying a part of them, under the rewards of mathematics.
 
     python tools/copying.py [--questions=tests/rewards/questions.jsonl] [--passing]
 
-Every stretch of a question's mathematics whose brackets are closed is given as the answer in turn, first to
-`mathematics_any_form`, for which whatever equals the gold answer is right, then to `mathematics`, which asks for a
-finished form; then each that was right as a disguised copy: with +0, 1 times, over 1, and so on. A question counts as
-passed if one of them is right, also where the gold answer itself stands in it. With --passing what passes is listed.
+Every part of a question's mathematics with balanced brackets is tried as the answer: first with
+`mathematics_any_form`, which accepts anything that equals the gold answer, then with `mathematics`, which requires a
+finished form. Those that were right at first are also tried in disguise: with +0, 1 times, over 1, and so on. A
+question counts as passed if one of them is right, even if the question contains the gold answer itself. --passing lists
+the copies that pass.
 """
 
 import argparse
@@ -32,7 +33,7 @@ Question: TypeAlias = dict[str, str]
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", type=Path, default=QUESTIONS, help="JSON lines: subject, question, gold")
     parser.add_argument("--passing", action="store_true", help="also list the copies that pass as finished answers")
@@ -58,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def stretches(question: str) -> Iterator[str]:
-    """The stretches of a question's mathematics, each once, whose brackets are closed."""
+    """Yield the parts of a question's mathematics whose brackets are balanced, each once."""
     found = dict[str, None]()
     for inline, number in MATHEMATICS.findall(question):
         text = inline or number

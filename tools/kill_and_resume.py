@@ -1,11 +1,12 @@
-"""Kills a run with SIGKILL at random moments, continues it each time, and compares it with one that was left alone.
+"""Kill a run with SIGKILL at random moments, continue it each time, and compare it with an undisturbed run.
 
     python tools/kill_and_resume.py --config=configs/two_grpo.py --kills=10
 
-Both runs make their own warm start. The moments are uniform over the lines of metrics that the undisturbed run wrote,
-and up to half a second later: they fall into the warm start, training, evaluations and the writing of checkpoints, and
-into the start of the program where two of them are close. Exit code 0 if parameters, optimizer state and metrics are
-equal bit for bit, 1 if they are not.
+Both runs make their own warm start. The moments are drawn uniformly over the lines of metrics of the undisturbed run,
+plus up to half a second. So they fall into the warm start, training, evaluations and the writing of checkpoints, and
+into the start of the program if two of them are close.
+
+Exit code 0 if parameters, optimizer state and metrics are equal bit for bit, 1 if they are not.
 """
 
 import argparse
@@ -27,16 +28,16 @@ from grpo_jax.commands import words
 from grpo_jax.config import command_line
 from grpo_jax.training import restore
 
-TIMES = ("seconds", "tokens_per_second")  # no two runs share them
+TIMES = ("seconds", "tokens_per_second")  # differ between any two runs
 
 LONGEST_DELAY = 0.5  # seconds between a kill's line of metrics and the kill
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code."""
+    """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--kills", type=int, default=10, help="how often to kill the run; default: 10")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments; default: 0")
     arguments = command_line.parse(parser, argv)
     rng = random.Random(arguments.seed)
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         if start(arguments, whole).wait():
             return 1
         total = lines_written(whole)
-        print(f"left alone: {time.monotonic() - started:.0f} s, {total} lines of metrics", flush=True)
+        print(f"undisturbed: {time.monotonic() - started:.0f} s, {total} lines of metrics", flush=True)
 
         for kill, line in enumerate(sorted(rng.uniform(0, total) for _ in range(arguments.kills)), start=1):
             process = start(arguments, killed)
@@ -62,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[bytes]:
-    """Starts a run with a cache of its own."""
+    """Start a run with a cache of its own."""
     overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
     return subprocess.Popen(
         [*words("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides],
@@ -72,26 +73,26 @@ def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[byte
 
 
 def where(workdir: Path) -> str:
-    """How far a run's metrics reach."""
+    """Return how far a run's metrics reach, in words."""
     lines = read_metrics(workdir)
     return f"at {lines[-1]['phase']} step {lines[-1]['step']}" if lines else "before the first step"
 
 
 def lines_written(workdir: Path) -> int:
-    """Whole lines of metrics so far."""
+    """Return the number of complete lines of metrics so far."""
     path = workdir / "metrics.jsonl"
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """The whole lines of metrics.jsonl, without their times."""
+    """Return the complete lines of metrics.jsonl without times."""
     path = workdir / "metrics.jsonl"
     lines = path.read_text().split("\n")[:-1] if path.exists() else []
     return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
 
 
 def compare(whole: Path, killed: Path) -> int:
-    """Prints what is equal, and returns the exit code."""
+    """Print what is equal, and return the exit code."""
     states = []
     for workdir in (whole, killed):
         _, restored = restore(workdir)

@@ -1,8 +1,8 @@
-"""Turns a Llama in a GGUF file (llama.cpp's format) into a directory like those on the Hugging Face hub.
+"""Conversion of a Llama in a GGUF file (llama.cpp's format) to a directory in Hugging Face's format.
 
-Sizes, tokens and the chat template come from the GGUF file's metadata; reading and dequantising are the library gguf's.
-The parameters are written as float32: a quantised value is d*q + m with float16 d and m, which has more digits than
-float16 or bfloat16 hold, and float32 is what every reader of GGUF computes with.
+Sizes, tokens and the chat template come from the GGUF file's metadata. The library gguf reads and dequantises it. The
+parameters are written as float32, as every reader of GGUF uses them: a quantised value is d*q + m with float16 d and m,
+which has more digits than float16 or bfloat16 can hold.
 """
 
 import json
@@ -38,7 +38,7 @@ LAYER = re.compile(r"blk\.(?P<index>\d+)\.(?P<name>\w+)")
 # The projections that llama.cpp stores in interleaved RoPE order, and the metadata that counts their heads.
 ROTATED = {"self_attn.q_proj": "llama.attention.head_count", "self_attn.k_proj": "llama.attention.head_count_kv"}
 
-# How a text is cut before byte pairs are merged, by the name that llama.cpp gives it.
+# How a text is split before byte pairs are merged, by llama.cpp's name.
 PRE_TOKENIZERS = {
     "smollm": pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -47,26 +47,26 @@ PRE_TOKENIZERS = {
 
 
 class UnknownModel(ValueError):
-    """The GGUF file holds something that this module does not know how to write."""
+    """The GGUF file contains something that this module cannot convert."""
 
 
 class Metadata(dict[str, Any]):
-    """What a GGUF file says about its model."""
+    """The metadata of a GGUF file."""
 
     def __missing__(self, key: str) -> Any:
         raise UnknownModel(f"the GGUF file does not say {key}")
 
 
 def convert(gguf: Path, directory: Path) -> None:
-    """Writes config.json, generation_config.json, model.safetensors, tokenizer.json and tokenizer_config.json.
+    """Write config.json, generation_config.json, model.safetensors, tokenizer.json and tokenizer_config.json.
 
     Args:
       gguf: the GGUF file.
-      directory: where to; exists.
+      directory: an existing directory for the files.
 
     Raises:
-      UnknownModel: it is not a Llama, or has a tensor or a tokenizer that is not in the tables above.
-      OSError, SafetensorError: the files could not be written.
+      UnknownModel: if the model is not a Llama, or has a tensor or a tokenizer that is not in the tables above.
+      OSError, SafetensorError: if the files could not be written.
     """
     reader = GGUFReader(gguf)
     metadata = Metadata({name: field.contents() for name, field in reader.fields.items()})
@@ -84,11 +84,11 @@ def convert(gguf: Path, directory: Path) -> None:
     (directory / "tokenizer.json").write_text(tokenizer(metadata).to_str(pretty=True), encoding="utf-8")
     weights = directory / "model.safetensors"
     save_file(parameters, weights, metadata={"format": "pt"})
-    weights.chmod((directory / "config.json").stat().st_mode)  # safetensors lets nobody else read what it writes
+    weights.chmod((directory / "config.json").stat().st_mode)  # safetensors makes its files private
 
 
 def read_parameters(reader: GGUFReader, metadata: Metadata) -> dict[str, np.ndarray]:
-    """All tensors by their Hugging Face names, dequantised to float32, rows of q and k in Hugging Face's order."""
+    """Return all tensors by their Hugging Face names, as float32, with the rows of q and k in Hugging Face's order."""
     parameters = {}
     for tensor in reader.tensors:
         name = hugging_face_name(tensor.name)
@@ -105,7 +105,7 @@ def read_parameters(reader: GGUFReader, metadata: Metadata) -> dict[str, np.ndar
 
 
 def hugging_face_name(name: str) -> str:
-    """`blk.3.attn_q.weight` is called `model.layers.3.self_attn.q_proj.weight` on the hub."""
+    """Return the Hugging Face name of a tensor: `blk.3.attn_q.weight` is `model.layers.3.self_attn.q_proj.weight`."""
     stem, _, suffix = name.rpartition(".")
     layer = LAYER.fullmatch(stem)
     known = LAYER_NAMES.get(layer["name"]) if layer else OUTER_NAMES.get(stem)
@@ -115,17 +115,17 @@ def hugging_face_name(name: str) -> str:
 
 
 def half_split(weights: np.ndarray, heads: int) -> np.ndarray:
-    """Rows [heads * head_dim, embed] from interleaved to half-split RoPE order, each head for itself.
+    """Return rows [heads * head_dim, embed] in half-split RoPE order instead of the interleaved one, head by head.
 
-    RoPE turns pairs of rows. llama.cpp turns rows 2i and 2i+1 of a head together, Hugging Face rows i and
-    i + head_dim / 2; llama.cpp's conversion permutes the rows accordingly, and this undoes it.
+    RoPE rotates pairs of rows: rows 2i and 2i+1 of a head in llama.cpp, rows i and i + head_dim / 2 in Hugging Face's
+    format. llama.cpp's conversion permutes the rows accordingly, and this function reverses that.
     """
     pairs = weights.reshape(heads, -1, 2, weights.shape[-1])  # [head, pair, member, embed]
     return pairs.swapaxes(1, 2).reshape(weights.shape)
 
 
 def model_config(metadata: Metadata, tied: bool) -> dict[str, Any]:
-    """config.json, with the keys of the hub's Llama checkpoints."""
+    """Return config.json, with the keys of the hub's Llama checkpoints."""
     return {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -139,9 +139,9 @@ def model_config(metadata: Metadata, tied: bool) -> dict[str, Any]:
         "max_position_embeddings": metadata["llama.context_length"],
         "rope_theta": metadata["llama.rope.freq_base"],
         "rope_scaling": None,
-        # GGUF keeps it as float32: 9.999999747378752e-06 is what has become of 1e-05.
+        # GGUF stores it as float32, in which 1e-05 is 9.999999747378752e-06.
         "rms_norm_eps": float(str(np.float32(metadata["llama.attention.layer_norm_rms_epsilon"]))),
-        # What every model of the architecture `llama` has; GGUF has no words for it.
+        # Common to all models of the architecture `llama`, and absent from GGUF.
         "hidden_act": "silu",
         "attention_bias": False,
         "mlp_bias": False,
@@ -153,7 +153,7 @@ def model_config(metadata: Metadata, tied: bool) -> dict[str, Any]:
 
 
 def token_ids(metadata: Metadata) -> dict[str, int]:
-    """The ids that generation begins with, ends with and pads with."""
+    """Return the ids of the tokens that begin, end and pad a text."""
     return {
         "bos_token_id": metadata["tokenizer.ggml.bos_token_id"],
         "eos_token_id": metadata["tokenizer.ggml.eos_token_id"],
@@ -162,7 +162,7 @@ def token_ids(metadata: Metadata) -> dict[str, int]:
 
 
 def tokenizer(metadata: Metadata) -> Tokenizer:
-    """The byte-level BPE tokenizer, with its control tokens as special ones."""
+    """Return the byte-level BPE tokenizer, with its control tokens as special tokens."""
     kind, pre_tokenizer = metadata["tokenizer.ggml.model"], metadata["tokenizer.ggml.pre"]
     if kind != "gpt2" or pre_tokenizer not in PRE_TOKENIZERS:
         raise UnknownModel(
@@ -180,11 +180,11 @@ def tokenizer(metadata: Metadata) -> Tokenizer:
 
 
 def tokenizer_config(metadata: Metadata) -> dict[str, Any]:
-    """tokenizer_config.json: the roles of special tokens, and the chat template."""
+    """Return tokenizer_config.json: the roles of special tokens, and the chat template."""
     tokens = metadata["tokenizer.ggml.tokens"]
     roles = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
     return {
-        # Hugging Face's generic class takes tokenizer.json as it is; others would put their own pre-tokenizer in.
+        # Hugging Face's generic class uses tokenizer.json as it is; other classes replace its pre-tokenizer.
         "tokenizer_class": "PreTrainedTokenizerFast",
         **{f"{role}_token": tokens[metadata[f"tokenizer.ggml.{name}_token_id"]] for role, name in roles.items()},
         "add_prefix_space": metadata["tokenizer.ggml.add_space_prefix"],

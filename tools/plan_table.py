@@ -1,8 +1,8 @@
-"""Plans the paper's three models on slices of v5e, v5p and v6e, and writes the table of docs/plan.md.
+"""Plan the paper's three models on slices of v5e, v5p and v6e, and write the table of docs/plan.md.
 
     python tools/plan_table.py [--directory=runs/plans]
 
-Each plan is a process of launch/plan.py and takes minutes; those whose JSON is in the directory are not made again.
+Each plan is a process of launch/plan.py and takes minutes. Plans whose JSON is in the directory are not made again.
 """
 
 import argparse
@@ -39,7 +39,7 @@ class Cell:
         return ["launch/plan.py", config, f"--topology={self.topology}", *fields, f"--json={to}"]
 
 
-# model -> slice -> (fsdp, tensor, rows of a micro-batch, prompts sampled at once in pairs, and in groups of sixteen)
+# model -> slice -> (fsdp, tensor, rows of a micro-batch, prompts per sampling batch for pairs, and for 16-GRPO)
 SLICES = {
     "qwen2_5_math_7b": {
         "v5e:8x8": (32, 2, 128, 256, 64),
@@ -60,7 +60,7 @@ SLICES = {
 
 
 def cells() -> Iterator[Cell]:
-    """All plans: what is asked for first comes first."""
+    """Yield all plans, with the first slice of every model first."""
     for place in range(3):
         for model, slices in SLICES.items():
             topology, (fsdp, tensor, rows, pairs, sixteens) = list(slices.items())[place]
@@ -75,9 +75,11 @@ def cells() -> Iterator[Cell]:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Runs the command line, and returns the exit code: 1 if there are plans that could not be made."""
+    """Run the command line, and return the exit code, which is 1 if a plan could not be made."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directory", type=Path, default=Path("runs/plans"), metavar="DIR", help="the plans' JSON")
+    parser.add_argument(
+        "--directory", type=Path, default=Path("runs/plans"), metavar="DIR", help="a directory for the plans' JSON"
+    )
     arguments = parser.parse_args(argv)
     arguments.directory.mkdir(parents=True, exist_ok=True)
     missing = 0
@@ -93,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def write(directory: Path) -> None:
-    """Puts the plans there are into the page, with their commands."""
+    """Write all plans in the directory into the page, with their commands."""
     done = [cell for cell in cells() if (directory / f"{cell.name}.json").exists()]
     rows, commands = [MARKDOWN_HEAD], []
     for cell in done:

@@ -1,10 +1,11 @@
-"""Compares the mathematical reward with math-verify alone, on the labelled pairs of the tests.
+"""Compare the mathematical reward with math-verify alone, on the labelled pairs of the tests.
 
     python tools/verifier_report.py [--pairs=tests/rewards/labelled.jsonl] [--easy=20000] [--math-verify]
 
-Prints, by kind of answer: pairs, false positives (wrong answers called right), false negatives and unscored ones; the
-pairs a second; the longest single pair; and the speed on easy pairs, which are all different, so that no cache helps.
-With --math-verify also the same for math-verify's parse and verify, given both texts between dollar signs.
+For each kind of answer the report has the number of pairs, false positives (wrong answers called right), false
+negatives and unscored ones. It also has the pairs per second, the longest single pair, and the speed on easy pairs,
+which are all different, so that no cache helps. --math-verify adds the same for math-verify's parse and verify, which
+get both texts between dollar signs.
 """
 
 import argparse
@@ -29,10 +30,10 @@ Judge = Callable[[str, str, str], str]  # question, gold, answer -> right, wrong
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=Path, default=PAIRS, help="JSON lines with gold, answer, label and kind")
-    parser.add_argument("--easy", type=int, default=20_000, help="easy pairs whose speed is measured")
+    parser.add_argument("--easy", type=int, default=20_000, help="the number of easy pairs for measuring speed")
     parser.add_argument("--math-verify", action="store_true", help="also judge with math-verify alone (minutes)")
     arguments = parser.parse_args(argv)
     pairs = [json.loads(line) for line in arguments.pairs.read_text().splitlines()]

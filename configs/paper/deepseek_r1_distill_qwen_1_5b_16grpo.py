@@ -10,5 +10,5 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """The configuration; see paper.py."""
+    """Return the configuration, described in paper.py."""
     return paper.get_config("DeepSeek-R1-Distill-Qwen-1.5B", group_size=16)

@@ -2,8 +2,9 @@
 
     python launch/evaluate.py --config=configs/paper/evaluation.py --suites=data/suites --workdir=evaluations/base
 
-Stated by the paper, and set here: 32 samples of each problem, T=.7, top-p .8, top-k 20, up to 4,096 tokens, and the
-words behind the question. docs/evaluation.md says where the suites come from. Not run at its full size here.
+The paper states, and this file sets: 32 samples of each problem, T=.7, top-p .8, top-k 20, up to 4,096 tokens, and the
+words after the question. docs/evaluation.md says where to get the suites. This configuration has not been run at full
+size here.
 """
 
 import paper
@@ -13,16 +14,15 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     """Return the configuration."""
     config = paper.get_config()
-    # Any other, as --config.model.checkpoint=DIR; or --run=RUN, and then this is not read.
-    config.model.architecture = None  # as the checkpoint says
-    config.model.attention = "plain"  # only prompts go through it at once; for any device and dtype
+    config.model.architecture = None  # read from the checkpoint, so that --config.model.checkpoint=DIR can be any model
+    config.model.attention = "plain"  # works on any device and dtype, and only prompts are that long here
     config.task.reward.workers = 8
-    # As most graders of these suites have it: what equals the gold answer is right, be it the question over again.
+    # Like most graders of these suites: any answer that equals the gold answer is right, even a copy of the question.
     config.task.reward.terms = ConfigDict({"mathematics_any_form": 1.0})
     config.rollout.max_new_tokens = 4096
     config.evaluation.test_samples = 32
-    # 256 samples at once, whose keys and values take up to 30 GB with Qwen2.5-Math-1.5B: for 1 to 8 devices.
+    # 256 samples at once, whose keys and values take up to 30 GB with Qwen2.5-Math-1.5B. For 1 to 8 devices.
     config.evaluation.prompts_per_batch = 8
-    # Each device has the whole policy; fsdp or tensor above 1 share one that is too large for that.
+    # Each device has the whole policy. Raise fsdp or tensor to shard a policy that is too large for that.
     config.mesh.fsdp = config.mesh.tensor = 1
     return config

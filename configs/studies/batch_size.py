@@ -1,9 +1,9 @@
-"""Fixed Q against scaled Q: 32 pairs an update, or 256, which are as many rollouts as 16-GRPO's 32 groups.
+"""Fixed Q against scaled Q: 32 pairs per update, or 256, which have as many rollouts as 16-GRPO's 32 groups.
 
     python launch/study.py --study=configs/studies/batch_size.py --workdir=studies/batch_size
 
-The paper scales the batch and the learning rate with it (256 pairs at 8e-6, 32 groups of sixteen at 1e-6); Adam's rate
-for a batch eight times as large is taken as 8e-4, that of 16-GRPO, and 4e-4. Cost on two cores: about ten minutes.
+The paper scales the learning rate with the batch (256 pairs at 8e-6, 32 groups of sixteen at 1e-6). For a batch eight
+times as large, this study tries 8e-4, the rate of 16-GRPO, and 4e-4. Cost on two cores: about ten minutes.
 """
 
 

@@ -1,9 +1,9 @@
-"""Rewards between 0 and 1: a wrong completion is paid for its right lines. Signs of pairs, or their differences?
+"""Rewards between 0 and 1: a wrong completion is rewarded for its right lines. Pairs use only the sign, or differences.
 
     python launch/study.py --study=configs/studies/continuous.py --workdir=studies/continuous
 
-Accuracy is by right or wrong in all arms, and tokens are averaged alike. 38,400 rollouts. Cost on two cores: about ten
-minutes.
+In all arms accuracy means right or wrong, and tokens are averaged in the same way. 38,400 rollouts. Cost on two cores:
+about ten minutes.
 """
 
 import group_sizes

@@ -1,9 +1,8 @@
-"""Groups of 2, 4, 8 and 16 for as many prompts each.
+"""Groups of 2, 4, 8 and 16 with equally many prompts.
 
     python launch/study.py --study=configs/studies/group_size_prompts.py --workdir=studies/group_size_prompts
 
-4,800 prompts, of which 9,600, 19,200, 38,400 and 76,800 rollouts are sampled. Cost on two cores: about a quarter of an
-hour.
+4,800 prompts, and 9,600, 19,200, 38,400 and 76,800 rollouts from them. Cost on two cores: about a quarter of an hour.
 """
 
 import group_sizes

@@ -1,8 +1,8 @@
-"""Groups of 2, 4, 8 and 16 for as many rollouts each.
+"""Groups of 2, 4, 8 and 16 with equally many rollouts.
 
     python launch/study.py --study=configs/studies/group_size_rollouts.py --workdir=studies/group_size_rollouts
 
-38,400 rollouts, of 19,200, 9,600, 4,800 and 2,400 prompts. Cost on two cores: about a quarter of an hour.
+38,400 rollouts, from 19,200, 9,600, 4,800 and 2,400 prompts. Cost on two cores: about a quarter of an hour.
 """
 
 import group_sizes

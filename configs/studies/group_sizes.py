@@ -1,15 +1,15 @@
 """Arms of GRPO with groups of 2, 4, 8 and 16, for group_size_rollouts.py and group_size_prompts.py.
 
-Of the learning rates, those of 2 and 16 were chosen on the validation split; those between are interpolated, a factor
-of sqrt(2) for each doubling to 8 and the rest to 16.
+The learning rates of 2 and 16 were chosen on the validation split. Those of 4 and 8 are interpolated, with a factor of
+about sqrt(2) per doubling.
 """
 
 RATES = {2: 2e-4, 4: 3e-4, 8: 5e-4, 16: 8e-4}
-MICROBATCH_GROUPS = {2: 4, 4: 2, 8: 1, 16: 1}  # of 8 rows, or 16
+MICROBATCH_GROUPS = {2: 4, 4: 2, 8: 1, 16: 1}  # 8 rows, or 16
 
 
 def arms(*, prompts=0, rollouts=0, evaluations=30):
-    """An arm for each group size, of so many prompts, or so many rollouts; 32 prompts a step."""
+    """Return an arm for each group size, with this many prompts or rollouts, and 32 prompts a step."""
     made = {}
     for size, rate in RATES.items():
         steps = (prompts or rollouts // size) // 32

@@ -1,9 +1,9 @@
-"""Hard prompts: only a full derivation counts, of which the base policy writes about one in thirty (.030).
+"""Hard prompts: only a full derivation is right, and the base policy writes one in about thirty completions (.030).
 
     python launch/study.py --study=configs/studies/hard_prompts.py --workdir=studies/hard_prompts
 
-The paper's Proposition 5.4: for as many rollouts, pairs see more prompts, and the chance that some rollout is right is
-the same. 38,400 rollouts. Cost on two cores: about ten minutes.
+The paper's Proposition 5.4: with the same number of rollouts, pairs see more prompts, and the chance that some rollout
+is right is the same. 38,400 rollouts. Cost on two cores: about ten minutes.
 """
 
 import group_sizes

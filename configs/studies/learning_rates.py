@@ -1,4 +1,4 @@
-"""The learning rates of paper.py, chosen on the validation split with seeds that no other study uses.
+"""Learning rates for paper.py, chosen on the validation split with seeds that no other study uses.
 
     python launch/study.py --study=configs/studies/learning_rates.py --workdir=studies/learning_rates
 

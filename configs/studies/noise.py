@@ -2,8 +2,8 @@
 
     python launch/study.py --study=configs/studies/noise.py --workdir=studies/noise
 
-Coupled noise biases the gradient (grpo_jax/sampling/noise.py says how). 38,400 rollouts. Cost on two cores: about five
-minutes.
+Coupled noise biases the gradient; grpo_jax/sampling/noise.py derives the bias. 38,400 rollouts. Cost on two cores:
+about five minutes.
 """
 
 

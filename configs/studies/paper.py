@@ -2,9 +2,9 @@
 
     python launch/study.py --study=configs/studies/paper.py --workdir=studies/paper
 
-Both see the same 38,400 prompts, 32 a step, so pairs sample an eighth of the rollouts. The learning rates were chosen
-on the validation split (learning_rates.py). Both are evaluated every 1,024 rollouts: so neither curve is finer than the
-other at equal rollouts. Cost on two cores: about a quarter of an hour. docs/findings.md has the finding.
+Both see the same 38,400 prompts, 32 per step, so pairs sample an eighth of the rollouts. The learning rates were chosen
+on the validation split (learning_rates.py). Both are evaluated every 1,024 rollouts, so both curves are equally fine at
+equal rollouts. Cost on two cores: about a quarter of an hour. docs/findings.md has the result.
 """
 
 

@@ -1,10 +1,10 @@
-"""2-GRPO with and without resampling: groups without signal replaced by fresh prompts, up to 512 rollouts a step.
+"""2-GRPO with and without resampling, which replaces groups without signal, up to 512 rollouts per step.
 
     python launch/study.py --study=configs/studies/resampling.py --workdir=studies/resampling
 
-Both make at most 600 updates of 32 groups; with resampling nearly all of these carry signal, and up to eight times the
-rollouts are sampled for them. So updates are matched, and the curves are compared at equal rollouts and prompts too.
-A run with resampling samples about 290,000 rollouts; all ten take a quarter of an hour on two cores.
+Both make at most 600 updates of 32 groups. With resampling nearly all of these carry signal, and up to eight times as
+many rollouts are sampled for them. So updates are matched, and the curves are also compared at equal rollouts and
+prompts. A run with resampling samples about 290,000 rollouts. Cost on two cores: about a quarter of an hour.
 """
 
 
@@ -21,7 +21,7 @@ def get_study():
         "shared": {"train.steps": 600},
         "arms": {
             "off": {**arm, "overrides": {"evaluation.every": 20}},
-            # Evaluated after about as many rollouts, of which a step samples eight times as many.
+            # Evaluated after about as many rollouts, since a step samples up to eight times as many.
             "on": {**arm, "overrides": {"rollout.max_rollouts": 512, "evaluation.every": 4}},
         },
     }

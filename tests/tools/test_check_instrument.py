@@ -125,7 +125,7 @@ def test_what_fails_without_a_mutant_is_no_instrument(tree):
         list(check(tree, [mutant("1a", "4 * x", "3 * x")]))
     (tree / "grpo_jax" / "code.py").write_text(CODE.replace("x / 2", "x / 4"))
     (found,) = check(tree, [mutant("2a", "x / 4", "x / 3")])
-    assert found.trouble == "tests/test_code.py::test_half fails without it, too"
+    assert found.trouble == "tests/test_code.py::test_half also fails without it"
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_what_fails_on_its_own_has_caught_nothing(tree):
     edits = [mutant("1a", "2 * x", "2 * x  # the same"), mutant("2a", "x / 2", "x / 2  # the same")]
     found = {finding.mutant.id: finding for finding in check(tree, edits)}
     assert found["1a"].text == "SURVIVES (no test fails)"
-    assert found["2a"].trouble == "tests/test_code.py::test_needs_first fails without it, too"
+    assert found["2a"].trouble == "tests/test_code.py::test_needs_first also fails without it"
 
 
 @pytest.mark.slow
