@@ -135,7 +135,7 @@ def test_the_analysis_refuses_before_it_restores(tmp_path):
     """Whatever the configuration of a run says: nothing of it is read but that."""
     for changes, sentence in (
         ({"rollout__noise": "common"}, "independent completions"),
-        ({"objective__aggregation": "group_token"}, "with group_token"),
+        ({"objective__aggregation": "group_token"}, "depends on its whole group"),
     ):
         (tmp_path / "config.json").write_text(json.dumps(to_dict(make_config(**changes))))
         with pytest.raises(ConfigError, match=sentence):

@@ -55,7 +55,7 @@ MISTAKES = {
     "--config.model.architecture.vocab_size=5": "the tokenizer has 17 tokens; set it to 0, or at least that",
     "--config.task.name=sudoku": "task.name='sudoku': unknown; known are modular_expressions",
     "--config.task.operators=+/": "task.operators='+/': must be some of + - *",
-    "--config.task.operations=1": "task.operations=1: the warm_start split has hardly more than",
+    "--config.task.operations=1": "task.operations=1: the train split has hardly more than",
     "--config.task.train_problems=8": "the prompts of a step are distinct, and the task has 8",
     "--config.evaluation.every=30": "checkpoint.every=100: with checkpoint.keep_best each checkpoint needs an",
     "--config.model.architecture.rope.scaling=llama3 --config.model.architecture.rope.low_frequency_factor=4": (

@@ -69,7 +69,7 @@ def test_dots_go_into_records_and_numbers_into_lists():
     assert pick(record, "reward.gold.0") == b"2"
     for field, message in {
         "prompt.1.content": "the list has 1 elements, numbered from 0, but no '1'",
-        "prompt.first": "'first' is none",
+        "prompt.first": "but no 'first'",
         "prompt.0.role": "it has content",
         "prompt.0.content.0": "'0' cannot be looked up in a value of the type str",
     }.items():
