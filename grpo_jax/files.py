@@ -1,4 +1,4 @@
-"""Small files that are read whole, and written whole or not at all; and whether what a run reads is there."""
+"""Read and write small files as a whole, and check that the files a configuration names exist."""
 
 import glob
 import json
@@ -12,14 +12,14 @@ from typing import Any
 
 from grpo_jax.config import Config, ConfigError, QuestionsConfig, read_recorded
 
-# The files that say what a directory is: a run's, a finished run's, a study's.
+# The files by which a directory is recognised: that of a run, of a finished run, of a study.
 CONFIG_FILE, SUMMARY_FILE, STUDY_FILE = "config.json", "summary.json", "study.json"
 
 logger = logging.getLogger(__name__)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object. Raises ConfigError if the file holds none."""
+    """Return the JSON object that a file holds. Raise ConfigError if it holds none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
@@ -30,7 +30,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def run_config(run: Path) -> dict[str, Any]:
-    """Return config.json of a run's directory, whole; log what an earlier version did not record.
+    """Return config.json of a run directory. Fields that an earlier version did not record are filled in and logged.
 
     Raises:
       FileNotFoundError: if there is none.
@@ -57,7 +57,11 @@ def _log_once(note: str) -> None:
 
 
 def find_files(path: str) -> list[Path]:
-    """The files that match a name or pattern, in one order on every host. Raises ConfigError if there are none."""
+    """Return the files that match a name or pattern, in the same order on every host.
+
+    Raises:
+      ConfigError: if there are none, or if one cannot be opened.
+    """
     expanded = os.path.expanduser(path)
     # A name comes before a pattern: brackets are allowed in names.
     found = [expanded] if Path(expanded).exists() else sorted(glob.glob(expanded, recursive=True))
@@ -73,10 +77,10 @@ def find_files(path: str) -> list[Path]:
 
 
 def check_inputs(config: Config) -> None:
-    """Whether the files that a configuration names are there, before a library is loaded that could read them.
+    """Check that the files a configuration names exist, before any library is loaded that could read them.
 
     Raises:
-      ConfigError: if the model's checkpoint or its tokenizer has no directory, or a source of problems no file.
+      ConfigError: if the directory of the model's checkpoint or tokenizer is missing, or a file of problems.
     """
     directories = {"model.checkpoint": config.model.checkpoint}
     if isinstance(config.task, QuestionsConfig):
@@ -96,7 +100,7 @@ def check_inputs(config: Config) -> None:
 
 
 def plain(value: Any) -> Any:
-    """A record as JSON has it, which has no NaN and no infinity: a number that is not known is null."""
+    """Return a record as JSON values. JSON has no NaN and no infinity: they become null."""
     if isinstance(value, Mapping):
         return {str(name): plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -105,7 +109,7 @@ def plain(value: Any) -> Any:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """The file appears, or is replaced, by a rename."""
+    """Write a file atomically: it appears, or is replaced, by a rename."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

@@ -1,4 +1,4 @@
-"""Configuration: the schema of a run, the rules between its fields, and how it is loaded."""
+"""Configuration: the schema of a run, the rules between its fields, and loading."""
 
 from grpo_jax.config import command_line
 from grpo_jax.config.continuing import (

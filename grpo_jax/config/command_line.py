@@ -1,4 +1,4 @@
-"""The command line of the commands: --config=FILE, --config.FIELD=VALUE, and what a script adds."""
+"""The command line of all commands: --config=FILE, --config.FIELD=VALUE, and the flags of each command."""
 
 import argparse
 import io
@@ -21,10 +21,10 @@ FORGOTTEN = re.compile(r"--[a-z_]+\.[a-z_.]+")  # a field without --config.
 
 
 def parser(description: str, config: str | None = None) -> argparse.ArgumentParser:
-    """A parser with --config; a script adds its own flags to it, and calls `parse`.
+    """Make a parser with --config. A command adds its own flags to it and calls `parse`.
 
     Args:
-      config: the file when none is named; if None, one must be.
+      config: the default file; None makes the flag required.
     """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument(
@@ -32,16 +32,16 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
         required=config is None,
         default=config,
         metavar="FILE",
-        help="a Python file with get_config(), or a shipped one by its name, as in two_grpo",
+        help="a Python file with get_config(), or the name of a shipped one, such as two_grpo",
     )
     made.add_argument(
-        "--print-config", action="store_true", help="prints the values of all fields as JSON, and does nothing else"
+        "--print-config", action="store_true", help="print the values of all fields as JSON and do nothing else"
     )
     made.add_argument(
         "--config.FIELD",
         dest="overrides",
         metavar="VALUE",
-        help="sets a field of the configuration, as in --config.optimizer.learning_rate=1e-4; may be repeated",
+        help="set a field of the configuration, as in --config.optimizer.learning_rate=1e-4; may be repeated",
     )
     return made
 
@@ -49,7 +49,7 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
 def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
     """Return the arguments, with `overrides` as (field, text) pairs.
 
-    Ends the process: with code 2 if they cannot be read; after printing the configuration if --print-config is there.
+    End the process with code 2 if they cannot be read, and after printing the configuration if --print-config is given.
     """
     overrides: list[tuple[str, str]] = []
     others: list[str] = []
@@ -77,7 +77,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
 def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence[tuple[str, str]]) -> int:
     """Print a configuration as its run's config.json would hold it, and return the exit code.
 
-    The flags that a run must have besides, such as --workdir, need not be there.
+    Other required flags, such as --workdir, may be missing.
     """
     only = argparse.ArgumentParser()
     only.add_argument("--config", required=default is None, default=default)
@@ -90,7 +90,7 @@ def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence
 
 
 def join_hosts() -> None:
-    """Joins the other hosts of a TPU pod or GPU cluster. Raises ConfigError if they cannot be found."""
+    """Join the other hosts of a TPU pod or GPU cluster. Raise ConfigError if that is not possible."""
     import jax
 
     try:
@@ -103,7 +103,7 @@ def join_hosts() -> None:
 
 
 def write(flag: str, path: Path, text: str) -> None:
-    """Writes a file that a flag names. Raises ConfigError if that is not possible."""
+    """Write a file that a flag names. Raise ConfigError if that is not possible."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -111,29 +111,29 @@ def write(flag: str, path: Path, text: str) -> None:
 
 
 def fail(error: object, code: int) -> int:
-    """Says what is wrong, a line for each mistake of a configuration, and returns the exit code."""
+    """Print an error, with one line for each mistake of a configuration, and return the exit code."""
     for sentence in error.args if isinstance(error, ConfigError) else (error,):
         print(f"error: {sentence}", file=sys.stderr)
     return code
 
 
 def tell(text: object) -> None:
-    """Print a line, which also a pipe has at once; nothing if nobody reads the pipe any more."""
+    """Print a line at once, also into a pipe. Do nothing if nobody reads the pipe any more."""
     try:
         print(text, flush=True)
-    except BrokenPipeError:  # as of `head`, which goes after its lines
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered is flushed at the end
+    except BrokenPipeError:  # `head`, for example, ends after its lines
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffer is flushed at exit
 
 
 def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> None:
-    """Ends the process with the exit code of a command; 130 if Ctrl-C stopped it at once.
+    """Run a command and end the process with its exit code, or with 130 if Ctrl-C stopped it at once.
 
     Args:
-      continues: whether the same command goes on from what was saved, and does not begin again.
+      continues: whether the same command would continue from what was saved instead of starting over.
     """
     sys.unraisablehook = _interrupt_again
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # paths may hold what the terminal's encoding does not
+        sys.stdout.reconfigure(errors="backslashreplace")  # paths may have characters that the terminal lacks
     try:
         sys.exit(main(sys.argv[1:]))
     except KeyboardInterrupt:
@@ -142,13 +142,13 @@ def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> Non
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Sends a Ctrl-C once more that Python has dropped, as it does within callbacks of the garbage collector.
+    """Send a Ctrl-C again that Python has dropped, as it does in callbacks of the garbage collector.
 
-    JAX has such a callback, so that in seconds of imports and compilations a person's Ctrl-C may do nothing.
+    JAX has such a callback. Without this, Ctrl-C may do nothing during seconds of imports and compilation.
     """
     if issubclass(lost.exc_type, KeyboardInterrupt):
-        main_thread = threading.get_ident()  # no other runs handlers of signals
-        # A moment later: here and now it would be dropped again.
+        main_thread = threading.get_ident()  # only the main thread runs signal handlers
+        # A moment later, because it would be dropped again here.
         again = threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT))
         again.daemon = True
         again.start()

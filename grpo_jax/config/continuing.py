@@ -1,4 +1,4 @@
-"""What may change while a run goes on, or in a fork: the fields that the schema marks by `Change`."""
+"""The fields that may change when a run continues, or in a fork. The schema marks them by `Change`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from grpo_jax.config.fields import marked
 from grpo_jax.config.schema import Change, Config
 
-# Dotted names; of a section, all that is in it.
+# Dotted names. The name of a section stands for all its fields.
 UNDECISIVE = marked(Change.FREE)
 ROUNDING = marked(Change.ROUNDING)
 CONTINUABLE = (*UNDECISIVE, *ROUNDING, *marked(Change.LENGTH))
@@ -14,7 +14,7 @@ INHERITED = marked(Change.INHERITED)
 
 
 class Difference(NamedTuple):
-    """A field in which two configurations are not alike."""
+    """A field in which two configurations differ."""
 
     field: str  # dotted
     first: Any
@@ -22,11 +22,11 @@ class Difference(NamedTuple):
 
 
 def differences(first: Any, second: Any, *, free: Sequence[str] = (), field: str = "") -> list[Difference]:
-    """Return what differs between two nested dictionaries, but for the fields in `free`.
+    """Return the differences between two nested dictionaries, without those in the fields in `free`.
 
     Args:
-      free: dotted names; of a section, all that is in it.
-      field: the name of the two, where they are parts of others.
+      free: dotted names of fields or sections.
+      field: the dotted name of both, if they are parts of larger dictionaries.
     """
     if field in free or first == second:
         return []
@@ -42,22 +42,22 @@ def differences(first: Any, second: Any, *, free: Sequence[str] = (), field: str
 
 
 def differing(first: Any, second: Any, *, free: Sequence[str] = ()) -> list[str]:
-    """Return the dotted names of `differences`."""
+    """Return the dotted names of the fields in `differences`."""
     return [one.field for one in differences(first, second, free=free)]
 
 
 def covers(names: Sequence[str], field: str) -> bool:
-    """Return whether a field is one of these, or in a section that is one of them."""
+    """Return whether a field is among these names, or lies in a section that is."""
     return any(f"{field}.".startswith(f"{name}.") for name in names)
 
 
 def obstacle(theirs: Mapping[str, Any], ours: Config, reached: int) -> str:
-    """Return why a run cannot go on with other `CONTINUABLE` fields, as a sentence without its end; "" if it can.
+    """Return why a run cannot continue with changed `CONTINUABLE` fields, as a clause; "" if it can.
 
     Args:
-      theirs: the configuration that the run had so far.
-      ours: the one that it is to have.
-      reached: the last step that it has saved.
+      theirs: the configuration of the run so far.
+      ours: the new configuration.
+      reached: the last saved step.
     """
     at_once, rollout = theirs["rollout"]["prompts_per_batch"], ours.rollout
     if rollout.max_rollouts and at_once != rollout.prompts_per_batch:
@@ -69,11 +69,11 @@ def obstacle(theirs: Mapping[str, Any], ours: Config, reached: int) -> str:
     if before == now:
         return ""
     if now < reached:
-        return f"train.steps={now}: the run has come to step {reached} already; ask for at least that"
+        return f"train.steps={now}: the run has already reached step {reached}; set it to at least that"
     if ours.optimizer.schedule != "constant":
         return (
             f"train.steps={now}: with optimizer.schedule={ours.optimizer.schedule!r} the learning rate of every update "
-            f"depends on it, so the steps that are done belong to train.steps={before}; keep that, or branch off by "
+            f"depends on it, so the finished steps belong to train.steps={before}; keep that, or fork the run with "
             "--from into another directory"
         )
     return ""

@@ -1,4 +1,4 @@
-"""The schema's fields as its annotations describe them: sections, defaults and marks."""
+"""Read the schema's annotations: sections, defaults and marks of fields."""
 
 import copy
 import dataclasses
@@ -33,7 +33,7 @@ def sections(kind: Any) -> list[Any]:
 
 
 def section_for(kind: Any, values: Any) -> Any:
-    """Return the dataclass that these values are for. In a union, the first field of each tells which; else None."""
+    """Return the dataclass that these values belong to, or None. In a union, the value of its first field decides."""
     members = sections(kind)
     if len(members) < 2:
         return members[0] if members else None
@@ -42,12 +42,12 @@ def section_for(kind: Any, values: Any) -> Any:
 
 
 def tag(kind: Any) -> str:
-    """Return the name of the field that tells the dataclasses of a union apart."""
+    """Return the name of the field that distinguishes the dataclasses of a union."""
     return dataclasses.fields(sections(kind)[0])[0].name
 
 
 def tags(kind: Any) -> dict[str, Any]:
-    """Return the dataclasses of a union, by what their first field may say."""
+    """Return the dataclasses of a union by the possible values of their first fields."""
     return {
         name: section
         for section in sections(kind)
@@ -56,7 +56,7 @@ def tags(kind: Any) -> dict[str, Any]:
 
 
 def tag_fields(section: Any = Config, prefix: str = "") -> Iterator[str]:
-    """Yield the dotted names of all fields that tell which of several sections stands somewhere."""
+    """Yield the dotted names of all fields that distinguish the dataclasses of a union."""
     for name, kind in hints_of(section).items():
         if len(sections(kind)) > 1:
             yield f"{prefix}{name}.{tag(kind)}"
@@ -71,7 +71,7 @@ def is_optional(kind: Any) -> bool:
 
 def marked(mark: Any, section: Any = Config, prefix: str = "") -> tuple[str, ...]:
     """Return the dotted names of the fields and sections that have a mark."""
-    found: dict[str, None] = {}  # of a union, several members may have a field of one name
+    found: dict[str, None] = {}  # several members of a union may have a field of the same name
     for name, kind in hints_of(section).items():
         if mark in marks(kind):
             found[f"{prefix}{name}"] = None
@@ -82,7 +82,7 @@ def marked(mark: Any, section: Any = Config, prefix: str = "") -> tuple[str, ...
 
 
 def default_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
-    """Return the default of a field, or `dataclasses.MISSING`; of a section that must be there, an empty one."""
+    """Return the default of a field: an empty section if a section is required, or `dataclasses.MISSING`."""
     if field.default is not dataclasses.MISSING:
         return field.default
     if field.default_factory is not dataclasses.MISSING:
@@ -91,7 +91,7 @@ def default_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
 
 
 def then_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
-    """Return what a field was before it existed: `Before`, where the schema says so, else its default."""
+    """Return the value of a field in runs that are older than it: that of its `Before` mark, or else its default."""
     before = [mark.value for mark in marks(kind) if isinstance(mark, Before)]
     return before[0] if before else default_of(field, kind)
 
@@ -101,9 +101,9 @@ def complete(
     section: Any = Config,
     default: Callable[["dataclasses.Field[Any]", Any], Any] = default_of,
 ) -> dict[str, Any]:
-    """Return a section's values with the defaults of the fields that are left out, in the schema's order.
+    """Return a section's values with the defaults of missing fields, in the schema's order.
 
-    Fields that have no default stay missing, and fields that are unknown stay. Nothing else is checked.
+    Fields without a default stay missing, and unknown fields stay. Nothing is checked.
     """
     kinds, whole = hints_of(section), {}
     for field in dataclasses.fields(section):

@@ -1,8 +1,8 @@
-"""From a config file and the command line's overrides to a validated `Config`.
+"""Load a config file and the command line's overrides as a validated `Config`.
 
-A config file has a function `get_config()` that returns a `ConfigDict` with the fields that are its own; the others get
-the schema's defaults. Whatever cannot work is refused with one sentence that names the field, its value and the remedy,
-before anything is built. Nothing outside this file knows `ml_collections`.
+A config file has a function `get_config()` that returns a `ConfigDict` with its own fields. The other fields get the
+schema's defaults. Mistakes are refused before anything is built, each with one sentence that names the field, its value
+and the remedy. No other file of grpo_jax uses `ml_collections`.
 """
 
 import ast
@@ -31,21 +31,21 @@ T = TypeVar("T")
 
 
 def load(path: str | Path, overrides: Iterable[tuple[str, str]] = (), begun: Mapping[str, Any] | None = None) -> Config:
-    """The configuration of a config file, with overrides from the command line.
+    """Load the configuration of a config file, with overrides from the command line.
 
     Args:
       path: a Python file with `get_config() -> ConfigDict`, or the name of a shipped one; see `run_file`.
-      overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`; later ones win.
-      begun: what config.json of the run that is to go on holds, if there is one: see `_as_then`.
+      overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`. Later ones win.
+      begun: the content of config.json if a run is continued; see `_as_then`.
 
     Raises:
-      ConfigError: for a file that cannot be read, or with a sentence for every field that is unknown, missing, of the
-        wrong type or out of range; if there is none of these, for those that are impossible together.
+      ConfigError: if the file cannot be read, or with a sentence for every field that is unknown, missing, of the wrong
+        type or out of range. If there is no such field, with the sentences of all broken rules between fields.
     """
     values, mistakes = fields.complete(_run_config_file(path)), Mistakes()
     if begun is not None:
         _as_then(values, begun)
-    # What says which of several sections stands somewhere comes first, and then the fields of that section.
+    # Fields that choose one of several sections come first, and then the fields of the chosen sections.
     tags = set(fields.tag_fields())
     for field, text in sorted(overrides, key=lambda override: override[0] not in tags):
         with mistakes:
@@ -58,18 +58,18 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = (), begun: Map
 
 
 def with_defaults(values: Mapping[str, Any]) -> ConfigDict:
-    """Return what a config file's `get_config()` returns, with the schema's defaults of all fields that are left out.
+    """Return the values of a config file with the schema's defaults for all missing fields.
 
-    So a file that derives from this one can read and set any field of it.
+    A config file that derives from another one can then read and set any field.
     """
     return ConfigDict(fields.complete(values))
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """Return the configuration that a run has recorded, also one of an earlier version; see `read_recorded`.
+    """Return the configuration that a run of this or an earlier version has recorded; see `read_recorded`.
 
     Raises:
-      ConfigError: if it cannot be read, or cannot be run.
+      ConfigError: if it cannot be read, or cannot run.
     """
     config = _build(Config, read_recorded(values).values, prefix="")
     check(config)
@@ -77,19 +77,19 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 class Recorded(NamedTuple):
-    """A configuration as JSON that a run has recorded, whole."""
+    """A configuration that a run has recorded, completed, as JSON values."""
 
     values: dict[str, Any]
-    note: str  # what an earlier version did not record and is filled in, as a predicate; "" if nothing is
+    note: str  # says which fields were filled in, as a predicate; "" if none were
 
 
 def read_recorded(values: Mapping[str, Any]) -> Recorded:
     """Fill in the fields that did not exist when a run recorded its configuration.
 
-    They get the value that all runs had then: `Before`, where the schema says so, else the default.
+    They get the value that all runs had then: that of a `Before` mark, or else the default.
 
     Raises:
-      ConfigError: if a field is unknown, as those of a later version are.
+      ConfigError: if a field is unknown, for example because a later version recorded it.
     """
     if others := list(fields.unknown(values)):
         are = "is no field" if len(others) == 1 else "are no fields"
@@ -103,14 +103,14 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
 
 
 def check(config: Config) -> None:
-    """Raises ConfigError with a sentence of each rule that is broken, if fields cannot be as they are together."""
-    broken = [sentence for sentence in (rule(config) for rule in RULES) if sentence]
+    """Raise ConfigError if fields do not fit together, with the sentences of all rules that are broken."""
+    broken = [sentence for rule in RULES for sentence in rule(config)]
     if broken:
         raise ConfigError(*broken)
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """The nested dictionary of plain JSON values that `from_dict` turns back into this configuration."""
+    """Return a configuration as a nested dictionary of JSON values. `from_dict` is the inverse."""
 
     def plain(items: list[tuple[str, Any]]) -> dict[str, Any]:
         return {name: _as_json(value) for name, value in items}
@@ -125,7 +125,7 @@ def _as_json(value: Any) -> Any:
 
 
 def digest(values: Mapping[str, Any]) -> str:
-    """A short hash of a nested dictionary of plain values, the same in every process."""
+    """Return a short hash of a nested dictionary of plain values, which is the same in every process."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -142,7 +142,7 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
     section: Any = values
     for depth, name in enumerate([*sections, leaf]):
         where = ".".join([*sections, leaf][: depth + 1])
-        if typing.get_origin(fields.base(kind)) is dict:  # names are free, and may have dots: package.module:function
+        if typing.get_origin(fields.base(kind)) is dict:  # keys may have dots: package.module:function
             section[".".join([*sections, leaf][depth:])] = _parse(typing.get_args(fields.base(kind))[1], text)
             return
         union, chosen = kind, fields.section_for(kind, section)
@@ -164,9 +164,9 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
 
 
 def _as_then(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Config) -> None:
-    """Give fields that a run did not have when it was begun the value of that time, where they have the default of now.
+    """Set fields that are newer than the run to their values of that time, if they now have their defaults.
 
-    So the same command goes on with a run that an earlier version has begun.
+    So the same command continues a run that an earlier version has begun.
     """
     kinds = fields.hints_of(section)
     for field in dataclasses.fields(section):
@@ -178,10 +178,10 @@ def _as_then(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Co
 
 
 def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """What a section that is absent begins with when a flag sets one of its fields.
+    """Return the initial values of an absent section when a flag sets one of its fields.
 
-    These are the fields of its only sibling of the same kind, as task.test begins with those of task.train, if there is
-    one; else the defaults.
+    They are those of its only sibling of the same kind, if there is one (task.train is the sibling of task.test), and
+    else the defaults.
     """
     kinds = fields.sections(known[name])
     siblings = [
@@ -193,7 +193,7 @@ def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) 
 
 
 def _parse(kind: Any, text: str) -> Any:
-    """The text of a flag as a value; text that is none stays text, for `_check` to refuse."""
+    """Return the value that a flag's text stands for. Other text stays text, and `_check` refuses it."""
     if fields.base(kind) is str or typing.get_origin(fields.base(kind)) is Literal:
         return text
     if text in ("true", "false"):

@@ -1,4 +1,4 @@
-"""All mistakes of a configuration, so that a person need not meet them one after another, and likely remedies."""
+"""Collect all mistakes of a configuration, so that users see them at once, and suggest remedies."""
 
 import difflib
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from grpo_jax.config.schema import ConfigError
 
 
 class Mistakes:
-    """Keeps the sentences of what fails in its `with` blocks, until all of them are raised together.
+    """Collects the sentences of the ConfigErrors in its `with` blocks, and raises them together.
 
     mistakes = Mistakes()
     for check in checks:
@@ -18,7 +18,7 @@ class Mistakes:
     """
 
     def __init__(self) -> None:
-        self._sentences: dict[str, str] = {}  # by what they are about: the text before their first colon
+        self._sentences: dict[str, str] = {}  # by subject, which is the text before the first colon
 
     def __enter__(self) -> None:
         pass
@@ -33,7 +33,7 @@ class Mistakes:
         return True
 
     def tell(self) -> None:
-        """Raises one ConfigError with a sentence about each field that anything is wrong with, if there is any."""
+        """Raise one ConfigError with a sentence for each wrong field, if there is any."""
         if self._sentences:
             raise ConfigError(*self._sentences.values())
 

@@ -1,4 +1,4 @@
-"""A user's own code, named in a configuration as `package.module:NAME`."""
+"""The user's own code, which a configuration names as `package.module:NAME`."""
 
 import ast
 import hashlib
@@ -13,22 +13,22 @@ from typing import Any
 
 from grpo_jax.config.schema import Config, ConfigError, OwnTaskConfig, QuestionsConfig
 
-PACKAGE = __name__.partition(".")[0]  # ours, whose commit is recorded instead
+PACKAGE = __name__.partition(".")[0]  # grpo_jax itself, whose commit is recorded instead
 
 
 def imported(field: str, path: str) -> Any:
-    """What `package.module:NAME` names.
+    """Return the object that `package.module:NAME` names.
 
     Args:
-      field: of the configuration, for the message.
+      field: the configuration field that holds the name, for the message.
 
     Raises:
-      ConfigError: if it cannot be imported, whatever the reason.
+      ConfigError: if it cannot be imported, for any reason.
     """
     module, _, name = path.partition(":")
     try:
         return getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever a user's module raises is reported as that module's fault
+    except Exception as error:  # any exception of a user's module is that module's fault
         raise ConfigError(
             f"{field}={path!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put its "
             "directory on PYTHONPATH, as in PYTHONPATH=. before the command."
@@ -48,11 +48,12 @@ def own_code(config: Config) -> dict[str, str]:
 
 
 def source_digests(path: str) -> dict[str, str]:
-    """Return a hash of each source file that imported code consists of, by the names of its modules.
+    """Return hashes of the source files that imported code consists of, by module name.
 
-    These are the module that `package.module:NAME` names, and what it imports, directly or not, out of the user's own
-    files: modules that lie neither in Python's library nor among installed packages nor in this package. Of an
-    installed package, its own modules. Code that is imported under a computed name is not found, nor are files of data.
+    These are the module that `package.module:NAME` names, and all modules that it imports directly or indirectly from
+    the user's own files, which lie outside Python's library, installed packages and this package. If the named module
+    is in an installed package, that package's modules count as the user's own. Modules that are imported under computed
+    names are not found. Data files are not covered.
     """
     first = path.partition(":")[0]
     found: dict[str, str] = {}
@@ -76,21 +77,21 @@ def _is_own(name: str, file: Path, first: str) -> bool:
 
 
 def _installed() -> list[Path]:
-    """Where Python's library and installed packages are."""
+    """Return the directories of Python's library and of installed packages."""
     paths = sysconfig.get_paths()
     places = [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
     return [Path(place).resolve() for place in {*places, site.getusersitepackages()}]
 
 
 def _file(name: str) -> Path | None:
-    """The source file of a module, whether or not it has been imported; nothing is imported here."""
+    """Return the source file of a module, whether or not it has been imported. Nothing is imported here."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     top, *inside = name.split(".")
     if loaded:
         candidates = [Path(loaded)]
     else:
         try:
-            spec = importlib.util.find_spec(top)  # of a name without dots nothing is run
+            spec = importlib.util.find_spec(top)  # a name without dots runs no code
         except (ImportError, ValueError):
             return None
         places = [Path(place, *inside) for place in (spec.submodule_search_locations or ())] if spec else []
@@ -100,12 +101,12 @@ def _file(name: str) -> Path | None:
 
 
 def _imports(source: bytes, module: str, *, is_package: bool) -> Iterator[str]:
-    """The names of all modules that a source may import, wherever in it; some may be names of other things."""
+    """Yield the names of all modules that a source may import anywhere. Some may be names of other objects."""
     package = module if is_package else module.rpartition(".")[0]
-    yield from (package,) if package else ()  # whose __init__.py has run before
+    yield from (package,) if package else ()  # its __init__.py runs first
     try:
         tree = ast.parse(source)
-    except SyntaxError:  # nothing has imported it, and nothing can
+    except SyntaxError:  # such a file cannot be imported anyway
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,127 +1,119 @@
-"""What the fields of a configuration must be to one another: each rule returns the sentence to say, or ""."""
+"""The rules between the fields of a configuration. Each yields a sentence for whatever breaks it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig
 
 
-def _minibatches(c: Config) -> str:
+def _minibatches(c: Config) -> Iterator[str]:
     if c.rollout.prompts_per_step % c.train.minibatches:
-        return (
+        yield (
             f"train.minibatches={c.train.minibatches}: must divide rollout.prompts_per_step="
             f"{c.rollout.prompts_per_step}, so that minibatches are equal."
         )
+        return
     groups = c.rollout.prompts_per_step // c.train.minibatches
     if groups % c.train.microbatch_groups:
-        return (
+        yield (
             f"train.microbatch_groups={c.train.microbatch_groups}: must divide the {groups} groups of a minibatch "
             "(rollout.prompts_per_step / train.minibatches)."
         )
-    return ""
 
 
-def _sampling_batches(c: Config) -> str:
+def _sampling_batches(c: Config) -> Iterator[str]:
     r = c.rollout
     if r.prompts_per_step % r.prompts_per_batch:
-        return f"rollout.prompts_per_batch={r.prompts_per_batch}: must divide prompts_per_step={r.prompts_per_step}."
+        yield f"rollout.prompts_per_batch={r.prompts_per_batch}: must divide prompts_per_step={r.prompts_per_step}."
     first, batch = r.prompts_per_step * r.group_size, r.prompts_per_batch * r.group_size
     if r.max_rollouts and r.max_rollouts < first + batch:
-        return (
+        yield (
             f"rollout.max_rollouts={r.max_rollouts}: a step samples {first} rollouts before any is replaced, and then "
             f"{batch} at a time; raise it to at least {first + batch}, or set it to 0 to replace none."
         )
-    return ""
 
 
-def _questions(c: Config) -> str:
+def _questions(c: Config) -> Iterator[str]:
     if not isinstance(c.task, QuestionsConfig):
-        return ""
+        return
     if "{question}" not in c.task.template:
-        return f"task.template={c.task.template!r}: must hold {{question}}, where the problem goes."
+        yield f"task.template={c.task.template!r}: must hold {{question}}, where the problem goes."
     if c.evaluation.every and not c.task.hold_out_validation:
-        return (
+        yield (
             "task.hold_out_validation=False: there is no validation split to evaluate on; set it to true, or "
             "evaluation.every to 0."
         )
     if not c.task.tokenizer and not c.model.checkpoint:
-        return "task.tokenizer='': there is no model.checkpoint to take it from; name a directory with a tokenizer."
-    return ""
+        yield "task.tokenizer='': there is no model.checkpoint to take it from; name a directory with a tokenizer."
 
 
-def _origin(c: Config) -> str:
+def _origin(c: Config) -> Iterator[str]:
     if c.model.checkpoint and c.warm_start:
-        return (
+        yield (
             f"model.checkpoint={c.model.checkpoint!r}: a policy is loaded or made from nothing, not both; set "
             "warm_start to none, or the checkpoint to ''."
         )
     if not c.model.checkpoint and not c.warm_start:
-        return "model.checkpoint='': there is no warm_start either; name a checkpoint, or write a section warm_start."
-    if not c.model.checkpoint and not c.model.architecture:
-        return "model.architecture: is missing; only a checkpoint can say it instead (model.checkpoint)."
-    return ""
+        yield "model.checkpoint='': there is no warm_start either; name a checkpoint, or write a section warm_start."
+    elif not c.model.checkpoint and not c.model.architecture:
+        yield "model.architecture: is missing; only a checkpoint can say it instead (model.checkpoint)."
 
 
-def _heads(c: Config) -> str:
+def _heads(c: Config) -> Iterator[str]:
     m = c.model.architecture
     if m is None:
-        return ""
+        return
     if m.num_heads % m.num_kv_heads:
-        return (
+        yield (
             f"model.architecture.num_kv_heads={m.num_kv_heads}: must divide model.architecture.num_heads={m.num_heads}."
         )
     if m.head_dim % 2:
-        return f"model.architecture.head_dim={m.head_dim}: must be even, because RoPE rotates pairs of dimensions."
+        yield f"model.architecture.head_dim={m.head_dim}: must be even, because RoPE rotates pairs of dimensions."
     for field in ("num_heads", "num_kv_heads", "mlp_dim"):
         if getattr(m, field) % c.mesh.tensor:
-            return f"model.architecture.{field}={getattr(m, field)}: must be divisible by mesh.tensor={c.mesh.tensor}."
+            yield f"model.architecture.{field}={getattr(m, field)}: must be divisible by mesh.tensor={c.mesh.tensor}."
     if m.embed_dim % c.mesh.fsdp:
-        return f"model.architecture.embed_dim={m.embed_dim}: must be divisible by mesh.fsdp={c.mesh.fsdp}."
-    return ""
+        yield f"model.architecture.embed_dim={m.embed_dim}: must be divisible by mesh.fsdp={c.mesh.fsdp}."
 
 
-def _windows(c: Config) -> str:
+def _windows(c: Config) -> Iterator[str]:
     m = c.model.architecture
     if m is not None and "sliding" in m.layer_types and m.sliding_window == 0:
-        return (
+        yield (
             f"model.architecture.sliding_window=0: model.architecture.layer_types={m.layer_types} has sliding layers; "
             "say how many tokens they see."
         )
-    return ""
 
 
-def _fused_attention(c: Config) -> str:
+def _fused_attention(c: Config) -> Iterator[str]:
     if c.model.attention == "fused" and c.model.compute_dtype == "float32":
-        return (
+        yield (
             "model.attention='fused': its kernels multiply in bfloat16; set model.compute_dtype to 'bfloat16', or "
             "model.attention to 'plain'."
         )
     m = c.model.architecture
     if c.model.attention == "fused" and m is not None and (m.attention_cap or "sliding" in m.layers):
-        return (
+        yield (
             "model.attention='fused': its kernels know neither soft-caps nor sliding windows, which this architecture "
             "has; set it to 'plain'."
         )
-    return ""
 
 
-def _rope(c: Config) -> str:
+def _rope(c: Config) -> Iterator[str]:
     if c.model.architecture is None:
-        return ""
+        return
     for name in ("rope", "local_rope"):
         rope = getattr(c.model.architecture, name)
         if rope and rope.scaling == "llama3" and rope.low_frequency_factor >= rope.high_frequency_factor:
-            return (
+            yield (
                 f"model.architecture.{name}.low_frequency_factor={rope.low_frequency_factor:g}: must be below "
                 f"model.architecture.{name}.high_frequency_factor={rope.high_frequency_factor:g}."
             )
-    return ""
 
 
-def _lora(c: Config) -> str:
+def _lora(c: Config) -> Iterator[str]:
     modules = c.model.lora.modules if c.model.lora else ()
     if len(set(modules)) < len(modules):
-        return f"model.lora.modules={modules}: names a module twice; it has one adapter, name it once."
-    return ""
+        yield f"model.lora.modules={modules}: names a module twice; it has one adapter, name it once."
 
 
 def _greedy_setting(sampling: SamplingConfig) -> str:
@@ -130,98 +122,87 @@ def _greedy_setting(sampling: SamplingConfig) -> str:
     return next((f"{name}={value}" for name, value in greedy.items() if getattr(sampling, name) == value), "")
 
 
-def _greedy_rollouts(c: Config) -> str:
+def _greedy_rollouts(c: Config) -> Iterator[str]:
     if setting := _greedy_setting(c.rollout.sampling):
-        return (
+        yield (
             f"rollout.sampling.{setting}: greedy completions of a prompt are all the same, so no group carries signal; "
             "the paper has temperature=1, top_k=0 and min_p=0."
         )
-    return ""
 
 
-def _greedy_samples(c: Config) -> str:
+def _greedy_samples(c: Config) -> Iterator[str]:
     setting = _greedy_setting(c.evaluation.sampling)
     if setting and max(c.evaluation.test_samples, c.evaluation.validation_samples) > 1:
-        return (
+        yield (
             f"evaluation.sampling.{setting}: greedy samples of a problem are all the same; set "
             "evaluation.test_samples and evaluation.validation_samples to 1, or change this setting."
         )
-    return ""
 
 
-def _truncation(c: Config) -> str:
+def _truncation(c: Config) -> Iterator[str]:
     if c.rollout.sampling.truncated and c.objective.old_logprobs == "sampler":
-        return (
+        yield (
             "objective.old_logprobs='sampler': with top_k, top_p or min_p on, the sampler's log-probs are over a cut "
             "vocabulary and the trainer's over all of it; set it to 'trainer', or switch the filters off."
         )
-    if c.rollout.sampling.truncated and not c.objective.importance_cap:
-        return (
+    elif c.rollout.sampling.truncated and not c.objective.importance_cap:
+        yield (
             "objective.importance_cap=0: with top_k, top_p or min_p on, completions are not the policy's, and without "
             "a correction the gradient is biased; set it to 1 or more, or switch the filters off."
         )
-    return ""
 
 
-def _importance(c: Config) -> str:
+def _importance(c: Config) -> Iterator[str]:
     if 0 < c.objective.importance_cap < 1:
-        return f"objective.importance_cap={c.objective.importance_cap}: must be at least 1, or 0 for no correction."
+        yield f"objective.importance_cap={c.objective.importance_cap}: must be at least 1, or 0 for no correction."
     if c.objective.importance_cap and c.objective.old_logprobs == "sampler":
-        return (
+        yield (
             f"objective.importance_cap={c.objective.importance_cap}: the correction is between the sampler's and the "
             "trainer's old log-probs; set objective.old_logprobs to 'trainer', or the cap to 0."
         )
     if c.objective.importance_cap == 1 and c.objective.importance_beyond == "mask":
-        return (
+        yield (
             "objective.importance_cap=1: with objective.importance_beyond='mask' no token is learned from whose ratio "
             "is not exactly 1; set it above 1, or importance_beyond to 'truncate'."
         )
-    return ""
 
 
-def _kl(c: Config) -> str:
+def _kl(c: Config) -> Iterator[str]:
     if c.objective.kl_coef and c.objective.kl_estimator == "k1":
-        return (
+        yield (
             "objective.kl_estimator='k1': inside a loss its expected gradient is exactly zero; use 'k2' (the gradient "
             "of KL(policy||base)) or 'k3' (of KL(base||policy))."
         )
-    return ""
-
-
-def _kl_denominator(c: Config) -> str:
     if c.objective.kl_coef and c.objective.denominator == "valid":
-        return (
+        yield (
             "objective.denominator='valid': with a KL term every group takes part in the loss; set it to 'sampled', "
             "or objective.kl_coef to 0."
         )
-    return ""
 
 
-def _best(c: Config) -> str:
+def _best(c: Config) -> Iterator[str]:
     if c.checkpoint.keep_best and not c.evaluation.every:
-        return (
+        yield (
             f"checkpoint.keep_best={c.checkpoint.keep_best}: the best is known by evaluation only; set "
             "evaluation.every above 0, or keep_best to 0."
         )
-    if c.checkpoint.keep_best and c.checkpoint.every % c.evaluation.every:
-        return (
+    elif c.checkpoint.keep_best and c.checkpoint.every % c.evaluation.every:
+        yield (
             f"checkpoint.every={c.checkpoint.every}: with checkpoint.keep_best each checkpoint needs an evaluation; "
             f"set it to a multiple of evaluation.every={c.evaluation.every}, or keep_best to 0."
         )
-    return ""
 
 
-def _warmup(c: Config) -> str:
+def _warmup(c: Config) -> Iterator[str]:
     updates = c.train.steps * c.train.minibatches
     if c.optimizer.warmup_updates >= updates:
-        return (
+        yield (
             f"optimizer.warmup_updates={c.optimizer.warmup_updates}: must be below the {updates} updates of the run "
             "(train.steps x train.minibatches)."
         )
-    return ""
 
 
-RULES: tuple[Callable[[Config], str], ...] = (
+RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _minibatches,
     _sampling_batches,
     _questions,
@@ -236,7 +217,6 @@ RULES: tuple[Callable[[Config], str], ...] = (
     _truncation,
     _importance,
     _kl,
-    _kl_denominator,
     _best,
     _warmup,
 )

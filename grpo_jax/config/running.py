@@ -1,4 +1,4 @@
-"""Runs a user's Python file: a configuration, or a study."""
+"""Run a user's Python file: a configuration or a study."""
 
 import runpy
 import sys
@@ -21,10 +21,10 @@ SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])  # in
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of files that users write."""
+    """A kind of file that users write."""
 
-    flag: str  # that names one
-    function: str  # without arguments, that it has
+    flag: str  # the flag that names such a file
+    function: str  # the function that it must have, without arguments
 
 
 CONFIGURATION = Kind("--config", "get_config")
@@ -32,13 +32,13 @@ STUDY = Kind("--study", "get_study")
 
 
 def shipped(kind: Kind) -> dict[str, Path]:
-    """Return the files of a kind that come with the package, by their names without `.py`."""
+    """Return the files of a kind that the package ships, by their names without `.py`."""
     files = sorted(SHIPPED.rglob("*.py"))
     return {path.stem: path for path in files if f"def {kind.function}(" in path.read_text(encoding="utf-8")}
 
 
 def find_file(named: str | Path, kind: Kind) -> Path:
-    """Return the path of a file that is there, or of a shipped one by its name, as in `two_grpo`.
+    """Return the path of an existing file, or of the shipped file with that name, such as `two_grpo`.
 
     Raises:
       ConfigError: if there is neither.
@@ -56,16 +56,16 @@ def find_file(named: str | Path, kind: Kind) -> Path:
 
 
 def run_file(named: str | Path, kind: Kind) -> Any:
-    """What the function of a Python file returns.
+    """Run a Python file, and return the result of its function.
 
-    As in a script, the file may import its siblings; so may each file that it imports, wherever that lies. The shipped
-    configurations are found from anywhere: `import two_grpo`, or `from configs import two_grpo`.
+    As in a script, the file may import files from its own directory. So may each file that it imports. The shipped
+    configurations can be imported anywhere: `import two_grpo` or `from configs import two_grpo`.
 
     Args:
       named: as in `find_file`.
 
     Raises:
-      ConfigError: if there is no such file, or whatever the file raises.
+      ConfigError: if there is no such file, or if it raises anything.
     """
     path, flag, function = find_file(named, kind), kind.flag, kind.function
     try:
@@ -73,14 +73,14 @@ def run_file(named: str | Path, kind: Kind) -> Any:
             there = runpy.run_path(str(path))
             if function in there:
                 return there[function]()
-    except (Exception, SystemExit) as error:  # whatever a user's file raises is reported as that file's fault
+    except (Exception, SystemExit) as error:  # any exception of a user's file is that file's fault
         raise ConfigError(f"{flag}={path}: {function}() cannot be run: {type(error).__name__}: {error}.") from error
-    raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has, see configs/.")
+    raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has one, such as those in configs/.")
 
 
 @contextmanager
 def _siblings_found(directory: Path) -> Iterator[None]:
-    """Within it siblings are found. Afterwards they are forgotten: another file may have some of the same names."""
+    """Let files import others from their own directories. Afterwards forget those, because names may recur."""
     siblings, before = _Siblings(), set(sys.modules)
     sys.path.insert(0, str(directory))
     sys.meta_path.append(siblings)
@@ -96,7 +96,7 @@ def _siblings_found(directory: Path) -> Iterator[None]:
 
 
 class _Siblings(MetaPathFinder):
-    """Looks for what is found nowhere else beside the file that imports it, and among the shipped configurations."""
+    """Finds modules beside the importing file and among the shipped configurations, if nothing else finds them."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()
@@ -104,7 +104,7 @@ class _Siblings(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if path is not None:  # a part of a package
+        if path is not None:  # a submodule of a package
             return None
         places = [_directory_of_importer(), SHIPPED, SHIPPED / "paper"]
         if fullname == SHIPPED.name:
@@ -116,7 +116,7 @@ class _Siblings(MetaPathFinder):
 
 
 def _directory_of_importer() -> Path | None:
-    """Where the file lies whose import statement is being carried out; None for a library, which is a package."""
+    """Return the directory of the file whose import statement is running; None if that is part of a package."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and (frame.f_code.co_filename == __file__ or "importlib" in frame.f_code.co_filename):
         frame = frame.f_back

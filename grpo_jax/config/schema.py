@@ -1,12 +1,12 @@
-"""What a configuration is: frozen dataclasses that say what each field means, its default, and what it may be.
+"""The schema of a configuration: frozen dataclasses that define each field's type, range and default.
 
-A field's comment says what it means, and why its default is what it is. A config file or a flag must give the fields
-that have no default. `python launch/main.py --config=FILE --print-config` prints the values of all fields.
+A field's comment explains its meaning, and the reason for its default. Fields without a default must be given by a
+config file or a flag. `python launch/main.py --config=FILE --print-config` prints the values of all fields.
 
-A field of kind `A | None` is a section that may be absent. Where one of several sections may stand (`A | B`), their
-first fields tell them apart. A section that a config file leaves out has the defaults of its fields.
+A field of type `A | None` is a section that may be absent. If several sections are possible (`A | B`), the value of
+their first field decides which one it is. The fields of a section that a config file omits have their defaults.
 
-An annotation says what else holds for a field or a section: `Range`, `Change`, and `Before`.
+Annotations mark other properties of a field or a section: `Range`, `Change` and `Before`.
 """
 
 import enum
@@ -42,17 +42,17 @@ class Range:
 
 
 class Change(enum.Enum):
-    """When a field may change, and what that does. Without this mark it may in a fork, and not when a run goes on."""
+    """When a field may change. Without this mark, it may change in a fork, but not when a run continues."""
 
-    FREE = "when a run goes on, and in a fork; no policy and no verdict depends on it"
-    ROUNDING = "in the same cases; it says where and in what portions work is done, so numbers differ by rounding"
-    LENGTH = "when a run goes on, within limits (config/continuing.py), and in a fork"
-    INHERITED = "never: a fork has it from its run"
+    FREE = "when a run continues, and in a fork; no policy and no verdict depends on it"
+    ROUNDING = "in the same cases; it decides where and in which portions work is done, so numbers differ by rounding"
+    LENGTH = "when a run continues, within limits (config/continuing.py), and in a fork"
+    INHERITED = "never; a fork inherits it from its run"
 
 
 @dataclass(frozen=True)
 class Before:
-    """The value of runs that were begun before the field existed, where that is not the default."""
+    """The value of a field in runs that are older than the field, if it is not the default."""
 
     value: Any
 
@@ -93,7 +93,7 @@ class SourceConfig:
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """What a completion is worth: a weighted sum, and the limits of the processes that compare answers."""
+    """The reward of a completion: a weighted sum, and the limits of the processes that compare answers."""
 
     # Name -> weight; a name is a key of grpo_jax.rewards.REWARDS, or your own `package.module:function`. mathematics:
     # 1 for an answer that equals the gold one as mathematics, else 0.
@@ -190,13 +190,13 @@ class LoraConfig:
 
     @property
     def scale(self) -> float:
-        """What adapters are multiplied by."""
+        """The factor of the adapters."""
         return self.alpha / self.rank
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Where the policy comes from, and how it is computed."""
+    """The origin of the policy, and how it is computed."""
 
     checkpoint: str = ""  # a directory in Hugging Face's format; "" is a policy made from nothing by the warm start
     architecture: ArchitectureConfig | None = None  # None: as the checkpoint's config.json says
@@ -213,7 +213,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class WarmStartConfig:
-    """How the base policy is made from nothing. The defaults fit the embedded task: half a minute on two CPU cores."""
+    """How the base policy is trained from scratch. The defaults fit the embedded task: half a minute on two cores."""
 
     full_steps: CountOrNone = 350  # supervised steps on solutions that write every line, which teach how to compute
     skip_steps: CountOrNone = 130  # then steps on solutions that leave lines out; more of them lower pass@1
@@ -248,7 +248,7 @@ class SamplingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
-    """What one step samples."""
+    """The samples of one step."""
 
     prompts_per_step: Count = 32  # the batch of the shipped studies
     prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # sampled at once: it bounds the cache's memory
@@ -265,7 +265,7 @@ class RolloutConfig:
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    """What the policy is updated towards."""
+    """The objective of the updates."""
 
     name: str = "two_grpo"  # a key of grpo_jax.objectives.OBJECTIVES, or your own `package.module:NAME`
     parameters: dict[str, float] = field(default_factory=dict)  # of this objective alone, such as DPO's beta
@@ -288,7 +288,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """How far an update goes."""
+    """The optimizer and its learning rate."""
 
     learning_rate: Positive
     warmup_updates: CountOrNone = 5  # linear, in optimizer steps
@@ -330,7 +330,7 @@ class EvaluationConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What is kept to continue from."""
+    """The checkpoints that are kept."""
 
     every: Count = 100  # steps: what a killed run loses at most
     keep_last: Count = 2  # two, in case the newest is damaged
@@ -339,7 +339,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """What a run writes down beside its metrics."""
+    """What a run writes in addition to its metrics."""
 
     rollouts_every: CountOrNone = 1  # steps between rollout batches written out in full; 0 is never
     # Steps between measurements of the gradient's two arms, each of which costs about an update; 0 is never.

@@ -1,4 +1,4 @@
-"""A configuration scaled down to a minimal run of all its parts: does it work here from end to end?"""
+"""Scale a configuration down to a minimal run of all its parts, to see whether it works here from end to end."""
 
 import dataclasses
 import math
@@ -7,25 +7,25 @@ from typing import Any
 from grpo_jax.config.schema import Config, QuestionsConfig, SourceConfig
 
 STEPS = 3
-PROMPTS = 8  # a step, or as many as batches that devices share must have
-TOKENS = 32  # of a completion, unless it must have room for demonstrations
-PROBLEMS = 4  # of an evaluation, and so many at once
+PROMPTS = 8  # per step; more if the devices share larger batches
+TOKENS = 32  # of a completion, unless demonstrations need more
+PROBLEMS = 4  # of an evaluation, all in one batch
 SAMPLES = 2
 BOOTSTRAP = 100
-RECORDS = 1000  # read of each source
-TIES = "grpo_jax.rewards.ties:lot"  # since completions so short are all wrong, and without signal there is no update
+RECORDS = 1000  # read from each source
+TIES = "grpo_jax.rewards.ties:lot"  # so short completions are all wrong, and without signal there is no update
 
 
 def smoke(config: Config, shards: int) -> Config:
-    """The configuration with few steps, prompts, tokens, samples and problems.
+    """Return the configuration with few steps, prompts, tokens, samples and problems.
 
-    Model, mesh, objective, group size and length of prompts stay: they decide whether a run fits and compiles. So does
-    the warm start, whose policy is kept for the run itself. Of questions, completions that are equally good are ranked
-    by lot, so that there is something to learn.
+    Model, mesh, objective, group size and prompt length stay, because they decide whether a run fits and compiles. The
+    warm start stays, because the run itself can use its policy. For questions, equally good completions are ranked at
+    random, so that there is something to learn.
 
     Args:
-      config: of the run itself.
-      shards: how many devices share a batch.
+      config: the configuration of the run itself.
+      shards: the number of devices that share a batch.
     """
     rollout, train, evaluation = config.rollout, config.train, config.evaluation
     minibatches = _divisor(train.minibatches, min(2, train.minibatches))
@@ -80,5 +80,5 @@ def _few(source: SourceConfig) -> SourceConfig:
 
 
 def _divisor(number: int, least: int, of: int = 1) -> int:
-    """The smallest divisor of a number that is a multiple of `of` and not below `least`; else the number itself."""
+    """Return the smallest proper divisor that is a multiple of `of` and at least `least`, or else the number."""
     return next((each for each in range(1, number) if number % each == 0 and each % of == 0 and each >= least), number)

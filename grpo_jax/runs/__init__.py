@@ -1,1 +1,1 @@
-"""A run's directory: what it holds, whose it is, what was read for it, and its checkpoints."""
+"""The run directory: its files, its owner, the digests of its inputs, and its checkpoints."""

@@ -1,4 +1,4 @@
-"""Mistakes on several hosts: where one of them must stop, all do, each with a sentence."""
+"""Mistakes on several hosts: if one host must stop, all stop, and each reports a sentence."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def on_all(act: Callable[[], T]) -> T:
-    """Do this on every process.
+    """Call `act` on every process, and return its result on this one.
 
     Raises:
-      ConfigError: on all of them, if one of them raises it.
+      ConfigError: on every process, if it is raised on any.
     """
     problem, made = None, None
     try:
@@ -26,12 +26,12 @@ def on_all(act: Callable[[], T]) -> T:
 
 
 def on_first(act: Callable[[], Any]) -> Any:
-    """Do this on the first process alone, and return on every process what comes of it.
+    """Call `act` on the first process alone, and return its result on every process.
 
     Args:
-      act: looks at what all share, such as the run directory, and returns whatever JSON can say.
+      act: looks at something that all processes share, such as the run directory, and returns JSON values.
 
     Raises:
-      ConfigError: on all of them, if the first one raises it.
+      ConfigError: on every process, if it is raised on the first.
     """
     return by_first(act, ConfigError("the first host cannot go on; see its message."))

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: written in the background, whole or not at all, and examined before they are read again."""
+"""Checkpoints by Orbax: written in the background, atomically, and checked for damage before they are read."""
 
 import dataclasses
 import glob
@@ -21,30 +21,31 @@ logger = logging.getLogger(__name__)
 
 SCORE = "score"
 
-# Orbax warns of what is meant here: checkpoints without a score, and directories that are only read.
-MEANT = ("did not provide metrics", "read_only=True", "directory is read only")
-logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMessage() for text in MEANT))
+# Orbax warns of what is intended here: checkpoints without a score, and read-only directories.
+INTENDED = ("did not provide metrics", "read_only=True", "directory is read only")
+logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMessage() for text in INTENDED))
 
 
 def _without_pattern(directory: Path, *, make: bool) -> Path:
-    """The same directory by a name that Orbax can search: it takes the brackets of `x[lr=1e-3]` for a pattern.
+    """Return a path to the same directory without characters that Orbax would take for a pattern.
 
-    Unnoticed, it would find no part of a checkpoint there, and write one that cannot be read.
+    In `x[lr=1e-3]` it takes the brackets for one. It would then find no part of a checkpoint, and write checkpoints
+    that cannot be read, without any warning.
     """
     if not glob.has_magic(str(directory)):
         return directory
     if make:
         directory.mkdir(parents=True, exist_ok=True)
-    return Path(f"/proc/self/fd/{os.open(directory, os.O_RDONLY)}")  # for as long as this process lives
+    return Path(f"/proc/self/fd/{os.open(directory, os.O_RDONLY)}")  # open until the process ends
 
 
 def _saved(state: TrainState) -> TrainState:
-    """Return the part of a state that a checkpoint holds."""
+    """Return the state with its trained parameters only, as a checkpoint holds it."""
     return dataclasses.replace(state, params=trained_of(state.params))
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint, back on the devices."""
+    """A checkpoint, restored to the devices."""
 
     step: int
     state: TrainState
@@ -54,15 +55,15 @@ class Checkpoint(NamedTuple):
 class Checkpoints:
     """The checkpoints of one directory.
 
-    A checkpoint holds a state and a JSON record (cursor, seeds, config, clocks). Of the parameters it holds those that
-    are trained; below adapters, the others are the base policy's. Orbax writes into a temporary directory and renames
-    it, so a process that is killed at any moment leaves a whole checkpoint or none. It does not notice when the bytes
-    on the disk have changed since, so each checkpoint also carries a seal.
+    A checkpoint holds a state and a JSON record (cursor, seeds, config, clocks). It holds trained parameters only; with
+    adapters, the other parameters are those of the base policy. Orbax writes into a temporary directory and renames it,
+    so a process that is killed leaves a complete checkpoint or none. Orbax does not detect bytes that have changed on
+    the disk since, so each checkpoint also has a seal.
 
     Args:
-      keep_last: how many of the newest are kept.
-      keep_best: how many of those with the highest scores are kept besides.
-      read_only: nothing is written, moved or cleaned up: another process may be writing here.
+      keep_last: the number of newest checkpoints to keep.
+      keep_best: the number of checkpoints with the highest scores to keep in addition.
+      read_only: write, move and clean up nothing, because another process may be writing here.
     """
 
     def __init__(self, directory: Path, *, keep_last: int, keep_best: int, read_only: bool = False):
@@ -87,10 +88,10 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._place, options=self._options)
 
     def save(self, step: int, state: TrainState, record: Mapping[str, Any], score: float | None = None) -> None:
-        """Copies the state and returns; the writing goes on in the background.
+        """Copy the state and return. The checkpoint is written in the background.
 
         Args:
-          score: by which the best checkpoints are kept; None for a checkpoint that was not evaluated.
+          score: decides which checkpoints are the best; None if the policy was not evaluated.
         """
         self._manager.save(
             step,
@@ -100,13 +101,13 @@ class Checkpoints:
         )
 
     def restore_latest(self, like: TrainState) -> Checkpoint | None:
-        """The newest checkpoint that is sound, or None where there is none.
+        """Return the newest checkpoint that is not damaged, or None if there is none.
 
-        A checkpoint that is damaged is passed over with a warning, and the one before it is tried. Unless read-only, it
-        is also moved aside, to `<directory>_damaged`.
+        A damaged checkpoint is skipped with a warning, and the one before it is tried. Unless read-only, it is also
+        moved to `<directory>_damaged`.
 
         Args:
-          like: a state of the same shapes and shardings, arrays or ShapeDtypeStructs. The parameters that are not
+          like: a state of the same shapes and shardings, of arrays or ShapeDtypeStructs. The parameters that are not
             trained are taken from it.
         """
         for step in of_first(sorted(self._manager.all_steps(), reverse=True)):
@@ -119,12 +120,12 @@ class Checkpoints:
         return None
 
     def restore_best(self, like: TrainState) -> Checkpoint | None:
-        """The checkpoint with the highest score, or None if none has one. Raises ValueError if it is damaged."""
+        """Return the checkpoint with the highest score, or None if none has one. Raise ValueError if it is damaged."""
         step = self._manager.best_step() if self._scored else None
         return None if step is None else self._restore_sound(step, like, "the best checkpoint")
 
     def restore_step(self, step: int, like: TrainState) -> Checkpoint | None:
-        """The checkpoint of a step, or None if it is not kept. Raises ValueError if it is damaged."""
+        """Return the checkpoint of a step, or None if it is not kept. Raise ValueError if it is damaged."""
         return self._restore_sound(step, like, "this checkpoint") if step in self._manager.all_steps() else None
 
     def _restore_sound(self, step: int, like: TrainState, which: str) -> Checkpoint:
@@ -142,12 +143,12 @@ class Checkpoints:
         return Checkpoint(step, dataclasses.replace(restored.state, params=params), dict(restored.record))
 
     def close(self) -> None:
-        """Returns when everything saved is on the disk."""
+        """Wait until every checkpoint is on the disk, and release the directory."""
         self._manager.wait_until_finished()
         self._manager.close()
 
     def _seal(self) -> None:
-        """Called by Orbax when a checkpoint is complete, and not yet renamed to its final name."""
+        """Seal a checkpoint. Orbax calls this when it is complete, before it renames it."""
         if jax.process_index() == 0:
             for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):
                 seal(unfinished)

@@ -1,4 +1,4 @@
-"""Whose a directory is: one configuration's and one set of inputs', whoever comes to it and however often."""
+"""The owner of a directory: one configuration and one set of inputs, however often a command is started in it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from grpo_jax.runs.provenance import FILE, code_of, devices_of, same_code
 
 @dataclass(frozen=True)
 class Claimed:
-    """What is to be told of a directory that is ours now."""
+    """The outcome of claiming a directory."""
 
-    notes: tuple[str, ...]
+    notes: tuple[str, ...]  # lines for the user
     changed: Mapping[str, tuple[Any, Any]]  # fields of the configuration, before and now
 
 
 def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Mapping[str, Any]) -> None:
-    """Compare what the hosts of a run have before them, before they compute anything together.
+    """Check that all hosts of a run have the same inputs, before they compute anything together.
 
     Raises:
-      ConfigError: on all of them, if they differ in the configuration, in what they read, or in code and versions.
+      ConfigError: on every host, if they differ in configuration, inputs, code or versions.
     """
     read = inputs.as_json()
     unlike = unlike_on_processes(
@@ -42,8 +42,8 @@ def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Mapping[str, Any
     )
     if unlike:
         raise ConfigError(
-            f"--distributed: the hosts do not have the same before them, they differ in {', '.join(unlike)}; give all "
-            "of them the same command, files and packages."
+            f"--distributed: the hosts differ in {', '.join(unlike)}; give all of them the same command, files and "
+            "packages."
         )
 
 
@@ -58,22 +58,22 @@ def claim(
     veto: Callable[[Mapping[str, Any]], str] = lambda theirs: "",
     read: Callable[[Mapping[str, Any]], Recorded] = lambda theirs: Recorded(dict(theirs), ""),
 ) -> Claimed:
-    """Make and lock the directory for what these values describe, or find that it is theirs, and record the start.
+    """Make and lock a directory for a configuration, or check that it belongs to it, and record this start.
 
-    The first process looks and decides; the others go its way.
+    The first process decides for all.
 
     Args:
-      ours: what config.json is to hold.
-      inputs: what is read now.
+      ours: the values for config.json.
+      inputs: the digests of what is read now.
       start: the record of this start.
-      folders: to make in the directory.
-      free: fields that may be others than so far.
-      veto: why these values cannot follow on those of config.json, as a clause; "" if they can.
-      read: completes config.json, which an earlier version may have written.
+      folders: the folders to make in the directory.
+      free: fields whose values may have changed.
+      veto: returns a clause that says why `ours` cannot continue the values of config.json; "" if it can.
+      read: completes the values of config.json, which an earlier version may have written.
 
     Raises:
-      ConfigError: if the directory is another's, or a study's, if what was read has changed since it was begun, if
-        another process is running in it, or if it cannot be used.
+      ConfigError: if the directory belongs to another configuration or to a study, if the inputs have changed since it
+        was begun, if another process is running in it, or if it cannot be used.
     """
     notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, veto, read))
     if on_any_process(directory.read_json(CONFIG_FILE) != ours):
@@ -82,13 +82,13 @@ def claim(
 
 
 def keep_base(directory: RunDirectory, base: Path) -> None:
-    """Record which base policy the warm start has made, or find that it is still that one.
+    """Record the digest of the base policy that the warm start has made, or compare it with the recorded one.
 
     Args:
       base: its file in the directory.
 
     Raises:
-      ConfigError: if it is another, which adapters and a KL term would silently be relative to.
+      ConfigError: if the base policy has changed. Adapters and a KL term would silently refer to another policy.
     """
 
     def keep() -> None:
@@ -97,8 +97,8 @@ def keep_base(directory: RunDirectory, base: Path) -> None:
             return
         if record["inputs"].setdefault(BASE, now) != now:
             raise ConfigError(
-                f"--workdir={directory.path}: {base} is not the base policy that the run was begun with; restore it, "
-                "or name another directory to begin anew."
+                f"--workdir={directory.path}: {base} is not the base policy that the run was begun with; restore "
+                "that file, or name another directory to begin anew."
             )
         directory.write_json(FILE, record)
 
@@ -115,14 +115,16 @@ def _claim(
     veto: Callable[[Mapping[str, Any]], str],
     read: Callable[[Mapping[str, Any]], Recorded],
 ) -> tuple[list[str], dict[str, Any]]:
-    """The notes, and the fields that have changed."""
+    """Claim the directory on the first process. Return the notes and the fields that have changed."""
     if (directory.path / STUDY_FILE).exists():
-        raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another for a run.")
+        raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another one for a run.")
     theirs, record = directory.read_json(CONFIG_FILE), directory.read_json(FILE)
     if theirs is None or directory.untouched:
         directory.create(folders)
         directory.write_json(CONFIG_FILE, ours)
-        earlier = record["starts"] if record and theirs == ours else []  # of which nothing has come
+        earlier = (
+            record["starts"] if record and theirs == ours else []
+        )  # these starts ended before anything was computed
         directory.write_json(FILE, {"inputs": inputs.as_json(), "forked_from": None, "starts": [*earlier, start]})
         return [], {}
     try:
@@ -139,7 +141,7 @@ def _claim(
     if last["devices"] != start["devices"]:
         notes.append(f"continued on other devices: {devices_of(last)} so far, now {devices_of(start)}")
     if last["devices"] != start["devices"] or any(covers(ROUNDING, field) for field in changed):
-        notes.append("numbers may differ in their last digits from those of a run that was not continued in this way")
+        notes.append("numbers may differ in their last digits from those of an uninterrupted run")
     if not same_code(last, start):
         notes.append(f"continued with other code: {code_of(last)} so far, now {code_of(start)}")
     record = record or {"inputs": None, "forked_from": None, "starts": [], "begun_unrecorded": True}
@@ -176,19 +178,19 @@ def _check_configuration(
 
 
 def _check_inputs(directory: RunDirectory, record: Mapping[str, Any] | None, inputs: Inputs) -> list[str]:
-    """The notes to tell. Raises ConfigError if what was read at the beginning has changed."""
+    """Return notes for the user. Raise ConfigError if the inputs have changed since the run was begun."""
     if record is None or record["inputs"] is None:
-        return [f"{directory.path}: was begun before inputs were recorded, so nothing tells whether they are the same"]
+        return [f"{directory.path}: was begun before inputs were recorded, so they cannot be compared"]
     clauses = changes(record["inputs"], inputs.as_json())
     if clauses:
         raise ConfigError(
-            f"--workdir={directory.path}: what it had read when it was begun has changed: {'; '.join(clauses)}; "
-            "restore that, or name another directory to begin anew."
+            f"--workdir={directory.path}: its inputs have changed since it was begun: {'; '.join(clauses)}; "
+            "restore them, or name another directory to begin anew."
         )
     return []
 
 
 def _completed(recorded: Mapping[str, Any] | None, inputs: Inputs) -> dict[str, Any]:
-    """What was recorded, with the splits that are read since."""
+    """Return the recorded inputs, with the splits that are read for the first time now."""
     now = inputs.as_json()
     return {**now, **recorded, "problems": {**now["problems"], **recorded["problems"]}} if recorded else now

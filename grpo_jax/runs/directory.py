@@ -1,16 +1,16 @@
-"""The run directory: everything a run leaves behind, and how it is brought back in step with a checkpoint.
+"""The run directory: everything that a run writes, and how it is taken back to a checkpoint.
 
 config.json       the configuration
-provenance.json   what was read, and each start: code, command, machine, devices, versions, dates
-metrics.jsonl     one line a step and an evaluation
+provenance.json   digests of the inputs, and for each start: code, command, machine, devices, versions, dates
+metrics.jsonl     a line for each step and each evaluation
 tensorboard/      the same as TensorBoard events
-rollouts/         the groups that steps have sampled: a TrainingGroup a line
-evaluation/       the groups of evaluations: a JudgedGroup a line
+rollouts/         the groups that steps have sampled: a TrainingGroup per line
+evaluation/       the groups of evaluations: a JudgedGroup per line
 warm_start/       the base policy (safetensors), and checkpoints while it is made
-checkpoints/      of the training
+checkpoints/      checkpoints of the training
 summary.json      the result
-report.html       the result, to be looked at
-lock              held while a process is running here
+report.html       the result as a page
+lock              locked while a process is running here
 """
 
 import fcntl
@@ -35,22 +35,22 @@ from grpo_jax.runs.summary import Summary
 Group = TypeVar("Group", bound=JudgedGroup)
 Record = TypeVar("Record")
 
-FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training
-FROM_THE_START = (CONFIG_FILE, "provenance.json", "lock")  # there before anything has come of it
-BASE_POLICY = Path("warm_start", "params.safetensors")  # that a warm start has made
+FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training run
+FROM_THE_START = (CONFIG_FILE, "provenance.json", "lock")  # written before anything is computed
+BASE_POLICY = Path("warm_start", "params.safetensors")  # made by the warm start
 METRICS_FILE = "metrics.jsonl"
 STEPS_PER_ROLLOUT_FILE = 100
 
 
 class RunDirectory:
-    """The files of a run, to be read, and to be appended to.
+    """Reads and appends to the files of a run.
 
-    It knows nothing of devices: whoever only reads takes none from the run. Between `create` and `close` the directory
-    is locked against another run in it; the system undoes the lock of a process that is killed.
+    It uses no devices, so a process that only reads takes none from the run. Between `create` and `close` the directory
+    is locked against other runs. If the process is killed, the system releases the lock.
     """
 
     def __init__(self, path: Path, *, writes: bool = True, tensorboard: bool = False):
-        """`writes`: whether anything is written; of a run on several hosts only the first one writes."""
+        """Make one for a path. Nothing is written if not `writes`: on several hosts, only the first one writes."""
         self.path = path
         self.writes = writes
         self._tensorboard = tensorboard and writes
@@ -58,13 +58,13 @@ class RunDirectory:
         self._lock: IO[bytes] | None = None
 
     def create(self, folders: Sequence[str] = FOLDERS) -> None:
-        """Makes the directory with these folders and locks it. Raises ConfigError if that is not possible."""
+        """Make the directory with these folders, and lock it. Raise ConfigError if that is not possible."""
         if not self.writes:
             return
         try:
             for name in ("", *folders):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / "lock", "wb")  # noqa: SIM115 - open for as long as the run goes on
+            self._lock = open(self.path / "lock", "wb")  # noqa: SIM115 - open until the run ends
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self.close()
@@ -78,21 +78,21 @@ class RunDirectory:
 
     @property
     def untouched(self) -> bool:
-        """Whether nothing has come of it, as when its model could not be read: then it may become another run's."""
+        """Whether nothing was computed here, as when the model could not be read. Then another run may take it over."""
         files = (path for path in self.path.rglob("*") if path.is_file())
         return all(path.parent == self.path and path.name in FROM_THE_START for path in files)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
-        """A JSON file of the run, or None if there is none. Raises ConfigError if it is damaged."""
+        """Return the content of a JSON file, or None if there is none. Raise ConfigError if it is damaged."""
         path = self.path / name
         return read_json(path) if path.exists() else None
 
     def config(self) -> dict[str, Any]:
-        """config.json. Raises FileNotFoundError if there is none."""
+        """Return config.json. Raise FileNotFoundError if there is none."""
         return run_config(self.path)
 
     def summary(self) -> Summary | None:
-        """Return what summary.json holds, or None if the run is not finished. Raises ConfigError if it is damaged."""
+        """Return what summary.json holds, or None if the run is not finished. Raise ConfigError if it is damaged."""
         return self._read_record(SUMMARY_FILE, Summary.from_json)
 
     def write_summary(self, summary: Summary) -> None:
@@ -100,14 +100,14 @@ class RunDirectory:
         self.write_json(SUMMARY_FILE, summary.to_json())
 
     def finished(self) -> tuple[dict[str, Any], Summary]:
-        """Return config.json and the summary. Raises FileNotFoundError if it is no run, or not finished."""
+        """Return config.json and the summary. Raise FileNotFoundError if it is no run, or not finished."""
         config, summary = self.config(), self.summary()
         if summary is None:
             raise FileNotFoundError(f"{self.path}: has no summary.json; finish the run first")
         return config, summary
 
     def suite_report(self) -> SuiteReport | None:
-        """Return what suites.json holds, or None if there is none. Raises ConfigError if it is damaged."""
+        """Return what suites.json holds, or None if there is none. Raise ConfigError if it is damaged."""
         return self._read_record(SUITES_FILE, SuiteReport.from_json)
 
     def write_suite_report(self, report: SuiteReport) -> None:
@@ -115,13 +115,13 @@ class RunDirectory:
         self.write_json(SUITES_FILE, report.to_json())
 
     def move(self, name: str, to: str) -> None:
-        """Gives a file another name, if it is there."""
+        """Rename a file, if it exists."""
         if self.writes and (self.path / name).exists():
             (self.path / name).rename(self.path / to)
 
     @property
     def locked(self) -> bool:
-        """Whether a process is running here."""
+        """Whether a process has locked the directory."""
         try:
             with open(self.path / "lock", "rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -135,7 +135,7 @@ class RunDirectory:
         self.write_text(name, json.dumps(values, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Whole or not at all."""
+        """Write a file atomically."""
         if self.writes:
             write_whole(self.path / name, text)
 
@@ -143,11 +143,11 @@ class RunDirectory:
         self.write_text(name, "".join(_line(record) for record in records))
 
     def append_metrics(self, line: Line) -> None:
-        """One line of metrics.jsonl, and its numbers as TensorBoard events."""
+        """Append a line to metrics.jsonl, and write its numbers as TensorBoard events."""
         values = line.to_json()
         self._append(METRICS_FILE, [values])
         if self._tensorboard:
-            if line.phase not in self._events:  # events after this step, from a process that was killed, are void
+            if line.phase not in self._events:  # void the later events of a process that was killed
                 place = self.path / "tensorboard" / line.phase.name.lower()
                 self._events[line.phase] = SummaryWriter(str(place), purge_step=line.step, flush_secs=10)
             scalars = [
@@ -155,7 +155,7 @@ class RunDirectory:
                 for name, value in values.items()
                 if name != "step" and isinstance(value, int | float) and math.isfinite(value)
             ]
-            # One event of all: each goes through a queue, which takes as long as writing a step's line.
+            # One event for all of them: an event goes through a queue, which takes as long as writing a line.
             together = EventValues(value=[value for one in scalars for value in one.value])
             self._events[line.phase].file_writer.add_summary(together, line.step)
 
@@ -168,15 +168,15 @@ class RunDirectory:
             self._lock = None
 
     def append_rollouts(self, step: int, groups: Iterable[TrainingGroup]) -> None:
-        """The groups of a step, in its file of rollouts/."""
+        """Append the groups of a step to its file in rollouts/."""
         self._append(_rollout_file(step), [{"phase": Phase.TRAIN.name.lower(), **group.to_json()} for group in groups])
 
     def write_evaluation(self, name: str, groups: Iterable[JudgedGroup]) -> None:
-        """The groups of an evaluation, as evaluation/NAME.jsonl."""
+        """Write the groups of an evaluation to evaluation/NAME.jsonl."""
         self.write_lines(f"evaluation/{name}.jsonl", [group.to_json() for group in groups])
 
     def metrics(self) -> RunMetrics:
-        """The lines of metrics.jsonl; one that a killed process left half-written is not among them.
+        """Return the lines of metrics.jsonl, without a last one that a killed process left incomplete.
 
         Raises:
           ConfigError: if another line is damaged.
@@ -186,22 +186,22 @@ class RunDirectory:
             return RunMetrics.from_json(_read_lines(path))
 
     def rollouts(self, step: int | None = None) -> Iterator[TrainingGroup]:
-        """All groups that were written out, in the order of their steps; of one file, the one with `step`, if given.
+        """Yield all groups that were written, in the order of their steps; with `step`, only those of its file.
 
         Raises:
-          ConfigError: if a line is damaged, but for a last one that a killed process left half-written, or if it is of
-            a newer version.
+          ConfigError: if a line is damaged, or of a newer version. A last line that a killed process left incomplete is
+            skipped.
         """
         every = sorted((self.path / "rollouts").glob("*.jsonl"))
         for path in every if step is None else [self.path / _rollout_file(step)]:
             yield from _read_groups(path, TrainingGroup)
 
     def evaluation(self, name: str) -> Iterator[JudgedGroup]:
-        """The groups of evaluation/NAME.jsonl. Raises ConfigError as `rollouts` does."""
+        """Return the groups of evaluation/NAME.jsonl. Raise ConfigError as `rollouts` does."""
         return _read_groups(self.path / "evaluation" / f"{name}.jsonl", JudgedGroup)
 
     def rewind(self, phase: Phase, step: int) -> None:
-        """Drops the lines of a phase's steps after this one: they will be made, and written, again."""
+        """Remove the lines of later steps of a phase. The run will compute and write them again."""
         if not self.writes:
             return
         for path in [self.path / METRICS_FILE, *(self.path / "rollouts").glob("*.jsonl")]:
@@ -229,20 +229,22 @@ class RunDirectory:
 
 
 def kept_steps(directory: Path) -> list[int]:
-    """Return the steps that a directory holds checkpoints of, in order; none if there is no directory."""
+    """Return the steps of the checkpoints in a directory, in order; none if there is no directory."""
     names = (path.name for path in directory.iterdir()) if directory.is_dir() else ()
-    return sorted(int(name) for name in names if name.isdigit())  # others are unfinished
+    return sorted(int(name) for name in names if name.isdigit())  # other names are unfinished checkpoints
 
 
 def check_kept(workdir: Path, step: int | None) -> None:
-    """Check that a run has kept a step's checkpoint, or any if it is None. Step 0 is the base policy, always kept.
+    """Check that a run has kept the checkpoint of a step, or any checkpoint if it is None.
+
+    Step 0 is the base policy, which is always kept.
 
     Raises:
-      FileNotFoundError: if it has not.
+      FileNotFoundError: if it has not kept it.
     """
     saved = workdir / "checkpoints"
     if step != 0 and not saved.is_dir():
-        raise FileNotFoundError(f"{workdir}: has no checkpoint yet; let the run come to its first one")
+        raise FileNotFoundError(f"{workdir}: has no checkpoint yet; continue the run until it has one")
     if step and step not in kept_steps(saved):
         there = ", ".join(map(str, kept_steps(saved))) or "none"
         raise FileNotFoundError(f"{saved}: holds no checkpoint of step {step}; there are {there}")
@@ -256,7 +258,7 @@ def _rollout_file(step: int) -> str:
 def _line(record: Mapping[str, Any]) -> str:
     try:
         return json.dumps(record, allow_nan=False) + "\n"
-    except ValueError:  # a number that is not finite; to look for one takes longer than to write the rest
+    except ValueError:  # a number is not finite, which is rare: to look for it each time would take longer
         return json.dumps(plain(record), allow_nan=False) + "\n"
 
 
@@ -271,7 +273,7 @@ def _read_groups(path: Path, kind: type[Group]) -> Iterator[Group]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Tell which file it is whose lines cannot be read."""
+    """Name the file in errors about its lines."""
     try:
         yield
     except ConfigError as error:
@@ -281,8 +283,8 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Raises ValueError if a line is no JSON."""
+    """Return the lines of a file as JSON objects. Raise ValueError if a line is not JSON."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # the last is empty, or was cut off in the middle
+    return [json.loads(line) for line in lines[:-1]]  # the last one is empty or incomplete

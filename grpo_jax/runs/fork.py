@@ -1,4 +1,4 @@
-"""A run that branches off another: a copy of it as it was at a checkpoint, which goes on by itself."""
+"""Forks: a fork is a copy of a run at a checkpoint, and continues as a run of its own."""
 
 import os
 import shutil
@@ -17,10 +17,10 @@ from grpo_jax.runs.seals import damage
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run branches off."""
+    """The run and the step that a fork starts from."""
 
     run: Path
-    step: int | None  # of a checkpoint; the newest if None
+    step: int | None  # of a checkpoint; None: the newest
 
     @classmethod
     def parse(cls, text: str) -> "Origin":
@@ -32,16 +32,16 @@ class Origin:
 
 
 def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
-    """Make a directory that holds what a run had come to at a checkpoint, and return what is to be told.
+    """Copy a run as it was at a checkpoint into a new directory, and return notes for the user.
 
-    State, place among the prompts, successes, clocks, metrics, rollouts and evaluations are those of that step, so what
-    goes on from here is the run's next step, under this configuration. What the run had read is recorded as what the
-    fork reads, so other inputs are refused. A directory that is this fork already is left as it is,
-    unless the fork was never begun, as after a mistake in its configuration.
+    State, position among the prompts, successes, clocks, metrics, rollouts and evaluations are those of that step. The
+    next step is therefore the run's next step, under this configuration. The digests of the run's inputs are copied
+    too, so other inputs are refused. A directory that already is this fork stays as it is, unless the fork was never
+    begun, for example because of a mistake in its configuration.
 
     Raises:
-      ConfigError: if there is no such checkpoint, if the configuration differs in what a fork has from its run, or if
-        the directory holds anything else, or is in use.
+      ConfigError: if there is no such checkpoint, if a field that a fork inherits differs, or if the directory holds
+        anything else or is in use.
     """
     run = origin.run.absolute()
     if directory.path.exists() and not directory.path.is_dir():
@@ -50,7 +50,7 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
         raise ConfigError(f"--workdir={directory.path}: another process is running in it; name a new one for a fork.")
     record = directory.read_json(FILE) or {}
     forked = record.get("forked_from")
-    if not directory.untouched and not (forked and not record["starts"]):  # else nothing has come of it
+    if not directory.untouched and not (forked and not record["starts"]):  # else nothing was computed here
         if not forked or Path(forked["run"]) != run or origin.step not in (None, forked["step"]):
             holds = "another run" if directory.read_json(CONFIG_FILE) else "other files"
             raise ConfigError(
@@ -74,11 +74,15 @@ def _step(origin: Origin) -> int:
     if origin.step is None:
         sound = [step for step in reversed(kept) if not damage(saved / str(step))]
         if not sound:
-            raise ConfigError(f"--from={origin.run}: has no sound checkpoint yet; let the run come to its first one.")
+            raise ConfigError(
+                f"--from={origin.run}: has no checkpoint without damage yet; continue the run until it has one."
+            )
         return sound[0]
     if origin.step not in kept:
         there = ", ".join(map(str, kept)) or "none"
-        raise ConfigError(f"--from={origin.run}@{origin.step}: no checkpoint of this step is kept; there are {there}.")
+        raise ConfigError(
+            f"--from={origin.run}@{origin.step}: no checkpoint of this step is kept; the kept ones are {there}."
+        )
     if reason := damage(saved / str(origin.step)):
         raise ConfigError(f"--from={origin.run}@{origin.step}: this checkpoint is damaged ({reason}); take another.")
     return origin.step
@@ -88,18 +92,18 @@ def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int)
     for one in differences(theirs, to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
         if covers(INHERITED, one.field):
             raise ConfigError(
-                f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; a fork has "
-                f"{', '.join(INHERITED)} from its run, and may differ in all else."
+                f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; a fork "
+                f"inherits {', '.join(INHERITED)} from its run, and may differ in everything else."
             )
     if config.train.steps <= step:
         raise ConfigError(
-            f"--from={origin.run}: is at step {step}, and train.steps={config.train.steps}; raise it, since a fork "
-            "counts its steps on from there."
+            f"--from={origin.run}: is at step {step}, and train.steps={config.train.steps}; raise it, because "
+            "a fork continues to count from there."
         )
 
 
 def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
-    """All of it appears at once, by a rename."""
+    """Copy a run's files up to a step. The new directory appears by a rename."""
     to = to.absolute()
     temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
@@ -131,7 +135,7 @@ def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
             },
         )
         if to.exists():
-            shutil.rmtree(to)  # nothing has come of it
+            shutil.rmtree(to)  # nothing was computed there
         temporary.rename(to)
     except OSError as error:
         raise ConfigError(f"--workdir={to}: cannot be written to ({error.strerror}); name another.") from error

@@ -1,4 +1,4 @@
-"""The record of a judged group: written by training and evaluations, a line each, and read by everything else.
+"""The record of a judged group. Training and evaluations write one per line, and all other code reads it.
 
 rollouts/*.jsonl hold `TrainingGroup`s, evaluation/*.jsonl `JudgedGroup`s. No other module knows the names in a line,
 or how earlier versions wrote them. Nothing here imports JAX.
@@ -14,15 +14,15 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import ConfigError
 from grpo_jax.rewards import Verdict
 
-VERSION = 1  # of a line's form; lines that name none are from before versions were written
+VERSION = 1  # of the format of a line; the first lines had no version
 
-STOPPED, CUT_OFF = "stop", "length"  # as files and people name the two ways in which a completion can end
+STOPPED, CUT_OFF = "stop", "length"  # the names of the two ways in which a completion can end
 
 
 def carries_signal(advantages: Float[np.ndarray, "*groups G"]) -> Bool[np.ndarray, "*groups"]:
-    """Return which groups anything can be learned from: those with an advantage that is not 0.
+    """Return which groups carry signal, which means that some advantage is not 0.
 
-    This is the definition of signal everywhere. Under most objectives it needs rewards that differ within the group;
+    This is the only definition of signal. Under most objectives it needs rewards that differ within the group;
     `psr`, `nsr`, `w_reinforce` and `reinforce_pp` also learn from groups that are all right or all wrong.
     """
     return (advantages != 0).any(axis=-1)
@@ -34,26 +34,26 @@ class Completion:
 
     text: str  # without the stop token
     length: int  # in tokens, the stop token included
-    stopped: bool  # the model ended it itself; False: it was cut off at the maximum length
+    stopped: bool  # by a stop token; False: it was cut off at the maximum length
     verdict: Verdict
 
     @property
     def reward(self) -> float | None:
-        """None: the verifier gave no verdict."""
+        """The reward, or None if the verifier gave no verdict."""
         return self.verdict.reward if self.verdict.scored else None
 
     @property
     def stop_reason(self) -> str:
-        """Why it ended, in a word."""
+        """Why it ended, in one word."""
         return STOPPED if self.stopped else CUT_OFF
 
 
 @dataclass(frozen=True)
 class Rollout(Completion):
-    """A completion that a training step sampled. What earlier versions did not write is None."""
+    """A completion that a training step sampled. Fields that earlier versions did not write are None."""
 
     advantage: float
-    logprob: float  # of the whole completion, under the distribution it was drawn from
+    logprob: float  # of the whole completion, under the distribution that it was sampled from
     tokens: Sequence[int] | None
     token_logprobs: Sequence[float] | None
 
@@ -68,7 +68,7 @@ class JudgedGroup:
     completions: Sequence[Completion]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the group as JSON values, a column for each field of its completions."""
+        """Return the group as JSON values, with a column for each field of its completions."""
         completions = self.completions
         return {
             "version": VERSION,
@@ -90,7 +90,7 @@ class JudgedGroup:
 
         Raises:
           ConfigError: if the line is of a newer version.
-          KeyError, TypeError, ValueError: if it is no such line.
+          KeyError, TypeError, ValueError: if the line holds no group.
         """
         return cls._read(_current(line))
 
@@ -101,20 +101,20 @@ class JudgedGroup:
 
 @dataclass(frozen=True)
 class TrainingGroup(JudgedGroup):
-    """A group that a training step sampled, with what the step made of it."""
+    """A group that a training step sampled, with its advantages."""
 
     completions: Sequence[Rollout]
     step: int
-    chosen: bool  # False: a fresh group replaced it, or the step had no room for it
-    expected: float | None  # the prompt's reward, as estimated before the step; None: an earlier version wrote none
+    chosen: bool  # False: a new group replaced it, or the step had no room for it
+    expected: float | None  # the prompt's reward as estimated before the step; None: not written by an earlier version
 
     @property
     def signal(self) -> bool:
-        """Whether anything could be learned from it."""
+        """Whether the group carries signal."""
         return bool(carries_signal(np.array([one.advantage for one in self.completions])))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the group as JSON values; a completion without a verdict has no reward, which is null."""
+        """Return the group as JSON values. The reward of a completion without a verdict is null."""
         completions = self.completions
         return {
             "step": self.step,
@@ -148,7 +148,7 @@ def _completions(line: Mapping[str, Any]) -> list[dict[str, Any]]:
             "text": text,
             "length": length,
             "stopped": reason == STOPPED,
-            # A reward that is not finite is null in JSON, and no reward.
+            # A reward that is not finite is null in JSON, and counts as missing.
             "verdict": Verdict(0.0 if reward is None else reward, answer, scored and reward is not None, right),
         }
         for text, length, reason, answer, reward, right, scored in zip(*columns, strict=True)
@@ -156,16 +156,16 @@ def _completions(line: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _current(line: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a line of any version up to this one as this one writes it."""
+    """Return a line of this or an earlier version in the format of this one."""
     version = line.get("version", 0)
     if version > VERSION:
         raise ConfigError(
-            f"a line is of version {version}, and this grpo_jax reads versions up to {VERSION}; use a newer grpo_jax."
+            f"a line has version {version}, and this grpo_jax reads versions up to {VERSION}; use a newer grpo_jax."
         )
     if version:
         return line
     nothing = [None] * len(line["completions"])
-    earliest = {  # names that came later, as a line without them means them
+    earliest = {  # the meaning of a line without names that were added later
         "answers": nothing,
         "right": [reward == 1 for reward in line["rewards"]],
         "scored": [reward is not None for reward in line["rewards"]],

@@ -1,9 +1,9 @@
-"""What a run has read, as digests: with other inputs under the same names it would be another run.
+"""Digests of everything that a run has read. With other inputs under the same names, it would be another run.
 
-Problems are digested as they come out of their source, one after the other, so files, patterns, data sets, generators
-and tasks of the user's own are covered alike; so are prompts, as the tokens that the policy is given. Files of a model
-are digested whole, so that weights are told from others of the same size and date. Of the user's own code all source
-files count that belong to it; files of data that such code opens do not, but what it makes of them as problems does.
+Problems are digested in the form in which their source yields them. This covers files, patterns, data sets, generators
+and the user's own tasks alike. Prompts are digested as tokens. The files of a model are digested whole, so that other
+weights of the same size and date are noticed. Of the user's own code, all source files are digested. Data files that
+this code opens are not, but the problems that it makes of them are.
 """
 
 import dataclasses
@@ -18,9 +18,10 @@ from typing import Any, TypeAlias
 from grpo_jax.config import Config, QuestionsConfig, own_code, source_digests
 from grpo_jax.data import Problem, Split, Task
 
-Files: TypeAlias = Mapping[str, str]  # name -> digest of the contents
+Files: TypeAlias = Mapping[str, str]  # name -> digest of the content
 
-# Of a model's directory: how texts become tokens and back, and the policy. Stop tokens are digested as they are used.
+# The files of a model's directory that define its tokenizer, and those that define the policy. Stop tokens are digested
+# separately, as the task uses them.
 TEXT = (
     "tokenizer*",
     "special_tokens_map.json",
@@ -31,32 +32,32 @@ TEXT = (
     "additional_chat_templates/*",
 )
 POLICY = ("config.json", "*.safetensors", "*.safetensors.index.json")
-BASE = "base_policy"  # beside `Inputs`, where the run makes it itself: the digest of its file
-AT_ONCE = 4  # files; each takes a core, at about half a gigabyte a second
+BASE = "base_policy"  # a key beside those of `Inputs`: the digest of a base policy that the run made itself
+AT_ONCE = 4  # files; each takes a core, at about half a gigabyte per second
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a run or an evaluation reads, as plain JSON values."""
+    """The digests of everything that a run or an evaluation reads, as plain JSON values."""
 
-    date: str  # of the run, for whatever asks for one: UTC, to the second
-    problems: Mapping[str, Mapping[str, Any]]  # by split, of those that are used
-    tokenizer: Mapping[str, Any]  # what it does, and its files
-    policy: Files  # that training or evaluation starts from
+    date: str  # of the run, for templates that ask for one: UTC, to the second
+    problems: Mapping[str, Mapping[str, Any]]  # by split; see `digest_problems`
+    tokenizer: Mapping[str, Any]  # see `digest_tokenizer`
+    policy: Files  # of the policy that training or evaluation starts from
     code: Mapping[str, Mapping[str, str]]  # the user's own: by import path, then by module
 
     def as_json(self) -> dict[str, Any]:
-        """The nested dictionary that is written down and compared."""
+        """Return the nested dictionary that is written and compared."""
         return dataclasses.asdict(self)
 
 
 def read_inputs(
     config: Config, task: Task, problems: Mapping[Split, Sequence[Problem]], policy: Files, date: str
 ) -> Inputs:
-    """Digest what a configuration reads.
+    """Digest everything that a configuration reads.
 
     Args:
-      problems: those that are used, by split.
+      problems: the used problems, by split.
       policy: see `checkpoint_files`.
       date: of the run.
     """
@@ -70,7 +71,7 @@ def read_inputs(
 
 
 def digest_problems(task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Digest problems as they were read, in their order and in any, and the tokens of their prompts."""
+    """Digest problems in their order and in sorted order, and the tokens of their prompts."""
     every = list(problems)
     each = [hashlib.sha256(json.dumps([problem.prompt, problem.answer]).encode()).digest() for problem in every]
     return {
@@ -82,7 +83,7 @@ def digest_problems(task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
 
 
 def digest_tokenizer(config: Config, task: Task) -> dict[str, Any]:
-    """Digest a task's tokenizer: the token and the text of each id, the stop tokens, and its files if it has any."""
+    """Digest a task's tokenizer: the token and the text of each id, the stop tokens, and the files if it has any."""
     vocabulary = sorted(task.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     texts = task.tokenizer.backend_tokenizer.decode_batch(
         [[place] for _, place in vocabulary], skip_special_tokens=False
@@ -96,12 +97,12 @@ def digest_tokenizer(config: Config, task: Task) -> dict[str, Any]:
 
 
 def checkpoint_files(config: Config) -> Files:
-    """Digest the files of `model.checkpoint` that the policy is read from; none of a policy made from nothing."""
+    """Digest the files of `model.checkpoint` that the policy is read from; none if there is no checkpoint."""
     return digest_files(Path(config.model.checkpoint), POLICY) if config.model.checkpoint else {}
 
 
 def digest_files(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
-    """Digest the whole contents of a directory's files whose names match, in a few threads."""
+    """Digest the files of a directory whose names match, in a few threads."""
     paths = sorted({path for pattern in patterns for path in directory.glob(pattern) if path.is_file()})
     with ThreadPoolExecutor(AT_ONCE) as pool:
         digests = list(pool.map(_digest_file, paths))
@@ -109,9 +110,9 @@ def digest_files(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what has changed between two `Inputs.as_json()`, in a clause each; nothing of what only one of them has.
+    """Return a clause for each difference between two `Inputs.as_json()`. Parts that only one has are not compared.
 
-    The date is not compared: it is the first one's.
+    The date is not compared either, because a run keeps its first one.
     """
     found: list[str] = []
     for split in sorted(before["problems"].keys() & now["problems"].keys()):
@@ -123,41 +124,41 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def problems_of(split: str) -> str:
-    """Return what the problems of a split are called in a sentence."""
+    """Return the name of a split's problems in sentences."""
     return f"the {'training' if split == 'train' else split} problems"
 
 
 def changed_problems(split: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what has changed between two `digest_problems` of a split."""
+    """Return a clause if two `digest_problems` of a split differ."""
     which = problems_of(split)
     if before["number"] != now["number"]:
         return [f"{which} differ: {before['number']:,} were read then, {now['number']:,} now"]
     if before["in_any_order"] != now["in_any_order"]:
-        return [f"{which} differ: as many, {now['number']:,}, but not the same questions and answers"]
+        return [f"{which} differ: there are {now['number']:,} as before, but with other questions or answers"]
     if before["digest"] != now["digest"]:
         return [f"{which} are the same {now['number']:,}, in another order"]
     if before["tokens"] != now["tokens"]:
-        return [f"{which} are the same, and become other tokens (the tokenizer, its chat template, or what these read)"]
+        return [f"{which} are the same, but become other tokens (see the tokenizer and its chat template)"]
     return []
 
 
 def changed_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say what has changed between two `digest_tokenizer`."""
+    """Return a clause for each difference between two `digest_tokenizer`."""
     found = _changed_files("the tokenizer's", before["files"], now["files"])
     if before["stop_tokens"] != now["stop_tokens"]:
         found.append(f"the stop tokens differ: {before['stop_tokens']} then, {now['stop_tokens']} now")
     if not found and before["vocabulary"] != now["vocabulary"]:
-        found.append("the tokenizer differs: ids have other tokens or texts than then")
+        found.append("the tokenizer differs: some ids have other tokens or texts")
     return found
 
 
 def changed_policy(before: Files, now: Files) -> list[str]:
-    """Say what has changed between the files that a policy is read from."""
+    """Return a clause for each difference between the files of two policies."""
     return _changed_files("the base policy's", before, now)
 
 
 def changed_code(before: Mapping[str, Files], now: Mapping[str, Files]) -> list[str]:
-    """Say what has changed of the user's own code."""
+    """Return a clause for each part of the user's own code that has changed."""
     return [
         f"the code of {path} has changed in {', '.join(modules)}"
         for path in sorted(before.keys() & now.keys())
@@ -168,7 +169,7 @@ def changed_code(before: Mapping[str, Files], now: Mapping[str, Files]) -> list[
 def _changed_files(whose: str, before: Files, now: Files) -> list[str]:
     clauses = []
     for name in _unlike(before, now):
-        how = "is gone" if name not in now else "is new" if name not in before else "is not the file that it was"
+        how = "is gone" if name not in now else "is new" if name not in before else "has changed"
         clauses.append(f"{whose} {name} {how}")
     return clauses
 

@@ -1,7 +1,7 @@
 """The lines of metrics.jsonl: a training step, an evaluation, or a step of the warm start.
 
-Each kind of line is a type that knows its names in JSON; no other module does. A number that is not finite is null in
-JSON, and NaN here; so is one that an earlier version did not write. Nothing here imports JAX.
+Each kind of line is a type. No other module knows its names in JSON. Numbers that are not finite are null in JSON and
+NaN here. So are numbers that an earlier version did not write. Nothing here imports JAX.
 """
 
 import enum
@@ -12,18 +12,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 if TYPE_CHECKING:
-    from grpo_jax.data import Split  # which loads JAX
+    from grpo_jax.data import Split  # this imports JAX
 
 
 class Phase(enum.Enum):
-    """A run's phases; each counts its own steps."""
+    """The phases of a run. Each counts its own steps."""
 
     WARM_START = enum.auto()
     TRAIN = enum.auto()
 
 
 class Measured(enum.StrEnum):
-    """The numbers of an update that others ask for. An update may have more, and need not have all of these."""
+    """The metrics of an update that other modules read. An update may have others, and need not have all of these."""
 
     UPDATES = "updates"  # optimizer steps so far
     NONFINITE_IN_A_ROW = "nonfinite_in_a_row"
@@ -33,14 +33,16 @@ class Measured(enum.StrEnum):
     LEARNING_RATE = "learning_rate"
     CLIPPED_ABOVE = "clip_share/high"
     CLIPPED_BELOW = "clip_share/low"
-    SAMPLER_DIFFERENCE = "sampler_difference"  # the largest of a token's log-probability, trainer's against sampler's
+    SAMPLER_DIFFERENCE = (
+        "sampler_difference"  # largest |difference| of a token's log-probability, trainer against sampler
+    )
     SAMPLER_DIFFERENCE_MEAN = "sampler_difference/mean"
     SAMPLER_KL = "sampler_difference/kl"
 
 
 @dataclass(frozen=True)
 class Line:
-    """What every line has."""
+    """The fields of every line."""
 
     phase: ClassVar[Phase]
     kind: ClassVar[str]
@@ -49,7 +51,7 @@ class Line:
 
     @property
     def tag(self) -> str:
-        """The group of its numbers in TensorBoard."""
+        """The group of these numbers in TensorBoard."""
         return self.kind
 
     def to_json(self) -> dict[str, Any]:
@@ -59,31 +61,32 @@ class Line:
 
 @dataclass(frozen=True)
 class SampleStatistics:
-    """What all groups that a step has sampled came to."""
+    """Statistics of all groups that a step has sampled."""
 
     reward: float  # mean over the scored completions
-    terms: Mapping[str, float]  # of a weighted sum: each term's mean, before its weight, over what it could score
-    accuracy: float  # the completions that are right; the reward, if there is no other part of it
-    signal_share: float  # the groups that carry signal (with two rollouts: one right, one wrong)
-    # 1 - p^G - (1-p)^G at the accuracy p, for pairs 2p(1-p): the expected share with signal if all prompts were
-    # equally hard, and never less than the expected share (it is concave in p). Of rewards in {0, 1}.
+    terms: Mapping[str, float]  # of a weighted sum: the mean of each term before its weight, over what it scored
+    accuracy: float  # the share of right completions; equal to the reward if that has no other part
+    signal_share: float  # the share of groups that carry signal (a pair does if one completion is right, one wrong)
+    # 1 - p^G - (1-p)^G at the accuracy p, which is 2p(1-p) for pairs: the expected share with signal if all prompts
+    # were equally hard. The true expectation is never larger, because this is concave in p. For rewards in {0, 1}.
     signal_share_bound: float
-    signal_share_expected: float  # the same with each prompt's own p, as estimated from its earlier completions
-    # How the others fail to carry signal: all are right, all of one reward but not right, or without enough verdicts.
+    signal_share_expected: float  # the same with an estimate of each prompt's own p from its earlier completions
+    # Why the other groups carry no signal: all completions are right, all have one reward but are not right, or there
+    # are too few verdicts.
     all_right: float
     all_wrong: float
     unjudged: float
-    truncated: float  # those all of whose completions were cut off; they are among the others
-    without_signal: float  # the share of all sampled tokens that went into groups without signal
-    # Groups without signal that fresh groups stand in for, and those with signal that the step had no more room for.
-    # Both are 0 without resampling.
+    truncated: float  # groups whose completions were all cut off; these are counted above, too
+    without_signal: float  # the share of all sampled tokens in groups without signal
+    # The number of groups without signal that new groups replaced, and of groups with signal that the step had no room
+    # for. Both are 0 without resampling.
     replaced: int
     surplus: int
     unscored: int  # completions
     completion_length: float  # mean, in tokens
     truncated_share: float  # of completions
-    # Minus the mean log-probability of the sampled tokens. Its expectation is the entropy per token of the distribution
-    # that was sampled from (the policy's, at temperature 1 and without filters).
+    # Minus the mean log-probability of the sampled tokens. Its expectation is the entropy per token of the sampled
+    # distribution, which is the policy at temperature 1 and without filters.
     entropy: float
     tokens: int
 
@@ -96,7 +99,7 @@ class SampleStatistics:
     def from_json(cls, line: Mapping[str, Any]) -> "SampleStatistics":
         """Return the statistics that a line of this version holds."""
         kinds = {field.name: field.type for field in fields(cls)}
-        # Counts that came later are of what was not done before.
+        # Counts that were added later count what earlier versions never did, so they are 0.
         own: dict[str, Any] = {
             field: line.get(name, 0) if kinds[field] is int else _number(line.get(name))
             for field, name in STATISTICS.items()
@@ -104,7 +107,7 @@ class SampleStatistics:
         return cls(**own, terms={name.removeprefix(TERM): _number(line[name]) for name in line if _of_term(name)})
 
 
-TERM = "reward/"  # before the name of a term
+TERM = "reward/"  # the prefix of a term's name
 STATISTICS = {field.name: field.name for field in fields(SampleStatistics) if field.name != "terms"} | {
     "all_right": "groups/all_right",
     "all_wrong": "groups/all_wrong",
@@ -133,7 +136,7 @@ class TrainLine(Line):
     sampled: SampleStatistics  # in this step
     seconds: float  # of training so far
     tokens_per_second: float
-    minibatches: int  # of this step, those with anything to learn from: one update each
+    minibatches: int  # of this step with any group to learn from; each is one update
     updates: int  # optimizer steps so far
     measured: Mapping[str, float]  # by the updates of this step; see `Measured`
 
@@ -158,7 +161,7 @@ OF_STEP = ("prompts", "rollouts", "seconds", "tokens_per_second", "minibatches",
 
 
 class Share(NamedTuple):
-    """A mean over problems, with its 95 % interval."""
+    """A mean over problems with its 95 % interval."""
 
     value: float
     low: float
@@ -167,7 +170,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation came to. A completion that could not be scored counts as wrong."""
+    """The scores of an evaluation. A completion that could not be scored counts as wrong."""
 
     pass_at: Sequence[Share]  # the unbiased pass@k, for every k from 1 to the number of samples
     mean: Share  # mean@n
@@ -180,7 +183,7 @@ class Scores:
 
     @property
     def samples(self) -> int:
-        """n: completions of each problem."""
+        """The number n of completions of each problem."""
         return len(self.pass_at)
 
     def to_json(self) -> dict[str, Any]:
@@ -243,7 +246,7 @@ class EvaluationLine(Line):
 
 @dataclass(frozen=True)
 class WarmStartLine(Line):
-    """A step of the warm start. Nothing reads it again."""
+    """A step of the warm start. No code reads it."""
 
     phase = Phase.WARM_START
     kind = "warm_start"
@@ -256,14 +259,14 @@ class WarmStartLine(Line):
 
 @dataclass(frozen=True)
 class RunMetrics:
-    """The lines of a run's metrics.jsonl, but for those of its warm start."""
+    """The lines of a run's metrics.jsonl, without those of its warm start."""
 
     training: Sequence[TrainLine]
     evaluations: Sequence[EvaluationLine]
 
     @classmethod
     def from_json(cls, lines: Iterable[Mapping[str, Any]]) -> "RunMetrics":
-        """Return what the lines hold. Raises KeyError, TypeError or ValueError if they are no such lines."""
+        """Return the metrics that lines hold. Raise KeyError, TypeError or ValueError if they hold none."""
         training, evaluations = [], []
         for line in lines:
             if line["kind"] == TrainLine.kind:
@@ -277,7 +280,7 @@ class RunMetrics:
         return [line for line in self.evaluations if line.split == split.name]
 
     def spent(self, budget: str, evaluations: Sequence[EvaluationLine]) -> list[float]:
-        """Return what the training had used up when each of these evaluations was made.
+        """Return how much of a budget the training had spent at each of these evaluations.
 
         Args:
           budget: prompts, rollouts, tokens, updates or seconds.

@@ -1,9 +1,9 @@
-"""Where numbers come from: code, command, machine, devices and versions of each start of a run.
+"""Provenance: the code, command, machine, devices and versions of each start of a run.
 
 provenance.json of a run directory holds:
 
-inputs         what the run has read, from its beginning on; see `grpo_jax.runs.inputs`
-forked_from    the run and the step that it branches off, if it does
+inputs         the digests of everything that the run has read; see `grpo_jax.runs.inputs`
+forked_from    the run and the step that a fork starts from; null of other runs
 starts         a record for each start, the oldest first; see `this_start`
 """
 
@@ -23,14 +23,14 @@ import jax
 
 import grpo_jax
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.ending import Interrupted
 from grpo_jax.runs.versions import code_digest, cores, versions
 
 FILE = "provenance.json"
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]
-CODE = f"{grpo_jax.__name__}/"  # where files that git does not know count as changes, too
+CODE = f"{grpo_jax.__name__}/"  # untracked files below it count as changes, too
 
-# Of the environment, what decides programs or bits.
+# Environment variables that decide which programs are compiled, or the bits of their results.
 VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "JAX_DEFAULT_MATMUL_PRECISION",
@@ -45,19 +45,19 @@ VARIABLES = (
 HIDDEN = "***"
 SECRET_NAME = re.compile(r"(?i)(^|[-_.])(password|passwd|secret|credentials?|token|api[-_]?key|access[-_]?key)$")
 SECRET_TEXT = re.compile(
-    r"(?<=://)[^/@\s]+(?=@)"  # of an address
+    r"(?<=://)[^/@\s]+(?=@)"  # user and password in a URL
     r"|(?i:(?<=[?&]token=)|(?<=[?&]key=)|(?<=[?&]sig=)|(?<=[?&]signature=)|(?<=[?&]password=))[^&\s]+"
     r"|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|glpat-|AKIA)[\w-]{8,}"
 )
 
 
 def now() -> str:
-    """Return the present moment in UTC, to the second, as in 2026-01-31T12:00:00+00:00."""
+    """Return the current time in UTC, to the second, as in 2026-01-31T12:00:00+00:00."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def recorded_date(directory: RunDirectory) -> str | None:
-    """Return the date of a run, which is that of its beginning; None if it has not begun, or did not record it."""
+    """Return the date of a run, which is the time of its first start; None if there is no record of it."""
     record = None if directory.untouched else directory.read_json(FILE)
     return str(record["inputs"]["date"]) if record and record["inputs"] else None
 
@@ -65,16 +65,16 @@ def recorded_date(directory: RunDirectory) -> str | None:
 def this_start(devices: Sequence[jax.Device] = ()) -> dict[str, Any]:
     """Return the record of this start, as plain JSON values.
 
-    `code` has the package's version and a hash of its source; of a git checkout the commit, and whether files differ
-    from it; both are None where the package is not in a checkout of its own. Nothing in the record names a host or an
-    account, and what looks like a secret in the command is hidden.
+    `code` has the package's version, a hash of its source, the commit of its git checkout, and whether files differ
+    from that commit. The last two are None if the package is not in a checkout of its own. The record names no host and
+    no account, and anything in the command that looks like a secret is hidden.
 
     Args:
-      devices: that it computes on.
+      devices: the devices that this start computes on.
     """
     return {
         "began": now(),
-        "ended": None,  # as long as it goes on, and if it was killed
+        "ended": None,  # stays None if the process is killed
         "outcome": None,
         "command": _command(sys.orig_argv),
         "code": {"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest([""])},
@@ -95,7 +95,7 @@ def this_start(devices: Sequence[jax.Device] = ()) -> dict[str, Any]:
 
 @contextmanager
 def recorded(directory: RunDirectory) -> Iterator[None]:
-    """Write down how and when the newest start of a directory ended, whichever way this context is left."""
+    """Record when and how the newest start of a directory ended, however this context is left."""
     outcome = "finished"
     try:
         yield
@@ -113,24 +113,28 @@ def recorded(directory: RunDirectory) -> Iterator[None]:
 
 
 def without_inputs(record: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What provenance.json holds but for the digests of what was read: what a summary repeats."""
+    """Return the part of provenance.json that a summary repeats: everything but the digests of inputs."""
     return {name: value for name, value in (record or {}).items() if name != "inputs"}
 
 
 def origin(record: Mapping[str, Any] | None) -> str:
-    """Return a line about where numbers come from: code, machine, devices and dates.
+    """Return a line about the code, machine, devices and dates that numbers come from.
 
     Args:
-      record: what provenance.json holds; None of a run that was begun before there was one.
+      record: the content of provenance.json; None for runs that were begun before that file existed.
     """
     starts = record["starts"] if record else []
     if not starts:
-        return "Where this comes from was not recorded."
+        return "Code, machine and dates were not recorded."
     first, last = starts[0], starts[-1]
     parts = [
         " then ".join(_runs_of(_code(start["code"]) for start in starts)),
         " then ".join(_runs_of(_machine(start) for start in starts)),
-        ("begun before this was recorded" if record and record.get("begun_unrecorded") else f"begun {first['began']}")
+        (
+            "begun before starts were recorded"
+            if record and record.get("begun_unrecorded")
+            else f"begun {first['began']}"
+        )
         + (f", ended {last['ended']}" if last["ended"] else ", no end recorded"),
     ]
     if len(starts) > 1:
@@ -152,12 +156,12 @@ def same_code(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
 
 
 def code_of(start: Mapping[str, Any]) -> str:
-    """Return in words which code a start ran."""
+    """Return a phrase that says which code a start ran."""
     return _code(start["code"])
 
 
 def devices_of(start: Mapping[str, Any]) -> str:
-    """Return in words which devices a start computed on."""
+    """Return a phrase that says which devices a start computed on."""
     devices = start["devices"]
     return f"{devices['count']} x {'/'.join(devices['kinds'])}"
 
@@ -178,7 +182,7 @@ def _machine(start: Mapping[str, Any]) -> str:
 
 
 def _runs_of(texts: Iterator[str]) -> list[str]:
-    """The texts, those that repeat the one before left out."""
+    """Return the texts without those that repeat the one before."""
     kept: list[str] = []
     for text in texts:
         if kept[-1:] != [text]:
@@ -201,9 +205,9 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _commit(root: Path) -> dict[str, Any]:
-    """The commit of a checkout and whether its files differ; None of what is no checkout, or without git."""
+    """Return the commit of a checkout and whether files differ. Both are None without a checkout or without git."""
     top = _git(root, "rev-parse", "--show-toplevel")
-    if top is None or Path(top.strip()).resolve() != root:  # as of a package that is installed below someone's project
+    if top is None or Path(top.strip()).resolve() != root:  # such as a package that is installed inside another project
         return {"commit": None, "dirty": None}
     commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     if commit is None or status is None:
@@ -213,7 +217,7 @@ def _commit(root: Path) -> dict[str, Any]:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # so that nothing is written
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # so that git writes nothing
     environment = {name: value for name, value in environment.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
     try:
         done = subprocess.run(

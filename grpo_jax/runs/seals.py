@@ -1,4 +1,4 @@
-"""Seals: a list of a directory's files with their checksums, written last, so that damage is seen before it is read."""
+"""Seals: checksums of all files of a directory, written last, so that damage is found before the files are read."""
 
 import json
 import zlib
@@ -9,7 +9,7 @@ BLOCK = 1 << 24
 
 
 def seal(directory: Path) -> None:
-    """Seals all files in the subdirectories of a directory."""
+    """Write the checksums of all files in the subdirectories of a directory."""
     files = {
         str(path.relative_to(directory)): _checksum(path)
         for folder in directory.iterdir()
@@ -21,7 +21,7 @@ def seal(directory: Path) -> None:
 
 
 def damage(directory: Path) -> str:
-    """What is wrong with a sealed directory, or "" if all is as it was."""
+    """Return what is wrong with a sealed directory, as a clause; "" if nothing has changed."""
     try:
         files = json.loads((directory / SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def damage(directory: Path) -> str:
         if not (directory / name).is_file():
             return f"{name} is missing"
         if _checksum(directory / name) != checksum:
-            return f"{name} is not as it was written"
+            return f"{name} has changed since it was written"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Which versions a run was made with."""
+"""The versions of the code and the libraries that a run was made with."""
 
 import ast
 import hashlib
@@ -32,12 +32,12 @@ def code_digest(parts: Sequence[str]) -> str:
 
 
 def program_digest(parts: Sequence[str]) -> str:
-    """Return a hash of what the source of these modules and packages does: no docstrings, comments or layout."""
+    """Return a hash of the syntax trees of these modules and packages, without docstrings, comments and layout."""
     return _short_hash(program(path.read_bytes()).encode() for path in _files(parts))
 
 
 def program(source: bytes) -> str:
-    """Return the syntax tree of a source as text, without docstrings; places in the file are not in it either."""
+    """Return the syntax tree of a source as text, without docstrings and without positions in the file."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -55,12 +55,12 @@ def _short_hash(texts: Iterable[bytes]) -> str:
 
 
 def cores() -> int:
-    """Return how many CPU cores this process may use. On CPU they decide how sums are cut, and so the last bits."""
+    """Return how many CPU cores this process may use. On CPU they decide how sums are split, and so the last bits."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
-    """The versions of Python, this package, and the libraries that numbers depend on."""
+    """Return the versions of Python, of this package, and of the libraries that numbers depend on."""
     return {
         "python": platform.python_version(),
         "grpo_jax": grpo_jax.__version__,

@@ -1,4 +1,4 @@
-"""What a run has written down of a step: its groups in rollouts/*.jsonl, and which of them is meant."""
+"""Find a completion among the groups that a run has written to rollouts/*.jsonl."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,26 +10,26 @@ from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 
 
 class Written(NamedTuple):
-    """A completion that a run has written down, and the policy that is to sample it again."""
+    """A completion that a run has written, and the policy that shall sample it again."""
 
     group: TrainingGroup
-    place: int  # of the group among those of its step
-    policy_step: int
+    place: int  # of the group in its step
+    policy_step: int  # the step after which the policy was saved
 
 
 def find_written(
     workdir: Path, config: Config, *, step: int, prompt: str, sample: int, checkpoint: int | None = None
 ) -> Written:
-    """Return what a run has written of a completion, its tokens among it.
+    """Find a completion with its tokens.
 
     Args:
       prompt: as in `find_group`.
       sample: the completion's place in its group.
-      checkpoint: the step whose policy is to sample it again; the one that sampled it, step - 1, if None.
+      checkpoint: the step whose policy shall sample it again. If None, it is the one that sampled it, after step - 1.
 
     Raises:
       ConfigError: if there is no such completion.
-      FileNotFoundError: if the policy is not kept; its text says which steps can be replayed.
+      FileNotFoundError: if the policy is not kept. The text says which steps can be replayed.
     """
     groups = groups_of_step(workdir, config, step)
     place = find_group(groups, prompt, step)
@@ -46,16 +46,17 @@ def find_written(
 
 
 def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGroup]:
-    """The groups that a step has written to rollouts/. Raises ConfigError, with what there is, if it has not."""
+    """Return the groups that a step has written to rollouts/. Raise ConfigError if there are none."""
     directory, place = RunDirectory(workdir), workdir / "rollouts"
     groups = [group for group in directory.rollouts(max(step, 1)) if group.step == step]
     others = [] if groups else [group.step for group in directory.rollouts()]
     every = f"logging.rollouts_every={config.logging.rollouts_every}"
     if not groups and not others:
-        raise ConfigError(f"{place}: holds no completions ({every}); name a run that has some.")
+        raise ConfigError(f"{place}: holds no completions ({every}); name another run.")
     if not groups:
         raise ConfigError(
-            f"--step={step}: {place} has no completions of it; name one from {min(others)} to {max(others)} ({every})."
+            f"--step={step}: {place} has no completions of this step; name one from {min(others)} to "
+            f"{max(others)} ({every})."
         )
     if groups[0].completions[0].tokens is None:
         raise ConfigError(f"{place}: was written by an earlier version, without tokens; name a newer run.")
@@ -63,20 +64,20 @@ def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGro
 
 
 def alike(first: Sequence[object], second: Sequence[object]) -> int:
-    """How many items two texts, or rows of tokens, begin with alike."""
+    """Return the length of the beginning that two texts or rows of tokens share."""
     pairs = enumerate(zip(first, second, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(first), len(second)))
 
 
 def find_group(groups: Sequence[JudgedGroup], prompt: str, step: int) -> int:
-    """The place of a prompt among the groups of a step.
+    """Return the place of a prompt among the groups of a step.
 
     Args:
-      prompt: the whole text, whatever its white space; else a number: the place itself, from 0, if it is below the
-        number of groups, and an id if it is not (ids have 32 bits).
+      prompt: the whole text, with any white space. Otherwise a number: a place, counted from 0, if it is below the
+        number of groups, and else an id (ids have 32 bits).
 
     Raises:
-      ConfigError: if it is none of them.
+      ConfigError: if no group fits.
     """
     wanted = " ".join(prompt.split())
     texts = [" ".join(group.prompt.split()) for group in groups]
@@ -99,7 +100,7 @@ def _not_kept(workdir: Path, config: Config, policy_step: int) -> str:
     every, last = config.logging.rollouts_every, config.train.steps
     can = [str(step + 1) for step in kept if step < last and every and (step + 1) % every == 0]
     return (
-        f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; there are those after "
-        f"{', '.join(map(str, kept))} (0 is the base policy), so these steps can be replayed: "
+        f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; the policies after "
+        f"{', '.join(map(str, kept))} are (0 is the base policy), so these steps can be replayed: "
         f"{', '.join(can) or 'none'}"
     )

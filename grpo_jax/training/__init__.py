@@ -1,6 +1,6 @@
-"""Training: what a configuration builds, the update, checkpoints, and the loop."""
+"""Training: experiments, the update, the loop, and what is done with its runs later."""
 
-from grpo_jax.runs.errors import Interrupted, TrainingError
+from grpo_jax.runs.ending import Interrupted, TrainingError
 from grpo_jax.runs.fork import Origin
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build

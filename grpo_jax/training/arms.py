@@ -1,4 +1,4 @@
-"""The two arms of a gradient: what the completions above the baseline ask for, and what those below it do."""
+"""The two arms of a gradient: the parts from completions with positive and with other advantages."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -17,13 +17,13 @@ ArmMetrics: TypeAlias = Callable[[Params, UpdateBatch], dict[str, Float[Array, "
 
 
 def make_arm_metrics(policy: Policy, objective: Objective, temperature: float, chunk: int) -> ArmMetrics:
-    """Make a function (params, batch) -> norms of the two arms, and their cosine; to be jitted.
+    """Make a function (params, batch) -> norms of the two arms and their cosine, to be jitted.
 
-    The gradient by the log-probabilities is split by the sign of the advantages and carried back through the policy
-    twice. So it is defined for every objective, and the arms add up to the update's gradient, as it is before its norm
-    is clipped. A KL term goes with the completion that it is of, and with the negative arm where there is no advantage.
-    The cosine is of what the arms ask of the parameters: at -1 they push against each other, as they must where right
-    and wrong completions share most of their tokens; near 0 they have nothing in common.
+    The gradient with respect to the log-probabilities is split by the sign of the advantages, and each part is
+    backpropagated through the policy. This works for every objective, and the arms add up to the update's gradient
+    before its norm is clipped. A KL term belongs to the arm of its completion, and to the negative arm if the advantage
+    is 0. A cosine of -1 means that the arms push the parameters in opposite directions, which is to be expected if
+    right and wrong completions share most of their tokens. Near 0 they have nothing in common.
     """
 
     def arms(params: Params, batch: UpdateBatch) -> dict[str, Float[Array, ""]]:

@@ -1,4 +1,4 @@
-"""The policy that a run starts from: loaded from a checkpoint, or made from nothing by the warm start."""
+"""The policy that a run starts from: loaded from a checkpoint, or trained from scratch by the warm start."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import jax
 
 from grpo_jax.policy.huggingface import load_checkpoint
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.ending import StopRequest
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
@@ -17,11 +17,11 @@ from grpo_jax.types import Params
 def make_base_policy(
     experiment: Experiment, run: RunDirectory, clock: Clock, stop: StopRequest, display: Display
 ) -> Params:
-    """The base policy's parameters on the mesh.
+    """Load or make the base policy, and return its parameters on the mesh.
 
     Raises:
       ConfigError: if the checkpoint cannot be read.
-      Interrupted: if a stop was requested; the same command then continues.
+      Interrupted: if a stop was requested. The same command then continues.
     """
     config = experiment.config
     if config.warm_start:
@@ -33,7 +33,7 @@ def make_base_policy(
 
 
 def read_base_policy(experiment: Experiment, workdir: Path) -> Params:
-    """The base policy's parameters on the mesh, of a run that has one; nothing is made or written.
+    """Return the parameters of a run's base policy on the mesh. Nothing is made or written.
 
     Raises:
       ConfigError: if the checkpoint cannot be read.
@@ -45,9 +45,9 @@ def read_base_policy(experiment: Experiment, workdir: Path) -> Params:
 
 
 def read_checkpoint(experiment: Experiment) -> Params:
-    """The parameters of `model.checkpoint` on the mesh.
+    """Return the parameters of `model.checkpoint` on the mesh.
 
-    In float32 if they are trained; below adapters, which leave them as they are, as `Programs.adapt` keeps them.
+    They are float32 if they are trained. With adapters they are never updated, and have the compute dtype.
 
     Raises:
       ConfigError: if the checkpoint cannot be read.

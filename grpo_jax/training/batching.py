@@ -1,4 +1,4 @@
-"""From a batch of rollouts to the minibatches that are learned from: groups without signal are left out here."""
+"""Make minibatches from a batch of rollouts. Groups without signal are dropped here."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ def make_minibatches(
     aggregation: Aggregation,
     denominator: str,
 ) -> Iterator[UpdateBatch]:
-    """The minibatches of a rollout batch as host arrays, those without any wanted group left out.
+    """Yield the minibatches of a rollout batch as host arrays, without those that have no wanted group.
 
-    All have the same shape, so one compiled update serves them. Wanted groups are moved to the front and the update
-    loops over the filled micro-batches only: a group that is not wanted never reaches the model.
+    All have the same shape, so one compiled update serves them all. Wanted groups are moved to the front, and the
+    update loops over the filled micro-batches only. So a group that is not wanted never reaches the model.
 
     Args:
       rollouts: host arrays.
       wanted: the groups to learn from.
-      minibatches: how many consecutive, equal parts the prompts are cut into; one optimizer step each.
+      minibatches: the number of consecutive, equal parts of the prompts; each is one optimizer step.
       microbatch_groups: M, which divides N / minibatches.
-      denominator: "sampled" keeps groups that are left out in the loss's average, "valid" does not.
+      denominator: "sampled" counts dropped groups in the loss's average, "valid" does not.
     """
     for part in np.split(np.arange(len(wanted)), minibatches):
         chosen, left_out = part[wanted[part]], part[~wanted[part]]
@@ -46,7 +46,7 @@ def make_minibatches(
 
 
 def _select(rollouts: Rollouts, advantages: np.ndarray, chosen: np.ndarray, room: int) -> Groups:
-    """The chosen groups, followed by padding groups of length 0."""
+    """Return the chosen groups, followed by padding groups of length 0."""
 
     def take(array: np.ndarray) -> np.ndarray:
         out = np.zeros((room, *array.shape[1:]), array.dtype)

@@ -1,8 +1,8 @@
-"""The rollouts of a step: sampled by the engine, judged as they finish, and with their advantages.
+"""The rollouts of a step: the engine samples them, they are judged as they finish, and advantages are computed.
 
-If `rollout.max_rollouts` is set, groups without signal are replaced by groups of fresh prompts, until every group of
-the step carries signal, that many rollouts have been sampled, or the epoch has too few prompts left for another batch
-("2-GRPO+RS", arXiv 2510.00977, section 4.3).
+If `rollout.max_rollouts` is set, groups without signal are replaced by groups of new prompts. This ends when every
+group of the step carries signal, when that many rollouts have been sampled, or when the epoch has too few prompts left
+for another batch ("2-GRPO+RS", arXiv 2510.00977, section 4.3).
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from grpo_jax.data import PromptSource
 from grpo_jax.evaluation import Samples, rewards_of, sample_and_judge
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
-from grpo_jax.runs.errors import TrainingError
+from grpo_jax.runs.ending import TrainingError
 from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
@@ -36,20 +36,20 @@ class Collected:
     rollouts: Rollouts
     rewards: Float[np.ndarray, "N G"]
     scored: Bool[np.ndarray, "N G"]
-    expected: Float[np.ndarray, " N"]  # of each prompt's reward, before this step
+    expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # the groups that make up the step: see `learned`
 
     @property
     def outcomes(self) -> Outcomes:
-        """As an advantage estimator takes them."""
+        """The input of an advantage estimator."""
         return Outcomes(
             rewards=self.rewards, scored=self.scored, lengths=self.rollouts.completion_lengths, expected=self.expected
         )
 
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
-        """The groups that anything can be learned from."""
+        """The groups that carry signal."""
         return carries_signal(self.advantages)
 
     @property
@@ -67,18 +67,17 @@ def collect(
     cursor: int,
     step: int,
 ) -> Collected:
-    """Sample and judge the groups of a step; the prompts are those from `cursor` on.
+    """Sample and judge the groups of a step, from the prompts at `cursor` on, and compute their advantages.
 
-    Advantages are of the step's groups together: an estimator may compare a group with the others of its step, but not
-    with groups that fresh ones have replaced. Only sampling is charged to a phase of its own; the rest belongs to the
-    clock's phase around this.
+    An estimator may compare a group with the other groups of its step, but not with groups that were replaced. Only
+    sampling is charged to a phase of its own; everything else is charged to the clock's current phase.
 
     Args:
-      experiment: its engine has the policy after the step before.
+      experiment: its engine holds the policy after the previous step.
 
     Raises:
       TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, or if
-        not one completion could be scored.
+        no completion could be scored.
     """
     rollout = experiment.config.rollout
 
@@ -89,8 +88,8 @@ def collect(
         )
         if samples.version != step - 1:
             raise TrainingError(
-                f"step {step}: the rollout engine sampled with the weights after step {samples.version}, and the "
-                "update takes what the newest policy has sampled; use an engine that waits for new weights."
+                f"step {step}: the rollout engine sampled with the weights after step {samples.version}, but "
+                "the update needs samples of the newest policy; use an engine that waits for new weights."
             )
         if not np.isfinite(samples.rollouts.logprobs).all():
             raise TrainingError(
@@ -107,8 +106,8 @@ def collect(
     if not collected.scored.any():
         reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
         raise TrainingError(
-            f"step {step}: not one of its completions could be scored (so far {reasons}); mend the reward or the gold "
-            "answers, and run the same command again."
+            f"step {step}: none of its completions could be scored (so far {reasons}); correct the reward or the "
+            "gold answers, and run the same command again."
         )
     advantages = among_themselves(
         partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
@@ -117,21 +116,21 @@ def collect(
 
 
 def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
-    """Whether groups without signal are to be replaced by one more batch of fresh prompts.
+    """Return whether one more batch of new prompts shall replace groups without signal.
 
     Args:
-      signal: which of the groups that the step has sampled so far have any.
-      in_epoch: prompts that the epoch had when the step began: beyond them they come again.
+      signal: which of the groups that the step has sampled so far carry signal.
+      in_epoch: the number of prompts left in the epoch when the step began. After them, prompts would repeat.
     """
     room = min(rollout.max_rollouts // rollout.group_size, in_epoch) - len(signal)
     return int(signal.sum()) < rollout.prompts_per_step and room >= rollout.prompts_per_batch
 
 
 def learned(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarray, " sampled"]:
-    """Which of the sampled groups make up a step of so many: those with signal first, then others, in their order.
+    """Return which sampled groups make up a step of so many groups: those with signal first, then others, in order.
 
-    Without resampling these are all groups. With it, what a fresh group replaces is no part of the step any more,
-    neither of its gradient nor of the loss's denominator.
+    Without resampling these are all groups. With it, a replaced group no longer belongs to the step. It counts neither
+    in the gradient nor in the loss's denominator.
     """
     order = np.argsort(~signal, kind="stable")[:groups]
     chosen = np.zeros(len(signal), bool)
@@ -145,7 +144,7 @@ def among_themselves(
     advantages: Float[np.ndarray, "N G"],
     chosen: Bool[np.ndarray, " N"],
 ) -> Float[np.ndarray, "N G"]:
-    """Return the advantages of all sampled groups, with those of the chosen ones estimated without the others."""
+    """Return the advantages of all sampled groups, where the chosen groups are estimated without the others."""
     if chosen.all():
         return advantages
     advantages = advantages.copy()

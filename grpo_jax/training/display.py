@@ -1,20 +1,20 @@
-"""What the loop tells a person while it runs. `grpo_jax.reporting` shows it; tests and notebooks may ignore it."""
+"""The interface through which a run shows its progress. `grpo_jax.terminal` implements it for terminals."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Display(Protocol):
-    """Where progress is told."""
+    """Shows progress."""
 
     def note(self, text: str) -> None:
-        """One line that stays."""
+        """Show a line that stays."""
 
     def doing(self, text: str) -> None:
-        """What is being done from now on, until the next progress, where nobody knows how far it is."""
+        """Show what is being done until the next call of `progress`, without saying how far it is."""
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
-        """How far a phase is, and its newest numbers, each by the template that shows it: {"loss {:.3f}": 0.5}."""
+        """Show how far a phase is, and its newest values, each under its template, as in {"loss {:.3f}": 0.5}."""
 
 
 class Silent:

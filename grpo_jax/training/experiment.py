@@ -1,4 +1,4 @@
-"""An experiment: a configuration with the task and the programs that it asks for."""
+"""An experiment: a configuration with the programs, the task and the engine that are built from it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Experiment:
     config: Config
     programs: Programs
     task: Task
-    engine: RolloutEngine  # where every completion comes from
-    date: str  # that the task was built with: UTC, to the second
+    engine: RolloutEngine  # samples all completions
+    date: str  # the date that the task was built with: UTC, to the second
 
 
 def build(
@@ -38,14 +38,15 @@ def build(
     *,
     judges: bool = True,
 ) -> Experiment:
-    """Builds an experiment for these devices, or for all there are. Nothing is computed yet.
+    """Build an experiment for some devices, or for all if None. Nothing is computed yet.
 
     Args:
-      date: the run's, for whatever asks for one, in UTC and ISO format; now if None.
-      judges: whether a mistake in the reward of questions is told now, and not when the reward is first asked for.
+      date: the run's date for templates that ask for one, in UTC and ISO format; now if None.
+      judges: whether mistakes in the reward of questions are reported now. Otherwise they are reported at its first
+        use.
 
     Raises:
-      ConfigError: if the configuration asks for what the task or the devices cannot give.
+      ConfigError: if the configuration does not fit the task or the devices.
     """
     date = date or now()
     mistakes = Mistakes()
@@ -78,7 +79,7 @@ def build(
 
 
 def check_batches(config: Config, shards: int) -> None:
-    """Raises ConfigError unless every batch can be cut into this many equal pieces."""
+    """Raise ConfigError if a batch cannot be split into this many equal shards."""
     mistakes = Mistakes()
     for field, number in (
         ("rollout.prompts_per_batch", config.rollout.prompts_per_batch),
@@ -100,7 +101,7 @@ def _check_demonstrations(config: Config, task: Task) -> None:
         return
     if not isinstance(task, Demonstrable):
         raise ConfigError(
-            f"warm_start: the task {config.task.name} has no demonstrations to learn from; set warm_start to none, and "
+            f"warm_start: the task {config.task.name} has no demonstrations to learn from; set warm_start to none and "
             "model.checkpoint to a policy."
         )
     if config.rollout.max_new_tokens < task.max_solution_tokens:
@@ -111,32 +112,32 @@ def _check_demonstrations(config: Config, task: Task) -> None:
 
 
 def architecture_of(config: Config) -> ArchitectureConfig:
-    """The architecture that a configuration names itself, or else its checkpoint's.
+    """Return the architecture of a configuration, or that of its checkpoint if it names none.
 
     Raises:
-      ConfigError: if the checkpoint cannot be read, or is of another architecture than the configuration says.
+      ConfigError: if the checkpoint cannot be read, or has another architecture than the configuration names.
     """
     named = config.model.architecture
     if not config.model.checkpoint:
-        assert named is not None  # as the rules of configurations say
+        assert named is not None  # by the rules of configurations
         return named
     found = read_architecture(Path(config.model.checkpoint))
     differing = ", ".join(differences(named, found)) if named else ""
     if differing:
         raise ConfigError(
             f"model.checkpoint={config.model.checkpoint!r}: differs from model.architecture in {differing}; set "
-            "model.architecture to none to take what the checkpoint says."
+            "model.architecture to none to use that of the checkpoint."
         )
     check(dataclasses.replace(config, model=dataclasses.replace(config.model, architecture=found)))
     return found
 
 
 def _architecture(config: Config, task: Task) -> ArchitectureConfig:
-    """With a vocabulary for the task's tokenizer.
+    """Return the architecture with a vocabulary size that fits the task's tokenizer.
 
-    A checkpoint's own may end before its tokenizer does (Gemma 3's has a token for images, which the smaller models
-    have no embedding of). Such tokens cannot be used; that stop tokens are not among them is checked here, and prompts
-    when they are encoded (`grpo_jax.evaluation.sampled`).
+    The tokenizer of a checkpoint may have more tokens than the model has embeddings. (Gemma 3's tokenizer has a token
+    for images, for which the smaller models have no embedding.) Such tokens cannot be used. Stop tokens are checked
+    here, and prompts when they are encoded (`grpo_jax.evaluation.sampled`).
     """
     architecture = architecture_of(config)
     tokens, wanted = tokens_of(task), architecture.vocab_size
@@ -148,11 +149,11 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
     if beyond:
         raise ConfigError(
             f"model.checkpoint={config.model.checkpoint!r}: has embeddings for {wanted} tokens, and the stop token "
-            f"{beyond[0]} is not among them; name the tokenizer that belongs to it."
+            f"{beyond[0]} is not among them; name the tokenizer that belongs to the model."
         )
     return dataclasses.replace(architecture, vocab_size=wanted or tokens)
 
 
 def tokens_of(task: Task) -> int:
-    """How many ids the tokenizer uses; there may be holes among them."""
+    """Return the number of token ids, including unused ones below the largest."""
     return max(task.tokenizer.get_vocab().values()) + 1

@@ -1,4 +1,4 @@
-"""Metrics of a step, written when the next one is under way: the host never waits for the newest update."""
+"""The late log: metrics of a step are written while the next one runs, so the host never waits for an update."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from grpo_jax.config import Config
 from grpo_jax.processes import fetch
 from grpo_jax.rewards import WorkerError
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.errors import TrainingError
+from grpo_jax.runs.ending import TrainingError
 from grpo_jax.runs.lines import Measured, SampleStatistics, TrainLine
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
@@ -20,25 +20,25 @@ from grpo_jax.training.metrics import Metrics, results
 
 @dataclass
 class Pending:
-    """A step's metrics before they are all known."""
+    """The metrics of a step that are not all known yet."""
 
     step: int
     prompts: int  # sampled so far
     sampled: SampleStatistics
     minibatches: Sequence[Metrics]  # still on the devices
-    others: Mapping[str, Any]  # of the step, still on the devices
+    others: Mapping[str, Any]  # other numbers of the step, still on the devices
     seconds: float | None = None  # of training, once the step has ended
     tokens_per_second: float = 0.0
 
 
 class LateLog:
-    """Holds the newest step's metrics until the next `push`, or `flush`.
+    """Holds the metrics of the newest step until the next `push` or `flush`.
 
-    Before it fetches them it waits for the step's update, in the update's phase: see `grpo_jax.training.clock`.
+    Before it fetches them, it waits for the step's update in the update's phase; see `grpo_jax.training.clock`.
     """
 
     def __init__(self, config: Config, directory: RunDirectory, clock: Clock, display: Display, updates: int):
-        """`updates`: optimizer steps taken before the first step that will be pushed."""
+        """Start with nothing held. `updates` is the number of optimizer steps taken before the first pushed step."""
         self._config = config
         self._directory = directory
         self._clock = clock
@@ -55,11 +55,11 @@ class LateLog:
         minibatches: Sequence[Metrics],
         others: Mapping[str, Any],
     ) -> None:
-        """Takes a step's metrics, and writes those of the step before.
+        """Hold the metrics of a step, and write those of the step before.
 
         Args:
-          prompts: sampled so far, this step's included.
-          others: numbers of the step that are still on the devices.
+          prompts: the number sampled so far, including this step.
+          others: other numbers of the step, still on the devices.
 
         Raises:
           TrainingError: if more updates in a row were not finite than the config allows.
@@ -68,7 +68,7 @@ class LateLog:
         self._pending = Pending(step, prompts, sampled, minibatches, others)
 
     def settle(self) -> None:
-        """Ends the step that is held back: waits for its update, and takes down what the step has taken."""
+        """Wait for the update of the held step, and record how long the step took."""
         pending = self._pending
         if pending is None or pending.seconds is not None:
             return
@@ -80,7 +80,7 @@ class LateLog:
         self._seconds = seconds
 
     def flush(self) -> None:
-        """Writes whatever is held back. Raises as `push` does."""
+        """Write the held metrics, if there are any. Raise as `push` does."""
         self.settle()
         pending, self._pending = self._pending, None
         if pending is None or pending.seconds is None:
@@ -110,7 +110,7 @@ class LateLog:
 
     @contextmanager
     def also_on_failure(self) -> Iterator[None]:
-        """Within it, what is held back is written before an error of the training passes: it may say why that came."""
+        """Write the held metrics before an error of the training passes, because they may show its cause."""
         try:
             yield
         except (TrainingError, WorkerError):
@@ -122,6 +122,6 @@ class LateLog:
         if in_a_row > self._config.optimizer.max_nonfinite:
             raise TrainingError(
                 f"step {step}: {in_a_row} updates in a row had gradients that are not finite, and "
-                f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; the policy is as it was before them. "
+                f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; they did not change the policy. "
                 "Lower optimizer.learning_rate or optimizer.clip_norm, and start a new run with another --workdir."
             )

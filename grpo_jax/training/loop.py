@@ -1,8 +1,8 @@
 """The training loop.
 
-Sample a group of completions for each prompt from the current policy. Score them with a verifiable reward. Turn each
-group's rewards into advantages, and drop the groups that carry no signal. Update the policy on what is left, and only
-then look at the metrics of the step before.
+Sample a group of completions for each prompt from the current policy. Score them with a verifiable reward. Turn the
+rewards of each group into advantages, and drop the groups that carry no signal. Update the policy on the others. Only
+then fetch the metrics of the step before.
 """
 
 import dataclasses
@@ -12,10 +12,7 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import (
-    Config,
-    to_dict,
-)
+from grpo_jax.config import Config, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.policy import trained_of, with_trained
@@ -23,8 +20,7 @@ from grpo_jax.processes import fetch, of_first, put
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import keep_base
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
-from grpo_jax.runs.errors import Interrupted
-from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.ending import Interrupted, StopRequest
 from grpo_jax.runs.lines import EvaluationLine, Phase
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
@@ -42,7 +38,7 @@ from grpo_jax.types import Params, TrainState, UpdateBatch
 
 @dataclass(frozen=True)
 class Run:
-    """What the parts of a running training share."""
+    """The objects that a running training shares."""
 
     experiment: Experiment
     problems: Mapping[Split, Sequence[Problem]]
@@ -58,12 +54,12 @@ class Run:
 
 
 def run_steps(run: Run) -> TrainState:
-    """Trains from the base policy, or from the newest checkpoint, to the end."""
+    """Train from the base policy, or from the newest checkpoint, to the end, and return the final state."""
     config, experiment, clock, engine = run.config, run.experiment, run.clock, run.experiment.engine
     state, reference = jax.block_until_ready(_begin(run))
     successes = Successes(config.rollout.success_half_life)
     saved = run.checkpoints.restore_latest(state)
-    step, cursor, sampled = 0, 0, 0  # sampled: prompts so far, which resampling and the ends of epochs part from cursor
+    step, cursor, sampled = 0, 0, 0  # sampled: prompts so far; differs from cursor at ends of epochs
     if saved:
         step, state = saved.step, saved.state
         cursor, sampled = saved.record["cursor"], saved.record["sampled_prompts"]
@@ -81,7 +77,7 @@ def run_steps(run: Run) -> TrainState:
     while True:
         weights = experiment.programs.sampling_weights(state.params)
         with clock.phase("update"):
-            jax.block_until_ready(weights)  # the last update runs on until here: nothing that follows shall pay for it
+            jax.block_until_ready(weights)  # the last update may still run; charge it to its own phase
         with clock.phase("sampling"):
             engine.load(weights, version=step)
         del weights  # the engine has them
@@ -92,7 +88,7 @@ def run_steps(run: Run) -> TrainState:
                 log.flush()
                 with clock.phase("evaluation"):
                     pass_at_1 = _evaluate(run, split, step)
-                if split is Split.VALIDATION:  # nothing may be chosen by the test split
+                if split is Split.VALIDATION:  # the test split must not choose checkpoints
                     score = pass_at_1
         stopping, finished = run.stop.requested(), step == config.train.steps
         if stopping or finished or step % config.checkpoint.every == 0:
@@ -100,7 +96,7 @@ def run_steps(run: Run) -> TrainState:
             if not saved or step > saved.step:
                 with clock.phase("checkpoints"):
                     run.checkpoints.save(step, state, _record(run, step, cursor, sampled, successes), score)
-        if stopping:  # also at the last step, where evaluations may be missing
+        if stopping:  # also at the last step, because evaluations may be missing
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
         if finished:
             clock.turn_to("other")
@@ -130,23 +126,22 @@ def run_steps(run: Run) -> TrainState:
 
 
 def _begin(run: Run) -> tuple[TrainState, Params | None]:
-    """Return the state before the first update, and the reference if the objective asks for one.
+    """Return the state before the first update, and the reference if the objective needs one.
 
-    The reference is what is trained, as it is at first. Without one, nobody holds the base policy after this, and it
-    takes no memory beside the state's copy.
+    The reference consists of the initial values of the trained parameters. Without a reference, the base policy is
+    freed after this, and only the state's copy takes memory.
     """
     experiment = run.experiment
     params = make_base_policy(experiment, run.directory, run.clock, run.stop, run.display)
     if run.config.warm_start:
         keep_base(run.directory, BASE_POLICY)
     params = experiment.programs.adapt(params)
-    return experiment.programs.init_state(params), trained_of(
-        params
-    ) if experiment.programs.objective.reference else None
+    reference = trained_of(params) if experiment.programs.objective.reference else None
+    return experiment.programs.init_state(params), reference
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
-    """The test split before and after training; the validation split then too, and on schedule."""
+    """Return the splits to evaluate at a step: test at both ends; validation at both ends and on schedule."""
     ends = step in (0, config.train.steps)
     scheduled = config.evaluation.every and step % config.evaluation.every == 0
     return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
@@ -158,9 +153,9 @@ def _minibatches(
     reference: Params | None,
     collected: Collected,
 ) -> list[UpdateBatch]:
-    """The minibatches of a step on the devices, with the log-probabilities that the objective asks for.
+    """Return the minibatches of a step on the devices, with the log-probabilities that the objective needs.
 
-    All are scored before the first update, by the policy that the whole batch calls old.
+    All are scored before the first update, by the old policy of the whole batch.
     """
     config, chosen = experiment.config, collected.chosen
     batches = []
@@ -184,13 +179,13 @@ def _minibatches(
 
 
 def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch], step: int) -> dict[str, jax.Array]:
-    """The gradient's two arms in the first minibatch, on schedule."""
+    """Return metrics of the gradient's two arms in the first minibatch, or nothing if they are not due."""
     every = experiment.config.logging.arms_every
     return experiment.programs.arms(params, batches[0]) if every and step % every == 0 and batches else {}
 
 
 def _evaluate(run: Run, split: Split, step: int) -> float | None:
-    """Evaluate on a split, write it down, and return pass@1; None if a stop was requested on the way."""
+    """Evaluate on a split, write the results, and return pass@1; None if a stop was requested meanwhile."""
     phase = f"{split.name.lower()} at step {step}"
     evaluation = evaluate(
         run.experiment.engine,
@@ -215,7 +210,7 @@ def _evaluate(run: Run, split: Split, step: int) -> float | None:
 
 
 def _record(run: Run, step: int, cursor: int, sampled: int, successes: Successes) -> dict[str, Any]:
-    """What a checkpoint holds beside the state."""
+    """Return the record that a checkpoint holds beside the state."""
     return {
         "step": step,
         "cursor": cursor,

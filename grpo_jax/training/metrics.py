@@ -1,7 +1,7 @@
-"""Metrics of updates, on their way from the devices to the log.
+"""Metrics of updates: how they are merged, and which number goes to the log.
 
 They are merged twice: over the micro-batches of a minibatch, inside the update, and over the minibatches of a step, on
-the host. A metric's type says how this is done, and which number comes out in the end.
+the host. The type of a metric defines both, and its result.
 """
 
 import math
@@ -19,10 +19,10 @@ from jaxtyping import Float, Shaped
 
 
 class Metric(ABC):
-    """A small pytree of arrays: on the devices, on the host, or shapes of them. By default, they add up."""
+    """A small pytree of arrays, on the devices or on the host, or of their shapes. By default they are added."""
 
     def empty(self) -> Self:
-        """Return what stands for nothing: merged with a metric of this kind, it gives that metric."""
+        """Return the neutral element: merged with it, a metric of this kind does not change."""
         return jax.tree.map(jnp.zeros_like, self)
 
     def merge(self, other: Self) -> Self:
@@ -45,7 +45,7 @@ M = TypeVar("M", bound=Metric)
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Mean(Metric):
-    """A weighted mean, which is divided once, at the end. It is NaN if there is no weight."""
+    """A weighted mean. It is divided once, at the end, and NaN if the weight is 0."""
 
     total: Float[Any, ""]
     weight: Float[Any, ""]
@@ -101,7 +101,7 @@ class Last(Metric):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class OfFirstMinibatch(Metric, Generic[M]):
-    """A metric of a step's first minibatch alone."""
+    """A metric of the first minibatch of a step only."""
 
     metric: M
 
@@ -119,7 +119,7 @@ class OfFirstMinibatch(Metric, Generic[M]):
 
 
 def empty(metrics: Metrics) -> Metrics:
-    """Return what stands for nothing; see `Metric.empty`."""
+    """Return the neutral element of all metrics; see `Metric.empty`."""
     return {name: metric.empty() for name, metric in metrics.items()}
 
 
@@ -129,7 +129,7 @@ def merge(first: Metrics, second: Metrics) -> Metrics:
 
 
 def results(minibatches: Sequence[Metrics]) -> dict[str, float]:
-    """Return the numbers of a step, from its minibatches' metrics on the host; none if it has no minibatch."""
+    """Return the numbers of a step from its minibatches' metrics on the host; none if there is no minibatch."""
 
     def together(earlier: Metrics, later: Metrics) -> Metrics:
         return {name: metric.followed_by(later[name]) for name, metric in earlier.items()}

@@ -1,4 +1,4 @@
-"""The gradient's noise, from how the gradients of micro-batches differ.
+"""The gradient's noise, estimated from the differences between the gradients of micro-batches.
 
 After "An Empirical Model of Large-Batch Training", arXiv 1812.06162. With S_k the gradient of micro-batch k summed over
 its n_k groups, mu a group's mean gradient and V the trace of its covariance, E|S_k|^2 = n_k^2 |mu|^2 + n_k V, and the
@@ -6,8 +6,8 @@ same of the sum of all with n = sum n_k. So
 
     |mu|^2 = (|sum S_k|^2 - sum |S_k|^2) / (n^2 - sum n_k^2),   V = (sum |S_k|^2 - |mu|^2 sum n_k^2) / n
 
-are unbiased. V / |mu|^2 is the noise scale: about so many groups carry as much signal as noise. A step's estimates
-are noisy themselves, and that of |mu|^2 is often negative: average both over many steps before dividing.
+are unbiased. V / |mu|^2 is the noise scale: with about that many groups, signal and noise are equally large. The
+estimates of one step are noisy, and the one of |mu|^2 is often negative. Average both over many steps before dividing.
 """
 
 from typing import NamedTuple
@@ -23,19 +23,19 @@ from grpo_jax.types import Groups, Params
 class Spread(NamedTuple):
     """Sums over micro-batches."""
 
-    groups: Float[Array, ""]  # n: those with any tokens, which are the ones that are learned from
+    groups: Float[Array, ""]  # n: groups with any tokens, which are those that the update learns from
     groups_squared: Float[Array, ""]  # sum n_k^2
     norms_squared: Float[Array, ""]  # sum |S_k|^2
 
 
 def spread_of(gradients: Params, groups: Groups) -> Spread:
-    """What one micro-batch adds."""
+    """Return the sums of one micro-batch."""
     count = (groups.completion_lengths.max(-1) > 0).sum().astype(jnp.float32)
     return Spread(count, count**2, optax.tree.norm(gradients, squared=True))
 
 
 def noise_metrics(gradients: Params, spread: Spread) -> dict[str, Mean]:
-    """`noise/signal` (|mu|^2) and `noise/variance` (V); without weight if there is only one micro-batch."""
+    """Return `noise/signal` (|mu|^2) and `noise/variance` (V). Their weight is 0 if there is only one micro-batch."""
     several = spread.groups**2 > spread.groups_squared
     pairs = jnp.where(several, spread.groups**2 - spread.groups_squared, 1.0)
     signal = (optax.tree.norm(gradients, squared=True) - spread.norms_squared) / pairs

@@ -13,19 +13,19 @@ from grpo_jax.types import Params, TrainState
 
 
 def make_schedule(config: OptimizerConfig, total_updates: int) -> optax.Schedule:
-    """Learning rate by optimizer steps taken: linear from 0 up, then constant, or down to 0 along a cosine."""
+    """Make the learning rate by optimizer steps taken: linear from 0, then constant or down to 0 along a cosine."""
     warmup = config.warmup_updates
     after = {
         "constant": lambda: optax.constant_schedule(config.learning_rate),
         "cosine": lambda: optax.cosine_decay_schedule(config.learning_rate, total_updates - warmup),
     }[config.schedule]()
-    # The first update is 1/warmup of the way up, not at a learning rate of 0.
+    # The first update has 1/warmup of the learning rate, not 0.
     rise = optax.linear_schedule(config.learning_rate / max(warmup, 1), config.learning_rate, max(warmup - 1, 1))
     return optax.join_schedules([rise, after], [warmup])
 
 
 def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """See the module. Moments have the dtype of the parameters: float32."""
+    """Make the optimizer of a training run. Moments have the dtype of the parameters, float32."""
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm),
         adamw(schedule, config.weight_decay, config.beta1, config.beta2, config.epsilon),
@@ -35,19 +35,19 @@ def make_optimizer(config: OptimizerConfig, schedule: optax.Schedule) -> optax.G
 def adamw(
     schedule: optax.Schedule, weight_decay: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
 ) -> optax.GradientTransformation:
-    """AdamW whose weight decay leaves norms and biases out; plain Adam at weight decay 0."""
+    """Make AdamW that does not decay norms and biases. With weight decay 0 it is Adam."""
     return optax.adamw(schedule, beta1, beta2, epsilon, weight_decay=weight_decay, mask=decay_mask)
 
 
 def decay_mask(params: Params) -> Any:
-    """True for the leaves that weight decay applies to: not norm scales and biases."""
+    """Return a tree that is True for leaves with weight decay, and False for norm scales and biases."""
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key in MATRICES, params)
 
 
 def apply_gradients(
     tx: optax.GradientTransformation, state: TrainState, gradients: Params, norm: Float[Array, ""]
 ) -> TrainState:
-    """One optimizer step, or none if the gradient's norm is not finite."""
+    """Make one optimizer step, or none if the gradient's norm is not finite."""
     changes, opt_state = tx.update(gradients, state.opt_state, state.params)
     finite = jnp.isfinite(norm)
     stepped = TrainState(

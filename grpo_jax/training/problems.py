@@ -1,4 +1,4 @@
-"""The problems that a run takes from its task, and what is wrong if there are too few: before a model is read."""
+"""Take a run's problems from its task, and check that there are enough, before a model is read."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from grpo_jax.data import Problem, Split, Task, distinct
 
 
 def problems_of(config: Config, task: Task) -> dict[Split, Sequence[Problem]]:
-    """All problems to train on, and those of the evaluations that the configuration asks for.
+    """Return all training problems, and the problems of the evaluations that the configuration asks for.
 
     Raises:
-      ConfigError: with a sentence for each split that has too few.
+      ConfigError: with a sentence for each split that has too few problems.
     """
     step, settings = config.rollout.prompts_per_step, config.evaluation
     mistakes, found = Mistakes(), {}
@@ -33,13 +33,13 @@ def problems_of(config: Config, task: Task) -> dict[Split, Sequence[Problem]]:
 
 
 def take(task: Task, split: Split, number: int, field: str) -> Sequence[Problem]:
-    """So many problems of a split; 0 is all.
+    """Take a number of problems of a split; 0 means all.
 
     Args:
-      field: what says how many, for messages.
+      field: the configuration field that holds the number, for messages.
 
     Raises:
-      ConfigError: if there are fewer or none; also of a task that does not say so itself.
+      ConfigError: if there are fewer, or none at all.
     """
     found = task.problems(split, number)
     if len(found) < max(number, 1):

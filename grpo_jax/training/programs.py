@@ -1,7 +1,7 @@
-"""The jitted programs of a run: what a configuration and a policy make of a mesh.
+"""The jitted programs of a run, made of a configuration, a policy and a mesh.
 
-Nothing is computed here and no text is known, so the same programs can be compiled ahead of time, for models whose
-weights and tokenizer are not there, and for devices that are not there.
+Nothing is computed here, and neither weights nor texts are needed. So the same programs can be compiled ahead of time,
+for models whose weights and tokenizer are missing, and for devices that are not present.
 """
 
 import dataclasses
@@ -27,52 +27,52 @@ from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 
-# Parameters as the sampler reads them: in the compute dtype, and whole along fsdp.
+# Parameters for the sampler: in the compute dtype, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
 
 
 @dataclass(frozen=True)
 class Shardings:
-    """Where things lie on the mesh; trees of NamedSharding, or one for all leaves."""
+    """The shardings of arrays on the mesh: trees of NamedSharding, or one NamedSharding for all leaves."""
 
     params: Any  # of the policy without adapters
-    weights: Any  # SamplingWeights: the same, whole along fsdp
+    weights: Any  # of SamplingWeights: the same, but not sharded along fsdp
     state: Any
     batch: NamedSharding  # leading axis: prompts
-    groups: NamedSharding  # second axis: the groups of a micro-batch, if there is one for each device
+    groups: NamedSharding  # second axis: the groups of a micro-batch, if every device can have one
     replicated: NamedSharding
 
 
 @dataclass(frozen=True)
 class Programs:
-    """Jitted functions, and what they are made of."""
+    """Jitted functions, and the objects that they are made of."""
 
     mesh: Mesh
-    policy: Policy  # as it is sampled from and exported: without adapters
-    adapted: Policy  # as it is trained: with those of `model.lora`, if there are any
+    policy: Policy  # for sampling and export: without adapters
+    adapted: Policy  # for training: with the adapters of `model.lora`, if there are any
     objective: Objective
     tx: optax.GradientTransformation
     shardings: Shardings
 
     init_params: Callable[[Array], Params]  # key -> fresh parameters of `policy`
     adapt: Callable[[Params], Params]  # parameters of `policy` -> of `adapted`
-    merge: Callable[[Params], Params]  # and back
-    init_state: Callable[[Params], TrainState]  # of `adapted`; copies the parameters that are trained
-    sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`, once for all that they sample
+    merge: Callable[[Params], Params]  # the reverse
+    init_state: Callable[[Params], TrainState]  # of `adapted`; copies the trained parameters
+    sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`; needed once per policy version
     policy_weights: Callable[[Params], SamplingWeights]  # the same, of parameters of `policy`
-    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> one that draws so, of SamplingWeights
-    advantages: Callable[[Outcomes], Any]  # of a whole step -> [N, G]
+    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> a jitted sampler of SamplingWeights
+    advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
     score: Scorer  # (params, batch) -> log-probabilities
-    arms: ArmMetrics  # (params, batch) -> what is known of the gradient's two arms
+    arms: ArmMetrics  # (params, batch) -> metrics of the gradient's two arms
 
 
 def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Sequence[int]) -> Programs:
-    """The programs of a configuration for a policy on a mesh.
+    """Make the programs of a configuration for a policy on a mesh.
 
     Args:
-      policy: as it is trained.
-      stop_tokens: each of them ends a completion.
+      policy: the policy to train, with adapters if there are any.
+      stop_tokens: each of these tokens ends a completion.
     """
     adapted, policy = policy, policy.base
     objective = make_objective(config.objective, config.rollout.group_size)
@@ -81,7 +81,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
 
-    @cache  # validation, test and training may well sample alike
+    @cache  # validation, test and training may use the same sampler
     def sampler(sampling: SamplingConfig, group_size: int, noise: str = "independent") -> Sampler:
         sample = make_sampler(
             policy,
@@ -120,10 +120,10 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
 
 
 def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, microbatch_groups: int) -> Shardings:
-    """Where everything lies.
+    """Make the shardings of a run.
 
-    Groups that are fewer than the devices are handed to all of them: they are token ids. Their rows, whose activations
-    are what counts, are spread one by one (`Policy`).
+    If a micro-batch has too few groups for the devices, its token ids are replicated. They are small. The activations,
+    which are not, are sharded by rows (`Policy`).
     """
     replicated = named(mesh)
     return Shardings(
@@ -137,7 +137,7 @@ def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation,
 
 
 def state_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation) -> TrainState:
-    """Return where a state lies; moments lie with their parameters."""
+    """Return the shardings of a state. Moments are sharded like their parameters."""
     params = _of_params(mesh, policy)
     replicated = named(mesh)
     opt_state = optax.tree.map_params(
@@ -155,10 +155,10 @@ def _of_params(mesh: Mesh, policy: Policy, rules: Rules = RULES) -> Any:
 
 
 def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Params], Params]:
-    """Make a function from the base policy's parameters to those of the policy with fresh adapters, if it has any.
+    """Make a function that adds fresh adapters to the base policy's parameters, if the policy has any.
 
-    The base policy's are then never updated, so they need no more digits than a forward pass reads: they are kept in
-    the compute dtype.
+    The base policy's parameters are then never updated, so they are kept in the compute dtype, in which the forward
+    pass reads them.
     """
     if policy.model.lora is None:
         return lambda params: params
@@ -172,15 +172,15 @@ def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Pa
 
 
 def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Params]:
-    """Make a function from the parameters of a policy with adapters to those of one without, if it has any."""
+    """Make a function that merges adapters into the base policy's parameters, if the policy has any."""
     return jax.jit(policy.merge, out_shardings=shardings.params) if policy.model.lora else lambda params: params
 
 
 def make_init_state(tx: optax.GradientTransformation, shardings: TrainState) -> Callable[[Params], TrainState]:
     """Make a function from parameters to the state before the first update.
 
-    An update donates its state, and the parameters that are trained may have another owner (the reference): the state
-    gets copies of them. The others it takes over.
+    An update donates its state, and the reference may hold the same trained parameters. So the state gets copies of
+    these. It takes over the other parameters.
     """
 
     def fresh(trained: Params) -> TrainState:
@@ -196,7 +196,7 @@ def make_init_state(tx: optax.GradientTransformation, shardings: TrainState) -> 
 
 
 def update_batch_shardings(batch: UpdateBatch, shardings: Shardings) -> UpdateBatch:
-    """The shardings of a minibatch, leaf by leaf."""
+    """Return the shardings of a minibatch, leaf by leaf."""
     return UpdateBatch(
         groups=jax.tree.map(lambda _: shardings.groups, batch.groups),
         filled=shardings.replicated,
@@ -206,7 +206,7 @@ def update_batch_shardings(batch: UpdateBatch, shardings: Shardings) -> UpdateBa
 
 @dataclass(frozen=True)
 class AbstractInputs:
-    """Shapes and shardings of what the training programs take."""
+    """The shapes and shardings of the inputs of the training programs."""
 
     state: TrainState
     weights: SamplingWeights
@@ -216,13 +216,13 @@ class AbstractInputs:
 
 
 def abstract_state(programs: Programs) -> TrainState:
-    """Shapes and shardings of the state."""
+    """Return the shapes and shardings of the state."""
     params = jax.eval_shape(programs.adapt, programs.policy.shapes())
     return _with_shardings(jax.eval_shape(programs.init_state, params), programs.shardings.state)
 
 
 def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) -> AbstractInputs:
-    """What to lower the programs with, to compile them ahead of time."""
+    """Return abstract inputs with which the programs can be lowered and compiled ahead of time."""
     shardings = programs.shardings
     sampled, p = config.rollout.prompts_per_batch, max_prompt_tokens
     g, c = config.rollout.group_size, config.rollout.max_new_tokens

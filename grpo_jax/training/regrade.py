@@ -1,6 +1,6 @@
-"""What another reward would have said of the completions that a run has written down, and what of them carried signal.
+"""Regrade: judge the completions that a run has written with another reward, and count the groups with signal.
 
-It is about these completions only. A run that had learned from the other reward would have written others.
+The results are about these completions only. A run that learns from the other reward would write other completions.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ from grpo_jax.training.collect import among_themselves, learned
 
 Kind: TypeAlias = Literal["right", "wrong", "unscored"]
 
-UNKNOWN = 0.5  # what is expected of a prompt where an earlier version has not written it down
+UNKNOWN = 0.5  # the expected reward of a prompt if an earlier version did not write it
 
 
 @dataclass
 class Tally:
-    """Counts of a step under one reward."""
+    """The counts of a step under one reward."""
 
     right: int = 0
     scored: int = 0
@@ -41,27 +41,29 @@ class Tally:
 
 @dataclass
 class Regraded:
-    """What has changed, and what has not."""
+    """The differences between the written verdicts and those of another reward."""
 
     completions: int = 0
     changes: Counter[tuple[Kind, Kind]] = field(default_factory=Counter)  # of verdicts, (then, now)
-    rewards: int = 0  # completions with another reward, whether or not another verdict
+    rewards: int = 0  # completions with another reward, with or without another verdict
     steps: dict[int, tuple[Tally, Tally]] = field(default_factory=dict)  # then, now
-    differing: list[dict[str, Any]] = field(default_factory=list)  # the first of them, as plain JSON values
+    differing: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # the first differing completions, as plain JSON values
 
     @property
     def verdicts(self) -> int:
-        """How many verdicts have changed."""
+        """The number of changed verdicts."""
         return self.changes.total()
 
 
 def regrade(groups: Iterable[TrainingGroup], reward: Reward, config: Config, *, keep: int) -> Regraded:
-    """Judge completions again, and ask the run's objective which groups carry signal under the new verdicts.
+    """Judge completions again, and count the groups that then carry signal for the run's objective.
 
     Args:
-      groups: those of a step next to each other.
-      config: of the run.
-      keep: how many of the differing completions are kept, the first ones.
+      groups: the groups of each step must be consecutive.
+      config: the configuration of the run.
+      keep: the number of differing completions to keep.
     """
     estimate = jax.jit(make_objective(config.objective, config.rollout.group_size).advantages)
     found = Regraded()
@@ -77,14 +79,14 @@ def regrade(groups: Iterable[TrainingGroup], reward: Reward, config: Config, *, 
 
 
 def kind(one: Completion) -> Kind:
-    """Return what its verdict comes to; a completion of which the reward does not say counts as wrong."""
+    """Return the kind of a completion's verdict. A scored completion that is not known to be right counts as wrong."""
     if not one.verdict.scored:
         return "unscored"
     return "right" if one.verdict.right else "wrong"
 
 
 def _judged_again(groups: Sequence[TrainingGroup], reward: Reward) -> list[TrainingGroup]:
-    """All completions of a step are judged at once, as in training."""
+    """Judge all completions of a step together, as in training, and return their groups with the new verdicts."""
     verdicts = iter(
         reward.judge(
             [
@@ -103,7 +105,7 @@ def _judged_again(groups: Sequence[TrainingGroup], reward: Reward) -> list[Train
 
 
 def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.ndarray], groups_per_step: int) -> int:
-    """Return how many groups carry signal by their advantages, which are made as `collect` makes them."""
+    """Return how many groups carry signal. Advantages are computed as `collect` computes them."""
     rewards, scored = rewards_of(groups)
     lengths = np.array([[one.length for one in group.completions] for group in groups], np.int32)
     expected = np.array([UNKNOWN if group.expected is None else group.expected for group in groups], np.float32)

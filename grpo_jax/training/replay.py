@@ -1,13 +1,13 @@
-"""A completion of a run, sampled again from its policy and its key.
+"""Replay: sample a completion of a run again, from its policy and its random key.
 
-Randomness is by counter, so the completion needs neither the batch that it was sampled in nor the steps before it: the
-policy, the prompt and the completion's place in its group say it all. What step S sampled is of the policy after step
-S - 1. The group's completions are sampled with it, because they share their prompt's keys and values; no other prompt
-is.
+Random numbers depend on a counter alone. So the policy, the prompt and the completion's place in its group determine
+the completion, and neither its batch nor the steps before it are needed. Step S samples with the policy after step
+S - 1. The whole group is sampled again, because its completions share the keys and values of their prompt. No other
+prompt is sampled.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from grpo_jax.data import Problem
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.runs.groups import Completion, TrainingGroup
 from grpo_jax.runs.written import alike, find_written
+from grpo_jax.sampling import RolloutEngine
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.experiment import Experiment, check_batches
 from grpo_jax.training.requests import training_request
@@ -45,10 +46,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Replay:
-    """A completion as the run has written it down, and as it is now."""
+    """A completion as the run wrote it, and as it is sampled now."""
 
-    group: TrainingGroup  # as it was written down
-    policy_step: int  # of the policy that samples now
+    group: TrainingGroup  # as the run wrote it
+    policy_step: int  # the step after which the policy that samples now was saved
     place: int  # of the prompt in its step
     index: int  # of the completion in its group
     then: Sample
@@ -56,19 +57,20 @@ class Replay:
 
     @property
     def alike(self) -> int:
-        """How many tokens are the same, from the first on."""
+        """The number of tokens that are equal, counted from the first."""
         return alike([token.id for token in self.then.tokens], [token.id for token in self.now.tokens])
 
     @property
     def equal(self) -> bool:
-        """Whether all tokens are the same."""
+        """Whether all tokens are equal."""
         return self.alike == len(self.then.tokens) == len(self.now.tokens)
 
     @property
     def largest_difference(self) -> float | None:
-        """The largest |difference| of log-probabilities of the tokens that are alike; None if none is.
+        """The largest |difference| of log-probabilities over the equal tokens from the first on; None if there is none.
 
-        Behind them it would compare different texts. What was written down is rounded to six digits.
+        Later tokens follow different texts, so their log-probabilities are not compared. The written ones are rounded
+        to six digits.
         """
         pairs = zip(self.then.tokens[: self.alike], self.now.tokens, strict=False)
         return max((abs(then.logprob - now.logprob) for then, now in pairs), default=None)
@@ -82,18 +84,21 @@ def replay(
     sample: int,
     checkpoint: int | None = None,
     devices: Sequence[jax.Device] | None = None,
+    make_engine: Callable[[Experiment], RolloutEngine] | None = None,
 ) -> Replay:
-    """Samples a completion of a run again. Nothing is written.
+    """Sample a completion of a run again. Nothing is written.
 
     Args:
-      step: that sampled it, from 1.
+      step: the training step that sampled it, from 1.
       prompt: its prompt's text; or its place in the step, from 0; or its id. See `find_written`.
       sample: its place in its group, from 0.
-      checkpoint: the step whose policy samples now; the one that sampled then, step - 1, if None.
-      devices: where to compute; all if None. As those of the run, the numbers are too, but for the last digit.
+      checkpoint: the step whose policy samples now. If None, it is the policy that sampled then, after step - 1.
+      devices: where to compute; all if None. On the run's own devices, numbers agree up to the last digit.
+      make_engine: makes the rollout engine of a run that did not sample with `JaxEngine`.
 
     Raises:
-      ConfigError: if the run has not written such a completion down, or cannot be built here.
+      ConfigError: if the run has not written such a completion, if it cannot be built here, or if the engine cannot
+        sample a completion without its batch.
       FileNotFoundError: if the directory holds no run, or not the policy; its text says which steps can be replayed.
       ValueError: if the checkpoint is damaged.
     """
@@ -105,9 +110,12 @@ def replay(
     assert then.token_logprobs is not None
     devices = jax.devices() if devices is None else devices
     experiment, restored = restore(workdir, devices, _mesh(config, devices), step=policy_step)
+    if make_engine is not None:
+        experiment = dataclasses.replace(experiment, engine=make_engine(experiment))
     if not experiment.engine.capabilities.counter_exact:
         raise ConfigError(
-            "the rollout engine cannot sample a completion again without its batch; replay with JaxEngine."
+            "the rollout engine cannot sample a completion without its batch; replay with one that can, such as "
+            "JaxEngine."
         )
     with closing(experiment.task.reward), closing(experiment.engine):
         now = _sample_again(experiment, restored.params, policy_step, group, sample)
@@ -122,7 +130,7 @@ def replay(
 
 
 def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
-    """The run's, so that sums are made in its order; on other devices, one over which no batch is cut."""
+    """Return the run's mesh, on which sums have the same order; on other devices, a mesh that splits no batch."""
     try:
         check_batches(config, batch_shards(make_mesh(config.mesh, devices)))
     except ConfigError:
@@ -134,10 +142,10 @@ def _sample_again(
     experiment: Experiment, params: Params, policy_step: int, group: TrainingGroup, sample: int
 ) -> Sample:
     problem = Problem(group.prompt, group.gold).identified(group.id)
-    request = training_request(experiment.config, group.step)
     request = dataclasses.replace(
-        request, prompts_per_batch=batch_shards(experiment.programs.mesh)
-    )  # one for each of them
+        training_request(experiment.config, group.step),
+        prompts_per_batch=batch_shards(experiment.programs.mesh),  # the smallest batch that these devices can share
+    )
     experiment.engine.load(experiment.programs.policy_weights(params), policy_step)
     found = sample_and_judge(experiment.engine, experiment.task, [problem], request)
     completion = found.groups[0].completions[sample]

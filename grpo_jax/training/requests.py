@@ -1,4 +1,4 @@
-"""What a configuration asks of its rollout engine."""
+"""The requests that a configuration makes to its rollout engine."""
 
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Split
@@ -6,7 +6,7 @@ from grpo_jax.sampling import Capabilities, Counter, SamplingRequest, Stream
 
 
 def training_request(config: Config, step: int) -> SamplingRequest:
-    """Return how the groups of a training step are sampled."""
+    """Return the request for the groups of a training step."""
     rollout = config.rollout
     return SamplingRequest(
         sampling=rollout.sampling,
@@ -18,9 +18,9 @@ def training_request(config: Config, step: int) -> SamplingRequest:
 
 
 def evaluation_request(config: Config, split: Split) -> SamplingRequest:
-    """Return how a split is sampled to evaluate a policy.
+    """Return the request for the evaluation of a policy on a split.
 
-    The counter does not depend on the step, so two evaluations of a split differ by the policy alone.
+    The counter does not depend on the step, so two evaluations of a split differ only in their policies.
     """
     settings = config.evaluation
     samples, stream = {
@@ -36,7 +36,7 @@ def evaluation_request(config: Config, split: Split) -> SamplingRequest:
 
 
 def check_engine(config: Config, able: Capabilities) -> None:
-    """Raise ConfigError if a run asks for what its engine cannot do."""
+    """Raise ConfigError if a configuration needs something that the engine cannot do."""
     if config.rollout.noise != "independent" and not able.coupled_noise:
         raise ConfigError(
             f"rollout.noise={config.rollout.noise!r}: the rollout engine cannot couple the noise of a group; set it to "

@@ -1,4 +1,4 @@
-"""A run directory, back as an experiment and a policy: for notebooks, tools and whatever looks at a policy later."""
+"""Restore an experiment and a policy from a run directory, for notebooks, tools and evaluations."""
 
 import dataclasses
 import logging
@@ -44,18 +44,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Restored:
-    """A policy of a run, back on the devices."""
+    """A policy of a run, restored to the devices."""
 
     step: int
-    params: (
-        Params  # of `experiment.programs.policy`, whole: to sample, evaluate, export. Adapters are merged into kernels
-    )
-    state: TrainState  # as the run goes on from it; with LoRA, state.params has the adapters apart
+    params: Params  # of `experiment.programs.policy`: to sample, evaluate and export. Adapters are merged into kernels
+    state: TrainState  # from which the run continues; with LoRA, state.params holds the adapters separately
     record: dict[str, Any]
 
 
 def read_config(workdir: Path) -> Config:
-    """The configuration of a run. Raises FileNotFoundError if the directory holds none."""
+    """Return the configuration of a run. Raise FileNotFoundError if the directory holds none."""
     return from_dict(RunDirectory(workdir).config())
 
 
@@ -68,24 +66,24 @@ def restore(
     step: int | None = None,
     policy_only: bool = False,
 ) -> tuple[Experiment, Restored]:
-    """What a run's configuration builds, and its newest sound checkpoint. The run may still be going on.
+    """Build a run's experiment, and restore its newest checkpoint that is not damaged. The run may still be going on.
 
-    What is read for it must be what the run read: its tokenizer, and if it is read, the base policy. Of the user's own
-    code, which decides rewards and no policy, a change is logged as a warning.
+    The tokenizer must be the one that the run read, and so must the base policy if it is read. Changes in the user's
+    own code are logged as warnings, because that code decides rewards but not the policy.
 
     Args:
-      devices: where to build it; all if None. They need not be those of the run.
-      mesh: over these devices; the run's if None.
-      best: the checkpoint with the highest validation pass@1 in place of the newest.
-      step: the checkpoint of this step in place of the newest. 0 is the base policy, which a run always keeps.
-      policy_only: for whoever neither judges nor trains: no reward of questions and no objective of the user's is
-        imported, and `experiment.programs.objective` and what is made of it is not the run's.
+      devices: the devices to build it on; all if None. They need not be those of the run.
+      mesh: the mesh over these devices; the run's if None.
+      best: take the checkpoint with the highest validation pass@1 instead of the newest.
+      step: take the checkpoint of this step instead of the newest. 0 is the base policy, which a run always keeps.
+      policy_only: for callers that neither judge nor train. No reward of questions and no objective of the user's is
+        imported, and `experiment.programs.objective` is not that of the run.
 
     Raises:
-      ConfigError: if the mesh does not cover the devices, if the model's checkpoint, which adapters need, is gone, or
-        if the tokenizer or that checkpoint is not what the run read.
-      ValueError: if the checkpoint that was asked for, the best or a step's, is damaged.
-      FileNotFoundError: if the directory holds no run, or one without such a checkpoint yet.
+      ConfigError: if the mesh does not cover the devices, if the model's checkpoint is missing and adapters need it, or
+        if the tokenizer or that checkpoint has changed since the run read it.
+      ValueError: if the requested checkpoint, the best one or that of a step, is damaged.
+      FileNotFoundError: if the directory holds no run, or the run has no such checkpoint yet.
     """
     config = read_config(workdir)
     check_kept(workdir, step)
@@ -109,7 +107,7 @@ def restore(
 
 
 def check_problems(experiment: Experiment, workdir: Path) -> None:
-    """Raises ConfigError if the training problems are not those that the run read."""
+    """Raise ConfigError if the training problems are not those that the run read."""
     inputs = _inputs(workdir)
     if inputs:
         problems = experiment.task.problems(Split.TRAIN)
@@ -118,13 +116,13 @@ def check_problems(experiment: Experiment, workdir: Path) -> None:
 
 
 def _inputs(workdir: Path) -> Mapping[str, Any] | None:
-    """What the run recorded of its inputs, if it did."""
+    """Return the recorded digests of the run's inputs, or None if there are none."""
     record = RunDirectory(workdir).read_json(FILE)
     return record["inputs"] if record else None
 
 
 def _check_inputs(experiment: Experiment, workdir: Path, *, policy: bool) -> None:
-    """Raises ConfigError if the tokenizer, or with `policy` the base policy's files, are not those of the run."""
+    """Raise ConfigError if the tokenizer, or with `policy` the base policy, has changed since the run read it."""
     inputs, config = _inputs(workdir), experiment.config
     if not inputs:
         return
@@ -140,9 +138,7 @@ def _check_inputs(experiment: Experiment, workdir: Path, *, policy: bool) -> Non
 
 def _refuse(workdir: Path, clauses: Sequence[str]) -> None:
     if clauses:
-        raise ConfigError(
-            f"{workdir}: what the run had read has changed since it was begun: {'; '.join(clauses)}; restore that."
-        )
+        raise ConfigError(f"{workdir}: its inputs have changed since it was begun: {'; '.join(clauses)}; restore them.")
 
 
 def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, step: int | None) -> Checkpoint:
@@ -153,11 +149,11 @@ def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, ste
             found = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
     if found is not None:
         return found
-    wanted = "with a score" if best else "that is sound" if step is None else f"of step {step}"
+    wanted = "with a score" if best else "without damage" if step is None else f"of step {step}"
     raise FileNotFoundError(f"{saved}: holds no checkpoint {wanted}; continue the run to make one")
 
 
 def _base(experiment: Experiment, workdir: Path) -> Restored:
-    """The policy before the first update, when its checkpoint is no longer kept."""
+    """Restore the policy before the first update, whose checkpoint is no longer kept."""
     state = experiment.programs.init_state(experiment.programs.adapt(read_base_policy(experiment, workdir)))
     return Restored(0, experiment.programs.merge(state.params), state, {"step": 0, "cursor": 0, "sampled_prompts": 0})

@@ -1,4 +1,4 @@
-"""A run from its beginning, or from where its directory says it stands, to its end."""
+"""Start a run, or continue it from its directory, and train to the end."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,9 @@ from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory, kept_steps
-from grpo_jax.runs.errors import TrainingError
+from grpo_jax.runs.ending import StopRequest, TrainingError
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
-from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.runs.summary import Summary, summarize_run
 from grpo_jax.training.clock import Clock
@@ -47,13 +46,13 @@ def train_config(
     devices: Sequence[jax.Device] | None = None,
     origin: Origin | None = None,
 ) -> Summary:
-    """Build what a configuration asks for, train it, and return the run's summary: what `launch/main.py` does.
+    """Build an experiment from a configuration, train it, and return the run's summary, as `launch/main.py` does.
 
-    A finished run is left as it is, and nothing is built for it. See `train` for the rest.
+    For a finished run, nothing is built and nothing changes. Otherwise see `train`.
 
     Args:
-      devices: to run on; all if None.
-      origin: the run that this one branches off, if it does; see `fork`.
+      devices: the devices to run on; all if None.
+      origin: the run and step to fork from, if this run is a fork; see `fork`.
     """
     clock, display = Clock(), display or Silent()
     directory = _directory(workdir, config)
@@ -69,13 +68,13 @@ def train_config(
 
 
 def train(experiment: Experiment, workdir: Path, display: Display | None = None) -> Summary:
-    """Train an experiment from where its directory says it stands to its end, and return the run's summary.
+    """Train an experiment to its end, continuing from its directory, and return the run's summary.
 
-    The experiment may have been given another engine, task or reward than its configuration names
-    (`dataclasses.replace`). The engine and the reward are closed at the end.
+    The experiment may have another engine, task or reward than its configuration names (`dataclasses.replace`). The
+    engine and the reward are closed at the end.
 
-    A finished run is left as it is. Its configuration may differ from the directory's in the fields that the schema
-    marks so: see `grpo_jax.config.continuing`. What is read must be what was read when the run was begun.
+    A finished run stays as it is. The configuration may differ from that of the directory in the fields that the schema
+    marks accordingly (`grpo_jax.config.continuing`). The inputs must be those with which the run was begun.
 
     Args:
       workdir: the run directory; see `RunDirectory`.
@@ -83,8 +82,8 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
 
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
-      Interrupted: after SIGTERM or Ctrl-C, when everything is saved; calling again continues.
-      TrainingError: if updates are not finite, or if there was none at all.
+      Interrupted: after SIGTERM or Ctrl-C, when everything is saved. Calling this again continues the run.
+      TrainingError: if too many updates in a row are not finite, or if the whole run made no update.
     """
     clock, display = Clock(), display or Silent()
     directory = _directory(workdir, experiment.config)
@@ -110,7 +109,7 @@ def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, displa
     for note in claimed.notes:
         display.note(note)
     with closing(directory):
-        if earlier := directory.summary():  # of a run that is extended: it is of the first part
+        if earlier := directory.summary():  # the run is extended: this is the summary of its first part
             part = earlier.config_hash if earlier.steps is None else f"{earlier.steps:06d}"
             directory.move(SUMMARY_FILE, f"summary_{part}.json")
         with recorded(directory):
@@ -129,7 +128,7 @@ def _left_as_it_is(directory: RunDirectory, config: Config, display: Display) ->
     values = on_first(lambda: None if (found := finished(directory, config)) is None else found.to_json())
     if values is None:
         return None
-    display.note(f"{directory.path}: the run is finished, and left as it is")
+    display.note(f"{directory.path}: the run is finished and stays as it is")
     return Summary.from_json(values)
 
 

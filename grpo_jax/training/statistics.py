@@ -1,4 +1,4 @@
-"""What one batch of rollouts says about the policy."""
+"""Statistics of the rollouts of a step, and the form in which rollouts are written."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.training.collect import Collected
 from grpo_jax.types import StopReason
 
-# Of a token's log-probability as it is written down: float32 has hardly more, and a replay shall see what is behind.
+# Digits of a token's log-probability in rollouts/: about as many as float32 has, so that replays can compare them.
 LOGPROB_DIGITS = 6
 
 
 def rollout_statistics(collected: Collected) -> SampleStatistics:
-    """Return what all groups that a step has sampled came to."""
+    """Compute the statistics of all groups that a step has sampled."""
     rewards, scored, rollouts, signal = collected.rewards, collected.scored, collected.rollouts, collected.signal
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     right = right_of(collected.judged)
@@ -54,7 +54,7 @@ def _terms(collected: Collected) -> dict[str, float]:
 
 
 def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
-    """Return a step's groups as they are written down: with rounded numbers, and tokens up to their ends."""
+    """Return the groups of a step as they are written: with rounded numbers, and without padding."""
     return [
         TrainingGroup(
             group.id,

@@ -1,7 +1,8 @@
-"""What each prompt's completions came to so far: an estimate of its expected reward, made without the newest group.
+"""Estimates of each prompt's expected reward from its earlier completions.
 
-For rewards in [0, 1] it is the mean of a Beta posterior whose counts decay: a rollout of `half_life` steps ago counts
-half, because the policy has moved since. The prior is worth two rollouts at the mean of all prompts, decayed alike.
+For rewards in [0, 1] the estimate is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps
+ago counts half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which
+decays in the same way.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,16 +15,16 @@ PRIOR_ROLLOUTS = 2.0
 
 
 class Successes:
-    """Decayed sums of rewards and of rollouts, by prompt and over all. The same on every host."""
+    """Decayed sums of rewards and of rollouts, per prompt and over all prompts. They are the same on every host."""
 
     def __init__(self, half_life: float):
-        """`half_life`: in steps."""
+        """Start without any observation. `half_life` is in steps."""
         self._half_life = half_life
-        self._overall: tuple[float, float, int] = (0.0, 0.0, 0)  # total reward, rollouts, of which step
+        self._overall: tuple[float, float, int] = (0.0, 0.0, 0)  # total reward, rollouts, step of these sums
         self._prompts: dict[int, tuple[float, float, int]] = {}
 
     def expected(self, prompts: Sequence[int], step: int) -> Float[np.ndarray, " N"]:
-        """The expected reward of these prompts, by id, at this step; 1/2 while nothing is known at all."""
+        """Return the expected rewards of prompts, given by ids, at a step; 1/2 if nothing was observed yet."""
         total, count = self._decayed(self._overall, step)
         prior = total / count if count else 0.5
         found = [self._decayed(self._prompts.get(prompt, (0.0, 0.0, step)), step) for prompt in prompts]
@@ -37,18 +38,18 @@ class Successes:
         scored: Bool[np.ndarray, "N G"],
         step: int,
     ) -> None:
-        """Adds the groups of a step. What has no verdict says nothing."""
+        """Add the groups of a step. Completions without a verdict are ignored."""
         totals, counts = np.where(scored, rewards, 0.0).sum(axis=1, dtype=np.float64), scored.sum(axis=1)
         for prompt, total, count in zip(prompts, totals.tolist(), counts.tolist(), strict=True):
             self._prompts[prompt] = self._added(self._prompts.get(prompt, (0.0, 0.0, step)), total, count, step)
         self._overall = self._added(self._overall, float(totals.sum()), float(counts.sum()), step)
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON values, for a checkpoint."""
+        """Return the sums as plain JSON values, for a checkpoint."""
         return {"overall": list(self._overall), "prompts": [[prompt, *sums] for prompt, sums in self._prompts.items()]}
 
     def continue_from(self, record: Mapping[str, Any]) -> None:
-        """Takes up what `record` gave."""
+        """Continue from the sums that `record` returned."""
         self._overall = tuple(record["overall"])
         self._prompts = {prompt: (total, count, step) for prompt, total, count, step in record["prompts"]}
 

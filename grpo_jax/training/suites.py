@@ -1,9 +1,9 @@
-"""A policy on suites: test sets of others, each of them whole, with several samples of every problem.
+"""Evaluate a policy on suites: complete public test sets, with several samples of every problem.
 
-config.json               the configuration, and whose policy it is
-provenance.json           what was read, and each start, as of a run
-evaluation/SUITE.jsonl    one line a problem, as in a run
-suites.json               all numbers; a suite that stands in it is not evaluated again
+config.json               the configuration, and where the policy comes from
+provenance.json           digests of the inputs and a record of each start, as in a run
+evaluation/SUITE.jsonl    a line for each problem, as in a run
+suites.json               all scores; suites that it holds are not evaluated again
 """
 
 import dataclasses
@@ -23,9 +23,8 @@ from grpo_jax.processes import barrier
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.ending import Interrupted, StopRequest
 from grpo_jax.runs.inputs import Files, checkpoint_files, digest_files, read_inputs
-from grpo_jax.runs.interrupts import StopRequest
 from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
 from grpo_jax.runs.seals import SEAL
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
@@ -51,21 +50,21 @@ def evaluate_suites(
     display: Display | None = None,
     devices: Sequence[jax.Device] | None = None,
 ) -> SuiteReport:
-    """Evaluates a policy on every suite that its directory does not hold yet, and returns what suites.json then says.
+    """Evaluate a policy on every suite that its directory does not hold yet, and return the report of all.
 
     Args:
       config: how to sample and judge; the policy is its checkpoint, unless `run` is given.
-      sources: of the suites, by their names; None is `evaluation.test_problems` of the task's own test split.
-      workdir: where everything is written; it belongs to one configuration and one policy.
-      run: the directory of a run whose newest policy is evaluated, with that run's tokenizer.
-      best: the run's policy with the best validation instead.
-      display: where progress is told; nowhere if None.
-      devices: to run on; all if None.
+      sources: the sources of the suites by name; None is the task's own test split (`evaluation.test_problems`).
+      workdir: the directory of the results. It belongs to one configuration and one policy.
+      run: the directory of a run whose newest policy is evaluated with that run's tokenizer.
+      best: evaluate the run's policy with the best validation instead.
+      display: shows progress; nothing is shown if None.
+      devices: the devices to run on; all if None.
 
     Raises:
       ConfigError: before anything is sampled or written, if the configuration, a suite, the run or the directory cannot
         be used.
-      Interrupted: after SIGTERM or Ctrl-C; calling again continues with the suite that was being evaluated.
+      Interrupted: after SIGTERM or Ctrl-C. Calling this again continues with the suite that was being evaluated.
     """
     display = display or Silent()
     display.doing("preparing the policy and the problems")
@@ -89,7 +88,7 @@ def evaluate_suites(
     report = SuiteReport.from_json(earlier) if earlier else SuiteReport(policy, digest(to_dict(config)))
     request = StopRequest(
         saving="this batch is finished, then the evaluation ends with every finished suite saved",
-        losing="nothing more: the suite that is being evaluated begins again in either case",
+        losing="nothing more: the suite that is being evaluated starts over in either case",
     )
     with (
         request as stop,
@@ -103,7 +102,7 @@ def evaluate_suites(
             if name in report.suites and report.suites[name].problems_hash == hashes[name]:
                 display.note(f"{name}: is there already")
                 continue
-            clock = Clock()  # the first of them compiles, which is no time of its own
+            clock = Clock()  # compilation, in the first suite, does not count as its time
             with clock.phase("evaluation"):
                 evaluation = _evaluate(experiment, name, of_suite, stop, display)
             if evaluation is None:
@@ -120,7 +119,7 @@ def evaluate_suites(
                 code=start["code"],
             )
             _write(directory, report, config)
-    if made:  # with the end of this start
+    if made:  # again, because the record of this start now says how it ended
         _write(directory, report, config)
     barrier("suites evaluated")  # what the first process wrote is there for all
     return report
@@ -133,13 +132,13 @@ def _write(directory: RunDirectory, report: SuiteReport, config: Config) -> None
 
 
 def _with_policy_of(config: Config, run: Path) -> Config:
-    """The configuration with the model and the tokenizer of a run."""
+    """Return the configuration with the model and the tokenizer of a run."""
     with _of_run():
         theirs = read_config(run)
     if not isinstance(theirs.task, QuestionsConfig):
         raise ConfigError(
-            f"--run={run}: its task is {theirs.task.name}, and its policy reads no other texts; name a run of the task "
-            "'questions'."
+            f"--run={run}: its policy was trained on the task {theirs.task.name} and reads no other texts; "
+            "name a run of the task 'questions'."
         )
     task = dataclasses.replace(questions_of(config), tokenizer=theirs.task.tokenizer)
     return dataclasses.replace(config, model=theirs.model, task=task)
@@ -147,7 +146,7 @@ def _with_policy_of(config: Config, run: Path) -> Config:
 
 @contextmanager
 def _of_run() -> Iterator[None]:
-    """What is missing in a run, as a mistake of the one who named it."""
+    """Report what is missing in a run as a mistake in the flag that names it."""
     try:
         yield
     except ConfigError:
@@ -164,8 +163,8 @@ def _read(
 
 
 def _recorded(values: Mapping[str, Any]) -> Recorded:
-    """As `read_recorded`, of an evaluation's config.json."""
-    if "config" not in values:  # a run's, which is refused
+    """Complete the config.json of an evaluation; see `read_recorded`."""
+    if "config" not in values:  # the config.json of a run, which will be refused
         return Recorded(dict(values), "")
     found = read_recorded(values["config"])
     return Recorded({**values, "config": found.values}, found.note)
@@ -186,14 +185,14 @@ def _problems(experiment: Experiment, name: str, source: SourceConfig | None) ->
 def _policy(
     experiment: Experiment, run: Path | None, best: bool, devices: Sequence[jax.Device] | None
 ) -> tuple[SamplingWeights, int, EvaluatedPolicy, Files]:
-    """Return what the engine loads and its version, where it comes from, and the files that say which policy it is."""
+    """Return the weights for the engine and their version, where they come from, and digests of their files."""
     config = experiment.config
     if run is None:
         weights = experiment.programs.policy_weights(read_checkpoint(experiment))
         return weights, 0, EvaluatedPolicy(config.model.checkpoint), checkpoint_files(config)
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best, policy_only=True)
-    files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # with the checksums of all others
+    files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # the checksums of all other files
     weights = experiment.programs.policy_weights(restored.params)
     return weights, restored.step, EvaluatedPolicy(run=str(run), step=restored.step), files
 
@@ -201,7 +200,7 @@ def _policy(
 def _evaluate(
     experiment: Experiment, name: str, problems: Sequence[Problem], stop: StopRequest, display: Display
 ) -> Evaluation | None:
-    """Sample as a run evaluates its test split; None if a stop was requested on the way."""
+    """Evaluate on a suite as a run evaluates its test split; return None if a stop was requested meanwhile."""
     return evaluate(
         experiment.engine,
         experiment.task,

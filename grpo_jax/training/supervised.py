@@ -17,14 +17,14 @@ from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.training.optimizer import adamw, apply_gradients
 from grpo_jax.types import Params, TrainState
 
-PROBLEMS = 8192  # to draw demonstrations from; only the easiest tasks have fewer
+PROBLEMS = 8192  # the pool that demonstrations are drawn from; only the easiest tasks have fewer
 
 # prompt_tokens [B, P], prompt_lengths [B], completion_tokens [B, C], completion_lengths [B]
 Batch: TypeAlias = dict[str, Any]
 
 
 def make_optimizer(config: WarmStartConfig) -> optax.GradientTransformation:
-    """AdamW at one learning rate for each of the two phases, the gradient clipped to norm 1."""
+    """Make AdamW with one learning rate for each of the two phases, and the gradient clipped to norm 1."""
     schedule = optax.piecewise_constant_schedule(
         config.full_learning_rate,
         {config.full_steps: config.skip_learning_rate / config.full_learning_rate},
@@ -35,7 +35,7 @@ def make_optimizer(config: WarmStartConfig) -> optax.GradientTransformation:
 def make_supervised_update(
     policy: Policy, tx: optax.GradientTransformation
 ) -> Callable[[TrainState, Batch], tuple[TrainState, Float[Array, ""]]]:
-    """A function (state, batch) -> (state, mean negative log-likelihood a completion token), to be jitted."""
+    """Make a function (state, batch) -> (state, mean negative log-likelihood per completion token), to be jitted."""
 
     def loss(params: Params, batch: Batch) -> Float[Array, ""]:
         logprobs = policy.completion_logprobs(
@@ -52,10 +52,10 @@ def make_supervised_update(
 
 
 def demonstrations(settings: WarmStartConfig, task: Demonstrable, width: int) -> Callable[[int], Batch]:
-    """A function step -> host arrays of that step's batch, the same whenever it is asked.
+    """Make a function step -> host arrays of that step's batch. The same step always gives the same batch.
 
     Args:
-      width: C, tokens to which solutions are padded.
+      width: C, the number of tokens to which solutions are padded.
     """
     problems = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
 
@@ -70,7 +70,7 @@ def demonstrations(settings: WarmStartConfig, task: Demonstrable, width: int) ->
 
 
 def digest_demonstrations(settings: WarmStartConfig, batches: Callable[[int], Batch]) -> str:
-    """A hash of the first demonstrations of each phase: what they are made of decides the policy that learns them."""
+    """Return a hash of the first demonstrations of each phase, which decide the policy that learns from them."""
     whole = hashlib.sha256()
     for step in (0, settings.full_steps):
         for name, array in sorted(batches(step).items()):
@@ -81,7 +81,7 @@ def digest_demonstrations(settings: WarmStartConfig, batches: Callable[[int], Ba
 def encode_demonstrations(
     task: Demonstrable, problems: Sequence[Problem], solutions: Sequence[str], width: int
 ) -> Batch:
-    """Prompts and solutions as host arrays; every solution ends with the first stop token."""
+    """Encode prompts and solutions as host arrays. Every solution ends with the first stop token."""
     prompts, prompt_lengths = pad(task.prompt_tokens(problems), task.max_prompt_tokens)
     stop = [task.stop_tokens[0]]
     completions, completion_lengths = pad([ids + stop for ids in encode(task.tokenizer, solutions)], width)

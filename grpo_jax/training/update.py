@@ -1,4 +1,4 @@
-"""The update: gradients of the objective over micro-batches, one optimizer step, and what it says of itself."""
+"""The update: gradients of the objective over micro-batches, one optimizer step, and its metrics."""
 
 import dataclasses
 from collections.abc import Callable
@@ -32,7 +32,7 @@ Scorer: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
 
 
 class Accumulated(NamedTuple):
-    """What is summed over the micro-batches of an update."""
+    """The sums over the micro-batches of an update."""
 
     gradients: Params
     loss: Mean
@@ -43,7 +43,7 @@ class Accumulated(NamedTuple):
 def group_logprobs(
     policy: Policy, params: Params, groups: Groups, temperature: float, chunk: int
 ) -> Float[Array, "M G C"]:
-    """Log-probabilities of the groups' completions."""
+    """Compute the log-probabilities of the groups' completions."""
     m, g, c = groups.completion_tokens.shape
     return policy.completion_logprobs(
         params,
@@ -80,16 +80,16 @@ def make_update(
 ) -> Update:
     """Make a function (state, batch) -> (state, metrics), to be jitted with its state donated.
 
-    Parameters that are not trained (`trained_of`) have no gradient, and come out in the memory they went in.
+    Parameters that are not trained (`trained_of`) have no gradient and stay in the same memory.
 
-    Gradients of the loss's sum are added up over the filled micro-batches and divided once, by the weight of all of
-    them and of the groups left out: so they do not depend on how the batch is cut. An update that is not finite
-    leaves the state as it was, and is counted.
+    The gradients of the summed loss are added over the filled micro-batches. They are divided once, by the weight of
+    these and of the dropped groups, so they do not depend on how the batch is split. An update that is not finite
+    leaves the state unchanged and is counted.
 
     Args:
       tx: the optimizer.
-      schedule: its learning rate by optimizer steps taken, for the log only.
-      temperature: that the sampler divided its logits by; so do the policy, the old policy and the reference.
+      schedule: the learning rate by optimizer steps taken, for the log only.
+      temperature: the temperature of the sampler. The logits of policy, old policy and reference are divided by it too.
       chunk: see `Policy.completion_logprobs`.
     """
 
@@ -135,12 +135,12 @@ def make_update(
 
 
 def microbatch(batch: UpdateBatch, index: Array) -> Groups:
-    """The groups of one micro-batch."""
+    """Return the groups of one micro-batch."""
     return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), batch.groups)
 
 
 def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> Metrics:
-    """Measure how far the policy is from the one that sampled, and how much of the surrogate is clipped."""
+    """Measure how far the policy has moved from the one that sampled, and how much of the surrogate is clipped."""
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
     ratio = importance_ratio(logprobs, groups.ratio_denominator, mask)
@@ -161,7 +161,7 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
         Measured.CLIPPED_ABOVE: share((advantages > 0) & cut),
         Measured.CLIPPED_BELOW: share((advantages < 0) & cut),
         "effective_sample_share": EffectiveShare(mean(ratio), mean(ratio**2)),
-        # Later minibatches are scored by a policy that has moved: what differs there is no error of the sampler's.
+        # In later minibatches the policy has moved, so differences there are no errors of the sampler.
         Measured.SAMPLER_DIFFERENCE: OfFirstMinibatch(Maximum(difference.max())),
         Measured.SAMPLER_DIFFERENCE_MEAN: OfFirstMinibatch(Mean(difference.sum(), tokens)),
         Measured.SAMPLER_KL: OfFirstMinibatch(mean(divergence)),

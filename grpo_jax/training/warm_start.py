@@ -23,8 +23,7 @@ from grpo_jax.processes import arrays_of_first, fetch, of_first, put
 from grpo_jax.randomness import base_policy_key
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
-from grpo_jax.runs.errors import Interrupted
-from grpo_jax.runs.interrupts import StopRequest
+from grpo_jax.runs.ending import Interrupted, StopRequest
 from grpo_jax.runs.lines import Phase, WarmStartLine
 from grpo_jax.runs.versions import cores, program_digest, versions
 from grpo_jax.training.clock import Clock

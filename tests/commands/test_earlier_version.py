@@ -117,6 +117,27 @@ def test_an_unfinished_run_is_reported(run, capsys):
     assert "at step 4 of 6" in (run / "report.html").read_text()
 
 
+@pytest.mark.slow
+def test_a_run_with_adapters_is_reported_restored_replayed_and_continued(tmp_path, capsys):
+    run = Path(shutil.copytree(FIXTURES / "run_lora", tmp_path / "run"))
+    assert report.main([str(run)]) == 0
+    assert "at step 4 of 6" in (run / "report.html").read_text()
+    ours = config(model__lora__rank=2, model__lora__alpha=4.0)
+    experiment, restored = restore(run, ONE_DEVICE, step=4)
+    assert experiment.config == ours
+    base = experiment.programs.policy_weights(restore(run, ONE_DEVICE, step=0)[1].params)
+    changed = jax.tree.map(lambda one, other: (one != other).any(), restored.params, base)
+    assert any(jax.tree.leaves(jax.device_get(changed)))  # the adapters are merged into the kernels
+    found = replay(run, step=3, prompt="2", sample=1, devices=ONE_DEVICE)
+    assert found.equal
+    assert found.largest_difference < 1e-4
+    before = metrics(run)
+    assert train_config(ours, run, Listening(), ONE_DEVICE).rollouts == 96
+    after = metrics(run)
+    assert after[: len(before)] == before
+    assert [line["step"] for line in after if line["kind"] == "train"] == [1, 2, 3, 4, 5, 6]
+
+
 def test_the_share_of_groups_with_signal_is_drawn():
     """Under the name that it had then."""
     lines = [json.loads(line) for line in (FIXTURES / "run" / "metrics.jsonl").read_text().splitlines()]

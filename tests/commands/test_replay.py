@@ -50,14 +50,16 @@ def test_in_a_process_of_its_own(run):
 @pytest.mark.parametrize(
     ("where", "sentence"),
     [
-        (("9",), "--step=9: {run}/rollouts has no completions of it; name one from 1 to 4 (logging.rollouts_every=1)."),
-        (("0",), "--step=0: {run}/rollouts has no completions of it; name one from 1 to 4 (logging.rollouts_every=1)."),
+        (("9",), "--step=9: {run}/rollouts has no completions of this step; name one from 1 to 4 (logging."
+         "rollouts_every=1)."),
+        (("0",), "--step=0: {run}/rollouts has no completions of this step; name one from 1 to 4 (logging."
+         "rollouts_every=1)."),
         (("3", "8"), "--prompt='8': step 3 has no such prompt; name one of its 8 by its text, its id, or its place"),
         (("3", "2", "2"), "--sample=2: the group has 2 completions; name one, from 0 to 1."),
         (("3", "2", "-1"), "--sample=-1: the group has 2 completions; name one, from 0 to 1."),
-        (("2",), "{run}/checkpoints: the policy after step 1 is not kept; there are those after 0, 2, 3, 4 (0 is the "
+        (("2",), "{run}/checkpoints: the policy after step 1 is not kept; the policies after 0, 2, 3, 4 are (0 is the "
          "base policy), so these steps can be replayed: 1, 3, 4"),
-        (("3", "2", "1", "--checkpoint=7"), "the policy after step 7 is not kept; there are those after 0, 2, 3, 4"),
+        (("3", "2", "1", "--checkpoint=7"), "the policy after step 7 is not kept; the policies after 0, 2, 3, 4 are"),
     ],
 )  # fmt: skip
 def test_mistake(run, where, sentence, capsys):
@@ -88,9 +90,9 @@ def of_a_newer_version(text):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda text: "", "rollouts: holds no completions (logging.rollouts_every=1); name a run that has some."),
+        (lambda text: "", "rollouts: holds no completions (logging.rollouts_every=1); name another run."),
         (lambda text: text[:50] + "\n" + text, "000001.jsonl: a line is damaged ("),
-        (of_a_newer_version, "000001.jsonl: a line is of version 2, and this grpo_jax reads versions up to 1;"),
+        (of_a_newer_version, "000001.jsonl: a line has version 2, and this grpo_jax reads versions up to 1;"),
         (without_tokens, "rollouts: was written by an earlier version, without tokens; name a newer run."),
     ],
 )  # fmt: skip

@@ -62,7 +62,7 @@ def test_a_finished_run_is_not_run_again(finished, capsys):
     before = contents(workdir)
     assert train.main([f"--config={CONFIGS / 'two_grpo.py'}", f"--workdir={workdir}", *tiny_flags()]) == 0
     out = capsys.readouterr().out
-    assert f"{workdir}: the run is finished, and left as it is" in out
+    assert f"{workdir}: the run is finished and stays as it is" in out
     assert "after RL" in out
     assert contents(workdir) == before
 

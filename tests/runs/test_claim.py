@@ -9,7 +9,7 @@ import pytest
 from grpo_jax.config import CONTINUABLE, ConfigError, obstacle, read_recorded, to_dict
 from grpo_jax.runs.claim import claim, keep_base
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.errors import Interrupted
+from grpo_jax.runs.ending import Interrupted
 from grpo_jax.runs.inputs import Inputs, changes
 from grpo_jax.runs.provenance import FILE, origin, recorded, recorded_date, without_inputs
 from tests.helpers import make_config
@@ -56,7 +56,7 @@ def test_a_directory_that_nothing_came_of_may_be_another_runs(tmp_path):
         begin(tmp_path / "run", first)
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "study.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"is the directory of a study; name another for a run"):
+    with pytest.raises(ConfigError, match=r"is the directory of a study; name another one for a run"):
         begin(tmp_path / "study", first)
 
 
@@ -69,14 +69,17 @@ def problems(**fields):
     ("changed", "sentence"),
     [
         (problems(number=41, digest="z", in_any_order="z"), "the training problems differ: 40 were read then, 41 now"),
-        (problems(digest="z", in_any_order="z"), "the training problems differ: as many, 40, but not the same"),
+        (
+            problems(digest="z", in_any_order="z"),
+            "the training problems differ: there are 40 as before, but with other questions",
+        ),
         (problems(digest="z"), "the training problems are the same 40, in another order"),
-        (problems(tokens="z"), "the training problems are the same, and become other tokens"),
-        ({"tokenizer": INPUTS.tokenizer | {"files": {"tokenizer.json": "z"}}}, "tokenizer.json is not the file that"),
+        (problems(tokens="z"), "the training problems are the same, but become other tokens"),
+        ({"tokenizer": INPUTS.tokenizer | {"files": {"tokenizer.json": "z"}}}, "tokenizer.json has changed"),
         ({"tokenizer": INPUTS.tokenizer | {"files": {}}}, "the tokenizer's tokenizer.json is gone"),
-        ({"tokenizer": INPUTS.tokenizer | {"vocabulary": "z"}}, "ids have other tokens or texts than then"),
+        ({"tokenizer": INPUTS.tokenizer | {"vocabulary": "z"}}, "some ids have other tokens or texts"),
         ({"tokenizer": INPUTS.tokenizer | {"stop_tokens": [0, 7]}}, r"stop tokens differ: \[0\] then, \[0, 7\] now"),
-        ({"policy": {"model.safetensors": "z"}}, "the base policy's model.safetensors is not the file that it was"),
+        ({"policy": {"model.safetensors": "z"}}, "the base policy's model.safetensors has changed"),
         ({"policy": {**INPUTS.policy, "model-2.safetensors": "z"}}, "model-2.safetensors is new"),
         ({"code": {"mine:reward": {"mine": "x", "helper": "z"}}}, "the code of mine:reward has changed in helper"),
     ],
@@ -104,7 +107,7 @@ def test_a_run_that_was_begun_before_anything_was_recorded_goes_on(tmp_path):
     (note,) = begin(path, {"seed": 1}).notes
     assert "was begun before inputs were recorded" in note
     assert begin(path, {"seed": 1}).notes == ()
-    assert "begun before this was recorded" in origin(RunDirectory(path).read_json(FILE))
+    assert "begun before starts were recorded" in origin(RunDirectory(path).read_json(FILE))
 
 
 def test_a_base_policy_that_the_run_has_made_must_stay_the_same(tmp_path):
@@ -136,7 +139,7 @@ def test_every_start_is_recorded_and_other_code_is_told(tmp_path):
     assert "2 x cpu on P, 2 cores" in said
     assert "2 starts" in said
     assert "inputs" not in without_inputs(record)
-    assert origin(None) == "Where this comes from was not recorded."
+    assert origin(None) == "Code, machine and dates were not recorded."
 
 
 def test_free_fields_may_change_and_are_written_down(tmp_path):
@@ -209,7 +212,7 @@ def test_when_a_run_can_be_extended():
     assert obstacle(before, make_config(), 12) == ""
     assert obstacle(before, make_config(train__steps=20), 12) == ""
     assert obstacle(before, make_config(train__steps=8), 8) == ""
-    assert "come to step 12 already" in obstacle(before, make_config(train__steps=8), 12)
+    assert "already reached step 12" in obstacle(before, make_config(train__steps=8), 12)
     cosine = {"optimizer__schedule": "cosine"}
     before = to_dict(make_config(**cosine))
     assert obstacle(before, make_config(**cosine), 12) == ""

@@ -95,7 +95,7 @@ def test_a_newer_version_is_refused(tmp_path):
     line = json.dumps(TRAINED.to_json() | {"version": VERSION + 1})
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts" / "000001.jsonl").write_text(f"{line}\n")
-    sentence = f"000001.jsonl: a line is of version {VERSION + 1}, and this grpo_jax reads versions up to {VERSION}; "
+    sentence = f"000001.jsonl: a line has version {VERSION + 1}, and this grpo_jax reads versions up to {VERSION}; "
     with pytest.raises(ConfigError, match=sentence):
         list(RunDirectory(tmp_path).rollouts())
 

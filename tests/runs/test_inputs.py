@@ -71,7 +71,7 @@ def test_problems_are_digested_as_they_come_out(kind, checkpoint, tmp_path):
     write(path, [*rows, {"q": "12 + 13 =", "a": "25"}, {"q": "13 + 13 =", "a": "26"}, {"q": "13 + 14 =", "a": "27"}])
     assert any("problems differ: " in clause for clause in changes(before, read(config)))
     write(path, [row | {"a": "7"} for row in rows])
-    assert "the test problems differ: as many" in changes(before, read(config))[0]
+    assert "the test problems differ: there are 4 as before" in changes(before, read(config))[0]
 
 
 def test_a_policy_that_was_replaced_by_one_of_the_same_size_and_date_is_seen(checkpoint):
@@ -81,7 +81,7 @@ def test_a_policy_that_was_replaced_by_one_of_the_same_size_and_date_is_seen(che
     contents[-1] ^= 1
     path.write_bytes(contents)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert changes(before, read(config)) == ["the base policy's model.safetensors is not the file that it was"]
+    assert changes(before, read(config)) == ["the base policy's model.safetensors has changed"]
 
 
 def test_a_tokenizer_or_a_template_that_was_changed_is_seen(checkpoint):
@@ -97,7 +97,7 @@ def test_a_tokenizer_or_a_template_that_was_changed_is_seen(checkpoint):
     (checkpoint / "chat_template.jinja").write_text(CHAT_TEMPLATE.replace("a helper", "an assistant"))
     found = changes(before, read(config))
     assert any("become other tokens" in clause for clause in found)
-    assert any("chat_template.jinja is not the file that it was" in clause for clause in found)
+    assert any("chat_template.jinja has changed" in clause for clause in found)
 
 
 def test_a_template_is_told_the_runs_date(checkpoint):
@@ -110,7 +110,7 @@ def test_a_template_is_told_the_runs_date(checkpoint):
     before = read(config)
     assert changes(before, read(config)) == []
     found = changes(before, read(config, "2026-02-01T00:00:00+00:00"))
-    assert [clause.partition(" are the same, and become other tokens")[0] for clause in found] == [
+    assert [clause.partition(" are the same, but become other tokens")[0] for clause in found] == [
         "the test problems",
         "the training problems",
     ]
@@ -131,7 +131,9 @@ def test_what_is_restored_is_what_the_run_read(checkpoint, tmp_path, caplog):
     check_problems(Experiment, tmp_path)
     (checkpoint / "model.safetensors").write_bytes(b"")
     _check_inputs(Experiment, tmp_path, policy=False)
-    with pytest.raises(ConfigError, match=r"has changed since it was begun: the base policy's model\.safetensors"):
+    with pytest.raises(
+        ConfigError, match=r"its inputs have changed since it was begun: the base policy's model\.safetensors"
+    ):
         _check_inputs(Experiment, tmp_path, policy=True)
     record = RunDirectory(tmp_path).read_json(FILE)
     record["inputs"]["problems"]["train"]["number"] += 1
@@ -139,7 +141,7 @@ def test_what_is_restored_is_what_the_run_read(checkpoint, tmp_path, caplog):
     with pytest.raises(ConfigError, match=r"the training problems differ: \d+ were read then, \d+ now"):
         check_problems(Experiment, tmp_path)
     (checkpoint / "tokenizer.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"the tokenizer's tokenizer\.json is not the file that it was"):
+    with pytest.raises(ConfigError, match=r"the tokenizer's tokenizer\.json has changed"):
         _check_inputs(Experiment, tmp_path, policy=False)
     (tmp_path / FILE).unlink()
     _check_inputs(Experiment, tmp_path, policy=True)  # nothing was recorded, nothing is compared

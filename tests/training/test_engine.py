@@ -11,7 +11,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.sampling import Capabilities
-from grpo_jax.training import TrainingError, build, train
+from grpo_jax.training import TrainingError, build, replay, train
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine, evaluation_request, training_request
 from tests.helpers import make_config, metrics
@@ -43,6 +43,21 @@ def test_a_scripted_engine_trains_a_policy(tmp_path):
     steps = [line for line in metrics(tmp_path) if line["kind"] == "train"]
     assert [line["signal_share"] for line in steps] == [1.0, 1.0]
     assert [request.counter.step for _, request in engine.requests] == [0, 1, 2, 0]
+
+
+def test_a_completion_is_sampled_again_by_the_engine_of_its_run(tmp_path):
+    experiment, engine = scripted(make_config(objective__old_logprobs="trainer", checkpoint__every=1, **FEW))
+    train(experiment, tmp_path)
+    again = partial(replay, tmp_path, step=2, prompt="0", devices=ONE_DEVICE, make_engine=lambda experiment: engine)
+    for sample in (0, 1):
+        found = again(sample=sample)
+        assert found.equal
+        assert found.now.completion.verdict.right == (sample == 0)
+    assert engine.loaded[-1] == 1  # the policy after the step before
+    assert not replay(tmp_path, step=2, prompt="0", sample=1, devices=ONE_DEVICE).equal  # by JaxEngine
+    engine.capabilities = dataclasses.replace(engine.capabilities, counter_exact=False)
+    with pytest.raises(ConfigError, match="cannot sample a completion without its batch; replay with one that can"):
+        again(sample=0)
 
 
 def test_what_an_engine_cannot_do_is_refused_before_anything_is_computed(tmp_path):

@@ -218,7 +218,7 @@ def test_a_run_that_is_extended_is_the_longer_run(whole, tmp_path, monkeypatch):
     starts = json.loads((tmp_path / "provenance.json").read_text())["starts"]
     assert [one.get("changed") for one in starts] == [None, {"train.steps": [8, 12]}]
     assert summary.provenance["starts"] == starts
-    with pytest.raises(ConfigError, match="has come to step 12 already"):
+    with pytest.raises(ConfigError, match="has already reached step 12"):
         run(tmp_path, train__steps=8)
     with pytest.raises(ConfigError, match=r"objective\.kl_coef"):
         run(tmp_path, train__steps=20, objective__kl_coef=0.1)
@@ -237,7 +237,7 @@ def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_
     assert summary.provenance["forked_from"]["step"] == 8
     assert forked(8) == summary  # finished
     for sentence, attempt in {
-        r"no checkpoint of this step is kept; there are .*8, 12\.": lambda: forked(7, tmp_path / "x"),
+        r"no checkpoint of this step is kept; the kept ones are .*8, 12\.": lambda: forked(7, tmp_path / "x"),
         r"is at step 12, and train\.steps=12": lambda: forked(None, tmp_path / "x"),
         r"task\.train_problems is 44 there and 43 here": lambda: forked(8, tmp_path / "x", task__train_problems=43),
         r"evaluation\.test_samples is 2 there": lambda: forked(8, tmp_path / "x", evaluation__test_samples=1),
@@ -555,7 +555,7 @@ def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(last_value, "verify", broken)
     monkeypatch.setattr(loop, "evaluations_due", lambda config, step: [])
-    with pytest.raises(TrainingError, match=r"^step 2: not one of its completions could be scored .*KeyError: 16"):
+    with pytest.raises(TrainingError, match=r"^step 2: none of its completions could be scored .*KeyError: 16"):
         run(tmp_path)
     assert [line["step"] for line in metrics(tmp_path) if line["kind"] == "train"] == [1]
 

@@ -251,7 +251,7 @@ def test_other_weights_do_not_mix(whole, checkpoint):
     contents = path.read_bytes()
     path.write_bytes(contents[:-1] + bytes([contents[-1] ^ 1]))
     try:
-        with pytest.raises(ConfigError, match=r"changed: the base policy's model\.safetensors is not the file that it"):
+        with pytest.raises(ConfigError, match=r"begun: the base policy's model\.safetensors has changed"):
             evaluate(configuration(checkpoint), whole[0])
     finally:
         path.write_bytes(contents)

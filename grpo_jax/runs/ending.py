@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a request that the loop answers between two steps, after saving."""
+"""The ways in which a run can end before its last step: requests to stop, and errors."""
 
 import signal
 import threading
@@ -9,29 +9,43 @@ from grpo_jax.processes import on_any_process
 from grpo_jax.terminal import acknowledge
 
 
-class StopRequest:
-    """Within this context the first SIGTERM or Ctrl-C is only noted; a second one acts as usual, at once.
+class Interrupted(Exception):
+    """The run was asked to stop and is saved; the same command continues it."""
 
-    A person is told so at once, whatever the loop is doing: who hears nothing presses again.
+
+class TrainingError(RuntimeError):
+    """The run cannot go on. The text says what the user can do."""
+
+
+class StopRequest:
+    """SIGTERM and Ctrl-C as requests that the loop obeys between two steps, after saving.
+
+    In this context, the first SIGTERM or Ctrl-C is only recorded, and a second one acts at once, as usual. The first
+    one prints a line immediately, whatever the loop is doing, because users who see no response press Ctrl-C again.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, *, saving: str = "saving", losing: str = "what is not saved yet") -> None:
-        """`saving`: what the first signal does; `losing`: what a second one costs. Both are parts of a sentence."""
-        self.name = "stopped"  # or the signal that this process has got
+        """Make a request that nobody has made yet.
+
+        Args:
+          saving: says what the first signal does, as part of a sentence.
+          losing: says what a second one costs, as part of a sentence.
+        """
+        self.name = "stopped"  # or the name of the signal that this process received
         self._saving, self._losing = saving, losing
         self._received = False
         self._agreed = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def requested(self) -> bool:
-        """Whether any process of the run was asked to stop. All must ask at the same places: they stop together."""
+        """Return whether any process was asked to stop. All processes must call this at the same places."""
         self._agreed = self._agreed or on_any_process(self._received)
         return self._agreed
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
+        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
             self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
         return self
 
