@@ -1,4 +1,4 @@
-"""The hosted workflow runs .ci/run, and what they name exists: nobody sees a workflow fail before it is pushed."""
+"""The hosted workflow runs .ci/run, and all commands that they name exist. A workflow cannot be tried before a push."""
 
 import os
 import re

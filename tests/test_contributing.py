@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's worked examples do what it says."""
+"""The worked examples of CONTRIBUTING.md work."""
 
 import os
 import re
@@ -60,7 +60,7 @@ def test_a_new_field_of_the_configuration_is_one_line_in_one_file(tmp_path):
 
 @pytest.fixture
 def sheet(tmp_path, monkeypatch):
-    """The configuration of a real model whose questions come from the page's source, and the file that it reads."""
+    """Return a configuration whose questions come from the page's source, and the file that it reads."""
     ((name, text),) = re.findall(r"```python\n# (sheet\.py)\n(.*?)```", PAGE, re.DOTALL)
     (tmp_path / name).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,4 +1,4 @@
-"""Imports point down: each package of the house may use those on lower floors only."""
+"""Imports point down: each package may use only those on lower floors."""
 
 import ast
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_only_the_loader_knows_ml_collections_and_only_the_policy_knows_flax():
 
 
 def test_texts_are_in_utf_8_whatever_the_locale():
-    """What a run reads and writes must not depend on the environment that it is started in."""
+    """The files of a run must not depend on the environment in which it is started."""
     unsaid = []
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -79,7 +79,7 @@ def test_texts_are_in_utf_8_whatever_the_locale():
 
 
 def test_only_the_terminal_makes_consoles():
-    """Rich's own take `x[/b]`, a directory's name, for markup."""
+    """Rich's own consoles read `x[/b]`, the name of a directory, as markup."""
     scripts = (path for place in ("launch", "tools") for path in (PACKAGE.parent / place).glob("*.py"))
     for path in [*PACKAGE.rglob("*.py"), *scripts]:
         imported = {

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, with less training than a reader sees, and leaves nothing behind here."""
+"""Every notebook runs from top to bottom, with less training than a reader sees, and leaves no files here."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The pages name files that exist, and README stays short."""
+"""The pages name existing files, and README stays short."""
 
 import re
 

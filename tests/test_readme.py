@@ -1,4 +1,4 @@
-"""What README.md shows can be done as it stands there."""
+"""The example of README.md works."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""docs/traps.md says which test file guards against which bug, and the tests' marks say the same."""
+"""The table of docs/traps.md agrees with the marks of the tests."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""docs/tutorial.md does what it says."""
+"""The code of docs/tutorial.md works."""
 
 import dataclasses
 import re
@@ -19,7 +19,7 @@ ONE_DEVICE = jax.devices()[:1]
 
 @pytest.fixture
 def written(tmp_path, monkeypatch):
-    """The files of the page in a directory that Python looks into, with configs/ beside them."""
+    """Write the files of the page into a directory on Python's path, with configs/ beside them."""
     for name, text in FILES:
         (tmp_path / name).write_text(text)
     (tmp_path / "configs").symlink_to(ROOT / "configs")
@@ -50,7 +50,7 @@ def test_a_surrogate_of_ones_own(written):
 
 
 def test_a_reward_of_ones_own(written):
-    """Beside a term of ours, which says what is right."""
+    """It stands beside a term of ours, which decides what is right."""
     config = load(ROOT / "configs" / "smollm2_135m.py", [("task.reward.terms.brevity:brevity", "0.1")])
     reward = make_reward(dataclasses.replace(config.task.reward, answer_pattern=r"(\d)"), max_new_tokens=8)
     right, cut_off = reward.judge([Attempt("2+2=", "4", "4", True, 2), Attempt("2+2=", "4", "5", False, 8)])

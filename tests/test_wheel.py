@@ -1,4 +1,4 @@
-"""The wheel, installed into an environment of its own: what it holds, and that it works where there is no checkout."""
+"""The wheel, installed into an environment of its own: its contents, and its commands without a checkout."""
 
 import os
 import shlex
@@ -20,7 +20,7 @@ PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 
 def run(*command, cwd):
-    """Return what a command says in an environment that knows of no checkout, its output and errors together."""
+    """Return the output and errors of a command in an environment without a checkout."""
     # Without XLA_FLAGS programs are compiled as they are for users; other tests compile faster (tests/compilation.py).
     surroundings = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "XLA_FLAGS")}
     return subprocess.run(
@@ -35,7 +35,7 @@ def run(*command, cwd):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel, built without a network from a copy: an earlier build must leave nothing in it."""
+    """A wheel, built without a network from a copy, so that nothing of an earlier build gets into it."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
@@ -49,7 +49,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grpo(wheel, tmp_path_factory):
-    """The installed command. Its environment sees the libraries of this one, and not this checkout."""
+    """The installed command. Its environment has the libraries of this one, but not this checkout."""
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, symlinks=True)
     python = environment / "bin" / "python"

@@ -1,4 +1,4 @@
-"""Bandits whose gradients are known exactly: prompts are logits over four one-token answers, the first two right."""
+"""Bandits with known gradients: a prompt is a vector of logits over four one-token answers, of which two are right."""
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ ONE = np.log([0.25, 0.162, 0.4, 0.188])[None]  # p = .412
 
 
 def many(prompts, seed=0, spread=1.0):
-    """Logits of prompts that differ."""
+    """Return the logits of prompts that differ."""
     return np.random.default_rng(seed).normal(size=(prompts, 4)) * spread + ONE
 
 
@@ -37,7 +37,7 @@ def draw(logits, samples, seed=0):
 
 
 def sampled(right, scored=None, lengths=None):
-    """What is analysed, of completions that are right or wrong."""
+    """Return the analysed rollouts, for completions that are right or wrong."""
     q, k = right.shape
     lengths = np.ones((q, k), np.int32) if lengths is None else lengths
     rollouts = Rollouts(

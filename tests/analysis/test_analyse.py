@@ -1,4 +1,4 @@
-"""The whole analysis, on bandits: what it says of what is known, and what it leaves out."""
+"""The whole analysis, on bandits where the results are known."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ def record(drawn):
 
 
 def test_what_is_certain_is_resolved(record):
-    """More rollouts of a prompt say more about it; two arms are noisier than one; the theory holds."""
+    """More rollouts of a prompt carry more signal, two arms are noisier than one, and the theory holds."""
     for pair in ("4/2", "8/4", "16/8"):
         found = record["comparisons"]["n_vs_m"]["prompt"][pair]
         assert found["resolved"]
@@ -54,7 +54,7 @@ def test_what_is_certain_is_resolved(record):
 
 
 def test_a_mean_over_tokens_breaks_the_balance_of_the_arms(few):
-    """Right answers are long: with 1/|o| the mean of a prompt's vectors is not 0, and its sum still is."""
+    """Right answers are long: with 1/|o| the mean of a prompt's vectors is not 0, although that of the sums is."""
     sampled, vectors = few
     lengths = np.where(sampled.right, 5, 1).astype(np.int32)
     scores = analysed(bandit.sampled(sampled.right, lengths=lengths), vectors, "sequence")["scores"]
@@ -64,7 +64,7 @@ def test_a_mean_over_tokens_breaks_the_balance_of_the_arms(few):
 
 
 def test_aggregations_are_factors(few):
-    """Where all lengths are equal they are one factor, and ratios are alike."""
+    """If all lengths are equal, they are one common factor, and ratios do not change."""
     sampled, vectors = few
     sampled = bandit.sampled(sampled.right, lengths=np.full(sampled.right.shape, 3, np.int32))
     of = {name: analysed(sampled, vectors, name, resamples=10)["estimators"]["grpo"][4] for name in AGGREGATIONS}

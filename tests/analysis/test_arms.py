@@ -1,4 +1,4 @@
-"""The two arms, on bandits where their covariance is known."""
+"""The two arms, on bandits with a known covariance."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_variances_and_covariance_are_those_of_the_bandit():
 
 
 def test_the_parts_of_a_single_prompt():
-    """One prompt many times over: nothing across prompts, and given the prompt the arms know nothing of each other."""
+    """One prompt, repeated: there is no variance across prompts, and given the prompt the arms are independent."""
     found = arms(np.repeat(bandit.ONE, 2000, 0), resamples=200)
     low, high = np.quantile(found.total.rho[1:], [0.005, 0.995])
     assert low < 0 < high
@@ -61,7 +61,7 @@ def test_the_parts_of_a_single_prompt():
 
 
 def test_best_c_and_what_is_left():
-    """On made-up vectors: g- of a pair is -2 g+ and a part of its own, from prompt to prompt."""
+    """Artificial vectors: the g- of a pair is -2 g+ plus a part of its own that varies between prompts."""
     rng, prompts, samples = np.random.default_rng(0), 400, 8
     right = np.tile([True, False], (prompts, samples // 2))
     common = rng.normal(size=(prompts, 1, 6))
@@ -81,7 +81,7 @@ def test_best_c_and_what_is_left():
 
 
 def test_the_baselines_are_centred_at_nothing():
-    """Prompts whose arms have means of their own that know nothing of each other, and different shares of right."""
+    """Prompts whose arms have independent means, and different shares of right answers."""
     values, rng = [], np.random.default_rng(0)
     for seed in range(40):
         logits = bandit.many(60, seed=seed)
@@ -95,7 +95,7 @@ def test_the_baselines_are_centred_at_nothing():
 
 
 def test_a_link_within_pairs_as_they_were_sampled_is_seen():
-    """As coupled noise would make it: neighbours share a part. Groups that are put together at random do not."""
+    """As with coupled noise, neighbours share a part. Randomly composed groups do not."""
     rng, prompts, samples = np.random.default_rng(0), 200, 16
     right = np.tile([True, False], (prompts, samples // 2))
     shared = np.repeat(rng.normal(size=(prompts, samples // 2, 6)), 2, axis=1)
@@ -140,7 +140,7 @@ def test_valid_groups_and_completions_without_a_verdict():
 
 
 def test_arms_are_the_means_of_a_group_s_right_and_wrong_ones():
-    """Groups of four, with plain loops: variances and covariance over groups, less products of other prompts' arms."""
+    """Groups of four, with plain loops: variances and covariance, minus products of different prompts' arms."""
     logits = bandit.many(6, seed=5)
     sampled, vectors = bandit.draw(logits, 8, seed=5)
     order = orders(6, 8, 3, 0)

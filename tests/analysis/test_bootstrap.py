@@ -1,4 +1,4 @@
-"""Products of different prompts, intervals, and verdicts."""
+"""Products of different prompts, intervals and tests."""
 
 import itertools
 
@@ -26,7 +26,7 @@ def test_mean_between_is_over_pairs_of_different_prompts():
 
 
 def test_a_squared_mean_has_no_bias():
-    """Prompts' means around mu, with noise: the plain square would be larger by its variance over the prompts."""
+    """Prompts' means are mu plus noise. The plain square would be too large by the variance of their mean."""
     rng, mu = np.random.default_rng(0), np.array([0.3, -0.1])
     one = np.ones((1, 10))
     found = [mean_between(one, x @ x.T)[0] for x in rng.normal(mu, 1.0, (4000, 10, 2))]
@@ -35,7 +35,7 @@ def test_a_squared_mean_has_no_bias():
 
 
 def test_intervals_cover():
-    """The mean square length of prompts' means, at the stated level, from samples of 60 prompts."""
+    """The interval of the squared mean covers it at the stated level, for samples of 60 prompts."""
     rng, mu = np.random.default_rng(1), np.array([0.5, 0.2, 0.0])
     covered = 0
     for seed in range(300):
@@ -61,7 +61,7 @@ def test_p_is_the_share_on_the_other_side():
 
 
 def test_what_is_resolved_holds_for_the_whole_table():
-    """p = .03 alone is resolved, and next to others like it is not."""
+    """A p of .03 is resolved alone, but not beside others like it."""
     rng = np.random.default_rng(0)
     shifted = np.concatenate([[2.17], rng.normal(2.17, 1.0, 20_000)])
     far = np.concatenate([[9.0], rng.normal(9.0, 1.0, 20_000)])

@@ -1,4 +1,4 @@
-"""What is analysed: training problems, from keys of their own, and what the judge says of them."""
+"""The analysed rollouts: their problems, their keys and their verdicts."""
 
 import json
 
@@ -32,12 +32,12 @@ def params():
 
 @pytest.fixture(scope="module")
 def sampled(params):
-    """Ten prompts, in batches of four, the last of them filled up."""
+    """Ten prompts, in batches of four, of which the last is filled up."""
     return sample(experiment(), params, 0, prompts=10, samples=SAMPLES)
 
 
 def problems_of(sampled):
-    """The problems that were sampled, found again by their tokens."""
+    """Return the sampled problems, identified by their tokens."""
     problems = experiment().task.problems(Split.TRAIN)
     encoded = encode_prompts(experiment().task, problems)
     by_tokens = {tuple(row): problem for row, problem in zip(encoded.tokens.tolist(), problems, strict=True)}
@@ -45,7 +45,7 @@ def problems_of(sampled):
 
 
 def alone(params, problem, stream):
-    """A prompt's completions, sampled without the others."""
+    """Return a prompt's completions, sampled without the other prompts."""
     made = experiment()
     sampler = make_sampler(
         made.programs.policy,
@@ -60,7 +60,7 @@ def alone(params, problem, stream):
 
 
 def test_each_is_of_the_stream_of_gradients(params, sampled):
-    """So it is not what training, or an evaluation, has sampled."""
+    """So the rollouts differ from those of training and of evaluations."""
     assert len(set(Stream)) == len(Stream)
     problems = problems_of(sampled)
     for place in (0, 9):
@@ -132,7 +132,7 @@ def test_completions_that_are_not_weighed_on_their_own_are_refused(changes, sent
 
 
 def test_the_analysis_refuses_before_it_restores(tmp_path):
-    """Whatever the configuration of a run says: nothing of it is read but that."""
+    """Only the run's configuration is read before the refusal."""
     for changes, sentence in (
         ({"rollout__noise": "common"}, "independent completions"),
         ({"objective__aggregation": "group_token"}, "depends on its whole group"),

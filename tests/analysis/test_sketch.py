@@ -1,4 +1,4 @@
-"""Sketches keep inner products: without bias, and with the error that is said."""
+"""Sketches preserve inner products without bias, and with the stated error."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ def test_it_is_linear():
 
 @pytest.mark.parametrize("size", [64, 256])
 def test_inner_products_have_no_bias_and_the_stated_error(size):
-    """Over many pairs of vectors, since the signs are fixed."""
+    """Averaged over many pairs of vectors, since the signs are fixed."""
     ones, others = (jax.tree.map(lambda *of: jnp.stack(of), *map(tree, range(first, 200, 2))) for first in (0, 1))
     relative = jax.vmap(lambda one, other: error(one, other, size))(ones, others)
     assert abs(relative.mean()) < 4 / 100**0.5
@@ -31,7 +31,7 @@ def test_inner_products_have_no_bias_and_the_stated_error(size):
 
 
 def test_also_of_entries_of_one_sign_that_stand_in_line():
-    """The columns of a matrix as wide as the sketch: without signs they grow, without rotations they scatter."""
+    """The columns of a matrix as wide as the sketch: without signs and rotations, the error would be larger."""
     columns = {"matrix": jnp.eye(64)[:, None, :] * jnp.ones((64, 400, 64))}
     relative = jax.vmap(lambda one: error(one, one, 64))(columns)
     assert abs(relative.mean()) < 4 / 64**0.5
@@ -39,14 +39,14 @@ def test_also_of_entries_of_one_sign_that_stand_in_line():
 
 
 def error(one, other, size):
-    """Of an inner product, in multiples of the error that is stated."""
+    """Return the error of an inner product in multiples of the stated one."""
     a, b = flat(one), flat(other)
     stated = jnp.sqrt(((a @ a) * (b @ b) + (a @ b) ** 2) / size)
     return (sketch(one, size) @ sketch(other, size) - a @ b) / stated
 
 
 def test_leaves_do_not_share_signs():
-    """The same values in two leaves are not the same in the sketch."""
+    """Equal values in two leaves have different signs and buckets."""
     values = jnp.arange(1.0, 33.0)
     first = sketch({"a": values, "b": jnp.zeros(32)}, 32)
     second = sketch({"a": jnp.zeros(32), "b": values}, 32)

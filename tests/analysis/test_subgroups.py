@@ -1,4 +1,4 @@
-"""Variance and signal by group size, on bandits where both are known."""
+"""Variance and signal by group size, on bandits with known values."""
 
 import itertools
 from functools import partial
@@ -31,7 +31,7 @@ def of(logits, samples, size, estimator=contrastive, cuts=4, seed=0):
 
 @pytest.mark.parametrize("size", PRINTED)
 def test_the_mean_gradient_of_one_prompt_is_w_times_the_contrast(size):
-    """Many draws of one prompt with p = .412, as if of many prompts: w_G(p) as printed in the paper's trial."""
+    """Many draws of one prompt with p = .412, treated as many prompts, give w_G(p) as printed in the paper's trial."""
     prompts = 3000
     found, vectors = of(np.repeat(bandit.ONE, prompts, 0), 32, size, cuts=2)
     right, wrong = (arm[0] for arm in bandit.mean_arms(bandit.ONE))
@@ -57,7 +57,7 @@ def exact_pairs(logits):
 
 
 def test_variance_and_its_parts_are_those_of_enumeration():
-    """2-GRPO over prompts that differ; each estimate within four standard errors, over repeated samples."""
+    """2-GRPO over different prompts: each estimate is within four standard errors, over repeated samples."""
     logits = bandit.many(40)
     squared, mean = exact_pairs(logits)
     # Over a population of which these prompts are the whole: products of different prompts are of pairs of them.
@@ -77,7 +77,7 @@ def test_variance_and_its_parts_are_those_of_enumeration():
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_moments_are_those_of_groups_taken_one_by_one(name):
-    """In the order of sampling, with plain loops."""
+    """The groups are in the order of sampling, and the expected moments come from plain loops."""
     logits, size, samples = bandit.many(5, seed=3), 4, 16
     sampled, vectors = bandit.draw(logits, samples)
     sampled.scored[1, 2] = sampled.scored[4, :3] = False
@@ -124,7 +124,7 @@ def test_ratios_per_prompt_rollout_and_token():
 
 
 def test_scale_does_not_matter_to_ratios():
-    """RLOO is G/(G-1) times Dr. GRPO, and N-vs-M is GRPO: the same signal-to-noise."""
+    """RLOO is G/(G-1) times Dr. GRPO, and N-vs-M equals GRPO, so their signal-to-noise ratios are equal."""
     logits, weights = bandit.many(20), np.ones((1, 20))
     snr = {name: noise_of(*of(logits, 16, 4, estimator), weights).per_prompt for name, estimator in ESTIMATORS.items()}
     np.testing.assert_allclose(snr["rloo"], snr["dr_grpo"], rtol=1e-4)

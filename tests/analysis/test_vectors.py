@@ -1,4 +1,4 @@
-"""One vector per rollout: together they are the gradient of every objective, on-policy."""
+"""On-policy, the vectors of rollouts combine to the gradient of every objective."""
 
 from functools import cache
 
@@ -35,7 +35,7 @@ def vectors(group_size):
     ],
 )  # fmt: skip
 def test_they_add_up_to_the_gradient_of_the_objective(name, size):
-    """Minus the sum of advantage x weight of a token x vector: of the loss that training differentiates."""
+    """Minus the sum of advantage x token weight x vector is the gradient of the training loss."""
     params, found, advantages = rollouts(size)
     made = experiment(rollout__group_size=size, objective__name=name, train__microbatch_groups=8)
     (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
@@ -86,7 +86,7 @@ def test_sketches_are_of_the_whole_vectors():
 
 
 def test_portions_and_devices_do_not_matter():
-    """Five rows at once, of sixteen; and eight devices that share them. Entries of about 5, by other programs."""
+    """Five of sixteen rows at a time, and rows shared by eight devices. Entries are about 5."""
     params, found, _ = rollouts(2)
     parameters = vectors(2).shape[-1]
     cut = rollout_vectors(experiment(), params, found, size=None, memory=4 * parameters * 5.5)
@@ -104,7 +104,7 @@ def test_rows_at_once():
 
 
 def test_every_aggregation_is_a_factor_of_a_completion():
-    """What makes one vector per rollout enough: all tokens of a completion weigh the same."""
+    """All tokens of a completion have the same weight, which is why one vector per rollout is enough."""
     lengths = jnp.array([[1, 3, 7]])
     for aggregation in AGGREGATIONS.values():
         assert aggregation.weight(lengths, 7).shape == lengths.shape
@@ -112,7 +112,7 @@ def test_every_aggregation_is_a_factor_of_a_completion():
 
 @pytest.mark.slow
 def test_it_compiles_for_tpu(chips):
-    """Nothing of the size of rollouts x parameters leaves the program."""
+    """The program returns nothing as large as rollouts x parameters."""
     made = build(make_config(), chips)
     trained = abstract_state(made.programs).params
     rows = as_rows(rollouts(2)[1])

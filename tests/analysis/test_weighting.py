@@ -35,7 +35,7 @@ def test_of_pairs_it_is_one():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_the_prediction_is_the_expected_gradient(size):
-    """Of one prompt, drawn many times: w_G(p) times the contrast, within four standard errors."""
+    """For one prompt, drawn many times, it is w_G(p) times the contrast, within four standard errors."""
     prompts = 2000
     sampled, vectors = bandit.draw(np.repeat(bandit.ONE, prompts, 0), 32)
     found = combine(vectors, predicted(size, orders(prompts, 32, 2, 0), sampled.right))
@@ -66,7 +66,7 @@ def test_lengths_and_cosines_over_prompts_that_differ():
 
 @pytest.mark.parametrize("p", [0.1, 0.412, 0.8])
 def test_the_prediction_has_no_bias_however_few_rollouts(p):
-    """Over all outcomes of four rollouts, with vectors of 1 for right and 0 for wrong: exactly w_4(p)."""
+    """The mean over all outcomes of four rollouts, with vectors of 1 for right and 0 for wrong, is exactly w_4(p)."""
     outcomes = np.array([[bool(number >> place & 1) for place in range(4)] for number in range(16)])
     chances = np.where(outcomes, p, 1 - p).prod(1)
     found = (predicted(4, orders(16, 4, 1, 0), outcomes) * outcomes).sum(1)

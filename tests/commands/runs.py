@@ -1,4 +1,4 @@
-"""Runs that commands look at."""
+"""Runs for tests of commands."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.helpers import make_config
 
 
 def four_steps(workdir: Path, every: int) -> Path:
-    """A run of four steps, saved every so many; the last three checkpoints are kept."""
+    """Make a run of four steps with this checkpoint interval. It keeps the last three checkpoints."""
     changes = {"optimizer__warmup_updates": 1, "optimizer__learning_rate": 1e-2, "evaluation__every": 0}
     changes |= {"checkpoint__every": every, "checkpoint__keep_last": 3, "checkpoint__keep_best": 0, "train__steps": 4}
     train_config(make_config(**changes), workdir, devices=jax.devices()[:1])

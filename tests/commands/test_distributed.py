@@ -1,4 +1,4 @@
-"""Two processes with a device each, as on two hosts: one run, the one that two devices of a single process make."""
+"""Two processes with a device each, as on two hosts, make the same run as one process with two devices."""
 
 import signal
 
@@ -12,7 +12,7 @@ from tools.compare_commits import loopback_cluster
 
 
 def start_both(workdir, cache, **changes):
-    """The launcher on two processes that find each other as SLURM's do."""
+    """Start the launcher in two processes that find each other as under SLURM."""
     flags = (*COMMAND, "--distributed", f"--workdir={workdir}", *tiny_flags(**changes))
     return [
         start(*flags, **variables, XDG_CACHE_HOME=str(cache / str(place)))
@@ -21,7 +21,7 @@ def start_both(workdir, cache, **changes):
 
 
 def finish(processes):
-    """The lines that each printed."""
+    """Return the lines that each process printed."""
     printed = [process.communicate() for process in processes]
     assert not any(process.returncode for process in processes), printed
     return [[line for line in out.splitlines() if "[Gloo]" not in line] for out, _ in printed]

@@ -1,4 +1,4 @@
-"""Directories that commit e597795 wrote are continued, restored, replayed, regraded and reported: tests/fixtures."""
+"""Directories that commit e597795 wrote (tests/fixtures) continue, restore, replay, regrade and report."""
 
 import json
 import shutil
@@ -77,7 +77,7 @@ def test_the_same_command_continues_a_run_with_fewer_fields(run, capsys):
 
 
 def test_a_run_with_fewer_fields_is_continued_on_another_mesh(run):
-    """As if fields had come since: they have the values that they had then. Four devices share what one had."""
+    """Fields that were added since have the values that they implicitly had. Four devices share the work of one."""
     values = json.loads((run / "config.json").read_text())
     del values["logging"]["arms_every"], values["mesh"], values["rollout"]["noise"], values["objective"]["std_ddof"]
     (run / "config.json").write_text(json.dumps(values))
@@ -139,7 +139,7 @@ def test_a_run_with_adapters_is_reported_restored_replayed_and_continued(tmp_pat
 
 
 def test_the_share_of_groups_with_signal_is_drawn():
-    """Under the name that it had then."""
+    """The metric has the name that it had then."""
     lines = [json.loads(line) for line in (FIXTURES / "run" / "metrics.jsonl").read_text().splitlines()]
     then = [line["valid_pair_share"] for line in lines if line["kind"] == "train"]
     figure = signal(RunDirectory(FIXTURES / "run").metrics())
@@ -150,7 +150,7 @@ def test_the_share_of_groups_with_signal_is_drawn():
 
 @pytest.mark.slow
 def test_a_study_is_continued_and_reported(tmp_path, capsys, monkeypatch):
-    """Of its four runs the last is missing; the finished ones are left as they are."""
+    """The last of its four runs is missing. The finished ones do not change."""
     monkeypatch.chdir(ROOT)
     workdir = Path(shutil.copytree(FIXTURES / "study", tmp_path / "study"))
     finished = sorted(workdir.rglob("summary.json"))

@@ -1,4 +1,4 @@
-"""launch/evaluate.py as a person uses it."""
+"""The command `evaluate`."""
 
 import json
 import signal

@@ -1,4 +1,4 @@
-"""A policy out of a run, as a checkpoint in Hugging Face's format, and into the next run."""
+"""Export of a run's policy as a checkpoint in Hugging Face's format, which the next run reads."""
 
 import dataclasses
 import json
@@ -77,7 +77,7 @@ def test_an_export_is_never_written_over(run, exported):
 
 @pytest.mark.slow
 def test_a_run_starts_from_a_checkpoint(tmp_path):
-    """A policy of random weights that knows characters, and a file of questions with a chat template."""
+    """Write a random policy over characters, a file of questions, and a chat template."""
     architecture = make_config(model__architecture__vocab_size=104).model.architecture
     checkpoint = make_checkpoint(tmp_path / "checkpoint", architecture)
     config = questions(checkpoint, train__steps=4, optimizer__warmup_updates=1, rollout__max_new_tokens=8)
@@ -98,7 +98,7 @@ def make_checkpoint(directory, architecture):
 
 
 def test_the_tokenizer_that_a_run_names_is_exported(tmp_path):
-    """With its chat template and its ends: the policy has learned them, and not those of its checkpoint."""
+    """So are its chat template and stop tokens: the policy has learned them, not those of its checkpoint."""
     named = write_tokenizer(tmp_path / "named")
     checkpoint = small_checkpoint(tmp_path / "checkpoint")
     (tmp_path / "source").mkdir()
@@ -120,7 +120,7 @@ def test_the_tokenizer_that_a_run_names_is_exported(tmp_path):
 
 
 def test_a_policy_from_nothing_knows_its_ends(tmp_path):
-    """In files that transformers 4 and 5 read: keys, ids and classes of both."""
+    """The files have the keys, ids and classes of transformers 4 and 5."""
     experiment = build(make_config(), ONE)
     source = export._source(experiment, tmp_path)
     config, generation, tokenizer = (
@@ -139,7 +139,7 @@ def test_a_policy_from_nothing_knows_its_ends(tmp_path):
 
 
 def test_a_policy_is_restored_without_the_code_that_judged_it(tmp_path):
-    """Neither the reward nor the objective of the user's is imported for weights alone."""
+    """An export imports neither the user's reward nor the user's objective."""
     config = questions(small_checkpoint(tmp_path / "checkpoint"), objective__name="gone.module:OBJECTIVE")
     reward = dataclasses.replace(config.task.reward, terms={"gone.module:reward": 1.0})
     config = dataclasses.replace(config, task=dataclasses.replace(config.task, reward=reward))

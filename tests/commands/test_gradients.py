@@ -1,4 +1,4 @@
-"""launch/gradients.py as a person uses it."""
+"""The command `gradients`."""
 
 import json
 import math
@@ -57,13 +57,13 @@ def test_what_is_written(record):
 
 
 def test_scores_of_summed_logprobs_have_no_mean(record):
-    """p g+ + (1-p) g- = 0: exact in tests/analysis/test_vectors.py; so few rollouts do not tell it from 0."""
+    """tests/analysis/test_vectors.py shows p g+ + (1-p) g- = 0 exactly; so few rollouts resolve nothing."""
     assert record["scores"]["summed"]["low"] < 0.02
     assert record["scores"]["summed"]["resolved"] is False
 
 
 def test_sketches_say_the_same(run, record, tmp_path, capsys):
-    """1,024 numbers in place of 5,000: variances agree to their error, and the file is where it was asked for."""
+    """With 1,024 numbers instead of 5,000, variances agree within their error, and the file is at the given path."""
     memory = 4 * 32 * 8 * 1024 / 2**30
     out = tmp_path / "numbers.json"
     flags = ("--sketch=1024", f"--memory-gb={memory}", f"--out={out}")
@@ -150,7 +150,7 @@ def test_what_is_no_run_or_couples_its_noise(run, tmp_path, capsys):
 
 
 def test_a_directory_that_cannot_be_written_to(run, tmp_path, capsys):
-    """A file stands where the directory should be: told at the end, in one sentence."""
+    """A file is in the place of the directory: one sentence reports it at the end."""
     workdir = shutil.copytree(run, tmp_path / "copy", ignore=shutil.ignore_patterns("gradients"))
     (workdir / "gradients").write_text("")
     assert main([f"--workdir={workdir}", "--prompts=8", "--samples=4"]) == 2

@@ -1,4 +1,4 @@
-"""The command `grpo`, which leads to all others."""
+"""The command `grpo` and its list of subcommands."""
 
 import subprocess
 import sys

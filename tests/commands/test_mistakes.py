@@ -1,4 +1,4 @@
-"""Every mistake in a configuration gives its one sentence and exit code 2, and creates nothing."""
+"""Every mistake in a configuration gives one sentence and exit code 2, and creates nothing."""
 
 import json
 import subprocess
@@ -119,7 +119,7 @@ def test_mistake(flags, tmp_path, capsys):
 
 @pytest.mark.parametrize("told", ["--config.train.steps=0", "--config.model.architecture.vocab_size=5"])
 def test_in_a_process_of_its_own(told, tmp_path):
-    """One that is told before JAX is imported, and one after."""
+    """One mistake is reported before JAX is imported, the other after."""
     process = start("launch/main.py", *in_the_default_configuration(tmp_path / "run", told))
     out, err = process.communicate()
     assert process.returncode == 2

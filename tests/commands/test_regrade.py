@@ -1,4 +1,4 @@
-"""launch/regrade.py as a person uses it."""
+"""The command `regrade`."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def test_the_same_reward_changes_nothing(run, tmp_path, capsys):
 
 
 def expected(run):
-    """Those that a last digit judges otherwise than the chain's value does: by this test's own reading."""
+    """Yield the completions for which the last digit gives another verdict than the chain's value."""
     for group in RunDirectory(run).rollouts():
         for index, one in enumerate(group.completions):
             last = re.search(r"(\d)$", one.text)
@@ -47,7 +47,7 @@ def expected(run):
 
 @pytest.fixture(scope="module")
 def wrong_by_one(run, tmp_path_factory):
-    """The run, with the first three verdicts of its second group turned round."""
+    """Return a copy of the run with the first three verdicts of its second group inverted."""
     workdir = shutil.copytree(run, tmp_path_factory.mktemp("changed") / "run")
     path = workdir / "rollouts" / "000001.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]

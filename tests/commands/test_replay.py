@@ -1,4 +1,4 @@
-"""launch/replay.py as a person uses it."""
+"""The command `replay`."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from tests.helpers import assert_one_sentence, start
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Four steps, of which checkpoints 2, 3 and 4 are kept."""
+    """A run of four steps that keeps the checkpoints 2, 3 and 4."""
     return four_steps(tmp_path_factory.mktemp("run"), every=1)
 
 

@@ -1,4 +1,4 @@
-"""The command `study`: what it says, its exit codes, and a study that is really run."""
+"""The command `study`: its messages, its exit codes, and a study with real runs."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ def main(monkeypatch):
 
 
 def pretend(monkeypatch, *, failed=(), stopped=False):
-    """No run is made; this is what became of them."""
+    """Replace the runs by this outcome."""
     monkeypatch.setattr(studies, "run_study", lambda study, workdir, jobs, train: Outcome(tuple(failed), stopped))
 
 
@@ -79,7 +79,7 @@ def test_commands_are_printed_and_nothing_is_run(main, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_study_is_stopped_and_continued(tmp_path):
-    """Two arms, two seeds. What was finished is not touched again; what was stopped continues."""
+    """A study of two arms and two seeds: finished runs stay as they are, and stopped ones continue."""
     launch = tmp_path / "launch.py"
     launch.write_text(LAUNCH)
     path, workdir = write(tmp_path), tmp_path / "study"

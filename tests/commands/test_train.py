@@ -1,4 +1,4 @@
-"""The launch scripts as a person uses them: in a process of their own, with flags and signals."""
+"""The command `train` in a process of its own, with flags and signals."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ SUMMARY = {
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run's directory, and what it printed."""
+    """Make a run, and return its directory and its output."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
     process = start(*COMMAND, f"--workdir={workdir}", *tiny_flags())
     out, err = process.communicate()
@@ -83,7 +83,7 @@ def test_what_is_no_run_is_not_reported(tmp_path):
 
 
 def wait_for(process, workdir, kind):
-    """Until the run has written a line of this kind."""
+    """Wait until the run has written a line of this kind."""
     metrics = workdir / "metrics.jsonl"
     while not (metrics.exists() and f'"kind": "{kind}"' in metrics.read_text()):
         assert process.poll() is None, process.communicate()

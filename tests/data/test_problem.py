@@ -1,4 +1,4 @@
-"""Problems whose first 32 bits are the same, which two of 77,000 are with even odds."""
+"""Problems with the same first 32 bits, which occur among 77,000 with probability one half."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_twins_have_records_of_their_own():
 
 
 def test_an_id_is_known_again():
-    """As a run has written it down, to sample a completion again."""
+    """The id from a run's record, which replay needs."""
     for problem in distinct(TWINS):
         assert Problem(problem.prompt, problem.answer).identified(problem.id) == problem
     with pytest.raises(ValueError, match="7 is not an id of the prompt '1 \\+ 1 ='"):
@@ -45,7 +45,7 @@ def test_an_id_is_known_again():
 
 
 def test_a_prompt_that_comes_twice_is_one_prompt(caplog):
-    """As in many data sets. It is told, and keeps its id, also where it has a twin; nothing is left out."""
+    """This occurs in many data sets. It is reported and keeps its id, even in a collision; nothing is left out."""
     again = [Problem("54428  + 1 =", "54429.0"), Problem("91199 + 1 =", "91200"), *OTHERS]
     found = distinct([*TWINS, *again])
     assert [(problem.prompt, problem.answer) for problem in found] == [

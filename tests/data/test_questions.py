@@ -1,4 +1,4 @@
-"""Questions of data sets as a task: splits, prompts, limits and mistakes."""
+"""The task of questions: splits, prompts, limits and mistakes."""
 
 import json
 from datetime import UTC, datetime
@@ -65,7 +65,7 @@ def test_without_a_test_source_the_splits_are_cut_from_one(make):
 
 
 def test_the_first_of_a_split_are_no_special_ones(make):
-    """A source may be sorted by difficulty; its beginning must not stand for all of it."""
+    """A source may be sorted by difficulty, so its first problems must not represent all of it."""
     numbers = [int(prompt[8:-1]) for prompt in prompts(make(MANY), Split.TEST)]
     assert numbers != sorted(numbers)
 
@@ -78,7 +78,7 @@ def test_nothing_of_the_test_source_is_trained_on(make):
 
 
 def test_white_space_makes_no_new_problem(make):
-    """Else what is tested would be trained on under another spelling."""
+    """Otherwise a test problem could be trained on under another spelling."""
     spelled = ["What is  1?", "What is 2?\n", " What is 3?", "What is 10?"]
     task = make(spelled, test=["What is 1?", "What is 2?", "What is 3?"], hold_out_validation=False)
     assert prompts(task, Split.TRAIN) == ["What is 10?"]
@@ -142,7 +142,7 @@ def test_a_split_that_is_wanted_whole_is_not_empty(make):
 
 
 def test_of_a_few_problems_one_is_held_out_for_each_split(make, caplog):
-    """By their hashes, most often none would be."""
+    """Usually none of so few has such a hash."""
     few = [prompt for prompt in MANY if Problem(prompt, "").split in (Split.TRAIN, Split.WARM_START)][:10]
     task = make(few)
     (test,), (validation,) = (task.problems(split) for split in (Split.TEST, Split.VALIDATION))

@@ -1,4 +1,4 @@
-"""Texts to arrays and back, and the order of prompts."""
+"""Conversion of texts to arrays and back, and the order of prompts."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def test_characters_are_tokens():
 @pytest.mark.trap(1)
 @pytest.mark.trap(8)
 def test_decoding_goes_by_length_and_leaves_special_tokens_out():
-    """The padding has the id of the end of sequence: only lengths can tell them apart."""
+    """Padding and end of sequence have the same id, so only lengths distinguish them."""
     tokenizer = TASK.tokenizer
     assert tokenizer.pad_token_id == tokenizer.eos_token_id == TASK.stop_tokens[0]
     tokens, lengths = pad([[*ids, tokenizer.eos_token_id] for ids in encode(tokenizer, ["7", "3+4=7"])], 9)

@@ -1,4 +1,4 @@
-"""A small tokenizer in Hugging Face's format: characters, a BOS that it adds itself, and a chat template."""
+"""A small tokenizer in Hugging Face's format: characters, a BOS that it adds, and a chat template."""
 
 import json
 
@@ -15,7 +15,7 @@ TEMPLATE = (
 
 
 def write_tokenizer(directory, *, chat_template=TEMPLATE, ends=(END, EOS)):
-    """Writes the tokenizer, and a generation_config.json with its stop tokens."""
+    """Write the tokenizer, and a generation_config.json with its stop tokens."""
     vocabulary = {token: index for index, token in enumerate([*SPECIAL, *ALPHABET])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")

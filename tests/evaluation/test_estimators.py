@@ -40,7 +40,7 @@ def test_best_of_k_with_replacement_is_another_number_than_pass_at_k():
 
 @pytest.mark.trap(40)
 def test_best_of_k_is_what_resampling_comes_to():
-    """As verl does it: k of the samples, drawn with replacement, again and again."""
+    """Return verl's estimate: k of the samples are drawn with replacement, many times."""
     rng = np.random.default_rng(0)
     samples = np.array([True, True, False, False, False, False])
     drawn = rng.choice(samples, size=(100_000, 3)).any(axis=1).mean()
@@ -73,7 +73,7 @@ def by_text(answer, others):
 
 
 def by_value(answer, others):
-    """As a verifier has it: by value, and what is no number equals nothing."""
+    """Compare by value, as a verifier does. A text that is not a number equals nothing."""
 
     def value(text):
         return Fraction(text) if text[0].isdigit() else None
@@ -105,7 +105,7 @@ def test_answers_that_say_the_same_vote_together(answers, right, expected):
 
 
 def test_right_answers_that_differ_from_each_other_are_one_by_the_gold_answer():
-    """Of 50 %, both .5 and 50 are right, and are not the same."""
+    """For the gold answer 50 %, both .5 and 50 are right, but they are not equal."""
 
     def same(answer, others):
         return [answer == "50 %" or answer == other for other in others]

@@ -1,4 +1,4 @@
-"""Judging completions and summing them up."""
+"""Judging and summarizing completions."""
 
 from collections import Counter
 
@@ -24,7 +24,7 @@ PROBLEMS = TASK.problems(Split.TRAIN, 5)
 
 
 def rollouts_of(texts, cut_off=()):
-    """Host arrays as a sampler would return them; completions in `cut_off` lack their stop token."""
+    """Return host arrays as a sampler would; completions in `cut_off` lack their stop token."""
     flat = [text for group in texts for text in group]
     stopped = [text not in cut_off for text in flat]
     rows = [
@@ -62,7 +62,7 @@ def test_a_completion_that_was_cut_off_is_wrong():
 
 
 def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
-    """Here the stop token is a digit, as a checkpoint may end by a token that its tokenizer writes out."""
+    """Here the stop token is a digit: a checkpoint's stop token may be one that its tokenizer writes out."""
     (digit,) = encode(TASK.tokenizer, ["7"])[0]
     rollouts = rollouts_of([["3", "4"]], cut_off={"4"})
     rollouts.completion_tokens[0, 0, 1] = digit
@@ -76,7 +76,7 @@ REQUEST = SamplingRequest(
 
 
 def right_and_wrong():
-    """An engine that answers right, and then wrong."""
+    """Return an engine whose first answer is right and whose second is wrong."""
     return ScriptedEngine(TASK, 6, lambda prompt, index: "=" if index else ANSWERS[prompt])
 
 
@@ -113,7 +113,7 @@ def test_an_engine_that_loses_a_group_is_caught():
 
 
 def majority(reward, gold, *answers, prompt="?"):
-    """maj@n of one problem under a reward."""
+    """Return maj@n of one problem under a reward."""
     attempts = [Attempt(prompt, gold, rf"so \boxed{{{answer}}}", True, 9) for answer in answers]
     completions = [Completion("", 9, True, verdict) for verdict in reward.judge(attempts)]
     return summarize([JudgedGroup(0, prompt, gold, completions)], 10, reward).majority.value
@@ -148,7 +148,7 @@ def test_expressions_are_compared_by_the_verifiers_processes():
 
 
 def test_a_reward_of_ones_own_has_its_own_notion():
-    """Or else answers are the same if their texts are."""
+    """Without such a method, answers are equal if their texts are."""
 
     class Parity:
         unscored = Counter()  # noqa: RUF012

@@ -36,7 +36,7 @@ def test_the_interval_of_shares_stays_among_shares():
 
 
 def test_flips_of_signs_by_hand():
-    """Of eight flips of three differences of one sign, two are as far from 0; and of (3, -1, 2), four."""
+    """Of the eight flips of three differences of one sign, two are as far from 0; of those of (3, -1, 2), four."""
     assert sign_flip_p([0.1, 0.2, 0.3]) == 2 / 8
     assert sign_flip_p([3.0, -1.0, 2.0]) == 4 / 8
     assert sign_flip_p([0.0, 0.0]) == 1.0
@@ -69,7 +69,7 @@ def test_what_is_detectable_is_found_as_often_as_said():
 
 
 def test_the_ratios_interval_covers_it():
-    """Five pairs as they come: correlated by their seeds, the denominators known to a few per cent."""
+    """Five realistic pairs: correlated within a seed, with denominators known to a few per cent."""
     rng, held = np.random.default_rng(2), []
     for _ in range(4000):
         shared = rng.normal(0, 0.02, 5)
@@ -85,7 +85,7 @@ def test_a_ratio_without_noise_is_exact():
 
 
 def simulated(arms, budgets, seeds, studies=600, effect=0.0):
-    """Tables of studies, of whose differences the first has this effect: arms share a baseline, budgets are curves."""
+    """Return the decisions of simulated studies. The first difference of each has this effect."""
     rng = np.random.default_rng(3)
     curves = (
         rng.normal(0, 1, (studies, arms + 1, budgets, seeds)).cumsum(axis=2)
@@ -99,7 +99,7 @@ def simulated(arms, budgets, seeds, studies=600, effect=0.0):
 @pytest.mark.parametrize("seeds", [3, 5])
 @pytest.mark.parametrize(("arms", "budgets"), [(1, 1), (4, 1), (4, 5), (1, 12)])
 def test_a_study_without_any_difference_resolves_nothing(arms, budgets, seeds):
-    """Row by row 5, 17, 56 and 37 % of such tables would have something resolved."""
+    """If rows were decided alone, 5, 17, 56 and 37 % of such tables would have a resolved row."""
     tables = simulated(arms, budgets, seeds)
     assert np.mean([any(row.resolved for row in table) for table in tables]) < 0.075
     by_row = np.mean([any(row.p < 0.05 for row in table) for table in tables])
@@ -113,7 +113,7 @@ def test_a_large_difference_is_resolved_among_many():
 
 
 def test_intervals_agree_with_verdicts():
-    """Of differences and of ratios; and they are 95 % ones or wider."""
+    """This holds for differences and ratios, and their level is at least 95 %."""
     rng = np.random.default_rng(4)
     seen_verdicts = set()
     for _ in range(100):
@@ -143,7 +143,7 @@ def test_curves_are_read_between_their_evaluations_and_not_beyond():
 
 
 def test_a_curve_is_not_read_where_nobody_looked():
-    """Two runs that learn alike, one evaluated eight times as seldom: a line from its start would call it slower."""
+    """Two equal runs, one evaluated an eighth as often: a line from its start would make it look slower."""
     often, seldom = np.arange(0.0, 12801, 1600), np.array([0.0, 12800.0])
 
     def learned(spent):

@@ -1,4 +1,4 @@
-"""The paper's programs in small: scanned layers, pieces of log-probabilities, fused attention over several blocks."""
+"""Small versions of the paper's programs: scanned layers, chunked log-probabilities, fused attention over blocks."""
 
 import dataclasses
 
@@ -32,6 +32,6 @@ def config(**changes):
 
 
 def with_adapters(made):
-    """The same, of which adapters are trained."""
+    """Return the same configuration with adapters."""
     lora = LoraConfig(rank=4, alpha=8.0, modules=("query", "value", "down"))
     return dataclasses.replace(made, model=dataclasses.replace(made.model, lora=lora))

@@ -1,4 +1,4 @@
-"""The costs of compiled programs: loops count as often as they run, and the compiler's own count is the reference."""
+"""The costs of compiled programs: loops count as often as they run, in agreement with the compiler's own count."""
 
 import jax
 import jax.numpy as jnp
@@ -101,7 +101,7 @@ def test_convolutions(left, right, out, attributes, expected):
 
 @pytest.mark.parametrize(("queries", "rows"), [("2,12,1024,128", 2), ("12,1024,128", 1)])
 def test_attention_kernels(queries, rows):
-    """Of two blocks on each side three of four are visited. The compiler drops the axis of a single row."""
+    """With two blocks on each side, three of four are visited. The compiler drops the axis of a single row."""
     operands = f"s8[1,2,2]{{2,1,0}}, bf16[{queries}]{{2,1,0}}, bf16[2,1024,128]{{2,1,0}}"
     text = f', custom_call_target="tpu_custom_call", operand_layout_constraints={{{operands}}}, frontend_attributes={{'
     kernel = hlo.Instruction("splash_mha_fwd_no_residuals.1", (), "custom-call", (), text, False)

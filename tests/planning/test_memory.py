@@ -1,4 +1,4 @@
-"""What lies on a chip while a program runs. Nothing is compiled: the programs' own peak is given."""
+"""The memory of a chip while a program runs. Nothing is compiled; the programs' own peak is given."""
 
 import jax
 import pytest
@@ -15,7 +15,7 @@ CHIPS = 4
 
 
 def memories(made):
-    """What lies there while updating, scoring, sampling; and the shapes of what the programs take."""
+    """Return the memory during an update, scoring and sampling, and the shapes of the programs' inputs."""
     mesh = make_mesh(made.mesh, jax.devices()[:CHIPS])
     policy = Policy(made.model.architecture, made.model, mesh)
     inputs = abstract_inputs(make_programs(made, mesh, policy, stop_tokens=(0,)), made, 128)

@@ -70,7 +70,7 @@ def test_a_plan_with_adapters_a_reference_and_a_scorer(tpu_compiler):
 
 @pytest.fixture
 def no_compiler(tpu_compiler, monkeypatch):
-    """Programs are lowered, by their names, and not compiled: each run takes a second and a GiB."""
+    """Return programs by their names, lowered but not compiled: each run takes a second and a GiB."""
     memory = {f"{name}_size_in_bytes": 0 for name in ("argument", "output", "alias", "generated_code")}
     compiled = SimpleNamespace(
         as_text=str,
@@ -139,7 +139,7 @@ def test_adapters_are_not_all_parameters(no_compiler):
 
 @pytest.mark.slow
 def test_logits_of_all_positions_are_never_in_memory(chips):
-    """The vocabulary of Qwen2.5: 8 rows of 896 positions on each chip are 4.4 GB of logits, pieces of 128 are .6 GB."""
+    """With Qwen2.5's vocabulary, 8 rows of 896 positions per chip have 4.4 GB of logits, chunks of 128 have .6 GB."""
     wide = {"model__architecture__vocab_size": 151936, "train__microbatch_groups": 16}
     wide |= {"model__architecture__num_layers": 1, "model__architecture__embed_dim": 128}  # quick to compile
 
@@ -157,7 +157,7 @@ def test_logits_of_all_positions_are_never_in_memory(chips):
 
 
 def test_what_a_model_needs():
-    """6 operations for each parameter and token, and attention's half."""
+    """6 operations per parameter and token, plus those of attention."""
     made = config()
     architecture = made.model.architecture
     matrices = 2 * (256 * 128 * 2 * (2 + 1) + 3 * 256 * 1024)
@@ -198,7 +198,7 @@ def test_mistakes(flags, message, tpu_compiler, capsys):
 
 
 def test_what_is_not_said_is_the_tasks():
-    """Of the embedded task; of questions there may be no tokenizer here."""
+    """This applies to the embedded task; the tokenizer of questions may be absent here."""
     embedded, questions = load(CONFIGS / "two_grpo.py"), load(CONFIGS / "smollm2_135m.py")
     task = partial(make_task, embedded)
     assert command._architecture(embedded, task).vocab_size == 17

@@ -18,7 +18,7 @@ TARGETS = (0.75,)
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Groups of two and of four, seeds 0 to 2, as runs that were made one by one."""
+    """Write runs with groups of two and of four and the seeds 0 to 2, as if they were made one by one."""
     monkeypatch.setattr(reporting, "write_report", lambda workdir: workdir / "report.html")
     found = []
     for name, size in (("small", 2), ("large", 4)):
@@ -45,7 +45,7 @@ def test_arms_are_named_by_what_their_runs_share(runs):
 
 
 def test_arms_have_whole_words(runs, tmp_path):
-    """Not "grpo_1" of seeds 11 and 12; and seed_11 within a directory of its arm is of that."""
+    """Seeds 11 and 12 do not give the name "grpo_1", and seed_11 in a directory belongs to that arm."""
     for number, run in enumerate(runs[:3]):
         run.rename(tmp_path / f"grpo-{11 + number}")
     (tmp_path / "sixteen").mkdir()
@@ -153,7 +153,7 @@ def test_mistakes_in_names(runs, tmp_path, capsys):
 
 
 def test_forks_are_refused(runs):
-    """Their budget was spent under two configurations."""
+    """A fork has spent its budget under two configurations."""
     path = runs[4] / "summary.json"
     summary = json.loads(path.read_text())
     path.write_text(json.dumps(summary | {"provenance": {"forked_from": {"run": "x", "step": 3}, "starts": []}}))

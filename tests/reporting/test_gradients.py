@@ -8,7 +8,7 @@ from grpo_jax.terminal import PlainConsole
 
 
 def shown(record):
-    """What the terminal says of `analysis.analyse.statistics`."""
+    """Return what the terminal shows for a record of `analysis.analyse.statistics`."""
     head = {"run": "x", "step": 1, "prompts": 1, "samples": 1, "sketch": None, "aggregation": "sum"}
     told = io.StringIO()
     show_gradients({**head, **record}, PlainConsole(width=80, file=told))

@@ -34,7 +34,7 @@ SUMMARY = dataclasses.replace(
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    """A finished run whose completions hold what a page must not take for markup."""
+    """A finished run whose completions contain markup that a page must escape."""
     directory = tmp_path_factory.mktemp("run")
     run(directory)
     path = directory / "rollouts" / "000001.jsonl"
@@ -62,7 +62,7 @@ def test_the_page_is_self_contained_and_escaped(workdir):
 
 
 def test_pairs_are_shown_with_their_verdicts(tmp_path):
-    """A reward may be anything that its terms add up to: what is right is said beside it."""
+    """A reward may be any sum of terms, so the page also says whether a completion is right."""
     (tmp_path / "rollouts").mkdir()
     group = {
         "step": 1,
@@ -178,7 +178,7 @@ def test_a_comparison_of_runs(workdir):
     [([0.8, 0.9, 0.95], 0.79, 0.96), ([1.0, 1.0], 0.95, 1.02), ([0.0, 0.5], 0.0, 0.53), ([-0.5, 1.5], -0.6, 1.6)],
 )
 def test_an_axis_of_shares_is_that_of_its_curves(values, low, high):
-    """It cuts nothing off, and goes not far beyond."""
+    """The axis cuts nothing off, and does not reach far beyond the curves."""
     axes = Figure().subplots()
     axes.fill_between(range(len(values)), min(values), max(values))
     axes.plot(values)
@@ -205,7 +205,7 @@ VALUES = {"reward {:.2f}": 0.5, "signal {:.2f}": 0.25, "length {:.1f}": 9.0, "{:
 
 
 def bar(text):
-    """The last state of the bar: what is written after it only takes it away."""
+    """Return the last state of the bar; the output after it only removes the bar."""
     return [line for line in re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "\r", text).split("\r") if line.strip()][-1]
 
 
@@ -217,7 +217,7 @@ def test_a_bar_on_a_terminal():
 
 @pytest.mark.parametrize("width", [50, 80, 100])
 def test_a_narrow_terminal_takes_metrics_away_and_nothing_else(width):
-    """Steps, elapsed time and what is left are what people look for; a metric is there whole or not at all."""
+    """Steps, elapsed and remaining time are always shown. Metrics are shown whole or not at all."""
 
     def act(display):
         for step in (1198, 1199):

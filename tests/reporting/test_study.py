@@ -1,4 +1,4 @@
-"""The report of a study, from directories as runs leave them."""
+"""The report of a study, from run directories."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ FINAL = {"small": 0.8, "large": 0.9}
 
 @pytest.fixture
 def study(tmp_path):
-    """Two arms and three seeds; the small one is at .5, .7, .8 plus noise, and the large one about .1 above it."""
+    """Write a study of two arms and three seeds: the small one at .5, .7, .8 plus noise, the large one .1 above."""
     (tmp_path / "study.json").write_text(
         json.dumps(
             {
@@ -47,7 +47,7 @@ def write_run(run, workdir, **objective):
 
 
 def write_run_into(directory, seed, size, **sections):
-    """A run with groups of so many, those of four .1 above those of two, and .01 more with every seed."""
+    """Write a run with groups of this size. Groups of four are .1 above groups of two, plus .01 per seed."""
     shift = 0.01 * seed + (0.1 + 0.01 * seed if size == 4 else 0.0)
     (directory / "rollouts").mkdir(parents=True, exist_ok=True)
     config = to_dict(make_config(seed=seed))
@@ -85,7 +85,7 @@ def test_the_page_is_whole_and_safe(study):
 
 
 def test_equal_budgets_by_hand(study):
-    """At 40 rollouts: pairs are at their second evaluation, .7; groups of four at their first, .6; seed by seed."""
+    """At 40 rollouts, pairs are at their second evaluation (.7), and groups of four at their first (.6)."""
     write_study_report(study)
     at_40 = [row for row in rows(study, "at_equal_rollouts") if row["rollouts"] == "40"]
     small = next(row for row in at_40 if row["arm"] == "small")
@@ -102,7 +102,7 @@ def test_equal_budgets_by_hand(study):
 
 
 def test_what_was_evaluated_too_seldom_is_not_told(study):
-    """At 60 rollouts groups of four have evaluations at 40 and 80 around; they come to .75 between these, too."""
+    """Groups of four have evaluations at 40 and 80 rollouts, and reach .75 between these."""
     write_study_report(study)
     at_60 = {row["arm"]: row for row in rows(study, "at_equal_rollouts") if row["rollouts"] == "60"}
     assert at_60["small"]["pass@1"].startswith("0.810 ")
@@ -114,7 +114,7 @@ def test_what_was_evaluated_too_seldom_is_not_told(study):
 
 
 def test_arms_that_have_not_spent_the_same_are_not_compared_at_their_ends(study):
-    """Seconds are known only after the runs; the small arm is made to take a third more of them."""
+    """Seconds are known only after the runs. Here the small arm takes a third more of them."""
     values = json.loads((study / "study.json").read_text())
     (study / "study.json").write_text(json.dumps({**values, "matched": "seconds"}))
     write_study_report(study)

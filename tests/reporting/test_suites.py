@@ -22,7 +22,7 @@ def report(**suites):
 
 
 def result(value, **changes):
-    """The scores of a suite with four samples of each problem."""
+    """Return the scores of a suite with four samples of each problem."""
     share, others = Share(value, value - 0.05, value + 0.05), [Share(other, 0.0, 1.0) for other in (0.5, 0.4)]
     scores = Scores([share] * 3 + others[:1], share, others[1], 0.5, 1234.56, 0.125, unscored=7, problems=1500)
     return SuiteScores(dataclasses.replace(scores, **changes), 0.44, 1.0, "0" * 16, {"jax": "0"}, {"version": "1"})

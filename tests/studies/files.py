@@ -25,7 +25,7 @@ STUDY = {
 
 
 def write(directory: Path, **changes: object) -> Path:
-    """A study file that is tiny; `changes` are of its fields, and None leaves one out."""
+    """Write a tiny study file. `changes` replace its fields; None leaves one out."""
     values = {name: value for name, value in (STUDY | changes).items() if value is not None}
     path = directory / "tiny.py"
     path.write_text(f"def get_study():\n    return {values!r}\n")
@@ -37,7 +37,7 @@ def make(directory: Path, **changes: object) -> Study:
 
 
 def arms(**overrides: object) -> dict[str, object]:
-    """The two arms, the second with other overrides; `__` stands for dots."""
+    """Return the two arms, with more overrides of the second; `__` stands for dots."""
     changes = {field.replace("__", "."): value for field, value in overrides.items()}
     second = {**ARMS["G = 4"], "overrides": {**ARMS["G = 4"]["overrides"], **changes}}
     return {**ARMS, "G = 4": second}

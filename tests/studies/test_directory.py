@@ -1,4 +1,4 @@
-"""A study's directory is one study's."""
+"""A study's directory belongs to one study."""
 
 import json
 
@@ -47,7 +47,7 @@ def test_another_study_is_refused(changes, field, tmp_path):
 
 
 def record(study, workdir, **changes):
-    """A run's config.json, as it is after some fields of it were changed."""
+    """Write the config.json of a run with some fields changed."""
     run = list(study.runs())[-1]
     values = to_dict(run.arm.configuration(run.seed))
     for field, value in changes.items():
@@ -66,7 +66,7 @@ def test_a_config_file_that_was_edited_since_is_noticed(tmp_path, field, value):
 
 
 def test_how_often_a_finished_run_was_saved_decides_nothing(tmp_path):
-    """One that is not finished could not be continued: it asks for its own configuration."""
+    """An unfinished run could not be continued, because it requires its own configuration."""
     study = make(tmp_path)
     record(study, tmp_path, checkpoint__every=1, logging__rollouts_every=7, evaluation__every=1)
     assert "(in evaluation.every, checkpoint.every, logging.rollouts_every)" in refuses(study, tmp_path)

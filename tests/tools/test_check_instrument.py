@@ -1,4 +1,4 @@
-"""The check of the instrument: its mutants fit today's code, and it tells a catch from a survivor."""
+"""The mutation check: its mutants fit today's code, and it distinguishes caught mutants from survivors."""
 
 import dataclasses
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_of_no_trap():
 
 @pytest.fixture
 def tree(tmp_path):
-    """A package as small as can be, with tests of three traps."""
+    """A minimal package with tests of three traps."""
     for path, text in {
         "grpo_jax/__init__.py": "",
         "grpo_jax/code.py": CODE,
@@ -96,7 +96,7 @@ TRIPLE, THIRD = mutant("1a", "2 * x", "3 * x"), mutant("2a", "x / 2", "x / 3")
 
 @pytest.mark.slow
 def test_a_quick_test_a_slow_one_and_a_survivor(tree):
-    """Unmarked tests do not count, and a slow one is tried last."""
+    """Unmarked tests do not count, and slow ones are tried last."""
     survivor = mutant("1b", "x / 2", "x / 3")
     first, second, third = check(tree, [TRIPLE, survivor, THIRD])
     assert (first.test, second.test, third.test) == (
@@ -130,7 +130,7 @@ def test_what_fails_without_a_mutant_is_no_instrument(tree):
 
 @pytest.mark.slow
 def test_what_fails_on_its_own_has_caught_nothing(tree):
-    """Its trap's tests pass after those of another, as in the run without mutants, and not without them."""
+    """The tests of its trap pass after those of another trap, as in the run without mutants, but not alone."""
     (tree / "tests" / "test_code.py").write_text(
         "import pytest\n\nSEEN = []\n\n\n@pytest.mark.trap(1)\ndef test_first():\n    SEEN.append(1)\n\n\n"
         "@pytest.mark.trap(2)\ndef test_needs_first():\n    assert SEEN\n"

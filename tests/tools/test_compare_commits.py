@@ -1,4 +1,4 @@
-"""The comparison of two commits' runs, on files that are written here; no run is made."""
+"""The comparison of two commits' runs, on files that the tests write. No run is made."""
 
 import json
 
@@ -23,7 +23,7 @@ def run(path, metrics=METRICS, groups=GROUPS):
 
 
 def changed(line, **values):
-    """The metrics with other values on one of their lines; a value of `...` takes its name away."""
+    """Return the metrics with other values on one line; the value `...` removes a name."""
     lines = [dict(one) for one in METRICS]
     lines[line] = {name: value for name, value in (lines[line] | values).items() if value is not ...}
     return lines
@@ -31,7 +31,7 @@ def changed(line, **values):
 
 @pytest.fixture
 def compared(tmp_path):
-    """The differences in metrics and in tokens between the run above and another, and what a tolerance says of them."""
+    """Return the differences between the run above and another, and whether they are tolerated."""
 
     def compared(metrics=METRICS, groups=GROUPS, tolerance=0.0, renamed=None):
         old, new = run(tmp_path / "old"), run(tmp_path / "new", metrics, groups)

@@ -1,4 +1,4 @@
-"""`make equivalences` holds what it prints, and would say so if it did not."""
+"""`make equivalences` prints identities that hold, and would fail if they did not."""
 
 import dataclasses
 

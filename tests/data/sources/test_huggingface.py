@@ -1,4 +1,4 @@
-"""Data sets of the Hugging Face Hub. The tests have no network: the Hub is a port that answers in its place."""
+"""Data sets of the Hugging Face Hub. The tests need no network: a local port stands for the Hub."""
 
 import socket
 import time
@@ -42,7 +42,7 @@ def test_what_is_neither_a_directory_nor_a_repository_is_told(path):
 
 @pytest.mark.parametrize("listens", [False, True])
 def test_without_a_network_it_is_told_in_seconds(monkeypatch, listens):
-    """Nobody listens at the Hub's address, or somebody listens and is silent, as behind a firewall."""
+    """Nobody listens at the Hub's address, or somebody listens but does not answer, as behind a firewall."""
     monkeypatch.setattr(huggingface, "_SECONDS", 1.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -88,7 +88,7 @@ def test_a_path_names_repository_revision_and_subset(monkeypatch, path, asked):
 
 
 def test_golds_have_the_digits_of_their_column(monkeypatch):
-    """The library itself makes doubles of all floats."""
+    """The library itself converts all floats to doubles."""
     columns = {"question": ["1+1", "1+2"], "answer": [0.1, 3.0], "parsed": [{"gold": 2}, ["x"]]}
     features = {"question": datasets.Value("string"), "answer": datasets.Value("float32"), "parsed": datasets.Json()}
     data = datasets.Dataset.from_dict(columns, features=datasets.Features(features))

@@ -1,4 +1,4 @@
-"""JSON files with a record a line, or one list."""
+"""JSON files with one record per line, or with one list."""
 
 import bz2
 import gzip
@@ -146,7 +146,7 @@ def test_a_file_of_another_kind_is_told(tmp_path, magic, reason):
 
 
 def test_numbers_keep_their_digits(tmp_path):
-    """A float of them would be another number, or none."""
+    """As floats, these would be other numbers, or infinite."""
     written = ["0.10", "1e400", "12345678901234567890.5", "123456789012345678901234567890", "-4.0", "7", "9" * 5000]
     lines = [f'{{"question": "{place}", "answer": {number}}}' for place, number in enumerate(written)]
     expected = [*written[:4], "-4", *written[5:]]

@@ -1,4 +1,4 @@
-"""Sources that a configuration names by import path, and names that are none."""
+"""Sources that a configuration names by import path, and names that are not sources."""
 
 import sys
 
@@ -44,7 +44,7 @@ def _mine(tmp_path, monkeypatch):
 
 
 def test_records_are_taken_as_they_are():
-    """With their places, a split and a limit."""
+    """`Records` keep their places, and split and limit apply."""
     found = open_records(source(kind="mine_of_test_own:lazy", split="train", limit=2))
     assert list(found) == RECORDS[:2]
     assert found.where(1) == "row 1 of train"

@@ -1,4 +1,4 @@
-"""Sources whose packages are extras."""
+"""Sources whose packages are optional."""
 
 import sys
 

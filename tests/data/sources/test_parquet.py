@@ -1,4 +1,4 @@
-"""Parquet files, by row groups."""
+"""Parquet files, read by row groups."""
 
 import datetime
 import json
@@ -47,7 +47,7 @@ def test_what_is_not_parquet_is_told(tmp_path):
 
 
 def test_a_damaged_page_is_told(file, tmp_path):
-    """The footer is whole, so it shows when the rows are read."""
+    """The footer is intact, so the damage appears only when the rows are read."""
     damaged = tmp_path / "damaged.parquet"
     contents = bytearray(file.read_bytes())
     contents[4:40] = b"\xff" * 36
@@ -113,7 +113,7 @@ def test_a_type_without_a_gold_is_refused_with_its_row(tmp_path, value, kind, sa
 
 
 def test_columns_that_nobody_asks_for_are_no_obstacle(tmp_path):
-    """pyarrow makes no Python value of these: beyond the year 9999, and in nanoseconds."""
+    """pyarrow cannot convert these to Python values: beyond the year 9999, and in nanoseconds."""
     table = pyarrow.table(
         {
             "question": ["1+1"],

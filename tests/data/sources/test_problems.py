@@ -1,4 +1,4 @@
-"""What a record must have to be a problem, and how the problems of a source behave in a run."""
+"""Conversion of records to problems, and the problems of a source in a run."""
 
 import datetime
 import logging
@@ -18,7 +18,7 @@ from tests.data.sources.helpers import RECORDS, source, write_lines
 
 @pytest.fixture
 def read(tmp_path):
-    """Problems of records, through a file."""
+    """Return a function that reads the problems of records from a file."""
 
     def problems(records, **changes):
         return read_problems(source(path=str(write_lines(tmp_path / "a.jsonl", records)), **changes), "task.train")

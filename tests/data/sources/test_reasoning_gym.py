@@ -36,14 +36,14 @@ def test_another_process_makes_the_same_problems():
 
 
 def made():
-    """A hash of some problems of some tasks."""
+    """Return a hash of some problems of some tasks."""
     tasks = ("chain_sum", "letter_counting", "number_filtering", "simple_equations")
     problems = [list(read_problems(gym(f"{task}?seed=0", limit=10), "x")) for task in tasks]
     return hashlib.sha256(repr(problems).encode()).hexdigest()
 
 
 def test_seeds_next_to_each_other_share_no_problems():
-    """reasoning-gym itself makes problem i + 1 of seed 3 and problem i of seed 4 alike."""
+    """In reasoning-gym itself, problem i + 1 of seed 3 equals problem i of seed 4."""
     prompts = [{problem.prompt for problem in read_problems(gym(f"chain_sum?seed={seed}"), "x")} for seed in (3, 4)]
     assert not prompts[0] & prompts[1]
 

@@ -13,7 +13,7 @@ from tests.data.sources.helpers import RECORDS, source
 
 
 class TinySums(tfds.core.GeneratorBasedBuilder):
-    """The records of the other tests."""
+    """A data set with the records of the other tests."""
 
     VERSION = tfds.core.Version("1.0.0")
 
