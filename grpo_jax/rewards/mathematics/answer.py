@@ -17,7 +17,7 @@ MAX_ITEMS = 64  # of a tuple, list or set
 # What stands in the place of brackets. A bare list is in any order unless it is a sequence; OPEN is an open interval
 # that can be nothing else (1 < x < 2), while (1, 2) may be a point.
 BARE, SEQUENCE, ALTERNATIVES, UNION, OPEN = "list", "sequence", "alternatives", "union", "open"
-NAMED = "named"  # x = 1, y = 2, sorted by names
+NAMED = "named"  # x = 1, y = 2
 MATRIX, DETERMINANT, RATIO, ROWS, PIECE = "matrix", "determinant", ":", "rows", "piece"
 
 
@@ -82,6 +82,32 @@ class General:
 
 
 @dataclass(frozen=True)
+class Progressions:
+    """Numbers, one for each k: 12k + 5."""
+
+    functions: tuple[Node, ...]
+    of: "Numbers"
+
+
+@dataclass(frozen=True)
+class Family:
+    """A gold answer whose constants may be any numbers; `known` are the letters of its question, which are none."""
+
+    value: "Answer"
+    known: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Residue:
+    """What a name or a number leaves: `x \\equiv 5 \\pmod 7`."""
+
+    name: tuple[str, ...]
+    value: "Answer"
+    modulus: Formula
+    is_least: bool = False  # a gold answer whose question asks for the remainder itself, and need not be repeated
+
+
+@dataclass(frozen=True)
 class Asked:
     """A gold answer, and what its question calls it: x, f(3), m + n, |z|."""
 
@@ -105,9 +131,14 @@ class Date:
     day: int | None
 
 
-Answer: TypeAlias = Formula | Words | Choice | Items | Statement | Relation | General | Asked | Time | Date
+Answer: TypeAlias = (
+    Formula | Words | Choice | Items | Statement | Relation | General | Residue | Family | Asked | Time | Date
+)
 Reader: TypeAlias = Callable[[Tokens], Answer]  # how the parts of an answer are read
-Numbers: TypeAlias = Literal["whole", "natural", "real"]
+Numbers: TypeAlias = Literal["whole", "natural", "nonnegative", "positive", "real"]
+LEAST: dict[Numbers, tuple[int | None, ...]] = {  # the least of them; natural numbers may begin with 0 or 1
+    "whole": (None,), "natural": (0, 1), "nonnegative": (0,), "positive": (1,), "real": (),
+}  # fmt: skip
 
 INFINITE = Formula(("\\infty",), Node("constant", name="infinity"), None)
 MINUS_INFINITE = Formula(("-", "\\infty"), Node("negative", (Node("constant", name="infinity"),)), None)
@@ -117,6 +148,14 @@ EMPTY_SET = Items(r"\{", r"\}", ())
 def listed(kind: str, items: Sequence[Answer]) -> Items:
     """Return items that no brackets enclose."""
     return Items(kind, kind, tuple(items))
+
+
+def as_vector(matrix: Items) -> Items:
+    """Return a matrix of one row or column as a tuple; others as they are."""
+    rows = [row.items for row in matrix.items if isinstance(row, Items)] if matrix.opening == MATRIX else []
+    if not rows or (len(rows) > 1 and max(map(len, rows)) > 1):
+        return matrix
+    return Items("(", ")", rows[0] if len(rows) == 1 else tuple(row[0] for row in rows))
 
 
 def of_either_sign(item: Answer) -> Sequence[Answer]:
@@ -136,7 +175,7 @@ def unreadable(answer: Answer) -> bool:
             return not answer.readable
         case Relation():
             return unreadable(answer.left) or unreadable(answer.right)
-        case General(plain=value) | Asked(value=value):
+        case General(plain=value) | Asked(value=value) | Residue(value=value) | Family(value=value):
             return unreadable(value)
         case Items(items=parts) | Statement(values=parts):
             return any(map(unreadable, parts))

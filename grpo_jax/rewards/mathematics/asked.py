@@ -9,10 +9,10 @@ import functools
 import itertools
 import re
 
-from grpo_jax.rewards.mathematics import marks
+from grpo_jax.rewards.mathematics import marks, measures
 from grpo_jax.rewards.mathematics.measured import asked_unit, measure
 from grpo_jax.rewards.mathematics.options import chosen
-from grpo_jax.rewards.mathematics.wanted import wanted, wanted_point
+from grpo_jax.rewards.mathematics.wanted import letters, wanted, wanted_point, wanted_several
 
 ORDERED = re.compile(
     r"\bin (the |an? )?(order of )?((strictly|non) )?([\w-]+ing|numerical|alphabetical|chronological|lexicographic"
@@ -41,6 +41,26 @@ INTERVAL = re.compile(
     r"|\\[lg]e|\\[lg]t",
     re.IGNORECASE,
 )
+
+FAMILY = re.compile(
+    r"\bgeneral solution\b|\banti-?derivative|\bindefinite\b|\bprimitive\b|\\int(?![a-zA-Z])(?!\s*(?:\\limits\s*)?_)"
+    r"|\bdifferential equation|\bparametri|\bvector (?:equation|form)\b",
+    re.IGNORECASE,
+)
+WHOLE = re.compile(
+    r"\b(?:integers?|whole|natural number|vertices|people|terms?|sequence|-gon)\b|\$\w_\{?n|\$n\$ [a-z]+s\b",
+    re.IGNORECASE,
+)
+POSITIVE = re.compile(
+    r"\bpositive\b|\b(?:mass|length|gravity|gravitational|radius|spring|charge|resistance|capacitance|energy|side|sides"
+    r"|height|density)\b|>\s*0",
+    re.IGNORECASE,
+)
+OF_LETTERS = (
+    (measures.WHOLE, re.compile(r"\\[lr]?(?:floor|ceil)"), WHOLE),
+    (measures.POSITIVE, re.compile(r"\\sqrt"), POSITIVE),
+)
+MODULUS = re.compile(r"(?:\b(?:mod(?:ulo)?|divided by)|\\[pb]?mod)[\s${(]*(\d{1,9})(?!\w)")
 
 SEPARATOR = re.compile(r"(?<!\{),|;|\band\b")  # {,} is a part of a number
 ENCLOSED = re.compile(r"[(\[][^()\[\]]*,|\\[{l]brace|\\\{")  # commas that mean something of their own
@@ -71,27 +91,38 @@ def interpreted(question: str, gold: str) -> str:
         return f"{marks.OPTION} {option.letter} {_marked(question, option.value) if option.value else ''}".strip()
     marked = _marked(question, gold)
     name = wanted(question)
-    if name and not (RELATED.search(gold) or PAIR.fullmatch(marked)):
+    if name and not (RELATED.search(gold) or marks.NAMED in marked or "=" in marked or PAIR.fullmatch(marked)):
         return f"{marks.ASKED} {name} = {marked}"
     return marked
 
 
 def _marked(question: str, gold: str) -> str:
+    if FAMILY.search(question) and not BARE_NUMBER.fullmatch(gold):
+        return f"{marks.FAMILY} {{{' '.join(letters(question))}}} {gold}"
     if GROUPED.fullmatch(gold):
         gold = _in_groups(gold, SEVERAL.search(question) is not None)
     elif PAIR.fullmatch(gold):
-        names = wanted_point(question)
-        if names.count(",") == gold.count(",") > 0:
-            return f"({names}) = {gold}"
+        point = wanted_point(question)
+        if point.count(",") == gold.count(",") > 0:
+            return f"({point}) = {gold}"
         if INTERVAL.search(question) and not POINT.search(question):
             return f"{marks.INTERVAL} {gold}"
-    elif SEPARATOR.search(gold) and not ENCLOSED.search(gold) and ORDERED.search(question):
-        return f"{marks.ORDERED} {gold}"
+    elif SEPARATOR.search(gold) and not ENCLOSED.search(gold):
+        names = wanted_several(question)
+        parts = [part.strip() for part in SEPARATOR.split(gold) if part.strip(" $")]
+        if len(parts) == len(names) and not RELATED.search(gold):
+            return f"{marks.NAMED} {', '.join(f'{name} = {part}' for name, part in zip(names, parts, strict=True))}"
+        if ORDERED.search(question):
+            return f"{marks.ORDERED} {gold}"
     if BARE_NUMBER.fullmatch(gold) and any(character.isdigit() for character in gold):
         number = gold.strip(" $")
         unit = asked_unit(question)
-        mark = "" if unit else measure(question)
-        return rf"{number} \text{{ {unit}}}" if unit else f"{mark} {number}".strip()
+        number = rf"{number} \text{{ {unit}}}" if unit else f"{measure(question)} {number}".strip()
+        moduli = set(MODULUS.findall(question))
+        return f"{marks.MODULO} {{{moduli.pop()}}} {number}" if len(moduli) == 1 else number
+    for mark, command, said in OF_LETTERS:
+        if command.search(gold) and said.search(question):
+            return f"{mark} {gold}"
     return gold
 
 

@@ -12,32 +12,42 @@ question which others are.
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
 
 from grpo_jax.rewards.mathematics import groups, measures, moments, vectors
 from grpo_jax.rewards.mathematics.answer import (
     BARE,
     NAMED,
     RATIO,
+    SEQUENCE,
     Answer,
     Asked,
     Choice,
+    Family,
     General,
     Items,
+    Progressions,
     Relation,
+    Residue,
     Statement,
     Time,
     Words,
+    as_vector,
 )
-from grpo_jax.rewards.mathematics.expression import SYMBOLS
+from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, swapped
-from grpo_jax.rewards.mathematics.naming import is_quantity, name_of
+from grpo_jax.rewards.mathematics.generated import coordinates, progressions
+from grpo_jax.rewards.mathematics.naming import is_quantity, is_variable, name_of
+from grpo_jax.rewards.mathematics.nouns import quantities
 from grpo_jax.rewards.mathematics.quantities import Quantities, Same
-from grpo_jax.rewards.mathematics.same_name import contradict, is_shifted
+from grpo_jax.rewards.mathematics.same_name import NO_NAME, contradict, is_shifted, of_same_quantity
 from grpo_jax.rewards.mathematics.truth import all_of, any_of
-from grpo_jax.rewards.mathematics.wanted import NO_NAME
+from grpo_jax.rewards.mathematics.units import NEVER
 from grpo_jax.rewards.mathematics.work import spend
 
 SameRelation = Callable[[Relation, Relation], bool | None]
+SameSpaces = Callable[[Sequence[Node], Sequence[Node], frozenset[str]], bool | None]
+SameProgressions = Callable[[Progressions, Progressions], bool | None]
 
 
 class Comparison:
@@ -47,9 +57,13 @@ class Comparison:
         self,
         formulas: Same = lambda gold, answer: None,
         relations: SameRelation = lambda gold, answer: None,
+        spaces: SameSpaces = lambda gold, answer, known: None,
+        progressions: SameProgressions = lambda gold, answer: None,
     ):
         self._quantities = Quantities(formulas)
         self._relations = relations
+        self._spaces = spaces
+        self._progressions = progressions
 
     def equal(self, gold: Answer, answer: Answer) -> bool | None:
         """Return whether an answer is the gold one.
@@ -62,11 +76,20 @@ class Comparison:
         if isinstance(answer, Statement | Items) and (theirs := _by_name(answer)):
             ours = _by_name(gold)
             if ours:  # (a, b) = (1, 2) and (b, a) = (2, 1), or b = 2, a = 1
-                return ours.keys() == theirs.keys() and all_of(self.equal(ours[name], theirs[name]) for name in ours)
-            if list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
+                pairs = [(value, theirs.get(of_same_quantity(name, theirs))) for name, value in ours.items()]
+                return len(ours) == len(theirs) and all_of(
+                    other is not None and self.equal(value, other) for value, other in pairs
+                )
+            if not _is_of(answer, NAMED) and list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
                 return False
         if isinstance(gold, Asked):
             return self._asked(gold, answer)
+        if isinstance(gold, Family):
+            return self._family(gold, answer)
+        if isinstance(gold, Residue):
+            return self._residue(gold, answer)
+        if isinstance(answer, Residue):
+            return isinstance(gold, General) and self._same_members(gold, answer)
         if isinstance(gold, General) or isinstance(answer, General):
             return self._general(gold, answer)
         rule = RULES.get((type(gold), type(answer)))
@@ -84,7 +107,7 @@ class Comparison:
         """Return whether an answer has the value, and says nothing else of what it is the value of."""
         quantity = gold.quantity
         solved = len(quantity.tokens) > 1  # an equation that is solved for a letter is a statement
-        known = quantity.variables if quantity.tokens[0] != NO_NAME else frozenset[str]()
+        known = frozenset[str]() if NO_NAME in quantity.tokens else quantity.variables
         match answer:
             case Relation("=", left, _, value) if value is not None and left.variables & known:
                 return solved and self._is_quantity(quantity, left) and self.equal(gold.value, value)
@@ -92,12 +115,15 @@ class Comparison:
                 return solved and self._is_quantity(quantity, right) and self.equal(gold.value, left)
             case Statement((), (Formula() as first, *others)) if others and first.variables & known:
                 return self._is_quantity(quantity, first) and self._links(gold.value, others)
-        name = name_of(quantity.tokens)
-        if any(contradict(name, other) for other in _names(answer)):
+            case Statement((), (Formula() as first, *others)) if others and first.variables:
+                if quantities(first.tokens) & quantities(quantity.tokens):  # \cos x, where a cosine is asked for
+                    return self._links(gold.value, others)
+        name = tuple(text for text in name_of(quantity.tokens) if len(text) == 1 or text[0] == "\\")
+        if any(contradict(name_of(quantity.tokens), other) for other in _names(answer)):
             return False
         if isinstance(answer, Statement):
             answer = _of_letter(name, answer)
-        if len(quantity.tokens) == 1 and _is_of(gold.value, BARE) and _is_of(answer, "(", "["):
+        if len(name) == 1 and _is_of(gold.value, BARE) and _is_of(answer, "(", "["):
             return False  # (2, 3) is one point, or all that lies between
         return self.equal(gold.value, answer)
 
@@ -106,13 +132,41 @@ class Comparison:
         known = quantity.node is not None and given.node is not None
         return self.equal(quantity, given) if known else quantity.tokens == given.tokens
 
+    def _residue(self, gold: Residue, answer: Answer) -> bool | None:
+        """Return whether both leave the same; where only the remainder is asked for, it alone is right, too."""
+        if not isinstance(answer, Residue):
+            return self.equal(gold.value, answer) if gold.is_least else self._same_members(gold, answer)
+        if gold.name and answer.name and gold.name != answer.name:
+            return False
+        same_modulus = self.equal(gold.modulus, answer.modulus)
+        match gold.value, answer.value, gold.modulus.value:
+            case Formula(value=Fraction() as one), Formula(value=Fraction() as other), Fraction() as modulus if (
+                not gold.is_least
+            ):
+                return same_modulus and modulus != 0 and (one - other) % modulus == 0
+        return all_of((same_modulus, self.equal(gold.value, answer.value)))
+
     def _general(self, gold: Answer, answer: Answer) -> bool | None:
         """Return whether they say the same of all whole numbers, whatever letter stands for those."""
         if isinstance(gold, General) and isinstance(answer, General):
-            return gold.of == answer.of and self.equal(gold.of_k, answer.of_k)
+            equal = gold.of == answer.of and self.equal(gold.of_k, answer.of_k)
+            return equal or any_of((equal, self._same_members(gold, answer)))
         ours = (gold.plain, gold.of_k) if isinstance(gold, General) else (gold,)
         theirs = (answer.plain, answer.of_k) if isinstance(answer, General) else (answer,)
-        return any_of(self.equal(one, other) for one in ours for other in theirs)
+        equal = any_of(self.equal(one, other) for one in ours for other in theirs)
+        return equal or any_of((equal, isinstance(gold, General) and self._same_members(gold, answer)))
+
+    def _same_members(self, gold: General | Residue, answer: Answer) -> bool | None:
+        ours, theirs = progressions(gold), progressions(answer)
+        return self._progressions(ours, theirs) if ours and theirs else False
+
+    def _family(self, gold: Family, answer: Answer) -> bool | None:
+        """Return whether an answer says the same for all values of its constants."""
+        equal = self.equal(gold.value, answer)
+        ours, theirs = coordinates(gold.value), coordinates(answer)
+        if equal or not ours or not theirs or len(ours) != len(theirs):
+            return equal
+        return any_of((equal, self._spaces(ours, theirs, gold.known)))
 
     def _formula(self, gold: Formula, answer: Formula) -> bool | None:
         if not vectors.DRAWN.isdisjoint((*gold.tokens, *answer.tokens)):
@@ -130,7 +184,7 @@ class Comparison:
     def _components(self, gold: Formula, answer: Items) -> bool | None:
         if gold.measure == measures.RATIO and answer.opening == RATIO:
             return self._quotient(answer, gold)
-        parts = vectors.components(gold, len(groups.as_vector(answer).items))
+        parts = vectors.components(gold, len(as_vector(answer).items))
         return parts is not None and self._items(parts, answer)
 
     def _time(self, gold: Time | Items, answer: Time | Items) -> bool:
@@ -169,7 +223,7 @@ class Comparison:
     def _statements(self, gold: Statement, answer: Statement) -> bool | None:
         if gold.name == answer.name:
             return self._chain(gold.values[-1], answer)
-        if not (_is_variable(gold.name) and _is_variable(answer.name)):
+        if not (is_variable(gold.name) and is_variable(answer.name)):
             return not contradict(gold.name, answer.name) and self._chain(
                 gold.values[-1], _of_letter(gold.name, answer)
             )
@@ -187,6 +241,11 @@ class Comparison:
 
     def _restated(self, gold: Relation, answer: Statement) -> bool | None:
         return self._relation(gold, answer.relation) if answer.relation else False
+
+    def _words(self, gold: Words, answer: Words) -> bool:
+        """Return whether words are the gold ones, or a sentence that says so of something: "the function is odd"."""
+        subject, verb, said = answer.text.rpartition(" is ")
+        return gold == answer or (bool(verb) and said == gold.text and NEVER.isdisjoint(subject.split()))
 
     def _spelt(self, words: Words, formula: Formula) -> bool:
         r"""\text{II} is II, though letters without a command are variables."""
@@ -221,7 +280,7 @@ class Comparison:
 RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
     (Formula, Formula): Comparison._formula,
     (Choice, Words): Comparison._option,
-    (Words, Words): lambda _, gold, answer: gold == answer,
+    (Words, Words): Comparison._words,
     (Words, Formula): Comparison._spelt,
     (Formula, Words): lambda self, gold, answer: self._spelt(answer, gold),
     (Choice, Choice): Comparison._choices,
@@ -242,9 +301,9 @@ RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
 def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
     """Return the values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
     if isinstance(answer, Items):
-        if answer.opening not in (NAMED, "(", BARE) or not answer.items:
+        if answer.opening not in (NAMED, "(", BARE, SEQUENCE) or not answer.items:
             return None
-        named = {item.name: item for item in answer.items if isinstance(item, Statement) and item.name}
+        named = dict(filter(None, map(_named, answer.items)))
         return dict(named) if len(named) == len(answer.items) else None
     if not isinstance(answer, Statement) or answer.name[:1] != ("(",) or len(answer.values) != 1:
         return None
@@ -252,6 +311,18 @@ def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
     if not isinstance(value, Items) or value.opening != "(" or len(value.items) != len(names):
         return None
     return {(name,): item for name, item in zip(names, value.items, strict=True)}
+
+
+def _named(item: Answer) -> tuple[tuple[str, ...], Answer] | None:
+    r"""Return a name and its value; the name may be what is computed of another one: \cos x."""
+    match item:
+        case Relation("=", left, _, value) if value is not None:
+            return name_of(left.tokens), value
+        case Statement((), (Formula() as left, value)) if left.variables:
+            return name_of(left.tokens), value
+        case Statement(name=name) if name:
+            return name, item
+    return None
 
 
 def _is_of(answer: Answer, *openings: str) -> bool:
@@ -281,14 +352,10 @@ def _variables(answer: Answer) -> frozenset[str]:
 def _names(answer: Answer) -> Iterator[tuple[str, ...]]:
     """Yield the names that an answer gives to values."""
     match answer:
-        case Statement(name=name) if name:
+        case Statement(name=name) | Residue(name=name) if name:
             yield name
         case Items(items=items):
             for item in items:
                 yield from _names(item)
         case General(plain=value) | Choice(value=value) if value is not None:
             yield from _names(value)
-
-
-def _is_variable(name: tuple[str, ...]) -> bool:
-    return bool(name) and ((name[0].isalpha() and len(name[0]) == 1) or name[0] in SYMBOLS) and "(" not in name

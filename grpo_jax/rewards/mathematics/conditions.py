@@ -43,6 +43,6 @@ QUANTIFIED = frozenset(
 _CONDITION = (
     "for where with when all any every each some arbitrary is an a are the integer integers real reals number "
     "numbers positive negative nonnegative non natural whole constant values value of \\forall \\in \\mathbb { } + "
-    "* ^ , > \\ge 0"
+    "* ^ , > \\ge 0 _"
 )
 CONDITION = frozenset(_CONDITION.split())

@@ -1,19 +1,36 @@
 """Equations and chains of them, and what is said of their letters: for all x, k in Z."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
-from grpo_jax.rewards.mathematics.answer import Answer, General, Items, Numbers, Reader, Relation, Statement, Words
-from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.answer import (
+    Answer,
+    General,
+    Items,
+    Numbers,
+    Reader,
+    Relation,
+    Residue,
+    Statement,
+    Words,
+)
+from grpo_jax.rewards.mathematics.brackets import Tokens, split, stripped, texts_of
 from grpo_jax.rewards.mathematics.conditions import is_bound, is_condition
-from grpo_jax.rewards.mathematics.formula import formula
+from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.lists import EITHER_SIGN, plus_minus
 from grpo_jax.rewards.mathematics.naming import is_name, name_of
 
 SIGNS = frozenset(("=", "\\approx", "\\in", "\\equiv"))
-REMAINDERS = frozenset(("\\pmod", "\\bmod", "\\mod", "mod"))
+REMAINDERS = frozenset(("\\pmod", "\\bmod", "\\mod", "mod", "modulo"))
+CONGRUENT = frozenset(("\\equiv", "="))
 CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when", "\\ge", ">"))
 SETS = frozenset(("Z", "N", "R", "integer", "integers", "real", "reals"))
 REAL = frozenset(("R", "real", "reals"))
-NATURAL = frozenset(("N", "+", "positive", "nonnegative", "non", "natural", ">", "\\ge"))
+SORTS: dict[Numbers, frozenset[str]] = {  # the first one of which a word occurs
+    "nonnegative": frozenset(("nonnegative", "non")),
+    "positive": frozenset(("+", "positive", ">")),
+    "natural": frozenset(("N", "natural")),
+}
 MAX_CONDITION = 20  # tokens
 
 
@@ -33,6 +50,8 @@ def equation(tokens: Tokens, read: Reader) -> Answer | None:
         parts, found = _unrounded(parts, found)
         if not found:
             return read(parts[0])
+    if not is_name(parts[0]) and not EITHER_SIGN.isdisjoint(texts_of(tokens)):
+        return plus_minus(tokens, read)
     if is_name(parts[0]):
         name, values = name_of(texts_of(parts[0])), parts[1:]
     elif len(parts) == 2 and is_name(parts[1]):
@@ -48,6 +67,27 @@ def equation(tokens: Tokens, read: Reader) -> Answer | None:
     if found == ["\\in"] and isinstance(said[0], Items) and said[0].opening == r"\{" and len(said[0].items) == 1:
         said = [*said[0].items]
     return Statement(name, tuple(said), relation)
+
+
+def congruence(tokens: Tokens, read: Reader) -> Answer | None:
+    r"""Return what is left of a name or a known number: x \equiv 5 \pmod 7, 3^5 \bmod 7 = 5, 5 (mod 7)."""
+    places = [place for place, token in enumerate(tokens) if token.text in REMAINDERS]
+    if len(places) != 1:
+        return None
+    head, (tail, *behind) = tokens[: places[0]], split(tokens[places[0] + 1 :], CONGRUENT)[0]
+    if head and head[-1].text == "(" and tail and tail[-1].text == ")":
+        head, tail = head[:-1], tail[:-1]
+    links = [*split(head, CONGRUENT)[0], *behind]
+    modulus = formula(stripped(tail))
+    if len(links) > 2 or not all(links) or modulus.node is None:
+        return None
+    value = read(links[-1])
+    if len(links) == 1 or is_name(links[0]):
+        return Residue(name_of(texts_of(links[0])) if len(links) > 1 else (), value, modulus)
+    match formula(links[0]).value, value, modulus.value:
+        case Fraction() as whole, Formula(value=Fraction() as left), Fraction() as divisor if divisor:
+            return Residue((), value, modulus) if (whole - left) % divisor == 0 else None
+    return None
 
 
 def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], list[str]]:
@@ -72,7 +112,7 @@ def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
             return None
         plain = read(kept)
         texts = texts_of(said)
-        if len(bound) != 1 or SETS.isdisjoint(texts):
+        if len(bound) != 1 or (SETS.isdisjoint(texts) and not is_bound(kept, said)):
             return plain
         of_k = read([token._replace(text="k") if token.text in bound else token for token in kept])
         return General(plain, of_k, _numbers(texts))
@@ -81,6 +121,8 @@ def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
 
 def _numbers(texts: Sequence[str]) -> Numbers:
     """Return which numbers a condition speaks of."""
+    if "\\ge" in texts:
+        return "positive" if "1" in texts else "nonnegative"
     if not REAL.isdisjoint(texts):
         return "real"
-    return "whole" if NATURAL.isdisjoint(texts) else "natural"
+    return next((numbers for numbers, words in SORTS.items() if not words.isdisjoint(texts)), "whole")

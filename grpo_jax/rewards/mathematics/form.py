@@ -21,6 +21,7 @@ from itertools import accumulate
 from grpo_jax.rewards.mathematics import expression, reading
 from grpo_jax.rewards.mathematics.answer import Answer, Choice, Words
 from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.equations import REMAINDERS
 from grpo_jax.rewards.mathematics.formula import Formula, without_unit
 from grpo_jax.rewards.mathematics.named_form import has_named_form, names_equation
 from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
@@ -52,7 +53,8 @@ WRITTEN_OUT = ANY_FUNCTION | {*ARITHMETIC.values(), "sum", "product", "complex f
 GROUPING = frozenset("{}()[],;.?") | {"\\{", "\\}", ""}
 SAME = {"\\frac": "/", "\\choose": "\\binom", ":": "/"}
 NEUTRAL = frozenset((("+", "0"), ("-", "0"), ("\\cdot", "1"), ("1", "\\cdot"), ("^", "1"), ("^", "\\circ")))
-EQUATED = ("=", "\\approx")
+CONDITIONS = REMAINDERS - FUNCTIONS.keys()  # (mod 7), where \\bmod would still be to be computed
+EQUATED = ("=", "\\approx", "\\equiv")
 RELATIONS = ORDERED | {"="}
 SEPARATORS = RELATIONS | {",", ";", "and", "or", "&", "\\\\", "\\cup"}
 NAMING = frozenset(("_", "(", ")", "{", "}", "'", "\\angle", "\\triangle")) | expression.SYMBOLS.keys()
@@ -76,8 +78,12 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     except NotationError:
         return True  # the same text
     if not ("=" in texts_of(ours) and names_equation(question)):
+        equated = "=" in texts_of(ours)
         ours = _value(ours, of_equation=True)
-        theirs = _value(theirs, of_equation="=" in texts_of(ours))
+        equated &= _has_variables(ours)
+        theirs = _value(theirs, of_equation=equated)
+    place = next((place for place, token in enumerate(theirs) if token.text in CONDITIONS), len(theirs))
+    theirs = theirs[: place - (place < len(theirs) and theirs[place - 1].text == "(")]
     form, given = (_form(tokens) for tokens in (ours, theirs))
     if _same_sides(form, given) or not given:
         return True
@@ -97,6 +103,8 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
         return False
     if not has_named_form(question, right, equal):
         return False
+    if not CONDITIONS.isdisjoint(texts_of(ours)) and _has_variables(theirs):
+        return True  # 12k + 5 for 5 (mod 12)
     applied, of_gold = (_operations(without_unit(tokens)[0]) for tokens in (theirs, ours))
     return not (applied - of_gold) & _unfinished(right)
 
@@ -123,12 +131,13 @@ def _unfinished(gold: Answer) -> frozenset[str]:
 def _operations(tokens: Tokens) -> set[str]:
     """Return the kinds of operations that tokens apply."""
     found = {kind for token in tokens if (kind := FUNCTIONS.get(token.text) or ARITHMETIC.get(token.text))}
-    if sum(token.text == "|" for token in tokens) > 1:
+    if sum(token.text == "|" for token in tokens) > 1 and ORDERED.isdisjoint(texts_of(tokens)):  # |x| < 2 is solved
         found.add("absolute")
     before: Token | None = None
     bars = decimals = 0  # of one value
+    ends = ENDS if sum(token.text == "|" for token in tokens) % 2 == 0 else ENDS - {"|"}  # of \\{x | x > 1\\}
     for place, token in enumerate(tokens):
-        ended = before is not None and (before.kind in ("number", "symbol") or before.text in ENDS)
+        ended = before is not None and (before.kind in ("number", "symbol") or before.text in ends)
         if token.text in SEPARATORS:
             bars = decimals = 0
         of_value = before is not None and (before.kind == "number" or before.text in (")", "}"))  # not of a unit
@@ -151,10 +160,12 @@ def _value(tokens: Tokens, of_equation: bool) -> Tokens:
 
     Of a list, and of an equation between two expressions if the answer is one, all.
     """
-    if any(token.text in (",", ";", "or", "and") for token in tokens):
-        return tokens
+    items, found = split(tokens, (",", ";", "or", "and"))
+    if found:
+        values = (_value(item, of_equation) for item in items)
+        return [token for value in values for token in (*value, Token("sign", ","))][:-1]
     parts, signs = split(tokens, EQUATED)
-    exact = [part for part, sign in zip(parts, ("=", *signs), strict=True) if sign == "=" and part]
+    exact = [part for part, sign in zip(parts, ("=", *signs), strict=True) if sign != "\\approx" and part]
     known = [part for part in exact if not _has_variables(part)]
     if not known:  # nothing but a rounded value
         exact = [part for part in parts if part]

@@ -2,6 +2,7 @@ r"""Whether two tuples, lists, sets, matrices or ratios are equal, given how the
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from grpo_jax.rewards.mathematics import moments, vectors
@@ -19,8 +20,10 @@ from grpo_jax.rewards.mathematics.answer import (
     Answer,
     Items,
     Statement,
+    as_vector,
 )
 from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.naming import is_variable
 from grpo_jax.rewards.mathematics.truth import all_of, any_of
 
 Equal = Callable[[Answer, Answer], bool | None]
@@ -36,7 +39,7 @@ IN_ANY_ORDER = frozenset((UNION, ALTERNATIVES, r"\{"))
 
 def same_items(equal: Equal, gold: Items, answer: Items) -> bool | None:
     """Return whether two groups of answers say the same."""
-    gold, answer = _as_vectors(gold, answer)
+    gold, answer = _as_vectors(_by_letters(gold), _by_letters(answer))
     if gold.opening == answer.opening == RATIO:
         return _ratios(equal, gold, answer)
     if (gold.opening, gold.closing) != (answer.opening, answer.closing) and not _compatible(gold, answer):
@@ -53,6 +56,16 @@ def same_items(equal: Equal, gold: Items, answer: Items) -> bool | None:
     if kinds == {BARE} and len(set(gold.items)) == len(gold.items):
         return _in_any_order(equal, gold.items, answer.items)
     return all_of(itertools.starmap(equal, zip(gold.items, answer.items, strict=True)))
+
+
+def _by_letters(items: Items) -> Items:
+    """Return `y = 2, x = 1` in the order of its letters, in which a point has its coordinates."""
+    names = [item.name for item in items.items if isinstance(item, Statement)]
+    if items.opening != NAMED or not all(map(is_variable, names)):
+        return items
+    return replace(
+        items, items=tuple(item for _, item in sorted(zip(names, items.items, strict=True), key=lambda pair: pair[0]))
+    )
 
 
 def _in_any_order(equal: Equal, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool | None:
@@ -117,14 +130,6 @@ def _as_vectors(gold: Items, answer: Items) -> tuple[Items, Items]:
     if {gold.opening, answer.opening} <= {UNION, OPEN, "("} and UNION in (gold.opening, answer.opening):
         return _intervals(gold), _intervals(answer)
     return gold, answer
-
-
-def as_vector(matrix: Items) -> Items:
-    """Return a matrix of one row or column as a tuple; others as they are."""
-    rows = [row.items for row in matrix.items if isinstance(row, Items)] if matrix.opening == MATRIX else []
-    if not rows or (len(rows) > 1 and max(map(len, rows)) > 1):
-        return matrix
-    return Items("(", ")", rows[0] if len(rows) == 1 else tuple(row[0] for row in rows))
 
 
 def _intervals(union: Items) -> Items:

@@ -1,6 +1,6 @@
 """The outcome for any pair of answers, by numbers or by math-verify. In workers only: it may take for ever."""
 
-from grpo_jax.rewards.mathematics import fallback, numeric
+from grpo_jax.rewards.mathematics import fallback, families, numeric
 from grpo_jax.rewards.mathematics.compare import Comparison
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.numeric import UndefinedError
@@ -22,7 +22,7 @@ def _same_formulas(gold: Formula, answer: Formula) -> bool:
     return fallback.same_formulas(gold, answer)
 
 
-COMPARISON = Comparison(_same_formulas, numeric.same_relations)
+COMPARISON = Comparison(_same_formulas, numeric.same_relations, families.same_spaces, families.same_progressions)
 
 
 def warm() -> None:

@@ -18,12 +18,14 @@ from grpo_jax.rewards.mathematics.answer import (
     Reader,
     Statement,
     Words,
+    as_vector,
     listed,
     of_either_sign,
 )
 from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, texts_of
 from grpo_jax.rewards.mathematics.choices import is_letter
 from grpo_jax.rewards.mathematics.conditions import is_condition
+from grpo_jax.rewards.mathematics.exact import rational
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, formula
 from grpo_jax.rewards.mathematics.naming import is_name
@@ -32,7 +34,8 @@ from grpo_jax.rewards.mathematics.sets import REALS, WITH_NAMES, intersection, i
 
 SEPARATORS = frozenset((",", ";", "and", "or", "&"))
 EITHER_SIGN = frozenset(("\\pm", "\\mp"))
-MOST_SIGNS = 3  # of a point
+PAIRED = {"\\pm": "+-", "\\mp": "-+"}
+MOST_SIGNS = 3  # of a point or an expression
 
 
 def bare(tokens: Tokens, read: Reader) -> Answer | None:
@@ -57,7 +60,6 @@ def several(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Ans
         kind = ALTERNATIVES
     named = {item.name: item for item in items if isinstance(item, Statement) and item.name}
     if len(named) == len(items):  # x = 1, y = 2 in any order; but x_1 = 1, x_2 = 2 are two x
-        items = [named[name] for name in sorted(named)]
         if len({name[0] for name in named}) == 1 and all("_" in name for name in named):
             kind = ALTERNATIVES
         elif kind != ALTERNATIVES:
@@ -71,7 +73,7 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
     """Return what one pair of brackets encloses, also behind the name of a point, P(1, 2), or a factor, 2(1, 2)."""
     start = next(place for place, token in enumerate(tokens) if token.text in OPENING)
     if start:
-        inner = bracketed(tokens[start:], read) if tokens[start].text == "(" else None
+        inner = bracketed(tokens[start:], read) if tokens[start].text in ("(", r"\langle") else None
         if not isinstance(inner, Items):
             return None
         return (
@@ -85,7 +87,7 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
     if (opening, closing) == (r"\langle", r"\rangle"):
         opening, closing = "(", ")"
     if opening == r"\{":
-        (element, *conditions), found = split(inside, ("|", ":"))
+        (element, *conditions), found = _defined(inside)
         if len(found) == 1 and is_name(element[:1]) and texts_of(element)[1:2] in ((), ("\\in",)):
             of_reals = len(element) == 1 or WITH_NAMES.get(texts_of(element[2:])) == REALS
             return read(conditions[0]) if of_reals else Words(" ".join(texts_of(tokens)))
@@ -103,6 +105,15 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
         return None
     inner = read(inside)
     return inner if isinstance(inner, Items) and inner.opening == MATRIX else Items(opening, closing, (inner,))
+
+
+def _defined(inside: Tokens) -> tuple[list[Tokens], list[str]]:
+    """Return the element of a set and what holds for it, if its first sign says so; there may be bars behind it."""
+    (element, *_), found = split(inside, ("|", ":"))
+    rest = inside[len(element) + 1 :]
+    if len(found) > 1 and len(element) and not (found[0] == "|" and len(found) % 2 == 0):
+        return [element, rest], found[:1]
+    return split(inside, ("|", ":"))
 
 
 def _points(tokens: Tokens, coordinates: Sequence[Answer]) -> Items | None:
@@ -124,6 +135,44 @@ def _lead(tokens: Tokens) -> bool:
     """Return whether each sign stands before all of its coordinate."""
     parts, _ = split(tokens, (",", ";"))
     return all(token.text not in EITHER_SIGN for part in parts for token in part[1:])
+
+
+def combination(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return a sum of points and multiples of them as one point: (1, 0) + t(2, 1) is (1 + 2t, t)."""
+    parts, signs = split(tokens, ("+", "-"))
+    if not parts[0]:
+        parts, signs = parts[1:], signs
+    else:
+        signs = ["+", *signs]
+    if len(parts) < 2 or not all(parts):
+        return None
+    points = [_point(read(part)) for part in parts]
+    rows = [[item for item in point.items if isinstance(item, Formula)] for point in points if point]
+    if (
+        len({len(row) for row in rows}) != 1
+        or len(rows) < len(parts)
+        or any(point and len(row) < len(point.items) for row, point in zip(rows, points, strict=True))
+    ):
+        return None
+    sums = [_sum(column, signs) for column in zip(*rows, strict=True)]
+    return Items("(", ")", tuple(one for one in sums if one)) if all(sums) else None
+
+
+def _point(answer: Answer) -> Items | None:
+    vector = as_vector(answer) if isinstance(answer, Items) else None
+    return vector if vector and (vector.opening, vector.closing) == ("(", ")") else None
+
+
+def _sum(terms: Sequence[Formula], signs: Sequence[str]) -> Formula | None:
+    nodes = [
+        Node("negative", (term.node,)) if sign == "-" else term.node
+        for term, sign in zip(terms, signs, strict=True)
+        if term.node
+    ]
+    texts = tuple(text for term, sign in zip(terms, signs, strict=True) for text in (sign, *term.tokens))
+    node = Node("sum", tuple(nodes))
+    known = len(nodes) == len(terms) and not any(term.unit for term in terms)
+    return Formula(texts, node, rational(node)) if known else None
 
 
 def multiple(factor: Tokens, of: Items) -> Items | None:
@@ -153,10 +202,18 @@ def ratio(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def plus_minus(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return both values of an expression with one \pm."""
-    places = [place for place, token in enumerate(tokens) if token.text in EITHER_SIGN]
-    if len(places) != 1:
+    r"""Return all values of an expression with \pm: each sign is either, but with \mp all are upper or all lower."""
+    texts = texts_of(tokens)
+    places = [place for place, text in enumerate(texts) if text in EITHER_SIGN]
+    if len(places) > MOST_SIGNS:
         return None
-    signs = "+-" if tokens[places[0]].text == "\\pm" else "-+"
-    both = [[*tokens[: places[0]], Token("sign", sign), *tokens[places[0] + 1 :]] for sign in signs]
-    return listed(ALTERNATIVES, [read(one) for one in both])
+    all_signs = list(itertools.product("+-", repeat=len(places)))
+    if "\\mp" in texts:
+        all_signs = [tuple(PAIRED[texts[place]][row] for place in places) for row in (0, 1)]
+    found = []
+    for signs in all_signs:
+        one = list(tokens)
+        for place, sign in zip(places, signs, strict=True):
+            one[place] = Token("sign", sign)
+        found.append(read(one))
+    return listed(ALTERNATIVES, found)

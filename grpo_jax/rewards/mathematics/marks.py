@@ -2,14 +2,29 @@ r"""What a question says of its gold answer, written before it: \ordered 1, 2, 3
 
 from dataclasses import replace
 
-from grpo_jax.rewards.mathematics import measures
-from grpo_jax.rewards.mathematics.answer import BARE, SEQUENCE, Answer, Asked, Choice, Items, Reader
-from grpo_jax.rewards.mathematics.brackets import Tokens, split
+from grpo_jax.rewards.mathematics import expression, measures
+from grpo_jax.rewards.mathematics.answer import (
+    BARE,
+    SEQUENCE,
+    Answer,
+    Asked,
+    Choice,
+    Family,
+    General,
+    Items,
+    Reader,
+    Residue,
+    Statement,
+    listed,
+)
+from grpo_jax.rewards.mathematics.brackets import Tokens, closing_place, split, texts_of
 from grpo_jax.rewards.mathematics.formula import Formula, formula
+from grpo_jax.rewards.mathematics.naming import name_of
 from grpo_jax.rewards.mathematics.sets import interval
 
 ORDERED, INTERVAL, ASKED, OPTION = "\\ordered", "\\interval", "\\asked", "\\option"
-MARKS = measures.MARKS | {ORDERED, INTERVAL, ASKED, OPTION}
+NAMED, MODULO, FAMILY = "\\named", "\\modulo", "\\family"
+MARKS = measures.MARKS | {ORDERED, INTERVAL, ASKED, OPTION, NAMED, MODULO, FAMILY}
 
 
 def marked(tokens: Tokens, read: Reader) -> Answer | None:
@@ -20,8 +35,17 @@ def marked(tokens: Tokens, read: Reader) -> Answer | None:
     if mark == OPTION:
         return Choice(rest[0].text, read(rest[1:]) if rest[1:] else None)
     if mark == ASKED:
-        (quantity, gold), _ = split(rest, ("=",))
+        quantity, gold = _parted(rest)
         return Asked(formula(quantity), read(gold))
+    if mark == NAMED:
+        named = (_parted(part) for part in split(rest, (",",))[0])
+        return listed(SEQUENCE, [Statement(name_of(texts_of(name)), (read(value),)) for name, value in named])
+    if mark in (MODULO, FAMILY):
+        end = closing_place(rest)
+        said, value = rest[1:end], read(rest[end + 1 :])
+        if mark == MODULO:
+            return Residue((), value, formula(said), is_least=True)
+        return value if isinstance(value, General) else Family(value, _letters(said))
     match read(rest):
         case Formula() as number if mark in measures.MARKS:
             return replace(number, measure=mark)
@@ -31,3 +55,13 @@ def marked(tokens: Tokens, read: Reader) -> Answer | None:
             return Items(SEQUENCE, SEQUENCE, items)
         case inner:
             return inner
+
+
+def _letters(tokens: Tokens) -> frozenset[str]:
+    return frozenset(expression.SYMBOLS.get(token.text, token.text) for token in tokens)
+
+
+def _parted(tokens: Tokens) -> tuple[Tokens, Tokens]:
+    """Return what stands before the first = and behind it."""
+    place = len(split(tokens, ("=",))[0][0])
+    return tokens[:place], tokens[place + 1 :]

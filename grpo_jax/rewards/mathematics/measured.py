@@ -67,9 +67,13 @@ def measure(question: str) -> str:
     return measures.NUMBER if ANGULAR.search(question) else measures.PLAIN
 
 
+def sentences(question: str) -> list[str]:
+    """Return the sentences of a question that say anything."""
+    return [sentence for sentence in SENTENCE.findall(question) if sentence.strip()]
+
+
 def _last_sentence(question: str) -> str:
-    sentences = [sentence for sentence in SENTENCE.findall(question) if sentence.strip()]
-    return sentences[-1] if sentences else ""
+    return next(reversed(sentences(question)), "")
 
 
 def asked_unit(question: str) -> str:

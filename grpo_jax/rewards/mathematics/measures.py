@@ -5,6 +5,8 @@ from grpo_jax.rewards.mathematics.units import ANGLES, PERCENT, UNITS_BY_KIND, K
 COUNT, LENGTH, AREA, VOLUME, ANGLE = "\\count", "\\length", "\\area", "\\volume", "\\angular"
 PERCENTAGE, SHARE, RATIO = "\\percentage", "\\share", "\\proportion"  # 5 stands for 5 %; 0.05 does; 1/4 for 1:4
 NUMBER, PLAIN = "\\number", "\\plain"  # of anything, and of anything but degrees
+WHOLE = "\\whole"  # an expression whose letters are whole numbers
+POSITIVE = "\\positive"  # an expression whose letters are positive: lengths, masses, or said to be so
 
 KINDS: dict[str, frozenset[Kind]] = {
     COUNT: frozenset(((),)),
@@ -16,7 +18,7 @@ KINDS: dict[str, frozenset[Kind]] = {
     SHARE: frozenset((PERCENT.kind,)),
     RATIO: frozenset((PERCENT.kind,)),
 }
-MARKS = frozenset((*KINDS, NUMBER, PLAIN))
+MARKS = frozenset((*KINDS, NUMBER, PLAIN, WHOLE, POSITIVE))
 DEGREES = frozenset(("degree", "radian", "celsius", "fahrenheit"))
 
 

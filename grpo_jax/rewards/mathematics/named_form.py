@@ -136,12 +136,23 @@ def _power(gold: Formula, answer: Formula) -> bool:
 
 
 def _reduced(gold: Formula, answer: Formula) -> bool:
-    """Return whether no whole number divides both sides of a fraction bar."""
-    return all(
-        math.gcd(*map(_content, inner.arguments)) == 1
-        for inner in nodes(_tree(answer))
-        if inner.operation == "quotient"
-    )
+    """Return whether nothing that is seen divides both sides of a fraction bar: no whole number, and no factor."""
+    for inner in nodes(_tree(answer)):
+        if inner.operation == "quotient":
+            top, bottom = ({one for one, _ in _flat(side) if names(one)} for side in inner.arguments)
+            if math.gcd(*map(_content, inner.arguments)) != 1 or not top.isdisjoint(bottom):
+                return False
+    return True
+
+
+def _collected(gold: Formula, answer: Formula) -> bool:
+    """Return whether no two terms of a sum are multiples of the same, like 2x and 3x."""
+    for inner in nodes(_tree(answer)):
+        if inner.operation == "sum":
+            terms = [frozenset(one for one in _flat(term) if one[0].operation != "number") for term in inner.arguments]
+            if len(set(terms)) < len(terms):
+                return False
+    return True
 
 
 def _content(node: Node) -> int:
@@ -246,7 +257,11 @@ def _compiled(*forms: tuple[str, Fits]) -> list[tuple[re.Pattern[str], Fits]]:
     return [(re.compile(pattern, re.IGNORECASE), fits) for pattern, fits in forms]
 
 
-ANY_FORM = re.compile(r"\bany (\w+ )?form\b", re.IGNORECASE)
+ANY_FORM = re.compile(  # or one of several
+    r"\bany (\w+ )?form\b|\b(form|notation|decimal|fraction|percent(age)?|number)\b,? or (as |in )?(an? )?(\w+ ){0,2}"
+    r"(form|notation|decimal|fraction|percent(age)?|number)\b",
+    re.IGNORECASE,
+)
 TEMPLATE = re.compile(
     r"\bform\s+(?:of\s+)?\$([^$]+)\$|\$([^$]+)\$[ -]form\b|\b(?:re)?(?:write|express)\b[^.?]*?\bas\s+\$([^$]+)\$",
     re.IGNORECASE,
@@ -268,8 +283,9 @@ PHRASES = _compiled(
     (AS + r"percent(?:age)?\b", _percentage),
     (r"\bscientific notation\b", _scientific),
     (AS + r"power\b|\bexponential form\b", _power),
-    (r"\b(?:lowest|simplest) terms\b|\bsimplest form\b|\b(?:reduced|irreducible|simplified)\b", _reduced),
-    (r"\bsimpl\w+ (?:\w+ )?form\b|\bradical form\b", _simple_roots),
+    (r"\b(?:lowest|simplest) terms\b|\bsimplest form\b|\b(?:reduced?|irreducible)\b|\bsimplif", _reduced),
+    (r"\bsimplif|\bsimpl\w+ (?:\w+ )?form\b|\bradical form\b", _simple_roots),
+    (r"\bsimplif|\bsimpl\w+ (?:\w+ )?form\b|\b(?:combine|collect)\b", _collected),
     (r"\brationali[sz]e\b|\brational denominator\b", _without_root_below),
     (FACTOR + rf"|\bfactor(?:ed|i[sz]ed) form\b|\bfactori[sz]ation\b|{AS}product\b", _factored),
     (r"\bexpand\b|\bmultiply out\b|\b(?:expanded|standard|slope[- ]intercept) form\b", _expanded),

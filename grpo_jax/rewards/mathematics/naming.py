@@ -16,11 +16,13 @@ def is_name(tokens: Tokens) -> bool:
     tokens = stripped(tokens)
     texts = texts_of(tokens)
     if (
-        len(texts) > 3
+        len(texts) > 2
         and (texts[0], texts[-1]) in (("|", "|"), ("[", "]"))
         and all(text.isalpha() and text.isupper() for text in texts[1:-1])
     ):
-        return True  # a length or an area
+        return True  # a length or an area, or the determinant of a matrix
+    if texts[:1] == ("\\det",) or (len(texts) == 1 and texts[0] in OPERATORS):
+        return True
     if texts[1:6] == ("^", "{", "-", "1", "}") and texts[6:7] == ("(",):
         tokens, texts = [tokens[0], *tokens[6:]], texts[:1] + texts[6:]
     if texts[:3] == ("\\frac", "{", "d") and texts[-4:-2] == ("{", "d") and len(texts) <= 9:
@@ -49,6 +51,13 @@ def is_name(tokens: Tokens) -> bool:
     return named or texts[0] in expression.DRAWN
 
 
+def is_variable(name: Sequence[str]) -> bool:
+    """Return whether a name is a letter, with an index or none."""
+    return (
+        bool(name) and ((name[0].isalpha() and len(name[0]) == 1) or name[0] in expression.SYMBOLS) and "(" not in name
+    )
+
+
 def is_quantity(texts: Sequence[str]) -> bool:
     """Return whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
     known = set[str]()
@@ -68,6 +77,7 @@ def is_quantity(texts: Sequence[str]) -> bool:
     return len(known) > 1 and texts[0] != "-"
 
 
+OPERATORS = frozenset(("\\max", "\\min", "\\gcd", "\\lcm", "lcm", "\\lim"))
 ARITHMETIC = frozenset(("+", "-", "\\cdot", "/", "^"))
 FUNCTION_NAMES = frozenset("fghpqFGHPQ")
 QUANTITY_SIGNS = frozenset(

@@ -8,8 +8,9 @@ maxima, roots of squares), a piece is seen if it covers much of one of `RANGES`,
 are real numbers, also where the problem means whole ones.
 """
 
+import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import mpmath
 from mpmath import mp
@@ -18,6 +19,8 @@ from grpo_jax.rewards.mathematics import exact
 from grpo_jax.rewards.mathematics.answer import Relation
 from grpo_jax.rewards.mathematics.expression import HYPERBOLIC, TRIGONOMETRIC, Node, names, nodes
 from grpo_jax.rewards.mathematics.formula import Formula
+from grpo_jax.rewards.mathematics.measures import POSITIVE
+from grpo_jax.rewards.mathematics.measures import WHOLE as OF_WHOLE
 
 DIGITS, MORE_DIGITS = 60, 120
 DIGITS_PER_BIT = 0.30103
@@ -27,6 +30,7 @@ SHRUNK = mpmath.mpf(10) ** -40  # a difference of rounding does at least that, f
 NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
 WIDE = ((3.0, 30.0), (-30.0, -3.0), (-30.0, 30.0), (30.0, 1000.0), (-1000.0, -30.0), (-1000.0, 1000.0))
 RANGES = NEAR + WIDE
+FIRST = 4  # of the whole numbers that are rounded, less its sign
 WHOLE = 20  # variables that stand for whole numbers are up to this, and down to minus half of it
 MAX_MAGNITUDE = 1600  # binary, up or down: where a value at a wide point passes it, the point is no evidence
 WIDE_DIGITS = 1000  # at wide points, so that nothing is lost where such values cancel: cosh x - sinh x
@@ -60,9 +64,13 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
     defined = False
     agreed = {True: 0, False: 0}  # by whether the values are real
     differed = 0  # not real
-    for point in _points(variables, _whole_numbers(gold.node)):
+    whole = _whole_numbers(gold.node) | (_rounded(gold.node) & _whole_numbers(answer.node))
+    rounded = _rounded(gold.node) | _rounded(answer.node)
+    if gold.measure == OF_WHOLE:
+        whole = frozenset(variables)
+    for point in _points(variables, whole, rounded, gold.measure == POSITIVE):
         try:
-            _computed(gold.node, point, DIGITS)
+            computed(gold.node, point, DIGITS)
         except (ArithmeticError, ValueError):
             continue
         defined = True
@@ -72,8 +80,8 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
             if not variables:
                 return False
             continue
-        real = _is_real(value, tolerance)
-        if real != _is_real(other, tolerance) and variables:
+        real = is_real(value, tolerance)
+        if real != is_real(other, tolerance) and variables:
             if absolute and not point.wide:
                 return False
             continue
@@ -120,7 +128,7 @@ def same_relations(gold: Relation, answer: Relation) -> bool:
             break
     if len(ratios) < 2:
         return False
-    return gold.sign in ("=", "\\ne") or (_is_real(ratios[0], _tolerance(DIGITS)) and mp.re(ratios[0]) > 0)
+    return gold.sign in ("=", "\\ne") or (is_real(ratios[0], tolerance_of(DIGITS)) and mp.re(ratios[0]) > 0)
 
 
 def _takes_absolute(node: Node) -> bool:
@@ -133,7 +141,12 @@ def _whole_numbers(node: Node) -> frozenset[str]:
     return frozenset[str]().union(*(names(exponent) for base, exponent in powers if (exact.rational(base) or 0) < 0))
 
 
-def _tolerance(digits: int) -> mpmath.mpf:
+def _rounded(node: Node) -> frozenset[str]:
+    """Return the variables in what is rounded down or up."""
+    return frozenset[str]().union(*(names(inner) for inner in nodes(node) if inner.operation in ("floor", "ceiling")))
+
+
+def tolerance_of(digits: int) -> mpmath.mpf:
     """Return the relative difference of values that are equal, computed with so many digits."""
     return mpmath.mpf(10) ** -(2 * digits // 3)
 
@@ -146,7 +159,7 @@ def _close(value: mpmath.mpc, other: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
 
 def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> bool:
     """Return whether a small difference is one of rounding, of values that are zero."""
-    if abs(difference) > _tolerance(DIGITS):
+    if abs(difference) > tolerance_of(DIGITS):
         return False
     try:
         value, other, _ = _values(gold, answer, point, MORE_DIGITS)
@@ -155,7 +168,8 @@ def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> 
     return abs(value - other) <= SHRUNK * abs(difference)
 
 
-def _is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
+def is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
+    """Return whether a value has no imaginary part but for rounding."""
     return abs(mp.im(value)) <= tolerance * (1 + abs(value))
 
 
@@ -168,15 +182,26 @@ def _differ(gold: Node, answer: Node, point: Point) -> bool:
     return not _close(value, other, tolerance)
 
 
-def _points(variables: list[str], whole: frozenset[str]) -> Iterator[Point]:
+def _points(
+    variables: list[str], whole: frozenset[str], rounded: frozenset[str] = frozenset(), positive: bool = False
+) -> Iterator[Point]:
     """Yield the same points each time: positive, negative and of any sign; first near zero, then wide."""
-    rng = random.Random(" ".join(variables))
-    for number in range(TRIED if variables else 1):
-        low, high = RANGES[number % len(RANGES)]
-        point = Point((name, mpmath.mpf(rng.uniform(low, high))) for name in variables)
+    rng = random.Random(" ".join((*variables, "")))
+    for number, point in enumerate(sample_points(variables, RANGES, TRIED if variables else 1)):
         point |= {name: mpmath.mpf(rng.randint(-WHOLE // 2, WHOLE)) for name in variables if name in whole}
+        if number % 3 != 1:  # where what is rounded jumps
+            point |= {name: mpmath.mpf(number - FIRST) for name in variables if name in rounded}
+        if positive:
+            point |= {name: abs(value) for name, value in point.items()}
         point.wide = number % len(RANGES) >= len(NEAR)
         yield point
+
+
+def sample_points(variables: list[str], ranges: Sequence[tuple[float, float]], number: int) -> Iterator[Point]:
+    """Yield the same points each time, from each range in turn."""
+    rng = random.Random(" ".join(variables))
+    for low, high in itertools.islice(itertools.cycle(ranges), number):
+        yield Point((name, mpmath.mpf(rng.uniform(low, high))) for name in variables)
 
 
 def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath.mpc, mpmath.mpc, mpmath.mpf]:
@@ -185,17 +210,18 @@ def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath
     They are computed again with more digits if values on the way are so large or small that one gets lost in another.
     """
     point.span = 0
-    value, other = (_computed(node, point, digits) for node in (gold, answer))
+    value, other = (computed(node, point, digits) for node in (gold, answer))
     if point.span * DIGITS_PER_BIT > digits // 6:
         most = MAX_WIDE_DIGITS if point.wide and digits == DIGITS else MAX_DIGITS
         digits += int(2 * DIGITS_PER_BIT * point.span)
         if digits > most:
             raise OverflowError("a value that is too large")
-        value, other = (_computed(node, point, digits) for node in (gold, answer))
-    return value, other, _tolerance(digits)
+        value, other = (computed(node, point, digits) for node in (gold, answer))
+    return value, other, tolerance_of(digits)
 
 
-def _computed(node: Node, point: Point, digits: int) -> mpmath.mpc:
+def computed(node: Node, point: Point, digits: int) -> mpmath.mpc:
+    """Return the value of an expression at a point. Raises ArithmeticError or ValueError where it has none."""
     with mp.workdps(digits):
         value = _evaluate(node, point)
         if mp.isnan(mp.re(value)) or mp.isnan(mp.im(value)):

@@ -14,7 +14,7 @@ from grpo_jax.rewards.mathematics.units import ANGLES, DEGREE, PERCENT, RADIAN
 Same = Callable[[Formula, Formula], bool | None]
 
 CONSTANT = Node("symbol", name="C")
-CONSTANT_NAMES = frozenset("cKkD")
+CONSTANT_NAMES = frozenset("cKkDA")
 INFINITIES = frozenset((INFINITE.node, MINUS_INFINITE.node))  # equal to nothing but themselves
 
 
@@ -91,9 +91,11 @@ class Quantities:
 
 
 def _of_constant(gold: Formula, answer: Formula) -> Formula:
-    """Return x^2 + c as x^2 + C, if that is the gold answer: a constant of integration may have any of its names."""
+    """Return x^2 + c as x^2 + C, or Ke^x as Ce^x, if that is the gold answer: a constant may have any of its names."""
     node = gold.node
-    if node is None or node.operation != "sum" or CONSTANT not in node.arguments or "C" in answer.variables:
+    if node is None or CONSTANT not in node.arguments or "C" in answer.variables:
+        return answer
+    if node.operation != "sum" and not (node.operation == "product" and len(gold.variables) > 1):
         return answer
     others = answer.variables - gold.variables
     return swapped(answer, min(others), "C") if len(others) == 1 and others <= CONSTANT_NAMES else answer

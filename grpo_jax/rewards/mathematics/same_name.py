@@ -1,9 +1,12 @@
 """Whether two names can be of one quantity."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from grpo_jax.rewards.mathematics import expression
+from grpo_jax.rewards.mathematics.nouns import quantities, quantities_of
+
+NO_NAME = "\\#"  # before the names of what is not asked for
 
 
 def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
@@ -11,6 +14,17 @@ def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
 
     A name of another sort may: x for the length AB, y for f(x), A for \\frac{a+b}{2}.
     """
+    if NO_NAME in asked:
+        place = asked.index(NO_NAME)
+        others = {text for text in asked[place + 1 :] if text.isalpha() or _is_letter(text)}
+        names = {text for text in given if text.isalpha() or _is_letter(text)}
+        if names and names <= others and "(" not in given:
+            return True
+        asked = asked[:place]
+    ours, theirs = quantities(asked), quantities_of(given)
+    if ours and theirs:
+        return ours.isdisjoint(theirs) or _are_of_others(asked, given)
+    asked = tuple(text for text in asked if not (text[:1].isalpha() and quantities([text]))) or asked
     one, other = _Name.of(asked), _Name.of(given)
     if one is None or other is None:  # an expression, of which a letter is but a part; or what is made of one letter
         letters, known = ({text for text in texts if _is_letter(text)} for texts in (given, asked))
@@ -22,6 +36,20 @@ def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
         return one.derivatives != other.derivatives
     heads = {name.head if one.indexed and other.indexed else name.head[0] for name in (one, other)}
     return len(heads) > 1 or (one.derivatives, one.inverse) != (other.derivatives, other.inverse) or one.is_at(other)
+
+
+def _are_of_others(asked: Sequence[str], given: Sequence[str]) -> bool:
+    """Return whether two determinants are of different matrices."""
+    ours, theirs = ([text for text in texts if text not in IN_OPERATORS] for texts in (asked, given))
+    return "\\det" in given and bool(theirs) and ours != theirs and (len(ours) == 1 or len(theirs) > 1)
+
+
+def of_same_quantity(name: tuple[str, ...], names: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return which of several names is this one, or the only one that may be of its quantity; () if there is none."""
+    if name in names:
+        return name
+    found = [other for other in names if quantities_of(name) & quantities_of(other)]
+    return found[0] if len(found) == 1 and (quantities(name) or quantities(found[0])) else ()
 
 
 def is_shifted(name: Sequence[str]) -> bool:
@@ -85,4 +113,5 @@ def _is_point(text: str) -> bool:
     return len(text) == 1 and text.isupper()
 
 
+IN_OPERATORS = frozenset(("\\det", "(", ")", "{", "}"))
 IN_NAMES = frozenset(("{", "}", "\\angle", "\\vec", "\\overrightarrow", "\\mathbf", "m\\angle"))

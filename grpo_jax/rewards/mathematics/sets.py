@@ -1,9 +1,11 @@
 """Sets of real numbers: intervals, unions of them, inequalities, all numbers but some."""
 
 import itertools
+import math
 import operator
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 
 from grpo_jax.rewards.mathematics.answer import (
     EMPTY_SET,
@@ -26,6 +28,7 @@ from grpo_jax.rewards.mathematics.naming import is_name, name_of
 from grpo_jax.rewards.mathematics.notation import Token
 
 NAMES = frozenset(("\\emptyset", "\\mathbb", "\\setminus"))
+NOTHING = EMPTY_SET
 REALS = Items("(", ")", (MINUS_INFINITE, INFINITE))
 WITH_NAMES: dict[tuple[str, ...], Items] = {
     ("\\emptyset",): EMPTY_SET,
@@ -47,16 +50,23 @@ def named(tokens: Tokens, read: Reader) -> Answer | None:
     if whole is not None:
         return whole
     parts, found = split(tokens, ("\\setminus", "-"))
-    if len(found) != 1 or WITH_NAMES.get(texts_of(parts[0])) != REALS or not parts[1]:
+    if len(found) != 1 or not all(parts):
         return None
-    without = read(parts[1])
-    if not isinstance(without, Items):
-        return None
-    if without.opening in "([" and without.closing in ")]" and len(without.items) == 2:
-        below = Items("(", ")" if without.opening == "[" else "]", (MINUS_INFINITE, without.items[0]))
-        above = Items("(" if without.closing == "]" else "[", ")", (without.items[1], INFINITE))
+    of = WITH_NAMES.get(texts_of(parts[0])) or (read(parts[0]) if found == ["\\setminus"] else None)
+    without = read(parts[1]) if is_interval(of) else None
+    rest = _complement(without) if isinstance(without, Items) else None
+    if rest is None or of == REALS:
+        return rest
+    return _common([of, rest]) if isinstance(of, Items) and isinstance(rest, Items) else None
+
+
+def _complement(of: Items) -> Answer | None:
+    """Return the real numbers outside of an interval or without some points."""
+    if of.opening in "([" and of.closing in ")]" and len(of.items) == 2:
+        below = Items("(", ")" if of.opening == "[" else "]", (MINUS_INFINITE, of.items[0]))
+        above = Items("(" if of.closing == "]" else "[", ")", (of.items[1], INFINITE))
         return listed(UNION, [below, above])
-    return all_but(without.items) if without.opening == r"\{" else None
+    return all_but(of.items) if of.opening == r"\{" else None
 
 
 def all_reals(tokens: Tokens, read: Reader) -> Answer | None:
@@ -85,9 +95,14 @@ def all_but(points: Sequence[Answer]) -> Answer | None:
 
 
 def union(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return what \cup stands in."""
+    r"""Return what \cup or \cap stand in."""
     parts, found = split(tokens, ("\\cup",))
-    return listed(UNION, [read(part) for part in parts]) if found else None
+    if found:
+        return listed(UNION, [read(part) for part in parts])
+    parts, found = split(tokens, ("\\cap",))
+    sets = [read(part) for part in parts if part] if found else []
+    known = [one for one in sets if isinstance(one, Items) and is_interval(one)]
+    return _common(known) if known and len(known) == len(sets) else None
 
 
 def interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
@@ -97,7 +112,7 @@ def interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
     return Items(opening, closing, (low, high))
 
 
-def is_interval(answer: Answer) -> bool:
+def is_interval(answer: Answer | None) -> bool:
     """Return whether an answer is an interval or a union of two, be it one of points or not."""
     if isinstance(answer, Statement):
         return all(map(is_interval, answer.values))
@@ -119,15 +134,48 @@ def intersection(items: Sequence[Answer]) -> Answer | None:
             points.append(inner)
         else:
             return None
-    if parts and all(part.opening == UNION and len(part.items) == 2 for part in parts):
-        holes = [inside.items[1] for part in parts for inside in part.items[:1] if isinstance(inside, Items)]
-        rest = all_but([*holes, *points])
-        return rest and Statement(first.name, (rest,))
+    without = all_but(points) if points else None
+    common = _common([*parts, without] if isinstance(without, Items) else parts)
+    if common is not None:
+        return Statement(first.name, (common,))
     lower = [part for part in parts if part.items[1:] == (INFINITE,)]
     upper = [part for part in parts if part.items[:1] == (MINUS_INFINITE,)]
     if points or len(parts) != 2 or len(lower) != 1 or len(upper) != 1:
         return None
     return Statement(first.name, (interval(lower[0].opening, upper[0].closing, lower[0].items[0], upper[0].items[1]),))
+
+
+def _common(sets: Sequence[Items]) -> Items | None:
+    """Return what several intervals and unions have in common; None if that is nothing, or not known."""
+    found: list[Items] = [REALS]
+    for one in sets:
+        parts = one.items if one.opening == UNION else (one,)
+        met = [_meet(other, part) for part in parts for other in found]
+        if None in met:
+            return None
+        found = [part for part in met if part and part is not NOTHING]
+    return (found[0] if len(found) == 1 else listed(UNION, found)) if found else None
+
+
+def _meet(one: Items, other: Answer) -> Items | None:
+    """Return the common part of two intervals, or `NOTHING`; None if an end is no rational number."""
+    if not isinstance(other, Items) or len(other.items) != 2 or other.opening not in ("(", "[", OPEN):
+        return None
+    lows = [(_end(part.items[0]), part.opening != "[", part.items[0]) for part in (one, other)]
+    highs = [(_end(part.items[1]), part.closing == "]", part.items[1]) for part in (one, other)]
+    if any(end is None for end, _, _ in (*lows, *highs)):
+        return None
+    low, is_open, first = max(lows, key=operator.itemgetter(0, 1))
+    high, is_closed, last = min(highs, key=operator.itemgetter(0, 1))
+    if low > high or (low == high and (is_open or not is_closed)):  # type: ignore[operator]
+        return NOTHING
+    return interval("(" if is_open else "[", "]" if is_closed else ")", first, last)
+
+
+def _end(of: Answer) -> Fraction | float | None:
+    if of in (INFINITE, MINUS_INFINITE):
+        return math.inf if of == INFINITE else -math.inf
+    return of.value if isinstance(of, Formula) else None
 
 
 def inequality(tokens: Tokens, read: Reader) -> Answer | None:

@@ -1,17 +1,21 @@
-r"""Which quantity a question asks for: "Find $f(3)$.", "What is $x^2 + y^2$?", "Solve $3x + 5 = 20$."
+r"""Which quantity a question asks for: "Find $f(3)$.", "What is $x^2 + y^2$?", "Solve $3x + 5 = 20$.", "Find its area."
 
-An answer may leave its name out, but `f(2) = 7` is not f(3), and `y = 5` is not x.
+An answer may leave its name out, but `f(2) = 7` is not f(3), `y = 5` is not x, and a perimeter is not an area.
 """
 
 import re
 
 from grpo_jax.rewards.mathematics.brackets import split, texts_of
 from grpo_jax.rewards.mathematics.expression import SYMBOLS
+from grpo_jax.rewards.mathematics.measured import sentences
 from grpo_jax.rewards.mathematics.notation import NotationError, Token, tokenize
+from grpo_jax.rewards.mathematics.nouns import quantities
+from grpo_jax.rewards.mathematics.same_name import NO_NAME
 
 _FILLER = (
     "the a all every each exact numerical possible real positive negative integer integral rational complex whole "
-    "least smallest greatest largest maximum minimum maximal minimal only remaining value values of for"
+    "least smallest greatest largest maximum minimum maximal minimal only remaining value values of for an explicit "
+    "general closed form formula expression"
 )
 _NOUNS = (
     "angle length side segment modulus derivative inverse probability sum product ratio quantity expression number "
@@ -21,13 +25,14 @@ FILLER = rf"(?:(?:{'|'.join(_FILLER.split())})\s+)*"
 ASKING = r"(?:find|compute|determine|evaluate|calculate|what\s+(?:is|are|was|must)|solve\s+for|for\s+(?:what|which))"
 NAMED = re.compile(
     rf"\b{ASKING}\s+{FILLER}(?:(?:length|measure)\s+of\s+)?(?:(?:{'|'.join(_NOUNS.split())})\s+)?"
-    r"(?:\$([^$]+)\$|([b-hj-z])(?![\w'(^]))(?!\s*(?:,|and\b|or\b|,\s*and\b)\s*\$|\s+at\b)",
+    r"(?:\$([^$]+)\$(?!th\b)(?:-([a-z]+))?|([b-hj-z])(?![\w'(^]))(?!\s*(?:,|and\b|or\b|,\s*and\b)\s*\$|\s+at\b)",
     re.IGNORECASE,
 )
 EQUATION = re.compile(
     r"\b(?:solve|solutions?|roots?|satisf(?:y|ies|ying)|suppose|given)\b[^$.?]*\$([^$]+)\$", re.IGNORECASE
 )
-DOMAIN = re.compile(r"\bdomain\b[^$]*\$\s*[a-zA-Z]\s*\(\s*([a-z])\s*\)", re.IGNORECASE)
+OF_FUNCTION = re.compile(r"\b(domain|range)\b[^$.?]*\$([^$]+)\$", re.IGNORECASE)
+FUNCTION = re.compile(r"\s*[a-zA-Z]\s*\(\s*([a-z])\s*\)")
 OF_SEVERAL = re.compile(
     r"\b(?:sum|product|difference|average|mean|total|squares|number|how\s+many|coefficient|degree)\b", re.IGNORECASE
 )
@@ -39,38 +44,104 @@ OPERATION = re.compile(
     rf"\b({'|'.join(COMPUTED)}) of (?:the )?(?:(?:angle|matrix|vector|complex number|number) )?\$([^$]+)\$",
     re.IGNORECASE,
 )
-NO_NAME = "\\#"  # before the letters that do not name what is asked for
+CLAUSE = re.compile(  # what is asked for in words, without what is given
+    rf"\b(?:{ASKING}|give|state)\s+(?:(?:the|both|values?\s+of)\s+)*"
+    r"((?:\$[^$]*\$|(?!\b(?:(?<!value )(?<!values )of|with|if|whose|where|when|given|that|such|for|on|in|at|from"
+    r"|between|using)\b)[^$.?;:])*)",
+    re.IGNORECASE,
+)
+ASKED_SENTENCE = re.compile(rf"\b(?:{ASKING}|give|state|how)\b", re.IGNORECASE)
+PROPER = re.compile(r"(?<!^)\b[A-Z][a-z]+\b")
+EXTREMES = quantities(["least", "greatest"])  # of something that has a noun of its own
+JOINED = re.compile(r",(?:\s*and\b)?|\band\b")
 QUOTED = re.compile(r"\$([^$]+)\$")
 POINT = re.compile(r"\$\s*\(\s*([a-z](?:\s*,\s*[a-z])+)\s*\)\s*\$")
 _RELATED = "= < > \\le \\ge \\ne \\approx \\equiv \\in \\rightarrow , ; :"
 RELATED = frozenset(_RELATED.split())
-SOLVED = frozenset(("=", "<", ">", "\\le", "\\ge"))
+SOLVED = frozenset(("=", "<", ">", "\\le", "\\ge", "\\equiv"))
 LONGEST = 30  # tokens of a name
+LONGEST_NOUN = 5  # words of one
 
 
 def wanted(question: str) -> str:
     r"""Return the quantity that a question asks for, as it is written there; "" if it names none, or several.
 
-    Where it asks how many there are, or for a sum, that is \\# and the letters that are something else: \\# x.
+    Where it asks for one in words, that is its noun. Behind a \\# stand letters and people that are something else:
+    \text{sum} \\# x.
     """
     operations = OPERATION.findall(question)
     if len(operations) == 1:
         return COMPUTED[operations[0][0].lower()] % operations[0][1]
-    found = {name.strip(" $.,") for place in NAMED.findall(question) for name in place if name}
-    if not found and OF_SEVERAL.search(question):
-        tokens = [token for part in QUOTED.findall(question) for token in _tokens(part)]
-        letters = sorted({token.text for token in tokens if _is_variable(token)})
-        return f"{NO_NAME} {' '.join(letters)}" if letters else ""
+    found = {
+        rf"{name} \text{{{noun}}}" if quantities([noun]) else name
+        for quoted, noun, letter in NAMED.findall(question)
+        if (name := (quoted or letter).strip(" $.,"))
+    }
+    if not found and (of_function := OF_FUNCTION.search(question)):
+        found = {_of_function(*of_function.groups())} - {""}
+    elif not found and not OF_SEVERAL.search(question):
+        found = {unknown for equation in EQUATION.findall(question) if (unknown := _unknown(equation))}
     if not found:
-        found = set(DOMAIN.findall(question)) or {_unknown(equation) for equation in EQUATION.findall(question)}
+        return _in_words(question)
     if len(found) != 1:
         return ""
     name = found.pop()
     tokens = _tokens(name)
     if split(tokens, RELATED)[1]:
         return _unknown(name)
-    known = len(tokens) <= LONGEST and "," not in texts_of(tokens) and any(map(_is_variable, tokens))
+    texts = texts_of(tokens)
+    known = len(tokens) <= LONGEST and "," not in texts and (any(map(_is_variable, tokens)) or quantities(texts))
     return name if known else ""
+
+
+def _of_function(noun: str, function: str) -> str:
+    """Return the variable that a domain is of, or the function that a range is of."""
+    named = FUNCTION.match(function)
+    if named is not None:
+        return named[1] if noun.lower() == "domain" else named[0]
+    found = {token.text for token in _tokens(function) if _is_variable(token)}
+    letter = found.pop() if len(found) == 1 else ""
+    return letter if not letter or noun.lower() == "domain" else f"{NO_NAME} {letter}"
+
+
+def _in_words(question: str) -> str:
+    """Return the nouns of what is asked for, and what else has a name in the question."""
+    asking = next((one for one in reversed(sentences(question)) if ASKED_SENTENCE.search(one)), "")
+    clause = CLAUSE.search(asking)
+    nouns = quantities(re.findall(r"[A-Za-z]+", clause[1])) - quantities(["length"]) if clause else frozenset[str]()
+    nouns = nouns - EXTREMES or nouns
+    others = set[str]()
+    if OF_SEVERAL.search(question):
+        others.update(letters(question))
+    people = set(PROPER.findall(asking.strip()))
+    if people:
+        others |= {rf"\text{{{name}}}" for name in re.findall(r"\b[A-Z][a-z]+\b", question) if name not in asking}
+    named = [rf"\text{{{noun.split()[0]}}}" for noun in nouns] if len(nouns) == 1 else []
+    return " ".join((*named, NO_NAME, *sorted(others)) if others else named)
+
+
+def letters(question: str) -> list[str]:
+    """Return the variables in the mathematics of a question."""
+    quoted = (token for part in QUOTED.findall(question) for token in _tokens(part))
+    return sorted({token.text for token in quoted if _is_variable(token)})
+
+
+def wanted_several(question: str) -> list[str]:
+    """Return the names of two or more quantities that a question asks for, in its order; none if they are not clear."""
+    asking = next((one for one in reversed(sentences(question)) if CLAUSE.search(one)), "")
+    clause = CLAUSE.search(asking)
+    names = [name for part in JOINED.split(clause[1]) if (name := part.strip())] if clause else []
+    named = [_name(name) for name in names]
+    return named if len(named) > 1 and all(named) and len(set(named)) == len(named) else []
+
+
+def _name(text: str) -> str:
+    quoted = QUOTED.fullmatch(text)
+    if quoted is not None:
+        tokens = _tokens(quoted[1])
+        return quoted[1].strip() if any(map(_is_variable, tokens)) and not split(tokens, RELATED)[1] else ""
+    words = [word for word in re.findall(r"[A-Za-z]+", text) if quantities([word])]
+    return rf"\text{{{' '.join(words)}}}" if words and len(text.split()) <= LONGEST_NOUN else ""
 
 
 def wanted_point(question: str) -> str:

@@ -13,7 +13,10 @@ BEFORE_ANSWER = frozenset(("so", "hence", "thus", "therefore", "the", "my", "our
 MOST_BEFORE = 4  # words
 IS = (("is",), (":",), ("=",))
 ARTICLE = re.compile(r"(?:it is )?(?:an?|the) (?=\w{2,})|it is ")  # an ellipse is "ellipse"; "a b" are two letters
-NONE_AT_ALL = re.compile(r"no( real)? solutions?( exists?)?|(the )?empty set|there (is|are) no( real)? solutions?")
+NONE_AT_ALL = re.compile(
+    r"none|(there (is|are) )?(no( \w+)? (solution|root|value|number|integer|such \w+?)s?|none)( exists?)?"
+    r"|(the )?empty set"
+)
 
 
 def announced(tokens: Tokens, read: Reader) -> Answer | None:

@@ -1,0 +1,32 @@
+"""Sentences that say what something is: Anna is 16 years old, the mean: 5, radius 4."""
+
+from grpo_jax.rewards.mathematics import units
+from grpo_jax.rewards.mathematics.answer import Answer, Reader, Statement, Words
+from grpo_jax.rewards.mathematics.brackets import Tokens, texts_of
+from grpo_jax.rewards.mathematics.nouns import NOUNS, quantities
+
+VERBS = frozenset(("is", "are", "was", "were", "equals", "has", "have", "takes", "costs", ":"))
+SIGNS = VERBS | NOUNS
+LONGEST = 8  # words of a subject
+OF_NOUN = frozenset(("the", "The", "value", "of"))
+
+
+def sentence(tokens: Tokens, read: Reader) -> Answer | None:
+    """Return what is said of the subject of a sentence; None if there is no subject, or it is denied."""
+    texts = texts_of(tokens)
+    place = next((place for place, text in enumerate(texts) if text in VERBS), 0)
+    if not place:  # radius 4
+        place = next((place for place, token in enumerate(tokens) if token.kind not in ("word", "symbol")), 0)
+        if not place or not all(quantities([text]) or text in OF_NOUN for text in texts[:place]):
+            return None
+        subject, value = tokens[:place], tokens[place:]
+    else:
+        subject, value = tokens[:place], tokens[place + 1 :]
+    spelt = all(token.kind in ("word", "symbol") for token in subject) and any(
+        token.kind == "word" for token in subject
+    )
+    denied = any(text.lower() in units.NEVER and not quantities([text]) for text in texts[:place])
+    if not value or not spelt or len(subject) > LONGEST or denied:
+        return None
+    said = read(value)
+    return None if isinstance(said, Words) else Statement(texts_of(subject), (said,))
