@@ -3,14 +3,13 @@
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS, Aggregation
 from grpo_jax.objectives.kl import KL_ESTIMATORS, k1, k2, k3
-from grpo_jax.objectives.logprobs import token_logprobs
 from grpo_jax.objectives.making import check_minibatches, make_objective, needs_reference
-from grpo_jax.objectives.masks import completion_mask
 from grpo_jax.objectives.objective import LossSum, Objective
 from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.ratios import importance_ratio
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
 from grpo_jax.objectives.terms import Surrogate, Terms
+from grpo_jax.objectives.tokens import completion_mask, token_logprobs
 
 __all__ = [
     "AGGREGATIONS",

@@ -10,9 +10,9 @@ from jaxtyping import Array, Bool, Float
 
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import Aggregation
-from grpo_jax.objectives.masks import completion_mask
 from grpo_jax.objectives.ratios import importance_ratio, log_importance_ratio
 from grpo_jax.objectives.terms import Surrogate, Terms
+from grpo_jax.objectives.tokens import completion_mask
 from grpo_jax.types import Groups
 
 

@@ -5,7 +5,7 @@ transformers 5.23.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -225,6 +225,21 @@ _FOUR_NORMS: Mapping[str, str] = {
     "mlp_post_norm": "post_feedforward_layernorm",
 }
 
+_MISTRAL = Family(
+    architecture="MistralForCausalLM",
+    defaults={
+        **_DEFAULTS,
+        "intermediate_size": 14336,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 131072,
+        "sliding_window": 4096,
+    },
+    fixed=_SILU,
+    features=_PLAIN,
+    norms=_NORMS,
+    layer_types=_all_alike,
+)
+
 FAMILIES: Mapping[str, Family] = {  # by the key model_type
     "llama": Family(
         architecture="LlamaForCausalLM",
@@ -250,34 +265,9 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         norms=_NORMS,
         layer_types=_upper_slide,
     ),
-    "mistral": Family(
-        architecture="MistralForCausalLM",
-        defaults={
-            **_DEFAULTS,
-            "intermediate_size": 14336,
-            "num_key_value_heads": 8,
-            "max_position_embeddings": 131072,
-            "sliding_window": 4096,
-        },
-        fixed=_SILU,
-        features=_PLAIN,
-        norms=_NORMS,
-        layer_types=_all_alike,
-    ),
-    "ministral": Family(  # Mistral whose layers may differ
-        architecture="MinistralForCausalLM",
-        defaults={
-            **_DEFAULTS,
-            "intermediate_size": 14336,
-            "num_key_value_heads": 8,
-            "max_position_embeddings": 131072,
-            "sliding_window": 4096,
-            "layer_types": None,
-        },
-        fixed=_SILU,
-        features=_PLAIN,
-        norms=_NORMS,
-        layer_types=_all_alike,
+    "mistral": _MISTRAL,
+    "ministral": replace(  # Mistral whose layers may differ
+        _MISTRAL, architecture="MinistralForCausalLM", defaults={**_MISTRAL.defaults, "layer_types": None}
     ),
     "gemma2": Family(
         architecture="Gemma2ForCausalLM",

@@ -1,8 +1,8 @@
 """Causal attention that never holds the scores [B, heads, T, T]: splash attention on TPU, cuDNN's on GPU.
 
-`causal` of grpo_jax/policy/attention.py is the reference, and what runs where there is no kernel. Kernels multiply in
+`causal` of grpo_jax/policy/attention.py is the reference, and runs where there is no kernel. Kernels multiply in
 bfloat16 and add in float32. They are programs for one device, so on a mesh each device runs its own over the rows
-and the heads that lie on it. They know neither soft-caps nor sliding windows, which `causal` does.
+and heads that it holds. Unlike `causal` they have neither soft-caps nor sliding windows.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,42 +12,34 @@ import jax
 import jax.numpy as jnp
 from jax.experimental.pallas.ops.tpu import splash_attention
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from grpo_jax.policy.attention import Attend, Scoring, causal
+from grpo_jax.policy.attention import Attend, Keys, Queries, Scoring, Values, causal
 from grpo_jax.sharding import batch_shards, named
 
 LANES = 128  # TPU kernels take sequences in multiples of it
-BLOCK = 512  # queries, and keys, that are in a TPU core's memory at once
+BLOCK = 512  # how many queries, and keys, a TPU core holds in memory at once
 
 
 def fused_causal(mesh: Mesh | None) -> Attend:
-    """The fused `causal` of this mesh's devices, or of JAX's own without a mesh.
+    """Return the fused `causal` for the devices of this mesh, or for JAX's default device without a mesh.
 
-    The function that is returned raises ValueError if the rows or the heads cannot be cut as the mesh asks.
+    The returned function raises ValueError if the mesh cannot divide the rows or the heads.
     """
     platform = jax.default_backend() if mesh is None else mesh.devices.flat[0].platform
     kernel = KERNELS.get(platform)
     return causal if kernel is None else _on_each_device(kernel, mesh)
 
 
-def splash(
-    q: Float[Array, "B T heads head_dim"],
-    k: Float[Array, "B T kv_heads head_dim"],
-    v: Float[Array, "B T kv_heads head_dim"],
-    scale: float,
-    *,
-    block: int = BLOCK,
-    interpret: bool = False,
-) -> Float[Array, "B T heads head_dim"]:
-    """Splash attention, a Pallas kernel for TPU that skips the blocks above the diagonal, on one device.
+def splash(q: Queries, k: Keys, v: Values, scale: float, *, block: int = BLOCK, interpret: bool = False) -> Queries:
+    """Compute splash attention on one device: a Pallas kernel for TPU that skips the blocks above the diagonal.
 
     Args:
-      q: queries; T is padded on the right to a multiple of the block, where nothing valid looks.
-      k: keys; each head serves heads / K query heads.
+      q: queries; T is padded on the right to a multiple of the block, and no valid token attends to the padding.
+      k: keys; each head serves heads / kv_heads query heads.
       v: values.
-      scale: of the products of queries and keys.
-      block: queries and keys in a core's memory at once.
+      scale: factor of the products of queries and keys.
+      block: how many queries, and keys, a core holds in memory at once.
       interpret: run the kernel as plain JAX, anywhere.
     """
     length, heads = q.shape[1], q.shape[2]
@@ -77,13 +69,8 @@ def splash(
     return jnp.swapaxes(seen, 1, 2)[:, :length].astype(q.dtype)
 
 
-def cudnn(
-    q: Float[Array, "B T heads head_dim"],
-    k: Float[Array, "B T kv_heads head_dim"],
-    v: Float[Array, "B T kv_heads head_dim"],
-    scale: float,
-) -> Float[Array, "B T heads head_dim"]:
-    """cuDNN's flash attention, for NVIDIA GPUs from Ampere on, on one device."""
+def cudnn(q: Queries, k: Keys, v: Values, scale: float) -> Queries:
+    """Compute cuDNN's flash attention on one device, an NVIDIA GPU of the Ampere generation or later."""
     return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn")
 
 
@@ -93,14 +80,7 @@ KERNELS: Mapping[str, Kernel] = {"tpu": splash, "gpu": cudnn}  # by JAX's name o
 
 
 def _on_each_device(kernel: Kernel, mesh: Mesh | None) -> Attend:
-    def attend(
-        q: Float[Array, "B T heads head_dim"],
-        k: Float[Array, "B T kv_heads head_dim"],
-        v: Float[Array, "B T kv_heads head_dim"],
-        scoring: Scoring,
-        context: None = None,
-    ) -> Float[Array, "B T heads head_dim"]:
-
+    def attend(q: Queries, k: Keys, v: Values, scoring: Scoring, context: None = None) -> Queries:
         def on_one(q: Array, k: Array, v: Array) -> Array:
             return kernel(q, k, v, scoring.scale)
 

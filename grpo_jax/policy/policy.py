@@ -167,7 +167,7 @@ class Policy:
             0 is all C.
         """
         width = completion_tokens.shape[1]
-        rows = join(prompt_tokens, prompt_lengths, completion_tokens)
+        rows = append_completions(prompt_tokens, prompt_lengths, completion_tokens)
         hidden, _ = self.hidden_states(params, rows)
         before = (
             prompt_lengths[:, None] - 1 + jnp.arange(width)[None]
@@ -207,7 +207,7 @@ def _pieces(x: Shaped[Array, "B C *rest"], chunk: int) -> Shaped[Array, "pieces 
     return jnp.moveaxis(padded.reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
 
 
-def join(
+def append_completions(
     prompt_tokens: Int[Array, "B P"], prompt_lengths: Int[Array, " B"], completion_tokens: Int[Array, "B C"]
 ) -> Int[Array, "B P+C"]:
     """Rows in which each completion follows its prompt without a gap; what is left over is on the right."""

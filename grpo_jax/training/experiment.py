@@ -12,7 +12,7 @@ from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, Q
 from grpo_jax.data import Demonstrable, Task, make_task
 from grpo_jax.objectives import check_minibatches, make_objective
 from grpo_jax.policy import Policy
-from grpo_jax.policy.huggingface import differences, read_architecture
+from grpo_jax.policy.huggingface import different_fields, read_architecture
 from grpo_jax.rewards import make_reward
 from grpo_jax.runs.provenance import now
 from grpo_jax.sampling import JaxEngine, RolloutEngine
@@ -122,7 +122,7 @@ def architecture_of(config: Config) -> ArchitectureConfig:
         assert named is not None  # by the rules of configurations
         return named
     found = read_architecture(Path(config.model.checkpoint))
-    differing = ", ".join(differences(named, found)) if named else ""
+    differing = ", ".join(different_fields(named, found)) if named else ""
     if differing:
         raise ConfigError(
             f"model.checkpoint={config.model.checkpoint!r}: differs from model.architecture in {differing}; set "

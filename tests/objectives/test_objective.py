@@ -241,7 +241,7 @@ def test_pairs_are_not_groups_of_four():
         ("grpo", {"beta": 1.0}, r"objective.parameters.beta=1.0: is no parameter of grpo; it has none"),
         ("grpo", {"clip_low": 1.0}, r"objective.parameters.clip_low=1.0: is no parameter of grpo"),  # it is a field
         ("no.such:THING", {}, r"objective.name='no.such:THING': cannot be imported"),
-        ("grpo_jax.objectives:masks", {}, r"objective.name='grpo_jax.objectives:masks': is no Recipe"),
+        ("grpo_jax.objectives:tokens", {}, r"objective.name='grpo_jax.objectives:tokens': is no Recipe"),
     ],
 )
 def test_what_cannot_be_made_is_refused(name, parameters, sentence):

@@ -10,7 +10,7 @@ import pytest
 
 from grpo_jax.config import ArchitectureConfig, ModelConfig, RopeConfig
 from grpo_jax.objectives import token_logprobs
-from grpo_jax.policy import Policy, join, load_params, save_params
+from grpo_jax.policy import Policy, append_completions, load_params, save_params
 from grpo_jax.policy.attention import Scoring
 from tests.policy import reference
 
@@ -163,7 +163,7 @@ def test_causality():
 
 def test_join_leaves_no_gap():
     prompt = jnp.array([[1, 2, 3], [4, 0, 0]])
-    rows = join(prompt, jnp.array([3, 1]), jnp.array([[7, 8], [9, 6]]))
+    rows = append_completions(prompt, jnp.array([3, 1]), jnp.array([[7, 8], [9, 6]]))
     np.testing.assert_array_equal(rows[0], [1, 2, 3, 7, 8])
     np.testing.assert_array_equal(rows[1, :3], [4, 9, 6])
 

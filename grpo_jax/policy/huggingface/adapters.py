@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grpo_jax.config import ConfigError
-from grpo_jax.policy.huggingface.config_file import read_config
+from grpo_jax.policy.huggingface.config_file import read_config_file
 from grpo_jax.policy.huggingface.exporter import Piece, write_directory, write_json
 from grpo_jax.policy.huggingface.names import BLOCK, all_stored, stored_params
 from grpo_jax.policy.lora import trained_of
@@ -35,7 +35,7 @@ def save_adapters(directory: Path, policy: Policy, params: Params, source: Path,
     lora = policy.model.lora
     if lora is None:
         raise ConfigError("model.lora=None: there are no adapters, all parameters were trained; export them instead.")
-    file = read_config(source)
+    file = read_config_file(source)
     if file.wrapped:
         raise ConfigError(
             f"{source}: is a model that also sees images, in which PEFT looks for adapters under other names; "

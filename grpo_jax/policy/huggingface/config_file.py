@@ -86,7 +86,7 @@ class ConfigFile:
         return value or {}
 
 
-def read_config(directory: Path) -> ConfigFile:
+def read_config_file(directory: Path) -> ConfigFile:
     """The config.json of a checkpoint.
 
     Raises:
@@ -129,10 +129,10 @@ def read_architecture(directory: Path) -> ArchitectureConfig:
     Raises:
       ConfigError: if there is no such file, or it asks for what the decoder does not have.
     """
-    return architecture_of(read_config(directory))
+    return parse_architecture(read_config_file(directory))
 
 
-def architecture_of(file: ConfigFile) -> ArchitectureConfig:
+def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
     """The architecture that these values describe. Raises ConfigError for what the decoder does not have."""
     family = file.family
     for key, only in {**OFF, **family.fixed}.items():
@@ -291,7 +291,7 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
         }
         known = {key: value for key, value in values.items() if key in family.defaults or key == "model_type"}
         described = {**known, **{key: value for key, value in family.fixed.items() if value is not None}}
-        if settled(architecture_of(ConfigFile("config.json", described))) == settled(a):
+        if settled(parse_architecture(ConfigFile("config.json", described))) == settled(a):
             return {"architectures": [family.architecture], **described}
     raise ConfigError(
         f"model.architecture: no family has this combination of features; families are {', '.join(FAMILIES)}, see "
@@ -313,13 +313,13 @@ def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
 
 def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
     """Raises ConfigError if the file is of another architecture. Vocabularies may differ: one may be padded."""
-    theirs, ours = (dataclasses.replace(one, vocab_size=0) for one in (architecture_of(file), architecture))
-    other = ", ".join(differences(theirs, ours))
+    theirs, ours = (dataclasses.replace(one, vocab_size=0) for one in (parse_architecture(file), architecture))
+    other = ", ".join(different_fields(theirs, ours))
     if other:
         raise ConfigError(f"{file.where}: is of another model than the policy, whose {other} is different.")
 
 
-def differences(one: ArchitectureConfig, other: ArchitectureConfig) -> list[str]:
+def different_fields(one: ArchitectureConfig, other: ArchitectureConfig) -> list[str]:
     """The fields that make two architectures compute differently; what neither of them reads is not among them."""
     one, other = settled(one), settled(other)
     return [field.name for field in dataclasses.fields(one) if getattr(one, field.name) != getattr(other, field.name)]

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grpo_jax.config import ConfigError
-from grpo_jax.policy.huggingface.config_file import ConfigFile, architecture_of, check_same, read_config
+from grpo_jax.policy.huggingface.config_file import ConfigFile, check_same, parse_architecture, read_config_file
 from grpo_jax.policy.huggingface.names import VOCABULARY, Stored, all_stored, stored_params
 from grpo_jax.policy.huggingface.tensor_files import DTYPES, write_tensors
 from grpo_jax.policy.policy import Policy
@@ -71,7 +71,7 @@ def save_checkpoint(
     Raises:
       ConfigError: if the directory exists, cannot be written, or the source is not the policy's.
     """
-    file = read_config(source) if isinstance(source, Path) else ConfigFile("config.json", source)
+    file = read_config_file(source) if isinstance(source, Path) else ConfigFile("config.json", source)
     plan = _plan(policy, params, file)
     shards = _cut({piece.name: piece.shape for piece in plan}, np.dtype(dtype).itemsize, shard_bytes)
     write_directory(directory, plan, shards, np.dtype(dtype), partial(_begin, file=file, source=source))
@@ -133,7 +133,7 @@ class Piece:
 def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
     """All tensors of the checkpoint. Raises ConfigError if its config.json is of another model."""
     check_same(file, policy.architecture)
-    rows = architecture_of(file).vocab_size
+    rows = parse_architecture(file).vocab_size
     if rows > policy.vocab_size:
         raise file.refuse("vocab_size", rows, f"the policy has {policy.vocab_size}; name the checkpoint it came from")
 

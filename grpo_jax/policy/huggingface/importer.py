@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from grpo_jax.config import ConfigError
-from grpo_jax.policy.huggingface.config_file import architecture_of, check_same, read_config
+from grpo_jax.policy.huggingface.config_file import check_same, parse_architecture, read_config_file
 from grpo_jax.policy.huggingface.names import BUFFERS, HEAD, VOCABULARY, Stored, all_stored, stored_params, text_name
 from grpo_jax.policy.huggingface.tensor_files import DTYPES, Tensor, open_tensors
 from grpo_jax.policy.policy import Policy
@@ -32,14 +32,14 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
     Raises:
       ConfigError: if files or tensors are missing, damaged, or not those of the policy.
     """
-    file = read_config(directory)
+    file = read_config_file(directory)
     check_same(file, policy.architecture)
     wanted = stored_params(policy, file.family)
     tensors = open_tensors(directory)
     if file.wrapped:
         renamed = {text_name(name): tensor for name, tensor in tensors.items()}
         tensors = {name: tensor for name, tensor in renamed.items() if name is not None}
-    _check_tensors(directory, policy, architecture_of(file).vocab_size, list(all_stored(wanted)), tensors)
+    _check_tensors(directory, policy, parse_architecture(file).vocab_size, list(all_stored(wanted)), tensors)
     if isinstance(shardings, Sharding):
         one = shardings
         shardings = jax.tree.map(lambda _: one, wanted)
