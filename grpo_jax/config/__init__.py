@@ -1,6 +1,7 @@
 """Configuration: the schema of a run, the rules between its fields, and loading."""
 
 from grpo_jax.config import command_line
+from grpo_jax.config.architecture import ArchitectureConfig, RopeConfig
 from grpo_jax.config.continuing import (
     CONTINUABLE,
     INHERITED,
@@ -12,11 +13,11 @@ from grpo_jax.config.continuing import (
     obstacle,
 )
 from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, read_recorded, to_dict, with_defaults
+from grpo_jax.config.marks import NonNegative, Positive, Range
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.own_code import imported, own_code, source_digests
 from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file
 from grpo_jax.config.schema import (
-    ArchitectureConfig,
     CheckpointConfig,
     Config,
     ConfigError,
@@ -26,16 +27,12 @@ from grpo_jax.config.schema import (
     MeshConfig,
     ModelConfig,
     ModularExpressionsConfig,
-    NonNegative,
     ObjectiveConfig,
     OptimizerConfig,
     OwnTaskConfig,
-    Positive,
     QuestionsConfig,
-    Range,
     RewardConfig,
     RolloutConfig,
-    RopeConfig,
     SamplingConfig,
     SourceConfig,
     TrainConfig,

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from grpo_jax.config.fields import marked
-from grpo_jax.config.schema import Change, Config
+from grpo_jax.config.marks import Change
+from grpo_jax.config.schema import Config
 
 # Dotted names. The name of a section stands for all its fields.
 UNDECISIVE = marked(Change.FREE)

@@ -7,7 +7,8 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
-from grpo_jax.config.schema import Before, Config
+from grpo_jax.config.marks import Before
+from grpo_jax.config.schema import Config
 
 
 def hints_of(section: Any) -> dict[str, Any]:

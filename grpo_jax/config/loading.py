@@ -22,10 +22,11 @@ from ml_collections import ConfigDict
 import grpo_jax
 from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
+from grpo_jax.config.marks import Range
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import CONFIGURATION, run_file
-from grpo_jax.config.schema import Config, ConfigError, Range
+from grpo_jax.config.schema import Config, ConfigError
 
 T = TypeVar("T")
 

@@ -9,10 +9,11 @@ their first field decides which one it is. The fields of a section that a config
 Annotations mark other properties of a field or a section: `Range`, `Change` and `Before`.
 """
 
-import enum
-import math
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
+
+from grpo_jax.config.architecture import ArchitectureConfig
+from grpo_jax.config.marks import Before, Change, Count, CountOrNone, NonNegative, Positive, Range, Seed, Share
 
 
 class ConfigError(ValueError):
@@ -20,49 +21,6 @@ class ConfigError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join(self.args)
-
-
-@dataclass(frozen=True)
-class Range:
-    """The values a number may take: low <= value <= high, or low < value where `open_low` is set."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-
-    def admits(self, value: float) -> bool:
-        above = value > self.low if self.open_low else value >= self.low
-        return above and value <= self.high  # False for NaN
-
-    def __str__(self) -> str:
-        low = f"above {self.low:.10g}" if self.open_low else f"at least {self.low:.10g}"
-        if self.low == -math.inf:
-            return f"at most {self.high:.10g}"
-        return low if self.high == math.inf else f"{low} and at most {self.high:.10g}"
-
-
-class Change(enum.Enum):
-    """When a field may change. Without this mark, it may change in a fork, but not when a run continues."""
-
-    FREE = "when a run continues, and in a fork; no policy and no verdict depends on it"
-    ROUNDING = "in the same cases; it decides where and in which portions work is done, so numbers differ by rounding"
-    LENGTH = "when a run continues, within limits (config/continuing.py), and in a fork"
-    INHERITED = "never; a fork inherits it from its run"
-
-
-@dataclass(frozen=True)
-class Before:
-    """The value of a field in runs that are older than the field, if it is not the default."""
-
-    value: Any
-
-
-Count = Annotated[int, Range(1)]
-CountOrNone = Annotated[int, Range(0)]
-Positive = Annotated[float, Range(0, 1e12, open_low=True)]
-NonNegative = Annotated[float, Range(0, 1e12)]
-Share = Annotated[float, Range(0, 1)]
-Seed = Annotated[int, Range(0, 2**32 - 1)]
 
 
 @dataclass(frozen=True)
@@ -130,51 +88,6 @@ class OwnTaskConfig:
     name: Literal["own"]
     factory: str  # `package.module:NAME`, called with `parameters` by name; returns a grpo_jax.data.Task
     parameters: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RopeConfig:
-    """Rotary positions, and how they are stretched beyond the length that a model was made for."""
-
-    theta: Positive = 10_000.0  # base of the rotary frequencies; the usual one
-    scaling: Literal["none", "linear", "llama3"] = "none"  # only the other two read what follows
-    factor: Annotated[float, Range(1)] = 1.0  # how many times longer than original_length contexts are
-    low_frequency_factor: Positive = 1.0  # llama3: wavelengths above original_length / this are stretched fully
-    high_frequency_factor: Positive = 4.0  # llama3: wavelengths below original_length / this are left alone
-    original_length: Count = 8192  # llama3: context length before the extension
-
-
-@dataclass(frozen=True, kw_only=True)
-class ArchitectureConfig:
-    """The decoder's shape. Defaults are the plain decoder of Llama; grpo_jax/policy/families.py lists all families."""
-
-    vocab_size: CountOrNone = 0  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
-    embed_dim: Count
-    num_layers: Count
-    num_heads: Count
-    num_kv_heads: Count  # grouped-query attention: each serves num_heads / num_kv_heads query heads
-    head_dim: Count
-    mlp_dim: Count
-    activation: Literal["silu", "gelu_tanh"] = "silu"  # of the MLP's gate; gelu_tanh: Gemma
-    qkv_bias: bool = False  # Qwen2
-    qk_norm: bool = False  # Qwen3, Gemma 3
-    post_norms: bool = False  # Gemma: the outputs of attention and MLP are normed before the residual sum
-    norm_offset: bool = False  # Gemma: norms scale by 1 + their parameter
-    scaled_embedding: bool = False  # Gemma: embeddings are multiplied by sqrt(embed_dim)
-    tied_head: bool = False  # the output head is the transposed embedding: most small models
-    norm_epsilon: Positive = 1e-6
-    query_scale: NonNegative = 0.0  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
-    attention_cap: NonNegative = 0.0  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
-    logit_cap: NonNegative = 0.0  # Gemma 2: the same for the logits; 0 is off
-    layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, then again from the start
-    sliding_window: CountOrNone = 0  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
-    rope: RopeConfig
-    local_rope: RopeConfig | None = None  # Gemma 3: of sliding layers; None: rope is of all
-
-    @property
-    def layers(self) -> tuple[Literal["full", "sliding"], ...]:
-        """The type of every layer."""
-        return tuple(self.layer_types[index % len(self.layer_types)] for index in range(self.num_layers))
 
 
 Module = Literal["query", "key", "value", "out", "gate", "up", "down"]

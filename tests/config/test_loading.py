@@ -16,6 +16,7 @@ from grpo_jax.config import (
     ObjectiveConfig,
     OwnTaskConfig,
     RewardConfig,
+    architecture,
     covers,
     digest,
     fields,
@@ -27,7 +28,7 @@ from grpo_jax.config import (
     with_defaults,
 )
 from grpo_jax.config.fields import marked
-from grpo_jax.config.schema import Change
+from grpo_jax.config.marks import Change
 from grpo_jax.files import run_config
 from tests.helpers import CONFIGS, ROOT, make_config
 
@@ -295,7 +296,7 @@ def test_every_mark_is_where_it_has_an_effect():
         assert marked(change)
     assert covers(marked(Change.FREE), "logging.arms_every")
     assert not covers(marked(Change.FREE), "loggings")
-    for section in vars(schema).values():
+    for section in {**vars(schema), **vars(architecture)}.values():
         if dataclasses.is_dataclass(section) and section.__name__.endswith("Config"):
             for field in dataclasses.fields(section):
                 kind = fields.hints_of(section)[field.name]

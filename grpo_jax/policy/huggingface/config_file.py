@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig
-from grpo_jax.policy.families import FAMILIES, FULL, HARMLESS, OFF, SLIDING, WRAPPERS, Family
+from grpo_jax.config.architecture import FAMILIES, FULL, KEYS, SLIDING, WRAPPERS, Family
+from grpo_jax.policy.huggingface.config_keys import HARMLESS, OFF
 
 LAYER_TYPES: Mapping[str, Literal["full", "sliding"]] = {FULL: "full", SLIDING: "sliding"}
 SCALINGS: Mapping[str, Literal["none", "linear", "llama3"]] = {
@@ -153,6 +154,7 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
 
     embed_dim, num_heads = count("hidden_size"), count("num_attention_heads")
     rope, local_rope = _ropes(file, family, values)
+    given: dict[str, Any] = {field: positive_or_off(key) for field, key in KEYS.items()}
     architecture = ArchitectureConfig(
         vocab_size=count("vocab_size"),
         embed_dim=embed_dim,
@@ -164,8 +166,7 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
         tied_head=file.flag("tie_word_embeddings", values["tie_word_embeddings"]),
         norm_epsilon=file.number("rms_norm_eps", values["rms_norm_eps"]),
         query_scale=positive_or_off("query_pre_attn_scalar") ** -0.5 if "query_pre_attn_scalar" in values else 0.0,
-        attention_cap=positive_or_off("attn_logit_softcapping"),
-        logit_cap=positive_or_off("final_logit_softcapping"),
+        **given,
         **_layers(file, family, values),
         rope=rope,
         local_rope=local_rope,
@@ -286,8 +287,7 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
             "sliding_window": a.sliding_window or None,
             "layer_types": [FULL if kind == "full" else SLIDING for kind in a.layers],
             "query_pre_attn_scalar": round(a.query_scale**-2) if a.query_scale else a.head_dim,
-            "attn_logit_softcapping": a.attention_cap or None,
-            "final_logit_softcapping": a.logit_cap or None,
+            **{key: getattr(a, field) or None for field, key in KEYS.items()},
         }
         known = {key: value for key, value in values.items() if key in family.defaults or key == "model_type"}
         described = {**known, **{key: value for key, value in family.fixed.items() if value is not None}}
@@ -295,7 +295,7 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
             return {"architectures": [family.architecture], **described}
     raise ConfigError(
         f"model.architecture: no family has this combination of features; families are {', '.join(FAMILIES)}, see "
-        "grpo_jax/policy/families.py."
+        "grpo_jax/config/architecture.py."
     )
 
 

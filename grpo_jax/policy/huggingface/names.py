@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from grpo_jax.policy.families import Family
+from grpo_jax.config.architecture import Family
 from grpo_jax.policy.lora import ADAPTERS
 from grpo_jax.policy.policy import Policy
 

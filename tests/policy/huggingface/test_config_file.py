@@ -8,8 +8,8 @@ import pytest
 from transformers import AutoConfig
 
 from grpo_jax.config import ConfigError, ModelConfig, RopeConfig
+from grpo_jax.config.architecture import FAMILIES
 from grpo_jax.policy import Policy
-from grpo_jax.policy.families import FAMILIES
 from grpo_jax.policy.huggingface import describe, read_architecture
 from grpo_jax.policy.huggingface.config_file import settled
 from tests.policy.huggingface.configs import PUBLISHED, QWEN2_MATH_1_5B

@@ -1,136 +1,78 @@
-"""The families of models: what each has of the decoder's variants, and how its checkpoints say so.
+"""The decoder's variants, and the families of models: which variants each has, and how its checkpoints name them.
 
-One row of the table is all there is to a family. Defaults of keys that a config.json leaves out are those of
-transformers 5.23.
+The differences between families are fields of `ArchitectureConfig`. One row of `FAMILIES` is all there is to a family.
+Defaults of keys that a config.json leaves out are those of transformers 5.23.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, Literal
 
-FULL, SLIDING = "full_attention", "sliding_attention"
+from grpo_jax.config.marks import Count, CountOrNone, NonNegative, Positive, Range
 
-# Keys of a config.json that change nothing of what the decoder computes, as transformers 4 and 5 write them: names and
-# origins, ids that the tokenizer's files decide, how values are started, kept and returned, and defaults of generation.
-HARMLESS = frozenset(
-    (
-        "architectures",
-        "model_type",
-        "transformers_version",
-        "_name_or_path",
-        "name_or_path",
-        "_commit_hash",
-        "transformers.js_config",
-        "unsloth_fixed",
-        "unsloth_version",
-        "is_llama_config",
-        "tokenizer_class",
-        "torch_dtype",
-        "dtype",
-        "use_bfloat16",
-        "torchscript",
-        "attn_implementation",
-        "_attn_implementation",
-        "_attn_implementation_internal",
-        "_attn_implementation_autoset",
-        "_experts_implementation",
-        "_flash_attn_2_enabled",
-        "_output_attentions",
-        "pretraining_tp",
-        "bos_token_id",
-        "eos_token_id",
-        "pad_token_id",
-        "sep_token_id",
-        "decoder_start_token_id",
-        "bos_token",
-        "eos_token",
-        "pad_token",
-        "initializer_range",
-        "use_cache",
-        "cache_implementation",
-        "return_dict",
-        "use_return_dict",
-        "output_attentions",
-        "output_hidden_states",
-        "output_scores",
-        "return_dict_in_generate",
-        "is_decoder",
-        "max_position_embeddings",
-        "id2label",
-        "label2id",
-        "num_labels",
-        "problem_type",
-        "finetuning_task",
-        "task_specific_params",
-        "tf_legacy_loss",
-        "prefix",
-        "model_max_length",
-        "max_sequence_length",
-        "use_unpad_attn",
-        "base_model_tp_plan",
-        "base_model_pp_plan",
-        "hidden_act",
-        "ignore_keys_at_rope_validation",
-        "max_length",
-        "min_length",
-        "do_sample",
-        "early_stopping",
-        "num_beams",
-        "num_beam_groups",
-        "diversity_penalty",
-        "temperature",
-        "top_k",
-        "top_p",
-        "typical_p",
-        "repetition_penalty",
-        "length_penalty",
-        "no_repeat_ngram_size",
-        "encoder_no_repeat_ngram_size",
-        "bad_words_ids",
-        "num_return_sequences",
-        "suppress_tokens",
-        "begin_suppress_tokens",
-        "forced_bos_token_id",
-        "forced_eos_token_id",
-        "remove_invalid_values",
-        "exponential_decay_length_penalty",
-    )
-)
-# Keys of any family that may have one value only, with which they ask for nothing.
-OFF: Mapping[str, Any] = {
-    "quantization_config": None,
-    "auto_map": None,  # names code of the checkpoint's own
-    "attention_dropout": 0.0,
-    "hidden_dropout": 0.0,
-    "resid_pdrop": 0.0,
-    "embd_pdrop": 0.0,
-    "attn_pdrop": 0.0,
-    "residual_dropout": 0.0,
-    "partial_rotary_factor": 1.0,
-    "rope_interleaved": False,
-    "use_mrope": False,
-    "is_encoder_decoder": False,
-    "add_cross_attention": False,
-    "cross_attention_hidden_size": None,
-    "tie_encoder_decoder": False,
-    "encoder_hidden_size": None,
-    "chunk_size_feed_forward": 0,
-    "pruned_heads": {},
-    "is_causal": True,
-}
+
+@dataclass(frozen=True)
+class RopeConfig:
+    """Rotary positions, and how they are stretched beyond the length that a model was made for."""
+
+    theta: Positive = 10_000.0  # base of the rotary frequencies; the usual one
+    scaling: Literal["none", "linear", "llama3"] = "none"  # only the other two read what follows
+    factor: Annotated[float, Range(1)] = 1.0  # how many times longer than original_length contexts are
+    low_frequency_factor: Positive = 1.0  # llama3: wavelengths above original_length / this are stretched fully
+    high_frequency_factor: Positive = 4.0  # llama3: wavelengths below original_length / this are left alone
+    original_length: Count = 8192  # llama3: context length before the extension
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchitectureConfig:
+    """The decoder's shape. Defaults are the plain decoder of Llama."""
+
+    vocab_size: CountOrNone = 0  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
+    embed_dim: Count
+    num_layers: Count
+    num_heads: Count
+    num_kv_heads: Count  # grouped-query attention: each serves num_heads / num_kv_heads query heads
+    head_dim: Count
+    mlp_dim: Count
+    activation: Literal["silu", "gelu_tanh"] = "silu"  # of the MLP's gate; gelu_tanh: Gemma
+    qkv_bias: bool = False  # Qwen2
+    qk_norm: bool = False  # Qwen3, Gemma 3
+    post_norms: bool = False  # Gemma: the outputs of attention and MLP are normed before the residual sum
+    norm_offset: bool = False  # Gemma: norms scale by 1 + their parameter
+    scaled_embedding: bool = False  # Gemma: embeddings are multiplied by sqrt(embed_dim)
+    tied_head: bool = False  # the output head is the transposed embedding: most small models
+    norm_epsilon: Positive = 1e-6
+    query_scale: NonNegative = 0.0  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
+    attention_cap: NonNegative = 0.0  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
+    logit_cap: NonNegative = 0.0  # Gemma 2: the same for the logits; 0 is off
+    layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, then again from the start
+    sliding_window: CountOrNone = 0  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
+    rope: RopeConfig
+    local_rope: RopeConfig | None = None  # Gemma 3: of sliding layers; None: rope is of all
+
+    @property
+    def layers(self) -> tuple[Literal["full", "sliding"], ...]:
+        """The type of every layer."""
+        return tuple(self.layer_types[index % len(self.layer_types)] for index in range(self.num_layers))
+
+
+FULL, SLIDING = "full_attention", "sliding_attention"  # types of layers in a config.json
+
+# Fields whose value a config.json gives, if the family has the key; null is off.
+KEYS: Mapping[str, str] = {"attention_cap": "attn_logit_softcapping", "logit_cap": "final_logit_softcapping"}
 
 
 @dataclass(frozen=True)
 class Family:
-    """How the config.json and the tensors of a family are to be understood."""
+    """What the models of a family are, and how to read their config.json and their tensors."""
 
     architecture: str  # its class in transformers
-    defaults: Mapping[str, Any]  # the keys that are read, and what each is where the file leaves it out
+    defaults: Mapping[str, Any]  # the keys that it has, and the value of each where the file leaves it out
     fixed: Mapping[str, Any]  # keys that may have this value only
-    features: Mapping[str, Any]  # fields of ArchitectureConfig, the same for the whole family
+    features: Mapping[str, Any]  # fields of ArchitectureConfig whose value is not the default for the whole family
     norms: Mapping[str, str]  # of a block: our name -> the checkpoint's
     layer_types: Callable[[Mapping[str, Any]], Sequence[str]]  # where no key layer_types lists them
-    local_theta: float | None = None  # base of the sliding layers' rotary frequencies; None: they have no own
+    local_theta: float | None = None  # base of the sliding layers' rotary frequencies; None: that of all layers
 
 
 def _all_full(values: Mapping[str, Any]) -> Sequence[str]:
@@ -155,7 +97,7 @@ def _last_of_pattern_full(values: Mapping[str, Any]) -> Sequence[str]:
     return [SLIDING] * (values["sliding_window_pattern"] - 1) + [FULL]
 
 
-_DEFAULTS: Mapping[str, Any] = {  # common to all but for what a family overrides
+_DEFAULTS: Mapping[str, Any] = {  # of all families that do not override them
     "vocab_size": 32000,
     "hidden_size": 4096,
     "intermediate_size": 11008,
@@ -195,18 +137,8 @@ _GEMMA: Mapping[str, Any] = {
     "layer_types": None,
     "final_logit_softcapping": None,
 }
-_PLAIN: Mapping[str, Any] = {
-    "activation": "silu",
-    "qkv_bias": False,
-    "qk_norm": False,
-    "post_norms": False,
-    "norm_offset": False,
-    "scaled_embedding": False,
-}
 _OF_GEMMA: Mapping[str, Any] = {
     "activation": "gelu_tanh",
-    "qkv_bias": False,
-    "qk_norm": False,
     "post_norms": True,
     "norm_offset": True,
     "scaled_embedding": True,
@@ -235,7 +167,7 @@ _MISTRAL = Family(
         "sliding_window": 4096,
     },
     fixed=_SILU,
-    features=_PLAIN,
+    features={},
     norms=_NORMS,
     layer_types=_all_alike,
 )
@@ -245,7 +177,7 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         architecture="LlamaForCausalLM",
         defaults=_DEFAULTS,
         fixed={**_SILU, "attention_bias": False, "mlp_bias": False},
-        features=_PLAIN,
+        features={},
         norms=_NORMS,
         layer_types=_all_full,
     ),
@@ -253,7 +185,7 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         architecture="Qwen2ForCausalLM",
         defaults=_QWEN,
         fixed=_SILU,
-        features={**_PLAIN, "qkv_bias": True},
+        features={"qkv_bias": True},
         norms=_NORMS,
         layer_types=_upper_slide,
     ),
@@ -261,7 +193,7 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         architecture="Qwen3ForCausalLM",
         defaults={**_QWEN, "head_dim": 128},
         fixed={**_SILU, "attention_bias": False},
-        features={**_PLAIN, "qk_norm": True},
+        features={"qk_norm": True},
         norms=_NORMS,
         layer_types=_upper_slide,
     ),
