@@ -37,25 +37,88 @@ assert not covers(UNDECISIVE, "optimizer.ema_decay")
 """
 
 
-def test_a_new_field_of_the_configuration_is_one_line_in_one_file(tmp_path):
-    (line,) = re.findall(r"```python\n(    ema_decay: .*\n)```", PAGE)
-    shutil.copytree(ROOT / "grpo_jax", tmp_path / "grpo_jax", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(ROOT / "configs", tmp_path / "configs", ignore=shutil.ignore_patterns("__pycache__"))
+# What a new flag of a model family comes with.
+NEW_FLAG = """
+from pathlib import Path
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load_file
+from grpo_jax.config import load
+from grpo_jax.policy.huggingface import describe, load_checkpoint, save_checkpoint
+from tests.policy.huggingface.checkpoints import policy_of, random_tensors, write
+
+tensors = random_tensors("mistral")
+biases = {f"model.layers.{layer}.self_attn.o_proj.bias": np.full(16, layer + 1, np.float32) for layer in range(3)}
+outer, mistral = policy_of(write(Path("outer"), "mistral", {**tensors, **biases}, model_type="outer")), policy_of(
+    write(Path("mistral"), "mistral", tensors)
+)
+assert (outer.architecture.out_bias, mistral.architecture.out_bias) == (True, False)
+here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+params, plain = load_checkpoint(Path("outer"), outer, here), load_checkpoint(Path("mistral"), mistral, here)
+assert jax.tree.structure(plain) == jax.tree.structure(mistral.shapes())
+assert all("bias" not in layer["attention"]["out"] for layer in plain["layers"].values())
+tokens = jnp.arange(8).reshape(2, 4)
+without = jax.tree.map(lambda leaf: leaf, params)
+for layer, one in without["layers"].items():
+    assert (one["attention"]["out"]["bias"] == int(layer) + 1).all()
+    one["attention"]["out"]["bias"] = jnp.zeros(16)
+expected = mistral.apply(plain, tokens)
+np.testing.assert_array_equal(outer.apply(without, tokens), expected)
+assert not np.allclose(outer.apply(params, tokens), expected, atol=0.1)
+save_checkpoint(Path("again"), outer, params, Path("outer"), jnp.float32)
+again = load_file("again/model.safetensors")
+assert all((again[name] == value).all() for name, value in biases.items())
+assert describe(outer.architecture, 64)["model_type"] == "outer"
+assert load(Path("configs/two_grpo.py"), [("model.architecture.out_bias", "True")]).model.architecture.out_bias
+"""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the package, beside the tests as they are."""
+    for name in ("grpo_jax", "configs"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "tests").symlink_to(ROOT / "tests")
-    schema = tmp_path / "grpo_jax" / "config" / "schema.py"
-    text = schema.read_text()
-    last = re.search(r"class OptimizerConfig:.*?\n    max_nonfinite: [^\n]*\n", text, re.DOTALL)
-    schema.write_text(text[: last.end()] + line + text[last.end() :])
+    return tmp_path
+
+
+def put(path, pattern, line):
+    """Put a line behind the one that matches, or in its place if both assign to the same name."""
+    text = path.read_text()
+    (found,) = re.findall(rf"^{pattern}.*\n", text, re.MULTILINE)
+    same = found.partition("=")[0] == line.partition("=")[0]
+    path.write_text(text.replace(found, line if same else found + line))
+
+
+def run(script, directory):
+    """Run Python code in a process of its own. Returns what it wrote to stderr."""
     ended = subprocess.run(
-        [sys.executable, "-c", NEW_FIELD],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        [sys.executable, "-c", script],
+        cwd=directory,
+        env=os.environ | {"PYTHONPATH": str(directory)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    assert "filled in optimizer.ema_decay=0.0" in ended.stderr
+    return ended.stderr
+
+
+def test_a_new_field_of_the_configuration_is_one_line_in_one_file(copy):
+    (line,) = re.findall(r"```python\n(    ema_decay: .*\n)```", PAGE)
+    put(copy / "grpo_jax" / "config" / "schema.py", "    max_nonfinite: ", line)
+    assert "filled in optimizer.ema_decay=0.0" in run(NEW_FIELD, copy)
+
+
+def test_a_new_flag_of_a_model_family_is_two_files(copy):
+    (section,) = re.findall(r"### A new flag of a model family: 2 files\n(.*?)\n## ", PAGE, re.DOTALL)
+    field, row, use = re.findall(r"```python\n(.*\n)```", section)
+    architecture = copy / "grpo_jax" / "config" / "architecture.py"
+    put(architecture, "    norm_offset: ", field)
+    put(architecture, '    "mistral": ', row)
+    put(copy / "grpo_jax" / "policy" / "decoder.py", "        self.out = ", use)
+    run(NEW_FLAG, copy)
 
 
 @pytest.fixture
