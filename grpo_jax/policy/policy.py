@@ -169,9 +169,8 @@ class Policy:
         width = completion_tokens.shape[1]
         rows = append_completions(prompt_tokens, prompt_lengths, completion_tokens)
         hidden, _ = self.hidden_states(params, rows)
-        before = (
-            prompt_lengths[:, None] - 1 + jnp.arange(width)[None]
-        )  # the state before completion token t predicts it
+        # The state before completion token t predicts it.
+        before = prompt_lengths[:, None] - 1 + jnp.arange(width)[None]
         predicting = jnp.take_along_axis(hidden, before[..., None], axis=1)
 
         def score(head: Params, hidden: Array, tokens: Array) -> Array:
