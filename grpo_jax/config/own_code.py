@@ -60,7 +60,7 @@ def source_digests(path: str) -> dict[str, str]:
     todo = [first]
     while todo:
         name = todo.pop()
-        file = _file(name)
+        file = source_file(name)
         if name in found or file is None or not _is_own(name, file, first):
             continue
         source = file.read_bytes()
@@ -83,8 +83,8 @@ def _installed() -> list[Path]:
     return [Path(place).resolve() for place in {*places, site.getusersitepackages()}]
 
 
-def _file(name: str) -> Path | None:
-    """Return the source file of a module, whether or not it has been imported. Nothing is imported here."""
+def source_file(name: str) -> Path | None:
+    """Return the source file of a module, if it has one. The module need not be imported, and is not imported here."""
     loaded = getattr(sys.modules.get(name), "__file__", None)
     top, *inside = name.split(".")
     if loaded:

@@ -77,7 +77,7 @@ def this_start(devices: Sequence[jax.Device] = ()) -> dict[str, Any]:
         "ended": None,  # stays None if the process is killed
         "outcome": None,
         "command": _command(sys.orig_argv),
-        "code": {"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest([""])},
+        "code": {"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest()},
         "host": {
             "processor": _processor(),
             "cores": cores(),

@@ -1,10 +1,8 @@
 """The versions of the code and the libraries that a run was made with."""
 
-import ast
 import hashlib
 import os
 import platform
-from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,32 +24,10 @@ LIBRARIES = (
 )
 
 
-def code_digest(parts: Sequence[str]) -> str:
-    """Return a hash of the source of these modules and packages of grpo_jax."""
-    return _short_hash(path.read_bytes() for path in _files(parts))
-
-
-def program_digest(parts: Sequence[str]) -> str:
-    """Return a hash of the syntax trees of these modules and packages, without docstrings, comments and layout."""
-    return _short_hash(program(path.read_bytes()).encode() for path in _files(parts))
-
-
-def program(source: bytes) -> str:
-    """Return the syntax tree of a source as text, without docstrings and without positions in the file."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = node.body[ast.get_docstring(node, clean=False) is not None :]
-    return ast.dump(tree)
-
-
-def _files(parts: Sequence[str]) -> list[Path]:
-    root = Path(grpo_jax.__file__).parent
-    return [path for part in parts for path in sorted([root / part, *(root / part).rglob("*.py")]) if path.is_file()]
-
-
-def _short_hash(texts: Iterable[bytes]) -> str:
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
+def code_digest() -> str:
+    """Return a hash of the source of this package."""
+    files = sorted(Path(grpo_jax.__file__).parent.rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def cores() -> int:

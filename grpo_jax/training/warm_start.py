@@ -1,13 +1,13 @@
-"""The warm start: a base policy made from nothing by supervised learning, once per recipe.
+"""The warm start: supervised learning makes a base policy from nothing, once per recipe.
 
-First on full solutions, then on solutions that leave lines out, so that the policy knows how to compute but seldom
-takes the trouble: what reinforcement can elicit. The result is cached by a hash of the recipe and copied into the run
-directory; a run that is killed in the middle continues from its last checkpoint, bit for bit.
+It learns full solutions first, then solutions that leave lines out. So the policy knows how to compute but seldom does,
+which reinforcement can change. The result is cached by a hash of the recipe and copied into the run directory. A run
+that is killed in the middle continues from its last checkpoint, bit for bit.
 """
 
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jaxtyping import Array
 from safetensors import SafetensorError
 
 from grpo_jax.config import Config, ConfigError, OwnTaskConfig, WarmStartConfig, digest, source_digests, to_dict
-from grpo_jax.data import Demonstrable
+from grpo_jax.data import Demonstrable, Task
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import arrays_of_first, fetch, of_first, put
 from grpo_jax.randomness import base_policy_key
@@ -25,7 +25,8 @@ from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest
 from grpo_jax.runs.lines import Phase, WarmStartLine
-from grpo_jax.runs.versions import cores, program_digest, versions
+from grpo_jax.runs.program import modules_behind, program_digest
+from grpo_jax.runs.versions import cores, versions
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
@@ -39,49 +40,52 @@ from grpo_jax.training.supervised import (
 )
 from grpo_jax.types import Params
 
-# The code that a base policy's bits depend on; a change of anything here makes it anew.
-SOURCES = (
-    "randomness.py",
-    "sharding.py",
-    "policy",
-    "data",
-    "objectives/tokens.py",
-    "training/supervised.py",
-    "training/optimizer.py",
-    "training/warm_start.py",
-)
 
-
-def recipe(config: Config, mesh_shape: dict[str, int], taught: str) -> dict[str, Any]:
-    """All that decides which base policy comes out, down to the bits.
+def recipe(experiment: Experiment, taught: str) -> dict[str, Any]:
+    """Return all that decides which base policy comes out, down to the bits.
 
     Args:
       taught: see `digest_demonstrations`.
     """
+    config, task = experiment.config, experiment.task
     values = to_dict(config)
     settings = {k: v for k, v in values["warm_start"].items() if k not in ("cache_dir", "checkpoint_every")}
-    task = {k: v for k, v in values["task"].items() if k not in ("right", "credit") and not k.endswith("_problems")}
+    section = {k: v for k, v in values["task"].items() if k not in ("right", "credit") and not k.endswith("_problems")}
+    own = source_digests(config.task.factory if isinstance(config.task, OwnTaskConfig) else type(task).__module__)
     return {
-        "task": task,
+        "task": section,
         "model": {k: v for k, v in values["model"].items() if k != "lora"},  # adapters come after it
         "max_new_tokens": config.rollout.max_new_tokens,
         "warm_start": settings,
-        "mesh": mesh_shape,
+        "mesh": dict(experiment.programs.mesh.shape),
         "device": jax.devices()[0].device_kind,
         "machine": platform.machine(),
         "cores": cores() if jax.devices()[0].platform == "cpu" else 0,
         "versions": versions(),
-        "code": program_digest(SOURCES),
+        "code": program_digest(deciding_modules(task, own)),
         "taught": taught,
-        "own_code": source_digests(config.task.factory) if isinstance(config.task, OwnTaskConfig) else {},
+        "own_code": own,
     }
 
 
+def deciding_modules(task: Task, own: Iterable[str] = ()) -> set[str]:
+    """Return the names of the modules whose code decides which base policy comes out.
+
+    These are the modules behind the supervised update and the task, and this module, which calls them. Its other
+    imports only build, store and log. The schema is left out, because the recipe has the values of its fields.
+
+    Args:
+      own: the user's own modules that the task consists of.
+    """
+    behind = modules_behind(make_supervised_update.__module__, type(task).__module__, *own)
+    return {__name__, *behind} - {Config.__module__}
+
+
 def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
-    """The base policy's parameters on the mesh, from the directory of a run that has made them.
+    """Return the base policy's parameters on the mesh, from the directory of a run that has made them.
 
     Raises:
-      FileNotFoundError: if they are not there.
+      FileNotFoundError: if the directory does not hold them.
     """
     own = workdir / BASE_POLICY
     if not own.exists():
@@ -89,11 +93,11 @@ def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
     return put(load_params(own), experiment.programs.shardings.params)
 
 
-def cache_path(config: Config, settings: WarmStartConfig, mesh_shape: dict[str, int], taught: str) -> Path:
-    """Where a finished warm start of this recipe is, or will be."""
+def cache_path(experiment: Experiment, settings: WarmStartConfig, taught: str) -> Path:
+    """Return where a finished warm start of this recipe is, or will be."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     directory = Path(settings.cache_dir or f"{home}/grpo_jax").expanduser()
-    return directory / f"warm_start_{digest(recipe(config, mesh_shape, taught))}.safetensors"
+    return directory / f"warm_start_{digest(recipe(experiment, taught))}.safetensors"
 
 
 def warm_start(
@@ -104,10 +108,10 @@ def warm_start(
     stop: StopRequest,
     display: Display,
 ) -> Params:
-    """The base policy's parameters on the mesh: from the run directory, from the cache, or trained now.
+    """Return the base policy's parameters on the mesh: from the run directory, from the cache, or trained now.
 
     Raises:
-      ConfigError: if it was begun with other demonstrations.
+      ConfigError: if the warm start was begun with other demonstrations.
       Interrupted: if a stop was requested; the warm start is then saved, and continues with the same command.
     """
     own = run.path / BASE_POLICY
@@ -122,7 +126,7 @@ def warm_start(
     assert isinstance(experiment.task, Demonstrable)  # `build` has made sure
     batches = demonstrations(settings, experiment.task, experiment.config.rollout.max_new_tokens)
     taught = digest_demonstrations(settings, batches)
-    cached = cache_path(experiment.config, settings, dict(experiment.programs.mesh.shape), taught)
+    cached = cache_path(experiment, settings, taught)
     found = _read(cached, display) if writes else None
     if of_first(found is not None):
         if found is not None:
@@ -136,7 +140,7 @@ def warm_start(
         params = fetch(trained)
     if writes:
         save_params(own, params)
-    if writes and len(recipes) == 1:  # else one part was made in one way and the rest in another, as on another mesh
+    if writes and len(recipes) == 1:  # else the warm start was continued under another recipe, as on another mesh
         try:
             save_params(cached, params)
         except OSError as error:
@@ -145,7 +149,7 @@ def warm_start(
 
 
 def _read(path: Path, display: Display) -> Params | None:
-    """Host parameters of a file; None if there is none, or none that can be read: it is removed, and made anew."""
+    """Return a file's parameters on the host; None if there is no file, or a damaged one, which is removed."""
     try:
         return load_params(path) if path.exists() else None
     except (OSError, SafetensorError) as error:
@@ -165,7 +169,7 @@ def _train(
     stop: StopRequest,
     display: Display,
 ) -> tuple[Params, set[str]]:
-    """The parameters, and the recipes under which parts of them were made."""
+    """Train the base policy. Returns its parameters, and the recipes under which they were trained."""
     shardings = experiment.programs.shardings
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
