@@ -23,7 +23,6 @@ from grpo_jax.runs.fork import fork
 from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.seals import seal
 from grpo_jax.runs.summary import Summary
-from grpo_jax.runs.versions import program
 from grpo_jax.training import (
     Interrupted,
     Origin,
@@ -38,7 +37,6 @@ from grpo_jax.training import (
 )
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.loop import evaluations_due
-from grpo_jax.training.warm_start import cache_path
 from tests.helpers import make_config, metrics
 
 ONE_DEVICE = jax.devices()[:1]
@@ -501,26 +499,6 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path):
     run(tmp_path / "run", Listening(), warm_start__cache_dir=tmp_path / "file")
     assert any("cannot be cached" in note for note in notes)
     assert (tmp_path / "run" / "warm_start" / "params.safetensors").exists()
-
-
-def test_the_cache_of_base_policies_knows_the_code(tmp_path, monkeypatch):
-    config = make_config()
-    before = cache_path(config, config.warm_start, {"data": 1}, "taught")
-    assert cache_path(config, config.warm_start, {"data": 1}, "others") != before
-    with monkeypatch.context() as other:
-        other.setattr(warm_start, "SOURCES", warm_start.SOURCES[1:])
-        assert cache_path(config, config.warm_start, {"data": 1}, "taught") != before
-    with monkeypatch.context() as other:  # which decide how sums are cut
-        other.setattr(warm_start, "cores", lambda: 99)
-        assert cache_path(config, config.warm_start, {"data": 1}, "taught") != before
-    assert cache_path(config, config.warm_start, {"data": 1}, "taught") == before
-
-
-def test_only_what_code_does_counts_for_the_cache():
-    code = b'"""Doc."""\n\n\ndef f(x):\n    """Return more."""\n    return x + 1  # one\n'
-    assert program(code) == program(b'"""Other."""\ndef f(x):\n\n    return (x + 1)\n')
-    assert program(code) != program(code.replace(b"+ 1", b"- 1"))
-    assert program(code) != program(code.replace(b"(x)", b"(x, y)"))
 
 
 @pytest.mark.parametrize(("kl_coef", "copies"), [(0.0, 4), (0.1, 5)])
