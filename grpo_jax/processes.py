@@ -1,6 +1,6 @@
-"""What the processes of a run do together. On a TPU pod or a GPU cluster each host runs the program as one of them.
+"""Operations that all processes of a run perform together. On a TPU pod or a GPU cluster each host runs one process.
 
-All of them must come to each of these calls, in the same order. Alone, a process has nothing to wait for.
+All processes must make the same calls in the same order. A single process has nobody to wait for.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from jax.sharding import NamedSharding
 
 
 def put(tree: Any, shardings: Any) -> Any:
-    """Host arrays, the same on every process, as global arrays with these shardings (a tree, or one for all)."""
+    """Return host arrays, equal on all processes, as global arrays with these shardings (a tree, or one for all)."""
     if jax.process_count() == 1:
         return jax.device_put(tree, shardings)
     if isinstance(shardings, NamedSharding):
         shardings = jax.tree.map(lambda _: shardings, tree)
-    with jax.transfer_guard("allow"):  # these are explicit transfers; JAX cannot know
+    with jax.transfer_guard("allow"):  # these transfers are explicit, which JAX cannot know
         return jax.tree.map(
             lambda leaf, to: jax.make_array_from_callback(np.shape(leaf), to, lambda index: np.asarray(leaf)[index]),
             tree,
@@ -29,7 +29,7 @@ def put(tree: Any, shardings: Any) -> Any:
 
 
 def fetch(tree: Any) -> Any:
-    """Global arrays as whole host arrays, on every process."""
+    """Return global arrays as whole host arrays, on every process."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     with jax.transfer_guard("allow"):
@@ -37,59 +37,61 @@ def fetch(tree: Any) -> Any:
 
 
 def barrier(name: str) -> None:
-    """Returns when every process has come here."""
+    """Wait until every process has made this call."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def on_any_process(flag: bool) -> bool:
-    """Whether it is so on at least one process."""
+    """Return whether the flag is set on at least one process."""
     return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).any())
 
 
 def of_first(value: Any) -> Any:
-    """The first process's value, on every process: for what each could see differently, as files of a shared disk.
+    """Return the first process's value, on every process.
+
+    Use it for facts that may look different on each process, such as the files of a shared disk.
 
     Args:
-      value: whatever JSON can say. Only the first process's counts; the others may give None.
+      value: of a type that JSON has. Only the first process's value counts; the others may pass None.
     """
     return value if jax.process_count() == 1 else json.loads(_bytes_of_first(json.dumps(value).encode()))
 
 
 def by_first(act: Callable[[], Any], failed: Exception) -> Any:
-    """What comes of this on the first process, on every process: for what could come to something else on each.
+    """Let the first process act, and return its result on every process.
 
     Args:
-      act: done by the first process alone. Returns whatever JSON can say.
-      failed: raised on the others if `act` raises anything, so that they do not wait for ever.
+      act: called by the first process alone. Returns a value of a type that JSON has.
+      failed: raised by the other processes if `act` raises anything, so that they do not wait for ever.
     """
     if jax.process_count() == 1:
         return act()
-    said, problem = b"", None
+    result, problem = b"", None
     if jax.process_index() == 0:
         try:
-            said = json.dumps(act()).encode()
+            result = json.dumps(act()).encode()
         except Exception as error:
             problem = error
     with jax.transfer_guard("allow"):
         if on_any_process(problem is not None):
             raise problem or failed
-        return json.loads(_bytes_of_first(said))
+        return json.loads(_bytes_of_first(result))
 
 
 def _bytes_of_first(own: bytes) -> bytes:
-    said = np.frombuffer(own, np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(said.size)))
-    text = said if jax.process_index() == 0 else np.zeros(size, np.uint8)
+    mine = np.frombuffer(own, np.uint8)
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(mine.size)))
+    text = mine if jax.process_index() == 0 else np.zeros(size, np.uint8)
     return np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8).tobytes()
 
 
 def arrays_of_first(tree: Any, shapes: Any) -> Any:
-    """The first process's host arrays, on every process.
+    """Return the first process's host arrays, on every process.
 
     Args:
-      tree: of the arrays; None on the other processes.
-      shapes: a tree like it, of what has the arrays' shapes and dtypes.
+      tree: the arrays; None on the other processes.
+      shapes: a tree of the same structure, whose leaves have the arrays' shapes and dtypes.
     """
     if jax.process_count() == 1:
         return tree
@@ -99,10 +101,10 @@ def arrays_of_first(tree: Any, shapes: Any) -> Any:
 
 
 def unlike_on_processes(values: Mapping[str, Any]) -> list[str]:
-    """The names whose values are not the same on all processes. All must ask about the same names.
+    """Return the names whose values differ between processes. All processes must ask about the same names.
 
     Args:
-      values: whatever JSON can say.
+      values: of types that JSON has.
     """
     if jax.process_count() == 1:
         return []

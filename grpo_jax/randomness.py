@@ -1,25 +1,25 @@
-"""All random numbers: every source has an entry here, and no other module makes keys or generators.
+"""All random numbers: this module lists every source of them, and no other module makes keys or generators.
 
-Every draw is a function of what it is for, never of when or where it is made. There are three kinds of streams, and a
-stream of one kind shares nothing with one of another, because their algorithms differ:
+Every draw depends on its purpose alone, never on when or where it is made. There are three kinds of streams. Streams of
+different kinds are independent, because their algorithms differ:
 
   * `Stream`: JAX keys (Threefry). A token's key is folded from (run seed, stream, step, prompt id, sample index,
-    position). So a completion sampled alone is the one that is sampled in any batch, order, slot, device or host; a run
-    that was interrupted draws what it would have drawn; and evaluation cannot disturb training. Where a group shares
-    noise (`sampling/noise.py`), all this holds of groups.
-  * `HostStream`: NumPy generators (PCG64), of (seed, stream).
-  * `TextStream`: a text that names the purpose, then its numbers, seeds Python's `random` (Mersenne Twister) or a
-    library that takes a seed of its own.
+    position). So a completion is the same in every batch, order, slot, device and host, and if it is sampled alone; an
+    interrupted run continues with the same draws; and evaluation cannot disturb training. If a group shares noise
+    (`sampling/noise.py`), all this holds for whole groups.
+  * `HostStream`: NumPy generators (PCG64), seeded by (seed, stream).
+  * `TextStream`: a text, the purpose followed by numbers, seeds Python's `random` (Mersenne Twister) or a library that
+    takes a seed of its own.
 
-A policy's first values are drawn from keys that are folded from one root: `base_policy_key`, or the stream ADAPTERS.
-The root of a base policy is the seed alone, as before there were streams, because another root would change every base
-policy. Its values are drawn from keys folded from (seed, count) or (seed, 1, layer, count). Streams fold the same
-numbers, but draw nothing from keys of fewer than five of them. So no two draws are from one key, and
+A policy's initial values are drawn from keys that are folded from one root: `base_policy_key`, or the stream ADAPTERS.
+The root of a base policy is the seed alone, because it was so before there were streams, and another root would change
+every base policy. Its values are drawn from keys folded from (seed, count) or (seed, 1, layer, count). Streams fold the
+same numbers, but draw only from keys of at least five of them. So no two draws use the same key, and
 tests/test_randomness.py compares them.
 
-Hashes of texts draw nothing and need no stream: a problem's id and split (`data/problem.py`), how ties are broken
+Hashes of texts draw nothing and need no stream: a problem's id and split (`data/problem.py`), the breaking of ties
 (`rewards/ties.py`), signs and buckets of sketches (`analysis/sketch.py`). The verifier's test points are the same for
-every run (`rewards/mathematics/numeric.py`, which does without JAX and so without this module).
+every run (`rewards/mathematics/numeric.py`, which does not import JAX and so cannot use this module).
 """
 
 import enum
@@ -32,31 +32,31 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
-# Named, because a user may have set JAX's default to a faster one whose draws under `vmap` depend on the batch.
+# Named, because a user may have changed JAX's default to a faster one, whose draws under `vmap` depend on the batch.
 PRNG = "threefry2x32"
-BRANCHING = 2**32 - 1  # in the place of a sample's index: no group has so many
-ADAPTER = 2**31  # in the place of a count of `nnx.Rngs`, which stays far below
+BRANCHING = 2**32 - 1  # in place of a sample's index: no group is that large
+ADAPTER = 2**31  # in place of a count of `nnx.Rngs`, which stays far below
 
 
 @enum.unique
 class Stream(enum.IntEnum):
-    """What JAX keys are for."""
+    """Purposes of JAX keys."""
 
     TRAINING = 0
     VALIDATION = 1
     TEST = 2
-    GRADIENTS = 3  # of an analysis, which disturbs nothing
-    ADAPTERS = 4  # the fresh adapters of `model.lora`
+    GRADIENTS = 3  # rollouts of a gradient analysis
+    ADAPTERS = 4  # initial values of the adapters of `model.lora`
 
 
 class HostStream(enum.IntEnum):
-    """What NumPy generators are for.
+    """Purposes of NumPy generators.
 
-    GROUPINGS are the numbers of INTERVALS: other ones would move published estimates of gradients, by up to half of
-    their intervals, and no statistic is of both.
+    GROUPINGS uses the same numbers as INTERVALS. Other numbers would move published estimates of gradients by up to
+    half of their intervals, and no statistic uses both.
     """
 
-    INTERVALS = 0  # bootstrap intervals of evaluations; NumPy makes no difference between seed and (seed, 0)
+    INTERVALS = 0  # bootstrap intervals of evaluations; for NumPy seed and (seed, 0) are the same
     GROUPINGS = INTERVALS  # how an analysis cuts rollouts into groups
     RESAMPLED_PROMPTS = 1  # bootstrap intervals of an analysis
     ANALYSED_PROMPTS = 3  # which prompts an analysis samples
@@ -65,7 +65,7 @@ class HostStream(enum.IntEnum):
 
 @enum.unique
 class TextStream(enum.StrEnum):
-    """What texts seed. None is the beginning of another."""
+    """Purposes of texts that seed generators. None is the beginning of another."""
 
     PROBLEMS = "problems of"  # + a split: of the embedded task
     DEMONSTRATIONS = "demonstrations"  # + seed and step: of the warm start
@@ -79,14 +79,14 @@ def generator(stream: HostStream, seed: int) -> np.random.Generator:
 
 
 def text_generator(stream: TextStream, *numbers: int | str) -> random.Random:
-    """Return the Python generator of a stream and whatever tells its uses apart."""
+    """Return the Python generator of a stream for these numbers, which tell its uses apart."""
     return random.Random(" ".join([stream, *map(str, numbers)]))
 
 
 def spread_seed(stream: TextStream, seed: int) -> int:
-    """Return 32 bits as the seed of a library that adds small numbers to it.
+    """Return a seed of 32 bits for a library that adds small numbers to its seed.
 
-    Seeds next to each other would otherwise share what it draws.
+    Otherwise neighbouring seeds would share draws.
     """
     return int.from_bytes(hashlib.sha256(f"{stream} {seed}".encode()).digest()[:4], "big")
 
@@ -94,7 +94,7 @@ def spread_seed(stream: TextStream, seed: int) -> int:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Counter:
-    """Where in a run something is sampled. Plain numbers, so that a jitted program can be given another step."""
+    """A place in a run at which completions are sampled. Its fields are arguments of jitted programs."""
 
     seed: UInt32[Any, ""]
     stream: UInt32[Any, ""]
@@ -105,17 +105,17 @@ class Counter:
         return Counter(*(np.asarray(number, np.uint32) for number in (seed, stream, step)))
 
     def key(self) -> Key[Array, ""]:
-        """The key of everything that this step of this stream samples."""
+        """Return the key of all samples of this step and stream."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed, impl=PRNG), self.stream), self.step)
 
 
 def base_policy_key(seed: Any) -> Key[Array, ""]:
-    """Return the root of a base policy's first values."""
+    """Return the root key of a base policy's initial values."""
     return jax.random.key(seed, impl=PRNG)
 
 
 def prompt_keys(key: Key[Array, ""], prompt_ids: UInt32[Array, " N"]) -> Key[Array, " N"]:
-    """Return one key for each prompt, which its whole group shares."""
+    """Return a key for each prompt, which its whole group shares."""
     return jax.vmap(lambda prompt_id: jax.random.fold_in(key, prompt_id))(prompt_ids)
 
 
@@ -125,7 +125,7 @@ def sample_key(prompt: Key[Array, ""], sample: Any) -> Key[Array, ""]:
 
 
 def branching_key(prompt: Key[Array, ""]) -> Key[Array, ""]:
-    """Return the key of the point from which a prompt's completions differ."""
+    """Return the key that draws the position from which a prompt's completions differ."""
     return sample_key(prompt, BRANCHING)
 
 
@@ -135,10 +135,10 @@ def token_key(sample: Key[Array, ""], position: Any) -> Key[Array, ""]:
 
 
 def layer_keys(key: Key[Array, ""], layers: int) -> Key[Array, " layers"]:
-    """Return one key for each layer's first values."""
+    """Return a key for each layer's initial values."""
     return jax.random.split(key, layers)
 
 
 def adapter_key(layer: Key[Array, ""]) -> Key[Array, ""]:
-    """Return the key of a layer's adapters. With and without them the layer's own values are the same."""
+    """Return the key of a layer's adapters. The layer's other values are the same with and without them."""
     return jax.random.fold_in(layer, ADAPTER)

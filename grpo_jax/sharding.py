@@ -1,4 +1,4 @@
-"""The device mesh, and the one table that says how a logical axis lies on it."""
+"""The device mesh, and the one table that maps logical axes to mesh axes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,8 +12,8 @@ from grpo_jax.config import ConfigError, MeshConfig
 
 Rules: TypeAlias = Mapping[str | None, str | tuple[str, ...] | None]  # logical axis -> mesh axes
 
-# Parameters are cut along `embed` by fsdp (gathered where they are used) and along
-# heads, mlp and vocabulary by tensor; whatever has a batch is spread over data and fsdp.
+# fsdp splits parameters along `embed` (they are gathered where they are used), and tensor splits them along heads, mlp
+# and vocabulary. Arrays with a batch axis are spread over data and fsdp.
 RULES: Rules = {
     "batch": ("data", "fsdp"),
     "layers": None,
@@ -27,12 +27,12 @@ RULES: Rules = {
     None: None,
 }
 
-# While sampling, every decode step reads all parameters: gather them over fsdp once, not once a token.
+# For sampling, parameters are gathered over fsdp once, because every decode step reads all of them.
 SAMPLING_RULES: Rules = {**RULES, "embed": None}
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """The (data, fsdp, tensor) mesh over all devices, or over those given.
+    """Make the (data, fsdp, tensor) mesh of these devices, or of all devices.
 
     Raises:
       ConfigError: if the mesh's size is not the number of devices.
@@ -50,19 +50,19 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
 
 
 def batch_shards(mesh: Mesh) -> int:
-    """How many pieces a batch axis is cut into."""
+    """Return into how many pieces a batch axis is split."""
     return _pieces(mesh, RULES["batch"])
 
 
 def named(mesh: Mesh, *axes: str | None, rules: Rules = RULES) -> NamedSharding:
-    """The sharding of an array whose axes have these logical names (missing trailing ones are not cut)."""
+    """Return the sharding of an array whose axes have these logical names. Further axes are not split."""
     return NamedSharding(mesh, PartitionSpec(*(rules[axis] for axis in axes)))
 
 
 def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Rules = RULES) -> Any:
-    """The shardings of a tree of arrays (or of their shapes), given a like tree of tuples of logical names.
+    """Return the shardings of a tree of arrays (or of their shapes), given a tree of tuples of logical names.
 
-    An axis whose length its mesh axes do not divide is not cut: a vocabulary of 17 stays whole on every device.
+    An axis is split only if its mesh axes divide its length: a vocabulary of 17 stays whole on every device.
     """
 
     def of_leaf(leaf: Any, axes: tuple[str | None, ...]) -> NamedSharding:

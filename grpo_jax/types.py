@@ -17,10 +17,10 @@ Other axes have words: heads, layers. tests/test_axes.py looks for letters that 
 
 Three conventions hold everywhere:
   * The group is an axis, so nothing can split a pair by accident.
-  * Padding is on the right and known by lengths alone; no token id means padding.
+  * Padding is on the right, and only lengths describe it; no token id means padding.
   * `logprobs[..., t]` belongs to `tokens[..., t]`.
 
-The leaves are `Any` to the type checker: arrays on the host or on the devices, or shapes and shardings of them.
+The type checker sees the leaves as `Any`: arrays on the host or on the devices, or their shapes and shardings.
 """
 
 import enum
@@ -35,7 +35,7 @@ Params: TypeAlias = dict[str, Any]  # nested; the leaves are arrays
 
 
 class StopReason(enum.IntEnum):
-    """Why a completion ended. Only this tells a truncated one: its length may be the maximum and it still be whole."""
+    """Why a completion ended. Lengths do not say whether it was truncated: a whole one may have the maximum length."""
 
     LENGTH = 0  # cut off at the maximum length
     STOP = 1  # the model sampled a stop token
@@ -44,9 +44,9 @@ class StopReason(enum.IntEnum):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts as the sampler takes them."""
+    """Prompts, as a rollout engine takes them."""
 
-    ids: UInt32[Any, " N"]  # of the prompt's text, the same in every run: part of every sampling key
+    ids: UInt32[Any, " N"]  # hashes of the prompts' texts, the same in every run; every sampling key contains one
     tokens: Int[Any, "N P"]
     lengths: Int[Any, " N"]
 
@@ -54,32 +54,32 @@ class PromptBatch:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Rollouts:
-    """Groups of completions, as the sampler returns them."""
+    """Groups of completions, as a rollout engine returns them."""
 
     prompt_tokens: Int[Any, "N P"]
     prompt_lengths: Int[Any, " N"]
     completion_tokens: Int[Any, "N G C"]
     completion_lengths: Int[Any, "N G"]  # the stop token included
-    logprobs: Float[Any, "N G C"]  # of each sampled token under the distribution it was drawn from; 0 past the end
+    logprobs: Float[Any, "N G C"]  # of each token under the distribution it was sampled from; 0 after the end
     stop_reasons: Int[Any, "N G"]  # a StopReason
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """Whole groups as an update sees them: [M], or [K, M] when stacked into micro-batches.
+    """Whole groups, as an update takes them: [M], or [K, M] when stacked into micro-batches.
 
-    The policy reads the tokens, and an objective the rest.
+    The policy reads the tokens, and the objective reads everything else.
     """
 
     prompt_tokens: Int[Any, "*M P"]
     prompt_lengths: Int[Any, "*M"]
     completion_tokens: Int[Any, "*M G C"]
-    completion_lengths: Int[Any, "*M G"]  # 0 for padding, which counts nowhere
+    completion_lengths: Int[Any, "*M G"]  # 0 for padding, which does not count
     advantages: Float[Any, "*M G"]  # from `Objective.advantages`, over the whole batch of rollouts
-    sampler_logprobs: Float[Any, "*M G C"]  # of the distribution drawn from
-    old_logprobs: Float[Any, "*M G C"] | None  # by the trainer; None: the sampler's are the ratio's denominator
-    reference_logprobs: Float[Any, "*M G C"] | None  # of the reference policy; None: the objective asks for none
+    sampler_logprobs: Float[Any, "*M G C"]  # under the distribution that the tokens were sampled from
+    old_logprobs: Float[Any, "*M G C"] | None  # by the trainer; None: the ratio is taken to sampler_logprobs
+    reference_logprobs: Float[Any, "*M G C"] | None  # of the reference policy; None: the objective needs none
 
     @classmethod
     def without_texts(
@@ -105,7 +105,7 @@ class Groups:
 
     @property
     def ratio_denominator(self) -> Float[Any, "*M G C"]:
-        """The log-probabilities that the importance ratio divides by."""
+        """Return the log-probabilities in the denominator of the importance ratio."""
         return self.sampler_logprobs if self.old_logprobs is None else self.old_logprobs
 
 
@@ -115,16 +115,16 @@ class UpdateBatch:
     """One minibatch: the groups that an optimizer step learns from."""
 
     groups: Groups  # K micro-batches of M groups
-    filled: Int[Any, ""]  # the first so many micro-batches hold any group; the rest costs nothing
-    dropped_weight: Float[Any, ""]  # what the groups left out add to the loss's denominator
+    filled: Int[Any, ""]  # how many micro-batches, from the first on, hold a group; the others are not computed
+    dropped_weight: Float[Any, ""]  # how much the groups that were left out add to the loss's denominator
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TrainState:
-    """All that an update changes."""
+    """The state that an update changes."""
 
-    params: Params  # all of the policy's, those that are not trained among them
-    opt_state: Any  # optax's, of the parameters that are trained
-    updates: Int[Any, ""]  # optimizer steps taken, skipped ones not counted
-    nonfinite_in_a_row: Int[Any, ""]  # updates skipped since the last one that was finite
+    params: Params  # all of the policy's parameters, also those that are not trained
+    opt_state: Any  # Optax's state of the parameters that are trained
+    updates: Int[Any, ""]  # optimizer steps taken, not counting skipped ones
+    nonfinite_in_a_row: Int[Any, ""]  # updates skipped since the last finite one

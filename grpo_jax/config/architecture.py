@@ -13,7 +13,7 @@ from grpo_jax.config.marks import Count, CountOrNone, NonNegative, Positive, Ran
 
 @dataclass(frozen=True)
 class RopeConfig:
-    """Rotary positions, and how they are stretched beyond the length that a model was made for."""
+    """Rotary positions, and how they are stretched beyond the context length for which a model was made."""
 
     theta: Positive = 10_000.0  # base of the rotary frequencies; the usual one
     scaling: Literal["none", "linear", "llama3"] = "none"  # only the other two read what follows
@@ -52,7 +52,7 @@ class ArchitectureConfig:
 
     @property
     def layers(self) -> tuple[Literal["full", "sliding"], ...]:
-        """The type of every layer."""
+        """Return the type of every layer."""
         return tuple(self.layer_types[index % len(self.layer_types)] for index in range(self.num_layers))
 
 
@@ -70,8 +70,8 @@ class Family:
     defaults: Mapping[str, Any]  # the keys that it has, and the value of each where the file leaves it out
     fixed: Mapping[str, Any]  # keys that may have this value only
     features: Mapping[str, Any]  # fields of ArchitectureConfig whose value is not the default for the whole family
-    norms: Mapping[str, str]  # of a block: our name -> the checkpoint's
-    layer_types: Callable[[Mapping[str, Any]], Sequence[str]]  # where no key layer_types lists them
+    norms: Mapping[str, str]  # a block's norms: our name -> the checkpoint's
+    layer_types: Callable[[Mapping[str, Any]], Sequence[str]]  # values -> types of layers, without a key layer_types
     local_theta: float | None = None  # base of the sliding layers' rotary frequencies; None: that of all layers
 
 
@@ -226,7 +226,7 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
             "sliding_window_pattern": 6,
             "_sliding_window_pattern": None,  # written by transformers 5, which lists layer_types beside it
         },
-        # transformers reads Gemma 3's attn_logit_softcapping and does not apply it: it would have two meanings
+        # transformers reads Gemma 3's attn_logit_softcapping but does not apply it, so it is ambiguous
         fixed={**_GELU, "attn_logit_softcapping": None},
         features={**_OF_GEMMA, "qk_norm": True},
         norms=_FOUR_NORMS,

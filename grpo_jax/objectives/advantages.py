@@ -1,8 +1,8 @@
-"""Advantages of completions against others of the same prompt.
+"""Advantages of completions relative to others of the same prompt.
 
-Every estimator takes the `Outcomes` of a step and returns [N, G]. A group whose rewards do not differ, by
-`rewards_differ`, gets advantages of exactly 0. So it carries no signal, and training may drop it. All are defined for
-any rewards. "The paper" is "It Takes Two", arXiv 2510.00977.
+Every estimator takes the `Outcomes` of a step and returns advantages [N, G]. If a group's rewards do not differ
+(`rewards_differ`), its advantages are exactly 0. Such a group carries no signal, and training may drop it. All
+estimators are defined for any rewards. "The paper" is "It Takes Two", arXiv 2510.00977.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,12 @@ Estimator: TypeAlias = Callable[[Outcomes], Float[Array, "N G"]]
 def group_normalized(
     outcomes: Outcomes, *, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
-    """GRPO: A_i = (r_i - mean r) / (std r + epsilon), DeepSeekMath (arXiv 2402.03300).
+    """Return GRPO's advantages: A_i = (r_i - mean r) / (std r + epsilon), DeepSeekMath (arXiv 2402.03300).
 
     Args:
-      ddof: 0 for the population's standard deviation (the paper), 1 for the sample's (verl, TRL). With two
-        binary rewards the first gives +-1 and the second +-0.7071, with sixteen they differ by 3 %: a comparison of
-        group sizes under ddof 1 hides a change of scale.
+      ddof: 0 for the population's standard deviation (the paper), 1 for the sample's (verl, TRL). With two binary
+        rewards the first gives +-1 and the second +-0.7071; with sixteen they differ by 3 %. So a comparison of group
+        sizes under ddof 1 also changes the scale of the advantages.
       epsilon: added to the standard deviation.
       tolerance: see `rewards_differ`.
     """
@@ -33,28 +33,28 @@ def group_normalized(
     mean, count = mean_and_count(rewards, scored)
     centered = jnp.where(scored, rewards - mean, 0.0)
     variance = (centered**2).sum(-1, keepdims=True) / jnp.maximum(count - ddof, 1.0)
-    # A group without signal divides by 1 instead of 0; its advantages are zeroed below.
+    # A group without signal is divided by 1 instead of 0; its advantages become 0 below.
     deviation = jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
     return jnp.where(rewards_differ(outcomes, tolerance), centered / (deviation + epsilon), 0.0)
 
 
 def mean_centered(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
-    """Dr. GRPO: A_i = r_i - mean r, arXiv 2503.20783. The weighting of prompts by 1/std is left out."""
+    """Return Dr. GRPO's advantages: A_i = r_i - mean r, arXiv 2503.20783. Prompts are not weighted by 1/std."""
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     return jnp.where(rewards_differ(outcomes, tolerance), outcomes.rewards - mean, 0.0)
 
 
 def leave_one_out(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
-    """RLOO: A_i = r_i - mean of the others = G/(G-1) (r_i - mean r), arXiv 2402.14740."""
+    """Return RLOO's advantages: A_i = r_i - mean of the others = G/(G-1) (r_i - mean r), arXiv 2402.14740."""
     mean, count = mean_and_count(outcomes.rewards, outcomes.scored)
     advantages = (outcomes.rewards - mean) * count / jnp.maximum(count - 1.0, 1.0)
     return jnp.where(rewards_differ(outcomes, tolerance), advantages, 0.0)
 
 
 def length_weighted(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
-    """OPO: A_i = r_i - sum_j |o_j| r_j / sum_j |o_j|, arXiv 2505.23585.
+    """Return OPO's advantages: A_i = r_i - sum_j |o_j| r_j / sum_j |o_j|, arXiv 2505.23585.
 
-    The baseline of least variance if the squared length of a completion's score grows with its tokens.
+    This baseline has the least variance if the squared norm of grad log pi grows with a completion's length.
     """
     assert outcomes.lengths is not None
     lengths = jnp.where(outcomes.scored, outcomes.lengths, 0).astype(jnp.float32)
@@ -64,17 +64,18 @@ def length_weighted(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Arr
 
 
 def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, "N G"]:
-    """N-vs-M: +sqrt((1-p)/p) for positives and -sqrt(p/(1-p)) for negatives, with p their share in the group.
+    """Return the N-vs-M advantages: sqrt((1-p)/p) for positives, -sqrt(p/(1-p)) for negatives.
 
-    The paper's Propositions 3.1 and 3.2. A completion is positive if its reward is above the group's mean and negative
-    if it is below, which for rewards in {0, 1} means right and wrong, and for a pair of any rewards the better one and
-    the other: then the advantages are +1 and -1, the paper's 2-GRPO. For binary rewards it equals `group_normalized`
-    with ddof 0. Of three or more, one may be at the mean: it is neither, and has no advantage.
+    p is the share of positives in the group (the paper's Propositions 3.1 and 3.2). A completion is positive if its
+    reward is above the group's mean and negative if it is below. For rewards in {0, 1} that means right and wrong. In a
+    pair with different rewards the better completion gets +1 and the other -1: the paper's 2-GRPO. For binary rewards
+    this equals `group_normalized` with ddof 0. In groups of three or more a reward may equal the mean; that completion
+    is neither and gets no advantage.
 
     Args:
-      tolerance: see `rewards_differ`. It is of the spread alone: however far from the mean, the best completion of a
-        group whose rewards differ is positive and the worst negative. In between, only what a sum in float32 is rounded
-        by is at the mean.
+      tolerance: see `rewards_differ`. It applies to the spread alone: if a group's rewards differ, its best completion
+        is positive and its worst is negative, however close they are to the mean. The others are at the mean if they
+        differ from it by no more than the rounding of a sum in float32.
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     mean, count = mean_and_count(rewards, scored)
@@ -82,7 +83,7 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
     lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)
     largest = jnp.where(scored, jnp.abs(rewards), 0.0).max(-1, keepdims=True)
-    rounding = 4 * 2.0**-23 * jnp.sqrt(count) * largest  # 2^-23: of float32
+    rounding = 4 * 2.0**-23 * jnp.sqrt(count) * largest  # 2^-23: the precision of float32
     spread = scored & (highest > lowest)
     positive = spread & ((above > rounding) | (rewards == highest))
     negative = spread & ((above < -rounding) | (rewards == lowest))
@@ -97,14 +98,14 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
 def rescaled(
     outcomes: Outcomes, *, floor: Annotated[float, Range(0, 0.5, open_low=True)] = 0.05, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
-    """`contrastive`, times 1/sqrt(p(1-p)) with p the expected reward of the prompt.
+    """Return `contrastive` times 1/sqrt(p(1-p)), where p is the expected reward of the prompt.
 
-    In expectation pairs weigh a prompt by p(1-p) and large groups by sqrt(p(1-p)) (the paper's Proposition 5.1). With p
-    known this factor would give pairs the weighting of large groups; p is estimated, from the prompt's earlier
-    completions and never from these, which would bias the gradient.
+    In expectation pairs weight a prompt by p(1-p), and large groups by sqrt(p(1-p)) (the paper's Proposition 5.1). If p
+    were known, this factor would give pairs the weighting of large groups. It is estimated from the prompt's earlier
+    completions; the present ones would bias the gradient.
 
     Args:
-      floor: p is kept this far from 0 and 1, which bounds the factor: by 4.6 at 0.05.
+      floor: p is clipped to [floor, 1 - floor], which bounds the factor: by 4.6 at 0.05.
     """
     assert outcomes.expected is not None
     expected = jnp.clip(outcomes.expected, floor, 1 - floor)[:, None]
@@ -114,10 +115,10 @@ def rescaled(
 def focal(
     outcomes: Outcomes, *, gamma: NonNegative = 1.0, ddof: int = 0, epsilon: float = 0.0, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
-    """F-GRPO: (1 - p)^gamma times GRPO's, with p the group's mean reward: easy prompts weigh less, arXiv 2602.06717.
+    """Return F-GRPO's advantages: GRPO's times (1 - p)^gamma, with p the group's mean reward, arXiv 2602.06717.
 
     Args:
-      gamma: 0 is GRPO. Rewards outside of [0, 1] give a p that is clipped to it.
+      gamma: 0 is GRPO; the larger, the less easy prompts weigh. p is clipped to [0, 1].
     """
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     weight = (1 - jnp.clip(mean, 0.0, 1.0)) ** gamma

@@ -1,7 +1,8 @@
-"""How the terms of tokens become one loss: the weight of a token, and what a completion adds to the denominator.
+"""Aggregation of tokens into one loss: the weight of each token, and each completion's share of the denominator.
 
-A loss is sum(weight * term) / sum(share). Both sums run over everything that one optimizer step sees, on all
-micro-batches, devices and hosts, and the division happens once, at the end; so no split of the batch changes it.
+A loss is sum(weight * term) / sum(share). Both sums run over the whole batch of an optimizer step, on all
+micro-batches, devices and hosts, and one division follows at the end. So the result does not depend on how the batch is
+split.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,17 +12,17 @@ from typing import Any, TypeAlias
 import jax.numpy as jnp
 from jaxtyping import Float, Int
 
-# Of completions, in tokens; 0 is padding. On the host or on the devices: only operators touch them.
+# Lengths of completions in tokens; 0 is padding. The arrays may be on the host or on the devices.
 Lengths: TypeAlias = Int[Any, "*batch"]
 Weights: TypeAlias = Float[Any, "*batch"]
 
 
 @dataclass(frozen=True)
 class Aggregation:
-    """`weight`: of each token of a completion of this length. `share`: of the completion in the denominator."""
+    """A way to average over tokens."""
 
-    weight: Callable[[Lengths, int], Weights]
-    share: Callable[[Lengths], Weights]
+    weight: Callable[[Lengths, int], Weights]  # (lengths, width) -> the weight of each token of a completion
+    share: Callable[[Lengths], Weights]  # lengths -> each completion's share of the denominator
 
 
 def _one(lengths: Lengths) -> Weights:
@@ -29,9 +30,9 @@ def _one(lengths: Lengths) -> Weights:
 
 
 AGGREGATIONS: Mapping[str, Aggregation] = {
-    # Mean over completions of the mean over their tokens: GRPO's formula, and the paper's.
+    # Mean over completions of the mean over their tokens, as in GRPO and in the paper.
     "sequence": Aggregation(weight=lambda lengths, width: 1.0 / jnp.maximum(lengths, 1), share=_one),
-    # Mean over all tokens: DAPO, and verl's default. Long completions weigh more.
+    # Mean over all tokens, as in DAPO and by default in verl. Long completions weigh more.
     "token": Aggregation(
         weight=lambda lengths, width: _one(lengths), share=lambda lengths: lengths.astype(jnp.float32)
     ),
@@ -42,8 +43,8 @@ AGGREGATIONS: Mapping[str, Aggregation] = {
         ),
         share=_one,
     ),
-    # Sum over tokens over the configured maximum length, mean over completions: Dr. GRPO. `width` is that maximum,
-    # not the width some batch happens to be padded to.
+    # Sum over tokens divided by the maximum length, mean over completions: Dr. GRPO. `width` is the configured maximum,
+    # not the width to which a batch is padded.
     "constant": Aggregation(weight=lambda lengths, width: _one(lengths) / width, share=_one),
     # Sum over tokens, mean over completions: the policy gradient, and DPO, whose scores are log-probabilities.
     "sum": Aggregation(weight=lambda lengths, width: _one(lengths), share=_one),

@@ -1,6 +1,6 @@
-"""Advantages whose baseline or scale is of the whole step, or that have none.
+"""Advantages whose baseline or scale comes from the whole step, or that have no baseline.
 
-In these a group of equal rewards may still have something to say. What has nothing to say is exactly 0.
+With these a group of equal rewards may still carry signal. Advantages without signal are exactly 0.
 """
 
 import jax.numpy as jnp
@@ -13,14 +13,14 @@ from grpo_jax.objectives.outcomes import Outcomes, batch_mean, mean_and_count, r
 def _deviation(
     values: Float[Array, "N G"], scored: Bool[Array, "N G"], epsilon: float, tolerance: float
 ) -> Float[Array, ""]:
-    """The standard deviation of all scored values; infinite where they do not spread, so that nothing is left."""
+    """Return the standard deviation of all scored values; infinite if they do not spread, so that quotients are 0."""
     spread = jnp.where(scored, values, -jnp.inf).max() - jnp.where(scored, values, jnp.inf).min()
     variance = batch_mean((values - batch_mean(values, scored)) ** 2, scored)
     return jnp.where(spread > tolerance, jnp.sqrt(jnp.where(variance > 0, variance, 1.0)) + epsilon, jnp.inf)
 
 
 def batch_normalized(outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: float = 1e-6) -> Float[Array, "N G"]:
-    """REINFORCE++: A_i = (r_i - mean) / std, both of the whole step, arXiv 2501.03262."""
+    """Return REINFORCE++'s advantages: A_i = (r_i - mean) / std, both of the whole step, arXiv 2501.03262."""
     rewards, scored = outcomes.rewards, outcomes.scored
     advantages = (rewards - batch_mean(rewards, scored)) / _deviation(rewards, scored, epsilon, tolerance)
     return jnp.where(scored, advantages, 0.0)
@@ -29,7 +29,7 @@ def batch_normalized(outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: flo
 def centered_batch_normalized(
     outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
-    """REINFORCE++-baseline: the group's mean is subtracted, then the step's standard deviation of that divides."""
+    """Return REINFORCE++-baseline's advantages: r_i - mean of the group, over the step's std of these differences."""
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     centered = jnp.where(outcomes.scored, outcomes.rewards - mean, 0.0)
     advantages = centered / _deviation(centered, outcomes.scored, epsilon, tolerance)
@@ -37,7 +37,7 @@ def centered_batch_normalized(
 
 
 def batch_scaled(outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: float = 1e-6) -> Float[Array, "N G"]:
-    """Lite-PPO: A_i = (r_i - mean of the group) / std of the step's rewards, arXiv 2508.08221."""
+    """Return Lite-PPO's advantages: A_i = (r_i - mean of the group) / std of the step's rewards, arXiv 2508.08221."""
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     scale = _deviation(outcomes.rewards, outcomes.scored, epsilon, tolerance)
     return jnp.where(rewards_differ(outcomes, tolerance), (outcomes.rewards - mean) / scale, 0.0)
@@ -46,10 +46,11 @@ def batch_scaled(outcomes: Outcomes, *, epsilon: float = 0.0, tolerance: float =
 def reinforcement(
     outcomes: Outcomes, *, positive_weight: NonNegative = 1.0, negative_weight: NonNegative = 1.0
 ) -> Float[Array, "N G"]:
-    """PSR, NSR, W-REINFORCE: A_i = positive_weight r_i - negative_weight (1 - r_i), arXiv 2506.01347.
+    """Return the advantages of PSR, NSR and W-REINFORCE: A_i = positive_weight r_i - negative_weight (1 - r_i).
 
-    There is no baseline: a right completion is worth the one weight and a wrong one minus the other, whatever the rest
-    of its group came to. Rewards between 0 and 1 count as so much of each.
+    See arXiv 2506.01347. There is no baseline: a right completion gets positive_weight and a wrong one
+    -negative_weight, whatever the rest of its group did. A reward between 0 and 1 counts as partly right and partly
+    wrong.
 
     Args:
       positive_weight: 1 with negative_weight 0 is PSR, 0 with 1 is NSR, 0.1 with 1 is W-REINFORCE.

@@ -1,4 +1,4 @@
-"""The contrastive form of GRPO: positives against negatives of the same prompt ("It Takes Two", arXiv 2510.00977).
+"""The contrastive form of GRPO: right completions of a prompt against wrong ones ("It Takes Two", arXiv 2510.00977).
 
     J = E_q sqrt(p(1-p)) [ 1/G+ sum_j 1/|o_j| sum_t C+(rho_jt)  -  1/G- sum_k 1/|o_k| sum_t C-(rho_kt) ]
 
@@ -8,8 +8,8 @@ positive and one negative it is the paper's 2-GRPO,
 
     J = E_q 1(r_1 != r_2) 1/2 [ 1/|o+| sum_t C+(rho_t) - 1/|o-| sum_t C-(rho_t) ],
 
-whose pairs are DPO's. The functions here return -J as a sum over completions (G times each group's bracket), so that
-the division by the number of completions gives the mean over groups. They take any token weights; 1/|o| gives the
+whose pairs are those of DPO. The functions here return -J as a sum over completions (G times each group's bracket), and
+dividing by the number of completions gives the mean over groups. They accept any weights of tokens; 1/|o| gives the
 paper's formulas.
 """
 
@@ -21,10 +21,10 @@ from grpo_jax.objectives.terms import Terms
 
 
 def n_vs_m(terms: Terms, *, clip_low: float, clip_high: float) -> Float[Array, ""]:
-    """Minus the N-vs-M contrast of each group, times its number of completions.
+    """Return minus the sum of the groups' N-vs-M contrasts, each times the group's number of completions.
 
-    Only the sign of an advantage is read: above 0 is a positive, below 0 a negative, and 0 is out of the group
-    (without a verdict, or in a group of one kind).
+    Only the signs of advantages matter: a completion above 0 is a positive, and one below 0 a negative. A completion
+    at 0 (without a verdict, or in a group of one kind) does not count.
     """
     positive, negative = terms.advantages > 0, terms.advantages < 0
     n, m = positive.sum(-1).astype(jnp.float32), negative.sum(-1).astype(jnp.float32)
@@ -38,9 +38,9 @@ def n_vs_m(terms: Terms, *, clip_low: float, clip_high: float) -> Float[Array, "
 
 
 def two_grpo(terms: Terms, *, clip_low: float, clip_high: float) -> Float[Array, ""]:
-    """Minus the contrast of each valid pair, times 2 x 1/2. Groups must have two completions.
+    """Return minus the sum of the valid pairs' contrasts, each times 2 x 1/2. Groups must have two completions.
 
-    Only the order of the two advantages is read; a tie is not a valid pair and contributes nothing.
+    Only the order of the two advantages matters. A tie is not a valid pair and contributes nothing.
     """
     first, second = terms.advantages[..., 0], terms.advantages[..., 1]
     swapped = (second > first)[..., None, None]

@@ -17,19 +17,19 @@ from grpo_jax.objectives.ratios import MAX_LOG_RATIO
 
 
 def k1(logprobs: Float[Array, "*any"], reference: Float[Array, "*any"]) -> Float[Array, "*any"]:
-    """log pi - log pi_ref of each token."""
+    """Return k1 of each token: log pi - log pi_ref."""
     return logprobs - reference
 
 
 def k2(logprobs: Float[Array, "*any"], reference: Float[Array, "*any"]) -> Float[Array, "*any"]:
-    """(log pi - log pi_ref)^2 / 2 of each token."""
+    """Return k2 of each token: (log pi - log pi_ref)^2 / 2."""
     return 0.5 * (logprobs - reference) ** 2
 
 
 def k3(logprobs: Float[Array, "*any"], reference: Float[Array, "*any"]) -> Float[Array, "*any"]:
-    """pi_ref/pi - 1 - log(pi_ref/pi) of each token; the log-ratio is clamped to +-20 before the exponential."""
+    """Return k3 of each token: pi_ref/pi - 1 - log(pi_ref/pi), with the log-ratio clamped to +-20."""
     log_ratio = jnp.clip(reference - logprobs, -MAX_LOG_RATIO, MAX_LOG_RATIO)
-    # Near 0 the difference below cancels to nothing in float32; four terms of its series are exact there.
+    # Near 0 the difference below cancels out in float32; its series is exact there.
     series = log_ratio**2 * (1 / 2 + log_ratio * (1 / 6 + log_ratio / 24))
     return jnp.where(jnp.abs(log_ratio) < 0.02, series, jnp.expm1(log_ratio) - log_ratio)
 

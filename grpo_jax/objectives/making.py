@@ -1,4 +1,4 @@
-"""From a configuration to an objective."""
+"""Making an objective from a configuration."""
 
 import dataclasses
 import inspect
@@ -19,11 +19,11 @@ from grpo_jax.types import Groups
 
 
 def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
-    """The objective that a configuration names, for groups of this size.
+    """Make the objective that a configuration names, for groups of this size.
 
     Raises:
-      ConfigError: if there is none of that name, it does not fit the groups, or a parameter is none of its own, or out
-        of its range.
+      ConfigError: if the name is unknown, the objective is not defined for groups of this size, or a parameter is
+        unknown or out of its range.
     """
     recipe = _recipe(config.name)
     if recipe.group_size not in (None, group_size):
@@ -38,8 +38,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         "epsilon": config.std_epsilon,
         "tolerance": config.no_signal_tolerance,
     }
-    parts = (recipe.advantages, recipe.surrogate)
-    own = {name: kind for part in parts for name, kind in _parameters(part).items() if name not in given}
+    functions = (recipe.advantages, recipe.surrogate)
+    own = {name: kind for function in functions for name, kind in _parameters(function).items() if name not in given}
     for name, value in config.parameters.items():
         if name not in own:
             has = did_you_mean(name, list(own)) if own else "it has none; take the entry out."
@@ -47,7 +47,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         for allowed in getattr(own[name], "__metadata__", ()):
             if isinstance(allowed, Range) and not allowed.admits(value):
                 raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
-    estimator, surrogate = (_bind(part, {**given, **config.parameters}) for part in parts)
+    estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)
     return Objective(
         advantages=estimator,
         surrogate=surrogate,
@@ -62,10 +62,10 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
 
 
 def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size: int, minibatches: int) -> None:
-    """Raise ConfigError if an objective is for one update a batch and would make several.
+    """Raise ConfigError if an objective allows only one update per batch, and the configuration asks for more.
 
-    Without a ratio to the old policy, as in A log pi, the gradient is the same wherever the policy has moved to. This
-    is measured, by a step within every clip and away from the old policy, so it holds for any surrogate of a `Recipe`.
+    Without a ratio to the old policy, as in A log pi, the gradient stays the same when the policy moves. The test below
+    measures this: it moves the policy a little, within every clip. So it works for the surrogate of any `Recipe`.
     """
     if minibatches == 1:
         return
@@ -77,7 +77,7 @@ def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size:
         sampler_logprobs=old,
         reference_logprobs=old if objective.relative else None,
     )
-    alone = dataclasses.replace(objective, kl_coef=0.0)  # what a KL term adds does not weigh the advantages
+    alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
     gradient = jax.grad(lambda logprobs: alone.loss(logprobs, groups).total)
     moved = old + jnp.linspace(-0.03, 0.02, old.size).reshape(shape)
     if jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
@@ -88,20 +88,20 @@ def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size:
 
 
 def needs_reference(config: ObjectiveConfig) -> bool:
-    """Whether the base policy is compared with: by the objective itself, or by a KL term. Raises ConfigError."""
+    """Return whether the objective or a KL term needs the base policy. Raises ConfigError for an unknown objective."""
     return _recipe(config.name).reference or config.kl_coef > 0
 
 
 def truncated(ratio: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
-    """min(pi_old / pi_sampler, cap): truncated importance sampling.
+    """Return min(pi_old / pi_sampler, cap): truncated importance sampling.
 
-    It corrects for a sampler that computes in another precision or cuts its vocabulary.
+    It corrects for a sampler that computes in another precision, or that filters its logits.
     """
     return jnp.minimum(ratio, cap)
 
 
 def masked(ratio: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
-    """pi_old / pi_sampler where it is between 1/cap and cap, else 0: masked importance sampling (IcePop)."""
+    """Return pi_old / pi_sampler if it is between 1/cap and cap, else 0: masked importance sampling (IcePop)."""
     return jnp.where((ratio <= cap) & (ratio >= 1 / cap), ratio, 0.0)
 
 
@@ -109,7 +109,7 @@ CORRECTIONS: Mapping[str, Callable[..., Array]] = {"truncate": truncated, "mask"
 
 
 def _recipe(name: str) -> Recipe:
-    """One of ours, or a `Recipe` of the user's own: `package.module:NAME`."""
+    """Return the recipe of this name: one of OBJECTIVES, or the user's own `package.module:NAME`."""
     if ":" not in name:
         if name not in OBJECTIVES:
             raise ConfigError(
@@ -126,12 +126,12 @@ def _recipe(name: str) -> Recipe:
     return recipe
 
 
-def _parameters(part: Callable[..., Any]) -> dict[str, Any]:
-    """A part's keyword-only parameters, with their annotations, which may hold a `Range`."""
-    found = inspect.signature(part).parameters.values()
+def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return a function's keyword-only parameters with their annotations, which may hold a `Range`."""
+    found = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.annotation for parameter in found if parameter.kind is parameter.KEYWORD_ONLY}
 
 
-def _bind(part: Callable[..., Any], values: Mapping[str, float]) -> Callable[..., Any]:
-    """The part with those of the values that it has parameters for."""
-    return partial(part, **{name: values[name] for name in _parameters(part) if name in values})
+def _bind(function: Callable[..., Any], values: Mapping[str, float]) -> Callable[..., Any]:
+    """Return the function with its parameters set to these values; values of other parameters are ignored."""
+    return partial(function, **{name: values[name] for name in _parameters(function) if name in values})

@@ -1,4 +1,4 @@
-"""An objective is three parts: an advantage estimator, a surrogate, and an aggregation of tokens."""
+"""An objective: an advantage estimator, a surrogate, and an aggregation of tokens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from grpo_jax.types import Groups
 
 
 class LossSum(NamedTuple):
-    """A loss is `total / weight`, divided once over everything that an optimizer step sees."""
+    """The loss of an optimizer step is `total / weight`, each summed over its whole batch before the division."""
 
     total: Float[Array, ""]
     weight: Float[Array, ""]
@@ -25,26 +25,26 @@ class LossSum(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """What a policy is trained for. Its methods take arrays and never see a model, nor read a token."""
+    """The objective of training. Its methods take arrays; they use neither a model nor token ids."""
 
-    advantages: Estimator  # Outcomes of a step -> advantages [N, G]
-    surrogate: Surrogate  # Terms -> sum over completions
+    advantages: Estimator  # outcomes of a step -> advantages [N, G]
+    surrogate: Surrogate  # terms -> sum over completions, to be minimised
     aggregation: Aggregation
-    relative: bool  # whether the surrogate compares with the reference policy
+    relative: bool  # whether the surrogate needs the reference's log-probabilities
     kl_coef: float
     kl: Callable[[Array, Array], Array]
-    correction: Callable[[Array], Array] | None  # of pi_old / pi_sampler, to a token's weight
+    correction: Callable[[Array], Array] | None  # pi_old / pi_sampler -> a factor of the token's weight
 
     @property
     def reference(self) -> bool:
-        """Whether the reference's log-probabilities are read: by the surrogate, or by a KL term."""
+        """Return whether the surrogate or a KL term needs the reference's log-probabilities."""
         return self.relative or self.kl_coef > 0
 
     def loss(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> LossSum:
-        """The summed loss of groups of completions, and their weight in its denominator.
+        """Return the summed loss of groups of completions, and their weight in its denominator.
 
         Args:
-          logprobs: of the policy that is differentiated.
+          logprobs: of the policy to be differentiated.
         """
         terms = self._terms(logprobs, groups)
         total = self.surrogate(terms)
@@ -55,9 +55,9 @@ class Objective:
         return LossSum(total, self.aggregation.share(groups.completion_lengths).sum())
 
     def cut(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
-        """The tokens beyond the clip: they have an advantage and a weight, and the surrogate no gradient of them.
+        """Return a mask of the clipped tokens: they have an advantage and a weight, but get no gradient.
 
-        So it is whatever this surrogate clips, be it tokens or whole completions.
+        This definition holds for every surrogate, whether it clips tokens or whole completions.
         """
 
         def surrogate(logprobs: Float[Array, "*batch G C"]) -> tuple[Float[Array, ""], Float[Array, "*batch G C"]]:
@@ -75,7 +75,7 @@ class Objective:
         if self.correction is not None:
             ratio = importance_ratio(groups.ratio_denominator, groups.sampler_logprobs, mask)
             corrected *= self.correction(jax.lax.stop_gradient(ratio))
-        # A surrogate that does not ask for the reference does not get the one that a KL term is with.
+        # The reference of a KL term is not passed on to a surrogate that needs none.
         reference = groups.reference_logprobs if self.relative else None
         return Terms(
             mask=mask,

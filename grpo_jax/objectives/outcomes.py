@@ -1,4 +1,4 @@
-"""What a step's completions came to, as advantage estimators see it."""
+"""The outcomes of a step's completions, from which advantages are estimated."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,36 +11,36 @@ from jaxtyping import Array, Bool, Float, Int
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """All groups of a step.
+    """The outcomes of all groups of a step.
 
-    `scored` is False where the verifier could give no verdict (a time-out, say). "No verdict" is not a reward of 0:
-    such a completion stays out of all statistics and gets no advantage.
+    `scored` is False where the verifier gave no verdict, for example after a time-out. "No verdict" is not a reward of
+    0: such a completion stays out of all statistics and gets no advantage.
     """
 
     rewards: Float[Any, "N G"]
     scored: Bool[Any, "N G"]
     lengths: Int[Any, "N G"] | None = None  # in tokens, the stop token included
-    expected: Float[Any, " N"] | None = None  # of each prompt's reward, from what its earlier completions came to
+    expected: Float[Any, " N"] | None = None  # reward of each prompt, estimated from its earlier completions
 
 
 def mean_and_count(values: Float[Array, "N G"], scored: Bool[Array, "N G"]) -> tuple[Array, Array]:
-    """The mean of the scored values of each group, and their number (at least 1), both [N, 1]."""
+    """Return the mean of each group's scored values, and their number (at least 1), both [N, 1]."""
     count = jnp.maximum(scored.sum(-1, keepdims=True), 1).astype(jnp.float32)
     return jnp.where(scored, values, 0.0).sum(-1, keepdims=True) / count, count
 
 
 def batch_mean(values: Float[Array, "N G"], scored: Bool[Array, "N G"]) -> Float[Array, ""]:
-    """The mean of all scored values of the step."""
+    """Return the mean of all scored values of the step."""
     return jnp.where(scored, values, 0.0).sum() / jnp.maximum(scored.sum(), 1)
 
 
 def rewards_differ(outcomes: Outcomes, tolerance: float) -> Bool[Array, "N G"]:
-    """Return the scored completions of groups whose scored rewards spread wider than `tolerance`.
+    """Return a mask of the scored completions in groups whose scored rewards spread wider than `tolerance`.
 
-    Most estimators give all others an advantage of 0. The decision is by spread and not by standard deviation, which
-    for equal floats can come out as 1e-9 and explode a ratio.
+    Most estimators give all other completions an advantage of 0. The spread decides, not the standard deviation: that
+    of equal floats can come out as 1e-9, and dividing by it would explode.
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
-    lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)  # without any scored: -inf > inf is False
+    lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)  # if none is scored, -inf > inf is False
     return scored & (highest - lowest > tolerance)

@@ -1,12 +1,12 @@
-"""Losses of preference learning, online: the right completions of a prompt against the wrong ones.
+"""Losses of online preference learning: the right completions of a prompt against the wrong ones.
 
-A completion's score is S = sum_t weight_t log pi(o_t): under the aggregation "sum" its log-probability, under
-"sequence" the mean of its tokens'. A correction for the sampler weighs the tokens of its gradient and not its value:
-the losses are nonlinear in S, and where on their curves a pair stands does not depend on the sampler.
+A completion's score is S = sum_t weight_t log pi(o_t). Under the aggregation "sum" that is its log-probability, under
+"sequence" the mean of its tokens' log-probabilities. A correction for the sampler weights the gradients of tokens and
+leaves the value of S: the losses are nonlinear in S, and a pair's place on their curves does not depend on the sampler.
 
-Only the sign of an advantage is read, as in `contrastive.n_vs_m`. Each function returns a sum over completions (the
-number of a group's times its loss), so that the division by the number of completions gives the mean over groups;
-groups of one kind contribute nothing.
+Only the signs of advantages matter, as in `contrastive.n_vs_m`. Each function returns a sum over groups of the group's
+loss times its number of completions, so dividing by the number of completions gives the mean over groups. Groups that
+are all right or all wrong contribute nothing.
 """
 
 import jax
@@ -18,7 +18,7 @@ from grpo_jax.objectives.terms import Terms, mean_over_tokens
 
 
 def _scores(terms: Terms) -> Float[Array, "*batch G"]:
-    """S, against the reference's where there is one."""
+    """Return S of every completion, minus the reference's S if there is a reference."""
     relative = terms.logprobs
     if terms.reference_logprobs is not None:
         relative = relative - terms.reference_logprobs
@@ -28,7 +28,7 @@ def _scores(terms: Terms) -> Float[Array, "*batch G"]:
 
 
 def _mean_over_pairs(losses: Float[Array, "*batch G G"], terms: Terms) -> Float[Array, ""]:
-    """The mean of each group's losses of (right, wrong) pairs, times its number of completions, summed."""
+    """Return the sum over groups of the mean loss of (right, wrong) pairs times the number of completions."""
     positive, negative = terms.advantages > 0, terms.advantages < 0
     pairs = positive[..., :, None] & negative[..., None, :]
     mean = jnp.where(pairs, losses, 0.0).sum((-2, -1)) / jnp.maximum(pairs.sum((-2, -1)), 1)
@@ -36,26 +36,28 @@ def _mean_over_pairs(losses: Float[Array, "*batch G G"], terms: Terms) -> Float[
 
 
 def _margins(terms: Terms) -> Float[Array, "*batch G G"]:
-    """S_j - S_k of every two completions of a group."""
+    """Return S_j - S_k of every two completions of a group."""
     scores = _scores(terms)
     return scores[..., :, None] - scores[..., None, :]
 
 
 def logistic(terms: Terms, *, beta: Positive = 0.1, margin: float = 0.0) -> Float[Array, ""]:
-    """DPO: -log sigmoid(beta (S+ - S-) - margin), arXiv 2305.18290; SimPO (arXiv 2405.14734) without a reference.
+    """Compute the loss of DPO, -log sigmoid(beta (S+ - S-) - margin), arXiv 2305.18290.
+
+    Without a reference it is SimPO, arXiv 2405.14734.
 
     Args:
-      beta: of the implicit reward.
-      margin: SimPO's gamma, which the better one has to be ahead by.
+      beta: scale of the implicit reward.
+      margin: SimPO's gamma, by which the right completion should lead.
     """
     return _mean_over_pairs(-jax.nn.log_sigmoid(beta * _margins(terms) - margin), terms)
 
 
 def squared(terms: Terms, *, tau: Positive = 0.1) -> Float[Array, ""]:
-    """IPO: (S+ - S- - 1/(2 tau))^2, arXiv 2310.12036.
+    """Compute the loss of IPO, (S+ - S- - 1/(2 tau))^2, arXiv 2310.12036.
 
     Args:
-      tau: of the regularisation; the margin that is aimed at is 1/(2 tau).
+      tau: strength of the regularisation; the loss aims at a margin of 1/(2 tau).
     """
     return _mean_over_pairs((_margins(terms) - 1 / (2 * tau)) ** 2, terms)
 
@@ -63,11 +65,12 @@ def squared(terms: Terms, *, tau: Positive = 0.1) -> Float[Array, ""]:
 def discriminative(
     terms: Terms, *, temperature: Positive = 10.0, kl_limit: NonNegative = 1e-4, kl_penalty: NonNegative = 1e3
 ) -> Float[Array, ""]:
-    """DisCO: -[mean S+ - temperature log mean exp(S- / temperature)] + kl_penalty [KL - kl_limit]_+^2.
+    """Compute the loss of DisCO, arXiv 2505.12366, with the log-likelihood as score:
 
-    arXiv 2505.12366, with the log-likelihood as score. The worst of the wrong ones weigh most; at a large temperature
-    all weigh the same. KL(old || policy) is estimated per group and not for the whole batch, so that the loss stays a
-    sum; on-policy it is 0 and adds nothing.
+        -[mean S+ - temperature log mean exp(S- / temperature)] + kl_penalty [KL - kl_limit]_+^2
+
+    The likeliest wrong completions weigh most; at a large temperature all weigh the same. KL(old || policy) is
+    estimated for each group, not for the whole batch, so the loss stays a sum. On-policy it is 0 and adds nothing.
     """
     positive, negative = terms.advantages > 0, terms.advantages < 0
     n, m = positive.sum(-1), negative.sum(-1)

@@ -10,25 +10,25 @@ from grpo_jax.objectives import advantages, batch_advantages, contrastive, prefe
 
 @dataclass(frozen=True)
 class Recipe:
-    """An objective before it is given numbers.
+    """An objective whose parameters are still open.
 
-    The parts' keyword-only parameters are what a configuration sets: `clip_low`, `clip_high`, `ddof`, `epsilon` and
-    `tolerance` by the fields of the section `objective`, all others by their names in `objective.parameters`. One that
-    is annotated with a `grpo_jax.config.Range` is kept to it.
+    A configuration sets the keyword-only parameters of the two functions: `clip_low`, `clip_high`, `ddof`, `epsilon`
+    and `tolerance` by fields of the section `objective`, all others by their names in `objective.parameters`. A value
+    outside of the `grpo_jax.config.Range` in a parameter's annotation is refused.
     """
 
     advantages: Callable[..., Any]  # an Estimator
     surrogate: Callable[..., Any]  # a Surrogate
-    aggregation: str = "sequence"  # as published: a key of AGGREGATIONS
-    reference: bool = False  # whether the surrogate compares with the base policy
-    group_size: int | None = None  # the one that it is defined for; None: any
+    aggregation: str = "sequence"  # the published one: a key of AGGREGATIONS
+    reference: bool = False  # whether the surrogate needs the base policy's log-probabilities
+    group_size: int | None = None  # the only size of groups that it is defined for; None: any size
 
 
 _clipped = surrogates.clipped
 _reinforcement = batch_advantages.reinforcement
 
 OBJECTIVES: Mapping[str, Recipe] = {
-    # The paper's, written as the paper writes them.
+    # The paper's objectives, by the paper's formulas.
     "two_grpo": Recipe(advantages.contrastive, contrastive.two_grpo, group_size=2),
     "n_vs_m": Recipe(advantages.contrastive, contrastive.n_vs_m),
     "two_grpo_rescaled": Recipe(advantages.rescaled, _clipped, group_size=2),
@@ -50,11 +50,11 @@ OBJECTIVES: Mapping[str, Recipe] = {
     "sapo": Recipe(advantages.group_normalized, surrogates.soft_gated),
     "gpg": Recipe(advantages.mean_centered, surrogates.policy_gradient, "token"),
     "opo": Recipe(advantages.length_weighted, surrogates.policy_gradient, "sum"),
-    # Right and wrong on their own.
+    # Right or wrong completions alone.
     "psr": Recipe(partial(_reinforcement, negative_weight=0.0), _clipped, "token"),
     "nsr": Recipe(partial(_reinforcement, positive_weight=0.0), _clipped, "token"),
     "w_reinforce": Recipe(partial(_reinforcement, positive_weight=0.1), _clipped, "token"),
-    # Right against wrong.
+    # Right completions against wrong ones.
     "online_dpo": Recipe(advantages.contrastive, preferences.logistic, "sum", reference=True),
     "ipo": Recipe(advantages.contrastive, preferences.squared, "sum", reference=True),
     "simpo": Recipe(advantages.contrastive, partial(preferences.logistic, beta=2.0, margin=1.0)),

@@ -1,4 +1,4 @@
-"""What a surrogate sees: the tokens of whole groups, and what they were worth."""
+"""The inputs of a surrogate: log-probabilities and weights of the tokens of whole groups, and their advantages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ from jaxtyping import Array, Bool, Float
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """Groups of completions. Off the mask log-probabilities and weights are 0: nothing that stands there counts."""
+    """Groups of completions. Off the mask log-probabilities and weights are 0, so padding does not count."""
 
     mask: Bool[Array, "*batch G C"]
-    weights: Float[Array, "*batch G C"]  # of tokens, by the aggregation, times the correction of the sampler's
+    weights: Float[Array, "*batch G C"]  # by the aggregation, times the correction for the sampler
     plain_weights: Float[Array, "*batch G C"]  # by the aggregation alone
-    logprobs: Float[Array, "*batch G C"]  # of the policy that is differentiated
+    logprobs: Float[Array, "*batch G C"]  # of the policy to be differentiated
     log_ratio: Float[Array, "*batch G C"]  # to the old policy, clamped
-    reference_logprobs: Float[Array, "*batch G C"] | None  # of the base policy, if the surrogate compares with it
-    advantages: Float[Array, "*batch G"]  # 0 leaves a completion out
+    reference_logprobs: Float[Array, "*batch G C"] | None  # of the base policy, if the surrogate needs them
+    advantages: Float[Array, "*batch G"]  # a completion with 0 does not count
 
     @property
     def ratio(self) -> Float[Array, "*batch G C"]:
-        """rho_t = pi(o_t) / pi_old(o_t)."""
+        """Return rho_t = pi(o_t) / pi_old(o_t)."""
         return jnp.exp(self.log_ratio)
 
     @property
     def sequence_log_ratio(self) -> Float[Array, "*batch G 1"]:
-        """log of the geometric mean of a completion's ratios: (1/|o|) sum_t log rho_t."""
+        """Return the log of the geometric mean of a completion's ratios, (1/|o|) sum_t log rho_t."""
         return mean_over_tokens(self.log_ratio, self.mask)
 
 
-# To a sum over all completions that is to be minimised.
+# Returns a sum over all completions, which is to be minimised.
 Surrogate: TypeAlias = Callable[[Terms], Float[Array, ""]]
 
 
 def mean_over_tokens(values: Float[Array, "*batch G C"], mask: Bool[Array, "*batch G C"]) -> Float[Array, "*batch G 1"]:
-    """The mean over the tokens of each completion; 0 for one without any."""
+    """Return the mean over the tokens of each completion; 0 if it has none."""
     return jnp.where(mask, values, 0.0).sum(-1, keepdims=True) / jnp.maximum(mask.sum(-1, keepdims=True), 1)

@@ -2,9 +2,9 @@
 
 Parameters are float32 whatever the compute dtype: an update of 1e-6 would vanish in bfloat16 weights.
 
-What the families of models differ in (biases, norms, caps, windows, a tied or a free head) comes from the config, and
-so does whether layers are unrolled or scanned. Every parameter is made with the logical names of its axes as metadata;
-`grpo_jax.sharding` says where those lie on a mesh. Modules hold parameters only: no random keys, no caches, no mode.
+The config says how families of models differ (biases, norms, caps, windows, a tied or a free head), and whether layers
+are unrolled or scanned. Each parameter carries the logical names of its axes as metadata, and `grpo_jax.sharding` maps
+them to a mesh. Modules hold parameters only: no random keys, no caches, no mode.
 """
 
 import math
@@ -34,28 +34,28 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
 }
 
-KV = tuple[Array, Array]  # keys (rotated) and values of the tokens a layer was given, each [B, T, kv_heads, head_dim]
+KV = tuple[Array, Array]  # rotated keys, and values, of the tokens that a layer reads: [B, T, kv_heads, head_dim]
 
 
 class View(NamedTuple):
-    """What the types of layers differ in: how they turn with the position, and how far back they see."""
+    """The properties of a type of layer: its rotation at each position, and how far back it looks."""
 
     by: Rotation
-    window: Int[Array, ""] | int | None  # None: all that is before
+    window: Int[Array, ""] | int | None  # None: all earlier tokens
 
 
-EVERYTHING = int(np.iinfo(np.int32).max)  # the window of a full layer, where there must be a number
+EVERYTHING = int(np.iinfo(np.int32).max)  # the window of a full layer, where it has to be a number
 
 
 def _like(parameter: Array, x: Array) -> Array:
-    """A parameter over the trailing axes of x, with the dtype and the number of axes of x."""
+    """Return a parameter of the trailing axes of x, in the dtype of x and with as many axes."""
     return parameter.astype(x.dtype).reshape((1,) * (x.ndim - parameter.ndim) + parameter.shape)
 
 
 class Linear(nnx.Module):
-    """x @ kernel over the last `len(inputs)` axes of x; kernel [*inputs, *outputs], bias [*outputs].
+    """A linear layer: x @ kernel over the last `len(inputs)` axes of x; kernel [*inputs, *outputs], bias [*outputs].
 
-    With an adapter, lora_a [*inputs, rank] and lora_b [rank, *outputs], also scale * (x @ lora_a) @ lora_b (LoRA).
+    With an adapter, lora_a [*inputs, rank] and lora_b [rank, *outputs], it adds scale * (x @ lora_a) @ lora_b (LoRA).
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Linear(nnx.Module):
 def _adapter(
     inputs: dict[str, int], outputs: dict[str, int], rank: int, rngs: nnx.Rngs
 ) -> tuple[nnx.Param[Array], nnx.Param[Array]]:
-    """A, random, and B, zero: at first they change nothing."""
+    """Make A, random, and B, zeros, which change nothing at first."""
     random = nnx.initializers.normal(math.prod(inputs.values()) ** -0.5)
     a = random(rngs.lora(), (*inputs.values(), rank), jnp.float32)
     b = jnp.zeros((rank, *outputs.values()), jnp.float32)
@@ -102,12 +102,12 @@ def _adapter(
 
 
 def _for_module(lora: LoraConfig | None, module: str) -> LoraConfig | None:
-    """The adapter of a module, if it has one."""
+    """Return the config if this module has an adapter, else None."""
     return lora if lora is not None and module in lora.modules else None
 
 
 class RMSNorm(nnx.Module):
-    """x / rms(x) * scale, in float32 (arXiv 1910.07467); or * (1 + scale), which starts from 0."""
+    """x / rms(x) * scale, in float32 (arXiv 1910.07467). With an offset * (1 + scale), where scale starts at 0."""
 
     def __init__(self, axis: str, size: int, config: ArchitectureConfig):
         self.offset = 1 if config.norm_offset else 0
@@ -122,7 +122,7 @@ class RMSNorm(nnx.Module):
 
 
 class Attention(nnx.Module):
-    """Grouped-query attention with rotary positions; what the queries see is up to `attend`."""
+    """Grouped-query attention with rotary positions. `attend` decides what the queries attend to."""
 
     def __init__(self, config: ArchitectureConfig, lora: LoraConfig | None, rngs: nnx.Rngs):
         adapter = partial(_for_module, lora)
@@ -162,7 +162,7 @@ class MLP(nnx.Module):
 
 
 class Block(nnx.Module):
-    """Residual attention and MLP, each normed before and, in some families, after."""
+    """Residual attention and MLP, with a norm before each and, in some families, another one after it."""
 
     def __init__(self, config: ArchitectureConfig, lora: LoraConfig | None, rngs: nnx.Rngs):
         norm = partial(RMSNorm, "embed", config.embed_dim, config)
@@ -181,7 +181,7 @@ class Block(nnx.Module):
 
 
 class Decoder(nnx.Module):
-    """Token ids to final hidden states, and hidden states to logits."""
+    """The decoder: from token ids to final hidden states, and from hidden states to logits."""
 
     def __init__(self, config: ArchitectureConfig, model: ModelConfig, rngs: nnx.Rngs):
         self.config, self.model = config, model
@@ -192,7 +192,7 @@ class Decoder(nnx.Module):
         keys = layer_keys(rngs.params(), config.num_layers)
 
         def make_block(key: Array) -> Block:
-            # Adapters draw from keys of their own: the same key makes the same kernels with and without them.
+            # Adapters have keys of their own, so the same key makes the same kernels with and without adapters.
             return Block(config, model.lora, nnx.Rngs(params=key, lora=adapter_key(key)))
 
         self.layers: Any
@@ -213,16 +213,16 @@ class Decoder(nnx.Module):
         place: Callable[[Array], Array],
         gather: Callable[[Params], Params],
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Final hidden states, and every layer's keys and values.
+        """Compute final hidden states, and every layer's keys and values.
 
         Args:
           tokens: ids.
-          positions: of the tokens in their rows, for RoPE.
-          attend: what the tokens see.
-          contexts: handed to `attend`, layer by layer: None, or as the keys and values that are returned, a list over
-            layers or, with scanned layers, a tree whose leaves have a leading layer axis.
-          place: says where the activations between layers lie on the mesh.
-          gather: brings together one layer's parameters for its use.
+          positions: places of the tokens in their rows, for RoPE.
+          attend: decides what the queries attend to.
+          contexts: passed to `attend` layer by layer: None, or like the returned keys and values a list of layers or,
+            if layers are scanned, a tree whose leaves have a leading axis of layers.
+          place: places the activations between layers on the mesh.
+          gather: gathers one layer's parameters before they are used.
         """
         config, model = self.config, self.model
         views = self._views(positions)
@@ -254,11 +254,11 @@ class Decoder(nnx.Module):
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         dtype = jnp.dtype(self.model.compute_dtype)
         x = self.embedding[...].astype(dtype)[tokens]
-        # The factor is rounded to the compute dtype, as where these models were trained: 55.43 becomes 55.5.
+        # The factor is rounded to the compute dtype, as when these models were trained: 55.43 becomes 55.5.
         return x * jnp.asarray(self.config.embed_dim**0.5, dtype) if self.config.scaled_embedding else x
 
     def _views(self, positions: Int[Array, "B T"]) -> dict[str, View]:
-        """The view of each type of layer that there is."""
+        """Return the view of each type of layer in this decoder."""
         config = self.config
         ropes = {"full": (config.rope, None), "sliding": (config.local_rope or config.rope, config.sliding_window)}
         return {
@@ -268,7 +268,7 @@ class Decoder(nnx.Module):
         }
 
     def logits(self, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
-        """In float32: the products may be bfloat16, their sum is not rounded to it."""
+        """Compute logits in float32. The factors may be bfloat16, but sums of products are not rounded to it."""
         kernel = self.embedding[...].T if self.head is None else self.head.kernel[...]
         logits = jnp.matmul(
             hidden,
@@ -281,7 +281,7 @@ class Decoder(nnx.Module):
 
 
 def _scanned(views: Mapping[str, View], layers: tuple[str, ...]) -> tuple[Callable[[Any], View], Any]:
-    """A function from a layer's type to its view, and the types as data to scan over; None where all are alike."""
+    """Return a function from a layer's type to its view, and the types to scan over; None if all layers are alike."""
     if len(views) == 1:
         (view,) = views.values()
         return lambda _: view, None

@@ -1,7 +1,7 @@
-"""Low-rank adapters (LoRA, arXiv 2106.09685): which parameters they are, and how they go back into their kernels.
+"""Low-rank adapters (LoRA, arXiv 2106.09685): selecting their parameters, and adding them to their kernels.
 
-A linear layer with an adapter gives x W + s (x A) B. W [*inputs, *outputs] stays as it is; A [*inputs, rank] and
-B [rank, *outputs] are learned; s is alpha / rank. A is random and B zero at first: nothing is changed yet.
+A linear layer with an adapter computes x W + s (x A) B. W [*inputs, *outputs] is not trained; A [*inputs, rank] and
+B [rank, *outputs] are; s is alpha / rank. A starts from random values and B from zeros, so at first nothing changes.
 """
 
 from functools import partial
@@ -22,9 +22,9 @@ def trained_of(params: Params) -> Params:
 
 
 def with_trained(params: Params, trained: Params) -> Params:
-    """Return all parameters, with these in place of those that are trained; see `trained_of`.
+    """Return all parameters, with those that are trained replaced; see `trained_of`.
 
-    Adapters may also be new. The other parameters are the same arrays, not copies.
+    The trained ones may be adapters that the parameters do not have yet. The others are the same arrays, not copies.
     """
     inner = {
         name: with_trained(params[name], node) if isinstance(node, dict) else node for name, node in trained.items()
@@ -32,8 +32,8 @@ def with_trained(params: Params, trained: Params) -> Params:
     return params | inner
 
 
-def merge(params: Params, scale: float, *, stacked: bool) -> Params:
-    """The parameters without adapters that compute the same: W + s A B in the place of W, summed in float32.
+def merge_adapters(params: Params, scale: float, *, stacked: bool) -> Params:
+    """Return parameters without adapters that compute the same: W + s A B in place of W, summed in float32.
 
     Args:
       scale: s.
@@ -46,12 +46,13 @@ def merge(params: Params, scale: float, *, stacked: bool) -> Params:
         others = {name: leaf for name, leaf in params.items() if name not in ADAPTERS}
         return others | {"kernel": params["kernel"].astype(jnp.float32) + scale * change}
     return {
-        name: merge(node, scale, stacked=stacked) if isinstance(node, dict) else node for name, node in params.items()
+        name: merge_adapters(node, scale, stacked=stacked) if isinstance(node, dict) else node
+        for name, node in params.items()
     }
 
 
 def _adapters(params: Params) -> Params:
-    """Return the adapters, and the branches that lead to them."""
+    """Return the adapters, in branches of the tree that lead to them."""
     inner = {name: _adapters(node) for name, node in params.items() if isinstance(node, dict)}
     return {name: node for name, node in inner.items() if node} | {
         name: params[name] for name in ADAPTERS if name in params

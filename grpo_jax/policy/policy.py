@@ -1,4 +1,4 @@
-"""The policy as the rest of the package sees it: pure functions of a plain dictionary of parameters."""
+"""The policy: pure functions of a plain dictionary of parameters."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -21,21 +21,21 @@ from grpo_jax.randomness import base_policy_key
 from grpo_jax.sharding import SAMPLING_RULES, named, tree_named
 from grpo_jax.types import Params
 
-MATRICES = ("kernel", "embedding", *lora.ADAPTERS)  # the other parameters are norm scales and biases
+MATRICES = ("kernel", "embedding", *lora.ADAPTERS)  # all other parameters are scales of norms, and biases
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A decoder of this shape. It holds no arrays; all methods can be used inside `jax.jit`."""
+    """A decoder of this shape. It holds no arrays, and all methods can be called inside `jax.jit`."""
 
     architecture: ArchitectureConfig
-    model: ModelConfig  # how it is computed
-    mesh: Mesh | None = None  # activations are spread over it by rows; without one the compiler places them
-    tokens: int | None = None  # ids from here on have no token and are never predicted; None: all have
+    model: ModelConfig  # how to compute it
+    mesh: Mesh | None = None  # rows of activations are spread over it; without a mesh the compiler places them
+    tokens: int | None = None  # ids from here on have no token and are never predicted; None: every id has a token
 
     @property
     def vocab_size(self) -> int:
-        """V: of the logits. Ids from `tokens` on are among them."""
+        """Return V, the number of logits. It includes ids from `tokens` on."""
         return self.architecture.vocab_size
 
     @cached_property
@@ -55,24 +55,24 @@ class Policy:
         return nnx.merge(self._graph[0], nnx.State(params))
 
     def _spread(self, x: Array) -> Array:
-        """Rows over all devices that share a batch; left alone, the compiler may cut x along its features instead."""
+        """Spread rows over all devices that share a batch. Otherwise the compiler may split x along its features."""
         if self.mesh is None:
             return x
         return jax.lax.with_sharding_constraint(x, named(self.mesh, "batch"))
 
     @cached_property
     def _layer_axes(self) -> Any:
-        """`logical_axes` of one layer; all are alike."""
+        """The `logical_axes` of one layer; all layers are alike."""
         axes = self.logical_axes()["layers"]
         if not self.model.scan_layers:
             return axes["0"]
         return jax.tree.map(lambda names: names[1:], axes, is_leaf=lambda leaf: isinstance(leaf, tuple))
 
     def _gather(self, layer: Params) -> Params:
-        """One layer's parameters as its products take them: in the compute dtype, and whole along fsdp.
+        """Return one layer's parameters as its products need them: in the compute dtype, and whole along fsdp.
 
-        In this order, so that what travels is the smaller; its gradient travels in the compute dtype, too. Left
-        alone, the compiler multiplies piece by piece, with an accumulator that goes through memory for each.
+        They are cast first, so that less data travels; their gradients travel in the compute dtype, too. By default the
+        compiler would multiply piece by piece, and pass an accumulator through memory for each.
         """
         layer = self.cast(layer)
         if self.mesh is None:
@@ -80,15 +80,15 @@ class Policy:
         return jax.lax.with_sharding_constraint(layer, tree_named(self.mesh, layer, self._layer_axes, SAMPLING_RULES))
 
     def init(self, key: Array) -> Params:
-        """Fresh parameters: a nested dictionary of float32 arrays."""
+        """Make initial parameters: a nested dictionary of float32 arrays."""
         return nnx.to_pure_dict(nnx.state(self._make(key)))
 
     def shapes(self) -> Params:
-        """The tree of parameters, with a `jax.ShapeDtypeStruct` in place of each array."""
+        """Return the tree of parameters, with a `jax.ShapeDtypeStruct` in place of each array."""
         return nnx.to_pure_dict(self._graph[1])
 
     def logical_axes(self) -> Any:
-        """The tree of parameters, with the names of its axes (a tuple of texts) in place of each array."""
+        """Return the tree of parameters, with the names of its axes (a tuple of texts) in place of each array."""
 
         def names(param: nnx.Variable[Any]) -> tuple[str, ...]:
             axes: tuple[str, ...] = param.get_metadata("axes")
@@ -100,7 +100,7 @@ class Policy:
         )
 
     def cast(self, params: Params) -> Params:
-        """Matrices in the dtype that a forward pass casts them to: the same results, in fewer bytes."""
+        """Cast matrices to the dtype in which a forward pass uses them: the same results, in fewer bytes."""
 
         def leaf(path: tuple[Any, ...], parameter: Array) -> Array:
             return parameter.astype(self.model.compute_dtype) if path[-1].key in MATRICES else parameter
@@ -109,13 +109,13 @@ class Policy:
 
     @cached_property
     def base(self) -> "Policy":
-        """The policy of this shape without adapters."""
+        """This policy without adapters."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, lora=None)) if self.model.lora else self
 
     def merge(self, params: Params) -> Params:
-        """Parameters of `base` that compute what these do: adapters are added to their kernels, which are float32."""
+        """Return parameters of `base` that compute the same: adapters are added to their kernels, in float32."""
         adapters = self.model.lora
-        return lora.merge(params, adapters.scale, stacked=self.model.scan_layers) if adapters else params
+        return lora.merge_adapters(params, adapters.scale, stacked=self.model.scan_layers) if adapters else params
 
     def hidden_states(
         self,
@@ -125,9 +125,9 @@ class Policy:
         attend: Attend | None = None,
         contexts: Any = None,
     ) -> tuple[Float[Array, "B T D"], Any]:
-        """Final hidden states and each layer's keys and values; see `Decoder`.
+        """Compute final hidden states, and each layer's keys and values; see `Decoder`.
 
-        Positions default to 0, 1, 2, ..., and attention to the causal one, plain or fused as `model.attention` says.
+        Positions default to 0, 1, 2, ..., and attention to causal attention, plain or fused as `model.attention` says.
         """
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
@@ -135,7 +135,7 @@ class Policy:
         return self._model(params)(tokens, positions, attend, contexts, self._spread, self._gather)
 
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
-        """Logits in float32, of the next token after each hidden state."""
+        """Compute the logits of the next token after each hidden state, in float32."""
         logits = self._model(params).logits(hidden)
         if self.tokens is None or self.tokens == self.vocab_size:
             return logits
@@ -143,7 +143,7 @@ class Policy:
         return jnp.where(ids < self.tokens, logits, -jnp.inf)
 
     def apply(self, params: Params, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
-        """Logits of rows that start at position 0; logits[:, t] predict tokens[:, t + 1]."""
+        """Compute the logits of rows that start at position 0; logits[:, t] predict tokens[:, t + 1]."""
         hidden, _ = self.hidden_states(params, tokens)
         return self.logits(params, hidden)
 
@@ -157,14 +157,15 @@ class Policy:
         temperature: float = 1.0,
         chunk: int = 0,
     ) -> Float[Array, "B C"]:
-        """log pi(completion token t | prompt, completion tokens before t). Past a completion's length it is undefined.
+        """Compute log pi(completion token t | prompt, earlier completion tokens).
 
-        The one place where tokens and the states that predict them are shifted against each other.
+        After a completion's end it is undefined. Only here are tokens and the states that predict them shifted against
+        each other.
 
         Args:
-          temperature: that divides the logits.
-          chunk: how many positions have their logits [B, chunk, V] in memory at once, in the backward pass too;
-            0 is all C.
+          temperature: divides the logits.
+          chunk: for how many positions the logits [B, chunk, V] are in memory at once, also in the backward pass; 0 is
+            all C.
         """
         width = completion_tokens.shape[1]
         rows = append_completions(prompt_tokens, prompt_lengths, completion_tokens)
@@ -188,7 +189,7 @@ class Policy:
 
         if self.mesh is None:
             return score_in_pieces(head, predicting, completion_tokens)
-        # By hand over the rows: the compiler would gather the head, and reduce its gradient, in every piece anew.
+        # By hand over the rows: the compiler would gather the head, and reduce its gradient, again for every piece.
         by_row = named(self.mesh, "batch").spec
         on_rows = jax.shard_map(
             score_in_pieces,
@@ -201,7 +202,7 @@ class Policy:
 
 
 def _pieces(x: Shaped[Array, "B C *rest"], chunk: int) -> Shaped[Array, "pieces B chunk *rest"]:
-    """Cut along C, the last piece padded with zeros."""
+    """Split x along C, and pad the last piece with zeros."""
     padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk)] + [(0, 0)] * (x.ndim - 2))
     return jnp.moveaxis(padded.reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
 
@@ -209,11 +210,11 @@ def _pieces(x: Shaped[Array, "B C *rest"], chunk: int) -> Shaped[Array, "pieces 
 def append_completions(
     prompt_tokens: Int[Array, "B P"], prompt_lengths: Int[Array, " B"], completion_tokens: Int[Array, "B C"]
 ) -> Int[Array, "B P+C"]:
-    """Rows in which each completion follows its prompt without a gap; what is left over is on the right."""
+    """Append each completion to its prompt, without a gap. The prompt's padding moves to the right end of the row."""
     padded = prompt_tokens.shape[1]
     index = jnp.arange(padded + completion_tokens.shape[1])[None]
     in_prompt = index < prompt_lengths[:, None]
-    # The prompt's padding moves behind the completion: an index into [prompt | completion] without left padding.
+    # An index into [prompt | completion]: after the prompt it skips the prompt's padding.
     source = jnp.where(in_prompt, index, index - prompt_lengths[:, None] + padded)
     both = jnp.concatenate([prompt_tokens, completion_tokens], axis=1)
     return jnp.take_along_axis(both, jnp.minimum(source, both.shape[1] - 1), axis=1)

@@ -1,4 +1,4 @@
-"""Parameters as one safetensors file."""
+"""Parameters in one safetensors file."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from grpo_jax.types import Params
 
 
 def save_params(path: Path, params: Params) -> None:
-    """Writes host parameters as safetensors: whole, or not at all."""
+    """Write host parameters to a safetensors file: whole, or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     save_file({name: np.ascontiguousarray(leaf) for name, leaf in _flatten(params)}, temporary)
@@ -19,7 +19,7 @@ def save_params(path: Path, params: Params) -> None:
 
 
 def load_params(path: Path) -> Params:
-    """Host parameters as `save_params` wrote them."""
+    """Return host parameters that `save_params` wrote."""
     params: Params = {}
     for name, leaf in load_file(path).items():
         *parents, last = name.split(".")

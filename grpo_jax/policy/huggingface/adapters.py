@@ -1,4 +1,4 @@
-"""From adapters on the mesh to a directory that PEFT loads on top of the checkpoint they were trained on."""
+"""Writing adapters into a directory that PEFT loads on top of the checkpoint on which they were trained."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,19 @@ from grpo_jax.policy.lora import trained_of
 from grpo_jax.policy.policy import Policy
 from grpo_jax.types import Params
 
-PREFIX = "base_model.model."  # PEFT wraps the model twice, and its tensors' names tell
+PREFIX = "base_model.model."  # of the tensors' names: PEFT wraps the model twice
 FILE = "adapter_model.safetensors"
 
 
 def save_adapters(directory: Path, policy: Policy, params: Params, source: Path, dtype: Any = jnp.float32) -> None:
-    """Writes adapters in PEFT's format: whole, or not at all. All processes take part, the first writes.
+    """Write adapters in PEFT's format: whole, or not at all. All processes take part, and the first writes.
 
     Args:
-      directory: to be made; there must be nothing in its place.
-      policy: with adapters.
-      params: of the policy, on any mesh; the adapters among them are written.
-      source: the checkpoint that they were trained on top of, which adapter_config.json names.
-      dtype: of the tensors: float32, bfloat16 or float16.
+      directory: is created; it must not exist.
+      policy: a policy with adapters.
+      params: its parameters, on any mesh, of which the adapters are written.
+      source: the checkpoint on which they were trained; adapter_config.json names it.
+      dtype: dtype of the tensors: float32, bfloat16 or float16.
 
     Raises:
       ConfigError: if the policy has no adapters, or the directory exists or cannot be written.

@@ -1,7 +1,7 @@
-"""A checkpoint's config.json: read as an architecture, and written for one. It is understood by the table of families.
+"""A checkpoint's config.json: reading an architecture from it, and writing it, by the table of families.
 
-Old files (`rope_theta`, `rope_scaling`, `sliding_window_pattern`) and new ones (`rope_parameters`, `layer_types`) say
-the same in different keys; both are read.
+Old files (`rope_theta`, `rope_scaling`, `sliding_window_pattern`) and new ones (`rope_parameters`, `layer_types`) use
+different keys for the same things; both are read.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ SCALINGS: Mapping[str, Literal["none", "linear", "llama3"]] = {
     "linear": "linear",
     "llama3": "llama3",
 }
-ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> what may stand beside it
+ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> the keys that may stand beside it
     kind: frozenset({"type", "rope_type", "rope_theta", "factor", "partial_rotary_factor", *more})
     for kind, more in {
         "default": (),
@@ -29,51 +29,52 @@ ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> what may stan
         "llama3": ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
     }.items()
 }
-UNSCALED = RopeConfig()  # what is not read without a scaling
+UNSCALED = RopeConfig()  # for the values that are not read without a scaling
 
 
 @dataclass(frozen=True)
 class ConfigFile:
     """The values of a config.json."""
 
-    where: str  # it came from, for messages
+    where: str  # where it came from, for messages
     values: Mapping[str, Any]
-    wrapped: bool = False  # whether it is the text part of a model that also sees images
+    wrapped: bool = False  # whether it is the text model within a model that also reads images
 
     @property
     def family(self) -> Family:
-        """Raises ConfigError if it is none of those that are supported."""
+        """Return the family. Raises ConfigError if it is not supported."""
         return FAMILIES[self.choice("model_type", self.values.get("model_type"), list(FAMILIES))]
 
     def refuse(self, key: str, value: Any, remedy: str) -> ConfigError:
+        """Return the error that refuses a value."""
         return ConfigError(f"{self.where}: {key}={value!r}: {remedy}.")
 
     def choice(self, key: str, value: Any, supported: list[str]) -> str:
-        """The value, if it is supported."""
+        """Return the value, if it is supported."""
         if value not in supported:
             raise self.refuse(key, value, f"is not supported; supported are {', '.join(supported)}")
         return str(value)
 
     def number(self, key: str, value: Any) -> float:
-        """The value, if it is a number above 0."""
+        """Return the value, if it is a number above 0."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
             raise self.refuse(key, value, "must be a number above 0")
         return float(value)
 
     def count(self, key: str, value: Any) -> int:
-        """The value, if it is a whole number above 0."""
+        """Return the value, if it is a whole number above 0."""
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise self.refuse(key, value, "must be a whole number above 0")
         return value
 
     def flag(self, key: str, value: Any) -> bool:
-        """The value, if it is true or false; false where it is null."""
+        """Return the value, if it is true or false; null is false."""
         if value is not None and not isinstance(value, bool):
             raise self.refuse(key, value, "must be true or false")
         return bool(value)
 
     def only_known(self, values: Mapping[str, Any], known: Collection[str], of: str = "") -> None:
-        """Refuse keys that nothing here reads, since they may change what is computed; null asks for nothing."""
+        """Refuse keys that nothing here reads, since they may change what the model computes; null has no effect."""
         for key, value in values.items():
             if key not in known and value is not None:
                 raise self.refuse(
@@ -81,17 +82,17 @@ class ConfigFile:
                 )
 
     def section(self, key: str, value: Any) -> Mapping[str, Any]:
-        """The value, if it is an object; an empty one where it is null."""
+        """Return the value, if it is an object; null is an empty one."""
         if value is not None and not isinstance(value, Mapping):
             raise self.refuse(key, value, "must be an object with keys, or null")
         return value or {}
 
 
 def read_config_file(directory: Path) -> ConfigFile:
-    """The config.json of a checkpoint.
+    """Read the config.json of a checkpoint.
 
     Raises:
-      ConfigError: if there is none, or it is no JSON object.
+      ConfigError: if there is none, or it is not a JSON object.
     """
     where = f"model.checkpoint={directory}: config.json"
     try:
@@ -110,11 +111,11 @@ def read_config_file(directory: Path) -> ConfigFile:
 
 
 def _text_part(where: str, values: Mapping[str, Any]) -> ConfigFile:
-    """The text model's own config.json out of that of a model that also sees images."""
+    """Return the text model's own config.json, taken from that of a model that also reads images."""
     model_type = WRAPPERS[values["model_type"]]
     text = ConfigFile(where, values).section("text_config", values.get("text_config"))
     cap = text.get("final_logit_softcapping")
-    if cap is not None:  # transformers applies it in the text model alone, and not in this one: it has two meanings
+    if cap is not None:  # transformers applies it in the text model alone and not in this one, so it is ambiguous
         raise ConfigFile(f"{where}: text_config", text).refuse("final_logit_softcapping", cap, "is not supported")
     ids = ("bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype", "dtype", "tie_word_embeddings")
     shared = {key: values[key] for key in ids if values.get(key) is not None}
@@ -125,16 +126,16 @@ def _text_part(where: str, values: Mapping[str, Any]) -> ConfigFile:
 
 
 def read_architecture(directory: Path) -> ArchitectureConfig:
-    """The architecture that a checkpoint's config.json describes.
+    """Return the architecture that a checkpoint's config.json describes.
 
     Raises:
-      ConfigError: if there is no such file, or it asks for what the decoder does not have.
+      ConfigError: if there is no such file, or the decoder lacks what it asks for.
     """
     return parse_architecture(read_config_file(directory))
 
 
 def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
-    """The architecture that these values describe. Raises ConfigError for what the decoder does not have."""
+    """Return the architecture that these values describe. Raises ConfigError for what the decoder lacks."""
     family = file.family
     for key, only in {**OFF, **family.fixed}.items():
         value = file.values.get(key)
@@ -204,7 +205,7 @@ def _layers(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> dict
 
 
 def _period(types: Sequence[str]) -> tuple[Any, ...]:
-    """The shortest beginning that gives all types when it is repeated."""
+    """Return the shortest beginning that gives all types when it is repeated."""
     return next(
         tuple(types[:length])
         for length in range(1, len(types) + 1)
@@ -213,7 +214,10 @@ def _period(types: Sequence[str]) -> tuple[Any, ...]:
 
 
 def _ropes(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> tuple[RopeConfig, RopeConfig | None]:
-    """Of all layers and None, or of full and of sliding ones. `rope_scaling` goes first, as in transformers."""
+    """Return the rotation of all layers and None, or those of full and of sliding layers.
+
+    `rope_scaling` takes precedence, as in transformers.
+    """
     longest = values["max_position_embeddings"]
     given, new = (file.section(key, values[key]) for key in ("rope_scaling", "rope_parameters"))
     if family.local_theta is None:
@@ -249,13 +253,13 @@ def _rope(file: ConfigFile, given: Mapping[str, Any], theta: Any, longest: Any) 
 
 
 def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, Any]:
-    """The config.json of a policy that came from no checkpoint: that of the first family which reads it as what it is.
+    """Return a config.json for a policy that came from no checkpoint, of the first family that reads it correctly.
 
-    Rotations are spelled as transformers 4 reads them, and 5 as well, wherever that can be said.
+    Rotations are written with the keys of transformers 4, which 5 reads as well, wherever they suffice.
 
     Args:
-      max_positions: tokens of the longest row that the model is used for. Rotary positions have no end, and
-        max_position_embeddings is what servers cut rows at, so it is the family's default if that is more.
+      max_positions: tokens of the longest row for which the model is used. Rotary positions have no end, but servers
+        cut rows at max_position_embeddings, so it is the family's default if that is more.
 
     Raises:
       ConfigError: if no family has this combination of features.
@@ -312,7 +316,7 @@ def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
 
 
 def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
-    """Raises ConfigError if the file is of another architecture. Vocabularies may differ: one may be padded."""
+    """Raise ConfigError if the file describes another architecture. Vocabularies may differ: one may be padded."""
     theirs, ours = (dataclasses.replace(one, vocab_size=0) for one in (parse_architecture(file), architecture))
     other = ", ".join(different_fields(theirs, ours))
     if other:
@@ -320,13 +324,13 @@ def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
 
 
 def different_fields(one: ArchitectureConfig, other: ArchitectureConfig) -> list[str]:
-    """The fields that make two architectures compute differently; what neither of them reads is not among them."""
+    """Return the fields in which two architectures differ, but for those that neither of them reads."""
     one, other = settled(one), settled(other)
     return [field.name for field in dataclasses.fields(one) if getattr(one, field.name) != getattr(other, field.name)]
 
 
 def settled(architecture: ArchitectureConfig) -> ArchitectureConfig:
-    """With every field that nothing reads at the same value, and every one that is implied written out."""
+    """Return an equivalent architecture in which unread fields have a fixed value, and implied ones are written out."""
     a = architecture
     sliding = "sliding" in a.layers
 

@@ -1,10 +1,10 @@
-"""Keys of a config.json that every family may have, and that change nothing of what the decoder computes."""
+"""Keys of a config.json that every family may have, and that do not change what the decoder computes."""
 
 from collections.abc import Mapping
 from typing import Any
 
-# Keys of a config.json that change nothing of what the decoder computes, as transformers 4 and 5 write them: names and
-# origins, ids that the tokenizer's files decide, how values are started, kept and returned, and defaults of generation.
+# Keys that may have any value, as transformers 4 and 5 write them: names and origins, ids that the tokenizer's files
+# decide, how values are initialised, stored and returned, and defaults of generation.
 HARMLESS = frozenset(
     (
         "architectures",
@@ -89,10 +89,10 @@ HARMLESS = frozenset(
         "exponential_decay_length_penalty",
     )
 )
-# Keys of any family that may have one value only, with which they ask for nothing.
+# Keys that may have only this value, with which they have no effect.
 OFF: Mapping[str, Any] = {
     "quantization_config": None,
-    "auto_map": None,  # names code of the checkpoint's own
+    "auto_map": None,  # names code that comes with the checkpoint
     "attention_dropout": 0.0,
     "hidden_dropout": 0.0,
     "resid_pdrop": 0.0,

@@ -1,4 +1,4 @@
-"""From parameters on the mesh to a directory that transformers and vLLM load, a tensor at a time."""
+"""Writing parameters into a directory that transformers and vLLM load, one tensor at a time."""
 
 import json
 import math
@@ -36,7 +36,7 @@ TOKENIZER_FILES = (
     "additional_chat_templates/*.jinja",
 )
 LICENCES = ("LICENSE*", "NOTICE*", "USE_POLICY*")
-# What goes with the weights; everything else in a checkpoint (its model card, its history) is about other weights.
+# Files that are copied along with the weights. A checkpoint's other files (model card, history) describe other weights.
 COMPANIONS = (*TOKENIZER_FILES, "generation_config.json", *LICENCES)
 
 
@@ -56,20 +56,20 @@ def save_checkpoint(
     dtype: Any = jnp.bfloat16,
     shard_bytes: int = 5 * 10**9,
 ) -> None:
-    """Writes a checkpoint in Hugging Face's format: whole, or not at all.
+    """Write a checkpoint in Hugging Face's format: whole, or not at all.
 
-    All processes take part, the first writes. One tensor is in host memory at once.
+    All processes take part, and the first writes. One tensor is in host memory at once.
 
     Args:
-      directory: to be made; there must be nothing in its place.
-      params: the policy's, on any mesh.
-      source: the checkpoint that the policy came from, whose config.json, tokenizer and licence go along; or the
-        values of a config.json, as `describe` gives them.
-      dtype: of the tensors: float32, bfloat16 or float16.
-      shard_bytes: what a file holds at most, unless one tensor is larger.
+      directory: is created; it must not exist.
+      params: the policy's parameters, on any mesh.
+      source: the checkpoint that the policy came from, whose config.json, tokenizer and licence are copied; or the
+        values of a config.json, as `describe` returns them.
+      dtype: dtype of the tensors: float32, bfloat16 or float16.
+      shard_bytes: maximum size of a file, unless one tensor is larger.
 
     Raises:
-      ConfigError: if the directory exists, cannot be written, or the source is not the policy's.
+      ConfigError: if the directory exists or cannot be written, or the source is another model's.
     """
     file = read_config_file(source) if isinstance(source, Path) else ConfigFile("config.json", source)
     plan = _plan(policy, params, file)
@@ -84,16 +84,16 @@ def write_directory(
     to: np.dtype[Any],
     begin: Callable[[Path, np.dtype[Any]], None],
 ) -> None:
-    """Writes tensors and what goes with them: whole, or not at all. All processes take part, the first writes.
+    """Write tensors and their other files: whole, or not at all. All processes take part, and the first writes.
 
     Args:
       plan: all tensors.
-      shards: the files, and which tensors of what shape each of them holds.
+      shards: for each file, the names and shapes of its tensors.
       to: the tensors' dtype.
-      begin: (directory, dtype) makes a directory with everything but tensors.
+      begin: (directory, dtype) -> None; creates the directory with all other files.
 
     Raises:
-      ConfigError: if the directory exists or cannot be written, or the dtype is none of `DTYPES`.
+      ConfigError: if the directory exists or cannot be written, or the dtype is not in `DTYPES`.
     """
     if to not in DTYPES.values():
         raise ConfigError(f"dtype={to}: cannot be exported; use one of {', '.join(map(str, DTYPES.values()))}.")
@@ -123,15 +123,15 @@ class Piece:
     layer: int | None  # of a stacked parameter
 
     def fetch(self) -> np.ndarray:
-        """On the host, as it is in the file. All processes take part."""
+        """Return the tensor on the host, as it is in the file. All processes take part."""
         with jax.transfer_guard("allow"):
             array = np.asarray(fetch(self.parameter if self.layer is None else self.parameter[self.layer]))
         flat = array.transpose(self.stored.order).reshape(self.stored.flattened)
-        return flat[: self.shape[0]]  # a vocabulary padded for the devices is cut
+        return flat[: self.shape[0]]  # without the rows that pad a vocabulary for the devices
 
 
 def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
-    """All tensors of the checkpoint. Raises ConfigError if its config.json is of another model."""
+    """Return all tensors of the checkpoint. Raises ConfigError if its config.json describes another model."""
     check_same(file, policy.architecture)
     rows = parse_architecture(file).vocab_size
     if rows > policy.vocab_size:
@@ -151,7 +151,7 @@ def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
 
 
 def _cut(shapes: Mapping[str, tuple[int, ...]], itemsize: int, most: int) -> dict[str, dict[str, tuple[int, ...]]]:
-    """The tensors of each file, by the names that transformers gives them."""
+    """Return the tensors of each file, with the files named as transformers names them."""
     shards: list[dict[str, tuple[int, ...]]] = [{}]
     room = most
     for name, shape in shapes.items():
@@ -167,10 +167,10 @@ def _cut(shapes: Mapping[str, tuple[int, ...]], itemsize: int, most: int) -> dic
 
 
 def _first_process(directory: Path, act: Callable[[], None], arrays: Iterable[Any] = ()) -> None:
-    """Lets the first process act; if it cannot, all raise.
+    """Let the first process act. If it fails, all processes raise ConfigError.
 
     Args:
-      arrays: what `act` uses and all processes must compute together, even where it is not used.
+      arrays: arrays that `act` uses. All processes must compute them together, even those that do not use them.
     """
     failure = None
     if jax.process_index() == 0:
@@ -187,9 +187,9 @@ def _first_process(directory: Path, act: Callable[[], None], arrays: Iterable[An
 
 
 def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path | Mapping[str, Any]) -> None:
-    """The directory with everything but tensors."""
+    """Create the directory with all files but the tensors."""
     temporary.mkdir(parents=True)
-    # Each version of transformers reads its own key; the older one is read by all.
+    # Each version of transformers has its own key; all versions read the older one.
     named = {key: dtype.name for key in ("torch_dtype", "dtype") if key in file.values} or {"torch_dtype": dtype.name}
     if isinstance(source, Path):
         copy_files(source, temporary, COMPANIONS)
@@ -202,7 +202,7 @@ def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path
 def _finish(
     temporary: Path, directory: Path, shards: Mapping[str, Mapping[str, tuple[int, ...]]], itemsize: int
 ) -> None:
-    """The index, where there are several files, and the name."""
+    """Write the index if there are several files, and give the directory its name."""
     if len(shards) > 1:
         total = sum(math.prod(shape) * itemsize for shard in shards.values() for shape in shard.values())
         index = {tensor: name for name, shard in shards.items() for tensor in sorted(shard)}
@@ -211,5 +211,5 @@ def _finish(
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """A file of indented JSON."""
+    """Write a file of indented JSON."""
     path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

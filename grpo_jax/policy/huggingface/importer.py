@@ -1,4 +1,4 @@
-"""From a checkpoint's files straight onto the mesh, a device's shard at a time."""
+"""Reading a checkpoint's files straight onto the mesh, one device's shard at a time."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,19 +18,19 @@ from grpo_jax.types import Params
 
 
 def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any = jnp.float32) -> Params:
-    """The parameters of a checkpoint in Hugging Face's format.
+    """Load the parameters of a checkpoint in Hugging Face's format.
 
-    Every process reads what its own devices need, and holds one shard of one parameter in memory beside what is on
-    the devices. Rows of the policy's vocabulary beyond config.json's are zeros.
+    Every process reads what its own devices need, and keeps at most one shard of one parameter in host memory. If the
+    policy's vocabulary is larger than the one in config.json, its additional rows are zeros.
 
     Args:
-      directory: of config.json and model.safetensors, or its shards and their index.
-      policy: of the checkpoint's architecture; its vocabulary may be larger.
-      shardings: of the parameters, a tree like them, or one for all.
-      dtype: of the parameters, a tree like them, or one for all.
+      directory: has config.json and model.safetensors, or shards and their index.
+      policy: has the checkpoint's architecture; its vocabulary may be larger.
+      shardings: shardings of the parameters: a tree like them, or one for all.
+      dtype: dtypes of the parameters: a tree like them, or one for all.
 
     Raises:
-      ConfigError: if files or tensors are missing, damaged, or not those of the policy.
+      ConfigError: if files or tensors are missing or damaged, or belong to another model than the policy.
     """
     file = read_config_file(directory)
     check_same(file, policy.architecture)
@@ -54,7 +54,7 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
 
 def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype: np.dtype[Any]) -> jax.Array:
     shape = (len(tensors), *stored.shape) if stored.stacked else stored.shape
-    holders: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}  # of each piece, which is read once
+    holders: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}  # the devices of each piece, which is read once
     for device, index in sharding.addressable_devices_indices_map(shape).items():
         whole = index or (slice(None),) * len(shape)
         start_stop = [part.indices(size) for part, size in zip(whole, shape, strict=True)]
@@ -68,7 +68,7 @@ def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype:
 
 
 def _read(stored: Stored, tensors: Sequence[Tensor], index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
-    """The piece of the parameter that an index (a slice for each of its axes) selects."""
+    """Return the piece of the parameter that an index (a slice for each axis) selects."""
     if not stored.stacked:
         return _read_layer(stored, tensors[0], index, dtype)
     chosen, inside = tensors[index[0]], index[1:]
@@ -81,7 +81,7 @@ def _read(stored: Stored, tensors: Sequence[Tensor], index: Sequence[slice], dty
 def _read_layer(stored: Stored, tensor: Tensor, index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
     shape, box = list(stored.unflattened), [index[axis] for axis in stored.order]
     wanted = _extent(shape, box)
-    shape[0] = tensor.shape[0] * shape[0] // stored.flattened[0]  # a vocabulary may be shorter in the file
+    shape[0] = tensor.shape[0] * shape[0] // stored.flattened[0]  # the file's vocabulary may be smaller
     found = tensor.read(shape, box, dtype)
     if found.shape != wanted:
         found = np.pad(found, [(0, size - there) for size, there in zip(wanted, found.shape, strict=True)])
@@ -95,7 +95,7 @@ def _extent(shape: Sequence[int], box: Sequence[slice]) -> tuple[int, ...]:
 def _check_tensors(
     directory: Path, policy: Policy, rows: int, wanted: list[Stored], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Refuse a checkpoint that is not the policy's or of so many `rows` of tokens, before anything is read."""
+    """Refuse a checkpoint of another model than the policy, or without `rows` tokens, before any tensor is read."""
     where = f"model.checkpoint={directory}"
     shapes = {
         name: (rows, *stored.flattened[1:]) if name in VOCABULARY else stored.flattened

@@ -1,7 +1,7 @@
-"""Which tensors of a checkpoint a parameter is, and how its axes lie in them.
+"""The tensors of a checkpoint that hold each parameter, and the order of its axes in them.
 
-A Linear's weight is [out, in] in a checkpoint and [*inputs, *outputs] here. So in the file its outputs come first,
-each group of axes flattened: the very same numbers, read as [*outputs, *inputs].
+A Linear's weight is [out, in] in a checkpoint and [*inputs, *outputs] here. So in the file its outputs come first, and
+each group of axes is flattened: the same numbers, read as [*outputs, *inputs].
 """
 
 import math
@@ -15,7 +15,7 @@ from grpo_jax.config.architecture import Family
 from grpo_jax.policy.lora import ADAPTERS
 from grpo_jax.policy.policy import Policy
 
-# Our names of modules -> a checkpoint's. Norms of a block go by the family.
+# Our names of modules -> a checkpoint's. The names of a block's norms depend on the family.
 OUTSIDE: Mapping[str, str] = {"embedding": "model.embed_tokens", "final_norm": "model.norm", "head": "lm_head"}
 BLOCK: Mapping[str, str] = {
     "attention.query": "self_attn.q_proj",
@@ -33,12 +33,12 @@ KIND: Mapping[str, str] = {"kernel": "weight", "scale": "weight", "embedding": "
     "lora_b": "lora_B.weight",
 }
 
-HEAD = "lm_head.weight"  # of a free head; a tied one's may be there as well
-VOCABULARY = ("model.embed_tokens.weight", HEAD)  # the first axis of these may be padded here
-BUFFERS = ("rotary_emb.inv_freq",)  # the ends of names that older checkpoints have and nobody reads
+HEAD = "lm_head.weight"  # of a free head; a file may also hold a tied one
+VOCABULARY = ("model.embed_tokens.weight", HEAD)  # their first axis may be padded in this package
+BUFFERS = ("rotary_emb.inv_freq",)  # ends of the names of unused tensors in older checkpoints
 
-# Where the text part of a model that also sees images has its tensors, as transformers 5 and 4 write them, and as the
-# text model alone names them; and where the rest is, which is not read.
+# A model that also reads images: prefixes of its text model's tensors, as transformers 5 and 4 write them, with those
+# that the text model alone would have; and prefixes of the other tensors, which are not read.
 TEXT_PART: Mapping[str, str] = {
     "model.language_model.": "model.",
     "language_model.model.": "model.",
@@ -48,7 +48,7 @@ IMAGES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "mod
 
 
 def text_name(name: str) -> str | None:
-    """The name that a tensor of a model with images has in its text model alone; None if it is of the images."""
+    """Return the name that a tensor of a model with images has in the text model alone; None if it has none there."""
     if name.startswith(IMAGES):
         return None
     for theirs, alone in TEXT_PART.items():
@@ -63,24 +63,24 @@ class Stored:
 
     names: tuple[str, ...]
     stacked: bool  # whether the parameter has a leading axis of layers
-    shape: tuple[int, ...]  # of one layer, as it is here
-    inputs: int  # leading axes that stand last in the file
-    flattened: tuple[int, ...]  # the tensor's shape there
+    shape: tuple[int, ...]  # of one layer of the parameter
+    inputs: int  # how many leading axes come last in the file
+    flattened: tuple[int, ...]  # the tensor's shape in the file
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Our axes, in the file's order."""
+        """Return the parameter's axes in the file's order."""
         axes = tuple(range(len(self.shape)))
         return axes[self.inputs :] + axes[: self.inputs]
 
     @property
     def unflattened(self) -> tuple[int, ...]:
-        """The tensor's shape with our axes, in the file's order."""
+        """Return the sizes of the parameter's axes in the file's order."""
         return tuple(self.shape[axis] for axis in self.order)
 
 
 def stored_params(policy: Policy, family: Family) -> Any:
-    """The tree of parameters, with a `Stored` in place of each array."""
+    """Return the tree of parameters, with a `Stored` in place of each array."""
     layers = range(policy.architecture.num_layers)
 
     def leaf(path: tuple[Any, ...], parameter: jax.ShapeDtypeStruct) -> Stored:
@@ -108,5 +108,5 @@ def _stored(names: list[str], stacked: bool, shape: tuple[int, ...], module: lis
 
 
 def all_stored(tree: Any) -> Iterator[Stored]:
-    """The leaves of such a tree."""
+    """Yield the leaves of a tree of `Stored`."""
     yield from jax.tree.leaves(tree, is_leaf=lambda node: isinstance(node, Stored))

@@ -1,8 +1,9 @@
 """safetensors files, read in pieces and written as a stream.
 
-A file is eight bytes that say how long its header is, the header (JSON: each tensor's type, shape and place), and the
-tensors' bytes, little-endian and row-major. The safetensors library maps a file whole, so that what was read of it
-counts as this process's memory, and writes a file from all its tensors at once; here both go piece by piece.
+A file consists of eight bytes with the length of its header, the header (JSON: type, shape and place of each tensor),
+and the tensors' bytes, little-endian and row-major. The safetensors library maps the whole file, so that everything it
+has read counts as this process's memory, and it writes a file from all its tensors at once. Here both go piece by
+piece.
 """
 
 import json
@@ -24,27 +25,27 @@ DTYPES: Mapping[str, np.dtype[Any]] = {
     "BF16": np.dtype(jnp.bfloat16),
 }
 LONGEST_HEADER = 100_000_000  # bytes; the library's own limit
-CHUNK = 2**26  # bytes that are read at once
+CHUNK = 2**26  # how many bytes are read at once
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lies."""
+    """The place of a tensor in a file."""
 
     file: Path
-    kind: str  # its type, as the file names it
+    kind: str  # its type, by the file's name for it
     shape: tuple[int, ...]
     offset: int  # bytes from the file's beginning
 
     def read(self, shape: Sequence[int], box: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
-        """A box of the tensor, in another dtype.
+        """Read a box of the tensor.
 
-        Whole rows are read, at most `CHUNK` bytes (or a row) at once: beside the box itself no more is in memory.
+        Whole rows are read, at most `CHUNK` bytes (or one row) at once. Beside the box itself no more is in memory.
 
         Args:
-          shape: of as many elements, as which the tensor is read.
-          box: a slice without a step for each axis of this shape.
-          dtype: of the result.
+          shape: the shape in which to read the tensor, with the same number of elements.
+          box: for each axis of this shape, a slice without a step.
+          dtype: dtype of the result.
         """
         bounds = [piece.indices(size)[:2] for piece, size in zip(box, shape, strict=True)]
         (first, last), *trailing = bounds
@@ -65,7 +66,7 @@ class Tensor:
 
 
 def open_tensors(directory: Path) -> dict[str, Tensor]:
-    """All tensors of a checkpoint, by their names. Only headers are read.
+    """Return all tensors of a checkpoint by name. Only headers are read.
 
     Raises:
       ConfigError: for a missing, truncated or damaged file.
@@ -136,12 +137,12 @@ def _read_header(file: Path) -> dict[str, Tensor]:
 def write_tensors(
     file: Path, shapes: Mapping[str, Sequence[int]], dtype: np.dtype[Any], arrays: Iterable[np.ndarray]
 ) -> None:
-    """Writes a safetensors file, one array after the other.
+    """Write a safetensors file, one array after the other.
 
     Args:
-      shapes: of the tensors, by their names.
-      dtype: of all of them, one of `DTYPES`.
-      arrays: the tensors in that order; each may have any shape of as many elements.
+      shapes: shapes of the tensors by name.
+      dtype: dtype of all tensors, one of `DTYPES`.
+      arrays: the tensors in that order; each may have any shape with the same number of elements.
     """
     kind = next(name for name, known in DTYPES.items() if known == dtype)
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers wants this
