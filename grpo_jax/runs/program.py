@@ -38,7 +38,7 @@ def program_digest(modules: Iterable[str]) -> str:
 
 
 def program(source: bytes) -> str:
-    """Return the syntax tree of a source as text, without docstrings; places in the file are not in it either."""
+    """Return the syntax tree of a source as text, without docstrings and without positions in the file."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
