@@ -37,8 +37,3 @@ def test_the_script_makes_targets_that_exist():
     made = re.findall(r"^make ((?:[a-z-]+ )+)PYTHON=", SCRIPT, re.MULTILINE)
     assert [line.split() for line in made] == [["test-versions"], ["lint", "test"]]
     assert all(target in TARGETS for line in made for target in line.split())
-
-
-def test_what_other_versions_are_tried_with_exists():
-    (versions,) = re.findall(r"^VERSIONS := (.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    assert all((ROOT / "tests" / path).exists() for path in versions.split())

@@ -122,8 +122,13 @@ def test_microbatches_do_not_change_the_update(groups, aggregation):
 
 @pytest.mark.trap(13)
 @pytest.mark.trap(14)
-@pytest.mark.parametrize("aggregation", ["sequence", "token", "constant"])
-@pytest.mark.parametrize("name", ["two_grpo", "n_vs_m", "grpo", "rloo", "dr_grpo"])
+@pytest.mark.parametrize(
+    ("name", "aggregation"),
+    [
+        ("two_grpo", "sequence"), ("two_grpo", "token"), ("two_grpo", "constant"), ("n_vs_m", "token"),
+        ("grpo", "sequence"), ("rloo", "constant"), ("dr_grpo", "token"),
+    ],
+)  # fmt: skip
 def test_groups_without_signal_can_be_left_out(name, aggregation):
     """With denominator "sampled" the update is what it would be if they had been computed; and it costs less."""
     everything = np.ones(8, bool)
@@ -166,8 +171,7 @@ def test_denominator_valid_averages_over_what_is_left():
     )
 
 
-@pytest.mark.slow
-def test_the_gradient_is_the_objectives(monkeypatch):
+def test_the_gradient_is_the_objectives():
     """Against autodiff of the paper's formula, written out for one batch on plain arrays."""
     params, found, advantages = rollouts()
     made = experiment()
@@ -176,17 +180,16 @@ def test_the_gradient_is_the_objectives(monkeypatch):
 
     def loss(params):
         total = 0.0
-        for n in range(8):
-            for g in range(2):
-                length = int(found.completion_lengths[n, g])
-                new = made.programs.policy.completion_logprobs(
-                    params,
-                    jnp.asarray(found.prompt_tokens[n : n + 1]),
-                    jnp.asarray(found.prompt_lengths[n : n + 1]),
-                    jnp.asarray(found.completion_tokens[n, g : g + 1]),
-                )[0, :length]
-                ratio = jnp.exp(new - old[n, g, :length])
-                a = float(advantages[n, g])
+        for g in range(2):
+            logprobs = made.programs.policy.completion_logprobs(
+                params,
+                jnp.asarray(found.prompt_tokens),
+                jnp.asarray(found.prompt_lengths),
+                jnp.asarray(found.completion_tokens[:, g]),
+            )
+            for n in range(8):
+                length, a = int(found.completion_lengths[n, g]), float(advantages[n, g])
+                ratio = jnp.exp(logprobs[n, :length] - old[n, g, :length])
                 total -= jnp.minimum(ratio * a, jnp.clip(ratio, 0.8, 1.28) * a).mean() / 16
         return total
 
@@ -198,16 +201,17 @@ def test_the_gradient_is_the_objectives(monkeypatch):
 @pytest.mark.slow
 def test_cost_falls_with_the_groups_and_nothing_recompiles():
     """The number of loop iterations is that of filled micro-batches; one program serves all."""
-    made = build(make_config(train__microbatch_groups=1), ONE_DEVICE)
+    made = experiment(train__microbatch_groups=1)
     params, found, advantages = rollouts()
     state = made.programs.init_state(params)
+    before = made.programs.update._cache_size()
     for count in (1, 3, 8):
         (batch,) = batches_of(made, found, advantages, wanted=np.arange(8) < count)
         assert int(batch.filled) == count
         state, metrics = made.programs.update(state, batch)
         tokens = found.completion_lengths[:count].sum()
         assert float(metrics["sampler_difference/mean"].metric.weight) == tokens  # only these were looked at
-    assert made.programs.update._cache_size() == 1
+    assert made.programs.update._cache_size() <= before + 1
 
 
 @pytest.mark.trap(26)
