@@ -16,7 +16,8 @@ from grpo_jax.config import ConfigError
 from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.policy import trained_of
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.provenance import FILE, this_start, without_inputs
+from grpo_jax.runs.record import provenance_of
+from grpo_jax.runs.starts import this_start
 from grpo_jax.training import Display, Experiment, Silent, restore
 from grpo_jax.training.restore import check_problems, read_config
 
@@ -105,11 +106,12 @@ def analyse(
         experiment, restored.state.params, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4
     )
     display.doing("statistics of the gradients")
+    provenance = provenance_of(RunDirectory(workdir))
     return {
         "run": str(workdir),
         "provenance": {
-            "run": without_inputs(RunDirectory(workdir).read_json(FILE)),
-            "analysis": this_start(experiment.programs.mesh.devices.flatten().tolist()),
+            "run": None if provenance is None else provenance.to_json(),
+            "analysis": this_start(experiment.programs.mesh.devices.flatten().tolist()).to_json(),
         },
         "step": restored.step,
         "prompts": settings.prompts,

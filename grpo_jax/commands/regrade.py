@@ -48,7 +48,9 @@ def main(argv: Sequence[str]) -> int:
         jax.config.update("jax_platforms", "cpu")  # another process, such as the run's own, may use the devices
         from grpo_jax.reporting import show_regraded
         from grpo_jax.runs.directory import RunDirectory
-        from grpo_jax.runs.provenance import FILE, made_by, origin, this_start
+        from grpo_jax.runs.provenance import origin
+        from grpo_jax.runs.record import provenance_of
+        from grpo_jax.runs.starts import this_start
         from grpo_jax.training.regrade import regrade
         from grpo_jax.training.restore import read_config
 
@@ -66,8 +68,8 @@ def main(argv: Sequence[str]) -> int:
         )
     console = PlainConsole()
     show_regraded(regraded, console)
-    console.print(f"the run: {origin(RunDirectory(arguments.workdir).read_json(FILE))}", soft_wrap=True, markup=False)
-    console.print(f"judged now by {made_by(this_start())}", soft_wrap=True, markup=False)
+    console.print(f"the run: {origin(provenance_of(RunDirectory(arguments.workdir)))}", soft_wrap=True, markup=False)
+    console.print(f"judged now by {this_start()}", soft_wrap=True, markup=False)
     if reasons:
         console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")
     if arguments.to:

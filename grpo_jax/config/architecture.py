@@ -15,8 +15,8 @@ from grpo_jax.config.marks import Count, CountOrNone, NonNegative, Positive, Ran
 class RopeConfig:
     """Rotary positions, and how they are stretched beyond the context length for which a model was made."""
 
-    theta: Positive = 10_000.0  # base of the rotary frequencies; the usual one
-    scaling: Literal["none", "linear", "llama3"] = "none"  # only the other two read what follows
+    theta: Positive = 10_000.0  # the usual base of the rotary frequencies
+    scaling: Literal["none", "linear", "llama3"] = "none"  # linear and llama3 read the fields below
     factor: Annotated[float, Range(1)] = 1.0  # how many times longer than original_length contexts are
     low_frequency_factor: Positive = 1.0  # llama3: wavelengths above original_length / this are stretched fully
     high_frequency_factor: Positive = 4.0  # llama3: wavelengths below original_length / this are left alone
@@ -27,7 +27,7 @@ class RopeConfig:
 class ArchitectureConfig:
     """The decoder's shape. Defaults are the plain decoder of Llama."""
 
-    vocab_size: CountOrNone = 0  # 0: the tokenizer's; more gives rows without a token, so that devices can share them
+    vocab_size: CountOrNone = 0  # 0: the tokenizer's; a larger one adds unused rows, which devices can then share
     embed_dim: Count
     num_layers: Count
     num_heads: Count
@@ -45,10 +45,10 @@ class ArchitectureConfig:
     query_scale: NonNegative = 0.0  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
     attention_cap: NonNegative = 0.0  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
     logit_cap: NonNegative = 0.0  # Gemma 2: the same for the logits; 0 is off
-    layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, then again from the start
+    layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, repeated for all others
     sliding_window: CountOrNone = 0  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
     rope: RopeConfig
-    local_rope: RopeConfig | None = None  # Gemma 3: of sliding layers; None: rope is of all
+    local_rope: RopeConfig | None = None  # Gemma 3: for sliding layers; None: rope is for all layers
 
     @property
     def layers(self) -> tuple[Literal["full", "sliding"], ...]:

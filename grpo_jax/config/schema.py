@@ -46,7 +46,7 @@ class SourceConfig:
     prompt_field: str = "question"  # where a record has the question; dots go into nested records, numbers into lists
     answer_field: str = "answer"
     answer_format: Literal["plain", "boxed", "after_hashes"] = "plain"  # all, its last \boxed{}, after its last ####
-    limit: CountOrNone = 0  # read only the first so many records; 0 is all
+    limit: CountOrNone = 0  # read only so many records from the beginning; 0: all
 
 
 @dataclass(frozen=True)
@@ -73,10 +73,10 @@ class QuestionsConfig:
     test: SourceConfig | None = None  # None: a sixteenth of `train`, by a hash of the prompt
     hold_out_validation: bool = True  # whether an eighth of `train` is the validation split; False: there is none
     tokenizer: str = ""  # a directory; "" is the model's checkpoint
-    system: str = ""  # the system's message; "" is none, and the chat template may write its own
+    system: str = ""  # the system message; "": none, unless the chat template has its own
     # The user's message, with {question}. The default asks for an answer where the default answer_pattern looks for it.
     template: str = "{question}\nThink step by step, and put the final answer within \\boxed{}."
-    chat: bool = True  # through the tokenizer's chat template; False is for models without one
+    chat: bool = True  # use the tokenizer's chat template; False: for models without one
     max_prompt_tokens: Count = 1024  # longer problems are not trained on; nearly all of MATH are shorter
     reward: RewardConfig
 
@@ -95,11 +95,11 @@ Module = Literal["query", "key", "value", "out", "gate", "up", "down"]
 
 @dataclass(frozen=True)
 class LoraConfig:
-    """Low-rank adapters (arXiv 2106.09685): they alone are trained, and all other parameters stay as they were."""
+    """Low-rank adapters (arXiv 2106.09685): only they are trained, and all other parameters stay unchanged."""
 
     rank: Count = 16  # 4 % of the parameters of a model of 135M
     alpha: Positive = 32.0  # adapters are scaled by alpha / rank; twice the rank is usual
-    modules: tuple[Module, ...] = ("query", "key", "value", "out", "gate", "up", "down")  # of every layer; all it has
+    modules: tuple[Module, ...] = ("query", "key", "value", "out", "gate", "up", "down")  # in every layer
 
     @property
     def scale(self) -> float:
@@ -111,15 +111,15 @@ class LoraConfig:
 class ModelConfig:
     """The origin of the policy, and how it is computed."""
 
-    checkpoint: str = ""  # a directory in Hugging Face's format; "" is a policy made from nothing by the warm start
-    architecture: ArchitectureConfig | None = None  # None: as the checkpoint's config.json says
+    checkpoint: str = ""  # a directory in Hugging Face's format; "": the warm start trains a policy from scratch
+    architecture: ArchitectureConfig | None = None  # None: that of the checkpoint's config.json
     # Of activations; parameters and optimizer are always float32. bfloat16 is for TPU and GPU.
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     # One compiled layer in a loop, which compiles fast, or all layers unrolled, which runs faster on CPU.
     scan_layers: bool = False
     # What the backward pass recomputes: nothing, all, or all but matmuls. Nothing is fastest where memory is enough.
     remat: Annotated[Literal["none", "full", "dots"], Change.ROUNDING] = "none"
-    # Of whole rows. plain runs everywhere; fused is a kernel for long rows in bfloat16, on TPU and GPU.
+    # For whole rows. plain runs everywhere; fused is a kernel for long rows in bfloat16, on TPU and GPU.
     attention: Literal["plain", "fused"] = "plain"
     lora: LoraConfig | None = None  # None: all parameters are trained
 
@@ -165,13 +165,13 @@ class RolloutConfig:
 
     prompts_per_step: Count = 32  # the batch of the shipped studies
     prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # sampled at once: it bounds the cache's memory
-    # Steps after which what a prompt's completions came to counts half: training/successes.py. It is logged, and read
-    # by two_grpo_rescaled.
+    # Steps after which an earlier result of a prompt counts half (training/successes.py). The estimate is logged, and
+    # two_grpo_rescaled uses it.
     success_half_life: Positive = 200.0
-    max_rollouts: CountOrNone = 0  # a step may take to replace groups without signal; 0: they are left out instead
+    max_rollouts: CountOrNone = 0  # the limit of a step that replaces groups without signal; 0: none is replaced
     group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
-    # What a group's completions share: sampling/noise.py. Nothing in the paper.
+    # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     sampling: SamplingConfig
 
@@ -182,7 +182,7 @@ class ObjectiveConfig:
 
     name: str = "two_grpo"  # a key of grpo_jax.objectives.OBJECTIVES, or your own `package.module:NAME`
     parameters: dict[str, float] = field(default_factory=dict)  # of this objective alone, such as DPO's beta
-    # How tokens are averaged. published: as in the paper that the objective is from.
+    # How tokens are averaged. published: as in the paper that introduced the objective.
     aggregation: Literal["published", "sequence", "token", "group_token", "constant", "sum"] = "published"
     # Whether groups without signal count in the average. sampled: the gradient's size follows the share with signal.
     denominator: Literal["sampled", "valid"] = "sampled"
@@ -191,10 +191,11 @@ class ObjectiveConfig:
     std_ddof: Annotated[int, Range(0, 1)] = 0  # of GRPO's standard deviation: 0 as in the paper, 1 as in verl and TRL
     std_epsilon: NonNegative = 0.0  # added to that standard deviation; groups without spread are left out anyway
     no_signal_tolerance: NonNegative = 1e-6  # rewards of a group that spread no wider than this do not differ
-    # The denominator of the ratio. The sampler's are there already, and in float32 they are the trainer's to 1e-5.
+    # The log-probabilities in the ratio's denominator. Those of the sampler are already computed, and in float32 they
+    # equal the trainer's up to 1e-5.
     old_logprobs: Literal["sampler", "trainer"] = "sampler"
     importance_cap: NonNegative = 0.0  # of importance sampling between sampler and trainer; 0 is off
-    importance_beyond: Literal["truncate", "mask"] = "truncate"  # tokens beyond it; mask: or below its inverse
+    importance_beyond: Literal["truncate", "mask"] = "truncate"  # beyond the cap; mask: also below its inverse
     kl_coef: NonNegative = 0.0  # of the KL to the frozen base policy; 0 is off, as in the paper
     kl_estimator: Literal["k1", "k2", "k3"] = "k3"  # k3 is that of GRPO
 
@@ -221,9 +222,9 @@ class TrainConfig:
 
     steps: Annotated[Count, Change.LENGTH]  # rollout batches
     minibatches: Count = 1  # optimizer steps per rollout batch; 1 is on-policy
-    # Groups whose activations are in memory at once. 1 fits soonest; more are faster where there is memory.
+    # Groups whose activations are in memory at once. 1 needs the least memory; more are faster if they fit.
     microbatch_groups: Annotated[Count, Change.ROUNDING] = 1
-    # Positions whose logits are in memory at once; 0 is all. A large vocabulary wants a limit, such as 128.
+    # Positions whose logits are in memory at once; 0: all. A large vocabulary needs a limit, such as 128.
     logprob_chunk: Annotated[CountOrNone, Change.ROUNDING] = 0
 
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.table import Table
 
 from grpo_jax.evaluation.paired import Estimate
-from grpo_jax.runs.provenance import made_by, origin
+from grpo_jax.runs.provenance import Provenance, Start, origin
 from grpo_jax.terminal import PlainConsole
 
 ADVANTAGE = "n_vs_m"  # shown in the table of group sizes; for right and wrong answers it is GRPO's
@@ -27,8 +27,9 @@ def show_gradients(record: Mapping[str, Any], console: PlainConsole) -> None:
         "interval excludes 0.",
     )
     if "provenance" in record:
-        console.say(f"The run: {origin(record['provenance']['run'])}")
-        console.say(f"This analysis: {made_by(record['provenance']['analysis'])}")
+        of_run, of_analysis = record["provenance"]["run"], record["provenance"]["analysis"]
+        console.say(f"The run: {origin(Provenance.from_json(of_run) if of_run else None)}")
+        console.say(f"This analysis: {Start.from_json(of_analysis)}")
     console.print(_sizes(record))
     for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():
         console.say(ranking(record["sizes"], comparisons, f"signal-to-noise per {UNITS[per]}"))

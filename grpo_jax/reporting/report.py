@@ -12,7 +12,8 @@ from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import RunMetrics
-from grpo_jax.runs.provenance import FILE, origin
+from grpo_jax.runs.provenance import Provenance, origin
+from grpo_jax.runs.record import provenance_of
 from grpo_jax.runs.summary import EvaluationResult, Summary
 
 REPORT_FILE = "report.html"  # in the run's directory
@@ -43,7 +44,7 @@ def write_report(workdir: Path) -> Path:
       FileNotFoundError: if the directory has no run.
     """
     run = RunDirectory(workdir)
-    config, summary, metrics, record = run.config(), run.summary(), run.metrics(), run.read_json(FILE)
+    config, summary, metrics, provenance = run.config(), run.summary(), run.metrics(), provenance_of(run)
     shown = (
         []
         if not metrics.training
@@ -65,12 +66,12 @@ def write_report(workdir: Path) -> Path:
         caption = "Time by phase. Other is the time before the first step and after the last."
         shown.append((figures.time_by_phase(summary.seconds), caption))
     of_summary = summary.versions if summary else None
-    versions = record["starts"][-1]["versions"] if record and record["starts"] else of_summary
+    versions = provenance.starts[-1].versions if provenance and provenance.starts else of_summary
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),
-        results=_results(summary) if summary else _standing(run, config, metrics, record),
-        origin=html.escape(origin(record)),
+        results=_results(summary) if summary else _standing(run, config, metrics, provenance),
+        origin=html.escape(origin(provenance)),
         figures="".join(figure_html(figure, caption) for figure, caption in shown),
         pairs=pairs_of(run),
         config=html.escape(json.dumps({"config": config, "versions": versions}, indent=2)),
@@ -92,15 +93,15 @@ def _standing(
     run: RunDirectory,
     config: Mapping[str, Any],
     metrics: RunMetrics,
-    record: Mapping[str, Any] | None,
+    provenance: Provenance | None,
 ) -> str:
     """Return HTML that says how far an unfinished run has come."""
     step = metrics.training[-1].step if metrics.training else 0
-    last = record["starts"][-1] if record and record["starts"] else {}
-    outcome = last.get("outcome")
+    last = provenance.starts[-1] if provenance and provenance.starts else None
+    outcome = last.outcome if last else None
     how = "it is running" if run.locked else ENDINGS.get(outcome, f"it {outcome}")
-    if last.get("ended") and not run.locked:
-        how += f" ({last['ended']})"
+    if last and last.ended and not run.locked:
+        how += f" ({last.ended})"
     said = f"Unfinished: {how}, at step {step:,} of {config['train']['steps']:,}."
     tested = [line.scores.pass_at[0] for line in metrics.of_split(Split.TEST) if line.step == 0]
     if tested:

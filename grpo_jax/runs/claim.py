@@ -1,5 +1,6 @@
 """The owner of a directory: one configuration and one set of inputs, however often a command is started in it."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from grpo_jax.files import CONFIG_FILE, STUDY_FILE
 from grpo_jax.processes import on_any_process, unlike_on_processes
 from grpo_jax.runs.agreement import on_first
 from grpo_jax.runs.directory import FOLDERS, RunDirectory
-from grpo_jax.runs.inputs import BASE, Inputs, changes, digest_files, problems_of
-from grpo_jax.runs.provenance import FILE, code_of, devices_of, same_code
+from grpo_jax.runs.inputs import Inputs, changes, digest_files, problems_of
+from grpo_jax.runs.provenance import Provenance, Start
+from grpo_jax.runs.record import RunRecord, read_record, write_record
 
 
 @dataclass(frozen=True)
@@ -22,22 +24,21 @@ class Claimed:
     changed: Mapping[str, tuple[Any, Any]]  # fields of the configuration, before and now
 
 
-def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Mapping[str, Any]) -> None:
+def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Start) -> None:
     """Check that all hosts of a run have the same inputs, before they compute anything together.
 
     Raises:
       ConfigError: on every host, if they differ in configuration, inputs, code or versions.
     """
-    read = inputs.as_json()
     unlike = unlike_on_processes(
         {
             "the configuration": ours,
-            **{problems_of(split): digests for split, digests in sorted(read["problems"].items())},
-            "the tokenizer": read["tokenizer"],
-            "the model's files": read["policy"],
-            "your own code": read["code"],
-            "the source of grpo_jax": start["code"]["digest"],
-            "versions of Python and libraries": start["versions"],
+            **{problems_of(split): digests for split, digests in sorted(inputs.problems.items())},
+            "the tokenizer": inputs.tokenizer,
+            "the model's files": inputs.policy,
+            "your own code": inputs.code,
+            "the source of grpo_jax": start.code_digest,
+            "versions of Python and libraries": start.versions,
         }
     )
     if unlike:
@@ -51,7 +52,7 @@ def claim(
     directory: RunDirectory,
     ours: Mapping[str, Any],
     inputs: Inputs,
-    start: Mapping[str, Any],
+    start: Start,
     *,
     folders: Sequence[str] = FOLDERS,
     free: Sequence[str] = (),
@@ -92,15 +93,16 @@ def keep_base(directory: RunDirectory, base: Path) -> None:
     """
 
     def keep() -> None:
-        record, (now,) = directory.read_json(FILE), digest_files(directory.path, [str(base)]).values()
-        if not record or not record["inputs"]:
+        record, (now,) = read_record(directory), digest_files(directory.path, [str(base)]).values()
+        if not record or not record.inputs:
             return
-        if record["inputs"].setdefault(BASE, now) != now:
+        if record.inputs.base_policy not in (None, now):
             raise ConfigError(
                 f"--workdir={directory.path}: {base} is not the base policy that the run was begun with; restore "
                 "that file, or name another directory to begin anew."
             )
-        directory.write_json(FILE, record)
+        inputs = dataclasses.replace(record.inputs, base_policy=now)
+        write_record(directory, dataclasses.replace(record, inputs=inputs))
 
     on_first(keep)
 
@@ -109,7 +111,7 @@ def _claim(
     directory: RunDirectory,
     ours: Mapping[str, Any],
     inputs: Inputs,
-    start: Mapping[str, Any],
+    start: Start,
     folders: Sequence[str],
     free: Sequence[str],
     veto: Callable[[Mapping[str, Any]], str],
@@ -118,14 +120,13 @@ def _claim(
     """Claim the directory on the first process. Return the notes and the fields that have changed."""
     if (directory.path / STUDY_FILE).exists():
         raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another one for a run.")
-    theirs, record = directory.read_json(CONFIG_FILE), directory.read_json(FILE)
+    theirs, record = directory.read_json(CONFIG_FILE), read_record(directory)
     if theirs is None or directory.untouched:
         directory.create(folders)
         directory.write_json(CONFIG_FILE, ours)
-        earlier = (
-            record["starts"] if record and theirs == ours else []
-        )  # these starts ended before anything was computed
-        directory.write_json(FILE, {"inputs": inputs.as_json(), "forked_from": None, "starts": [*earlier, start]})
+        # The starts of the same configuration so far ended before anything was computed.
+        earlier = record.provenance.starts if record and theirs == ours else []
+        write_record(directory, RunRecord(inputs, Provenance([*earlier, start])))
         return [], {}
     try:
         whole, filled = read(theirs)
@@ -137,21 +138,21 @@ def _claim(
     directory.create(folders)
     changed = {one.field: (one.first, one.second) for one in differences(whole, ours)}
     notes += [f"{field}: {before!r} so far, {now!r} from here on" for field, (before, now) in changed.items()]
-    last = record["starts"][-1] if record and record["starts"] else start
-    if last["devices"] != start["devices"]:
-        notes.append(f"continued on other devices: {devices_of(last)} so far, now {devices_of(start)}")
-    if last["devices"] != start["devices"] or any(covers(ROUNDING, field) for field in changed):
+    so_far = record.provenance if record else Provenance([], begun_unrecorded=True)
+    last = so_far.starts[-1] if so_far.starts else start
+    if last.devices != start.devices:
+        notes.append(f"continued on other devices: {last.devices_name} so far, now {start.devices_name}")
+    if last.devices != start.devices or any(covers(ROUNDING, field) for field in changed):
         notes.append("numbers may differ in their last digits from those of an uninterrupted run")
-    if not same_code(last, start):
-        notes.append(f"continued with other code: {code_of(last)} so far, now {code_of(start)}")
-    record = record or {"inputs": None, "forked_from": None, "starts": [], "begun_unrecorded": True}
-    directory.write_json(
-        FILE,
-        {
-            **record,
-            "inputs": _completed(record["inputs"], inputs),
-            "starts": [*record["starts"], {**start, "changed": changed} if changed else start],
-        },
+    if last.code_digest != start.code_digest:
+        notes.append(f"continued with other code: {last.code_name} so far, now {start.code_name}")
+    start = dataclasses.replace(start, changed=changed or None)
+    write_record(
+        directory,
+        RunRecord(
+            _completed(record.inputs if record else None, inputs),
+            dataclasses.replace(so_far, starts=[*so_far.starts, start]),
+        ),
     )
     if theirs != ours:
         directory.write_json(CONFIG_FILE, ours)
@@ -177,11 +178,11 @@ def _check_configuration(
         raise ConfigError(f"{where}: {reason}.")
 
 
-def _check_inputs(directory: RunDirectory, record: Mapping[str, Any] | None, inputs: Inputs) -> list[str]:
+def _check_inputs(directory: RunDirectory, record: RunRecord | None, inputs: Inputs) -> list[str]:
     """Return notes for the user. Raise ConfigError if the inputs have changed since the run was begun."""
-    if record is None or record["inputs"] is None:
+    if record is None or record.inputs is None:
         return [f"{directory.path}: was begun before inputs were recorded, so they cannot be compared"]
-    clauses = changes(record["inputs"], inputs.as_json())
+    clauses = changes(record.inputs, inputs)
     if clauses:
         raise ConfigError(
             f"--workdir={directory.path}: its inputs have changed since it was begun: {'; '.join(clauses)}; "
@@ -190,7 +191,8 @@ def _check_inputs(directory: RunDirectory, record: Mapping[str, Any] | None, inp
     return []
 
 
-def _completed(recorded: Mapping[str, Any] | None, inputs: Inputs) -> dict[str, Any]:
+def _completed(recorded: Inputs | None, inputs: Inputs) -> Inputs:
     """Return the recorded inputs, with the splits that are read for the first time now."""
-    now = inputs.as_json()
-    return {**now, **recorded, "problems": {**now["problems"], **recorded["problems"]}} if recorded else now
+    if recorded is None:
+        return inputs
+    return dataclasses.replace(recorded, problems={**inputs.problems, **recorded.problems})

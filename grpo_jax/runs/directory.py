@@ -29,6 +29,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, plain, read_json, run_config, write_whole
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 from grpo_jax.runs.lines import Line, Phase, RunMetrics
+from grpo_jax.runs.provenance import PROVENANCE_FILE
 from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
 from grpo_jax.runs.summary import Summary
 
@@ -36,7 +37,7 @@ Group = TypeVar("Group", bound=JudgedGroup)
 Record = TypeVar("Record")
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training run
-FROM_THE_START = (CONFIG_FILE, "provenance.json", "lock")  # written before anything is computed
+FROM_THE_START = (CONFIG_FILE, PROVENANCE_FILE, "lock")  # written before anything is computed
 BASE_POLICY = Path("warm_start", "params.safetensors")  # made by the warm start
 METRICS_FILE = "metrics.jsonl"
 STEPS_PER_ROLLOUT_FILE = 100
@@ -93,7 +94,7 @@ class RunDirectory:
 
     def summary(self) -> Summary | None:
         """Return what summary.json holds, or None if the run is not finished. Raise ConfigError if it is damaged."""
-        return self._read_record(SUMMARY_FILE, Summary.from_json)
+        return self.read_record(SUMMARY_FILE, Summary.from_json)
 
     def write_summary(self, summary: Summary) -> None:
         """Write summary.json."""
@@ -108,7 +109,7 @@ class RunDirectory:
 
     def suite_report(self) -> SuiteReport | None:
         """Return what suites.json holds, or None if there is none. Raise ConfigError if it is damaged."""
-        return self._read_record(SUITES_FILE, SuiteReport.from_json)
+        return self.read_record(SUITES_FILE, SuiteReport.from_json)
 
     def write_suite_report(self, report: SuiteReport) -> None:
         """Write suites.json."""
@@ -215,7 +216,8 @@ class RunDirectory:
             else:
                 path.unlink()
 
-    def _read_record(self, name: str, from_json: Callable[[Mapping[str, Any]], Record]) -> Record | None:
+    def read_record(self, name: str, from_json: Callable[[Mapping[str, Any]], Record]) -> Record | None:
+        """Return the record in a JSON file, or None if there is no file. Raise ConfigError if it is damaged."""
         values = self.read_json(name)
         try:
             return None if values is None else from_json(values)

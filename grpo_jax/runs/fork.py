@@ -11,7 +11,8 @@ from grpo_jax.config import INHERITED, ROUNDING, UNDECISIVE, Config, ConfigError
 from grpo_jax.files import CONFIG_FILE
 from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory, kept_steps
 from grpo_jax.runs.lines import Phase
-from grpo_jax.runs.provenance import FILE
+from grpo_jax.runs.provenance import ForkedFrom, Provenance
+from grpo_jax.runs.record import RunRecord, provenance_of, read_record, write_record
 from grpo_jax.runs.seals import damage
 
 
@@ -48,10 +49,11 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
         raise ConfigError(f"--workdir={directory.path}: is a file; name a new directory for a fork.")
     if directory.locked:
         raise ConfigError(f"--workdir={directory.path}: another process is running in it; name a new one for a fork.")
-    record = directory.read_json(FILE) or {}
-    forked = record.get("forked_from")
-    if not directory.untouched and not (forked and not record["starts"]):  # else nothing was computed here
-        if not forked or Path(forked["run"]) != run or origin.step not in (None, forked["step"]):
+    provenance = provenance_of(directory)
+    forked = provenance.forked_from if provenance else None
+    begun = bool(provenance and provenance.starts)
+    if not directory.untouched and (begun or not forked):  # else nothing was computed here
+        if not forked or Path(forked.run) != run or origin.step not in (None, forked.step):
             holds = "another run" if directory.read_json(CONFIG_FILE) else "other files"
             raise ConfigError(
                 f"--from={origin.run}: {directory.path} holds {holds} already; name a new --workdir for a fork."
@@ -119,21 +121,15 @@ def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
                 shutil.copy2(source.path / path, temporary / path)
         copy = RunDirectory(temporary)
         copy.rewind(Phase.TRAIN, step)
-        record = source.read_json(FILE)
+        record = read_record(source)
         copy.write_json(CONFIG_FILE, to_dict(config))
-        copy.write_json(
-            FILE,
-            {
-                "inputs": record["inputs"] if record else None,
-                "forked_from": {
-                    "run": str(source.path.absolute()),
-                    "step": step,
-                    "config_hash": digest(source.config()),
-                    "starts": record["starts"] if record else [],
-                },
-                "starts": [],
-            },
+        forked = ForkedFrom(
+            run=str(source.path.absolute()),
+            step=step,
+            config_hash=digest(source.config()),
+            starts=record.provenance.starts if record else [],
         )
+        write_record(copy, RunRecord(record.inputs if record else None, Provenance([], forked)))
         if to.exists():
             shutil.rmtree(to)  # nothing was computed there
         temporary.rename(to)

@@ -32,7 +32,6 @@ TEXT = (
     "additional_chat_templates/*",
 )
 POLICY = ("config.json", "*.safetensors", "*.safetensors.index.json")
-BASE = "base_policy"  # a key beside those of `Inputs`: the digest of a base policy that the run made itself
 AT_ONCE = 4  # files; each takes a core, at about half a gigabyte per second
 
 
@@ -45,10 +44,17 @@ class Inputs:
     tokenizer: Mapping[str, Any]  # see `digest_tokenizer`
     policy: Files  # of the policy that training or evaluation starts from
     code: Mapping[str, Mapping[str, str]]  # the user's own: by import path, then by module
+    base_policy: str | None = None  # the digest of a base policy that the run made itself; None until it is made
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the nested dictionary that is written and compared."""
-        return dataclasses.asdict(self)
+    def to_json(self) -> dict[str, Any]:
+        """Return the digests as JSON values."""
+        values = dataclasses.asdict(self)
+        return {name: value for name, value in values.items() if name != "base_policy" or value is not None}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Inputs":
+        """Return the digests that these values hold."""
+        return cls(**values)
 
 
 def read_inputs(
@@ -109,17 +115,17 @@ def digest_files(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
     return {str(path.relative_to(directory)): digest for path, digest in zip(paths, digests, strict=True)}
 
 
-def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a clause for each difference between two `Inputs.as_json()`. Parts that only one has are not compared.
+def changes(before: Inputs, now: Inputs) -> list[str]:
+    """Return a clause for each difference between two inputs. Splits that only one has are not compared.
 
-    The date is not compared either, because a run keeps its first one.
+    Nor is the date, because a run keeps its first one, nor a base policy that the run makes itself (`keep_base`).
     """
     found: list[str] = []
-    for split in sorted(before["problems"].keys() & now["problems"].keys()):
-        found += changed_problems(split, before["problems"][split], now["problems"][split])
-    found += changed_tokenizer(before["tokenizer"], now["tokenizer"])
-    found += changed_policy(before["policy"], now["policy"])
-    found += changed_code(before["code"], now["code"])
+    for split in sorted(before.problems.keys() & now.problems.keys()):
+        found += changed_problems(split, before.problems[split], now.problems[split])
+    found += changed_tokenizer(before.tokenizer, now.tokenizer)
+    found += changed_policy(before.policy, now.policy)
+    found += changed_code(before.code, now.code)
     return found
 
 

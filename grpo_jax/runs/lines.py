@@ -33,9 +33,7 @@ class Measured(enum.StrEnum):
     LEARNING_RATE = "learning_rate"
     CLIPPED_ABOVE = "clip_share/high"
     CLIPPED_BELOW = "clip_share/low"
-    SAMPLER_DIFFERENCE = (
-        "sampler_difference"  # largest |difference| of a token's log-probability, trainer against sampler
-    )
+    SAMPLER_DIFFERENCE = "sampler_difference"  # largest |difference| of a token's log-probability, against the trainer
     SAMPLER_DIFFERENCE_MEAN = "sampler_difference/mean"
     SAMPLER_KL = "sampler_difference/kl"
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grpo_jax.runs.lines import Scores
+from grpo_jax.runs.provenance import Provenance
 
 SUITES_FILE = "suites.json"
 
@@ -52,7 +53,7 @@ class SuiteScores:
     seconds: float  # of sampling and judging, without compilation
     problems_hash: str
     versions: Mapping[str, str]
-    code: Mapping[str, Any] | None  # of this package; see `grpo_jax.runs.provenance.this_start`
+    code: Mapping[str, Any] | None  # of this package; see `Start`
 
     @property
     def shares(self) -> SuiteShares:
@@ -90,7 +91,7 @@ class SuiteReport:
 
     policy: EvaluatedPolicy
     config_hash: str
-    provenance: Mapping[str, Any] | None = None  # as `grpo_jax.runs.provenance` writes it, without inputs
+    provenance: Provenance | None = None
     suites: dict[str, SuiteScores] = field(default_factory=dict)
 
     @property
@@ -109,7 +110,7 @@ class SuiteReport:
         return {
             "policy": self.policy.to_json(),
             "config_hash": self.config_hash,
-            **({} if self.provenance is None else {"provenance": dict(self.provenance)}),
+            **({} if self.provenance is None else {"provenance": self.provenance.to_json()}),
             "average": self.average.to_json(self.samples),
             "suites": {name: one.to_json() for name, one in self.suites.items()},
         }
@@ -124,7 +125,7 @@ class SuiteReport:
         return cls(
             policy=EvaluatedPolicy(**values["policy"]),
             config_hash=values["config_hash"],
-            provenance=values.get("provenance"),
+            provenance=Provenance.from_json(values["provenance"]) if values.get("provenance") else None,
             suites={name: SuiteScores.from_json(one) for name, one in values["suites"].items()},
         )
 

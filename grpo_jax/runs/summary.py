@@ -10,6 +10,7 @@ import numpy as np
 from grpo_jax.config import Config, digest, to_dict
 from grpo_jax.runs.lines import Measured, Scores, Share, TrainLine
 from grpo_jax.runs.phases import TOTAL, training_seconds
+from grpo_jax.runs.provenance import Provenance
 from grpo_jax.runs.versions import versions
 
 
@@ -86,7 +87,7 @@ class Summary:
     seed: int
     config_hash: str
     versions: Mapping[str, str]
-    provenance: Mapping[str, Any] | None = None  # as `grpo_jax.runs.provenance` writes it, without inputs
+    provenance: Provenance | None = None
 
     @property
     def training_seconds(self) -> float:
@@ -113,7 +114,7 @@ class Summary:
             "seed": self.seed,
             "config_hash": self.config_hash,
             "versions": dict(self.versions),
-            **({} if self.provenance is None else {"provenance": dict(self.provenance)}),
+            **({} if self.provenance is None else {"provenance": self.provenance.to_json()}),
         }
 
     @classmethod
@@ -136,7 +137,7 @@ class Summary:
             seed=values["seed"],
             config_hash=values["config_hash"],
             versions=values["versions"],
-            provenance=values.get("provenance"),
+            provenance=Provenance.from_json(values["provenance"]) if values.get("provenance") else None,
         )
 
 

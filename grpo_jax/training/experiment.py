@@ -14,7 +14,7 @@ from grpo_jax.objectives import check_minibatches, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import different_fields, read_architecture
 from grpo_jax.rewards import make_reward
-from grpo_jax.runs.provenance import now
+from grpo_jax.runs.starts import now
 from grpo_jax.sampling import JaxEngine, RolloutEngine
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.programs import Programs, make_programs

@@ -47,9 +47,7 @@ class Regraded:
     changes: Counter[tuple[Kind, Kind]] = field(default_factory=Counter)  # of verdicts, (then, now)
     rewards: int = 0  # completions with another reward, with or without another verdict
     steps: dict[int, tuple[Tally, Tally]] = field(default_factory=dict)  # then, now
-    differing: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # the first differing completions, as plain JSON values
+    differing: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as plain JSON values
 
     @property
     def verdicts(self) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from grpo_jax.data import Split
 from grpo_jax.runs.checkpoints import Checkpoint, Checkpoints
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory, check_kept, kept_steps
 from grpo_jax.runs.inputs import (
-    BASE,
+    Inputs,
     changed_code,
     changed_policy,
     changed_problems,
@@ -33,7 +33,7 @@ from grpo_jax.runs.inputs import (
     digest_problems,
     digest_tokenizer,
 )
-from grpo_jax.runs.provenance import FILE, recorded_date
+from grpo_jax.runs.record import read_record, recorded_date
 from grpo_jax.training.base_policy import read_base_policy
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.programs import abstract_state
@@ -111,14 +111,14 @@ def check_problems(experiment: Experiment, workdir: Path) -> None:
     inputs = _inputs(workdir)
     if inputs:
         problems = experiment.task.problems(Split.TRAIN)
-        clauses = changed_problems("train", inputs["problems"]["train"], digest_problems(experiment.task, problems))
+        clauses = changed_problems("train", inputs.problems["train"], digest_problems(experiment.task, problems))
         _refuse(workdir, clauses)
 
 
-def _inputs(workdir: Path) -> Mapping[str, Any] | None:
+def _inputs(workdir: Path) -> Inputs | None:
     """Return the recorded digests of the run's inputs, or None if there are none."""
-    record = RunDirectory(workdir).read_json(FILE)
-    return record["inputs"] if record else None
+    record = read_record(RunDirectory(workdir))
+    return record.inputs if record else None
 
 
 def _check_inputs(experiment: Experiment, workdir: Path, *, policy: bool) -> None:
@@ -126,13 +126,13 @@ def _check_inputs(experiment: Experiment, workdir: Path, *, policy: bool) -> Non
     inputs, config = _inputs(workdir), experiment.config
     if not inputs:
         return
-    clauses = changed_tokenizer(inputs["tokenizer"], digest_tokenizer(config, experiment.task))
+    clauses = changed_tokenizer(inputs.tokenizer, digest_tokenizer(config, experiment.task))
     if policy:
-        clauses += changed_policy(inputs["policy"], checkpoint_files(config))
-        own = {str(BASE_POLICY): inputs[BASE]} if BASE in inputs else {}
+        clauses += changed_policy(inputs.policy, checkpoint_files(config))
+        own = {str(BASE_POLICY): inputs.base_policy} if inputs.base_policy else {}
         clauses += changed_policy(own, digest_files(workdir, own))
     _refuse(workdir, clauses)
-    for clause in changed_code(inputs["code"], {path: source_digests(path) for path in own_code(config)}):
+    for clause in changed_code(inputs.code, {path: source_digests(path) for path in own_code(config)}):
         logger.warning("%s: %s since the run was begun", workdir, clause)
 
 

@@ -29,7 +29,8 @@ from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.ending import StopRequest, TrainingError
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
-from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
+from grpo_jax.runs.record import provenance_of, recorded, recorded_date
+from grpo_jax.runs.starts import now, this_start
 from grpo_jax.runs.summary import Summary, summarize_run
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display, Silent
@@ -114,7 +115,7 @@ def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, displa
             directory.move(SUMMARY_FILE, f"summary_{part}.json")
         with recorded(directory):
             summary = _run(experiment, problems, directory, clock, display)
-        summary = dataclasses.replace(summary, provenance=without_inputs(directory.read_json(FILE)))
+        summary = dataclasses.replace(summary, provenance=provenance_of(directory))
         directory.write_summary(summary)
     return summary
 

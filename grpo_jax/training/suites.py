@@ -25,8 +25,9 @@ from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest
 from grpo_jax.runs.inputs import Files, checkpoint_files, digest_files, read_inputs
-from grpo_jax.runs.provenance import FILE, now, recorded, recorded_date, this_start, without_inputs
+from grpo_jax.runs.record import provenance_of, recorded, recorded_date
 from grpo_jax.runs.seals import SEAL
+from grpo_jax.runs.starts import now, this_start
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 from grpo_jax.runs.versions import versions
 from grpo_jax.suites import questions_of
@@ -116,7 +117,7 @@ def evaluate_suites(
                 seconds=clock.read()["evaluation"],
                 problems_hash=hashes[name],
                 versions=versions(),
-                code=start["code"],
+                code=start.code,
             )
             _write(directory, report, config)
     if made:  # again, because the record of this start now says how it ended
@@ -127,7 +128,7 @@ def evaluate_suites(
 
 def _write(directory: RunDirectory, report: SuiteReport, config: Config) -> None:
     report.config_hash = digest(to_dict(config))
-    report.provenance = without_inputs(directory.read_json(FILE))
+    report.provenance = provenance_of(directory)
     directory.write_suite_report(report)
 
 

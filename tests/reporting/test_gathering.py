@@ -156,6 +156,7 @@ def test_forks_are_refused(runs):
     """A fork has spent its budget under two configurations."""
     path = runs[4] / "summary.json"
     summary = json.loads(path.read_text())
-    path.write_text(json.dumps(summary | {"provenance": {"forked_from": {"run": "x", "step": 3}, "starts": []}}))
+    forked = {"run": "x", "step": 3, "config_hash": "0" * 16, "starts": []}
+    path.write_text(json.dumps(summary | {"provenance": {"forked_from": forked, "starts": []}}))
     with pytest.raises(ConfigError, match="large_seed_1: is a fork"):
         gather(runs, None, TARGETS, runs[0].parent)

@@ -11,7 +11,8 @@ from grpo_jax.runs.claim import claim, keep_base
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.ending import Interrupted
 from grpo_jax.runs.inputs import Inputs, changes
-from grpo_jax.runs.provenance import FILE, origin, recorded, recorded_date, without_inputs
+from grpo_jax.runs.provenance import PROVENANCE_FILE, Start, origin
+from grpo_jax.runs.record import provenance_of, recorded, recorded_date
 from tests.helpers import make_config
 
 PROBLEMS = {"number": 40, "digest": "a", "in_any_order": "b", "tokens": "c"}
@@ -28,7 +29,8 @@ def start(digest="0123456789abcdef", **changed):
     code = {"version": "0.1.0", "commit": "c" * 40, "dirty": False, "digest": digest}
     devices, host = {"kinds": ["cpu"], "count": 2}, {"processor": "P", "cores": 2, "platform": "L", "processes": 1}
     began = {"began": "2026-01-31T23:59:59+00:00", "ended": None, "outcome": None, "command": "python main.py"}
-    return {**began, "code": code, "host": host, "devices": devices, "environment": {}, "versions": {}} | changed
+    values = {**began, "code": code, "host": host, "devices": devices, "environment": {}, "versions": {}} | changed
+    return Start.from_json(values)
 
 
 def begin(path, ours, inputs=INPUTS, **options):
@@ -86,10 +88,10 @@ def problems(**fields):
 )
 def test_what_was_read_must_be_what_is_read(changed, sentence, tmp_path):
     path = touched(tmp_path)
-    before = (path / FILE).read_bytes()
+    before = (path / PROVENANCE_FILE).read_bytes()
     with pytest.raises(ConfigError, match=sentence):
         begin(path, {"seed": 1}, dataclasses.replace(INPUTS, **changed))
-    assert (path / FILE).read_bytes() == before
+    assert (path / PROVENANCE_FILE).read_bytes() == before
     assert begin(path, {"seed": 1}, dataclasses.replace(INPUTS, date="2026-02-01T00:00:00+00:00")).notes == ()
     assert recorded_date(RunDirectory(path)) == INPUTS.date  # a run has one
 
@@ -103,11 +105,11 @@ def test_a_split_that_is_read_from_now_on_is_recorded_then(tmp_path):
 
 def test_a_run_that_was_begun_before_anything_was_recorded_goes_on(tmp_path):
     path = touched(tmp_path)
-    (path / FILE).unlink()
+    (path / PROVENANCE_FILE).unlink()
     (note,) = begin(path, {"seed": 1}).notes
     assert "was begun before inputs were recorded" in note
     assert begin(path, {"seed": 1}).notes == ()
-    assert "begun before starts were recorded" in origin(RunDirectory(path).read_json(FILE))
+    assert "begun before starts were recorded" in origin(provenance_of(RunDirectory(path)))
 
 
 def test_a_base_policy_that_the_run_has_made_must_stay_the_same(tmp_path):
@@ -126,19 +128,19 @@ def test_every_start_is_recorded_and_other_code_is_told(tmp_path):
     path = touched(tmp_path)
     with pytest.raises(Interrupted), recorded(RunDirectory(path)):
         raise Interrupted("SIGTERM")
-    other = start(digest="f" * 16, code=start()["code"] | {"commit": "d" * 40, "dirty": True, "digest": "f" * 16})
+    other = start(digest="f" * 16, code=start().code | {"commit": "d" * 40, "dirty": True, "digest": "f" * 16})
     (note,) = begin(path, {"seed": 1}, start=other).notes
     assert note.startswith("continued with other code: grpo_jax 0.1.0, commit cccccccccccc so far, now ")
     with recorded(RunDirectory(path)):
         pass
-    record = RunDirectory(path).read_json(FILE)
-    assert [one["outcome"] for one in record["starts"]] == ["stopped", "finished"]
-    assert all(one["ended"] for one in record["starts"])
-    said = origin(record)
+    provenance = provenance_of(RunDirectory(path))
+    assert [one.outcome for one in provenance.starts] == ["stopped", "finished"]
+    assert all(one.ended for one in provenance.starts)
+    said = origin(provenance)
     assert "commit cccccccccccc then grpo_jax 0.1.0, commit dddddddddddd with changes" in said
     assert "2 x cpu on P, 2 cores" in said
     assert "2 starts" in said
-    assert "inputs" not in without_inputs(record)
+    assert "inputs" not in provenance.to_json()
     assert origin(None) == "Code, machine and dates were not recorded."
 
 
@@ -152,8 +154,7 @@ def test_free_fields_may_change_and_are_written_down(tmp_path):
     notes = begin(path, now, free=CONTINUABLE).notes
     assert any("logging.rollouts_every: " in note and "5 from here on" in note for note in notes)
     assert json.loads((path / "config.json").read_text()) == now
-    record = RunDirectory(path).read_json(FILE)
-    assert record["starts"][-1]["changed"]["checkpoint.keep_last"][1] == 7
+    assert provenance_of(RunDirectory(path)).starts[-1].changed["checkpoint.keep_last"][1] == 7
     other = to_dict(make_config(optimizer__learning_rate=1.0))
     with pytest.raises(ConfigError, match=r"optimizer\.learning_rate"):
         begin(path, other, free=CONTINUABLE)
@@ -228,15 +229,14 @@ def test_how_many_prompts_are_sampled_at_once_may_not_change_where_it_decides_wh
 
 
 def test_every_kind_of_input_is_compared():
-    """Whoever adds a field to `Inputs` compares it."""
-    now = INPUTS.as_json()
-    assert changes(now, now) == []
+    """Whoever adds a field to `Inputs` compares it. `keep_base` compares base policies."""
+    assert changes(INPUTS, INPUTS) == []
     others = {
         "problems": problems(number=1)["problems"],
-        "tokenizer": {**now["tokenizer"], "stop_tokens": []},
+        "tokenizer": {**INPUTS.tokenizer, "stop_tokens": []},
         "policy": {},
         "code": {"mine:reward": {}},
     }
-    assert set(others) == {field.name for field in dataclasses.fields(Inputs)} - {"date"}
+    assert set(others) == {field.name for field in dataclasses.fields(Inputs)} - {"date", "base_policy"}
     for name, value in others.items():
-        assert changes(now, now | {name: value}), name
+        assert changes(INPUTS, dataclasses.replace(INPUTS, **{name: value})), name

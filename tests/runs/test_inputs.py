@@ -13,7 +13,8 @@ from grpo_jax.data import Split, make_task
 from grpo_jax.data.tasks import own
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.inputs import changes, checkpoint_files, read_inputs
-from grpo_jax.runs.provenance import FILE
+from grpo_jax.runs.provenance import PROVENANCE_FILE, Provenance
+from grpo_jax.runs.record import RunRecord, read_record, write_record
 from grpo_jax.training.restore import _check_inputs, check_problems
 from tests.checkpoints import CHAT_TEMPLATE, make_checkpoint, questions
 from tests.helpers import make_config
@@ -35,7 +36,7 @@ def checkpoint(made, tmp_path):
 def read(config, date=DATE):
     task = make_task(config, datetime.fromisoformat(date))
     problems = {split: task.problems(split) for split in (Split.TRAIN, Split.TEST)}
-    return read_inputs(config, task, problems, checkpoint_files(config), date).as_json()
+    return read_inputs(config, task, problems, checkpoint_files(config), date)
 
 
 def of_file(checkpoint, path, kind="jsonl"):
@@ -67,7 +68,7 @@ def test_problems_are_digested_as_they_come_out(kind, checkpoint, tmp_path):
     assert changes(before, read(config)) == []
     write(path, rows[::-1])
     (clause,) = changes(before, read(config))  # the test split is by hash, and sorted
-    assert clause == f"the training problems are the same {before['problems']['train']['number']}, in another order"
+    assert clause == f"the training problems are the same {before.problems['train']['number']}, in another order"
     write(path, [*rows, {"q": "12 + 13 =", "a": "25"}, {"q": "13 + 13 =", "a": "26"}, {"q": "13 + 14 =", "a": "27"}])
     assert any("problems differ: " in clause for clause in changes(before, read(config)))
     write(path, [row | {"a": "7"} for row in rows])
@@ -125,7 +126,7 @@ def test_what_is_restored_is_what_the_run_read(checkpoint, tmp_path, caplog):
         config = questions(checkpoint)
         task = make_task(config, datetime.fromisoformat(DATE))
 
-    RunDirectory(tmp_path).write_json(FILE, {"inputs": read(Experiment.config), "starts": []})
+    write_record(RunDirectory(tmp_path), RunRecord(read(Experiment.config), Provenance([])))
     for policy in (False, True):
         _check_inputs(Experiment, tmp_path, policy=policy)
     check_problems(Experiment, tmp_path)
@@ -135,15 +136,15 @@ def test_what_is_restored_is_what_the_run_read(checkpoint, tmp_path, caplog):
         ConfigError, match=r"its inputs have changed since it was begun: the base policy's model\.safetensors"
     ):
         _check_inputs(Experiment, tmp_path, policy=True)
-    record = RunDirectory(tmp_path).read_json(FILE)
-    record["inputs"]["problems"]["train"]["number"] += 1
-    RunDirectory(tmp_path).write_json(FILE, record)
+    record = read_record(RunDirectory(tmp_path))
+    record.inputs.problems["train"]["number"] += 1
+    write_record(RunDirectory(tmp_path), record)
     with pytest.raises(ConfigError, match=r"the training problems differ: \d+ were read then, \d+ now"):
         check_problems(Experiment, tmp_path)
     (checkpoint / "tokenizer.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"the tokenizer's tokenizer\.json has changed"):
         _check_inputs(Experiment, tmp_path, policy=False)
-    (tmp_path / FILE).unlink()
+    (tmp_path / PROVENANCE_FILE).unlink()
     _check_inputs(Experiment, tmp_path, policy=True)  # nothing was recorded, nothing is compared
 
 

@@ -1,5 +1,6 @@
 """Where numbers come from: which code, and a command that gives no secret away."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -7,7 +8,12 @@ import subprocess
 import jax
 import pytest
 
-from grpo_jax.runs.provenance import HIDDEN, _command, _commit, made_by, this_start
+from grpo_jax.config import ConfigError
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.inputs import Inputs
+from grpo_jax.runs.provenance import PROVENANCE_FILE, ForkedFrom, Provenance, Start
+from grpo_jax.runs.record import RunRecord, read_record, write_record
+from grpo_jax.runs.starts import HIDDEN, _command, _commit, this_start
 
 
 @pytest.fixture
@@ -64,9 +70,26 @@ def test_a_command_gives_no_secret_away(arguments, shown):
 
 def test_a_start_says_all_that_a_number_depends_on():
     start = this_start(jax.devices())
-    json.dumps(start, allow_nan=False)
-    assert start["devices"] == {"kinds": ["cpu"], "count": len(jax.devices())}
-    assert {"python", "jax", "jaxlib", "transformers", "sympy"} <= set(start["versions"])
-    assert start["host"]["cores"] > 0
-    assert start["code"]["version"] in made_by(start)
-    assert start["ended"] is None
+    json.dumps(start.to_json(), allow_nan=False)
+    assert Start.from_json(start.to_json()) == start
+    assert start.devices == {"kinds": ["cpu"], "count": len(jax.devices())}
+    assert {"python", "jax", "jaxlib", "transformers", "sympy"} <= set(start.versions)
+    assert start.host["cores"] > 0
+    assert start.code["version"] in str(start)
+    assert start.ended is None
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    start = dataclasses.replace(this_start(), changed={"mesh.fsdp": [1, 2]})
+    forked = ForkedFrom("runs/x", 8, "0" * 16, [start])
+    inputs = Inputs("2026-01-31T23:59:59+00:00", {}, {}, {"a": "b"}, {})
+    for record in (
+        RunRecord(inputs, Provenance([start, this_start()], forked)),
+        RunRecord(dataclasses.replace(inputs, base_policy="c"), Provenance([])),
+        RunRecord(None, Provenance([start], begun_unrecorded=True)),
+    ):
+        write_record(RunDirectory(tmp_path), record)
+        assert read_record(RunDirectory(tmp_path)) == record
+    (tmp_path / PROVENANCE_FILE).write_text('{"inputs": null, "starts": [{}]}')
+    with pytest.raises(ConfigError, match=r"provenance\.json: is damaged \("):
+        read_record(RunDirectory(tmp_path))

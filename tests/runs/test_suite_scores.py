@@ -7,6 +7,7 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import Scores, Share
+from grpo_jax.runs.provenance import Provenance
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 
 
@@ -17,7 +18,7 @@ def suite(mean):
 
 
 REPORT = SuiteReport(
-    EvaluatedPolicy(checkpoint="models/x"), "1" * 16, {"starts": []}, {"math_500": suite(0.25), "amc_2023": suite(0.5)}
+    EvaluatedPolicy(checkpoint="models/x"), "1" * 16, Provenance([]), {"math_500": suite(0.25), "amc_2023": suite(0.5)}
 )
 
 

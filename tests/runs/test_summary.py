@@ -6,6 +6,8 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.provenance import Provenance
+from grpo_jax.runs.starts import this_start
 from grpo_jax.runs.summary import Summary, summarize_run
 from tests.helpers import ROOT, evaluation_line, make_config, summary_of, train_line
 
@@ -24,7 +26,7 @@ def test_the_share_of_groups_with_signal_is_of_all_that_were_sampled():
     assert found.signal_share == pytest.approx(56 / 320)
 
 
-@pytest.mark.parametrize("changes", [{}, {"provenance": {"starts": []}}, {"steps": None}])
+@pytest.mark.parametrize("changes", [{}, {"provenance": Provenance([this_start()])}, {"steps": None}])
 def test_what_is_written_is_what_is_read(changes):
     summary = summary_of(0.25, 0.5, **changes)
     assert Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary

@@ -20,7 +20,10 @@ from grpo_jax.reporting import write_report
 from grpo_jax.rewards import WorkerError, last_value
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
+from grpo_jax.runs.inputs import Inputs
 from grpo_jax.runs.phases import PHASES
+from grpo_jax.runs.provenance import Provenance
+from grpo_jax.runs.record import RunRecord, write_record
 from grpo_jax.runs.seals import seal
 from grpo_jax.runs.summary import Summary
 from grpo_jax.training import (
@@ -215,7 +218,7 @@ def test_a_run_that_is_extended_is_the_longer_run(whole, tmp_path, monkeypatch):
     assert json.loads((tmp_path / "summary_000008.json").read_text()) == first.to_json()
     starts = json.loads((tmp_path / "provenance.json").read_text())["starts"]
     assert [one.get("changed") for one in starts] == [None, {"train.steps": [8, 12]}]
-    assert summary.provenance["starts"] == starts
+    assert [start.to_json() for start in summary.provenance.starts] == starts
     with pytest.raises(ConfigError, match="has already reached step 12"):
         run(tmp_path, train__steps=8)
     with pytest.raises(ConfigError, match=r"objective\.kl_coef"):
@@ -231,8 +234,8 @@ def test_a_fork_that_changes_nothing_is_the_run_that_it_branches_off(whole, tmp_
 
     summary = forked(8)
     assert_same_run(whole[0], tmp_path / "fork")
-    assert summary.provenance["forked_from"]["run"] == str(whole[0])
-    assert summary.provenance["forked_from"]["step"] == 8
+    assert summary.provenance.forked_from.run == str(whole[0])
+    assert summary.provenance.forked_from.step == 8
     assert forked(8) == summary  # finished
     for sentence, attempt in {
         r"no checkpoint of this step is kept; the kept ones are .*8, 12\.": lambda: forked(7, tmp_path / "x"),
@@ -445,9 +448,10 @@ def test_a_run_has_one_date(tmp_path, monkeypatch):
         raise Crash
 
     monkeypatch.setattr(start, "build", told_the_date)
-    for record in ({}, {"inputs": {"date": "2026-01-31T23:59:59+00:00"}}):
+    inputs = Inputs(date="2026-01-31T23:59:59+00:00", problems={}, tokenizer={}, policy={}, code={})
+    for record in (None, RunRecord(inputs, Provenance([]))):
         if record:
-            RunDirectory(tmp_path).write_json("provenance.json", record)
+            write_record(RunDirectory(tmp_path), record)
             (tmp_path / "metrics.jsonl").touch()
         with pytest.raises(Crash):
             train_config(make_config(), tmp_path)

@@ -61,7 +61,10 @@ def write_comparison(results: Results, directory: Path) -> Path:
         "seeds": results.seeds,
         "missing": results.missing,
         "power": power,
-        "provenance": {name: [run.summary.provenance for run in runs] for name, runs in results.arms.items()},
+        "provenance": {
+            name: [run.summary.provenance and run.summary.provenance.to_json() for run in runs]
+            for name, runs in results.arms.items()
+        },
         "tables": {table.name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in made},
     }
     (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
@@ -119,7 +122,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 def _origins(results: Results) -> str:
     """Return a line for each run, and a first line if they ran different code."""
     every = [run.summary.provenance for runs in results.arms.values() for run in runs]
-    sources = {start["code"]["digest"] for record in every if record for start in record["starts"]}
+    sources = {start.code_digest for provenance in every if provenance for start in provenance.starts}
     lines = [
         f"{name}, seed {seed}: {origin(run.summary.provenance)}"
         for name, runs in results.arms.items()

@@ -103,7 +103,7 @@ def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
         seed = run.config["seed"]
         if seed in runs:
             raise ConfigError(f"{workdir}: is seed {seed} of {name}, like {runs[seed].directory}; name one of them.")
-        if (run.summary.provenance or {}).get("forked_from"):
+        if run.summary.provenance and run.summary.provenance.forked_from:
             raise ConfigError(
                 f"{workdir}: is a fork, so two configurations have spent its budget; leave it out, or draw it with "
                 "--compare."

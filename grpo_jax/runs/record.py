@@ -1,0 +1,79 @@
+"""The record of a run, provenance.json: the digests of its inputs, and the provenance of its results."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.ending import Interrupted
+from grpo_jax.runs.inputs import Inputs
+from grpo_jax.runs.provenance import PROVENANCE_FILE, Provenance
+from grpo_jax.runs.starts import now
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What provenance.json of a run or an evaluation holds."""
+
+    inputs: Inputs | None  # None: an earlier version began the run, which did not record them
+    provenance: Provenance
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return {"inputs": None if self.inputs is None else self.inputs.to_json(), **self.provenance.to_json()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "RunRecord":
+        """Return the record that these values hold.
+
+        Raises:
+          KeyError, TypeError, ValueError: if they are no record.
+        """
+        inputs = values["inputs"]
+        return cls(None if inputs is None else Inputs.from_json(inputs), Provenance.from_json(values))
+
+
+def read_record(directory: RunDirectory) -> RunRecord | None:
+    """Return the record of a run, or None if there is none. Raise ConfigError if it is damaged."""
+    return directory.read_record(PROVENANCE_FILE, RunRecord.from_json)
+
+
+def write_record(directory: RunDirectory, record: RunRecord) -> None:
+    """Write the record of a run."""
+    directory.write_json(PROVENANCE_FILE, record.to_json())
+
+
+def provenance_of(directory: RunDirectory) -> Provenance | None:
+    """Return the provenance of a run, or None if an earlier version did not record it."""
+    record = read_record(directory)
+    return None if record is None else record.provenance
+
+
+def recorded_date(directory: RunDirectory) -> str | None:
+    """Return the date of a run, which is the time of its first start; None if there is no record of it."""
+    record = None if directory.untouched else read_record(directory)
+    return record.inputs.date if record and record.inputs else None
+
+
+@contextmanager
+def recorded(directory: RunDirectory) -> Iterator[None]:
+    """Record when and how the newest start of a directory ended, however this context is left."""
+    outcome = "finished"
+    try:
+        yield
+    except Interrupted:
+        outcome = "stopped"
+        raise
+    except BaseException as error:
+        outcome = f"failed: {type(error).__name__}"
+        raise
+    finally:
+        record = read_record(directory)
+        if record and record.provenance.starts:
+            *earlier, newest = record.provenance.starts
+            starts = [*earlier, dataclasses.replace(newest, ended=now(), outcome=outcome)]
+            write_record(
+                directory, dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, starts=starts))
+            )

@@ -1,0 +1,124 @@
+"""The record of a start: command, code, machine and versions, without anything that looks like a secret."""
+
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import grpo_jax
+from grpo_jax.runs.provenance import Start
+from grpo_jax.runs.versions import code_digest, cores, versions
+
+ROOT = Path(grpo_jax.__file__).resolve().parents[1]
+CODE = f"{grpo_jax.__name__}/"  # untracked files below it count as changes, too
+
+# Environment variables that decide which programs are compiled, or the bits of their results.
+VARIABLES = (
+    "CUDA_VISIBLE_DEVICES",
+    "JAX_DEFAULT_MATMUL_PRECISION",
+    "JAX_ENABLE_X64",
+    "JAX_PLATFORMS",
+    "LIBTPU_INIT_ARGS",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTHONHASHSEED",
+    "XLA_FLAGS",
+)
+
+HIDDEN = "***"
+SECRET_NAME = re.compile(r"(?i)(^|[-_.])(password|passwd|secret|credentials?|token|api[-_]?key|access[-_]?key)$")
+SECRET_TEXT = re.compile(
+    r"(?<=://)[^/@\s]+(?=@)"  # user and password in a URL
+    r"|(?i:(?<=[?&]token=)|(?<=[?&]key=)|(?<=[?&]sig=)|(?<=[?&]signature=)|(?<=[?&]password=))[^&\s]+"
+    r"|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|glpat-|AKIA)[\w-]{8,}"
+)
+
+
+def now() -> str:
+    """Return the current time in UTC, to the second, as in 2026-01-31T12:00:00+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def this_start(devices: Sequence[jax.Device] = ()) -> Start:
+    """Return the record of this start.
+
+    Args:
+      devices: the devices that it computes on.
+    """
+    return Start(
+        began=now(),
+        ended=None,
+        outcome=None,
+        command=_command(sys.orig_argv),
+        code={"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest()},
+        host={
+            "processor": _processor(),
+            "cores": cores(),
+            "platform": platform.platform(),
+            "processes": jax.process_count(),
+        },
+        devices={"kinds": sorted({device.device_kind for device in devices}), "count": len(devices)},
+        environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
+        versions=versions(),
+    )
+
+
+def _command(arguments: Sequence[str]) -> str:
+    shown: list[str] = []
+    hide = False
+    for argument in [Path(arguments[0]).name, *arguments[1:]]:
+        name, equals, _ = argument.partition("=")
+        secret = bool(SECRET_NAME.search(name)) and (bool(equals) or name.startswith("-"))
+        if hide:
+            shown.append(HIDDEN)
+        else:
+            shown.append(f"{name}={HIDDEN}" if secret and equals else SECRET_TEXT.sub(HIDDEN, argument))
+        hide = secret and not equals and not hide
+    return shlex.join(shown)
+
+
+def _commit(root: Path) -> dict[str, Any]:
+    """Return the commit of a checkout and whether files differ. Both are None without a checkout or without git."""
+    top = _git(root, "rev-parse", "--show-toplevel")
+    if top is None or Path(top.strip()).resolve() != root:  # such as a package that is installed inside another project
+        return {"commit": None, "dirty": None}
+    commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
+    if commit is None or status is None:
+        return {"commit": None, "dirty": None}
+    changed = [line for line in status.splitlines() if not line.startswith("??") or line[3:].startswith(CODE)]
+    return {"commit": commit.strip(), "dirty": bool(changed)}
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # so that git writes nothing
+    environment = {name: value for name, value in environment.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            env=environment,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() in ("model name", "Model"):
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
