@@ -6,13 +6,14 @@ before.
 """
 
 import contextlib
+import functools
 import importlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 
 import grpo_jax
-from grpo_jax.config import command_line, did_you_mean
+from grpo_jax.config import ConfigError, command_line, did_you_mean
 from grpo_jax.terminal import LiveDisplay
 
 # The subcommands, and whether the same command line continues from what an interrupted one saved.
@@ -53,6 +54,19 @@ def run(name: str) -> None:
 def words(name: str) -> Sequence[str]:
     """Return the words that start a subcommand in a process of its own, whatever directory it runs in."""
     return (sys.executable, "-P", "-m", grpo_jax.__name__, name)
+
+
+def reports_mistakes(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
+    """Make a command print the sentences of a ConfigError and return exit code 2."""
+
+    @functools.wraps(main)
+    def reporting(argv: Sequence[str]) -> int:
+        try:
+            return main(argv)
+        except ConfigError as error:
+            return command_line.fail(error, 2)
+
+    return reporting
 
 
 @contextlib.contextmanager

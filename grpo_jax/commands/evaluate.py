@@ -8,19 +8,20 @@ none, it is the share of training problems that the task holds out. docs/evaluat
 of the suites, and what the numbers mean.
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 the answers cannot be judged;
-2 a mistake in the configuration; 130 stopped at once by Ctrl-C, before the evaluation began or the second time.
+2 a mistake in the configuration; 130 stopped at once by Ctrl-C, before the evaluation began or by a second Ctrl-C.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.commands import loading_jax
-from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.commands import loading_jax, reports_mistakes
+from grpo_jax.config import command_line, load
 from grpo_jax.files import check_inputs, run_config
 from grpo_jax.suites import find_suites
 from grpo_jax.terminal import LiveDisplay
 
 
+@reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
@@ -47,19 +48,17 @@ def main(argv: Sequence[str]) -> int:
     arguments = command_line.parse(parser, argv)
     if arguments.best and not arguments.run:
         parser.error("--best: needs a run; name one with --run")
-    try:
-        config = load(arguments.config, arguments.overrides)
-        suites = find_suites(config, arguments.suite, arguments.suites)
-        if arguments.run:
+    config = load(arguments.config, arguments.overrides)
+    suites = find_suites(config, arguments.suite, arguments.suites)
+    if arguments.run:
+        try:
             run_config(arguments.run)
-        else:
-            check_inputs(config)
-        if arguments.distributed:
-            command_line.join_hosts()
-    except FileNotFoundError as error:
-        return command_line.fail(f"--run={error}", 2)
-    except ConfigError as error:
-        return command_line.fail(error, 2)
+        except FileNotFoundError as error:
+            return command_line.fail(f"--run={error}", 2)
+    else:
+        check_inputs(config)
+    if arguments.distributed:
+        command_line.join_hosts()
 
     display = LiveDisplay()
     with loading_jax(display, joined=arguments.distributed):
@@ -80,8 +79,6 @@ def main(argv: Sequence[str]) -> int:
                 best=arguments.best,
                 display=display if first else None,
             )
-    except ConfigError as error:
-        return command_line.fail(error, 2)
     except WorkerError as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:

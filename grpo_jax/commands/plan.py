@@ -15,6 +15,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grpo_jax.commands import reports_mistakes
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, QuestionsConfig, command_line, load
 from grpo_jax.planning.chips import chip_of, prepare_environment
 from grpo_jax.terminal import PlainConsole
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from grpo_jax.data import Task
 
 
+@reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
@@ -33,32 +35,24 @@ def main(argv: Sequence[str]) -> int:
     if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
         return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
     prepare_environment()
-    try:
-        chip_of(arguments.topology)
-        config = load(arguments.config, arguments.overrides)
-    except ConfigError as error:
-        return command_line.fail(error, 2)
+    chip_of(arguments.topology)
+    config = load(arguments.config, arguments.overrides)
 
     # These imports take seconds; most mistakes are reported before.
     from grpo_jax.data import make_task
     from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
     from grpo_jax.planning.table import show
 
+    task = cache(partial(make_task, config))  # made only if needed: the planned model and data may be absent here
+    architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
     try:
-        task = cache(partial(make_task, config))  # made only if needed: the planned model and data may be absent here
-        architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
         plan = make_plan(config, arguments.topology, architecture, prompt_tokens)
-    except ConfigError as error:
-        return command_line.fail(error, 2)
     except DoesNotFit as reason:
         command_line.tell(f"{reason}. Change {'; or '.join(advice(config, [reason.program]))}.")
         return 1
     show(plan, advice(config, plan.too_large), PlainConsole())
     if arguments.json:
-        try:
-            command_line.write("--json", arguments.json, json.dumps(as_dict(plan), indent=1) + "\n")
-        except ConfigError as error:
-            return command_line.fail(error, 2)
+        command_line.write("--json", arguments.json, json.dumps(as_dict(plan), indent=1) + "\n")
     return 0 if plan.fits else 1
 
 

@@ -16,7 +16,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grpo_jax.config import Config, ConfigError, QuestionsConfig, command_line, load
+from grpo_jax.commands import reports_mistakes
+from grpo_jax.config import Config, QuestionsConfig, command_line, load
 from grpo_jax.files import run_config
 from grpo_jax.terminal import PlainConsole
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 KEEP = 1000
 
 
+@reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
@@ -59,7 +61,7 @@ def main(argv: Sequence[str]) -> int:
             reward.warm()
             regraded = regrade(RunDirectory(arguments.workdir).rollouts(), reward, of_run, keep=arguments.keep)
             reasons = dict(reward.unscored)
-    except (ConfigError, FileNotFoundError) as error:
+    except FileNotFoundError as error:
         return command_line.fail(error, 2)
     if not regraded.completions:
         return command_line.fail(
@@ -73,11 +75,7 @@ def main(argv: Sequence[str]) -> int:
     if reasons:
         console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")
     if arguments.to:
-        try:
-            lines = "".join(json.dumps(line) + "\n" for line in regraded.differing)
-            command_line.write("--to", arguments.to, lines)
-        except ConfigError as error:
-            return command_line.fail(error, 2)
+        command_line.write("--to", arguments.to, "".join(json.dumps(line) + "\n" for line in regraded.differing))
         console.say(f"judged differently, the first {len(regraded.differing):,}: {arguments.to}")
     return 0
 

@@ -9,9 +9,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import STUDY, ConfigError, command_line, run_file
+from grpo_jax.commands import reports_mistakes, words
+from grpo_jax.config import STUDY, command_line, run_file
 
 
+@reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -29,23 +31,17 @@ def main(argv: Sequence[str]) -> int:
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")
 
-    try:
-        values = run_file(arguments.study, STUDY)
-    except ConfigError as error:
-        return command_line.fail(error, 2)
+    values = run_file(arguments.study, STUDY)
 
-    from grpo_jax.commands import words
+    # These imports take a second; mistakes in the file are reported before.
     from grpo_jax.studies import checked_study, commands, cores, run_study
 
-    try:
-        study = checked_study(arguments.study, values)
-        if arguments.commands:
-            for command in commands(study, arguments.workdir, words("train")):
-                command_line.tell(command)
-            return 0
-        outcome = run_study(study, arguments.workdir, arguments.jobs or len(cores()), words("train"))
-    except ConfigError as error:
-        return command_line.fail(error, 2)
+    study = checked_study(arguments.study, values)
+    if arguments.commands:
+        for command in commands(study, arguments.workdir, words("train")):
+            command_line.tell(command)
+        return 0
+    outcome = run_study(study, arguments.workdir, arguments.jobs or len(cores()), words("train"))
     if outcome.stopped:
         command_line.tell("stopped, and saved; the same command continues")
     for run, reason in outcome.failed:
@@ -57,8 +53,5 @@ def main(argv: Sequence[str]) -> int:
 
     from grpo_jax.reporting import write_study_report
 
-    try:
-        command_line.tell(f"report: {write_study_report(arguments.workdir)}")
-    except ConfigError as error:
-        return command_line.fail(error, 2)
+    command_line.tell(f"report: {write_study_report(arguments.workdir)}")
     return 0

@@ -13,18 +13,19 @@ which fields may differ.
 its own. grpo_jax/config/smoke.py has the rules.
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
-the configuration; 130 stopped at once by Ctrl-C, before there was anything to save or the second time.
+the configuration; 130 stopped at once by Ctrl-C, before there was anything to save or by a second Ctrl-C.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.commands import loading_jax
-from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
+from grpo_jax.commands import loading_jax, reports_mistakes
+from grpo_jax.config import check, command_line, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay
 
 
+@reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
@@ -33,15 +34,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="fork this run into a new DIR")
     parser.add_argument("--smoke", action="store_true", help="try a minimal run of all parts")
     arguments = command_line.parse(parser, argv)
-    try:
-        begun = arguments.workdir / CONFIG_FILE
-        config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
-        if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
-            check_inputs(config)
-        if arguments.distributed:
-            command_line.join_hosts()
-    except ConfigError as error:
-        return command_line.fail(error, 2)
+    begun = arguments.workdir / CONFIG_FILE
+    config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
+    if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
+        check_inputs(config)
+    if arguments.distributed:
+        command_line.join_hosts()
 
     display = LiveDisplay()
     with loading_jax(display, joined=arguments.distributed):
@@ -64,8 +62,6 @@ def main(argv: Sequence[str]) -> int:
                         display.note(f"smoke: {field}={here}, not {there}")
             before = RunDirectory(arguments.workdir).summary()
             summary = train_config(config, arguments.workdir, display if first else None, origin=origin)
-    except ConfigError as error:
-        return command_line.fail(error, 2)
     except (TrainingError, WorkerError) as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:

@@ -80,7 +80,7 @@ def test_a_stop_is_not_a_failure_and_what_is_done_is_not_made_again(flags, tmp_p
     [
         (["--suite=math500"], "error: --suite=math500: unknown; did you mean math_500?\n"),
         (["--suites=nowhere"], "error: --suite=math_500: nowhere has none of math_500.jsonl, math_500.json, math"),
-        (["--config.task.max_prompt_tokens=90"], "none may be left out; raise it to that.\n"),
+        (["--config.task.max_prompt_tokens=90"], "but none may be left out; raise it to "),
         (["--run=nowhere"], "error: --run=nowhere: no such directory; name the directory of a run\n"),
         (["--config.seed=-1"], "error: seed=-1: must be at least 0"),
     ],
