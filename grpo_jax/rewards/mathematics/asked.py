@@ -61,6 +61,7 @@ OF_LETTERS = (
     (measures.POSITIVE, re.compile(r"\\sqrt"), POSITIVE),
 )
 MODULUS = re.compile(r"(?:\b(?:mod(?:ulo)?|divided by)|\\[pb]?mod)[\s${(]*(\d{1,9})(?!\w)")
+LAST_DIGIT = re.compile(r"\b(?:last|units|ones|unit's) digit\b", re.IGNORECASE)
 
 SEPARATOR = re.compile(r"(?<!\{),|;|\band\b")  # {,} is a part of a number
 ENCLOSED = re.compile(r"[(\[][^()\[\]]*,|\\[{l]brace|\\\{")  # commas that mean something of their own
@@ -118,7 +119,7 @@ def _marked(question: str, gold: str) -> str:
         number = gold.strip(" $")
         unit = asked_unit(question)
         number = rf"{number} \text{{ {unit}}}" if unit else f"{measure(question)} {number}".strip()
-        moduli = set(MODULUS.findall(question))
+        moduli = {*MODULUS.findall(question), *("10" for _ in LAST_DIGIT.findall(question))}
         return f"{marks.MODULO} {{{moduli.pop()}}} {number}" if len(moduli) == 1 else number
     for mark, command, said in OF_LETTERS:
         if command.search(gold) and said.search(question):

@@ -38,7 +38,7 @@ from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula, swapped
 from grpo_jax.rewards.mathematics.generated import coordinates, progressions
 from grpo_jax.rewards.mathematics.naming import is_quantity, is_variable, name_of
-from grpo_jax.rewards.mathematics.nouns import quantities
+from grpo_jax.rewards.mathematics.nouns import may_be_of
 from grpo_jax.rewards.mathematics.quantities import Quantities, Same
 from grpo_jax.rewards.mathematics.same_name import NO_NAME, contradict, is_shifted, of_same_quantity
 from grpo_jax.rewards.mathematics.truth import all_of, any_of
@@ -109,15 +109,16 @@ class Comparison:
         solved = len(quantity.tokens) > 1  # an equation that is solved for a letter is a statement
         known = frozenset[str]() if NO_NAME in quantity.tokens else quantity.variables
         match answer:
+            case Relation("=", left, _, value) if value is not None and may_be_of(quantity.tokens, left.tokens):
+                return self._links(gold.value, [value])  # \\max xy, where a maximum is asked for
             case Relation("=", left, _, value) if value is not None and left.variables & known:
                 return solved and self._is_quantity(quantity, left) and self.equal(gold.value, value)
             case Relation("=", left, right) if right.variables & known:
                 return solved and self._is_quantity(quantity, right) and self.equal(gold.value, left)
+            case Statement((), (Formula() as first, *others)) if others and may_be_of(quantity.tokens, first.tokens):
+                return self._links(gold.value, others)  # \\cos x, where a cosine is asked for
             case Statement((), (Formula() as first, *others)) if others and first.variables & known:
                 return self._is_quantity(quantity, first) and self._links(gold.value, others)
-            case Statement((), (Formula() as first, *others)) if others and first.variables:
-                if quantities(first.tokens) & quantities(quantity.tokens):  # \cos x, where a cosine is asked for
-                    return self._links(gold.value, others)
         name = tuple(text for text in name_of(quantity.tokens) if len(text) == 1 or text[0] == "\\")
         if any(contradict(name_of(quantity.tokens), other) for other in _names(answer)):
             return False

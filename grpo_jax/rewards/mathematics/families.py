@@ -31,12 +31,12 @@ def same_spaces(gold: Functions, answer: Functions, known: frozenset[str]) -> bo
       known: the letters that the question uses, which are no constants.
     """
     letters = frozenset[str]().union(*map(names, gold))
-    ours = letters - known - VARIABLES - (TIME if len(gold) == 1 else frozenset())
+    ours = _new(letters, known) - VARIABLES - (TIME if len(gold) == 1 else frozenset())
     fixed = letters - ours
-    theirs = frozenset[str]().union(*map(names, answer)) - known - fixed - VARIABLES
+    theirs = _new(frozenset[str]().union(*map(names, answer)), known) - fixed - VARIABLES
     if not ours or not theirs or len(ours | theirs) > MOST:
         return False
-    points = list(sample_points(sorted(fixed | known | VARIABLES), NEAR, SAMPLES))
+    points = list(sample_points(sorted(fixed | letters | known | VARIABLES), NEAR, SAMPLES))
     found = []
     usable = [point for point in points if None not in (_values(gold, point, ours), _values(answer, point, theirs))]
     if len(usable) * len(gold) < len(ours | theirs) + FEWEST:
@@ -55,6 +55,11 @@ def same_spaces(gold: Functions, answer: Functions, known: frozenset[str]) -> bo
 
 VARIABLES, TIME = frozenset("xyznmfg"), frozenset("t")  # but of a line, t is the constant
 MOST = 6  # constants
+
+
+def _new(letters: frozenset[str], known: frozenset[str]) -> frozenset[str]:
+    """Return the letters that are not known, whatever their index: v_0 is, where v is."""
+    return frozenset(letter for letter in letters if letter.partition("_")[0] not in known)
 
 
 def _values(

@@ -63,9 +63,8 @@ def _by_letters(items: Items) -> Items:
     names = [item.name for item in items.items if isinstance(item, Statement)]
     if items.opening != NAMED or not all(map(is_variable, names)):
         return items
-    return replace(
-        items, items=tuple(item for _, item in sorted(zip(names, items.items, strict=True), key=lambda pair: pair[0]))
-    )
+    places = sorted(range(len(names)), key=lambda place: [text.lstrip("\\") for text in names[place]])
+    return replace(items, items=tuple(items.items[place] for place in places))
 
 
 def _in_any_order(equal: Equal, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool | None:

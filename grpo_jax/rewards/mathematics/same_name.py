@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from grpo_jax.rewards.mathematics import expression
-from grpo_jax.rewards.mathematics.nouns import quantities, quantities_of
+from grpo_jax.rewards.mathematics.nouns import is_of_another, may_be_of, quantities
 
 NO_NAME = "\\#"  # before the names of what is not asked for
 
@@ -21,9 +21,10 @@ def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
         if names and names <= others and "(" not in given:
             return True
         asked = asked[:place]
-    ours, theirs = quantities(asked), quantities_of(given)
-    if ours and theirs:
-        return ours.isdisjoint(theirs) or _are_of_others(asked, given)
+    if is_of_another(asked, given) or _are_of_others(asked, given):
+        return True
+    if may_be_of(asked, given):
+        return False
     asked = tuple(text for text in asked if not (text[:1].isalpha() and quantities([text]))) or asked
     one, other = _Name.of(asked), _Name.of(given)
     if one is None or other is None:  # an expression, of which a letter is but a part; or what is made of one letter
@@ -41,15 +42,16 @@ def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
 def _are_of_others(asked: Sequence[str], given: Sequence[str]) -> bool:
     """Return whether two determinants are of different matrices."""
     ours, theirs = ([text for text in texts if text not in IN_OPERATORS] for texts in (asked, given))
-    return "\\det" in given and bool(theirs) and ours != theirs and (len(ours) == 1 or len(theirs) > 1)
+    both = "\\det" in given and "\\det" in asked
+    return both and bool(theirs) and ours != theirs and (len(ours) == 1 or len(theirs) > 1)
 
 
 def of_same_quantity(name: tuple[str, ...], names: Collection[tuple[str, ...]]) -> tuple[str, ...]:
     """Return which of several names is this one, or the only one that may be of its quantity; () if there is none."""
     if name in names:
         return name
-    found = [other for other in names if quantities_of(name) & quantities_of(other)]
-    return found[0] if len(found) == 1 and (quantities(name) or quantities(found[0])) else ()
+    found = [other for other in names if may_be_of(name, other)]
+    return found[0] if len(found) == 1 else ()
 
 
 def is_shifted(name: Sequence[str]) -> bool:

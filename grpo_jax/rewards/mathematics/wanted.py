@@ -72,11 +72,7 @@ def wanted(question: str) -> str:
     operations = OPERATION.findall(question)
     if len(operations) == 1:
         return COMPUTED[operations[0][0].lower()] % operations[0][1]
-    found = {
-        rf"{name} \text{{{noun}}}" if quantities([noun]) else name
-        for quoted, noun, letter in NAMED.findall(question)
-        if (name := (quoted or letter).strip(" $.,"))
-    }
+    found = set(filter(None, map(_with_noun, NAMED.finditer(question))))
     if not found and (of_function := OF_FUNCTION.search(question)):
         found = {_of_function(*of_function.groups())} - {""}
     elif not found and not OF_SEVERAL.search(question):
@@ -92,6 +88,18 @@ def wanted(question: str) -> str:
     texts = texts_of(tokens)
     known = len(tokens) <= LONGEST and "," not in texts and (any(map(_is_variable, tokens)) or quantities(texts))
     return name if known else ""
+
+
+def _with_noun(found: re.Match[str]) -> str:
+    r"""Return what is named, and what of it is asked for: y \text{intercept}, f(x) \text{maximum}."""
+    quoted, noun, letter = found.groups()
+    name = (quoted or letter).strip(" $.,")
+    before = quantities(found[0].partition("$")[0].split()) & EXTREMES
+    nouns = [one.split()[0] for one in (*quantities([noun or ""]), *before)]
+    if not name or not nouns:
+        return name
+    related = split(_tokens(name), RELATED)[1]
+    return rf"\text{{{nouns[0]}}}" if related else rf"{name} \text{{{nouns[0]}}}"
 
 
 def _of_function(noun: str, function: str) -> str:
