@@ -64,7 +64,7 @@ KEYS: Mapping[str, str] = {"attention_cap": "attn_logit_softcapping", "logit_cap
 
 @dataclass(frozen=True)
 class Family:
-    """What the models of a family are, and how to read their config.json and their tensors."""
+    """A family of models: its variants of the decoder, and how to read its config.json and its tensors."""
 
     architecture: str  # its class in transformers
     defaults: Mapping[str, Any]  # the keys that it has, and the value of each where the file leaves it out
