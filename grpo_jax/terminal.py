@@ -105,6 +105,7 @@ class LiveDisplay:
                 self._smooth[template] = SMOOTHING * before + (1 - SMOOTHING) * value
         metrics = [template.format(self._smooth.get(template, math.nan)) for template in values]
         self._bar.update(self._tasks[phase], completed=step, metrics=metrics)
+        self._show_unfinished()
         if not self.console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
             self.note("  ".join([f"{phase} {step}/{total}", *metrics]))
@@ -121,6 +122,13 @@ class LiveDisplay:
             self._tasks[phase] = self._bar.add_task(phase, total=total, completed=completed, metrics=[])
         self._bar.update(self._tasks[phase], visible=True)
         self._phase = phase
+
+    def _show_unfinished(self) -> None:
+        """When a phase has ended, show the one that it interrupted: an evaluation's bar would stay full for a step."""
+        if self._ended(self._phase):
+            interrupted = [name for name in self._tasks if not self._ended(name)]
+            if interrupted:
+                self._show(interrupted[-1], None, 0)
 
     def _ended(self, name: str) -> bool:
         task = next(task for task in self._bar.tasks if task.id == self._tasks[name])

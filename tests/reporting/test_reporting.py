@@ -243,6 +243,16 @@ def test_phases_take_turns_on_one_line():
     assert shown(act).splitlines()[0] == "compiling ..."
 
 
+def test_a_phase_that_was_interrupted_is_shown_again_as_soon_as_the_other_ends():
+    def act(display):
+        display.progress("training", 3, 10, VALUES)
+        display.progress("validation at step 3", 2, 2, {})
+
+    last = bar(shown(act, terminal=True))
+    assert "3/10" in last
+    assert "validation" not in last
+
+
 def test_what_has_not_begun_yet_has_no_step_behind_it():
     assert " 0/2 " in bar(shown(lambda display: display.progress("test", 0, 2, {}), terminal=True))
 
