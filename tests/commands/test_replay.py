@@ -7,14 +7,7 @@ import pytest
 
 from grpo_jax.commands.replay import main
 from grpo_jax.runs.directory import RunDirectory
-from tests.commands.runs import four_steps
 from tests.helpers import assert_one_sentence, start
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A run of four steps that keeps the checkpoints 2, 3 and 4."""
-    return four_steps(tmp_path_factory.mktemp("run"), every=1)
 
 
 def replay(workdir, step="3", prompt="2", sample="1", *more):
