@@ -273,7 +273,7 @@ def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
         "suites consist of questions": lambda: evaluate(make_config(), workdir),
         f"--run={tmp_path}/x: no such directory": lambda: evaluate(config, workdir, run=tmp_path / "x"),
         f"--run={untrained}: has no checkpoint yet": lambda: evaluate(config, workdir, run=untrained),
-        f"--run={other}: its task is modular_expressions": lambda: evaluate(config, workdir, run=other),
+        f"--run={other}: its policy was trained on the task modular": lambda: evaluate(config, workdir, run=other),
     }.items():
         with pytest.raises(ConfigError, match=sentence):
             attempt()
