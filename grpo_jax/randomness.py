@@ -18,7 +18,7 @@ same numbers, but draw only from keys of at least five of them. So no two draws 
 tests/test_randomness.py compares them.
 
 Hashes of texts draw nothing and need no stream: a problem's id and split (`data/problem.py`), the breaking of ties
-(`rewards/ties.py`), signs and buckets of sketches (`analysis/sketch.py`). The verifier's test points are the same for
+(`rewards/terms.py`), signs and buckets of sketches (`analysis/sketch.py`). The verifier's test points are the same for
 every run (`rewards/mathematics/numeric.py`, which does not import JAX and so cannot use this module).
 """
 

@@ -32,8 +32,8 @@ class ModularExpressionsConfig:
     operators: str = "+"  # any of + - *; a policy of 0.15M parameters learns + alone well enough
     modulus: Annotated[int, Range(2, 10)] = 10  # values are taken modulo this, so that each is one digit
     train_problems: Count = 16384  # distinct ones, an epoch; the demo sees each about twice
-    right: Literal["answer", "derivation"] = "answer"  # derivation: only with all its lines, see rewards/derivation.py
-    credit: Literal["exact", "partial"] = "exact"  # exact: the paper's 0 and 1; partial: see rewards/partial_credit.py
+    right: Literal["answer", "derivation"] = "answer"  # derivation: only with all its lines, see rewards/chains.py
+    credit: Literal["exact", "partial"] = "exact"  # exact: the paper's 0 and 1; partial: see rewards/chains.py
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rewards: what completions are worth. Nothing here imports JAX."""
 
-from grpo_jax.rewards import derivation, last_value, partial_credit
+from grpo_jax.rewards import chains
 from grpo_jax.rewards.extraction import last_boxed
 from grpo_jax.rewards.mathematics.pool import WorkerError
 from grpo_jax.rewards.per_attempt import PerAttempt
@@ -16,10 +16,8 @@ __all__ = [
     "Reward",
     "Verdict",
     "WorkerError",
-    "derivation",
+    "chains",
     "last_boxed",
-    "last_value",
     "make_reward",
-    "partial_credit",
     "same_text",
 ]

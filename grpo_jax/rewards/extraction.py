@@ -13,7 +13,7 @@ MAX_SEARCHED = 100_000  # characters at the end of a completion in which an answ
 
 
 def extract(completion: str, pattern: str) -> str | None:
-    r"""The answer of a completion, None if it has none.
+    r"""Return the answer of a completion, None if it has none.
 
     Args:
       completion: only its last `MAX_SEARCHED` characters count.
@@ -31,7 +31,7 @@ def extract(completion: str, pattern: str) -> str | None:
 
 
 def last_boxed(text: str) -> str | None:
-    r"""The contents of the last balanced \boxed{...} or \fbox{...}, or of `\boxed 7`; None if there is none.
+    r"""Return the contents of the last balanced \boxed{...} or \fbox{...}, or of `\boxed 7`; None if there is none.
 
     What only speaks of a box does not undo the one before: a box that is empty or never closed, or a bare \boxed in
     front of a word ("I have put it in \boxed as asked"). Behind another box, a bare one counts if it holds a number or
@@ -68,7 +68,7 @@ def last_boxed(text: str) -> str | None:
 
 
 def _bare_end(text: str, start: int, closes: Mapping[int, int]) -> int:
-    r"""Where the answer of `\boxed 7` or `\boxed \frac{1}{2}` ends."""
+    r"""Return where the answer of `\boxed 7` or `\boxed \frac{1}{2}` ends."""
     place = start
     while found := BARE_END.search(text, place):
         if found.start() not in closes:
@@ -78,7 +78,7 @@ def _bare_end(text: str, start: int, closes: Mapping[int, int]) -> int:
 
 
 def _closing_braces(text: str) -> dict[int, int]:
-    """For the place of each opening brace that is closed, the place of the brace that closes it."""
+    """Return, for the place of each opening brace that is closed, the place of the brace that closes it."""
     open_, closes = [], {}
     for brace in BRACE.finditer(text):
         if brace.group() == "{":

@@ -19,7 +19,7 @@ class PerAttempt:
     """A `Reward` from a function of one attempt; what it raises leaves that attempt unscored and never ends a run."""
 
     def __init__(self, name: str, function: Callable[[Attempt], Verdict], same: Callable[[str, str], bool] = same_text):
-        """`name` is for the log; `same` says of two answers whether they are the same, in a majority vote."""
+        """Wrap a function; `name` is for the log, and `same` tells which answers count as one in a majority vote."""
         self._name = name
         self._function = function
         self._same = same
@@ -52,7 +52,7 @@ class PerAttempt:
         return [self._same(answer, other) for other in others]
 
     def warm(self) -> None:
-        """Nothing takes long here."""
+        """Do nothing, since nothing takes long to start."""
 
     def close(self) -> None:
-        """Nothing is held here."""
+        """Do nothing, since nothing is held."""

@@ -33,7 +33,7 @@ REWARDS: Mapping[str, Callable[[RewardConfig, int], Equating]] = {
 
 
 def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
-    """The weighted sum that a configuration describes; starts nothing until `warm` or `judge`.
+    """Return the weighted sum that a configuration describes; starts nothing until `warm` or `judge`.
 
     Args:
       max_new_tokens: the length at which completions are cut off.
@@ -51,7 +51,7 @@ def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
 
 
 def _order(config: RewardConfig) -> list[str]:
-    """The terms by rank, since the first that knows says what is right: ours, then the user's by their weights.
+    """Return the terms by rank, since the first that knows says what is right: ours, then the user's by their weights.
 
     Not as they are written: a dictionary is the same in any order, so nothing may depend on it.
     """
@@ -81,15 +81,15 @@ def _check_pattern(pattern: str) -> None:
 
 
 def _of_user(name: str, answer_pattern: str) -> PerAttempt:
-    """A reward from `package.module:function`, a function of an `Attempt` that returns a number; 1 or more is right."""
+    """Return the reward of `package.module:function`, which returns a number for an `Attempt`; 1 or more is right."""
     function = imported("task.reward.terms", name)
     if not callable(function):
         raise ConfigError(
             f"task.reward.terms={name!r}: is no function; name one that takes an Attempt, returns a number."
         )
 
-    def judge(attempt: Attempt) -> Verdict:
+    def verify(attempt: Attempt) -> Verdict:
         reward = float(function(attempt))
         return Verdict(reward, extract(attempt.completion, answer_pattern), right=reward >= 1)
 
-    return PerAttempt(name, judge)
+    return PerAttempt(name, verify)

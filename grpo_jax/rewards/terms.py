@@ -1,10 +1,11 @@
 """The simple rewards: equal texts, equal numbers, the form and the length of a completion."""
 
 import re
+import zlib
 from fractions import Fraction
 
 from grpo_jax.config import ConfigError, RewardConfig
-from grpo_jax.rewards import last_value
+from grpo_jax.rewards import chains
 from grpo_jax.rewards.extraction import MARKER, extract, last_boxed
 from grpo_jax.rewards.mathematics.answer import Statement
 from grpo_jax.rewards.mathematics.form import is_finished
@@ -20,25 +21,25 @@ DECIMAL = re.compile(r"\d\.\d|\.\d|\d[eE]")
 
 
 def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """1 if the answer is the gold one, as a text without the white space around it."""
+    """Return the reward that is 1 if the answer is the gold one, as a text without the white space around it."""
 
-    def judge(attempt: Attempt) -> Verdict:
+    def verify(attempt: Attempt) -> Verdict:
         answer = extract(attempt.completion, config.answer_pattern)
         right = answer is not None and same_text(answer, attempt.gold)
         return Verdict(float(right), answer, right=right)
 
-    return PerAttempt("exact", judge)
+    return PerAttempt("exact", verify)
 
 
 def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """1 if the answer's number has the gold one's value: exactly, or within 1e-6 of it if one of them is a decimal.
+    """Return the reward that is 1 if an answer has the gold one's value: exactly, or to 1e-6 if one is a decimal.
 
     Units are not looked at, and it must be a number, not the question's expression or another one that has its value
     (`mathematics/form.py`). A gold answer that is no number leaves the attempt unscored; an answer that is none, be it
     too long or too large to be one, is wrong.
     """
 
-    def judge(attempt: Attempt) -> Verdict:
+    def verify(attempt: Attempt) -> Verdict:
         answer = extract(attempt.completion, config.answer_pattern)
         try:
             gold = _number(attempt.gold, config.max_characters)
@@ -60,11 +61,11 @@ def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
         decimal = DECIMAL.search(one) or DECIMAL.search(other)
         return abs(given - value) <= (NUMERIC_TOLERANCE * abs(value) if decimal else 0)
 
-    return PerAttempt("numeric", judge, same)
+    return PerAttempt("numeric", verify, same)
 
 
 def _number(text: str, max_characters: int) -> Fraction | None:
-    """The number that a text is; None if it is none. Raises TooLargeError if that takes too much to find out."""
+    """Return the number that a text is; None if it is none. Raises TooLargeError if that takes too much to find out."""
     if len(text) > max_characters:
         raise TooLargeError("too many characters")
     try:
@@ -80,18 +81,18 @@ def _number(text: str, max_characters: int) -> Fraction | None:
 
 
 def boxed_format(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    r"""1 if the model ended the completion itself and it has exactly one \boxed{...}, closed and not empty; else 0."""
+    r"""Return the reward that is 1 if a completion has one \boxed{...}, closed and not empty, and an end of its own."""
 
-    def judge(attempt: Attempt) -> Verdict:
+    def verify(attempt: Attempt) -> Verdict:
         boxes = len(MARKER.findall(attempt.completion))
         box = last_boxed(attempt.completion) if boxes == 1 else None
         return Verdict(float(attempt.stopped and box is not None and bool(box.strip())), box)
 
-    return PerAttempt("boxed_format", judge)
+    return PerAttempt("boxed_format", verify)
 
 
 def overlong(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """DAPO's soft overlong punishment (arXiv 2503.14476, equation 13), in tokens.
+    """Return DAPO's soft overlong punishment (arXiv 2503.14476, equation 13), in tokens.
 
     0 up to L_max - L_cache, then linearly down to -1 at L_max, with L_max `max_new_tokens` and L_cache
     `overlong_tokens`.
@@ -106,13 +107,21 @@ def overlong(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
             f"rollout.max_new_tokens={max_new_tokens}."
         )
 
-    def judge(attempt: Attempt) -> Verdict:
+    def verify(attempt: Attempt) -> Verdict:
         over = attempt.tokens - (max_new_tokens - buffer)
         return Verdict(-min(max(over / buffer, 0.0), 1.0), None)
 
-    return PerAttempt("overlong", judge)
+    return PerAttempt("overlong", verify)
 
 
 def last_value_of_chain(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """See `last_value`."""
-    return PerAttempt("last_value", last_value.verify)
+    """Return the reward of chains of equations by their last value, see `chains.py`."""
+    return PerAttempt("last_value", chains.last_value)
+
+
+def lot(attempt: Attempt) -> float:
+    """Return a number from 0 to below 1 that depends on the completion's text, so that equally good ones differ.
+
+    For runs that only try whether everything works.
+    """
+    return zlib.crc32(attempt.completion.encode()) / 2**32

@@ -36,16 +36,16 @@ class Reward(Protocol):
 
     @property
     def unscored(self) -> Counter[str]:
-        """How many attempts had no verdict so far, by reason."""
+        """Return how many attempts had no verdict so far, by reason."""
 
     def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
-        """One verdict for each attempt, in their order."""
+        """Return one verdict for each attempt, in their order."""
 
     def warm(self) -> None:
-        """Starts what takes long to start, in the background. Without it, the first `judge` does."""
+        """Start what takes long to start, in the background. Without it, the first `judge` does."""
 
     def close(self) -> None:
-        """Gives back processes. May be called more than once; `judge` may not be called afterwards."""
+        """End processes. May be called more than once; `judge` may not be called afterwards."""
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ class WeightedSum:
 
     @property
     def unscored(self) -> Counter[str]:
-        """By term and reason, as in "mathematics.timed_out"."""
+        """Return the counts by term and reason, as in "mathematics.timed_out"."""
         return Counter(
             {f"{term.name}.{reason}": n for term in self._terms for reason, n in term.reward.unscored.items()}
         )
@@ -33,7 +33,7 @@ class WeightedSum:
         return [self._sum(verdicts) for verdicts in zip(*by_term, strict=True)]
 
     def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
-        """As the first term has it."""
+        """Return what the first term says."""
         return self._terms[0].reward.same(prompt, answer, others)
 
     def warm(self) -> None:

@@ -69,7 +69,7 @@ DEEDS = {
 
 # In the place of the real comparison, which takes long to import.
 judging = types.ModuleType("judging")
-judging.warm, judging.judge = lambda: None, lambda gold, answer: DEEDS[answer]()
+judging.warm, judging.outcome_of = lambda: None, lambda gold, answer: DEEDS[answer]()
 sys.modules["grpo_jax.rewards.mathematics.judging"] = judging
 
 if __name__ == "__main__":

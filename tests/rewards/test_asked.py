@@ -3,7 +3,7 @@
 import pytest
 
 from grpo_jax.rewards.mathematics.asked import interpreted
-from grpo_jax.rewards.mathematics.judging import judge
+from grpo_jax.rewards.mathematics.judging import outcome_of
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_a_mark_changes_no_answer_that_it_marks_again():
 )
 def test_an_answer_is_in_the_unit_that_is_asked_for_or_converted(question, gold, right, wrong):
     marked = interpreted(question, gold)
-    assert [judge(marked, answer) for answer in right] == ["right"] * len(right)
-    assert [judge(marked, answer) for answer in wrong] == ["wrong"] * len(wrong)
+    assert [outcome_of(marked, answer) for answer in right] == ["right"] * len(right)
+    assert [outcome_of(marked, answer) for answer in wrong] == ["wrong"] * len(wrong)
 
 
 def test_no_answer_of_a_vote_holds_up_its_reading():

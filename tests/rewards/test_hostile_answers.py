@@ -8,7 +8,7 @@ import typing
 
 import pytest
 
-from grpo_jax.rewards.mathematics.outcome import Outcome, judge
+from grpo_jax.rewards.mathematics.outcome import Outcome, outcome_by
 from grpo_jax.rewards.mathematics.reward import AT_ONCE, Mathematics
 from tests.rewards.helpers import LABELLED, boxed, labelled, make_config
 
@@ -100,7 +100,7 @@ def quiet_collector():
 def test_no_answer_holds_up_the_process_that_asks(gold, quiet_collector):
     for answer in HOSTILE:
         start = time.thread_time()
-        judge(gold[:1000], answer[:1000], AT_ONCE)
+        outcome_by(gold[:1000], answer[:1000], AT_ONCE)
         assert time.thread_time() - start < 0.1, answer[:80]  # a few milliseconds, on a slow machine too
 
 
@@ -116,7 +116,7 @@ def test_no_answer_holds_up_the_process_that_asks(gold, quiet_collector):
 def test_work_on_one_answer_is_bounded_by_a_count(answer):
     """Whatever the machine: each part of these is small, and a clock would let fast machines through."""
     assert len(answer) < 1000
-    assert judge("5", answer, AT_ONCE) == "too_large"
+    assert outcome_by("5", answer, AT_ONCE) == "too_large"
 
 
 @pytest.mark.trap(39)

@@ -6,7 +6,7 @@ import pytest
 
 from grpo_jax.rewards import Verdict
 from grpo_jax.rewards.mathematics.asked import interpreted
-from grpo_jax.rewards.mathematics.judging import judge
+from grpo_jax.rewards.mathematics.judging import outcome_of
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from tests.rewards.helpers import LABELLED, attempt, boxed, labelled, make_config
 
@@ -122,7 +122,7 @@ def test_a_completion_that_was_cut_off_is_judged_by_its_text(mathematics):
 def test_a_pair_is_compared_once(monkeypatch):
     made = Mathematics(make_config())
     asked = []
-    monkeypatch.setattr(made._pool, "judge", lambda pairs: asked.extend(pairs) or ["right"] * len(pairs))
+    monkeypatch.setattr(made._pool, "outcomes", lambda pairs: asked.extend(pairs) or ["right"] * len(pairs))
     pair = boxed(r"\sqrt{8}", r"2\sqrt{2}")
     assert all(verdict.right for verdict in made.judge([pair, pair, pair]))
     made.judge([pair])
@@ -134,7 +134,7 @@ def test_a_pair_is_compared_once(monkeypatch):
 def test_what_was_ended_from_outside_is_unscored_and_not_remembered(monkeypatch, reason):
     made = Mathematics(make_config())
     answers = iter([[reason], ["right"]])
-    monkeypatch.setattr(made._pool, "judge", lambda pairs: next(answers))
+    monkeypatch.setattr(made._pool, "outcomes", lambda pairs: next(answers))
     pair = boxed(r"\sqrt{8}", r"2\sqrt{2}")
     assert not made.judge([pair])[0].scored
     assert made.unscored == {reason: 1}
@@ -147,7 +147,7 @@ def test_whether_a_failure_is_the_answers_is_asked_of_the_gold_answer_alone(monk
     made = Mathematics(make_config())
     alone = {r"\sqrt{8}": "wrong", r"\sqrt{7}": "timed_out", r"\sqrt{6}": "killed"}
     monkeypatch.setattr(
-        made._pool, "judge", lambda pairs: [reason if answer else alone[gold] for gold, answer in pairs]
+        made._pool, "outcomes", lambda pairs: [reason if answer else alone[gold] for gold, answer in pairs]
     )
     assert made.compare([(gold, r"2\sqrt{2}+x") for gold in alone]) == list(alone.values())
     made.close()
@@ -179,13 +179,13 @@ def test_easy_answers_need_no_process():
     ],
 )
 def test_numbers_may_be_spelt_out(gold, right, wrong):
-    assert [judge(gold, answer) for answer in right] == ["right"] * len(right)
-    assert [judge(gold, answer) for answer in wrong] == ["wrong"] * len(wrong)
+    assert [outcome_of(gold, answer) for answer in right] == ["right"] * len(right)
+    assert [outcome_of(gold, answer) for answer in wrong] == ["wrong"] * len(wrong)
 
 
 def test_a_number_before_a_matrix_multiplies_it():
     gold = r"\begin{pmatrix}1/2&0\\0&x/4\end{pmatrix}"
     for factor in (r"\frac14", r"\frac14 \cdot", "0.25"):
-        assert judge(gold, factor + r"\begin{bmatrix}2&0\\0&x\end{bmatrix}") == "right"
+        assert outcome_of(gold, factor + r"\begin{bmatrix}2&0\\0&x\end{bmatrix}") == "right"
     for answer in (r"\frac14\begin{pmatrix}2&0\\0&1\end{pmatrix}", rf"\frac14{gold}", rf"-{gold}", rf"{gold}{gold}"):
-        assert judge(gold, answer) == "wrong"
+        assert outcome_of(gold, answer) == "wrong"

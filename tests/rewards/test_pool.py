@@ -26,7 +26,7 @@ def pool(monkeypatch):
 
 
 def outcomes(pool, *answers):
-    return pool.judge([("gold", answer) for answer in answers])
+    return pool.outcomes([("gold", answer) for answer in answers])
 
 
 @pytest.mark.trap(37)
@@ -195,8 +195,8 @@ import os, signal, threading
 from grpo_jax.rewards.mathematics import pool as pool_module
 pool_module.MODULE = "tests.rewards.misbehaving_worker"
 pool = pool_module.Pool(workers=2, seconds=60, memory_mb=512)
-pool.judge([("gold", "right")] * 4)
-threading.Thread(target=pool.judge, args=([("gold", "sleep")],), daemon=True).start()
+pool.outcomes([("gold", "right")] * 4)
+threading.Thread(target=pool.outcomes, args=([("gold", "sleep")],), daemon=True).start()
 print(*[worker._process.pid for worker in pool._all], flush=True)
 threading.Event().wait(1)
 os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from grpo_jax.config import ConfigError
-from grpo_jax.rewards import REWARDS, UNSCORED, Verdict, last_value, make_reward
+from grpo_jax.rewards import REWARDS, UNSCORED, Verdict, chains, make_reward
 from tests.helpers import ROOT
 from tests.rewards.helpers import attempt, boxed, make_config
 
@@ -105,7 +105,7 @@ def test_overlong_wants_a_buffer(buffer):
 def test_last_value_is_what_the_task_says():
     attempts = [attempt("5", "2+3=5"), attempt("5", "5", stopped=False), attempt("5", "4")]
     found = judge({"last_value": 1.0}, *attempts)
-    assert found == [last_value.verify(each) for each in attempts]
+    assert found == [chains.last_value(each) for each in attempts]
     assert [verdict.right for verdict in found] == [True, False, False]
 
 

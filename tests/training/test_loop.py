@@ -17,7 +17,7 @@ from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.policy import load_params
 from grpo_jax.reporting import write_report
-from grpo_jax.rewards import WorkerError, last_value
+from grpo_jax.rewards import WorkerError, chains
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
 from grpo_jax.runs.inputs import Inputs
@@ -530,12 +530,12 @@ def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, m
 @pytest.mark.trap(16)
 def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
     """Instead of ending, hours later, with a policy that has learned nothing. What came before it is written down."""
-    verify, asked = last_value.verify, itertools.count()
+    verify, asked = chains.last_value, itertools.count()
 
     def broken(attempt):
         return verify(attempt) if next(asked) < 16 else {}["mistake"]
 
-    monkeypatch.setattr(last_value, "verify", broken)
+    monkeypatch.setattr(chains, "last_value", broken)
     monkeypatch.setattr(loop, "evaluations_due", lambda config, step: [])
     with pytest.raises(TrainingError, match=r"^step 2: none of its completions could be scored .*KeyError: 16"):
         run(tmp_path)

@@ -16,7 +16,7 @@ from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
 from grpo_jax.randomness import TextStream, text_generator
-from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, derivation, last_value, partial_credit
+from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, chains
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -54,11 +54,11 @@ class ModularExpressions:
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
         modulus = self.config.modulus
-        verify: Callable[[Attempt], Verdict] = last_value.verify
+        verify: Callable[[Attempt], Verdict] = chains.last_value
         if self.config.right == "derivation":
-            verify = partial(derivation.verify, modulus=modulus)
+            verify = partial(chains.derivation, modulus=modulus)
         if self.config.credit == "partial":
-            return PerAttempt("partial_credit", partial(partial_credit.verify, modulus=modulus, judge=verify))
+            return PerAttempt("partial_credit", partial(chains.partial_credit, modulus=modulus, verify=verify))
         return PerAttempt("expressions", verify)
 
     @property

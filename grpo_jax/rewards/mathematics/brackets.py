@@ -14,7 +14,7 @@ def texts_of(tokens: Tokens) -> tuple[str, ...]:
 
 
 def depth_of(token: Token) -> int:
-    """1 for a token that opens a bracket, -1 for one that closes one, 0 for others."""
+    """Return 1 for a token that opens a bracket, -1 for one that closes one, 0 for others."""
     if token.text in OPENING or token.text in ("{", "\\begin"):
         return 1
     return -(token.text in CLOSING or token.text in ("}", "\\end"))

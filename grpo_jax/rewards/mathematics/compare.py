@@ -11,15 +11,15 @@ question which others are.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import get_args
 
 from grpo_jax.rewards.mathematics import groups, measures, moments, vectors
 from grpo_jax.rewards.mathematics.answer import (
     BARE,
     NAMED,
     RATIO,
-    SEQUENCE,
     Answer,
     Asked,
     Choice,
@@ -35,8 +35,9 @@ from grpo_jax.rewards.mathematics.answer import (
     as_vector,
 )
 from grpo_jax.rewards.mathematics.expression import Node
-from grpo_jax.rewards.mathematics.formula import Formula, swapped
+from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.generated import coordinates, progressions
+from grpo_jax.rewards.mathematics.named_values import by_name, is_circular, names_in, of_letter
 from grpo_jax.rewards.mathematics.naming import is_quantity, is_variable, name_of
 from grpo_jax.rewards.mathematics.nouns import may_be_of
 from grpo_jax.rewards.mathematics.quantities import Quantities, Same
@@ -50,7 +51,7 @@ SameSpaces = Callable[[Sequence[Node], Sequence[Node], frozenset[str]], bool | N
 SameProgressions = Callable[[Progressions, Progressions], bool | None]
 
 
-class Comparison:
+class Equality:
     """Compare answers, given how to compare what is not a rational number (by default: only as texts)."""
 
     def __init__(
@@ -73,8 +74,8 @@ class Comparison:
         spend(2)
         if gold == answer:
             return True
-        if isinstance(answer, Statement | Items) and (theirs := _by_name(answer)):
-            ours = _by_name(gold)
+        if isinstance(answer, Statement | Items) and (theirs := by_name(answer)):
+            ours = by_name(gold)
             if ours:  # (a, b) = (1, 2) and (b, a) = (2, 1), or b = 2, a = 1
                 pairs = [(value, theirs.get(of_same_quantity(name, theirs))) for name, value in ours.items()]
                 return len(ours) == len(theirs) and all_of(
@@ -82,26 +83,7 @@ class Comparison:
                 )
             if not _is_of(answer, NAMED) and list(theirs) != sorted(theirs):  # (1, 2) is (x, y), and not (y, x)
                 return False
-        if isinstance(gold, Asked):
-            return self._asked(gold, answer)
-        if isinstance(gold, Family):
-            return self._family(gold, answer)
-        if isinstance(gold, Residue):
-            return self._residue(gold, answer)
-        if isinstance(answer, Residue):
-            return isinstance(gold, General) and self._same_members(gold, answer)
-        if isinstance(gold, General) or isinstance(answer, General):
-            return self._general(gold, answer)
-        rule = RULES.get((type(gold), type(answer)))
-        if rule is None and isinstance(answer, Statement):
-            rule = Comparison._chain
-        if rule is None and isinstance(gold, Statement):
-            rule = Comparison._value
-        if rule is None and isinstance(gold, Choice):
-            rule = Comparison._without_letter
-        if rule is None and isinstance(answer, Choice):
-            rule = Comparison._lettered
-        return rule(self, gold, answer) if rule else False
+        return RULE_OF[type(gold), type(answer)](self, gold, answer)
 
     def _asked(self, gold: Asked, answer: Answer) -> bool | None:
         """Return whether an answer has the value, and says nothing else of what it is the value of."""
@@ -120,10 +102,10 @@ class Comparison:
             case Statement((), (Formula() as first, *others)) if others and first.variables & known:
                 return self._is_quantity(quantity, first) and self._links(gold.value, others)
         name = tuple(text for text in name_of(quantity.tokens) if len(text) == 1 or text[0] == "\\")
-        if any(contradict(name_of(quantity.tokens), other) for other in _names(answer)):
+        if any(contradict(name_of(quantity.tokens), other) for other in names_in(answer)):
             return False
         if isinstance(answer, Statement):
-            answer = _of_letter(name, answer)
+            answer = of_letter(name, answer)
         if len(name) == 1 and _is_of(gold.value, BARE) and _is_of(answer, "(", "["):
             return False  # (2, 3) is one point, or all that lies between
         return self.equal(gold.value, answer)
@@ -193,7 +175,7 @@ class Comparison:
         return isinstance(ratio, Items) and isinstance(time, Time) and moments.may_be(ratio, time)
 
     def _chain(self, gold: Answer, answer: Statement) -> bool | None:
-        if (is_shifted(answer.name) and _variables(gold)) or _is_circular(answer):
+        if (is_shifted(answer.name) and _variables(gold)) or is_circular(answer):
             return False  # a_{n+1} = 2^n says nothing of a_n, and x = 2x + 1 not what x is
         return self._links(gold, answer.values, named=bool(answer.name))
 
@@ -215,7 +197,7 @@ class Comparison:
         return all_of(self.equal(gold, link) for link in (links[-1], *others))
 
     def _evaluated(self, gold: Answer, answer: Relation) -> bool | None:
-        """`m + n = 113` where 113 is the gold answer."""
+        """Return whether `m + n = 113` says the gold answer 113."""
         return self._links(gold, (answer.left, answer.value), named=False) if answer.value is not None else False
 
     def _value(self, gold: Statement, answer: Answer) -> bool | None:
@@ -225,23 +207,16 @@ class Comparison:
         if gold.name == answer.name:
             return self._chain(gold.values[-1], answer)
         if not (is_variable(gold.name) and is_variable(answer.name)):
-            return not contradict(gold.name, answer.name) and self._chain(
-                gold.values[-1], _of_letter(gold.name, answer)
-            )
+            return not contradict(gold.name, answer.name) and self._chain(gold.values[-1], of_letter(gold.name, answer))
         if gold.relation is None or answer.relation is None:
             return False
         if gold.relation.right.value is not None and answer.relation.right.value is not None:
             return False  # x = 5 and y = 5
         return self._relations(gold.relation, answer.relation)
 
-    def _relation(self, gold: Relation, answer: Relation) -> bool | None:
-        return self._relations(gold, answer) if gold.sign == answer.sign else False
-
-    def _stated(self, gold: Statement, answer: Relation) -> bool | None:
-        return self._relation(gold.relation, answer) if gold.relation else False
-
-    def _restated(self, gold: Relation, answer: Statement) -> bool | None:
-        return self._relation(gold, answer.relation) if answer.relation else False
+    def _relation(self, gold: Relation | Statement, answer: Relation | Statement) -> bool | None:
+        ours, theirs = (one.relation if isinstance(one, Statement) else one for one in (gold, answer))
+        return self._relations(ours, theirs) if ours and theirs and ours.sign == theirs.sign else False
 
     def _words(self, gold: Words, answer: Words) -> bool:
         """Return whether words are the gold ones, or a sentence that says so of something: "the function is odd"."""
@@ -249,7 +224,7 @@ class Comparison:
         return gold == answer or (bool(verb) and said == gold.text and NEVER.isdisjoint(subject.split()))
 
     def _spelt(self, words: Words, formula: Formula) -> bool:
-        r"""\text{II} is II, though letters without a command are variables."""
+        r"""Return whether \text{II} is II, though letters without a command are variables."""
         return words.text == "".join(formula.tokens).casefold()
 
     def _option(self, gold: Choice, answer: Words) -> bool:
@@ -278,85 +253,53 @@ class Comparison:
         return self.equal(gold, answer.value) if answer.value is not None else False
 
 
-RULES: dict[tuple[type, type], Callable[..., bool | None]] = {
-    (Formula, Formula): Comparison._formula,
-    (Choice, Words): Comparison._option,
-    (Words, Words): Comparison._words,
-    (Words, Formula): Comparison._spelt,
-    (Formula, Words): lambda self, gold, answer: self._spelt(answer, gold),
-    (Choice, Choice): Comparison._choices,
-    (Items, Items): Comparison._items,
-    (Items, Formula): Comparison._quotient,
-    (Formula, Items): Comparison._components,
-    (Items, Time): Comparison._time,
-    (Time, Items): Comparison._time,
-    (Statement, Statement): Comparison._statements,
-    (Relation, Relation): Comparison._relation,
-    (Statement, Relation): Comparison._stated,
-    (Relation, Statement): Comparison._restated,
-    (Formula, Relation): Comparison._evaluated,
-    (Items, Relation): Comparison._evaluated,
+Rule = Callable[..., bool | None]
+# Which rule compares a gold answer and an answer of these types: the first one that fits.
+RULES: tuple[tuple[type, type, Rule], ...] = (
+    (Asked, object, Equality._asked),
+    (Family, object, Equality._family),
+    (Residue, object, Equality._residue),
+    (General, object, Equality._general),
+    (object, Residue, lambda *_: False),
+    (object, General, Equality._general),
+    (Formula, Formula, Equality._formula),
+    (Choice, Words, Equality._option),
+    (Words, Words, Equality._words),
+    (Words, Formula, Equality._spelt),
+    (Formula, Words, lambda self, gold, answer: self._spelt(answer, gold)),
+    (Choice, Choice, Equality._choices),
+    (Items, Items, Equality._items),
+    (Items, Formula, Equality._quotient),
+    (Formula, Items, Equality._components),
+    (Items, Time, Equality._time),
+    (Time, Items, Equality._time),
+    (Statement, Statement, Equality._statements),
+    (Relation, Relation, Equality._relation),
+    (Statement, Relation, Equality._relation),
+    (Relation, Statement, Equality._relation),
+    (Formula, Relation, Equality._evaluated),
+    (Items, Relation, Equality._evaluated),
+    (object, Statement, Equality._chain),
+    (Statement, object, Equality._value),
+    (Choice, object, Equality._without_letter),
+    (object, Choice, Equality._lettered),
+    (object, object, lambda *_: False),
+)
+
+
+RULE_OF = {
+    (gold, answer): next(rule for ours, theirs, rule in RULES if issubclass(gold, ours) and issubclass(answer, theirs))
+    for gold in get_args(Answer)
+    for answer in get_args(Answer)
 }
-
-
-def _by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
-    """Return the values of several names: of `x = 1, y = 2`, or of `(x, y) = (1, 2)`."""
-    if isinstance(answer, Items):
-        if answer.opening not in (NAMED, "(", BARE, SEQUENCE) or not answer.items:
-            return None
-        named = dict(filter(None, map(_named, answer.items)))
-        return dict(named) if len(named) == len(answer.items) else None
-    if not isinstance(answer, Statement) or answer.name[:1] != ("(",) or len(answer.values) != 1:
-        return None
-    names, value = answer.name[1:-1:2], answer.values[0]
-    if not isinstance(value, Items) or value.opening != "(" or len(value.items) != len(names):
-        return None
-    return {(name,): item for name, item in zip(names, value.items, strict=True)}
-
-
-def _named(item: Answer) -> tuple[tuple[str, ...], Answer] | None:
-    r"""Return a name and its value; the name may be what is computed of another one: \cos x."""
-    match item:
-        case Relation("=", left, _, value) if value is not None:
-            return name_of(left.tokens), value
-        case Statement((), (Formula() as left, value)) if left.variables:
-            return name_of(left.tokens), value
-        case Statement(name=name) if name:
-            return name, item
-    return None
 
 
 def _is_of(answer: Answer, *openings: str) -> bool:
     return isinstance(answer, Items) and answer.opening in openings
 
 
-def _of_letter(name: tuple[str, ...], answer: Statement) -> Statement:
-    """Return f(t) = 2t as f(x) = 2x, where the name is f(x)."""
-    ours, theirs = name[-3:], answer.name[-3:]
-    if ours == theirs or any(len(one) < 3 or (one[0], one[2]) != ("(", ")") for one in (ours, theirs)):
-        return answer
-    values = (swapped(value, ours[1], theirs[1]) if isinstance(value, Formula) else value for value in answer.values)
-    return Statement(name, tuple(values))
-
-
-def _is_circular(statement: Statement) -> bool:
-    """Return whether a name is given a value that it is a part of."""
-    name = statement.name
-    values = (value for value in statement.values if isinstance(value, Formula))
-    return len(name) == 1 and any(name[0] in value.variables and value.tokens != name for value in values)
-
-
 def _variables(answer: Answer) -> frozenset[str]:
     return answer.variables if isinstance(answer, Formula) else frozenset()
 
 
-def _names(answer: Answer) -> Iterator[tuple[str, ...]]:
-    """Yield the names that an answer gives to values."""
-    match answer:
-        case Statement(name=name) | Residue(name=name) if name:
-            yield name
-        case Items(items=items):
-            for item in items:
-                yield from _names(item)
-        case General(plain=value) | Choice(value=value) if value is not None:
-            yield from _names(value)
+AT_ONCE = Equality()  # what takes no process

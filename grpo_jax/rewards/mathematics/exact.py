@@ -21,7 +21,7 @@ class NotRationalError(ValueError):
     """The expression has no rational value, or none that this module finds."""
 
 
-def evaluate(node: Node) -> Fraction:
+def value_of(node: Node) -> Fraction:
     """Return the exact value of an expression over rational numbers.
 
     Raises:
@@ -42,9 +42,9 @@ def evaluate(node: Node) -> Fraction:
 
 
 def rational(node: Node) -> Fraction | None:
-    """Return the exact value of an expression; None where `evaluate` finds none. Raises TooLargeError as it does."""
+    """Return the exact value of an expression; None where `value_of` finds none. Raises TooLargeError as it does."""
     try:
-        return evaluate(node)
+        return value_of(node)
     except NotRationalError:
         return None
 

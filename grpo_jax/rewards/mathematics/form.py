@@ -85,7 +85,7 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
     place = next((place for place, token in enumerate(theirs) if token.text in CONDITIONS), len(theirs))
     theirs = theirs[: place - (place < len(theirs) and theirs[place - 1].text == "(")]
     form, given = (_form(tokens) for tokens in (ours, theirs))
-    if _same_sides(form, given) or not given:
+    if _same_parts(form, given) or not given:
         return True
     try:
         with limited():
@@ -236,12 +236,12 @@ def _stands_in(given: Sequence[str], question: Sequence[str]) -> bool:
     sums = [0, *accumulate(map(hash, question))]  # equal stretches have equal sums
     wanted, length = sum(map(hash, given)), len(given)
     return any(
-        sums[start + length] - sums[start] == wanted and _same_sides(given, question[start : start + length])
+        sums[start + length] - sums[start] == wanted and _same_parts(given, question[start : start + length])
         for start in range(len(question) - length + 1)
     )
 
 
-def _same_sides(form: Sequence[str], other: Sequence[str]) -> bool:
+def _same_parts(form: Sequence[str], other: Sequence[str]) -> bool:
     """Return whether two forms consist of the same, in any order; of a relation, on each side or with sides swapped."""
     sides, others = _sides(form), _sides(other)
     return sides in (others, others[::-1])

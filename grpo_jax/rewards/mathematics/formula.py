@@ -37,7 +37,7 @@ class Formula:
 
     @property
     def variables(self) -> frozenset[str]:
-        """The names of its variables; letters, if our grammar does not know it."""
+        """Return the names of its variables; letters, if our grammar does not know it."""
         if self.node is not None:
             return expression.names(self.node)
         letters = (text for text in self.tokens if len(text) == 1 and text.isalpha() and text not in "ei")
@@ -45,7 +45,7 @@ class Formula:
 
     @property
     def readable(self) -> bool:
-        """Whether anything here can tell what it is worth: our grammar, or the parser of math-verify."""
+        """Return whether anything here can tell what it is worth: our grammar, or the parser of math-verify."""
         return self.node is not None or any(token in BEYOND for token in self.tokens)
 
 
@@ -83,7 +83,7 @@ def _formula(tokens: Tokens, head: Tokens, unit: Unit | None, scale: Fraction = 
         node = expression.parse(head)
         if scale != 1:
             node = Node("product", (node, Node("number", value=scale)))
-        value = exact.evaluate(node)
+        value = exact.value_of(node)
     except (expression.ExpressionError, exact.NotRationalError):
         pass
     return Formula(texts_of(tokens), node, value, unit)
@@ -161,7 +161,7 @@ def without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
 
 
 def _unit_place(tokens: Tokens) -> int:
-    r"""Where the words begin that may be a unit, with what belongs to them: \mu, \frac{, 1/."""
+    r"""Return where the words begin that may be a unit, with what belongs to them: \mu, \frac{, 1/."""
     texts = texts_of(tokens)
     first = next(
         (place for place, token in enumerate(tokens) if token.kind == "word" or token.text == "\\Omega"), len(tokens)

@@ -83,7 +83,7 @@ def _in_any_order(equal: Equal, gold: Sequence[Answer], answer: Sequence[Answer]
 
 
 def _ratios(equal: Equal, gold: Items, answer: Items) -> bool | None:
-    """2:4 is 1:2; but 12:30 may be a time, and 3:45 PM is one."""
+    """Return whether two ratios are equal: 2:4 is 1:2, but 12:30 may be a time, and 3:45 PM is one."""
     if len(gold.items) != len(answer.items):
         return False
     ours, theirs = _values(gold), _values(answer)

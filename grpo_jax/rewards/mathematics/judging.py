@@ -1,17 +1,16 @@
 """The outcome for any pair of answers, by numbers or by math-verify. In workers only: it may take for ever."""
 
 from grpo_jax.rewards.mathematics import fallback, families, numeric
-from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.compare import Equality
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.numeric import UndefinedError
-from grpo_jax.rewards.mathematics.outcome import Outcome
-from grpo_jax.rewards.mathematics.outcome import judge as judge_with
+from grpo_jax.rewards.mathematics.outcome import Outcome, outcome_by
 
 
-def judge(gold: str, answer: str | None) -> Outcome:
-    """Return the outcome for an answer, see `outcome.judge`; what cannot be shown to be equal is wrong."""
+def outcome_of(gold: str, answer: str | None) -> Outcome:
+    """Return the outcome for an answer, see `outcome_by`; what cannot be shown to be equal is wrong."""
     try:
-        return judge_with(gold, answer, COMPARISON) or "wrong"
+        return outcome_by(gold, answer, EQUALITY) or "wrong"
     except UndefinedError:
         return "unparsable_gold"
 
@@ -22,10 +21,10 @@ def _same_formulas(gold: Formula, answer: Formula) -> bool:
     return fallback.same_formulas(gold, answer)
 
 
-COMPARISON = Comparison(_same_formulas, numeric.same_relations, families.same_spaces, families.same_progressions)
+EQUALITY = Equality(_same_formulas, numeric.same_relations, families.same_spaces, families.same_progressions)
 
 
 def warm() -> None:
     """Load what is loaded at its first use, so that no pair pays for it."""
     for gold, answer in ((r"\sqrt{2}x", r"\sqrt{3}x"), (r"\sum_{k=1}^{3} k", r"\int_0^1 12x dx")):
-        judge(gold, answer)
+        outcome_of(gold, answer)

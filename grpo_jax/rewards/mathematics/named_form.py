@@ -26,7 +26,7 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
     named = [fits for pattern, fits in PHRASES if pattern.search(question)]
     templates = _templates(question)
     named += [fits for pattern, fits in TEMPLATES if any(map(pattern.search, templates))]
-    if names_equation(question) and not _same_sides(gold, answer):
+    if names_equation(question) and not _solved_alike(gold, answer):
         return False
     ours, theirs = (list(_said(one)) for one in (gold, answer))
     if not any(one.variables for one in ours):
@@ -51,7 +51,7 @@ def _templates(question: str) -> list[str]:
     return ["".join(found) for found in TEMPLATE.findall(question)]
 
 
-def _same_sides(gold: Answer, answer: Answer) -> bool:
+def _solved_alike(gold: Answer, answer: Answer) -> bool:
     """Return whether an equation is solved for a letter, or has no letters on the right, as the gold one."""
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         return bool(gold.right.variables) or not answer.right.variables

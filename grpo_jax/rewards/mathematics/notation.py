@@ -233,7 +233,7 @@ def _closing(text: str, place: int) -> int:
 
 
 def _unwrapped(command: str, inside: str, before: str) -> str:
-    """Its runs of letters as words; a lone letter is a variable or choice, unless it can be a unit."""
+    """Return its runs of letters as words; a lone letter is a variable or choice, unless it can be a unit."""
     if TEXT.search(inside):
         inside = _words(inside)
     letters = RUN.findall(inside)
@@ -254,7 +254,7 @@ def _unwrapped(command: str, inside: str, before: str) -> str:
 
 
 def _minutes(token: Token, following: Token) -> Token:
-    r"""`min` is the minute where it takes no argument: 180 min, but \min(a, b)."""
+    r"""Return `min` as the minute where it takes no argument: 180 min, but \min(a, b)."""
     if token.text == "\\min" and following.text not in ("(", "_", "{", r"\{", "["):
         return Token("word", "min", token.spaced)
     return token

@@ -19,8 +19,7 @@ from grpo_jax.rewards.mathematics import exact
 from grpo_jax.rewards.mathematics.answer import Relation
 from grpo_jax.rewards.mathematics.expression import HYPERBOLIC, TRIGONOMETRIC, Node, names, nodes
 from grpo_jax.rewards.mathematics.formula import Formula
-from grpo_jax.rewards.mathematics.measures import POSITIVE
-from grpo_jax.rewards.mathematics.measures import WHOLE as OF_WHOLE
+from grpo_jax.rewards.mathematics.measures import POSITIVE, WHOLE
 
 DIGITS, MORE_DIGITS = 60, 120
 DIGITS_PER_BIT = 0.30103
@@ -30,8 +29,7 @@ SHRUNK = mpmath.mpf(10) ** -40  # a difference of rounding does at least that, f
 NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
 WIDE = ((3.0, 30.0), (-30.0, -3.0), (-30.0, 30.0), (30.0, 1000.0), (-1000.0, -30.0), (-1000.0, 1000.0))
 RANGES = NEAR + WIDE
-FIRST = 4  # of the whole numbers that are rounded, less its sign
-WHOLE = 20  # variables that stand for whole numbers are up to this, and down to minus half of it
+SPAN, LEAST = 15, -10  # pairs of whole numbers that variables may be, and the first of them
 MAX_MAGNITUDE = 1600  # binary, up or down: where a value at a wide point passes it, the point is no evidence
 WIDE_DIGITS = 1000  # at wide points, so that nothing is lost where such values cancel: cosh x - sinh x
 POINTS, TRIED = 9, 27  # points at which expressions with variables must agree, and how many are tried
@@ -66,7 +64,7 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
     differed = 0  # not real
     whole = _whole_numbers(gold.node) | (_rounded(gold.node) & _whole_numbers(answer.node))
     rounded = _rounded(gold.node) | _rounded(answer.node)
-    if gold.measure == OF_WHOLE:
+    if gold.measure == WHOLE:
         whole = frozenset(variables)
     for point in _points(variables, whole, rounded, gold.measure == POSITIVE):
         try:
@@ -186,15 +184,18 @@ def _points(
     variables: list[str], whole: frozenset[str], rounded: frozenset[str] = frozenset(), positive: bool = False
 ) -> Iterator[Point]:
     """Yield the same points each time: positive, negative and of any sign; first near zero, then wide."""
-    rng = random.Random(" ".join((*variables, "")))
     for number, point in enumerate(sample_points(variables, RANGES, TRIED if variables else 1)):
-        point |= {name: mpmath.mpf(rng.randint(-WHOLE // 2, WHOLE)) for name in variables if name in whole}
-        if number % 3 != 1:  # where what is rounded jumps
-            point |= {name: mpmath.mpf(number - FIRST) for name in variables if name in rounded}
+        counted = whole | rounded if number % 3 != 1 else whole  # what is rounded jumps at whole numbers
+        point |= {name: mpmath.mpf(_whole(point[name], odd=number % 2)) for name in counted & point.keys()}
         if positive:
             point |= {name: abs(value) for name, value in point.items()}
         point.wide = number % len(RANGES) >= len(NEAR)
         yield point
+
+
+def _whole(value: mpmath.mpf, odd: int) -> int:
+    """Return a whole number that depends on a random one."""
+    return 2 * (int(abs(value) * 1000) % SPAN) + LEAST + odd
 
 
 def sample_points(variables: list[str], ranges: Sequence[tuple[float, float]], number: int) -> Iterator[Point]:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from grpo_jax.rewards.mathematics.answer import Answer, Choice, unreadable
-from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.compare import AT_ONCE
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
 from grpo_jax.rewards.mathematics.reading import read
@@ -27,7 +27,6 @@ ALPHABETS = "ABCDEFGHIJabcdefghij"
 LETTERS = frozenset(ALPHABETS)
 LONGEST = 200  # characters of an option that is looked at
 PROSE = re.compile(r"(?=.*[a-z]{2})[A-Za-z][A-Za-z ,'-]*")
-COMPARISON = Comparison()
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _is_same(gold: Answer, value: str) -> bool:
         return False
     try:
         with limited(COMPARING):
-            return COMPARISON.equal(gold, answer) is True
+            return AT_ONCE.equal(gold, answer) is True
     except (TooLargeError, RecursionError):
         return False
 

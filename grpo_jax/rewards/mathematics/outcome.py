@@ -8,7 +8,7 @@ from typing import Literal
 
 from grpo_jax.rewards.mathematics import reading
 from grpo_jax.rewards.mathematics.answer import Answer, Asked, unreadable
-from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.compare import Equality
 from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
@@ -34,8 +34,8 @@ PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")
 NOTHING = Formula(("0",), Node("number"), Fraction(0))
 
 
-def judge(gold: str, answer: str | None, comparison: Comparison) -> Outcome | None:
-    """Return the outcome for an answer; None where this comparison cannot tell.
+def outcome_by(gold: str, answer: str | None, equality: Equality) -> Outcome | None:
+    """Return the outcome for an answer; None where this equality cannot tell.
 
     The same text as the gold answer is right whatever it says; otherwise a gold answer that cannot be read makes no
     answer wrong. An answer that cannot be read is wrong. Reading
@@ -62,12 +62,12 @@ def judge(gold: str, answer: str | None, comparison: Comparison) -> Outcome | No
         if unreadable(right):
             return "unparsable_gold"
         if tokens is None:
-            known = all(comparison.equal(part, NOTHING) is not None for part in formulas(right))
+            known = all(equality.equal(part, NOTHING) is not None for part in formulas(right))
             return "wrong" if known else None
         with limited():
             given = reading.read(tokens)
         with limited(COMPARING):
-            equal = comparison.equal(right, given)
+            equal = equality.equal(right, given)
     except (TooLargeError, RecursionError):
         return "too_large"
     return None if equal is None else "right" if equal else "wrong"

@@ -37,7 +37,7 @@ SILENT_SECONDS, SILENT_PER_SECOND = 60.0, 20.0  # for any pair, and for each sec
 ENDING_SECONDS = 0.5  # between a worker's last word and its end
 MAX_REPLY = 4096  # bytes
 
-Pair = tuple[str, str | None]  # gold, answer; see `outcome.judge`
+Pair = tuple[str, str | None]  # gold, answer; see `outcome_by`
 
 # How a worker's end tells what its pair did. Those of outside (SIGKILL, SIGTERM, an exit of its own) tell nothing.
 ENDS: Mapping[int, Outcome] = {
@@ -103,7 +103,7 @@ class Worker:
         return outcome
 
     def _ended(self) -> Outcome:
-        """Kills a worker that does not answer, and says why it did not."""
+        """Kill a worker that does not answer, and return why it did not."""
         try:
             self._process.wait(ENDING_SECONDS)
         except subprocess.TimeoutExpired:
@@ -132,7 +132,7 @@ class Worker:
         return message
 
     def kill(self) -> None:
-        """Ends the process, whatever it does; no error if it has ended."""
+        """End the process, whatever it does; no error if it has ended."""
         self._process.kill()
         self._process.wait()
         with self._lock:
@@ -146,7 +146,7 @@ class Pool:
     """A fixed number of workers, started at the first need."""
 
     def __init__(self, workers: int, seconds: float, memory_mb: int):
-        """Args: number of processes, seconds of CPU time for one pair, megabytes of address space of one process."""
+        """Prepare so many processes, with seconds of CPU time for one pair and megabytes of address space each."""
         self._number, self._seconds, self._memory_mb = workers, seconds, memory_mb
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Worker] | None = None
@@ -156,7 +156,7 @@ class Pool:
         self._finalizer = weakref.finalize(self, _end, self._all, self._threads)
 
     def warm(self) -> None:
-        """Starts the workers, and does not wait for them. Raises WorkerError if that cannot be."""
+        """Start the workers without waiting for them. Raises WorkerError if that is impossible."""
         with self._lock:
             if self._closed:
                 raise WorkerError("the verifier was closed")
@@ -166,7 +166,7 @@ class Pool:
                 for worker in started:
                     self._idle.put(worker)
 
-    def judge(self, pairs: Sequence[Pair]) -> list[Outcome]:
+    def outcomes(self, pairs: Sequence[Pair]) -> list[Outcome]:
         """Return an outcome for each pair, each within its own limit.
 
         Raises:
@@ -176,7 +176,7 @@ class Pool:
         return list(self._threads.map(self._one, pairs))
 
     def close(self) -> None:
-        """Ends the workers. May be called more than once."""
+        """End the workers. May be called more than once."""
         with self._lock:
             self._closed = True
         self._finalizer()

@@ -23,15 +23,14 @@ from collections.abc import Sequence
 from grpo_jax.config import RewardConfig
 from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.mathematics.asked import interpreted
-from grpo_jax.rewards.mathematics.compare import Comparison
+from grpo_jax.rewards.mathematics.compare import AT_ONCE
 from grpo_jax.rewards.mathematics.form import is_finished
-from grpo_jax.rewards.mathematics.outcome import PLAIN, Outcome, judge
+from grpo_jax.rewards.mathematics.outcome import PLAIN, Outcome, outcome_by
 from grpo_jax.rewards.mathematics.pool import UNKNOWN, Pair, Pool
 from grpo_jax.rewards.verdict import Attempt, Verdict
 
 LOG = logging.getLogger(__name__)
 
-AT_ONCE = Comparison()
 CACHED = 20_000  # pairs
 DECIDED = frozenset(("right", "wrong", "unparsable_gold"))
 
@@ -40,7 +39,7 @@ class Mathematics:
     """See the module. May be called from several threads at once."""
 
     def __init__(self, config: RewardConfig, any_form: bool = False):
-        """`any_form`: whatever equals the gold answer is right, be it the question over again (`form.py`)."""
+        """Prepare the reward; with `any_form` whatever equals the gold answer is right (`form.py`)."""
         self._config = config
         self._any_form = any_form
         self._pool = Pool(config.workers, config.seconds, config.memory_mb)
@@ -93,16 +92,16 @@ class Mathematics:
             else:
                 outcomes[pair] = outcome
         if left:
-            outcomes |= zip(left, self._pool.judge(left), strict=True)
+            outcomes |= zip(left, self._pool.outcomes(left), strict=True)
         self._remember(outcomes)
         return outcomes
 
     def warm(self) -> None:
-        """Starts the workers, and does not wait for them."""
+        """Start the workers without waiting for them."""
         self._pool.warm()
 
     def close(self) -> None:
-        """Ends the workers. May be called more than once."""
+        """End the workers. May be called more than once."""
         self._pool.close()
 
     def _in_form(self, attempt: Attempt, answer: str, outcome: Outcome) -> Outcome:
@@ -129,7 +128,7 @@ class Mathematics:
         if max(len(gold), len(answer or "")) > self._config.max_characters:
             return "too_long"
         try:
-            return judge(gold, answer, AT_ONCE)
+            return outcome_by(gold, answer, AT_ONCE)
         except Exception:  # a mistake of ours in one pair must not end a run
             if self._is_first("error"):
                 LOG.warning("cannot compare the answer %r with %r:", answer, gold, exc_info=True)

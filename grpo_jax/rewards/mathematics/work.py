@@ -36,7 +36,7 @@ class limited:  # noqa: N801 - a context manager; contextlib's takes as long as 
 
 
 def spend(units: int) -> None:
-    """Counts work. Raises TooLargeError if the budget of this thread's pair is used up."""
+    """Count work. Raises TooLargeError if the budget of this thread's pair is used up."""
     _LEFT.units -= units
     if _LEFT.units < 0:
         raise TooLargeError("too much work for one pair")

@@ -31,7 +31,7 @@ class TimedOut(BaseException):
 
 
 def main() -> None:
-    """Answers until the input ends. Arguments: seconds of CPU time for a pair, and megabytes of address space."""
+    """Answer until the input ends. Arguments: seconds of CPU time for a pair, and megabytes of address space."""
     seconds, memory_mb = float(sys.argv[1]), int(sys.argv[2])
     replies = _private_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer
@@ -47,7 +47,7 @@ def main() -> None:
         outcome = "error"
         try:
             with _limited(seconds):
-                outcome = judging.judge(request["gold"], request["answer"])
+                outcome = judging.outcome_of(request["gold"], request["answer"])
         except TimedOut:
             outcome = "timed_out"
         except MemoryError:
@@ -92,7 +92,7 @@ def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
 
 
 def _limit(which: int, most: int) -> None:
-    """Bounds a resource of this process, within what it may have at all."""
+    """Bound a resource of this process, within what it may have at all."""
     _, hard = resource.getrlimit(which)
     resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 

@@ -11,8 +11,7 @@ import pytest
 from grpo_jax.config import ModularExpressionsConfig
 from grpo_jax.data import Split
 from grpo_jax.data.tasks import ModularExpressions
-from grpo_jax.rewards import PerAttempt, derivation, partial_credit
-from grpo_jax.rewards.partial_credit import value
+from grpo_jax.rewards import PerAttempt, chains
 from tests.rewards.helpers import attempt
 
 OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}
@@ -37,7 +36,7 @@ OPERATORS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mu
     ],
 )
 def test_what_a_completion_is_worth(completion, stopped, reward):
-    verdict = partial_credit.verify(attempt("6", completion, stopped=stopped), modulus=10)
+    verdict = chains.partial_credit(attempt("6", completion, stopped=stopped), modulus=10)
     assert verdict.reward == pytest.approx(reward)
     assert verdict.right == (reward == 1)
     assert verdict.scored
@@ -60,7 +59,7 @@ def test_values_are_pythons():
     rng = random.Random(0)
     for _ in range(300):
         text, modulus = draw(3), rng.randint(2, 10)
-        assert value(text, modulus) == expected(ast.parse(text, mode="eval").body) % modulus, text
+        assert chains.value_of(text, modulus) == expected(ast.parse(text, mode="eval").body) % modulus, text
 
 
 @pytest.mark.parametrize(
@@ -73,15 +72,15 @@ def test_values_are_pythons():
     ],
 )  # fmt: skip
 def test_what_is_no_expression_has_no_value(line):
-    assert value(line, 10) is None
+    assert chains.value_of(line, 10) is None
 
 
 def test_brackets_and_products_of_any_depth_are_read():
     """A pass over the line: a million characters in seconds, and no number grows."""
     started = time.perf_counter()
-    assert value("(" * 200_000 + "6" + ")" * 200_000, 10) == 6
-    assert value("9*" * 200_000 + "9", 10) == 9
-    assert value("(1+" * 100_000 + "1" + ")" * 100_000, 10) == 1
+    assert chains.value_of("(" * 200_000 + "6" + ")" * 200_000, 10) == 6
+    assert chains.value_of("9*" * 200_000 + "9", 10) == 9
+    assert chains.value_of("(1+" * 100_000 + "1" + ")" * 100_000, 10) == 1
     assert time.perf_counter() - started < 20
 
 
@@ -89,7 +88,7 @@ def test_nonsense_never_raises():
     """Any text over the task's characters and some others is scored, between 0 and 1/2 unless it is right."""
     rng = random.Random(1)
     texts = ["".join(rng.choices("0123456789()=+-*x²٣ \n", k=rng.randrange(30))) for _ in range(5000)]
-    reward = PerAttempt("partial_credit", lambda one: partial_credit.verify(one, modulus=10))
+    reward = PerAttempt("partial_credit", lambda one: chains.partial_credit(one, modulus=10))
     verdicts = reward.judge([attempt("6", text, stopped=rng.random() < 0.5) for text in texts])
     assert not reward.unscored
     assert all(verdict.right or 0 <= verdict.reward <= 0.5 for verdict in verdicts)
@@ -97,7 +96,7 @@ def test_nonsense_never_raises():
 
 
 def derived(completion, prompt="8+(8+(4+6))=", gold="6", stopped=True):
-    return derivation.verify(attempt(gold, completion, prompt=prompt, stopped=stopped), modulus=10)
+    return chains.derivation(attempt(gold, completion, prompt=prompt, stopped=stopped), modulus=10)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +155,6 @@ def test_every_demonstration_with_all_its_lines_is_a_derivation():
 
 def test_partial_credit_goes_with_another_rule_of_what_is_right():
     short = attempt("6", "8+8=6", prompt="8+(8+(4+6))=")
-    judge = partial(derivation.verify, modulus=10)
-    assert partial_credit.verify(short, modulus=10).reward == 1.0
-    assert partial_credit.verify(short, modulus=10, judge=judge).reward == 0.5  # two right lines, where three are due
+    verify = partial(chains.derivation, modulus=10)
+    assert chains.partial_credit(short, modulus=10).reward == 1.0
+    assert chains.partial_credit(short, modulus=10, verify=verify).reward == 0.5  # two right lines, where three are due

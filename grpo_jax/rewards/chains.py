@@ -1,0 +1,111 @@
+"""Verifiers of chains of equations, such as "8+(8+(4+6))=8+(8+0)=8+8=6" modulo 10.
+
+A line is read in one pass with two stacks: whatever a model writes, it takes time in proportion to its length.
+"""
+
+import operator
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import pairwise
+
+from grpo_jax.rewards.verdict import Attempt, Verdict
+
+WRONG_AT_MOST = 0.5  # a right answer is worth 1, so no number of right lines makes up for a wrong one
+
+TOKEN = re.compile(r"[0-9]{1,18}|.", re.DOTALL)  # a longer number is two, and two that touch are no expression
+PRECEDENCE: Mapping[str, int] = {"+": 1, "-": 1, "*": 2}
+OPERATIONS: Mapping[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+INNERMOST = re.compile(r"\(([0-9]+)([-+*])([0-9]+)\)")  # an operation on two numbers, in brackets
+OUTERMOST = re.compile(r"([0-9]+)([-+*])([0-9]+)")  # the last one has none
+
+
+def last_value(attempt: Attempt) -> Verdict:
+    """Return reward 1 if the chain ends in the gold answer and the model itself ended it, else 0.
+
+    The prompt is such as "8+(8+(4+6))=", the completion such as "8+(8+0)=8+8=6". One that was cut off at the maximum
+    length has no answer, and is wrong.
+    """
+    answer = (attempt.prompt + attempt.completion).rpartition("=")[2] if attempt.stopped else None
+    right = answer == attempt.gold
+    return Verdict(reward=float(right), answer=answer, right=right)
+
+
+def derivation(attempt: Attempt, *, modulus: int) -> Verdict:
+    """Return right if the answer is and each line carries out one operation of the line before, the prompt's first.
+
+    Of "8+(8+(4+6))=" only "8+(8+0)=8+8=6" is right modulo 10, since each line has one operation less. Where two
+    operations could be next, either may be. A guess of the answer is right in one of `modulus` cases, so it bounds how
+    hard problems can be; a guess of a derivation is not, and a line that is repeated ("6=6=6") is none.
+    """
+    verdict = last_value(attempt)
+    lines = [attempt.prompt.removesuffix("="), *attempt.completion.split("=")]
+    derived = all(after in _reductions(before, modulus) for before, after in pairwise(lines))
+    right = bool(verdict.right) and derived
+    return replace(verdict, reward=float(right), right=right)
+
+
+def partial_credit(attempt: Attempt, *, modulus: int, verify: Callable[[Attempt], Verdict] = last_value) -> Verdict:
+    """Return reward 1 if `verify` finds the completion right, else half the share of its lines that are right.
+
+    A line is right if it has the gold answer's value. Lines stand between the `=` of the completion: of
+    "8+(8+0)=8+8=5", where 6 is right modulo 10, two in three are right, and it is worth 1/3. A wrong answer without
+    lines is worth 0. A completion that was cut off is wrong, and its lines count.
+    """
+    verdict = verify(attempt)
+    if verdict.right:
+        return verdict
+    lines = attempt.completion.split("=")
+    right = sum(str(value_of(line, modulus)) == attempt.gold for line in lines)
+    return replace(verdict, reward=WRONG_AT_MOST * right / len(lines))
+
+
+def value_of(line: str, modulus: int) -> int | None:
+    """Return the value modulo `modulus` of an expression of numbers, + - * and brackets; None if the line is none.
+
+    Numbers have at most 18 digits. There are no signs and no blanks. * binds tighter; + and - go from left to right.
+    """
+    values: list[int] = []
+    waiting = ["("]  # operators and brackets whose right-hand side is still to come; the first is round the whole line
+    operand_next = True
+    for token in TOKEN.findall(line + ")"):
+        if not waiting:
+            return None  # a bracket too many has closed the whole line
+        if operand_next:
+            if token == "(":
+                waiting.append(token)
+            elif token[0] in "0123456789":
+                values.append(int(token) % modulus)
+                operand_next = False
+            else:
+                return None
+        elif token == ")":
+            _carry_out(values, waiting, 1, modulus)
+            waiting.pop()
+        elif token in PRECEDENCE:
+            _carry_out(values, waiting, PRECEDENCE[token], modulus)
+            waiting.append(token)
+            operand_next = True
+        else:
+            return None
+    return None if waiting else values[0]
+
+
+def _carry_out(values: list[int], waiting: list[str], least: int, modulus: int) -> None:
+    """Compute the operations that wait since the last bracket and bind at least so tightly."""
+    while PRECEDENCE.get(waiting[-1], 0) >= least:
+        right, left = values.pop(), values.pop()
+        values.append(OPERATIONS[waiting.pop()](left, right) % modulus)
+
+
+def _reductions(line: str, modulus: int) -> Iterator[str]:
+    """Yield what a line may become by carrying out one operation whose operands are numbers."""
+    if whole := OUTERMOST.fullmatch(line):
+        yield _result(whole, modulus)
+    for found in INNERMOST.finditer(line):
+        yield line[: found.start()] + _result(found, modulus) + line[found.end() :]
+
+
+def _result(operation: re.Match[str], modulus: int) -> str:
+    left, sign, right = operation.groups()
+    return str(OPERATIONS[sign](int(left), int(right)) % modulus)
