@@ -146,7 +146,7 @@ def test_bfloat16_is_as_near_as_theirs(name, folder):
     """In bfloat16 neither is exact; ours is no further from the float32 logits than twice theirs."""
     model, directory = saved(name, folder)
     policy, params = load(directory)
-    half = Policy(policy.architecture, ModelConfig(str(directory), None, "bfloat16", False, "none", "plain", None))
+    half = Policy(policy.architecture, ModelConfig(str(directory), compute_dtype="bfloat16"))
     exact = theirs(model, False)
     rounded = theirs(AutoModelForCausalLM.from_pretrained(directory, dtype=torch.bfloat16).eval(), False)
     ours = np.asarray(apply(half, params, right_padded()))

@@ -15,7 +15,7 @@ from grpo_jax.policy.attention import Scoring
 from tests.policy import reference
 
 VOCABULARY = 13
-ROPE = RopeConfig(100.0, "none", 1.0, 1.0, 4.0, 64)
+ROPE = RopeConfig(100.0, original_length=64)
 ARCHITECTURE = ArchitectureConfig(
     vocab_size=VOCABULARY,
     embed_dim=16,
@@ -24,31 +24,11 @@ ARCHITECTURE = ArchitectureConfig(
     num_kv_heads=2,
     head_dim=8,
     mlp_dim=24,
-    activation="silu",
-    qkv_bias=False,
     qk_norm=True,
-    post_norms=False,
-    norm_offset=False,
-    scaled_embedding=False,
     tied_head=True,
-    norm_epsilon=1e-6,
-    query_scale=0.0,
-    attention_cap=0.0,
-    logit_cap=0.0,
-    layer_types=("full",),
-    sliding_window=0,
     rope=ROPE,
-    local_rope=None,
 )
-MODEL = ModelConfig(
-    checkpoint="",
-    architecture=None,
-    lora=None,
-    compute_dtype="float32",
-    scan_layers=False,
-    remat="none",
-    attention="plain",
-)
+MODEL = ModelConfig()
 GEMMA = {
     "activation": "gelu_tanh",
     "post_norms": True,

@@ -22,10 +22,7 @@ EXPECTED = json.loads((HERE / "smollm2_logits.json").read_text())  # transformer
 def loaded():
     if not MODEL.is_dir():
         pytest.skip("make smollm2 makes the checkpoint")
-    model = ModelConfig(
-        str(MODEL), None, compute_dtype="float32", scan_layers=False, remat="none", attention="plain", lora=None
-    )
-    policy = Policy(read_architecture(MODEL), model)
+    policy = Policy(read_architecture(MODEL), ModelConfig(str(MODEL)))
     on_one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     return policy, load_checkpoint(MODEL, policy, on_one)
 

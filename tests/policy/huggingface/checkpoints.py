@@ -82,13 +82,5 @@ def write(directory, name, tensors, **changes):
 
 
 def policy_of(directory, scan_layers=False, mesh=None):
-    model = ModelConfig(
-        checkpoint=str(directory),
-        architecture=None,
-        compute_dtype="float32",
-        scan_layers=scan_layers,
-        remat="none",
-        attention="plain",
-        lora=None,
-    )
+    model = ModelConfig(checkpoint=str(directory), scan_layers=scan_layers)
     return Policy(read_architecture(directory), model, mesh)

@@ -20,9 +20,7 @@ def main() -> None:
     jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=process)
     mesh = make_mesh(MeshConfig(1, 2, 1))
     for scan_layers in (False, True):
-        policy = Policy(
-            read_architecture(source), ModelConfig("", None, "float32", scan_layers, "none", "plain", None), mesh
-        )
+        policy = Policy(read_architecture(source), ModelConfig(scan_layers=scan_layers), mesh)
         read, sizes = Tensor.read, []
         Tensor.read = lambda *args, read=read, sizes=sizes: sizes.append(found := read(*args)) or found
         params = load_checkpoint(source, policy, tree_named(mesh, policy.shapes(), policy.logical_axes()))

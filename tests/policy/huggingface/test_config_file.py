@@ -27,15 +27,7 @@ def read(folder, values):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_models_have_as_many_parameters_as_is_told(name, tmp_path):
     parameters, values = PUBLISHED[name]
-    model = ModelConfig(
-        checkpoint="",
-        architecture=None,
-        compute_dtype="bfloat16",
-        scan_layers=True,
-        remat="none",
-        attention="plain",
-        lora=None,
-    )
+    model = ModelConfig(compute_dtype="bfloat16", scan_layers=True)
     shapes = Policy(read(tmp_path, values), model).shapes()
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes)) == parameters
 
