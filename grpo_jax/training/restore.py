@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -49,7 +48,6 @@ class Restored:
     step: int
     params: Params  # of `experiment.programs.policy`: to sample, evaluate and export. Adapters are merged into kernels
     state: TrainState  # from which the run continues; with LoRA, state.params holds the adapters separately
-    record: dict[str, Any]
 
 
 def read_config(workdir: Path) -> Config:
@@ -103,7 +101,7 @@ def restore(
     if config.model.lora:
         like = dataclasses.replace(like, params=experiment.programs.adapt(read_base_policy(experiment, workdir)))
     found = _read(saved, config.checkpoint, like, best, step)
-    return experiment, Restored(found.step, experiment.programs.merge(found.state.params), found.state, found.record)
+    return experiment, Restored(found.step, experiment.programs.merge(found.state.params), found.state)
 
 
 def check_problems(experiment: Experiment, workdir: Path) -> None:
@@ -156,4 +154,4 @@ def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, ste
 def _base(experiment: Experiment, workdir: Path) -> Restored:
     """Restore the policy before the first update, whose checkpoint is no longer kept."""
     state = experiment.programs.init_state(experiment.programs.adapt(read_base_policy(experiment, workdir)))
-    return Restored(0, experiment.programs.merge(state.params), state, {"step": 0, "cursor": 0, "sampled_prompts": 0})
+    return Restored(0, experiment.programs.merge(state.params), state)
