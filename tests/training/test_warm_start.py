@@ -14,7 +14,7 @@ from grpo_jax.training.experiment import build
 from grpo_jax.training.warm_start import cache_path
 from tests.helpers import ROOT, make_config
 
-# Edits of the package: a file, a text that it has once, and what is written in its place.
+# Edits of the package: a file, a text in it, and what is written in the place of its first occurrence.
 DECIDING = (
     ("training/supervised.py", "jnp.where(mask, logprobs, 0.0).sum() / mask.sum()", "logprobs.mean()"),
     ("training/supervised.py", "optax.clip_by_global_norm(1.0)", "optax.clip_by_global_norm(2.0)"),
@@ -28,8 +28,8 @@ DECIDING = (
     ("randomness.py", 'DEMONSTRATIONS = "demonstrations"', 'DEMONSTRATIONS = "examples"'),
 )
 OTHERS = (
-    ("policy/decoder.py", '"""A gated MLP: ', '"""A multilayer perceptron with a gate: '),
-    ("training/supervised.py", "# to draw demonstrations from", "# from which demonstrations are drawn"),
+    ("policy/decoder.py", '"""', '"""Another beginning of a docstring. '),
+    ("training/supervised.py", "\n\n\n", "\n\n\n# Another comment.\n"),
     ("objectives/surrogates.py", "return 4 / tau", "return 3 / tau"),
     ("rewards/mathematics/compare.py", "def ", "def _"),
     ("data/tasks/questions.py", "def ", "def _"),
@@ -53,7 +53,7 @@ for name, old, new in (*DECIDING, *OTHERS):
     file = Path("grpo_jax", name)
     text = file.read_text()
     assert old in text, (name, old)
-    file.write_text(text.replace(old, new))
+    file.write_text(text.replace(old, new, 1))
     assert (key() != before) == ((name, old, new) in DECIDING), (name, old)
     file.write_text(text)
 assert key() == before
