@@ -40,6 +40,7 @@ from grpo_jax.rewards.mathematics.generated import coordinates, progressions
 from grpo_jax.rewards.mathematics.named_values import by_name, is_circular, names_in, of_letter
 from grpo_jax.rewards.mathematics.naming import is_quantity, is_variable, name_of
 from grpo_jax.rewards.mathematics.nouns import may_be_of
+from grpo_jax.rewards.mathematics.pieces import same_pieces
 from grpo_jax.rewards.mathematics.quantities import Quantities, Same
 from grpo_jax.rewards.mathematics.same_name import NO_NAME, contradict, is_shifted, of_same_quantity
 from grpo_jax.rewards.mathematics.truth import all_of, any_of
@@ -113,7 +114,7 @@ class Equality:
     def _is_quantity(self, quantity: Formula, given: Formula) -> bool | None:
         """Return whether an expression is the one that was asked for; by its text, if our grammar does not know it."""
         known = quantity.node is not None and given.node is not None
-        return self.equal(quantity, given) if known else quantity.tokens == given.tokens
+        return self.equal(quantity, given) if known else name_of(quantity.tokens) == name_of(given.tokens)
 
     def _residue(self, gold: Residue, answer: Answer) -> bool | None:
         """Return whether both leave the same; where only the remainder is asked for, it alone is right, too."""
@@ -159,7 +160,8 @@ class Equality:
         return self._quantities.same(gold, answer)
 
     def _items(self, gold: Items, answer: Items) -> bool | None:
-        return groups.same_items(self.equal, gold, answer)
+        same = groups.same_items(self.equal, gold, answer)
+        return same or any_of((same, same_pieces(self.equal, gold, answer)))
 
     def _quotient(self, gold: Items, answer: Formula) -> bool | None:
         return groups.same_as_formula(self.equal, gold, answer)

@@ -42,6 +42,8 @@ def bare(tokens: Tokens, read: Reader) -> Answer | None:
     """Return a list without brackets."""
     parts, found = split(tokens, SEPARATORS)
     parts = [part for part in parts if part]
+    if "or" in found and len(set(found)) > 1 and all("=" in texts_of(part) for part in parts):  # x=2, y=3 or x=3, y=2
+        return listed(ALTERNATIVES, [read(part) for part in split(tokens, ("or",))[0] if part])
     if not found or len(parts) < 2:
         return None
     kind = SEQUENCE if any(texts_of(part) == ("\\dots",) for part in parts) else BARE

@@ -25,8 +25,10 @@ def is_name(tokens: Tokens) -> bool:
         return True
     if texts[1:6] == ("^", "{", "-", "1", "}") and texts[6:7] == ("(",):
         tokens, texts = [tokens[0], *tokens[6:]], texts[:1] + texts[6:]
-    if texts[:3] == ("\\frac", "{", "d") and texts[-4:-2] == ("{", "d") and len(texts) <= 9:
+    if texts[:2] == ("\\frac", "{") and 7 < len(texts) < 10 and texts[2] == texts[-3] and texts[2] in DIFFERENTIALS:
         return True
+    if texts[:1] == ("\\nabla",):
+        return is_name(tokens[1:])
     if len(texts) > 4 and texts[0] == "(" and all(text == "," for text in texts[2::2][:-1]):
         return texts[-1] == ")" and all(token.kind == "symbol" for token in tokens[1::2])
     if not texts or texts in (("e",), ("i",), ("\\pi",)) or len(texts) > 12:
@@ -77,6 +79,7 @@ def is_quantity(texts: Sequence[str]) -> bool:
     return len(known) > 1 and texts[0] != "-"
 
 
+DIFFERENTIALS = frozenset(("d", "\\partial"))
 OPERATORS = frozenset(("\\max", "\\min", "\\gcd", "\\lcm", "lcm", "\\lim"))
 ARITHMETIC = frozenset(("+", "-", "\\cdot", "/", "^"))
 FUNCTION_NAMES = frozenset("fghpqFGHPQ")

@@ -115,7 +115,7 @@ def interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
 def is_interval(answer: Answer | None) -> bool:
     """Return whether an answer is an interval or a union of two, be it one of points or not."""
     if isinstance(answer, Statement):
-        return all(map(is_interval, answer.values))
+        return answer.name[:1] != ("(",) and all(map(is_interval, answer.values))
     return isinstance(answer, Items) and answer.opening in ("(", "[", OPEN, UNION) and len(answer.items) == 2
 
 
@@ -161,8 +161,8 @@ def _meet(one: Items, other: Answer) -> Items | None:
     """Return the common part of two intervals, or `NOTHING`; None if an end is no rational number."""
     if not isinstance(other, Items) or len(other.items) != 2 or other.opening not in ("(", "[", OPEN):
         return None
-    lows = [(_end(part.items[0]), part.opening != "[", part.items[0]) for part in (one, other)]
-    highs = [(_end(part.items[1]), part.closing == "]", part.items[1]) for part in (one, other)]
+    lows = [(end_of(part.items[0]), part.opening != "[", part.items[0]) for part in (one, other)]
+    highs = [(end_of(part.items[1]), part.closing == "]", part.items[1]) for part in (one, other)]
     if any(end is None for end, _, _ in (*lows, *highs)):
         return None
     low, is_open, first = max(lows, key=operator.itemgetter(0, 1))
@@ -172,7 +172,8 @@ def _meet(one: Items, other: Answer) -> Items | None:
     return interval("(" if is_open else "[", "]" if is_closed else ")", first, last)
 
 
-def _end(of: Answer) -> Fraction | float | None:
+def end_of(of: Answer) -> Fraction | float | None:
+    """Return the end of an interval as a number; None if it is not a rational one, or infinite."""
     if of in (INFINITE, MINUS_INFINITE):
         return math.inf if of == INFINITE else -math.inf
     return of.value if isinstance(of, Formula) else None

@@ -15,7 +15,7 @@ from grpo_jax.rewards.mathematics.same_name import NO_NAME
 _FILLER = (
     "the a all every each exact numerical possible real positive negative integer integral rational complex whole "
     "least smallest greatest largest maximum minimum maximal minimal only remaining value values of for an explicit "
-    "general closed form formula expression"
+    "general closed form formula expression partial"
 )
 _NOUNS = (
     "angle length side segment modulus derivative inverse probability sum product ratio quantity expression number "
