@@ -38,7 +38,10 @@ def same_spaces(gold: Functions, answer: Functions, known: frozenset[str]) -> bo
         return False
     points = list(sample_points(sorted(fixed | letters | known | VARIABLES), NEAR, SAMPLES))
     found = []
-    usable = [point for point in points if None not in (_values(gold, point, ours), _values(answer, point, theirs))]
+    both = [(point, _values(gold, point, ours), _values(answer, point, theirs)) for point in points]
+    if any((one is None) != (other is None) for _, one, other in both):
+        return False  # ln x has no value where ln |x| has
+    usable = [point for point, one, _ in both if one is not None]
     if len(usable) * len(gold) < len(ours | theirs) + FEWEST:
         return False
     for functions, constants in ((gold, ours), (answer, theirs)):

@@ -60,11 +60,15 @@ def same_items(equal: Equal, gold: Items, answer: Items) -> bool | None:
 
 def _by_letters(items: Items) -> Items:
     """Return `y = 2, x = 1` in the order of its letters, in which a point has its coordinates."""
-    names = [item.name for item in items.items if isinstance(item, Statement)]
+    names = _names(items)
     if items.opening != NAMED or not all(map(is_variable, names)):
         return items
     places = sorted(range(len(names)), key=lambda place: [text.lstrip("\\") for text in names[place]])
     return replace(items, items=tuple(items.items[place] for place in places))
+
+
+def _names(items: Items) -> list[tuple[str, ...]]:
+    return [item.name for item in items.items if isinstance(item, Statement)]
 
 
 def _in_any_order(equal: Equal, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool | None:
@@ -118,7 +122,10 @@ def same_as_formula(equal: Equal, gold: Items, answer: Formula) -> bool | None:
 
 def _compatible(gold: Items, answer: Items) -> bool:
     if {gold.opening, answer.opening} in COMPATIBLE:
-        return all(items.opening != "(" or items.closing == ")" for items in (gold, answer))
+        if "(" not in (gold.opening, answer.opening):
+            return True
+        closed = all(items.opening != "(" or items.closing == ")" for items in (gold, answer))
+        return closed and all(map(is_variable, (*_names(gold), *_names(answer))))
     return (gold.opening, answer.opening, answer.closing) == (OPEN, "(", ")")  # an interval, which (1, 2) need not be
 
 

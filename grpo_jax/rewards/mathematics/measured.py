@@ -21,6 +21,7 @@ OF_QUESTION = (
     (measures.RATIO, re.compile(_SOUGHT % "ratio", re.IGNORECASE)),
     ("", re.compile(_SOUGHT % "rate", re.IGNORECASE)),  # of interest, or of so many a second
 )
+OF_ANSWER = re.compile(r"\b(?:your|the|final) answer\b", re.IGNORECASE)
 OLD = re.compile(r"\bhow old\b", re.IGNORECASE)
 _ASKING = "what is|what was|what are|find|compute|calculate|determine|give"
 _ASKED = rf"\b(?:{_ASKING})(?: (?!of\b)[a-z]+){{0,3}} (?:%s)\b(?! of (?:time|an? angle))"
@@ -73,13 +74,15 @@ def sentences(question: str) -> list[str]:
 
 
 def _last_sentence(question: str) -> str:
-    return next(reversed(sentences(question)), "")
+    """Return the last sentence that asks for something, and does not only say in which form."""
+    said = sentences(question)
+    return next((one for one in reversed(said) if not OF_ANSWER.search(one)), said[-1] if said else "")
 
 
 def asked_unit(question: str) -> str:
     """Return the words of the unit that the last sentence of a question asks for; "" if it names none, or several."""
     sentence = _last_sentence(question)
-    found = set(_named_units(sentence))
+    found = set(_named_units(next(reversed(sentences(question)), ""))) or set(_named_units(sentence))
     if not found and OLD.search(sentence):
         return "years"
     return found.pop() if len(found) == 1 else ""

@@ -25,8 +25,14 @@ def sentence(tokens: Tokens, read: Reader) -> Answer | None:
     spelt = all(token.kind in ("word", "symbol") for token in subject) and any(
         token.kind == "word" for token in subject
     )
-    denied = any(text.lower() in units.NEVER and not quantities([text]) for text in texts[:place])
+    denied = any(_changes(text.lower()) for text in texts[:place])
     if not value or not spelt or len(subject) > LONGEST or denied:
         return None
     said = read(value)
     return None if isinstance(said, Words) else Statement(texts_of(subject), (said,))
+
+
+def _changes(word: str) -> bool:
+    """Return whether a word denies what is said, or says it of something that is computed: half of her age."""
+    computed = units.scale(word) is not None or word in units.POWERS
+    return computed or (word in units.NEVER and not quantities([word]))
