@@ -1,4 +1,8 @@
-"""Seals: checksums of all files of a directory, written last, so that damage is found before the files are read."""
+"""Seals: checksums of the files in a directory's subdirectories, written last.
+
+With them damage is found before the files are read. Files directly in the directory have no checksum: Orbax keeps only
+metadata of its own there.
+"""
 
 import json
 import zlib

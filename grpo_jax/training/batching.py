@@ -1,4 +1,8 @@
-"""Make minibatches from a batch of rollouts. Groups without signal are dropped here."""
+"""Make minibatches from a batch of rollouts.
+
+Groups that the step does not learn from are left out here: those without signal, unless there is a KL term, which needs
+every group.
+"""
 
 import dataclasses
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The late log: metrics of a step are written while the next one runs, so the host never waits for an update."""
+"""The late log: metrics of a step are written while the devices compute the next update, so writing costs no time."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

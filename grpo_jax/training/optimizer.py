@@ -13,7 +13,10 @@ from grpo_jax.types import Params, TrainState
 
 
 def make_schedule(config: OptimizerConfig, total_updates: int) -> optax.Schedule:
-    """Make the learning rate by optimizer steps taken: linear from 0, then constant or down to 0 along a cosine."""
+    """Make the schedule of the learning rate over optimizer steps.
+
+    It rises linearly for `warmup_updates` steps, and then stays constant or falls to 0 along a cosine.
+    """
     warmup = config.warmup_updates
     after = {
         "constant": lambda: optax.constant_schedule(config.learning_rate),

@@ -84,7 +84,8 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
       Interrupted: after SIGTERM or Ctrl-C, when everything is saved. Calling this again continues the run.
-      TrainingError: if too many updates in a row are not finite, or if the whole run made no update.
+      TrainingError: if too many updates in a row are not finite, if the whole run made no update, or for a reason that
+        `grpo_jax.training.collect.collect` names.
     """
     clock, display = Clock(), display or Silent()
     directory = _directory(workdir, experiment.config)

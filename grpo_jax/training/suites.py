@@ -193,7 +193,7 @@ def _policy(
         return weights, 0, EvaluatedPolicy(config.model.checkpoint), checkpoint_files(config)
     with _of_run():
         _, restored = restore(run, devices, config.mesh, best=best, policy_only=True)
-    files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # the checksums of all other files
+    files = digest_files(run / "checkpoints" / str(restored.step), [SEAL])  # the checksums of the checkpoint's data
     weights = experiment.programs.policy_weights(restored.params)
     return weights, restored.step, EvaluatedPolicy(run=str(run), step=restored.step), files
 
