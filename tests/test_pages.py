@@ -1,9 +1,13 @@
-"""The pages name existing files, and README stays short."""
+"""The pages name existing files and list the files of a run, and README stays short."""
 
 import re
 
 import pytest
 
+from grpo_jax.files import SUMMARY_FILE
+from grpo_jax.reporting.report import REPORT_FILE
+from grpo_jax.runs.directory import BASE_POLICY, FOLDERS, FROM_THE_START, METRICS_FILE
+from grpo_jax.runs.suite_scores import SUITES_FILE
 from tests.helpers import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,6 +30,22 @@ def test_links_lead_somewhere(page):
 def test_the_files_that_a_page_names_exist(page):
     named = sorted(set(NAMED.findall(page.read_text())))
     assert [name for name in named if not any((base / name).exists() for base in BASES)] == []
+
+
+def test_the_page_on_runs_lists_the_files_of_a_run():
+    page = (ROOT / "docs" / "runs.md").read_text()
+    recorded = [path.name for path in (ROOT / "tests" / "fixtures" / "run").iterdir()]
+    files = {
+        METRICS_FILE,
+        SUMMARY_FILE,
+        SUITES_FILE,
+        REPORT_FILE,
+        str(BASE_POLICY),
+        *FOLDERS,
+        *FROM_THE_START,
+        *recorded,
+    }
+    assert sorted(name for name in files if not re.search(rf"`{re.escape(name)}[`/]", page)) == []
 
 
 def test_the_readme_is_short():
