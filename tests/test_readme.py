@@ -13,6 +13,6 @@ from tests.helpers import ROOT, make_config
 def test_the_objective_of_the_readme(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(BLOCK)
     monkeypatch.syspath_prepend(tmp_path)
-    objective = make_objective(make_config(objective__name="mine:CAUTIOUS").objective, 2)
+    objective = make_objective(make_config(objective__name="mine:STRICT").objective, 2)
     outcomes = Outcomes(rewards=jnp.array([[1.0, 0.0], [0.0, 0.0]], jnp.float32), scored=jnp.ones((2, 2), bool))
     assert objective.advantages(outcomes).tolist() == [[1.0, -2.0], [0.0, 0.0]]
