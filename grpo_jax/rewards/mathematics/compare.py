@@ -98,7 +98,9 @@ class Equality:
                 return solved and self._is_quantity(quantity, left) and self.equal(gold.value, value)
             case Relation("=", left, right) if right.variables & known:
                 return solved and self._is_quantity(quantity, right) and self.equal(gold.value, left)
-            case Statement((), (Formula() as first, *others)) if others and may_be_of(quantity.tokens, first.tokens):
+            case Statement((), (Formula(value=None) as first, *others)) if others and may_be_of(
+                quantity.tokens, first.tokens
+            ):
                 return self._links(gold.value, others)  # \\cos x, where a cosine is asked for
             case Statement((), (Formula() as first, *others)) if others and first.variables & known:
                 return self._is_quantity(quantity, first) and self._links(gold.value, others)
@@ -142,13 +144,13 @@ class Equality:
 
     def _same_members(self, gold: General | Residue, answer: Answer) -> bool | None:
         ours, theirs = progressions(gold), progressions(answer)
-        return self._progressions(ours, theirs) if ours and theirs else False
+        return self._progressions(ours, theirs) if ours and theirs and not _of_others(gold, answer) else False
 
     def _family(self, gold: Family, answer: Answer) -> bool | None:
         """Return whether an answer says the same for all values of its constants."""
         equal = self.equal(gold.value, answer)
         ours, theirs = coordinates(gold.value), coordinates(answer)
-        if equal or not ours or not theirs or len(ours) != len(theirs):
+        if equal or not ours or not theirs or len(ours) != len(theirs) or _of_others(gold.value, answer):
             return equal
         return any_of((equal, self._spaces(ours, theirs, gold.known)))
 
@@ -294,6 +296,13 @@ RULE_OF = {
     for gold in get_args(Answer)
     for answer in get_args(Answer)
 }
+
+
+def _of_others(gold: Answer, answer: Answer) -> bool:
+    """Return whether an answer names something else than the gold one."""
+    return any(
+        contradict(name, other) for name in names_in(gold) for other in names_in(answer) if len(name) == len(other) == 1
+    )
 
 
 def _is_of(answer: Answer, *openings: str) -> bool:

@@ -125,7 +125,8 @@ def _compatible(gold: Items, answer: Items) -> bool:
         if "(" not in (gold.opening, answer.opening):
             return True
         closed = all(items.opening != "(" or items.closing == ")" for items in (gold, answer))
-        return closed and all(map(is_variable, (*_names(gold), *_names(answer))))
+        names = [_names(gold), _names(answer)]
+        return closed and all(all(map(is_variable, one)) and len(set(one)) == len(one) for one in names)
     return (gold.opening, answer.opening, answer.closing) == (OPEN, "(", ")")  # an interval, which (1, 2) need not be
 
 
