@@ -28,7 +28,7 @@ def written(tmp_path, monkeypatch):
 
 
 def test_an_objective_of_ones_own(written):
-    changes = {"objective__name": "cautious:CAUTIOUS", "objective__parameters__caution": 3.0}
+    changes = {"objective__name": "strict:STRICT", "objective__parameters__penalty": 3.0}
     made = make_objective(make_config(**changes).objective, 2)
     outcomes = Outcomes(rewards=jnp.array([[1.0, 0.0], [0.0, 0.0]], jnp.float32), scored=jnp.ones((2, 2), bool))
     assert made.advantages(outcomes).tolist() == [[1.0, -3.0], [0.0, 0.0]]
