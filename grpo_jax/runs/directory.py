@@ -1,16 +1,6 @@
-"""The run directory: everything that a run writes, and how it is taken back to a checkpoint.
+"""The run directory: the files that a run writes, and how it is taken back to a checkpoint.
 
-config.json       the configuration
-provenance.json   digests of the inputs, and for each start: code, command, machine, devices, versions, dates
-metrics.jsonl     a line for each step and each evaluation
-tensorboard/      the same as TensorBoard events
-rollouts/         the groups that steps have sampled: a TrainingGroup per line
-evaluation/       the groups of evaluations: a JudgedGroup per line
-warm_start/       the base policy (safetensors), and checkpoints while it is made
-checkpoints/      checkpoints of the training
-summary.json      the result
-report.html       the result as a page
-lock              locked while a process is running here
+docs/runs.md lists all files, with the modules that write them and those that know their formats.
 """
 
 import fcntl
