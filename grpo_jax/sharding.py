@@ -1,7 +1,7 @@
 """The device mesh, and the one table that maps logical axes to mesh axes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -71,6 +71,33 @@ def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Rules = RULES)
         return NamedSharding(mesh, PartitionSpec(*(over if fit else None for over, fit in zip(cut, fits, strict=True))))
 
     return jax.tree.map(of_leaf, shapes, logical_axes)
+
+
+def on_each_shard(
+    mesh: Mesh | None, function: Callable[..., Any], in_axes: Sequence[int], out_axes: int | Sequence[int]
+) -> Callable[..., Any]:
+    """Return a function that every shard of a batch runs on its own rows, without looking at the others'.
+
+    Args:
+      mesh: None: there is one shard.
+      function: of one shard's arguments.
+      in_axes: of each argument (a tree), the axis of its leaves that is the batch's.
+      out_axes: the same of each result.
+    """
+    if mesh is None:
+        return function
+
+    def spec(axis: int) -> PartitionSpec:
+        return PartitionSpec(*(None,) * axis, RULES["batch"])
+
+    return jax.shard_map(
+        function,
+        mesh=mesh,
+        in_specs=tuple(map(spec, in_axes)),
+        out_specs=spec(out_axes) if isinstance(out_axes, int) else tuple(map(spec, out_axes)),
+        axis_names=set(RULES["batch"] or ()),
+        check_vma=False,  # nothing is the same on all shards
+    )
 
 
 def _pieces(mesh: Mesh, over: str | tuple[str, ...] | None) -> int:

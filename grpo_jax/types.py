@@ -8,6 +8,9 @@
     M  groups of a micro-batch
     B  rows, when they are not groups
     T  tokens of a row, P + C if it is a prompt and its completion
+    L  lanes of the sampler
+    U  units that lanes take, each a completion or a whole group
+    E  completions of a unit
     D  features of a hidden state
     V  entries of the vocabulary
     S  rollouts of a prompt that an analysis cuts into groups

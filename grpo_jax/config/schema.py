@@ -171,6 +171,9 @@ class RolloutConfig:
     max_rollouts: CountOrNone = 0  # the limit of a step that replaces groups without signal; 0: none is replaced
     group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
+    # Completions that are decoded at once; the others of a batch wait, and take the place of one that has stopped.
+    # 0: all of a batch. Fewer are faster if lengths differ much (docs/performance.md), and need a smaller cache.
+    lanes: Annotated[CountOrNone, Change.ROUNDING] = 0
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     sampling: SamplingConfig

@@ -10,6 +10,7 @@ from grpo_jax.config import ArchitectureConfig, Config
 from grpo_jax.objectives import needs_reference
 from grpo_jax.planning.chips import Chip
 from grpo_jax.policy import trained_of
+from grpo_jax.sampling import cached_tokens
 from grpo_jax.sharding import batch_shards
 from grpo_jax.training.programs import AbstractInputs
 
@@ -60,13 +61,19 @@ def reference_bytes(inputs: AbstractInputs, config: Config) -> int:
 
 
 def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> int:
-    """Return the bytes of the keys and values of a batch's prompts and completions, all of full length."""
+    """Return the bytes of the keys and values that the sampler has room for."""
     a, r = architecture, config.rollout
     shards = batch_shards(jax.tree.leaves(inputs.weights)[0].sharding.mesh)
-    tokens = inputs.prompts.tokens.shape[1] + r.group_size * r.max_new_tokens
+    tokens = cached_tokens(
+        r.lanes // shards,
+        prompts=r.prompts_per_batch // shards,
+        group_size=r.group_size,
+        prompt_tokens=inputs.prompts.tokens.shape[1],
+        room=r.max_new_tokens,
+    )
     heads = -(-a.num_kv_heads // config.mesh.tensor)
     item = 2 if config.model.compute_dtype == "bfloat16" else 4
-    return r.prompts_per_batch // shards * tokens * 2 * a.num_layers * heads * a.head_dim * item
+    return tokens * 2 * a.num_layers * heads * a.head_dim * item
 
 
 def tree_bytes(tree: Any) -> int:

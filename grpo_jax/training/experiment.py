@@ -83,6 +83,7 @@ def check_batches(config: Config, shards: int) -> None:
     mistakes = Mistakes()
     for field, number in (
         ("rollout.prompts_per_batch", config.rollout.prompts_per_batch),
+        ("rollout.lanes", config.rollout.lanes),
         ("train.microbatch_groups x rollout.group_size", config.train.microbatch_groups * config.rollout.group_size),
         ("evaluation.prompts_per_batch", config.evaluation.prompts_per_batch),
         *([("warm_start.batch_size", config.warm_start.batch_size)] if config.warm_start else []),

@@ -91,6 +91,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             stop_tokens=stop_tokens,
             pad_token=stop_tokens[0],
             noise=NOISES[noise],
+            lanes_per_shard=config.rollout.lanes // batch_shards(mesh),
         )
         return jax.jit(sample, out_shardings=shardings.batch)
 

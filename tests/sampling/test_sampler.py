@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import grpo_jax.sampling.sampler
 from grpo_jax.config import SamplingConfig
 from grpo_jax.policy import Policy
 from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.types import PromptBatch, StopReason
 from tests.policy.test_policy import VARIANTS, VOCABULARY, apply, make, randomised
 
@@ -32,7 +34,7 @@ def sharp(policy, seed=0):
     return params | {"embedding": params["embedding"] * 2}
 
 
-def sampler(policy=None, sampling=PLAIN, group_size=3, stops=STOPS, room=ROOM, pad_token=3):
+def sampler(policy=None, sampling=PLAIN, group_size=3, stops=STOPS, room=ROOM, pad_token=3, **options):
     return jax.jit(
         make_sampler(
             policy or make(),
@@ -41,6 +43,7 @@ def sampler(policy=None, sampling=PLAIN, group_size=3, stops=STOPS, room=ROOM, p
             max_new_tokens=room,
             stop_tokens=stops,
             pad_token=pad_token,
+            **options,
         )
     )
 
@@ -196,6 +199,31 @@ def test_the_padding_token_may_be_a_stop_token_or_any_other():
     as_other = sampler(policy, pad_token=0)(params, PROMPTS, COUNTER)
     for name in ("completion_lengths", "logprobs", "stop_reasons"):
         np.testing.assert_array_equal(getattr(as_stop, name), getattr(as_other, name))
+
+
+# Every completion of 8 prompts has a lane, or 1 or 5 lanes take turns; of 5 or more, one decodes those that are left.
+@pytest.mark.trap(43)
+@pytest.mark.parametrize(
+    ("group_size", "scan_layers", "options"),
+    [
+        (1, False, {}),
+        (2, False, {"noise": antithetic, "sampling": dataclasses.replace(PLAIN, top_k=9, top_p=0.95, min_p=0.01)}),
+        (4, True, {"noise": common}),
+    ],
+)
+def test_a_completion_is_the_same_in_any_lane(monkeypatch, group_size, scan_layers, options):
+    monkeypatch.setattr(grpo_jax.sampling.sampler, "NARROWEST", 1)
+    policy = make(**VARIANTS["gemma3"], scan_layers=scan_layers)  # with windows of 3 tokens
+    params = policy.init(jax.random.key(0))
+    prompts = dataclasses.replace(take(PROMPTS, [0, 1, 2, 3] * 2), ids=np.arange(8, dtype=np.uint32) * 7)
+    options = {"policy": policy, "group_size": group_size} | options
+    whole = sampler(**options, lanes_per_shard=0)(params, prompts, COUNTER)
+    assert len(np.unique(whole.completion_lengths)) > 2
+    for lanes in (1, 5):
+        found = sampler(**options, lanes_per_shard=lanes)(params, prompts, COUNTER)
+        for name in ("completion_tokens", "completion_lengths", "stop_reasons"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(whole, name), err_msg=f"{name}, {lanes} lanes")
+        np.testing.assert_allclose(found.logprobs, whole.logprobs, atol=2e-5)
 
 
 @pytest.mark.trap(7)

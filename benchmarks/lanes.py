@@ -1,0 +1,91 @@
+"""Time of sampling completions of unequal length, by the number of lanes (`rollout.lanes`).
+
+    python benchmarks/lanes.py [--config=configs/two_grpo.py] [--lanes 0 16 32 64] [--repetitions=20] [--mean-share=4]
+
+The policy is fresh, so no token is much likelier than another. Some of them stop a completion: so many that the mean
+length would be the room (`rollout.max_new_tokens`) divided by `--mean-share`, were all equally likely. Prints for each
+number of lanes the median of the milliseconds and of the ratio to the first number, with quartiles; all numbers of
+lanes are taken in turn.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.data import Split, encode_prompts
+from grpo_jax.processes import put
+from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.training import build
+from grpo_jax.types import Rollouts
+
+CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command line."""
+    parser = command_line.parser(__doc__, config=str(CONFIG))
+    parser.add_argument("--lanes", type=int, nargs="+", default=[0, 16, 32, 64])
+    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--mean-share", type=float, default=4)
+    arguments = command_line.parse(parser, argv)
+    if arguments.repetitions < 2:
+        parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
+    try:
+        config = load(arguments.config, arguments.overrides)
+        experiment = build(config)
+    except ConfigError as error:
+        parser.error(str(error))
+    policy, rollout = experiment.programs.policy, config.rollout
+    stops = round(policy.vocab_size * arguments.mean_share / rollout.max_new_tokens)
+    if not 0 < stops < policy.vocab_size:
+        parser.error(
+            f"--mean-share={arguments.mean_share}: {stops} of {policy.vocab_size} tokens would have to stop a "
+            "completion; change it, or rollout.max_new_tokens"
+        )
+    weights = experiment.programs.sampling_weights(
+        experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))
+    )
+    problems = experiment.task.problems(Split.TRAIN, rollout.prompts_per_batch)
+    prompts = put(encode_prompts(experiment.task, problems), experiment.programs.shardings.batch)
+
+    def prepared(lanes: int) -> Callable[[int], Rollouts]:
+        sampler = jax.jit(
+            make_sampler(
+                policy,
+                rollout.sampling,
+                group_size=rollout.group_size,
+                max_new_tokens=rollout.max_new_tokens,
+                stop_tokens=range(stops),
+                lanes_per_shard=lanes,
+            )
+        )
+        return lambda step: jax.block_until_ready(
+            sampler(weights, prompts, Counter.of(config.seed, Stream.TRAINING, step))
+        )
+
+    programs = {lanes: prepared(lanes) for lanes in arguments.lanes}
+    lengths = np.array([run(0).completion_lengths for run in programs.values()])[0]  # compiles all
+    print(
+        f"{len(problems)} prompts of {prompts.tokens.shape[1]} tokens, {lengths.size} completions of "
+        f"{lengths.mean():.1f} tokens, at most {rollout.max_new_tokens}"
+    )
+    times: dict[int, list[float]] = {lanes: [] for lanes in programs}
+    for step in range(arguments.repetitions):
+        for lanes, run in programs.items():
+            started = time.perf_counter()
+            run(step)
+            times[lanes].append(1e3 * (time.perf_counter() - started))
+    for lanes, spent in times.items():
+        ratios = [mine / first for mine, first in zip(spent, times[arguments.lanes[0]], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        print(f"{lanes} lanes: {statistics.median(spent):.1f}, ratio {middle:.2f}, quartiles {low:.2f} and {high:.2f}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
