@@ -20,7 +20,7 @@ import numpy as np
 
 from grpo_jax.planning.chips import Chip
 from grpo_jax.planning.collectives import traffic
-from grpo_jax.planning.hlo import Computation, Instruction, Program, visits
+from grpo_jax.planning.hlo import Computation, DataLoop, Instruction, Program, visits
 from grpo_jax.policy.fused_attention import BLOCK
 
 KERNEL_EFFICIENCY = 0.5  # the share of the peak that attention kernels reach: a cautious assumption
@@ -56,13 +56,13 @@ class _Place:
     channels: set[int] = field(default_factory=set)  # an operation that is split over several fusions appears in each
 
 
-def measure(program: Program, chip: Chip, dynamic: Sequence[float]) -> Costs:
+def measure(program: Program, chip: Chip, dynamic: Sequence[DataLoop]) -> Costs:
     """Return the costs of a program.
 
     Args:
       program: compiled for this chip.
       chip: gives the speeds.
-      dynamic: the trip counts of loops whose count is data, from the outermost inwards.
+      dynamic: the loops whose count is data; see `visits`.
     """
     places: dict[int, _Place] = {}
     flops = once = kernel_flops = 0.0

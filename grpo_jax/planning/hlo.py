@@ -103,29 +103,43 @@ def parse(text: str) -> Program:
     return Program(computations, entry)
 
 
-def visits(program: Program, dynamic: Sequence[float]) -> Iterator[Visit]:
+@dataclass(frozen=True)
+class DataLoop:
+    """A loop whose trip count is data, and the loops of that kind in its body."""
+
+    trips: float
+    inner: Sequence["DataLoop"] = ()
+
+
+def visits(program: Program, dynamic: Sequence[DataLoop]) -> Iterator[Visit]:
     """Yield every computation that runs, once for each place that calls it.
 
     Args:
       program: the parsed program.
-      dynamic: the trip counts of loops whose count is data, from the outermost inwards.
+      dynamic: the loops of the entry computation whose count is data, in their order; the last one stands for all
+        that follow.
     """
     places = itertools.count()
 
-    def visit(name: str, times: float, place: int | None, outer: Sequence[float]) -> Iterator[Visit]:
+    def visit(name: str, times: float, place: int | None, loops: Sequence[DataLoop]) -> Iterator[Visit]:
+        met = 0
         computation = program.computations[name]
         here = next(places) if place is None else place
         yield Visit(computation, times, place is not None, here)
         for instruction in computation.instructions.values():
             if instruction.opcode == "while":
                 counted = trip_count(program, computation, instruction)
-                trips, inner = (outer[0], outer[1:]) if counted is None else (counted, outer)
+                if counted is None:
+                    loop = loops[min(met, len(loops) - 1)]
+                    met, trips, inner = met + 1, loop.trips, loop.inner
+                else:
+                    trips, inner = counted, loops
                 for called in instruction.called("body", "condition"):
                     yield from visit(called, times * trips, None, inner)
             elif instruction.opcode in ("fusion", "call", "conditional", "async-start"):
                 within = here if instruction.opcode == "fusion" else place
                 for called in instruction.called("calls", "to_apply", "branch_computations"):
-                    yield from visit(called, times, within, outer)
+                    yield from visit(called, times, within, loops)
 
     yield from visit(program.entry, 1.0, None, dynamic)
 

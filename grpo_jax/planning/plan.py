@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from grpo_jax.planning.chips import Chip, find
 from grpo_jax.planning.costs import Costs, measure
 from grpo_jax.planning.memory import Memory, sample_memory, score_memory, update_memory
 from grpo_jax.policy import Policy
+from grpo_jax.sampling import full_length_steps
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.experiment import check_batches
 from grpo_jax.training.programs import abstract_inputs, make_programs
@@ -107,7 +108,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             score,
             chip,
             runs=scores * config.train.minibatches,
-            dynamic=(microbatches,),
+            dynamic=(hlo.DataLoop(microbatches),),
             model_flops=work["score"] / n,
             memory=score_memory(peak_bytes(score), inputs, config),
         )
@@ -120,7 +121,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             sample,
             chip,
             runs=config.rollout.prompts_per_step // config.rollout.prompts_per_batch,
-            dynamic=(config.rollout.max_new_tokens - 1,),
+            dynamic=_decode_loops(config, batch_shards(mesh)),
             model_flops=work["sample"] / n,
             memory=sample_memory(peak_bytes(sample), inputs, config, architecture),
         ),
@@ -129,7 +130,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             update,
             chip,
             runs=config.train.minibatches,
-            dynamic=(microbatches,),
+            dynamic=(hlo.DataLoop(microbatches),),
             model_flops=work["update"] / n,
             memory=update_memory(peak_bytes(update), inputs, config),
         ),
@@ -208,6 +209,18 @@ class DoesNotFit(Exception):
         self.program = program
 
 
+def _decode_loops(config: Config, shards: int) -> Sequence[hlo.DataLoop]:
+    """Return the sampler's loops for completions of full length: none is left to the narrower loops."""
+    r = config.rollout
+    steps, refills = full_length_steps(
+        r.lanes // shards,
+        prompts=r.prompts_per_batch // shards,
+        group_size=r.group_size,
+        room=r.max_new_tokens,
+    )
+    return hlo.DataLoop(steps, (hlo.DataLoop(refills),)), hlo.DataLoop(0)
+
+
 def _compile(name: str, lowered: Any) -> Any:
     try:
         return lowered.compile()
@@ -219,7 +232,7 @@ def _compile(name: str, lowered: Any) -> Any:
 
 
 def _program_plan(
-    compiled: Any, chip: Chip, runs: int, dynamic: tuple[float, ...], model_flops: float, memory: Memory
+    compiled: Any, chip: Chip, runs: int, dynamic: Sequence[hlo.DataLoop], model_flops: float, memory: Memory
 ) -> ProgramPlan:
     try:
         text = compiled.as_text()

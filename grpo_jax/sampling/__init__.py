@@ -5,7 +5,7 @@ from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, RolloutEngine, SamplingRequest
 from grpo_jax.sampling.filters import distribution
 from grpo_jax.sampling.jax_engine import JaxEngine
-from grpo_jax.sampling.lanes import cached_tokens
+from grpo_jax.sampling.lanes import cached_tokens, full_length_steps
 from grpo_jax.sampling.noise import NOISES, Noise
 from grpo_jax.sampling.sampler import Sampler, make_sampler
 
@@ -23,6 +23,7 @@ __all__ = [
     "Stream",
     "cached_tokens",
     "distribution",
+    "full_length_steps",
     "make_sampler",
     "one_ahead",
 ]

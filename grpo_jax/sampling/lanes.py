@@ -90,6 +90,22 @@ def cached_tokens(lanes: int, *, prompts: int, group_size: int, prompt_tokens: i
     return waiting + lanes * (prompt_tokens + room)
 
 
+def full_length_steps(lanes: int, *, prompts: int, group_size: int, room: int) -> tuple[int, float]:
+    """Return a shard's decode steps if all completions have full length, and how many units a step's lanes take.
+
+    Args:
+      lanes: of the shard, at most; 0: any number.
+      prompts: of the shard.
+      group_size: G.
+      room: C.
+    """
+    if each_group_has_a_lane(lanes, prompts, group_size):
+        return room - 1, 0.0
+    completions = prompts * group_size
+    steps = -(-completions // lanes) * (room - 1)
+    return steps, (completions - lanes) / max(steps, 1)
+
+
 def start(units: Units, prompts: Any, *, lanes: int, room: int) -> tuple[Queue, Lanes, Cache, Int[Array, " shards"]]:
     """Return the queue, the lanes with their first units, an empty cache, and the number of units that are left.
 

@@ -28,6 +28,10 @@ def costs(program, *dynamic):
     return measure(hlo.parse(program.as_text()), V5E, dynamic)
 
 
+def loops(first, inner, last):
+    return hlo.DataLoop(first, (hlo.DataLoop(inner),)), hlo.DataLoop(last)
+
+
 X = ((SIZE, SIZE), jnp.bfloat16)
 LAYER_STACK = ((LAYERS, SIZE, SIZE), jnp.bfloat16)
 EXPECTED = 2 * SIZE**3 * LAYERS
@@ -59,7 +63,21 @@ def test_a_loop_whose_length_is_data_is_told(chips):
         return jax.lax.fori_loop(0, times, lambda _, x: scanned(x, layers), x)
 
     program = compiled(chips, loop, X, LAYER_STACK, ((), jnp.int32))
-    assert costs(program, 10).flops == 10 * EXPECTED
+    assert costs(program, hlo.DataLoop(10)).flops == 10 * EXPECTED
+
+
+def test_loops_whose_length_is_data_follow_each_other_and_nest(chips):
+    def program(x, layers, times):
+        def outer(_, x):
+            return jax.lax.fori_loop(0, times, lambda _, x: x @ layers[0], x) @ layers[1]
+
+        def after(_, x):
+            return x @ layers[2]
+
+        return jax.lax.fori_loop(0, times, after, jax.lax.fori_loop(0, times, outer, x))
+
+    made = compiled(chips, program, X, LAYER_STACK, ((), jnp.int32))
+    assert costs(made, *loops(10, 3, 7)).flops == (10 * (3 + 1) + 7) * 2 * SIZE**3
 
 
 def test_computing_takes_no_less_than_the_peak_allows(chips):
