@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
         (host_batch,) = make_minibatches(
             rollouts,
             advantages,
-            wanted=np.arange(groups) < share * groups,
+            keep=np.arange(groups) < share * groups,
             minibatches=1,
             microbatch_groups=config.train.microbatch_groups,
             aggregation=experiment.programs.objective.aggregation,

@@ -51,7 +51,7 @@ def statistics(
     order = orders(prompts, samples, cuts, seed)
     of_sums = products.within(vectors)
     # A loss divides by the mean share of so many completions that it is practically its expectation.
-    factors = np.asarray(aggregation.weight(lengths, width) / aggregation.share(lengths).mean(), np.float64)
+    factors = np.asarray(aggregation.weight(lengths, width) / aggregation.denominator(lengths).mean(), np.float64)
     vectors *= factors.astype(np.float32)[..., None]
     inner = of_sums * factors[:, :, None] * factors[:, None, :]
     groups = {size: Subgroups(order, size, inner) for size in group_sizes(samples)}

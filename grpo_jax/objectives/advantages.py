@@ -1,8 +1,9 @@
 """Advantages of completions relative to others of the same prompt.
 
-Every estimator takes the `Outcomes` of a step and returns advantages [N, G]. If a group's rewards do not differ
-(`rewards_differ`), its advantages are exactly 0. Such a group carries no signal, and training may drop it. All
-estimators are defined for any rewards. "The paper" is "It Takes Two", arXiv 2510.00977.
+Every estimator takes the `Outcomes` of a step and returns advantages [N, G]. In this module, unlike in
+`batch_advantages`, the advantages of a group whose rewards do not differ (`rewards_differ`) are exactly 0. Such a group
+carries no signal, and training may drop it. All estimators are defined for any rewards. "The paper" is "It Takes Two",
+arXiv 2510.00977.
 """
 
 from collections.abc import Callable
@@ -23,9 +24,9 @@ def group_normalized(
     """Return GRPO's advantages: A_i = (r_i - mean r) / (std r + epsilon), DeepSeekMath (arXiv 2402.03300).
 
     Args:
-      ddof: 0 for the population's standard deviation (the paper), 1 for the sample's (verl, TRL). With two binary
-        rewards the first gives +-1 and the second +-0.7071; with sixteen they differ by 3 %. So a comparison of group
-        sizes under ddof 1 also changes the scale of the advantages.
+      ddof: 0 for the population's standard deviation (the paper), 1 for the sample's (verl, TRL). In a pair of
+        different binary rewards 0 gives +-1 and 1 gives +-0.7071; in a group of sixteen they differ by 3 %. So a
+        comparison of group sizes under ddof 1 also changes the scale of the advantages.
       epsilon: added to the standard deviation.
       tolerance: see `rewards_differ`.
     """
@@ -79,14 +80,15 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     mean, count = mean_and_count(rewards, scored)
-    above = jnp.where(scored, rewards - mean, 0.0)
+    centered = jnp.where(scored, rewards - mean, 0.0)
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
     lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)
     largest = jnp.where(scored, jnp.abs(rewards), 0.0).max(-1, keepdims=True)
-    rounding = 4 * 2.0**-23 * jnp.sqrt(count) * largest  # 2^-23: the precision of float32
-    spread = scored & (highest > lowest)
-    positive = spread & ((above > rounding) | (rewards == highest))
-    negative = spread & ((above < -rounding) | (rewards == lowest))
+    # The mean of `count` float32 numbers is rounded by about 2^-23 sqrt(count) times the largest; 4 is a safe factor.
+    rounding = 4 * 2.0**-23 * jnp.sqrt(count) * largest
+    varied = scored & (highest > lowest)
+    positive = varied & ((centered > rounding) | (rewards == highest))
+    negative = varied & ((centered < -rounding) | (rewards == lowest))
     n, m = positive.sum(-1, keepdims=True), negative.sum(-1, keepdims=True)
     both = (n > 0) & (m > 0)
     share = jnp.where(both, n / jnp.maximum(n + m, 1), 0.5)

@@ -52,7 +52,7 @@ class Objective:
             assert groups.reference_logprobs is not None
             divergence = self.kl(terms.logprobs, jnp.where(terms.mask, groups.reference_logprobs, 0.0))
             total += self.kl_coef * (terms.plain_weights * divergence).sum()
-        return LossSum(total, self.aggregation.share(groups.completion_lengths).sum())
+        return LossSum(total, self.aggregation.denominator(groups.completion_lengths).sum())
 
     def cut(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
         """Return a mask of the clipped tokens: they have an advantage and a weight, but get no gradient.

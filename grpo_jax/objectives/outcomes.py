@@ -35,10 +35,10 @@ def batch_mean(values: Float[Array, "N G"], scored: Bool[Array, "N G"]) -> Float
 
 
 def rewards_differ(outcomes: Outcomes, tolerance: float) -> Bool[Array, "N G"]:
-    """Return a mask of the scored completions in groups whose scored rewards spread wider than `tolerance`.
+    """Return a mask of the scored completions in groups whose scored rewards range over more than `tolerance`.
 
-    Most estimators give all other completions an advantage of 0. The spread decides, not the standard deviation: that
-    of equal floats can come out as 1e-9, and dividing by it would explode.
+    Most estimators give all other completions an advantage of 0. The range decides, not the standard deviation: the
+    standard deviation of equal floats can come out as 1e-9, and dividing by it would explode.
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)

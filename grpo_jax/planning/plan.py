@@ -103,7 +103,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     work, n = model_flops(config, architecture, prompt_tokens), len(devices)
     score_plan = None
     if scores := scores_per_minibatch(config):
-        score = _compile("score", programs.score.lower(inputs.state.params, batch))  # type: ignore[attr-defined]
+        score = _compile("score", programs.logprobs.lower(inputs.state.params, batch))  # type: ignore[attr-defined]
         score_plan = _program_plan(
             score,
             chip,

@@ -5,6 +5,7 @@ every group.
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,49 +18,50 @@ from grpo_jax.types import Groups, Rollouts, UpdateBatch
 def make_minibatches(
     rollouts: Rollouts,
     advantages: Float[np.ndarray, "N G"],
-    wanted: Bool[np.ndarray, " N"],
+    keep: Bool[np.ndarray, " N"],
     *,
     minibatches: int,
     microbatch_groups: int,
     aggregation: Aggregation,
     denominator: str,
 ) -> Iterator[UpdateBatch]:
-    """Yield the minibatches of a rollout batch as host arrays, without those that have no wanted group.
+    """Yield, as host arrays, each minibatch of a rollout batch that keeps a group.
 
-    All have the same shape, so one compiled update serves them all. Wanted groups are moved to the front, and the
-    update loops over the filled micro-batches only. So a group that is not wanted never reaches the model.
+    All have the same shape, so one compiled update serves them all. The groups that are kept are moved to the front,
+    and the update loops over the filled micro-batches only. So a dropped group never reaches the model.
 
     Args:
       rollouts: host arrays.
-      wanted: the groups to learn from.
+      keep: the groups to learn from. The others are dropped.
       minibatches: the number of consecutive, equal parts of the prompts; each is one optimizer step.
       microbatch_groups: M, which divides N / minibatches.
       denominator: "sampled" counts dropped groups in the loss's average, "valid" does not.
     """
-    for part in np.split(np.arange(len(wanted)), minibatches):
-        chosen, left_out = part[wanted[part]], part[~wanted[part]]
-        if len(chosen) == 0:
+    for part in np.split(np.arange(len(keep)), minibatches):
+        kept, dropped = part[keep[part]], part[~keep[part]]
+        if len(kept) == 0:
             continue
-        groups = _select(rollouts, advantages, chosen, len(part))
-        dropped = aggregation.share(rollouts.completion_lengths[left_out]).sum() if denominator == "sampled" else 0.0
+        groups = _select(rollouts, advantages, kept, len(part))
+        lengths = rollouts.completion_lengths[dropped]
+        dropped_weight = aggregation.denominator(lengths).sum() if denominator == "sampled" else 0.0
         yield UpdateBatch(
             groups=_stack(groups, microbatch_groups),
-            filled=np.int32(-(-len(chosen) // microbatch_groups)),
-            dropped_weight=np.float32(dropped),
+            filled=np.int32(math.ceil(len(kept) / microbatch_groups)),
+            dropped_weight=np.float32(dropped_weight),
         )
 
 
-def _select(rollouts: Rollouts, advantages: np.ndarray, chosen: np.ndarray, room: int) -> Groups:
-    """Return the chosen groups, followed by padding groups of length 0."""
+def _select(rollouts: Rollouts, advantages: np.ndarray, kept: np.ndarray, size: int) -> Groups:
+    """Return the groups that are kept, padded to `size` with groups whose completions have length 0."""
 
     def take(array: np.ndarray) -> np.ndarray:
-        out = np.zeros((room, *array.shape[1:]), array.dtype)
-        out[: len(chosen)] = array[chosen]
+        out = np.zeros((size, *array.shape[1:]), array.dtype)
+        out[: len(kept)] = array[kept]
         return out
 
     return Groups(
         prompt_tokens=take(rollouts.prompt_tokens),
-        prompt_lengths=np.maximum(take(rollouts.prompt_lengths), 1),  # a prompt is never empty
+        prompt_lengths=np.maximum(take(rollouts.prompt_lengths), 1),  # the policy takes no prompt of length 0
         completion_tokens=take(rollouts.completion_tokens),
         completion_lengths=take(rollouts.completion_lengths),
         advantages=take(advantages),

@@ -38,7 +38,7 @@ class Collected:
     scored: Bool[np.ndarray, "N G"]
     expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
     advantages: Float[np.ndarray, "N G"]
-    chosen: Bool[np.ndarray, " N"]  # the groups that make up the step: see `learned`
+    chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
 
     @property
     def outcomes(self) -> Outcomes:
@@ -69,8 +69,9 @@ def collect(
 ) -> Collected:
     """Sample and judge the groups of a step, from the prompts at `cursor` on, and compute their advantages.
 
-    An estimator may compare a group with the other groups of its step, but not with groups that were replaced. Only
-    sampling is charged to a phase of its own; everything else is charged to the clock's current phase.
+    If groups were replaced, advantages are computed twice: over all sampled groups to decide which carry signal, then
+    over those of the step alone, because an estimator may compare a group with the others of its step. Only sampling
+    is charged to a phase of its own; everything else is charged to the clock's current phase.
 
     Args:
       experiment: its engine holds the policy after the previous step.
@@ -81,7 +82,7 @@ def collect(
     """
     rollout = experiment.config.rollout
 
-    def sampled(first: int, prompts: int) -> Samples:
+    def sample_batch(first: int, prompts: int) -> Samples:
         problems, request = source.take(first, prompts), training_request(experiment.config, step)
         samples = sample_and_judge(
             experiment.engine, experiment.task, problems, request, sampling=lambda: clock.phase("sampling")
@@ -98,36 +99,36 @@ def collect(
             )
         return samples
 
-    parts = [sampled(cursor, rollout.prompts_per_step)]
-    collected = _together(experiment, successes, parts, step)
+    parts = [sample_batch(cursor, rollout.prompts_per_step)]
+    collected = _combine(experiment, successes, parts, step)
     while wants_more(rollout, collected.signal, source.left(cursor)):
-        parts.append(sampled(cursor + len(collected.judged), rollout.prompts_per_batch))
-        collected = _together(experiment, successes, parts, step)
+        parts.append(sample_batch(cursor + len(collected.judged), rollout.prompts_per_batch))
+        collected = _combine(experiment, successes, parts, step)
     if not collected.scored.any():
         reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
         raise TrainingError(
             f"step {step}: none of its completions could be scored (so far {reasons}); correct the reward or the "
             "gold answers, and run the same command again."
         )
-    advantages = among_themselves(
+    advantages = estimate_chosen_alone(
         partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
     )
     return dataclasses.replace(collected, advantages=advantages)
 
 
 def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
-    """Return whether one more batch of new prompts shall replace groups without signal.
+    """Return whether to sample one more batch of prompts, to replace groups without signal.
 
     Args:
       signal: which of the groups that the step has sampled so far carry signal.
-      in_epoch: the number of prompts left in the epoch when the step began. After them, prompts would repeat.
+      in_epoch: the number of prompts left in the epoch when the step began. Beyond that number prompts would repeat.
     """
     room = min(rollout.max_rollouts // rollout.group_size, in_epoch) - len(signal)
     return int(signal.sum()) < rollout.prompts_per_step and room >= rollout.prompts_per_batch
 
 
-def learned(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarray, " sampled"]:
-    """Return which sampled groups make up a step of so many groups: those with signal first, then others, in order.
+def choose_groups(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarray, " sampled"]:
+    """Return a mask of the `groups` sampled groups that make up the step: those with signal first, then the others.
 
     Without resampling these are all groups. With it, a replaced group no longer belongs to the step. It counts neither
     in the gradient nor in the loss's denominator.
@@ -138,28 +139,32 @@ def learned(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarra
     return chosen
 
 
-def among_themselves(
+def estimate_chosen_alone(
     estimate: Callable[[Outcomes], Float[np.ndarray, "N G"]],
     outcomes: Outcomes,
     advantages: Float[np.ndarray, "N G"],
     chosen: Bool[np.ndarray, " N"],
 ) -> Float[np.ndarray, "N G"]:
-    """Return the advantages of all sampled groups, where the chosen groups are estimated without the others."""
+    """Return the advantages of all sampled groups, with those of the chosen groups estimated without the others.
+
+    An estimator whose baseline is the step's must not see groups that were replaced.
+    """
     if chosen.all():
         return advantages
     advantages = advantages.copy()
-    advantages[chosen] = estimate(jax.tree.map(lambda of_all: of_all[chosen], outcomes))
+    advantages[chosen] = estimate(jax.tree.map(lambda array: array[chosen], outcomes))
     return advantages
 
 
-def _together(experiment: Experiment, successes: Successes, parts: Sequence[Samples], step: int) -> Collected:
+def _combine(experiment: Experiment, successes: Successes, parts: Sequence[Samples], step: int) -> Collected:
+    """Return all parts as one, with advantages over all their groups."""
     judged = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
     expected = successes.expected([one.id for one in judged], step)
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)
     advantages = _advantages(experiment, outcomes)
-    chosen = learned(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
+    chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
     return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen)
 
 

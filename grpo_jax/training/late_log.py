@@ -109,7 +109,7 @@ class LateLog:
         self._check_finite(line.step, of_updates)
 
     @contextmanager
-    def also_on_failure(self) -> Iterator[None]:
+    def written_on_failure(self) -> Iterator[None]:
         """Write the held metrics before an error of the training passes, because they may show its cause."""
         try:
             yield

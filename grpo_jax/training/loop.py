@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from grpo_jax.config import Config, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
@@ -38,7 +39,7 @@ from grpo_jax.types import Params, TrainState, UpdateBatch
 
 @dataclass(frozen=True)
 class Run:
-    """The objects that a running training shares."""
+    """Everything that the training loop works with."""
 
     experiment: Experiment
     problems: Mapping[Split, Sequence[Problem]]
@@ -54,22 +55,30 @@ class Run:
 
 
 def run_steps(run: Run) -> TrainState:
-    """Train from the base policy, or from the newest checkpoint, to the end, and return the final state."""
+    """Train from the base policy, or from the newest checkpoint, to the end, and return the final state.
+
+    Raises:
+      Interrupted: after a requested stop, once everything is saved.
+      TrainingError: for one of the reasons in `collect`, or if too many updates in a row were not finite.
+      WorkerError: if the workers of a reward fail.
+    """
     config, experiment, clock, engine = run.config, run.experiment, run.clock, run.experiment.engine
     state, reference = jax.block_until_ready(_begin(run))
     successes = Successes(config.rollout.success_half_life)
     saved = run.checkpoints.restore_latest(state)
-    step, cursor, sampled = 0, 0, 0  # sampled: prompts so far; differs from cursor at ends of epochs
+    # cursor: the place in the order of prompts. It also counts the prompts that are skipped at the end of an epoch.
+    step, cursor, prompts_so_far = 0, 0, 0
     if saved:
         step, state = saved.step, saved.state
-        cursor, sampled = saved.record["cursor"], saved.record["sampled_prompts"]
+        cursor, prompts_so_far = saved.record["cursor"], saved.record["sampled_prompts"]
         clock.continue_from(saved.record["seconds"])
         successes.continue_from(saved.record["successes"])
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Phase.TRAIN, step)
     evaluations = run.directory.metrics().evaluations
-    evaluated = of_first([line.split for line in evaluations if line.step == step])  # before the stop
-    begun = step
+    # The splits that were evaluated at this step before the run was stopped.
+    evaluated = of_first([line.split for line in evaluations if line.step == step])
+    first_step = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
 
@@ -82,32 +91,35 @@ def run_steps(run: Run) -> TrainState:
             engine.load(weights, version=step)
         del weights  # the engine has them
         log.settle()
-        score = None
+        validation_pass_at_1 = None
         for split in evaluations_due(config, step):
-            if not (step == begun and split.name in evaluated) and not run.stop.requested():
+            already = step == first_step and split.name in evaluated
+            if not already and not run.stop.requested():
                 log.flush()
                 with clock.phase("evaluation"):
                     pass_at_1 = _evaluate(run, split, step)
                 if split is Split.VALIDATION:  # the test split must not choose checkpoints
-                    score = pass_at_1
+                    validation_pass_at_1 = pass_at_1
         stopping, finished = run.stop.requested(), step == config.train.steps
         if stopping or finished or step % config.checkpoint.every == 0:
             log.flush()
-            if not saved or step > saved.step:
+            if not saved or step > saved.step:  # the checkpoint that the run continued from is there already
                 with clock.phase("checkpoints"):
-                    run.checkpoints.save(step, state, _record(run, step, cursor, sampled, successes), score)
+                    record = _record(run, step, cursor, prompts_so_far, successes)
+                    run.checkpoints.save(step, state, record, validation_pass_at_1)
         if stopping:  # also at the last step, because evaluations may be missing
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
         if finished:
             clock.turn_to("other")
             return state
 
-        if step == begun:
+        if step == first_step:
             run.display.doing("compiling the programs of a step")
         step += 1
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
-        with log.also_on_failure(), jax.transfer_guard("disallow"):
-            with clock.phase("rewards"):
+        # The guard refuses accidental transfers, which would wait for the devices.
+        with log.written_on_failure(), jax.transfer_guard("disallow"):
+            with clock.phase("rewards"):  # `collect` charges the sampling to its own phase
                 collected = collect(experiment, source, successes, clock, cursor=cursor, step=step)
             engine.unload()  # the update needs the room
             with clock.phase("update"):
@@ -115,12 +127,12 @@ def run_steps(run: Run) -> TrainState:
                 arms = _arms(experiment, state.params, batches, step)
                 metrics = []
                 for batch in batches:
-                    state, of_minibatch = experiment.programs.update(state, batch)
-                    metrics.append(of_minibatch)
+                    state, minibatch_metrics = experiment.programs.update(state, batch)
+                    metrics.append(minibatch_metrics)
         cursor += len(collected.judged)
-        sampled += len(collected.judged)
+        prompts_so_far += len(collected.judged)
         successes.observe(collected.prompts, collected.rewards, collected.scored, step)
-        log.push(step, sampled, rollout_statistics(collected), metrics, arms)
+        log.push(step, prompts_so_far, rollout_statistics(collected), metrics, arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, training_groups(collected, step))
 
@@ -155,26 +167,30 @@ def _minibatches(
 ) -> list[UpdateBatch]:
     """Return the minibatches of a step on the devices, with the log-probabilities that the objective needs.
 
-    All are scored before the first update, by the old policy of the whole batch.
+    These are computed for all minibatches before the first update, under the policy that sampled the batch. Groups
+    without signal are dropped.
     """
     config, chosen = experiment.config, collected.chosen
+    keep = collected.signal[chosen]
+    if config.objective.kl_coef > 0:
+        keep = np.ones_like(keep)  # the KL term is also a loss of groups without signal
     batches = []
     for host_batch in make_minibatches(
         jax.tree.map(lambda array: array[chosen], collected.rollouts),
         collected.advantages[chosen],
-        wanted=collected.signal[chosen] | (config.objective.kl_coef > 0),
+        keep=keep,
         minibatches=config.train.minibatches,
         microbatch_groups=config.train.microbatch_groups,
         aggregation=experiment.programs.objective.aggregation,
         denominator=config.objective.denominator,
     ):
         batch = put(host_batch, update_batch_shardings(host_batch, experiment.programs.shardings))
-        scores = {}
+        logprobs = {}
         if config.objective.old_logprobs == "trainer":
-            scores["old_logprobs"] = experiment.programs.score(params, batch)
+            logprobs["old_logprobs"] = experiment.programs.logprobs(params, batch)
         if reference is not None:
-            scores["reference_logprobs"] = experiment.programs.score(with_trained(params, reference), batch)
-        batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **scores)))
+            logprobs["reference_logprobs"] = experiment.programs.logprobs(with_trained(params, reference), batch)
+        batches.append(dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, **logprobs)))
     return batches
 
 
@@ -209,12 +225,12 @@ def _evaluate(run: Run, split: Split, step: int) -> float | None:
     return first.value
 
 
-def _record(run: Run, step: int, cursor: int, sampled: int, successes: Successes) -> dict[str, Any]:
+def _record(run: Run, step: int, cursor: int, prompts_so_far: int, successes: Successes) -> dict[str, Any]:
     """Return the record that a checkpoint holds beside the state."""
     return {
         "step": step,
         "cursor": cursor,
-        "sampled_prompts": sampled,
+        "sampled_prompts": prompts_so_far,
         "successes": successes.record(),
         "seed": run.config.seed,
         "config": to_dict(run.config),

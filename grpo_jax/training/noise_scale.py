@@ -20,7 +20,7 @@ from grpo_jax.training.metrics import Mean
 from grpo_jax.types import Groups, Params
 
 
-class Spread(NamedTuple):
+class NoiseSums(NamedTuple):
     """Sums over micro-batches."""
 
     groups: Float[Array, ""]  # n: groups with any tokens, which are those that the update learns from
@@ -28,18 +28,18 @@ class Spread(NamedTuple):
     norms_squared: Float[Array, ""]  # sum |S_k|^2
 
 
-def spread_of(gradients: Params, groups: Groups) -> Spread:
+def noise_sums(gradients: Params, groups: Groups) -> NoiseSums:
     """Return the sums of one micro-batch."""
     count = (groups.completion_lengths.max(-1) > 0).sum().astype(jnp.float32)
-    return Spread(count, count**2, optax.tree.norm(gradients, squared=True))
+    return NoiseSums(count, count**2, optax.tree.norm(gradients, squared=True))
 
 
-def noise_metrics(gradients: Params, spread: Spread) -> dict[str, Mean]:
+def noise_metrics(gradients: Params, noise: NoiseSums) -> dict[str, Mean]:
     """Return `noise/signal` (|mu|^2) and `noise/variance` (V). Their weight is 0 if there is only one micro-batch."""
-    several = spread.groups**2 > spread.groups_squared
-    pairs = jnp.where(several, spread.groups**2 - spread.groups_squared, 1.0)
-    signal = (optax.tree.norm(gradients, squared=True) - spread.norms_squared) / pairs
-    variance = (spread.norms_squared - signal * spread.groups_squared) / jnp.maximum(spread.groups, 1.0)
+    several = noise.groups**2 > noise.groups_squared
+    pairs = jnp.where(several, noise.groups**2 - noise.groups_squared, 1.0)
+    signal = (optax.tree.norm(gradients, squared=True) - noise.norms_squared) / pairs
+    variance = (noise.norms_squared - signal * noise.groups_squared) / jnp.maximum(noise.groups, 1.0)
     weight = several.astype(jnp.float32)
     return {
         "noise/signal": Mean(jnp.where(several, signal, 0.0), weight),

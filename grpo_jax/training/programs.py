@@ -24,7 +24,7 @@ from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.arms import ArmMetrics, make_arm_metrics
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
-from grpo_jax.training.update import Scorer, Update, make_scorer, make_update
+from grpo_jax.training.update import Logprobs, Update, make_logprobs, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 
 # Parameters for the sampler: in the compute dtype, and not sharded along fsdp.
@@ -63,7 +63,7 @@ class Programs:
     sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> a jitted sampler of SamplingWeights
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
-    score: Scorer  # (params, batch) -> log-probabilities
+    logprobs: Logprobs  # (params, batch) -> log-probabilities
     arms: ArmMetrics  # (params, batch) -> metrics of the gradient's two arms
 
 
@@ -115,7 +115,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             donate_argnums=0,
             out_shardings=(shardings.state, shardings.replicated),
         ),
-        score=jax.jit(make_scorer(adapted, temperature, chunk), out_shardings=shardings.groups),
+        logprobs=jax.jit(make_logprobs(adapted, temperature, chunk), out_shardings=shardings.groups),
         arms=jax.jit(make_arm_metrics(adapted, objective, temperature, chunk), out_shardings=shardings.replicated),
     )
 

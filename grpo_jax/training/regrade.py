@@ -18,7 +18,7 @@ from grpo_jax.evaluation import rewards_of
 from grpo_jax.objectives import Outcomes, make_objective
 from grpo_jax.rewards import Attempt, Reward
 from grpo_jax.runs.groups import Completion, TrainingGroup, carries_signal
-from grpo_jax.training.collect import among_themselves, learned
+from grpo_jax.training.collect import choose_groups, estimate_chosen_alone
 
 Kind: TypeAlias = Literal["right", "wrong", "unscored"]
 
@@ -109,8 +109,8 @@ def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.n
     expected = np.array([UNKNOWN if group.expected is None else group.expected for group in groups], np.float32)
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, expected=expected)
     advantages = estimate(outcomes)
-    chosen = learned(carries_signal(advantages), groups_per_step)
-    return int(carries_signal(among_themselves(estimate, outcomes, advantages, chosen)).sum())
+    chosen = choose_groups(carries_signal(advantages), groups_per_step)
+    return int(carries_signal(estimate_chosen_alone(estimate, outcomes, advantages, chosen)).sum())
 
 
 def _tally(groups: Sequence[TrainingGroup], signal: int) -> Tally:

@@ -23,12 +23,12 @@ from grpo_jax.training.metrics import (
     empty,
     merge,
 )
-from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
+from grpo_jax.training.noise_scale import NoiseSums, noise_metrics, noise_sums
 from grpo_jax.training.optimizer import apply_gradients
 from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
 
 Update: TypeAlias = Callable[[TrainState, UpdateBatch], tuple[TrainState, Metrics]]
-Scorer: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
+Logprobs: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
 
 
 class Accumulated(NamedTuple):
@@ -37,7 +37,7 @@ class Accumulated(NamedTuple):
     gradients: Params
     loss: Mean
     metrics: Metrics
-    spread: Spread
+    noise: NoiseSums
 
 
 def group_logprobs(
@@ -55,19 +55,19 @@ def group_logprobs(
     ).reshape(m, g, c)
 
 
-def make_scorer(policy: Policy, temperature: float, chunk: int) -> Scorer:
+def make_logprobs(policy: Policy, temperature: float, chunk: int) -> Logprobs:
     """Make a function (params, batch) -> log-probabilities, micro-batch by micro-batch; to be jitted."""
 
-    def score(params: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
-        def one(index: Array, scores: Array) -> Array:
+    def logprobs(params: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
+        def add_microbatch(index: Array, found: Array) -> Array:
             micro = microbatch(batch, index)
             return jax.lax.dynamic_update_index_in_dim(
-                scores, group_logprobs(policy, params, micro, temperature, chunk), index, 0
+                found, group_logprobs(policy, params, micro, temperature, chunk), index, 0
             )
 
-        return jax.lax.fori_loop(0, batch.filled, one, jnp.zeros_like(batch.groups.sampler_logprobs))
+        return jax.lax.fori_loop(0, batch.filled, add_microbatch, jnp.zeros_like(batch.groups.sampler_logprobs))
 
-    return score
+    return logprobs
 
 
 def make_update(
@@ -82,9 +82,9 @@ def make_update(
 
     Parameters that are not trained (`trained_of`) have no gradient and stay in the same memory.
 
-    The gradients of the summed loss are added over the filled micro-batches. They are divided once, by the weight of
-    these and of the dropped groups, so they do not depend on how the batch is split. An update that is not finite
-    leaves the state unchanged and is counted.
+    The gradients of the summed loss are added over the filled micro-batches. The sum is divided once, by the weight of
+    these micro-batches plus that of the dropped groups. So the gradient does not depend on how the batch is split. An
+    update that is not finite leaves the state unchanged and is counted.
 
     Args:
       tx: the optimizer.
@@ -101,20 +101,20 @@ def make_update(
     def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
         params, trained = state.params, trained_of(state.params)
 
-        def one(index: Array, carry: Accumulated) -> Accumulated:
+        def add_microbatch(index: Array, carry: Accumulated) -> Accumulated:
             micro = microbatch(batch, index)
             (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(trained, params, micro)
             return Accumulated(
                 jax.tree.map(jnp.add, carry.gradients, gradients),
                 carry.loss.merge(mean),
                 merge(carry.metrics, metrics),
-                jax.tree.map(jnp.add, carry.spread, spread_of(gradients, micro)),
+                jax.tree.map(jnp.add, carry.noise, noise_sums(gradients, micro)),
             )
 
-        mean, metrics = jax.eval_shape(lambda: loss(trained, params, microbatch(batch, jnp.int32(0)))[1])
+        mean_shape, metric_shapes = jax.eval_shape(lambda: loss(trained, params, microbatch(batch, jnp.int32(0)))[1])
         zeros = jax.tree.map(jnp.zeros_like, trained)
-        nothing = Accumulated(zeros, mean.empty(), empty(metrics), Spread(*(jnp.zeros(()),) * 3))
-        sums = jax.lax.fori_loop(0, batch.filled, one, nothing)
+        zero = Accumulated(zeros, mean_shape.empty(), empty(metric_shapes), NoiseSums(*(jnp.zeros(()),) * 3))
+        sums = jax.lax.fori_loop(0, batch.filled, add_microbatch, zero)
 
         weight = sums.loss.weight + batch.dropped_weight
         gradients = jax.tree.map(lambda g: g / weight, sums.gradients)
@@ -123,7 +123,7 @@ def make_update(
         state = apply_gradients(tx, dataclasses.replace(state, params=trained), gradients, norm)
         return dataclasses.replace(state, params=with_trained(params, state.params)), {
             **sums.metrics,
-            **noise_metrics(sums.gradients, sums.spread),
+            **noise_metrics(sums.gradients, sums.noise),
             Measured.LOSS: Mean(sums.loss.total, weight),
             Measured.GRADIENT_NORM: Mean(norm, jnp.ones(())),
             Measured.LEARNING_RATE: Mean(learning_rate, jnp.ones(())),

@@ -38,7 +38,7 @@ def test_they_add_up_to_the_gradient_of_the_objective(name, size):
     """Minus the sum of advantage x token weight x vector is the gradient of the training loss."""
     params, found, advantages = rollouts(size)
     made = experiment(rollout__group_size=size, objective__name=name, train__microbatch_groups=8)
-    (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
+    (batch,) = batches_of(made, found, advantages, keep=np.ones(8, bool))
     groups = microbatch(batch, jnp.int32(0))
 
     @jax.jit

@@ -297,7 +297,7 @@ def test_parameters_have_ranges(name, parameter, value, allowed):
 
 def test_group_token_is_the_mean_over_groups_of_the_mean_over_their_tokens():
     lengths = jnp.array([[1, 3], [2, 0], [5, 5]])
-    found = AGGREGATIONS["group_token"].weight(lengths, 8) / AGGREGATIONS["group_token"].share(lengths).sum()
+    found = AGGREGATIONS["group_token"].weight(lengths, 8) / AGGREGATIONS["group_token"].denominator(lengths).sum()
     np.testing.assert_allclose(found[:, 0], np.array([2 / 4, 2 / 2, 2 / 10]) / 5, rtol=1e-6)
     assert found[1, 1] == 0
 

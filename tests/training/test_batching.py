@@ -24,13 +24,13 @@ def rollouts():
     )
 
 
-def make(wanted, minibatches=1, microbatch_groups=2, aggregation="sequence", denominator="sampled"):
+def make(keep, minibatches=1, microbatch_groups=2, aggregation="sequence", denominator="sampled"):
     made = rollouts()
     return list(
         make_minibatches(
             made,
             made.completion_tokens[..., 0].astype(np.float32),
-            np.array(wanted, bool),
+            np.array(keep, bool),
             minibatches=minibatches,
             microbatch_groups=microbatch_groups,
             aggregation=AGGREGATIONS[aggregation],
@@ -42,9 +42,9 @@ def make(wanted, minibatches=1, microbatch_groups=2, aggregation="sequence", den
 @pytest.mark.trap(17)
 @pytest.mark.parametrize("minibatches", [1, 2, 4])
 def test_groups_stay_whole_and_belong_together(minibatches):
-    wanted = [1, 0, 1, 1, 0, 0, 1, 1]
+    keep = [1, 0, 1, 1, 0, 0, 1, 1]
     seen = []
-    for batch in make(wanted, minibatches):
+    for batch in make(keep, minibatches):
         groups = batch.groups
         for k, m in np.ndindex(groups.prompt_lengths.shape):
             if not groups.completion_lengths[k, m].any():
@@ -56,7 +56,7 @@ def test_groups_stay_whole_and_belong_together(minibatches):
             np.testing.assert_array_equal(groups.completion_tokens[k, m, :, 0], expected)
             np.testing.assert_array_equal(groups.advantages[k, m], expected)
             np.testing.assert_array_equal(groups.sampler_logprobs[k, m, :, 0], -expected)
-    assert seen == [index for index, want in enumerate(wanted) if want]
+    assert seen == [index for index, kept in enumerate(keep) if kept]
 
 
 @pytest.mark.trap(2)
@@ -98,8 +98,8 @@ def test_prompts_of_padding_are_not_empty():
 @pytest.mark.trap(15)
 @pytest.mark.parametrize("aggregation", AGGREGATIONS)
 def test_what_the_dropped_groups_leave_in_the_denominator(aggregation):
-    wanted = np.array([1, 0, 1, 1, 0, 0, 1, 1], bool)
-    left_out = rollouts().completion_lengths[~wanted]
-    expected = left_out.sum() if aggregation == "token" else left_out.size
-    assert make(wanted, aggregation=aggregation)[0].dropped_weight == expected
-    assert make(wanted, aggregation=aggregation, denominator="valid")[0].dropped_weight == 0
+    keep = np.array([1, 0, 1, 1, 0, 0, 1, 1], bool)
+    dropped = rollouts().completion_lengths[~keep]
+    expected = dropped.sum() if aggregation == "token" else dropped.size
+    assert make(keep, aggregation=aggregation)[0].dropped_weight == expected
+    assert make(keep, aggregation=aggregation, denominator="valid")[0].dropped_weight == 0

@@ -15,7 +15,7 @@ from grpo_jax.rewards import PerAttempt, Verdict
 from grpo_jax.sampling import FinishedGroups, one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import collect, learned, wants_more
+from grpo_jax.training.collect import choose_groups, collect, wants_more
 from grpo_jax.training.experiment import build
 from grpo_jax.training.successes import Successes
 from grpo_jax.types import Rollouts, StopReason
@@ -100,9 +100,9 @@ def test_no_more_rollouts_are_sampled_than_allowed():
 
 def test_a_step_is_made_of_the_groups_with_signal_first():
     signal = np.array([False, True, False, True, False, True])
-    assert learned(signal, 2).tolist() == [False, True, False, True, False, False]
-    assert learned(signal, 4).tolist() == [True, True, False, True, False, True]
-    assert learned(signal, 6).all()
+    assert choose_groups(signal, 2).tolist() == [False, True, False, True, False, False]
+    assert choose_groups(signal, 4).tolist() == [True, True, False, True, False, True]
+    assert choose_groups(signal, 6).all()
 
 
 @pytest.mark.trap(15)

@@ -404,7 +404,7 @@ def test_a_run_without_any_update_is_an_error(tmp_path, monkeypatch):
 
 
 def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
-    sound = collect._together
+    sound = collect._combine
 
     def broken(*arguments):
         found = sound(*arguments)
@@ -412,7 +412,7 @@ def test_updates_that_are_not_finite_stop_the_run(tmp_path, monkeypatch):
             found, advantages=np.where(found.advantages != 0, np.float32(np.nan), found.advantages)
         )
 
-    monkeypatch.setattr(collect, "_together", broken)
+    monkeypatch.setattr(collect, "_combine", broken)
     with pytest.raises(TrainingError, match=r"3 updates in a row .* optimizer\.max_nonfinite=2"):
         run(tmp_path, optimizer__max_nonfinite=2, objective__name="grpo")
     training = [line for line in metrics(tmp_path) if line["kind"] == "train"]
@@ -547,7 +547,7 @@ def test_what_is_held_back_is_written_when_training_fails(error, monkeypatch):
     flushed = []
     monkeypatch.setattr(LateLog, "flush", lambda self: flushed.append(self))
     log = LateLog.__new__(LateLog)
-    with pytest.raises(error), log.also_on_failure():
+    with pytest.raises(error), log.written_on_failure():
         raise error
     assert flushed == [log]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.training.metrics import results
-from grpo_jax.training.noise_scale import Spread, noise_metrics, spread_of
+from grpo_jax.training.noise_scale import NoiseSums, noise_metrics, noise_sums
 from tests.training.test_update import batches_of, experiment, rollouts
 
 
@@ -22,13 +22,13 @@ def test_the_noise_scale_is_unbiased_for_micro_batches_of_any_sizes():
     @jax.jit
     @jax.vmap
     def estimate(gradients):
-        spread, first = Spread(*(jnp.zeros(()),) * 3), 0
+        sums, first = NoiseSums(*(jnp.zeros(()),) * 3), 0
         for size in sizes:
             lengths = jnp.where(jnp.arange(4)[:, None] < size, 3, 0) * jnp.ones((4, 2), jnp.int32)
             part = {"w": gradients[first : first + size].sum(0)}
-            spread = jax.tree.map(jnp.add, spread, spread_of(part, SimpleNamespace(completion_lengths=lengths)))
+            sums = jax.tree.map(jnp.add, sums, noise_sums(part, SimpleNamespace(completion_lengths=lengths)))
             first += size
-        found = noise_metrics({"w": gradients.sum(0)}, spread)
+        found = noise_metrics({"w": gradients.sum(0)}, sums)
         return found["noise/signal"].total, found["noise/variance"].total
 
     signal, variance = estimate(jnp.array(rng.normal(mu, deviations, (draws, 7, 3)), jnp.float32))
@@ -37,7 +37,7 @@ def test_the_noise_scale_is_unbiased_for_micro_batches_of_any_sizes():
 
 
 def test_one_micro_batch_says_nothing_of_noise():
-    found = noise_metrics({"w": jnp.ones(2)}, Spread(jnp.float32(4), jnp.float32(16), jnp.float32(2)))
+    found = noise_metrics({"w": jnp.ones(2)}, NoiseSums(jnp.float32(4), jnp.float32(16), jnp.float32(2)))
     assert all(float(mean.weight) == 0 == float(mean.total) for mean in found.values())
 
 

@@ -56,13 +56,13 @@ def rollouts(group_size=2):
     return params, found, advantages
 
 
-def batches_of(made, found, advantages, wanted=None):
+def batches_of(made, found, advantages, keep=None):
     config = made.config
-    wanted = (advantages != 0).any(1) if wanted is None else wanted
+    keep = (advantages != 0).any(1) if keep is None else keep
     for batch in make_minibatches(
         found,
         advantages,
-        wanted,
+        keep,
         minibatches=config.train.minibatches,
         microbatch_groups=config.train.microbatch_groups,
         aggregation=made.programs.objective.aggregation,
@@ -71,7 +71,7 @@ def batches_of(made, found, advantages, wanted=None):
         yield put(batch, update_batch_shardings(batch, made.programs.shardings))
 
 
-def updated(wanted=None, shift=0.0, **changes):
+def updated(keep=None, shift=0.0, **changes):
     """The state and metrics after one update by the made-up batch; `shift` makes it off-policy."""
     size = changes.get("rollout__group_size", 2)
     params, found, advantages = rollouts(size)
@@ -81,7 +81,7 @@ def updated(wanted=None, shift=0.0, **changes):
     )
     made = experiment(**changes)
     state = made.programs.init_state(params)
-    for batch in batches_of(made, found, advantages, wanted):
+    for batch in batches_of(made, found, advantages, keep):
         state, metrics = made.programs.update(state, batch)
     return state, jax.device_get(metrics)
 
@@ -134,7 +134,7 @@ def test_groups_without_signal_can_be_left_out(name, aggregation):
     everything = np.ones(8, bool)
     settings = {"objective__name": name, "objective__aggregation": aggregation, "train__microbatch_groups": 2}
     without, metrics = updated(**settings)
-    with_them, all_metrics = updated(wanted=everything, **settings)
+    with_them, all_metrics = updated(keep=everything, **settings)
     assert_same_params(without, with_them)
     np.testing.assert_allclose(metrics["grad_norm"].total, all_metrics["grad_norm"].total, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"].weight, all_metrics["loss"].weight, rtol=1e-6)
@@ -206,7 +206,7 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
     state = made.programs.init_state(params)
     before = made.programs.update._cache_size()
     for count in (1, 3, 8):
-        (batch,) = batches_of(made, found, advantages, wanted=np.arange(8) < count)
+        (batch,) = batches_of(made, found, advantages, keep=np.arange(8) < count)
         assert int(batch.filled) == count
         state, metrics = made.programs.update(state, batch)
         tokens = found.completion_lengths[:count].sum()
@@ -267,7 +267,7 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     params, found, advantages = rollouts()
     made = experiment(train__microbatch_groups=2)
     (batch,) = batches_of(made, found, advantages)
-    scores = np.array(made.programs.score(params, batch))
+    scores = np.array(made.programs.logprobs(params, batch))
     assert scores.shape == batch.groups.sampler_logprobs.shape
     valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
     np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
@@ -282,8 +282,8 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
     found = jax.device_get(
         sampler(made)(made.programs.sampling_weights(params), prompts, Counter.of(0, Stream.TRAINING, 1))
     )
-    (batch,) = batches_of(made, found, advantages, wanted=np.ones(8, bool))
-    scores = np.array(made.programs.score(params, batch)).reshape(found.logprobs.shape)
+    (batch,) = batches_of(made, found, advantages, keep=np.ones(8, bool))
+    scores = np.array(made.programs.logprobs(params, batch)).reshape(found.logprobs.shape)
     valid = np.arange(scores.shape[-1]) < found.completion_lengths[..., None]
     np.testing.assert_allclose(scores[valid], found.logprobs[valid], atol=1e-4)
     _, metrics = made.programs.update(made.programs.init_state(params), batch)
@@ -342,13 +342,13 @@ def test_a_kl_term_pulls_towards_the_reference():
     state = made.programs.init_state(away)
     divergences = []
     for _ in range(25):
-        (batch,) = batches_of(made, found, 0 * advantages, wanted=np.ones(8, bool))
+        (batch,) = batches_of(made, found, 0 * advantages, keep=np.ones(8, bool))
         batch = dataclasses.replace(
             batch,
             groups=dataclasses.replace(
                 batch.groups,
-                reference_logprobs=made.programs.score(params, batch),
-                old_logprobs=made.programs.score(state.params, batch),
+                reference_logprobs=made.programs.logprobs(params, batch),
+                old_logprobs=made.programs.logprobs(state.params, batch),
             ),
         )
         state, metrics = made.programs.update(state, batch)
