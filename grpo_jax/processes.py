@@ -1,6 +1,11 @@
 """Operations that all processes of a run perform together. On a TPU pod or a GPU cluster each host runs one process.
 
 All processes must make the same calls in the same order. A single process has nobody to wait for.
+
+* `on_any_process(flag)`: whether a flag is set anywhere.
+* `of_first(value)`, `arrays_of_first(tree, shapes)`: what the first process has.
+* `by_first(act, failed)`: what `act` returns on the first process; every process raises if it raises there.
+* `on_all(act)`, `on_first(act)` in `grpo_jax.runs.agreement`: the same for functions that may raise ConfigError.
 """
 
 import hashlib

@@ -12,10 +12,9 @@ different kinds are independent, because their algorithms differ:
     takes a seed of its own.
 
 A policy's initial values are drawn from keys that are folded from one root: `base_policy_key`, or the stream ADAPTERS.
-The root of a base policy is the seed alone, because it was so before there were streams, and another root would change
-every base policy. Its values are drawn from keys folded from (seed, count) or (seed, 1, layer, count). Streams fold the
-same numbers, but draw only from keys of at least five of them. So no two draws use the same key, and
-tests/test_randomness.py compares them.
+For historical reasons the root of a base policy is the seed alone; another root would change every base policy. Its
+values are drawn from keys folded from (seed, count) or (seed, 1, layer, count). Streams fold the same numbers, but draw
+only from keys of at least five of them. So no two draws use the same key, and tests/test_randomness.py compares them.
 
 Hashes of texts draw nothing and need no stream: a problem's id and split (`data/problem.py`), the breaking of ties
 (`rewards/terms.py`), signs and buckets of sketches (`analysis/sketch.py`). The verifier's test points are the same for
@@ -32,7 +31,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
-# Named, because a user may have changed JAX's default to a faster one, whose draws under `vmap` depend on the batch.
+# Stated, because a user may have set a faster default in JAX, whose draws under `vmap` depend on the batch.
 PRNG = "threefry2x32"
 BRANCHING = 2**32 - 1  # in place of a sample's index: no group is that large
 ADAPTER = 2**31  # in place of a count of `nnx.Rngs`, which stays far below

@@ -25,7 +25,7 @@ SUITES: Mapping[str, Suite] = {
     "olympiad_bench": Suite("question", "final_answer", "plain"),  # Hothan/OlympiadBench, OE_TO_maths_en_COMP
 }
 
-OWN = "test"  # as the name of a suite: the configuration's own test problems
+OWN = "test"  # the name of the configuration's own test problems, as if they were a suite
 
 _KINDS: Mapping[str, str] = {
     ".jsonl": "jsonl",
@@ -36,7 +36,7 @@ _KINDS: Mapping[str, str] = {
 
 
 def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[str, SourceConfig | None]:
-    """Return the sources of the suites with these names; of all known suites if there are no names.
+    """Return the sources of the suites with these names, or of all known suites if `names` is empty.
 
     Args:
       names: keys of `SUITES`, or "test" for `task.test`. If that is None, the task holds out its own test problems.

@@ -18,7 +18,7 @@ PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 NEW_FIELD = """
 import json
 from pathlib import Path
-from grpo_jax.config import ConfigError, UNDECISIVE, covers, load, read_recorded, to_dict
+from grpo_jax.config import ConfigError, CHANGEABLE_FREELY, covers, load, read_recorded, to_dict
 from grpo_jax.files import run_config
 
 two_grpo = Path("configs/two_grpo.py")
@@ -33,7 +33,7 @@ for field, text, sentence in (("ema_decay", "2", "must be at least 0 and at most
         assert sentence in str(error), error
 run = Path("tests/fixtures/run")
 assert run_config(run)["optimizer"]["ema_decay"] == 0
-assert not covers(UNDECISIVE, "optimizer.ema_decay")
+assert not covers(CHANGEABLE_FREELY, "optimizer.ema_decay")
 """
 
 

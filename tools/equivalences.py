@@ -129,7 +129,7 @@ def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
     advantages = made.advantages(
         Outcomes(rewards=rewards, scored=jnp.ones(shape, bool), lengths=lengths, expected=jnp.full(64, 0.4))
     )
-    reference = logprobs if made.reference else None
+    reference = logprobs if made.needs_reference else None
 
     def loss(x: Any) -> Any:
         return made.loss(x, _groups(old, reference, lengths, advantages)).total

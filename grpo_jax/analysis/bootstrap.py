@@ -30,7 +30,7 @@ class TestedEstimate(NamedTuple):
 
 
 def resample(prompts: int, resamples: int, seed: int) -> Weights:
-    """Return how often each prompt is drawn: once in the sample itself, with replacement in every resample."""
+    """Return how often each prompt counts: in the first row once each, in the others as drawn with replacement."""
     rng = generator(HostStream.RESAMPLED_PROMPTS, seed)
     drawn = rng.multinomial(prompts, np.full(prompts, 1 / prompts), size=resamples)
     return np.concatenate([np.ones((1, prompts)), drawn])
@@ -63,7 +63,7 @@ def mean_between(
 
 
 def interval(values: Values) -> Estimate:
-    """Return the estimate with its 95 % percentile interval. A resample without a value counts beyond both ends."""
+    """Return the estimate with its 95 % percentile interval. A NaN counts as beyond both ends."""
     low, high = (np.sort(np.where(np.isnan(values[1:]), bound, values[1:])) for bound in (-np.inf, np.inf))
     beyond = int((len(low) - 1) * (1 - LEVEL) / 2)  # on each side
     return Estimate(float(values[0]), float(low[beyond]), float(high[-1 - beyond]))

@@ -11,7 +11,7 @@ them in their order. With
 
     s = E |h|^2,    m = mean of h h' over two groups of one prompt,    u = mean of h h' over two prompts,
 
-Var(h) = s - u. Of this, s - m is within prompts and m - u across them. All estimates are unbiased.
+Var(h) = s - u. Of these, s - m lies within prompts, and m - u between them. All estimates are unbiased.
 """
 
 from collections.abc import Callable

@@ -3,10 +3,10 @@
 from grpo_jax.config import command_line
 from grpo_jax.config.architecture import ArchitectureConfig, RopeConfig
 from grpo_jax.config.continuing import (
+    CHANGEABLE_FREELY,
     CONTINUABLE,
     INHERITED,
     ROUNDING,
-    UNDECISIVE,
     covers,
     differences,
     differing,
@@ -41,13 +41,13 @@ from grpo_jax.config.schema import (
 from grpo_jax.config.smoke import smoke
 
 __all__ = [
+    "CHANGEABLE_FREELY",
     "CONFIGURATION",
     "CONTINUABLE",
     "INHERITED",
     "ROUNDING",
     "SHIPPED",
     "STUDY",
-    "UNDECISIVE",
     "ArchitectureConfig",
     "CheckpointConfig",
     "Config",

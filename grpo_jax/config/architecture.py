@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from grpo_jax.config.marks import Count, CountOrNone, NonNegative, Positive, Range
+from grpo_jax.config.marks import Count, CountOrZero, NonNegative, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class RopeConfig:
 class ArchitectureConfig:
     """The decoder's shape. Defaults are the plain decoder of Llama."""
 
-    vocab_size: CountOrNone = 0  # 0: the tokenizer's; a larger one adds unused rows, which devices can then share
+    vocab_size: CountOrZero = 0  # 0: the tokenizer's; a larger one adds unused rows, which devices can then share
     embed_dim: Count
     num_layers: Count
     num_heads: Count
@@ -46,7 +46,7 @@ class ArchitectureConfig:
     attention_cap: NonNegative = 0.0  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
     logit_cap: NonNegative = 0.0  # Gemma 2: the same for the logits; 0 is off
     layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, repeated for all others
-    sliding_window: CountOrNone = 0  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
+    sliding_window: CountOrZero = 0  # Mistral, Gemma: tokens that a sliding layer sees, the token itself included
     rope: RopeConfig
     local_rope: RopeConfig | None = None  # Gemma 3: for sliding layers; None: rope is for all layers
 

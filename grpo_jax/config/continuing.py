@@ -8,9 +8,9 @@ from grpo_jax.config.marks import Change
 from grpo_jax.config.schema import Config
 
 # Dotted names. The name of a section stands for all its fields.
-UNDECISIVE = marked(Change.FREE)
+CHANGEABLE_FREELY = marked(Change.FREE)
 ROUNDING = marked(Change.ROUNDING)
-CONTINUABLE = (*UNDECISIVE, *ROUNDING, *marked(Change.LENGTH))
+CONTINUABLE = (*CHANGEABLE_FREELY, *ROUNDING, *marked(Change.LENGTH))
 INHERITED = marked(Change.INHERITED)
 
 
@@ -31,6 +31,7 @@ def differences(first: Any, second: Any, *, free: Sequence[str] = (), field: str
     """
     if field in free or first == second:
         return []
+    # Sections without a common field differ as a whole, such as those of two tasks.
     if isinstance(first, dict) and isinstance(second, dict) and first.keys() & second.keys():
         prefix, found = f"{field}." if field else "", []
         for key in [*first, *(key for key in second if key not in first)]:

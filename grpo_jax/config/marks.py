@@ -42,7 +42,7 @@ class Before:
 
 
 Count = Annotated[int, Range(1)]
-CountOrNone = Annotated[int, Range(0)]
+CountOrZero = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, 1e12, open_low=True)]
 NonNegative = Annotated[float, Range(0, 1e12)]
 Share = Annotated[float, Range(0, 1)]

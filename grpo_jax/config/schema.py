@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from grpo_jax.config.architecture import ArchitectureConfig
-from grpo_jax.config.marks import Before, Change, Count, CountOrNone, NonNegative, Positive, Range, Seed, Share
+from grpo_jax.config.marks import Before, Change, Count, CountOrZero, NonNegative, Positive, Range, Seed, Share
 
 
 class ConfigError(ValueError):
@@ -46,7 +46,7 @@ class SourceConfig:
     prompt_field: str = "question"  # where a record has the question; dots go into nested records, numbers into lists
     answer_field: str = "answer"
     answer_format: Literal["plain", "boxed", "after_hashes"] = "plain"  # all, its last \boxed{}, after its last ####
-    limit: CountOrNone = 0  # read only so many records from the beginning; 0: all
+    limit: CountOrZero = 0  # read only so many records from the beginning; 0: all
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class RewardConfig:
     workers: Annotated[int, Range(1, 256), Change.FREE] = 1  # processes; one is enough for short answers
     seconds: Annotated[float, Range(0.05, 600)] = 5.0  # of CPU time for one pair of answers; most take milliseconds
     memory_mb: Annotated[int, Range(256, 65536)] = 1024  # of a worker
-    overlong_tokens: CountOrNone = 0  # DAPO's buffer before max_new_tokens, along which `overlong` goes from 0 to -1
+    overlong_tokens: CountOrZero = 0  # DAPO's buffer before max_new_tokens, along which `overlong` goes from 0 to -1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +113,7 @@ class ModelConfig:
 
     checkpoint: str = ""  # a directory in Hugging Face's format; "": the warm start trains a policy from scratch
     architecture: ArchitectureConfig | None = None  # None: that of the checkpoint's config.json
-    # Of activations; parameters and optimizer are always float32. bfloat16 is for TPU and GPU.
+    # The dtype of activations; parameters and optimizer are always float32. bfloat16 is for TPU and GPU.
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     # One compiled layer in a loop, which compiles fast, or all layers unrolled, which runs faster on CPU.
     scan_layers: bool = False
@@ -128,8 +128,8 @@ class ModelConfig:
 class WarmStartConfig:
     """How the base policy is trained from scratch. The defaults fit the embedded task: half a minute on two cores."""
 
-    full_steps: CountOrNone = 350  # supervised steps on solutions that write every line, which teach how to compute
-    skip_steps: CountOrNone = 130  # then steps on solutions that leave lines out; more of them lower pass@1
+    full_steps: CountOrZero = 350  # supervised steps on solutions that write every line, which teach how to compute
+    skip_steps: CountOrZero = 130  # then steps on solutions that leave lines out; more of them lower pass@1
     skip_probability: Share = 0.7  # of each intermediate line, in the second phase
     batch_size: Count = 128
     full_learning_rate: Positive = 2e-3
@@ -149,7 +149,7 @@ class SamplingConfig:
     """
 
     temperature: NonNegative = 1.0  # 0 is greedy
-    top_k: CountOrNone = 0  # 0 is off
+    top_k: CountOrZero = 0  # 0 is off
     top_p: Annotated[float, Range(0, 1, open_low=True)] = 1.0  # 1 is off
     min_p: Annotated[float, Range(0, 1)] = 0.0  # 0 is off
 
@@ -168,7 +168,8 @@ class RolloutConfig:
     # Steps after which an earlier result of a prompt counts half (training/successes.py). The estimate is logged, and
     # two_grpo_rescaled uses it.
     success_half_life: Positive = 200.0
-    max_rollouts: CountOrNone = 0  # the limit of a step that replaces groups without signal; 0: none is replaced
+    # The most rollouts of a step if groups without signal are replaced by new ones; 0: none is replaced.
+    max_rollouts: CountOrZero = 0
     group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
     # Completions that are decoded at once; the others of a batch wait, and take the place of one that has stopped.
@@ -187,7 +188,8 @@ class ObjectiveConfig:
     parameters: dict[str, float] = field(default_factory=dict)  # of this objective alone, such as DPO's beta
     # How tokens are averaged. published: as in the paper that introduced the objective.
     aggregation: Literal["published", "sequence", "token", "group_token", "constant", "sum"] = "published"
-    # Whether groups without signal count in the average. sampled: the gradient's size follows the share with signal.
+    # What the loss is averaged over. sampled: all groups of the step, so the gradient's size follows the share with
+    # signal. valid: those with signal alone.
     denominator: Literal["sampled", "valid"] = "sampled"
     clip_low: Share = 0.2  # 1 is off: a ratio is never below 0; .2 is the paper's
     clip_high: Annotated[float, Range(0)] = 0.28  # inf is off; .28 is the paper's
@@ -208,7 +210,7 @@ class OptimizerConfig:
     """The optimizer and its learning rate."""
 
     learning_rate: Positive
-    warmup_updates: CountOrNone = 5  # linear, in optimizer steps
+    warmup_updates: CountOrZero = 5  # linear, in optimizer steps
     # After the warm-up. constant is the paper's; cosine would reach 0 if every step had an update.
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: NonNegative = 0.0  # 0 is Adam, above it AdamW; norms and biases are never decayed
@@ -216,7 +218,7 @@ class OptimizerConfig:
     beta2: Annotated[float, Range(0, 0.999999)] = 0.999
     epsilon: Positive = 1e-8
     clip_norm: Annotated[float, Range(0, open_low=True)] = 1.0  # of the global gradient; inf is off; 1 is verl's
-    max_nonfinite: CountOrNone = 3  # updates in a row that may be skipped as not finite before the run stops
+    max_nonfinite: CountOrZero = 3  # updates in a row that may be skipped as not finite before the run stops
 
 
 @dataclass(frozen=True)
@@ -228,17 +230,17 @@ class TrainConfig:
     # Groups whose activations are in memory at once. 1 needs the least memory; more are faster if they fit.
     microbatch_groups: Annotated[Count, Change.ROUNDING] = 1
     # Positions whose logits are in memory at once; 0: all. A large vocabulary needs a limit, such as 128.
-    logprob_chunk: Annotated[CountOrNone, Change.ROUNDING] = 0
+    logprob_chunk: Annotated[CountOrZero, Change.ROUNDING] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
     """Measurements on held-out problems: of the test split before and after, of the validation split on a schedule."""
 
-    every: Annotated[CountOrNone, Change.FREE] = 50  # steps between evaluations on the validation split; 0 is never
-    validation_problems: CountOrNone = 256  # 0 is all that the task has
+    every: Annotated[CountOrZero, Change.FREE] = 50  # steps between evaluations on the validation split; 0 is never
+    validation_problems: CountOrZero = 256  # 0 is all that the task has
     validation_samples: Count = 4
-    test_problems: CountOrNone = 1024  # of the evaluation before and after training; 0 is all that the task has
+    test_problems: CountOrZero = 1024  # of the evaluation before and after training; 0 is all that the task has
     test_samples: Count = 8
     prompts_per_batch: Annotated[Count, Change.ROUNDING] = 128  # problems sampled at once
     bootstrap: Count = 1000  # resamples of the problems, for the intervals
@@ -251,16 +253,17 @@ class CheckpointConfig:
 
     every: Count = 100  # steps: what a killed run loses at most
     keep_last: Count = 2  # two, in case the newest is damaged
-    keep_best: CountOrNone = 1  # by validation pass@1
+    keep_best: CountOrZero = 1  # by validation pass@1
 
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """What a run writes in addition to its metrics."""
+    """The files that a run writes in addition to its metrics."""
 
-    rollouts_every: CountOrNone = 1  # steps between rollout batches written out in full; 0 is never
-    # Steps between measurements of the gradient's two arms, each of which costs about an update; 0 is never.
-    arms_every: Annotated[CountOrNone, Before(0)] = 20
+    rollouts_every: CountOrZero = 1  # steps between rollout batches written out in full; 0 is never
+    # Steps between measurements of the gradient's arms (its parts from positive and from negative advantages), each of
+    # which costs about an update; 0 is never.
+    arms_every: Annotated[CountOrZero, Before(0)] = 20
     tensorboard: bool = True
 
 

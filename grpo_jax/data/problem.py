@@ -50,6 +50,7 @@ class Problem:
 
     @property
     def split(self) -> Split:
+        """The split to which the problem's prompt assigns it, with sixteenths as `Split` says."""
         sixteenth = self.key[4] % 16
         for split in Split:
             if sixteenth < split.value:

@@ -1,4 +1,4 @@
-"""The verdicts of a task's reward on groups of completions."""
+"""Let a task's reward judge groups of completions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,12 +23,12 @@ def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) 
     written = rollouts.completion_lengths.ravel() - stopped
     texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), written)
     lengths = rollouts.completion_lengths.ravel().tolist()
-    of_each = [problem for problem in problems for _ in range(g)]
+    problem_of_each = [problem for problem in problems for _ in range(g)]
     verdicts = _verdicts(
         task.reward,
         [
             Attempt(problem.prompt, problem.answer, text, ended, length)
-            for problem, text, ended, length in zip(of_each, texts, stopped.tolist(), lengths, strict=True)
+            for problem, text, ended, length in zip(problem_of_each, texts, stopped.tolist(), lengths, strict=True)
         ],
     )
     completions = [Completion(*one) for one in zip(texts, lengths, stopped.tolist(), verdicts, strict=True)]
@@ -65,7 +65,7 @@ def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
 
 
 def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
-    """Return the rewards of groups of one size, and which of them are valid. A reward that is not finite is not."""
+    """Return the rewards of groups of one size, and which are scored. A reward that is not finite is not scored."""
     rewards = np.array([[one.verdict.reward for one in group.completions] for group in groups], np.float32)
     scored = np.array([[one.verdict.scored for one in group.completions] for group in groups])
     return rewards, scored & np.isfinite(rewards)

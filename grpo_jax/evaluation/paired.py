@@ -156,7 +156,7 @@ def detectable(differences: Sequence[float], power: float = 0.8, alpha: float = 
     return float(optimize.brentq(found, 0.0, 3 * critical + 5)) * deviation / float(np.sqrt(n))
 
 
-def seen(spent: Float[np.ndarray, " points"], budget: float) -> bool:
+def is_known_at(spent: Float[np.ndarray, " points"], budget: float) -> bool:
     """Return whether a curve can be read at this budget: at an evaluation, or between two that are close together.
 
     Close means at most half of the budget apart, so never between the start and the first evaluation after it.
@@ -168,14 +168,14 @@ def seen(spent: Float[np.ndarray, " points"], budget: float) -> bool:
 
 
 def at_budget(spent: Float[np.ndarray, " points"], values: Float[np.ndarray, " points"], budget: float) -> float | None:
-    """Return a curve's value at this budget, linear between evaluations; None if it is not `seen` there."""
-    return float(np.interp(budget, spent, values)) if seen(spent, budget) else None
+    """Return a curve's value at this budget, linear between evaluations; None if it is not known there."""
+    return float(np.interp(budget, spent, values)) if is_known_at(spent, budget) else None
 
 
 def cost_to(spent: Float[np.ndarray, " points"], values: Float[np.ndarray, " points"], target: float) -> float | None:
     """Return the budget at which a curve first reaches a target, linear between evaluations; None if it never does.
 
-    The caller must check whether the curve is `seen` there.
+    The caller must check whether the curve is known there (`is_known_at`).
     """
     reached = np.flatnonzero(values >= target)
     if len(reached) == 0:

@@ -1,4 +1,4 @@
-"""Sampling and judging of groups: every part of the program gets its completions here."""
+"""Sample and judge groups. Training, evaluations, replays and analyses get their completions from here."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -81,7 +81,7 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     groups = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))
     oldest = min(part.version for part in parts)
-    return Samples(range(number), [groups[place] for place in order], rollouts, oldest)
+    return Samples(range(number), [groups[index] for index in order], rollouts, oldest)
 
 
 def _check_embeddings(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:

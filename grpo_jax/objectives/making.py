@@ -52,7 +52,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         advantages=estimator,
         surrogate=surrogate,
         aggregation=AGGREGATIONS[recipe.aggregation if config.aggregation == "published" else config.aggregation],
-        relative=recipe.reference,
+        surrogate_needs_reference=recipe.reference,
         kl_coef=config.kl_coef,
         kl=KL_ESTIMATORS[config.kl_estimator],
         correction=partial(CORRECTIONS[config.importance_beyond], cap=config.importance_cap)
@@ -75,7 +75,7 @@ def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size:
         completion_lengths=jnp.full(shape[:-1], shape[-1]),
         advantages=jnp.where(jnp.arange(group_size) % 2 == 0, 1.0, -1.0)[None],
         sampler_logprobs=old,
-        reference_logprobs=old if objective.relative else None,
+        reference_logprobs=old if objective.surrogate_needs_reference else None,
     )
     alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
     gradient = jax.grad(lambda logprobs: alone.loss(logprobs, groups).total)

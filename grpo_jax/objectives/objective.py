@@ -30,15 +30,15 @@ class Objective:
     advantages: Estimator  # outcomes of a step -> advantages [N, G]
     surrogate: Surrogate  # terms -> sum over completions, to be minimised
     aggregation: Aggregation
-    relative: bool  # whether the surrogate needs the reference's log-probabilities
+    surrogate_needs_reference: bool  # whether the surrogate needs the reference's log-probabilities
     kl_coef: float
     kl: Callable[[Array, Array], Array]
     correction: Callable[[Array], Array] | None  # pi_old / pi_sampler -> a factor of the token's weight
 
     @property
-    def reference(self) -> bool:
+    def needs_reference(self) -> bool:
         """Return whether the surrogate or a KL term needs the reference's log-probabilities."""
-        return self.relative or self.kl_coef > 0
+        return self.surrogate_needs_reference or self.kl_coef > 0
 
     def loss(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> LossSum:
         """Return the summed loss of groups of completions, and their weight in its denominator.
@@ -76,7 +76,7 @@ class Objective:
             ratio = importance_ratio(groups.ratio_denominator, groups.sampler_logprobs, mask)
             corrected *= self.correction(jax.lax.stop_gradient(ratio))
         # The reference of a KL term is not passed on to a surrogate that needs none.
-        reference = groups.reference_logprobs if self.relative else None
+        reference = groups.reference_logprobs if self.surrogate_needs_reference else None
         return Terms(
             mask=mask,
             weights=corrected,

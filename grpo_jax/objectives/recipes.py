@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from grpo_jax.objectives import advantages, batch_advantages, contrastive, preferences, surrogates
+from grpo_jax.objectives import advantages, batch_advantages, paper_surrogates, preferences, surrogates
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ _reinforcement = batch_advantages.reinforcement
 
 OBJECTIVES: Mapping[str, Recipe] = {
     # The paper's objectives, by the paper's formulas.
-    "two_grpo": Recipe(advantages.contrastive, contrastive.two_grpo, group_size=2),
-    "n_vs_m": Recipe(advantages.contrastive, contrastive.n_vs_m),
+    "two_grpo": Recipe(advantages.contrastive, paper_surrogates.two_grpo, group_size=2),
+    "n_vs_m": Recipe(advantages.contrastive, paper_surrogates.n_vs_m),
     "two_grpo_rescaled": Recipe(advantages.rescaled, _clipped, group_size=2),
     # Advantages of groups, PPO's clip.
     "grpo": Recipe(advantages.group_normalized, _clipped),

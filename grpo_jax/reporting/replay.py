@@ -1,4 +1,4 @@
-"""The terminal: a recorded completion, and the same one sampled again."""
+"""Print a recorded completion beside the same one sampled again."""
 
 from itertools import zip_longest
 
@@ -26,7 +26,7 @@ def show_replay(replay: Replay, console: PlainConsole) -> None:
     console.print(table)
     for name, value in (
         ("prompt", f"{group.prompt!r} (answer {group.gold!r})"),
-        ("then", f"{_sample(replay.then)}, {_learned(group, replay.index)}"),
+        ("then", f"{_sample(replay.then)}, {_advantage(group, replay.index)}"),
         ("now", _sample(replay.now)),
     ):
         console.say(f"{name + ':':8}{value}")
@@ -66,7 +66,7 @@ def _sample(sample: Sample) -> str:
     return f"{one.text!r}: {reward}; {end}, log-probability {total:.4f}"
 
 
-def _learned(group: TrainingGroup, index: int) -> str:
+def _advantage(group: TrainingGroup, index: int) -> str:
     left_out = "" if group.chosen else " (left out)"
     no_signal = "" if group.signal else " (no signal in the group)"
     return f"advantage {group.completions[index].advantage:+.4f}{left_out}{no_signal}"

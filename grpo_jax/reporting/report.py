@@ -70,7 +70,7 @@ def write_report(workdir: Path) -> Path:
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),
-        results=_results(summary) if summary else _standing(run, config, metrics, provenance),
+        results=_results(summary) if summary else _progress(run, config, metrics, provenance),
         origin=html.escape(origin(provenance)),
         figures="".join(figure_html(figure, caption) for figure, caption in shown),
         pairs=pairs_of(run),
@@ -89,7 +89,7 @@ def _results(summary: Summary) -> str:
     )
 
 
-def _standing(
+def _progress(
     run: RunDirectory,
     config: Mapping[str, Any],
     metrics: RunMetrics,
@@ -107,7 +107,7 @@ def _standing(
     if tested:
         said += f" Test pass@1 before RL: {tested[0].value:.3f} ({tested[0].low:.3f} to {tested[0].high:.3f})."
     validated = metrics.of_split(Split.VALIDATION)
-    ends = [*validated[:1], *validated[1:][-1:]]
+    ends = validated if len(validated) < 2 else [validated[0], validated[-1]]
     rows = [(f"validation at step {line.step:,}", EvaluationResult.of(line.scores)) for line in ends]
     return f"<p>{html.escape(said)}</p>" + (_table(rows) if rows else "")
 

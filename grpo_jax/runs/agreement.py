@@ -1,4 +1,4 @@
-"""Mistakes on several hosts: if one host must stop, all stop, and each reports a sentence."""
+"""Run something on all hosts or on the first one, so that a ConfigError on one of them is raised on all."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 SCORE = "score"
 
-# Orbax warns of what is intended here: checkpoints without a score, and read-only directories.
+# Orbax warns about checkpoints without a score and about read-only directories. Both are intended here.
 INTENDED = ("did not provide metrics", "read_only=True", "directory is read only")
 logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMessage() for text in INTENDED))
 
@@ -29,8 +29,8 @@ logging.getLogger("absl").addFilter(lambda record: not any(text in record.getMes
 def _without_pattern(directory: Path, *, make: bool) -> Path:
     """Return a path to the same directory without characters that Orbax would take for a pattern.
 
-    In `x[lr=1e-3]` it takes the brackets for one. It would then find no part of a checkpoint, and write checkpoints
-    that cannot be read, without any warning.
+    Orbax reads the brackets of `x[lr=1e-3]` as a pattern. It would then find no part of a checkpoint, and write
+    checkpoints that cannot be read, without any warning.
     """
     if not glob.has_magic(str(directory)):
         return directory
@@ -39,7 +39,7 @@ def _without_pattern(directory: Path, *, make: bool) -> Path:
     return Path(f"/proc/self/fd/{os.open(directory, os.O_RDONLY)}")  # open until the process ends
 
 
-def _saved(state: TrainState) -> TrainState:
+def _trained(state: TrainState) -> TrainState:
     """Return the state with its trained parameters only, as a checkpoint holds it."""
     return dataclasses.replace(state, params=trained_of(state.params))
 
@@ -95,7 +95,9 @@ class Checkpoints:
         """
         self._manager.save(
             step,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(_saved(state)), record=ocp.args.JsonSave(dict(record))),
+            args=ocp.args.Composite(
+                state=ocp.args.StandardSave(_trained(state)), record=ocp.args.JsonSave(dict(record))
+            ),
             metrics=None if score is None else {SCORE: score},
             force=True,
         )
@@ -135,7 +137,7 @@ class Checkpoints:
         return self._restore(step, like)
 
     def _restore(self, step: int, like: TrainState) -> Checkpoint:
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _saved(like))
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, _trained(like))
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract), record=ocp.args.JsonRestore())
         )

@@ -151,6 +151,7 @@ class RunDirectory:
             self._events[line.phase].file_writer.add_summary(together, line.step)
 
     def close(self) -> None:
+        """Close the event files, and release the lock. Closing twice is no error."""
         for writer in self._events.values():
             writer.close()
         self._events = {}

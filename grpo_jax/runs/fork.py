@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import INHERITED, ROUNDING, UNDECISIVE, Config, ConfigError, covers, differences, digest, to_dict
+from grpo_jax.config import (
+    CHANGEABLE_FREELY,
+    INHERITED,
+    ROUNDING,
+    Config,
+    ConfigError,
+    covers,
+    differences,
+    digest,
+    to_dict,
+)
 from grpo_jax.files import CONFIG_FILE
 from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory, kept_steps
 from grpo_jax.runs.lines import Phase
@@ -91,7 +101,7 @@ def _step(origin: Origin) -> int:
 
 
 def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int) -> None:
-    for one in differences(theirs, to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
+    for one in differences(theirs, to_dict(config), free=(*CHANGEABLE_FREELY, *ROUNDING)):
         if covers(INHERITED, one.field):
             raise ConfigError(
                 f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; a fork "

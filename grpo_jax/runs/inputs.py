@@ -1,9 +1,9 @@
-"""Digests of everything that a run has read. With other inputs under the same names, it would be another run.
+"""Digests of everything that a run has read. With other inputs a run is another one, even if their names are the same.
 
 Problems are digested in the form in which their source yields them. This covers files, patterns, data sets, generators
 and the user's own tasks alike. Prompts are digested as tokens. The files of a model are digested whole, so that other
-weights of the same size and date are noticed. Of the user's own code, all source files are digested. Data files that
-this code opens are not, but the problems that it makes of them are.
+weights of the same size and date are noticed. All source files of the user's own code are digested. Data files that
+this code opens are not, but the problems made from them are.
 """
 
 import dataclasses

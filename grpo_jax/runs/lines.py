@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Phase(enum.Enum):
-    """The phases of a run. Each counts its own steps."""
+    """The two parts of a run that write lines of metrics. Each counts its own steps."""
 
     WARM_START = enum.auto()
     TRAIN = enum.auto()
@@ -69,11 +69,10 @@ class SampleStatistics:
     # were equally hard. The true expectation is never larger, because this is concave in p. For rewards in {0, 1}.
     signal_share_bound: float
     signal_share_expected: float  # the same with an estimate of each prompt's own p from its earlier completions
-    # Why the other groups carry no signal: all completions are right, all have one reward but are not right, or there
-    # are too few verdicts.
-    all_right: float
-    all_wrong: float
-    unjudged: float
+    # The shares of groups without signal, by the reason.
+    all_right: float  # all completions are right
+    all_wrong: float  # all have one reward, but are not right
+    unjudged: float  # there are fewer than two verdicts
     truncated: float  # groups whose completions were all cut off; these are counted above, too
     without_signal: float  # the share of all sampled tokens in groups without signal
     # The number of groups without signal that new groups replaced, and of groups with signal that the step had no room

@@ -15,7 +15,7 @@ from grpo_jax.runs.starts import now
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What provenance.json of a run or an evaluation holds."""
+    """The content of provenance.json, of a run or an evaluation."""
 
     inputs: Inputs | None  # None: an earlier version began the run, which did not record them
     provenance: Provenance

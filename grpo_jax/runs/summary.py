@@ -73,7 +73,7 @@ class EvaluationResult:
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a finished run. What earlier versions did not write is None."""
+    """The result of a finished run. Fields that earlier versions did not write are None."""
 
     base: EvaluationResult  # of the test split before training
     final: EvaluationResult  # and after it

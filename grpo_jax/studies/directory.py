@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import UNDECISIVE, ConfigError, differing, to_dict
+from grpo_jax.config import CHANGEABLE_FREELY, ConfigError, differing, to_dict
 from grpo_jax.files import CONFIG_FILE, STUDY_FILE, read_json, run_config, write_whole
 from grpo_jax.studies.loading import damage, study_from
 from grpo_jax.studies.study import Study, StudyRun
@@ -96,7 +96,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
             path = run.directory(workdir) / CONFIG_FILE
             if not path.exists():
                 continue
-            free = UNDECISIVE if run.finished(workdir) else ()
+            free = CHANGEABLE_FREELY if run.finished(workdir) else ()
             fields = differing(run_config(path.parent), {**ours, "seed": seed}, free=free)
             if fields:
                 raise ConfigError(

@@ -7,7 +7,7 @@ from grpo_jax.evaluation.paired import WIDEST
 from grpo_jax.studies.study import Arm, Budget, Study
 
 # Fields of the sections below that may differ, because they change neither the policy at the start nor the test.
-FREE = ("task.credit", "evaluation.every")
+MAY_DIFFER = ("task.credit", "evaluation.every")
 
 COUNTED: tuple[Budget, ...] = ("prompts", "rollouts", "updates")  # known before a run
 
@@ -29,15 +29,15 @@ def check_pairing(study: Study, where: str) -> None:
     configs = {arm.name: _configuration(arm, study, where) for arm in study.arms}
     reference = configs[study.baseline]
     for name, config in configs.items():
-        sentence = (
+        mistake = (
             _same_conditions(config, reference, study)
             or _same_scale(config, reference, study)
             or _same_budget(config, reference, study)
             or _long_enough(config, study)
             or _evaluated(config, study)
         )
-        if sentence:
-            raise ConfigError(f"{where}: arms.{name}: {sentence}")
+        if mistake:
+            raise ConfigError(f"{where}: arms.{name}: {mistake}")
 
 
 # Each of these returns a sentence on a mistake in an arm, or "".
@@ -55,7 +55,7 @@ def _same_conditions(config: Config, reference: Config, study: Study) -> str:
 
 def unlike(config: Config, reference: Config) -> list[str]:
     """Return the fields in which two runs differ, among those that decide the base policy or the test."""
-    return differing(_conditions(config), _conditions(reference), free=FREE)
+    return differing(_conditions(config), _conditions(reference), free=MAY_DIFFER)
 
 
 def _conditions(config: Config) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _long_enough(config: Config, study: Study) -> str:
 
 
 def _evaluated(config: Config, study: Study) -> str:
-    """Check that curves are known at the points of comparison: see `grpo_jax.evaluation.paired.seen`."""
+    """Check that curves are known at the points of comparison: see `grpo_jax.evaluation.paired.is_known_at`."""
     if not config.evaluation.every:
         return "evaluation.every=0: without validation there is no curve; set it to a number of steps."
     for comparison in study.comparisons:
@@ -112,6 +112,7 @@ def _evaluated(config: Config, study: Study) -> str:
         per_step = limit / config.train.steps
         apart = config.evaluation.every * per_step
         for at in comparison.at:
+            # Neither at an evaluation nor between two that are close together.
             if at % apart and at != limit and apart > WIDEST * at:
                 return (
                     f"evaluation.every={config.evaluation.every}: evaluates every {apart:,.0f} {comparison.budget}, "

@@ -115,6 +115,7 @@ class _Turns:
             self._look(run)
 
     def may_start(self, run: StudyRun, going: Sequence[StudyRun]) -> bool:
+        """Return whether a run may start now: unless another one is still making the base policy that it needs."""
         for other in going:
             self._look(other)
         recipe = self._recipes[run.arm.name]

@@ -22,7 +22,7 @@ from grpo_jax.training.programs import Programs, make_programs
 
 @dataclass(frozen=True)
 class Experiment:
-    """A configuration, built."""
+    """A configuration and everything that is built from it."""
 
     config: Config
     programs: Programs

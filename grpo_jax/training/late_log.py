@@ -85,8 +85,8 @@ class LateLog:
         pending, self._pending = self._pending, None
         if pending is None or pending.seconds is None:
             return
-        of_updates = results(fetch(pending.minibatches))
-        self._updates = int(of_updates.pop(Measured.UPDATES, self._updates))
+        update_metrics = results(fetch(pending.minibatches))
+        self._updates = int(update_metrics.pop(Measured.UPDATES, self._updates))
         line = TrainLine(
             step=pending.step,
             prompts=pending.prompts,
@@ -96,7 +96,7 @@ class LateLog:
             tokens_per_second=pending.tokens_per_second,
             minibatches=len(pending.minibatches),
             updates=self._updates,
-            measured=of_updates | {name: float(value) for name, value in fetch(pending.others).items()},
+            measured=update_metrics | {name: float(value) for name, value in fetch(pending.others).items()},
         )
         self._directory.append_metrics(line)
         shown = {
@@ -106,7 +106,7 @@ class LateLog:
             "{:,.0f} tokens/s": line.tokens_per_second,
         }
         self._display.progress("training", line.step, self._config.train.steps, shown)
-        self._check_finite(line.step, of_updates)
+        self._check_finite(line.step, update_metrics)
 
     @contextmanager
     def written_on_failure(self) -> Iterator[None]:
@@ -117,8 +117,8 @@ class LateLog:
             self.flush()
             raise
 
-    def _check_finite(self, step: int, of_updates: Mapping[str, float]) -> None:
-        in_a_row = int(of_updates.get(Measured.NONFINITE_IN_A_ROW, 0))
+    def _check_finite(self, step: int, update_metrics: Mapping[str, float]) -> None:
+        in_a_row = int(update_metrics.get(Measured.NONFINITE_IN_A_ROW, 0))
         if in_a_row > self._config.optimizer.max_nonfinite:
             raise TrainingError(
                 f"step {step}: {in_a_row} updates in a row had gradients that are not finite, and "

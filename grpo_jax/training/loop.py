@@ -1,8 +1,8 @@
 """The training loop.
 
 Sample a group of completions for each prompt from the current policy. Score them with a verifiable reward. Turn the
-rewards of each group into advantages, and drop the groups that carry no signal. Update the policy on the others. Only
-then fetch the metrics of the step before.
+rewards of each group into advantages, and drop the groups that carry no signal. Update the policy on the others. The
+metrics of a step are written during the update of the next one.
 """
 
 import dataclasses
@@ -148,7 +148,7 @@ def _begin(run: Run) -> tuple[TrainState, Params | None]:
     if run.config.warm_start:
         keep_base(run.directory, BASE_POLICY)
     params = experiment.programs.adapt(params)
-    reference = trained_of(params) if experiment.programs.objective.reference else None
+    reference = trained_of(params) if experiment.programs.objective.needs_reference else None
     return experiment.programs.init_state(params), reference
 
 

@@ -59,7 +59,7 @@ class Programs:
     merge: Callable[[Params], Params]  # the reverse
     init_state: Callable[[Params], TrainState]  # of `adapted`; copies the trained parameters
     sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`; needed once per policy version
-    policy_weights: Callable[[Params], SamplingWeights]  # the same, of parameters of `policy`
+    policy_weights: Callable[[Params], SamplingWeights]  # of `policy`
     sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> a jitted sampler of SamplingWeights
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
@@ -156,7 +156,7 @@ def _of_params(mesh: Mesh, policy: Policy, rules: Rules = RULES) -> Any:
 
 
 def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Params], Params]:
-    """Make a function that adds fresh adapters to the base policy's parameters, if the policy has any.
+    """Make a function that adds fresh adapters to the base policy's parameters, if the policy has adapters.
 
     The base policy's parameters are then never updated, so they are kept in the compute dtype, in which the forward
     pass reads them.
@@ -173,7 +173,7 @@ def _make_adapt(policy: Policy, seed: int, shardings: Shardings) -> Callable[[Pa
 
 
 def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Params]:
-    """Make a function that merges adapters into the base policy's parameters, if the policy has any."""
+    """Make a function that merges adapters into the base policy's parameters, if the policy has adapters."""
     return jax.jit(policy.merge, out_shardings=shardings.params) if policy.model.lora else lambda params: params
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 
 from grpo_jax.config import (
+    CHANGEABLE_FREELY,
     CONTINUABLE,
     ROUNDING,
-    UNDECISIVE,
     Config,
     differing,
     digest,
@@ -84,8 +84,8 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
       Interrupted: after SIGTERM or Ctrl-C, when everything is saved. Calling this again continues the run.
-      TrainingError: if too many updates in a row are not finite, if the whole run made no update, or for a reason that
-        `grpo_jax.training.collect.collect` names.
+      TrainingError: if the training cannot go on, for one of the reasons in `run_steps`, or if it made no update.
+      WorkerError: if the workers of a reward fail.
     """
     clock, display = Clock(), display or Silent()
     directory = _directory(workdir, experiment.config)
@@ -142,7 +142,7 @@ def finished(directory: RunDirectory, config: Config) -> Summary | None:
     summary, theirs = directory.summary(), directory.read_json(CONFIG_FILE)
     if summary is None or theirs is None:
         return None
-    if differing(directory.config(), to_dict(config), free=(*UNDECISIVE, *ROUNDING)):
+    if differing(directory.config(), to_dict(config), free=(*CHANGEABLE_FREELY, *ROUNDING)):
         return None
     if summary.steps is None:  # written by an earlier version
         return summary if summary.config_hash == digest(theirs) else None

@@ -18,10 +18,10 @@ def rollout_statistics(collected: Collected) -> SampleStatistics:
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     right = right_of(collected.judged)
     accuracy = float(right[scored].mean()) if scored.any() else float("nan")
-    judged = scored.sum(axis=1) >= 2
+    comparable = scored.sum(axis=1) >= 2
     truncated = rollouts.stop_reasons == StopReason.LENGTH
     p = np.clip(collected.expected, 0, 1)
-    top = (right | ~scored).all(axis=1)
+    all_right = (right | ~scored).all(axis=1)
     return SampleStatistics(
         reward=float(rewards[scored].mean()) if scored.any() else float("nan"),
         terms=_terms(collected),
@@ -29,9 +29,9 @@ def rollout_statistics(collected: Collected) -> SampleStatistics:
         signal_share=float(signal.mean()),
         signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
         signal_share_expected=float((1 - p**group_size - (1 - p) ** group_size).mean()),
-        all_right=float((~signal & judged & top).mean()),
-        all_wrong=float((~signal & judged & ~top).mean()),
-        unjudged=float((~signal & ~judged).mean()),
+        all_right=float((~signal & comparable & all_right).mean()),
+        all_wrong=float((~signal & comparable & ~all_right).mean()),
+        unjudged=float((~signal & ~comparable).mean()),
         truncated=float((~signal & truncated.all(axis=1)).mean()),
         without_signal=float(lengths[~signal].sum() / lengths.sum()),
         replaced=int((~collected.chosen & ~signal).sum()),

@@ -10,9 +10,9 @@ from grpo_jax.evaluation.paired import (
     decide,
     detectable,
     holm,
+    is_known_at,
     mean_interval,
     ratio_interval,
-    seen,
     share_interval,
     sign_flip_p,
 )
@@ -153,7 +153,8 @@ def test_a_curve_is_not_read_where_nobody_looked():
     assert np.interp(6400, seldom, learned(seldom)) < learned(6400) - 0.3
     assert at_budget(seldom, learned(seldom), 6400) is None
     assert at_budget(seldom, learned(seldom), 12800) == learned(12800)
-    assert [seen(SPENT, at) for at in (0, 50, 100, 150, 199, 200, 250)] == [True, False, True, False, False, True, True]
+    known = [is_known_at(SPENT, at) for at in (0, 50, 100, 150, 199, 200, 250)]
+    assert known == [True, False, True, False, False, True, True]
 
 
 def test_the_first_time_a_target_is_reached():

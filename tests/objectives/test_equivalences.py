@@ -11,7 +11,7 @@ import pytest
 
 from grpo_jax.objectives import AGGREGATIONS, Outcomes, Terms, completion_mask
 from grpo_jax.objectives.advantages import contrastive, group_normalized, leave_one_out, mean_centered
-from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
+from grpo_jax.objectives.paper_surrogates import n_vs_m, two_grpo
 from grpo_jax.objectives.ratios import log_importance_ratio
 from grpo_jax.objectives.surrogates import clipped
 from tests.objectives.helpers import terms_of

@@ -32,7 +32,7 @@ def objective(**changes) -> Objective:
         "advantages": group_normalized,
         "surrogate": partial(clipped, clip_low=0.2, clip_high=0.28),
         "aggregation": AGGREGATIONS["sequence"],
-        "relative": False,
+        "surrogate_needs_reference": False,
         "kl_coef": 0.0,
         "kl": k3,
         "correction": None,
@@ -114,7 +114,7 @@ def test_parts_add_up_to_the_whole(name):
 def test_padding_counts_nowhere(name, changes):
     made = made_of(name, **changes)
     new, old = logprobs(1), logprobs(2)
-    reference = logprobs(3) if made.reference else None
+    reference = logprobs(3) if made.needs_reference else None
     alone = loss(made, new, old, old, reference, LENGTHS, ADVANTAGES)
     nothing = jnp.full((1, 2, 5), jnp.nan)
 
@@ -188,7 +188,7 @@ def test_an_unscored_completion_gets_no_gradient(name):
         expected=jnp.array([0.4]),
     )
     old = logprobs(shape=(1, 4, 5))
-    found = gradient(made, old, old, old, old if made.reference else None, lengths, made.advantages(outcomes))
+    found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))
     assert np.abs(found[0, [0, 1, 3]]).max() > 0.01
     np.testing.assert_array_equal(found[0, 2], 0.0)
 
@@ -207,7 +207,7 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
     outcomes = Outcomes(
         rewards=jnp.array([pair]), scored=jnp.ones((1, 2), bool), lengths=lengths, expected=jnp.array([0.4])
     )
-    found = gradient(made, old, old, old, old if made.reference else None, lengths, made.advantages(outcomes))
+    found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))
     better = int(np.argmax(pair))
     raised, lowered = ONE_SIDED.get(name, (True, True))
     assert (found[0, better] < 0).all() == raised

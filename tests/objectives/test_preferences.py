@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.objectives import AGGREGATIONS, Terms, completion_mask
-from grpo_jax.objectives.contrastive import n_vs_m, two_grpo
+from grpo_jax.objectives.paper_surrogates import n_vs_m, two_grpo
 from grpo_jax.objectives.preferences import discriminative, logistic, squared
 from tests.objectives.helpers import groups_of, made_of, terms_of
 
@@ -160,7 +160,7 @@ def test_a_kl_term_does_not_lend_its_reference(name):
         groups = groups_of(
             old=new,
             sampler=new,
-            reference=reference if made.reference else None,
+            reference=reference if made.needs_reference else None,
             lengths=LENGTHS,
             advantages=ADVANTAGES,
         )
@@ -177,7 +177,7 @@ def test_a_correction_for_the_sampler_weighs_gradients_and_not_margins(name):
     groups = groups_of(
         old=new,
         sampler=new + math.log(2.0),
-        reference=reference if plain.reference else None,
+        reference=reference if plain.needs_reference else None,
         lengths=LENGTHS,
         advantages=ADVANTAGES,
     )

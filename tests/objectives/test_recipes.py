@@ -28,7 +28,7 @@ def gradient(objective, rewards=REWARDS, lengths=LENGTHS, *, shift=0.3):
         rewards=rewards, scored=jnp.ones(rewards.shape, bool), lengths=lengths, expected=jnp.full(len(rewards), 0.4)
     )
     advantages = objective.advantages(outcomes)
-    reference = old if objective.reference else None
+    reference = old if objective.needs_reference else None
     groups = groups_of(old=old, sampler=old, reference=reference, lengths=lengths, advantages=advantages)
     return jax.grad(lambda x: objective.loss(x, groups).total)(logprobs)
 

@@ -46,7 +46,7 @@ def _text(scalar: Any) -> str | bytes:
 
 @functools.cache
 def _kinds() -> Mapping[type, Callable[[Any], Any]]:
-    """Return how the scalars of each class are converted. Of other scalars, such as times, only the type is kept."""
+    """Return how the scalars of each class are converted. Other scalars, such as times, keep only their type."""
     import pyarrow
 
     exact = ["Boolean", "Double", "Binary", *(f"Decimal{bits}" for bits in (32, 64, 128, 256))]

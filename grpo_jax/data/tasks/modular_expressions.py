@@ -29,8 +29,8 @@ OPERATORS: Mapping[str, Callable[[int, int], int]] = {
     "*": lambda a, b: a * b,
 }
 
-# The most draws before a split is declared too small: per requested problem (one draw in 16 hits the test split), and
-# per existing expression.
+# A split is declared too small after this many draws: per requested problem (only one draw in 16 falls into the test
+# split), or per possible expression if that is less in total.
 DRAWS_PER_PROBLEM, DRAWS_PER_EXPRESSION = 200, 30
 
 
@@ -53,6 +53,7 @@ class ModularExpressions:
 
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:
+        """The reward for `right`, with partial credit if `credit` asks for it."""
         modulus = self.config.modulus
         verify: Callable[[Attempt], Verdict] = chains.last_value
         if self.config.right == "derivation":
@@ -78,6 +79,7 @@ class ModularExpressions:
         return shapes * len(set(self.config.operators)) ** k * self.config.modulus ** (k + 1)
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
+        """Return the problems of a split; see `Task.problems`."""
         number = number or self.config.train_problems
         rng = text_generator(TextStream.PROBLEMS, split.name)
         found: dict[str, Problem] = {}

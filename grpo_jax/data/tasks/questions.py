@@ -49,6 +49,7 @@ class Questions:
         return make_reward(self.settings.reward, self._max_new_tokens)
 
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
+        """Return the problems of a split; see `Task.problems`."""
         found = self._splits.problems[split]
         mistakes = Mistakes()
         with mistakes:

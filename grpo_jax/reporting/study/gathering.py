@@ -15,7 +15,11 @@ from grpo_jax.studies.pairing import COUNTED, planned, unlike
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
 SHARES = (0.25, 0.5, 1.0)  # of the budget that every run has spent: curves are compared there
-FREE = ("seed", "checkpoint", "logging")  # may differ within an arm: the seed, and fields that no result depends on
+MAY_DIFFER = (
+    "seed",
+    "checkpoint",
+    "logging",
+)  # may differ within an arm: the seed, and fields that no result depends on
 
 
 def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[float], where: Path) -> Results:
@@ -77,7 +81,7 @@ def arms(workdirs: Sequence[Path]) -> dict[str, list[Path]]:
     alike: dict[str, list[Path]] = {}
     for workdir in workdirs:
         config = RunDirectory(workdir).config()
-        deciding = digest({name: value for name, value in config.items() if name not in FREE})
+        deciding = digest({name: value for name, value in config.items() if name not in MAY_DIFFER})
         alike.setdefault(deciding, []).append(workdir)
     named: dict[str, list[Path]] = {}
     for together in alike.values():

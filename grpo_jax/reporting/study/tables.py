@@ -12,9 +12,9 @@ from grpo_jax.evaluation.paired import (
     cost_to,
     decide,
     detectable,
+    is_known_at,
     mean_interval,
     ratio_interval,
-    seen,
     share_interval,
     sign_flip_p,
     spread,
@@ -286,7 +286,7 @@ def _costs(runs: Sequence[Finished], target: float) -> list[float] | str:
     came = [cost for cost in costs if cost is not None]
     if len(came) < len(runs):
         return f"{len(came)} of {len(runs)} reached it"
-    if not all(seen(run.curve.spent["rollouts"], cost) for run, cost in zip(runs, came, strict=True)):
+    if not all(is_known_at(run.curve.spent["rollouts"], cost) for run, cost in zip(runs, came, strict=True)):
         return "evaluated too seldom"
     return came
 
