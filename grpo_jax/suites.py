@@ -46,7 +46,7 @@ def find_suites(config: Config, names: Sequence[str], directory: Path) -> dict[s
       ConfigError: if one of them cannot be found.
     """
     own = questions_of(config).test
-    return {name: own if name == OWN else suite(name, directory) for name in names or SUITES}
+    return {name: own if name == OWN else suite_source(name, directory) for name in names or SUITES}
 
 
 def questions_of(config: Config) -> QuestionsConfig:
@@ -56,7 +56,7 @@ def questions_of(config: Config) -> QuestionsConfig:
     return config.task
 
 
-def suite(name: str, directory: Path) -> SourceConfig:
+def suite_source(name: str, directory: Path) -> SourceConfig:
     """Return the source of a suite, whose public file is in a directory and has one of the endings of `_KINDS`.
 
     Raises:

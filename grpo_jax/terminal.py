@@ -93,11 +93,13 @@ class LiveDisplay:
         self.console.say(text)
 
     def doing(self, text: str) -> None:
+        """Show what is being done, without a bar."""
         self._show(text, None, 0)
         if not self.console.is_terminal:
             self.note(f"{text} ...")
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
+        """Move the bar of a phase and show its values, smoothed; where there is no terminal, print a line at times."""
         self._show(phase, total, max(step - 1, 0))
         for template, value in values.items():
             if math.isfinite(value):  # a step without verdicts has no reward
@@ -124,7 +126,7 @@ class LiveDisplay:
         self._phase = phase
 
     def _show_unfinished(self) -> None:
-        """When a phase has ended, show the one that it interrupted: an evaluation's bar would stay full for a step."""
+        """Show the phase that an ended one interrupted, or an evaluation's bar would stay full for a step."""
         if self._ended(self._phase):
             interrupted = [name for name in self._tasks if not self._ended(name)]
             if interrupted:
@@ -148,6 +150,7 @@ class _Left(ProgressColumn):
     max_refresh = 0.5
 
     def render(self, task: Task) -> Text:
+        """Return the remaining time as text, "" if the number of steps is unknown."""
         if task.total is None:
             return Text("")
         seconds = task.time_remaining

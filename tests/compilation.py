@@ -10,7 +10,7 @@ OLDER_EMITTERS = tuple(map(int, version("jaxlib").split(".")[:2])) < (0, 11)
 XLA_FLAGS = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 XLA_FLAGS += " --xla_cpu_use_fusion_emitters=false" * OLDER_EMITTERS
 
-# What one process has compiled serves the others.
+# All processes share what one has compiled.
 CACHE = {
     "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parent.parent / ".pytest_cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",

@@ -14,7 +14,7 @@ from tests.helpers import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 
-# What a new field of the configuration comes with; in a process of its own, where it is there.
+# The behaviour that a new field comes with, run in a process that has the field.
 NEW_FIELD = """
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ assert not covers(CHANGEABLE_FREELY, "optimizer.ema_decay")
 """
 
 
-# What a new flag of a model family comes with.
+# The behaviour that a new flag of a model family comes with.
 NEW_FLAG = """
 from pathlib import Path
 import jax

@@ -1,4 +1,4 @@
-"""What processes tell one another, as if there were two of them; tests/commands/test_distributed.py has two."""
+"""The messages between processes, as if there were two of them; tests/commands/test_distributed.py has two."""
 
 import json
 
@@ -61,7 +61,7 @@ def test_hosts_are_compared_before_they_compute(two, monkeypatch):
 
 
 def processes_digests(values):
-    """What the first process would say of its values."""
+    """Return the digests that the first process would send of its values."""
     found = []
     with pytest.MonkeyPatch.context() as patch:
         gather = lambda array: found.append(array) or np.stack([array, array])  # noqa: E731
@@ -82,7 +82,7 @@ def test_where_one_must_stop_all_do(monkeypatch):
 
 
 def said_by_first(value):
-    """Of `by_first`: that nothing was raised, and what came of it, as bytes."""
+    """Return the messages of `by_first`: that nothing was raised, and the result as bytes."""
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
     return [np.array(False), np.int32(text.size), text]
 

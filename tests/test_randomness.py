@@ -31,8 +31,8 @@ from tests.policy.test_policy import make
 ROOT = Path(__file__).parent.parent
 REGISTRY = ROOT / "grpo_jax" / "randomness.py"
 
-# What makes a key, a generator, or draws that nobody has seeded, by the names that the code may use. Whoever is given a
-# key or a generator may draw from it.
+# Names in code that make a key, a generator, or draws that nobody has seeded. Code that is given a key or a generator
+# may draw from it.
 MODULES = {"jax.random", "numpy.random", "random"}
 TYPES = {"np.random.Generator", "random.Random", "nnx.Rngs"}  # to name one in an annotation makes none
 MAKERS = {
@@ -57,7 +57,7 @@ def sources():
 
 
 def made_in(tree):
-    """What a module uses that makes keys or generators, and imports that would hide it from this test."""
+    """Yield what a module uses to make keys or generators, and imports that would hide it from this test."""
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
@@ -179,7 +179,7 @@ def test_keys_that_are_drawn_from_are_found():
 
 
 def test_no_two_draws_are_of_one_key():
-    """Of all streams, first values with and without adapters, and small numbers, which meet each other most easily."""
+    """All streams and first values, with and without adapters, at small numbers, which collide most easily."""
     drawn = []
     for seed in range(2):
         for policy, root in (

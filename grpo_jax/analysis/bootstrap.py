@@ -81,8 +81,8 @@ def comparisons(table: dict[str, Values]) -> dict[str, TestedEstimate]:
     p = [p_value(values) for values in table.values()]
     corrected = holm(p) if p else []
     return {
-        name: TestedEstimate(*interval(values), raw, of_all <= 1 - LEVEL)
-        for (name, values), raw, of_all in zip(table.items(), p, corrected, strict=True)
+        name: TestedEstimate(*interval(values), raw, corrected_p <= 1 - LEVEL)
+        for (name, values), raw, corrected_p in zip(table.items(), p, corrected, strict=True)
     }
 
 

@@ -104,6 +104,7 @@ class _Siblings(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
+        """Find a top-level module; Python calls this after its own finders have failed."""
         if path is not None:  # a submodule of a package
             return None
         places = [_directory_of_importer(), SHIPPED, SHIPPED / "paper"]

@@ -117,7 +117,7 @@ class ModelConfig:
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     # One compiled layer in a loop, which compiles fast, or all layers unrolled, which runs faster on CPU.
     scan_layers: bool = False
-    # What the backward pass recomputes: nothing, all, or all but matmuls. Nothing is fastest where memory is enough.
+    # The part that the backward pass recomputes: none, all, or all but matmuls. "none" is fastest if memory suffices.
     remat: Annotated[Literal["none", "full", "dots"], Change.ROUNDING] = "none"
     # For whole rows. plain runs everywhere; fused is a kernel for long rows in bfloat16, on TPU and GPU.
     attention: Literal["plain", "fused"] = "plain"

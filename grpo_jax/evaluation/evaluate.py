@@ -80,8 +80,8 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
     )
     every = [one for group in judged for one in group.completions]
 
-    def share(of_problems: Float[np.ndarray, " N"]) -> Share:
-        return Share(float(of_problems.mean()), *bootstrap_interval(of_problems, bootstrap, seed=0))
+    def share(values: Float[np.ndarray, " N"]) -> Share:
+        return Share(float(values.mean()), *bootstrap_interval(values, bootstrap, seed=0))
 
     return Scores(
         pass_at=[share(pass_at_k(correct, n, k)) for k in range(1, n + 1)],

@@ -118,7 +118,7 @@ def decide(table: Sequence[Sequence[float]]) -> list[Decision]:
         return []
     p = _t_p(np.asarray(table, np.float64))
     corrected = holm(p)
-    resolved = [of_all <= ALPHA for of_all in corrected]
+    resolved = [corrected_p <= ALPHA for corrected_p in corrected]
     # Equal p are decided together, at the strictest of their levels.
     levels = [ALPHA / sum(other >= own for other in p) for own in p]
     stopped = min((level for level, yes in zip(levels, resolved, strict=True) if not yes), default=ALPHA)

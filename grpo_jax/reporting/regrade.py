@@ -16,7 +16,7 @@ def show_regraded(regraded: Regraded, console: PlainConsole) -> None:
     """Print which verdicts changed, and accuracy and signal under both rewards."""
     console.print(regraded_table(regraded))
     of = f"of {regraded.completions:,} completions"
-    console.print(f"{regraded.verdicts:,} {of} have another verdict, {regraded.rewards:,} another reward")
+    console.print(f"{regraded.verdicts:,} {of} have another verdict, {regraded.changed_rewards:,} another reward")
     for (then, now), number in sorted(regraded.changes.items()):
         console.print(f"  {then} -> {now}: {number:,}")
 

@@ -65,8 +65,8 @@ def write_report(workdir: Path) -> Path:
     if summary:
         caption = "Time by phase. Other is the time before the first step and after the last."
         shown.append((figures.time_by_phase(summary.seconds), caption))
-    of_summary = summary.versions if summary else None
-    versions = provenance.starts[-1].versions if provenance and provenance.starts else of_summary
+    summary_versions = summary.versions if summary else None
+    versions = provenance.starts[-1].versions if provenance and provenance.starts else summary_versions
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),

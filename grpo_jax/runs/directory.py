@@ -18,7 +18,7 @@ from tensorboardX.summary import scalar
 from grpo_jax.config import ConfigError
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, plain, read_json, run_config, write_whole
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
-from grpo_jax.runs.lines import Line, Phase, RunMetrics
+from grpo_jax.runs.lines import Line, RunMetrics, Stage
 from grpo_jax.runs.provenance import PROVENANCE_FILE
 from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
 from grpo_jax.runs.summary import Summary
@@ -45,7 +45,7 @@ class RunDirectory:
         self.path = path
         self.writes = writes
         self._tensorboard = tensorboard and writes
-        self._events: dict[Phase, SummaryWriter] = {}
+        self._events: dict[Stage, SummaryWriter] = {}
         self._lock: IO[bytes] | None = None
 
     def create(self, folders: Sequence[str] = FOLDERS) -> None:
@@ -138,9 +138,9 @@ class RunDirectory:
         values = line.to_json()
         self._append(METRICS_FILE, [values])
         if self._tensorboard:
-            if line.phase not in self._events:  # void the later events of a process that was killed
-                place = self.path / "tensorboard" / line.phase.name.lower()
-                self._events[line.phase] = SummaryWriter(str(place), purge_step=line.step, flush_secs=10)
+            if line.stage not in self._events:  # void the later events of a process that was killed
+                place = self.path / "tensorboard" / line.stage.name.lower()
+                self._events[line.stage] = SummaryWriter(str(place), purge_step=line.step, flush_secs=10)
             scalars = [
                 scalar(f"{line.tag}/{name}", value)
                 for name, value in values.items()
@@ -148,7 +148,7 @@ class RunDirectory:
             ]
             # One event for all of them: an event goes through a queue, which takes as long as writing a line.
             together = EventValues(value=[value for one in scalars for value in one.value])
-            self._events[line.phase].file_writer.add_summary(together, line.step)
+            self._events[line.stage].file_writer.add_summary(together, line.step)
 
     def close(self) -> None:
         """Close the event files, and release the lock. Closing twice is no error."""
@@ -161,7 +161,7 @@ class RunDirectory:
 
     def append_rollouts(self, step: int, groups: Iterable[TrainingGroup]) -> None:
         """Append the groups of a step to its file in rollouts/."""
-        self._append(_rollout_file(step), [{"phase": Phase.TRAIN.name.lower(), **group.to_json()} for group in groups])
+        self._append(_rollout_file(step), [{"phase": Stage.TRAIN.name.lower(), **group.to_json()} for group in groups])
 
     def write_evaluation(self, name: str, groups: Iterable[JudgedGroup]) -> None:
         """Write the groups of an evaluation to evaluation/NAME.jsonl."""
@@ -192,8 +192,8 @@ class RunDirectory:
         """Return the groups of evaluation/NAME.jsonl. Raise ConfigError as `rollouts` does."""
         return _read_groups(self.path / "evaluation" / f"{name}.jsonl", JudgedGroup)
 
-    def rewind(self, phase: Phase, step: int) -> None:
-        """Remove the lines of later steps of a phase. The run will compute and write them again."""
+    def rewind(self, stage: Stage, step: int) -> None:
+        """Remove the lines of later steps of a stage. The run will compute and write them again."""
         if not self.writes:
             return
         for path in [self.path / METRICS_FILE, *(self.path / "rollouts").glob("*.jsonl")]:
@@ -201,7 +201,7 @@ class RunDirectory:
                 continue
             with _reading(path):
                 lines = _read_lines(path)
-            kept = [line for line in lines if line["phase"] != phase.name.lower() or line["step"] <= step]
+            kept = [line for line in lines if line["phase"] != stage.name.lower() or line["step"] <= step]
             if kept:
                 self.write_lines(str(path.relative_to(self.path)), kept)
             else:

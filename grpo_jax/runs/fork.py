@@ -20,7 +20,7 @@ from grpo_jax.config import (
 )
 from grpo_jax.files import CONFIG_FILE
 from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory, kept_steps
-from grpo_jax.runs.lines import Phase
+from grpo_jax.runs.lines import Stage
 from grpo_jax.runs.provenance import ForkedFrom, Provenance
 from grpo_jax.runs.record import RunRecord, provenance_of, read_record, write_record
 from grpo_jax.runs.seals import damage
@@ -130,7 +130,7 @@ def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
                 (temporary / path).parent.mkdir(exist_ok=True)
                 shutil.copy2(source.path / path, temporary / path)
         copy = RunDirectory(temporary)
-        copy.rewind(Phase.TRAIN, step)
+        copy.rewind(Stage.TRAIN, step)
         record = read_record(source)
         copy.write_json(CONFIG_FILE, to_dict(config))
         forked = ForkedFrom(

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from grpo_jax.data import Split  # this imports JAX
 
 
-class Phase(enum.Enum):
-    """The two parts of a run that write lines of metrics. Each counts its own steps."""
+class Stage(enum.Enum):
+    """The stages of a run. Each counts its own steps. Lines name theirs under "phase"."""
 
     WARM_START = enum.auto()
     TRAIN = enum.auto()
@@ -42,10 +42,10 @@ class Measured(enum.StrEnum):
 class Line:
     """The fields of every line."""
 
-    phase: ClassVar[Phase]
+    stage: ClassVar[Stage]
     kind: ClassVar[str]
 
-    step: int  # of the phase
+    step: int  # of the stage
 
     @property
     def tag(self) -> str:
@@ -54,7 +54,7 @@ class Line:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values."""
-        return {"phase": self.phase.name.lower(), "step": self.step, "kind": self.kind}
+        return {"phase": self.stage.name.lower(), "step": self.step, "kind": self.kind}
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ EARLIER_NAMES = {  # in lines of versions up to commit e597795, and what they ar
 class TrainLine(Line):
     """A training step."""
 
-    phase = Phase.TRAIN
+    stage = Stage.TRAIN
     kind = "train"
 
     prompts: int  # sampled so far
@@ -222,7 +222,7 @@ class Scores:
 class EvaluationLine(Line):
     """An evaluation of the policy after a step."""
 
-    phase = Phase.TRAIN
+    stage = Stage.TRAIN
     kind = "evaluation"
 
     split: str  # the name of a `grpo_jax.data.Split`
@@ -245,7 +245,7 @@ class EvaluationLine(Line):
 class WarmStartLine(Line):
     """A step of the warm start. No code reads it."""
 
-    phase = Phase.WARM_START
+    stage = Stage.WARM_START
     kind = "warm_start"
 
     loss: float

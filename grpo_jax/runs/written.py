@@ -10,7 +10,7 @@ from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 
 
 class Written(NamedTuple):
-    """A completion that a run has written, and the policy that shall sample it again."""
+    """A completion that a run has written, and the policy that is to sample it again."""
 
     group: TrainingGroup
     place: int  # of the group in its step

@@ -22,7 +22,7 @@ from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import keep_base
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest
-from grpo_jax.runs.lines import EvaluationLine, Phase
+from grpo_jax.runs.lines import EvaluationLine, Stage
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
@@ -74,7 +74,7 @@ def run_steps(run: Run) -> TrainState:
         clock.continue_from(saved.record["seconds"])
         successes.continue_from(saved.record["successes"])
         run.display.note(f"continued at step {step} of {config.train.steps}")
-    run.directory.rewind(Phase.TRAIN, step)
+    run.directory.rewind(Stage.TRAIN, step)
     evaluations = run.directory.metrics().evaluations
     # The splits that were evaluated at this step before the run was stopped.
     evaluated = of_first([line.split for line in evaluations if line.step == step])

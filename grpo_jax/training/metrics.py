@@ -134,5 +134,5 @@ def results(minibatches: Sequence[Metrics]) -> dict[str, float]:
     def together(earlier: Metrics, later: Metrics) -> Metrics:
         return {name: metric.followed_by(later[name]) for name, metric in earlier.items()}
 
-    of_step = reduce(together, minibatches) if minibatches else {}
-    return {name: metric.result() for name, metric in of_step.items()}
+    merged = reduce(together, minibatches) if minibatches else {}
+    return {name: metric.result() for name, metric in merged.items()}

@@ -45,7 +45,7 @@ class Regraded:
 
     completions: int = 0
     changes: Counter[tuple[Kind, Kind]] = field(default_factory=Counter)  # of verdicts, (then, now)
-    rewards: int = 0  # completions with another reward, with or without another verdict
+    changed_rewards: int = 0  # completions with another reward, with or without another verdict
     steps: dict[int, tuple[Tally, Tally]] = field(default_factory=dict)  # then, now
     differing: list[dict[str, Any]] = field(default_factory=list)  # the first ones, as plain JSON values
 
@@ -123,7 +123,7 @@ def _compare(found: Regraded, group: TrainingGroup, index: int, now: Completion,
     found.completions += 1
     another_verdict, another_reward = kind(then) != kind(now), then.reward != now.reward
     found.changes.update([(kind(then), kind(now))] * another_verdict)
-    found.rewards += another_reward
+    found.changed_rewards += another_reward
     if (another_verdict or another_reward) and len(found.differing) < keep:
         found.differing.append(
             {

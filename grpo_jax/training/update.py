@@ -157,7 +157,7 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
 
     # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
     divergence = k3(jnp.where(mask, groups.sampler_logprobs, 0), jnp.where(mask, logprobs, 0))
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Metric] = {  # plain strings name metrics that no other module reads
         Measured.CLIPPED_ABOVE: share((advantages > 0) & cut),
         Measured.CLIPPED_BELOW: share((advantages < 0) & cut),
         "effective_sample_share": EffectiveShare(mean(ratio), mean(ratio**2)),

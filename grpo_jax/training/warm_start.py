@@ -24,7 +24,7 @@ from grpo_jax.randomness import base_policy_key
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest
-from grpo_jax.runs.lines import Phase, WarmStartLine
+from grpo_jax.runs.lines import Stage, WarmStartLine
 from grpo_jax.runs.program import modules_behind, program_digest
 from grpo_jax.runs.versions import cores, versions
 from grpo_jax.training.clock import Clock
@@ -195,7 +195,7 @@ def _train(
             display.note(f"base policy: continued at step {restored.step} of {total}")
         first = restored.step if restored else 0
         recipes = {recipe, *(restored.record.get("recipes", ()) if restored else ())}
-        run.rewind(Phase.WARM_START, first)
+        run.rewind(Stage.WARM_START, first)
 
         late: tuple[int, Array] | None = None
         for step in range(first + 1, total + 1):

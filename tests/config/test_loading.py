@@ -165,7 +165,7 @@ def test_a_file_anywhere_may_derive_from_a_shipped_one(tmp_path, monkeypatch, li
 
 
 def test_a_base_in_another_directory_finds_its_own_siblings(tmp_path, monkeypatch):
-    """Of two files named helper each is imported by the one that lies beside it."""
+    """Two files are named helper. Each is imported by the file that lies beside it."""
     for folder, seed in (("theirs", 1), ("others", 2)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "helper.py").write_text(f"SEED = {seed}\n")

@@ -36,7 +36,7 @@ def test_the_interval_of_shares_stays_among_shares():
 
 
 def test_flips_of_signs_by_hand():
-    """Of the eight flips of three differences of one sign, two are as far from 0; of those of (3, -1, 2), four."""
+    """Three differences of one sign: two of the eight flips are as far from 0. (3, -1, 2): four are."""
     assert sign_flip_p([0.1, 0.2, 0.3]) == 2 / 8
     assert sign_flip_p([3.0, -1.0, 2.0]) == 4 / 8
     assert sign_flip_p([0.0, 0.0]) == 1.0

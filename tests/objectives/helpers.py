@@ -12,7 +12,7 @@ from tests.helpers import make_config
 
 
 def outcomes(rewards, scored=None, **others) -> Outcomes:
-    """Of these groups; all are scored if `scored` does not say otherwise."""
+    """Make the outcomes of groups with these rewards. All are scored unless `scored` says otherwise."""
     rewards = jnp.array(rewards, jnp.float32)
     return Outcomes(
         rewards=rewards, scored=jnp.ones(rewards.shape, bool) if scored is None else jnp.array(scored), **others
@@ -20,7 +20,7 @@ def outcomes(rewards, scored=None, **others) -> Outcomes:
 
 
 def groups_of(*, old: Array, sampler: Array, reference: Array | None, lengths: Array, advantages: Array) -> Groups:
-    """Groups with these log-probabilities."""
+    """Make groups with these log-probabilities."""
     return Groups.without_texts(
         completion_lengths=lengths,
         advantages=advantages,
@@ -33,7 +33,7 @@ def groups_of(*, old: Array, sampler: Array, reference: Array | None, lengths: A
 def terms_of(
     logprobs: Array, old: Array, *, mask: Array, weights: Array, advantages: Array, reference: Array | None = None
 ) -> Terms:
-    """What a surrogate takes of completions whose old log-probabilities were these."""
+    """Make the input of a surrogate from the completions' new and old log-probabilities."""
     return Terms(
         mask=mask,
         weights=weights,

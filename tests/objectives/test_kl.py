@@ -21,7 +21,7 @@ def forward_kl(logits):
 
 
 def expected_gradient(name):
-    """Of the estimator as a loss: tokens are drawn from the policy, and the draw itself is not differentiated."""
+    """Return the gradient of the estimator as a loss. Tokens are drawn from the policy, and draws have no gradient."""
     drawn = jax.nn.softmax(LOGITS)
     return jax.grad(lambda logits: (drawn * KL_ESTIMATORS[name](jax.nn.log_softmax(logits), REFERENCE)).sum())(LOGITS)
 

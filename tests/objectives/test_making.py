@@ -1,4 +1,4 @@
-"""What an objective is refused for, whoever wrote its recipe."""
+"""The reasons for which an objective is refused, whoever wrote its recipe."""
 
 from functools import partial
 

@@ -199,7 +199,7 @@ ONE_SIDED = {"psr": (True, False), "nsr": (False, True)}  # whether the better i
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("pair", [(1.0, 0.0), (0.0, 1.0), (0.7, 0.2)])
 def test_every_named_objective_prefers_the_better_completion(name, pair):
-    """Of binary rewards and of partial credit alike."""
+    """This holds for binary rewards and for partial credit."""
     if name in (*ONE_SIDED, "w_reinforce") and 0.7 in pair:
         return  # without a baseline, partial credit says nothing of better and worse
     made = made_of(name)

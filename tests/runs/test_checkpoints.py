@@ -142,7 +142,7 @@ def test_all_damaged(saved, caplog):
 
 
 def test_a_half_written_checkpoint_is_not_seen(saved):
-    """What a killed process leaves: a temporary directory that was never renamed."""
+    """A killed process leaves a temporary directory that was never renamed."""
     shutil.copytree(saved / "3", saved / "4.orbax-checkpoint-tmp-1")
     assert restore(saved).step == 3
 
@@ -185,7 +185,7 @@ def test_the_checkpoint_of_a_step(saved):
 
 
 def test_a_reader_leaves_everything_as_it_is(saved):
-    """What is unfinished may be another process's work; what is damaged is that one's to move."""
+    """An unfinished checkpoint may be another process's work, and a damaged one is left for that process to move."""
     flip_one_bit(saved / "3")
     shutil.copytree(saved / "2", saved / "4.orbax-checkpoint-tmp-1")
     before = sorted(path for path in saved.parent.rglob("*"))

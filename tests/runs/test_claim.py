@@ -178,7 +178,7 @@ def test_work_may_be_done_in_another_way_from_here_on(tmp_path):
 
 
 def test_a_directory_of_an_earlier_version_goes_on(tmp_path):
-    """What it did not record is as it was then, not as the default is now."""
+    """Fields that it did not record have the value of that time, not today's default."""
     path, now = tmp_path / "run", to_dict(make_config(logging__arms_every=0))
     begin(path, now)
     earlier = json.loads(json.dumps(now))

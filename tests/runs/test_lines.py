@@ -38,7 +38,7 @@ EVALUATION = (
     '"mean@2": [0.25, 0.75], "maj@2": [0.0, 0.5]}, "mean_reward": 0.5, "mean_length": 3.5, "truncated_share": 0.0, '
     '"unscored": 1, "problems": 4, "samples": 2}'
 )
-# Of a step before terms, the expected share and resampling.
+# A step of a version before terms, the expected share and resampling.
 EARLIEST = (
     '{"phase": "train", "step": 1, "kind": "train", "prompts": 8, "rollouts": 16, "seconds": 1.0, '
     '"tokens_per_second": 5.0, "reward": null, "valid_pair_share": 0.0, "pair_share_bound": null, '
@@ -106,7 +106,7 @@ def test_the_lines_of_a_run(tmp_path):
     [("prompts", [0, 1, 3]), ("rollouts", [0, 2, 6]), ("tokens", [0, 5, 18]), ("seconds", [0, 1.0, 3.0])],
 )
 def test_what_was_spent_by_an_evaluation(budget, spent):
-    """Of tokens a line has those of its step alone."""
+    """A line counts the tokens of its own step only; other budgets are running totals."""
     training = [train_line(step, {"tokens": tokens}) for step, tokens in ((1, 5), (2, 6), (3, 7))]
     evaluations = [evaluation_line(step, 0.5) for step in (0, 1, 3)]
     assert RunMetrics(training, evaluations).spent(budget, evaluations) == spent

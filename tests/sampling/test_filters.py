@@ -61,7 +61,7 @@ def test_filters_come_after_the_temperature():
 
 
 def test_filters_compose_one_after_the_other():
-    """Of the three that top-k leaves (.4, .3, .15 of .85), the first two hold .82 and reach a top-p of .8."""
+    """Top-k leaves three tokens (.4, .3, .15 of .85). The first two hold .82 and reach a top-p of .8."""
     np.testing.assert_allclose(kept(top_k=3, top_p=0.8), only(1, 3), rtol=1e-5)
 
 

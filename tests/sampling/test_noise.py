@@ -233,7 +233,7 @@ def sampled(config, devices, request):
 
 
 def test_the_sampler_branches_each_group_once():
-    """What is sampled agrees up to a point, which differs from prompt to prompt."""
+    """The completions of a group agree up to a point, which differs from prompt to prompt."""
     params = make().init(jax.random.key(0))
     many = dataclasses.replace(
         jax.tree.map(lambda leaf: np.repeat(leaf[:1], 64, axis=0), PROMPTS), ids=np.arange(64, dtype=np.uint32)

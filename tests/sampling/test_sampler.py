@@ -242,7 +242,7 @@ def test_what_stands_behind_a_prompt_is_not_seen():
 
 
 def test_draws_follow_the_distribution():
-    """Of 8,000 first tokens, each has its probability's share, within four standard errors."""
+    """Each token has its probability's share of 8,000 first tokens, within four standard errors."""
     policy = make()
     params = policy.init(jax.random.key(1))
     one = take(PROMPTS, [0])

@@ -56,7 +56,7 @@ class Busy:
 
 
 class Machine:
-    """What the loop runs on, without what it computes: updates are dispatched at once, and each takes `UPDATE`."""
+    """An experiment without computations: updates are dispatched at once, and each takes `UPDATE`."""
 
     shardings = objective = None
     engine = SimpleNamespace(load=lambda weights, version: None, unload=lambda: None)

@@ -1,4 +1,4 @@
-"""What a configuration and the checkpoint that it names must agree on."""
+"""A configuration must agree with the checkpoint that it names."""
 
 import dataclasses
 import json

@@ -124,13 +124,13 @@ def test_a_mesh_reproduces_one_device(tmp_path, scan_layers):
 @pytest.mark.trap(35)
 @pytest.mark.trap(36)
 def test_an_update_moves_float32_adapters_and_leaves_the_rest_alone():
-    """What is frozen may be bfloat16; the reference is the adapters at first, and no alias of those that move."""
+    """Frozen parameters may be bfloat16; the reference is the adapters at first, and no alias of those that move."""
     params, found, advantages = rollouts()
     made = build(config_of(model__compute_dtype="bfloat16", objective__kl_coef=0.0), ONE)
     given = made.programs.adapt(params)
     assert {leaf.dtype for name in ("query", "gate") for leaf in [_kernel(given, name)]} == {jnp.dtype("bfloat16")}
     assert given["final_norm"]["scale"].dtype == jnp.float32
-    # Of copies: a view of these buffers would keep XLA from taking them, and hide that they were given away.
+    # Fetch copies: a view of these buffers would keep XLA from taking them, and hide that they were given away.
     before, reference = jax.device_get(jax.tree.map(jnp.copy, given)), trained_of(given)
     state = made.programs.init_state(given)
     places = [leaf.unsafe_buffer_pointer() for leaf in others(given)]

@@ -1,4 +1,4 @@
-"""What is measured while training: the noise scale, and the gradient's two arms."""
+"""Measurements while training: the noise scale, and the gradient's two arms."""
 
 import dataclasses
 from types import SimpleNamespace

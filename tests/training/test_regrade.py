@@ -66,7 +66,7 @@ def judged(function, groups=GROUPS, keep=10, objective="two_grpo"):
 
 def test_the_same_reward_changes_nothing():
     found = judged(by_text)
-    assert (found.completions, found.verdicts, found.rewards, found.differing) == (8, 0, 0, [])
+    assert (found.completions, found.verdicts, found.changed_rewards, found.differing) == (8, 0, 0, [])
     assert found.steps == {
         1: (Tally(right=2, scored=4, unscored=0, signal=2, groups=2),) * 2,
         2: (Tally(right=0, scored=3, unscored=1, signal=0, groups=2),) * 2,
@@ -76,7 +76,7 @@ def test_the_same_reward_changes_nothing():
 def test_another_reward_changes_what_it_sees_otherwise():
     found = judged(by_value)
     assert found.changes == {("wrong", "right"): 1, ("unscored", "wrong"): 1, ("wrong", "unscored"): 1}
-    assert found.verdicts == found.rewards == 3
+    assert found.verdicts == found.changed_rewards == 3
     assert found.steps[1][1] == Tally(right=3, scored=4, unscored=0, signal=1, groups=2)  # both are right now
     assert found.steps[2][1] == Tally(right=0, scored=3, unscored=1, signal=0, groups=2)
     assert [(one["step"], one["sample"], one["completion"]) for one in found.differing] == [
@@ -97,9 +97,9 @@ def test_another_reward_is_not_yet_another_verdict():
     found = judged(
         lambda attempt: Verdict(by_text(attempt).reward - 0.1 * attempt.tokens, None, right=None), GROUPS[3:]
     )
-    assert (found.verdicts, found.rewards) == (0, 2)
+    assert (found.verdicts, found.changed_rewards) == (0, 2)
     right = judged(lambda attempt: Verdict(0.5, None, right=attempt.completion == "5"), GROUPS[:1])
-    assert (right.verdicts, right.rewards) == (0, 2)
+    assert (right.verdicts, right.changed_rewards) == (0, 2)
     assert right.steps[1] == (Tally(right=1, scored=2, signal=1, groups=1), Tally(right=1, scored=2, groups=1))
 
 
@@ -175,6 +175,6 @@ def test_unchanged_verdicts_have_the_signal_that_the_run_logs(objective, changes
     assert 0 < unlike < 1
     assert share == unlike if objective == "two_grpo" else share > unlike
     assert ("rollout__max_rollouts" in changes) == (not found.chosen.all())
-    assert regraded.rewards == 0
+    assert regraded.changed_rewards == 0
     for tally in regraded.steps[1]:
         assert tally.signal / tally.groups == share

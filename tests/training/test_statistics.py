@@ -1,4 +1,4 @@
-"""What a batch of rollouts says, and what of it is written down."""
+"""The statistics of a batch of rollouts, and the part of it that is written down."""
 
 import dataclasses
 import json

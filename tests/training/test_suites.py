@@ -60,7 +60,7 @@ def lines(workdir, name):
 
 
 def numbers(report):
-    """What two evaluations of the same policy have in common."""
+    """Return the part of a report that two evaluations of the same policy share."""
     return {name: {**result, "seconds": None} for name, result in report["suites"].items()}, report["average"]
 
 

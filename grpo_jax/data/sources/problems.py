@@ -33,8 +33,8 @@ ANSWER_FORMATS: Mapping[str, Callable[[str], str | None]] = {
 def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Problem]:
     """Return the problems of all records, each prompt once, in the order of the records. They are read on access.
 
-    Every record is checked here, so a bad one is reported before anything is computed with the others. Of records with
-    the same prompt the first is kept, and the number of the others is logged.
+    Every record is checked here, so a bad one is reported before anything is computed with the others. If records
+    share a prompt, the first is kept, and the number of the others is logged.
 
     Raises:
       ConfigError: for a record without a prompt or an answer.

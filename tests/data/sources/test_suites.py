@@ -6,7 +6,7 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.data.sources import read_problems
-from grpo_jax.suites import SUITES, suite
+from grpo_jax.suites import SUITES, suite_source
 from tests.data.sources.helpers import source
 
 FILES = Path(__file__).parent.parent / "suites"
@@ -21,7 +21,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", SUITES)
 def test_a_suite_is_read_by_its_name(name):
-    problems = read_problems(suite(name, FILES), "evaluation.suites")
+    problems = read_problems(suite_source(name, FILES), "evaluation.suites")
     assert [problem.answer for problem in problems] == ANSWERS[name]
     assert all(problem.prompt[-1] in "?." for problem in problems)
 
@@ -44,6 +44,6 @@ def test_other_public_formats_are_read_by_their_fields(name, prompt_field, answe
 
 def test_an_unknown_suite_and_a_missing_file_are_told(tmp_path):
     with pytest.raises(ConfigError, match=r"--suite=math500: unknown; did you mean math_500\?"):
-        suite("math500", tmp_path)
+        suite_source("math500", tmp_path)
     with pytest.raises(ConfigError, match=r"--suite=minerva: .* has none of minerva\.jsonl, minerva\.json, "):
-        suite("minerva", tmp_path)
+        suite_source("minerva", tmp_path)

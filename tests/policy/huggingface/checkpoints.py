@@ -28,7 +28,7 @@ CONFIGS = {
     "gemma2": SHAPE | {"model_type": "gemma2", "sliding_window": 3, "torch_dtype": "float32"},
     "gemma3_text": SHAPE | {"model_type": "gemma3_text", "sliding_window": 3, "sliding_window_pattern": 2},
 }
-# What a block has beside its matrices, as transformers names it.
+# The parameters of a block beside its matrices, as transformers names them.
 NORMS = {"input_layernorm": 16, "post_attention_layernorm": 16}
 GEMMA = NORMS | {"pre_feedforward_layernorm": 16, "post_feedforward_layernorm": 16}
 QK = {"self_attn.q_norm": 8, "self_attn.k_norm": 8}
@@ -52,7 +52,7 @@ MATRICES = {
 
 
 def shapes(name):
-    """Of every tensor of this family's model."""
+    """Return the shape of every tensor of this family's model."""
     found = {"model.embed_tokens.weight": (VOCABULARY, 16), "model.norm.weight": (16,)}
     if name in ("llama", "mistral"):
         found["lm_head.weight"] = (VOCABULARY, 16)

@@ -58,7 +58,7 @@ def test_a_key_that_is_left_out_has_the_default_of_transformers(model_type, tmp_
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_transformers_understands_published_files_alike(name, tmp_path):
-    """What it writes after reading an old file is in new keys, and says the same to us."""
+    """Transformers rewrites an old file with new keys, and we read the same from it."""
     ours = read(tmp_path, PUBLISHED[name][1])
     rewritten = AutoConfig.from_pretrained(tmp_path).to_dict()
     assert "rope_parameters" in rewritten
