@@ -174,7 +174,7 @@ class RolloutConfig:
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
     # Completions that are decoded at once; the others of a batch wait, and take the place of one that has stopped.
     # 0: all of a batch. Fewer are faster if lengths differ much (docs/performance.md), and need a smaller cache.
-    lanes: Annotated[CountOrNone, Change.ROUNDING] = 0
+    lanes: Annotated[CountOrZero, Change.ROUNDING] = 0
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     sampling: SamplingConfig
