@@ -16,12 +16,10 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from fresh_policy import fresh_policy
 
-from grpo_jax.config import ConfigError, command_line, load
-from grpo_jax.data import Split, encode_prompts
-from grpo_jax.processes import put
+from grpo_jax.config import command_line
 from grpo_jax.sampling import Counter, Stream, make_sampler
-from grpo_jax.training import build
 from grpo_jax.types import Rollouts
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
@@ -36,23 +34,14 @@ def main(argv: Sequence[str]) -> None:
     arguments = command_line.parse(parser, argv)
     if arguments.repetitions < 2:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
-    try:
-        config = load(arguments.config, arguments.overrides)
-        experiment = build(config)
-    except ConfigError as error:
-        parser.error(str(error))
-    policy, rollout = experiment.programs.policy, config.rollout
+    config, policy, weights, prompts = fresh_policy(parser, arguments)
+    rollout = config.rollout
     stops = round(policy.vocab_size * arguments.mean_share / rollout.max_new_tokens)
     if not 0 < stops < policy.vocab_size:
         parser.error(
             f"--mean-share={arguments.mean_share}: {stops} of {policy.vocab_size} tokens would have to stop a "
             "completion; change it, or rollout.max_new_tokens"
         )
-    weights = experiment.programs.sampling_weights(
-        experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))
-    )
-    problems = experiment.task.problems(Split.TRAIN, rollout.prompts_per_batch)
-    prompts = put(encode_prompts(experiment.task, problems), experiment.programs.shardings.batch)
 
     def prepared(lanes: int) -> Callable[[int], Rollouts]:
         sampler = jax.jit(
@@ -72,7 +61,7 @@ def main(argv: Sequence[str]) -> None:
     programs = {lanes: prepared(lanes) for lanes in arguments.lanes}
     lengths = np.array([run(0).completion_lengths for run in programs.values()])[0]  # compiles all
     print(
-        f"{len(problems)} prompts of {prompts.tokens.shape[1]} tokens, {lengths.size} completions of "
+        f"{len(prompts.ids)} prompts of {prompts.tokens.shape[1]} tokens, {lengths.size} completions of "
         f"{lengths.mean():.1f} tokens, at most {rollout.max_new_tokens}"
     )
     times: dict[int, list[float]] = {lanes: [] for lanes in programs}

@@ -14,12 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
+from fresh_policy import fresh_policy
 
-from grpo_jax.config import ConfigError, command_line, load
-from grpo_jax.data import Split, encode_prompts
-from grpo_jax.processes import put
+from grpo_jax.config import command_line
 from grpo_jax.sampling import Counter, Stream, make_sampler
-from grpo_jax.training import build
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 NEVER = -1  # a stop token that no policy samples
@@ -36,25 +34,15 @@ def main(argv: Sequence[str]) -> None:
         parser.error(f"--sizes {' '.join(map(str, sizes))}: must be two or more sizes of groups, such as 2 16")
     if arguments.repetitions < 2:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
-    try:
-        config = load(arguments.config, arguments.overrides)
-        experiment = build(config)
-    except ConfigError as error:
-        parser.error(str(error))
+    config, policy, weights, prompts = fresh_policy(parser, arguments)
     room = config.rollout.max_new_tokens
     if room < 2:
         parser.error(f"--config.rollout.max_new_tokens={room}: must be at least 2, for there to be steps of decoding")
 
-    weights = experiment.programs.sampling_weights(
-        experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))
-    )
-    problems = experiment.task.problems(Split.TRAIN, config.rollout.prompts_per_batch)
-    prompts = put(encode_prompts(experiment.task, problems), experiment.programs.shardings.batch)
-
     def prepared(size: int, tokens: int) -> Callable[[int], float]:
         """Return a function that samples groups of this size and length in a step, and returns its milliseconds."""
         sampler = make_sampler(
-            experiment.programs.policy,
+            policy,
             config.rollout.sampling,
             group_size=size,
             max_new_tokens=tokens,
@@ -76,7 +64,7 @@ def main(argv: Sequence[str]) -> None:
         for program, milliseconds in programs.items():
             times[program].append(milliseconds(step))
 
-    print(f"{len(problems)} prompts of {prompts.tokens.shape[1]} tokens, {room} new ones; milliseconds")
+    print(f"{len(prompts.ids)} prompts of {prompts.tokens.shape[1]} tokens, {room} new ones; milliseconds")
     for size in sizes:
         first, whole = (statistics.median(times[size, tokens]) for tokens in (1, room))
         each = (whole - first) / (room - 1)
