@@ -36,7 +36,7 @@ Cut: TypeAlias = Float[np.ndarray, "R N groups G"]
 
 
 def group_sizes(samples: int) -> list[int]:
-    """Return the group sizes of which so many rollouts make at least two groups."""
+    """Return the group sizes for which this number of rollouts makes at least two groups."""
     return [size for size in SIZES if 2 * size <= samples]
 
 

@@ -30,23 +30,23 @@ def judge_as_sampled(
     task: Task,
     problems: Sequence[Problem],
     request: SamplingRequest,
-    sampling: Callable[[], AbstractContextManager[object]] = nullcontext,
+    while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Samples]:
     """Yield judged groups as the engine finishes them. While a part is judged, the engine samples the next.
 
     Args:
       engine: holds the weights to sample from.
-      sampling: returns a context that is entered while waiting for the engine.
+      while_waiting: returns a context that is entered while waiting for the engine.
 
     Raises:
       ConfigError: if a prompt has a token for which the policy has no embedding.
     """
-    with sampling():
+    with while_waiting():
         prompts = encode_prompts(task, problems)
         _check_embeddings(prompts, problems, engine.capabilities.vocab_size)
         parts = engine.sample(prompts, request)
     while True:
-        with sampling():
+        with while_waiting():
             part = next(parts, None)
         if part is None:
             return
@@ -59,10 +59,10 @@ def sample_and_judge(
     task: Task,
     problems: Sequence[Problem],
     request: SamplingRequest,
-    sampling: Callable[[], AbstractContextManager[object]] = nullcontext,
+    while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Samples:
     """Return the judged groups of all problems, in their order. For arguments and errors see `judge_as_sampled`."""
-    return in_order(list(judge_as_sampled(engine, task, problems, request, sampling)), len(problems))
+    return in_order(list(judge_as_sampled(engine, task, problems, request, while_waiting)), len(problems))
 
 
 def in_order(parts: Sequence[Samples], number: int) -> Samples:

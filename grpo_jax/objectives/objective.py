@@ -37,7 +37,7 @@ class Objective:
 
     @property
     def needs_reference(self) -> bool:
-        """Return whether the surrogate or a KL term needs the reference's log-probabilities."""
+        """Whether the surrogate or a KL term needs the reference's log-probabilities."""
         return self.surrogate_needs_reference or self.kl_coef > 0
 
     def loss(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> LossSum:

@@ -54,8 +54,8 @@ class Policy:
     def _model(self, params: Params) -> Decoder:
         return nnx.merge(self._graph[0], nnx.State(params))
 
-    def _spread(self, x: Array) -> Array:
-        """Spread rows over all devices that share a batch. Otherwise the compiler may split x along its features."""
+    def _shard_rows(self, x: Array) -> Array:
+        """Shard rows over all devices that share a batch. Otherwise the compiler may split x along its features."""
         if self.mesh is None:
             return x
         return jax.lax.with_sharding_constraint(x, named(self.mesh, "batch"))
@@ -132,7 +132,7 @@ class Policy:
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         attend = attend or self._causal
-        return self._model(params)(tokens, positions, attend, contexts, self._spread, self._gather)
+        return self._model(params)(tokens, positions, attend, contexts, self._shard_rows, self._gather)
 
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Compute the logits of the next token after each hidden state, in float32."""

@@ -162,7 +162,7 @@ def as_label(name: str) -> str:
 
 
 def time_by_phase(seconds: Mapping[str, float]) -> Figure:
-    """Draw the run's time by phase. The bars add up to all of it."""
+    """Draw the run's time by phase. The bars add up to the whole time."""
     charged = whole(seconds)
     figure, axes = _panel("seconds", "")
     bars = axes.barh(

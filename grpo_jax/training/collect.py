@@ -85,7 +85,7 @@ def collect(
     def sample_batch(first: int, prompts: int) -> Samples:
         problems, request = source.take(first, prompts), training_request(experiment.config, step)
         samples = sample_and_judge(
-            experiment.engine, experiment.task, problems, request, sampling=lambda: clock.phase("sampling")
+            experiment.engine, experiment.task, problems, request, while_waiting=lambda: clock.phase("sampling")
         )
         if samples.version != step - 1:
             raise TrainingError(

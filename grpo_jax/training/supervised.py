@@ -70,7 +70,7 @@ def demonstrations(settings: WarmStartConfig, task: Demonstrable, width: int) ->
 
 
 def digest_demonstrations(settings: WarmStartConfig, batches: Callable[[int], Batch]) -> str:
-    """Return a hash of the first demonstrations of each phase, which decide the policy that learns from them."""
+    """Return a hash of the first demonstrations of each phase. They decide the policy that the warm start makes."""
     whole = hashlib.sha256()
     for step in (0, settings.full_steps):
         for name, array in sorted(batches(step).items()):

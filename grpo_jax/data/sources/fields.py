@@ -24,7 +24,7 @@ def pick(record: Mapping[str, Any], field: str) -> Any:
 
 
 def _readings(value: Any, names: Sequence[str]) -> Iterator[Any]:
-    """Yield the values under these names. Several of them, joined by dots again, may be the name of one field."""
+    """Yield the values under these names. Several names, joined by dots, may be the name of one field."""
     if not names:
         yield value
     elif isinstance(value, Mapping):

@@ -57,7 +57,7 @@ def open_huggingface(config: SourceConfig) -> Records:
 
 
 def _knock(name: str, revision: str | None, path: str) -> None:
-    """Ask the Hub for a repository. Raises ConfigError within seconds if it does not answer, or has no such one."""
+    """Ask the Hub for a repository. Raises ConfigError within seconds if the Hub does not answer or lacks it."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
 

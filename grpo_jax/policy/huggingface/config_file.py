@@ -324,7 +324,7 @@ def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
 
 
 def different_fields(one: ArchitectureConfig, other: ArchitectureConfig) -> list[str]:
-    """Return the fields in which two architectures differ, but for those that neither of them reads."""
+    """Return the fields in which two architectures differ, without fields that neither of them reads."""
     one, other = settled(one), settled(other)
     return [field.name for field in dataclasses.fields(one) if getattr(one, field.name) != getattr(other, field.name)]
 
