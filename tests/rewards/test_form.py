@@ -115,6 +115,13 @@ def test_a_copy_of_the_question_is_right_only_where_the_answer_stands_in_it(fini
         ("Find it.", "5+i", "i+5"),
         ("The line $y=2x+1$ is moved.", "2x+1", "y=2x+1"),
         ("Is it even?", r"\text{Yes}", "yes"),
+        (r"Add $\frac{5}{4}+\frac{3}{2}$.", r"\frac{11}{4}", r"2\frac{3}{4}"),  # the same numbers, but no part of it
+        (r"Add $5/4 + 3/2$.", "2.75", "2 3/4"),
+        ("Square 3 and subtract $2^3$ from 17.", "9", "3^2"),
+        (r"How often does $3.0 \times 10^{8}$ go into $3.0 \times 10^{16}$?", "1e8", r"1.0 \times 10^{8}"),
+        (r"How often does $3.0 \times 10^{8}$ go into $3.0 \times 10^{16}$?", "100000000", "10^8"),
+        (r"What is $9 \times 10^{-3}$ m in units of 9 m?", "0.001", "10^{-3}"),
+        (r"How fast is light, if it goes $3 \times 10^8$ m a second?", "3e8", r"3.0 \times 10^{8}"),
         ("\ud800 @ # `", "5", "5"),
     ],
 )
@@ -157,6 +164,17 @@ def test_forms_that_count(question, gold, answer):
         ("Evaluate $2^{-3}$.", r"\frac18", "2^{-3}"),
         ("Find it.", r"\frac38", r"\frac{1.5}{4}"),
         (r"Write ½ as a decimal.", "0.5", r"\frac12"),
+        (r"Add $\frac{5}{4}+\frac{3}{2}$.", r"\frac{11}{4}", r"\frac{3}{2}+\frac{5}{4}"),
+        (r"Write $2\frac{3}{4}$ as a decimal.", "2.75", r"2\frac34"),
+        ("Write $2 3/4$ as an improper fraction.", r"\frac{11}{4}", r"2\frac{3}{4}"),
+        ("Compute $(2^3)^2$.", "64", "(2^3)^2"),
+        (r"Compute $2^3 \cdot 10^2$.", "800", r"10^2 \cdot 2^3"),
+        (r"Compute $2^3 \cdot 5 \cdot 10^2$.", "4000", r"5 \cdot 2^3 \cdot 10^2"),
+        ("Evaluate $10^8$.", "100000000", r"1.0 \times 10^8"),
+        ("Evaluate $1e8$.", "100000000", "10^8"),
+        (r"Evaluate $1.0 \times 10^8$.", "100000000", "10^8"),
+        (r"Write $3 \times 10^8$ in standard form.", "300000000", "3e8"),
+        (r"Write $3 \times 10^8$ in standard form.", "300000000", r"3.0 \times 10^{8}"),
     ],
 )
 def test_forms_that_do_not(question, gold, answer):

@@ -109,6 +109,8 @@ class Equality:
             return False
         if isinstance(answer, Statement):
             answer = of_letter(name, answer)
+        if len(name) == 1 and is_variable(name):
+            answer = _solution(gold.value, answer)
         if len(name) == 1 and _is_of(gold.value, BARE) and _is_of(answer, "(", "["):
             return False  # (2, 3) is one point, or all that lies between
         return self.equal(gold.value, answer)
@@ -205,7 +207,8 @@ class Equality:
         return self._links(gold, (answer.left, answer.value), named=False) if answer.value is not None else False
 
     def _value(self, gold: Statement, answer: Answer) -> bool | None:
-        return self.equal(gold.values[-1], answer)
+        value = gold.values[-1]
+        return self.equal(value, _solution(value, answer) if is_variable(gold.name) else answer)
 
     def _statements(self, gold: Statement, answer: Statement) -> bool | None:
         if gold.name == answer.name:
@@ -307,6 +310,14 @@ def _of_others(gold: Answer, answer: Answer) -> bool:
 
 def _is_of(answer: Answer, *openings: str) -> bool:
     return isinstance(answer, Items) and answer.opening in openings
+
+
+def _solution(gold: Answer, answer: Answer) -> Answer:
+    r"""Return the only solution in \{4\}, where the gold one is no set either; other answers as they are."""
+    match gold, answer:
+        case Formula(), Items(r"\{", _, (solution,)):
+            return solution
+    return answer
 
 
 def _variables(answer: Answer) -> frozenset[str]:

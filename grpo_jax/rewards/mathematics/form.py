@@ -16,11 +16,12 @@ Everything is looked up in tokens, so it takes a fraction of a millisecond.
 import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from itertools import accumulate
 
 from grpo_jax.rewards.mathematics import expression, reading
 from grpo_jax.rewards.mathematics.answer import Answer, Choice, Words
-from grpo_jax.rewards.mathematics.brackets import Tokens, split, texts_of
+from grpo_jax.rewards.mathematics.brackets import Tokens, depth_of, split, texts_of
 from grpo_jax.rewards.mathematics.equations import REMAINDERS
 from grpo_jax.rewards.mathematics.formula import Formula, without_unit
 from grpo_jax.rewards.mathematics.named_form import has_named_form, names_equation
@@ -51,6 +52,7 @@ WRITTEN_OUT = ANY_FUNCTION | {*ARITHMETIC.values(), "sum", "product", "complex f
 
 # What may be written or left out, or stands for the same.
 GROUPING = frozenset("{}()[],;.?") | {"\\{", "\\}", ""}
+BETWEEN = frozenset(("+", "\\cdot", ",", ";", ".", "?"))  # two expressions
 SAME = {"\\frac": "/", "\\choose": "\\binom", ":": "/"}
 NEUTRAL = frozenset((("+", "0"), ("-", "0"), ("\\cdot", "1"), ("1", "\\cdot"), ("^", "1"), ("^", "\\circ")))
 CONDITIONS = REMAINDERS - FUNCTIONS.keys()  # (mod 7), where \\bmod would still be to be computed
@@ -60,6 +62,7 @@ SEPARATORS = RELATIONS | {",", ";", "and", "or", "&", "\\\\", "\\cup"}
 NAMING = frozenset(("_", "(", ")", "{", "}", "'", "\\angle", "\\triangle")) | expression.SYMBOLS.keys()
 ENDS = frozenset((")", "]", "}", "!", "%", "\\%", "\\}", "\\pi", "\\infty", "|")) | expression.SYMBOLS.keys()
 NUMBER = re.compile(r"\.?\d")
+E_NOTATION = re.compile(r"(?P<number>[\d.]+)[eE](?P<minus>-?)\+?0*(?P<exponent>\d+)")
 TWO_ARGUMENTS = frozenset(("\\frac", "\\binom"))
 NAMED = (Choice, Words)  # what can only be named, as the question does
 PUNCTUATION = re.compile(r"[^\w\s\\$%^{}()\[\]+*/<>=|!:;,.'&\"?°-]")  # of prose, and in no answer
@@ -98,8 +101,8 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
         return True
     if (option and texts_of(theirs) == (option.letter,)) or (isinstance(equal, Formula) and components(equal, 3)):
         return True
-    asked = _form(_prose(question))
-    if _stands_in(given, asked) and not (len(given) == 1 and given[0] in form):
+    value = equal.value if isinstance(equal, Formula) else None
+    if _stands_in(given, value, _prose(question)) and not (len(given) == 1 and given[0] in form):
         return False
     if not has_named_form(question, right, equal):
         return False
@@ -191,28 +194,42 @@ def _is_name(tokens: Tokens) -> bool:
 
 def _form(tokens: Tokens) -> list[str]:
     """Return the numbers, names and signs of tokens, without what may be left out."""
-    kept: list[str] = []
-    for text in _spelt(tokens):
+    return [text for text, _ in _placed(tokens)]
+
+
+def _placed(tokens: Tokens) -> list[tuple[str, int]]:
+    """Return the parts of a form, and the places of their tokens."""
+    kept: list[tuple[str, int]] = []
+    for place, text in _spelt(tokens):
         if text in GROUPING:
             continue
-        if kept and (kept[-1], text) in NEUTRAL:
+        if kept and (kept[-1][0], text) in NEUTRAL:
             kept.pop()
         else:
-            kept.append(text)
-    return [text for text in kept if text not in ("\\cdot", "+")]  # -a+b is b-a
+            kept.append((text, place))
+    return [(text, place) for text, place in kept if text not in ("\\cdot", "+")]  # -a+b is b-a
 
 
-def _spelt(tokens: Tokens) -> Iterator[str]:
+def _spelt(tokens: Tokens) -> Iterator[tuple[int, str]]:
     before = ""
-    for token in tokens:
+    for place, token in enumerate(tokens):
         text = token.text.replace(",", "") if token.kind == "number" else token.text
         if before in TWO_ARGUMENTS and text.isdigit():  # \\frac12
-            yield from (text[:1], text[1:2], text[2:])
-        elif token.kind == "number" and "." in text and text.replace(".", "").isdigit():
-            yield text.strip("0").removesuffix(".") or "0"
+            parts = [text[:1], text[1:2], text[2:]]
+        elif token.kind == "number" and (scientific := E_NOTATION.fullmatch(text)):  # 3e8 is 3 \\cdot 10^8
+            parts = [_plain(scientific["number"]), "\\cdot", "10", "^", scientific["minus"], scientific["exponent"]]
+        elif token.kind == "number":
+            parts = [_plain(text)]
         else:
-            yield SAME.get(text, text.casefold() if token.kind == "word" else text)
+            parts = [SAME.get(text, text.casefold() if token.kind == "word" else text)]
+        yield from ((place, part) for part in parts)
         before = text
+
+
+def _plain(number: str) -> str:
+    """Return a decimal without the zeros around it."""
+    decimal = "." in number and number.replace(".", "").isdigit()
+    return (number.strip("0").removesuffix(".") or "0") if decimal else number
 
 
 def _prose(text: str) -> list[Token]:
@@ -231,14 +248,60 @@ def _of_word(word: str) -> Iterator[Token]:
         return
 
 
-def _stands_in(given: Sequence[str], question: Sequence[str]) -> bool:
-    """Return whether some stretch of the question consists of just these, in any order, but for the sides of a sign."""
-    sums = [0, *accumulate(map(hash, question))]  # equal stretches have equal sums
+def _stands_in(given: Sequence[str], value: Fraction | None, question: Tokens) -> bool:
+    r"""Return whether some stretch of the question consists of just these, in any order, but for the sides of a sign.
+
+    A stretch of another value is another expression, which only has the same parts: 4} + \frac{3}{2 is not
+    2\frac{3}{4}. Nor does 10^8 stand in 3 \cdot 10^8, which is one number.
+    """
+    match [text for text in given if NUMBER.match(text)]:
+        case ["10", _]:
+            question = [token for place, token in enumerate(question) if not _is_scaling(question, place)]
+    placed = _placed(question)
+    parts = [text for text, _ in placed]
+    places = [-1, *(place for _, place in placed), len(question)]
+    sums = [0, *accumulate(map(hash, parts))]  # equal stretches have equal sums
     wanted, length = sum(map(hash, given)), len(given)
+
+    def stretch(start: int) -> Tokens:
+        before, first = places[start : start + 2]
+        last, behind = places[start + length : start + length + 2]
+        return question[min(before + 1, first) : max(last + 1, behind)]  # several parts may be of one token
+
     return any(
-        sums[start + length] - sums[start] == wanted and _same_parts(given, question[start : start + length])
-        for start in range(len(question) - length + 1)
+        sums[start + length] - sums[start] == wanted
+        and _same_parts(given, parts[start : start + length])
+        and (value is None or _value_of(stretch(start)) in (None, value))
+        for start in range(len(parts) - length + 1)
     )
+
+
+def _value_of(tokens: Tokens) -> Fraction | None:
+    """Return the value of a stretch of tokens, without brackets of which the other one is outside; None if unknown."""
+    opened: list[int] = []
+    single: set[int] = set()
+    for place, token in enumerate(tokens):
+        if depth_of(token) > 0:
+            opened.append(place)
+        elif depth_of(token) < 0:
+            single |= set() if opened else {place}
+            del opened[-1:]
+    kept = [token for place, token in enumerate(tokens) if place not in {*single, *opened}]
+    ends = [place for place, token in enumerate(kept) if token.text not in BETWEEN]
+    try:
+        with limited():
+            answer = reading.read(kept[ends[0] : ends[-1] + 1])
+    except (TooLargeError, RecursionError):
+        return None
+    return answer.value if isinstance(answer, Formula) else None
+
+
+def _is_scaling(tokens: Tokens, place: int) -> bool:
+    r"""Return whether a token is the 10 of a number such as 3 \cdot 10^8, but not of 1 \cdot 10^8."""
+    match tokens[max(place - 2, 0) : place + 2]:
+        case [Token("number", factor), Token(text="\\cdot"), Token(text="10"), Token(text="^")]:
+            return _plain(factor) != "1"
+    return False
 
 
 def _same_parts(form: Sequence[str], other: Sequence[str]) -> bool:

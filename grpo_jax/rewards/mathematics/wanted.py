@@ -3,6 +3,7 @@ r"""Which quantity a question asks for: "Find $f(3)$.", "What is $x^2 + y^2$?", 
 An answer may leave its name out, but `f(2) = 7` is not f(3), `y = 5` is not x, and a perimeter is not an area.
 """
 
+import itertools
 import re
 
 from grpo_jax.rewards.mathematics.brackets import split, texts_of
@@ -162,7 +163,8 @@ def _unknown(equation: str) -> str:
     """Return the only variable of an equation or inequality; "" if it is none, or one of several variables."""
     texts = [token.text for token in _tokens(equation)]
     names = {token.text for token in _tokens(equation) if _is_variable(token)}
-    return names.pop() if len(names) == 1 and not SOLVED.isdisjoint(texts) and "_" not in texts else ""
+    indexed = any(text == "_" and before != "\\log" for before, text in itertools.pairwise(texts))  # a_n, not \\log_2
+    return names.pop() if len(names) == 1 and not SOLVED.isdisjoint(texts) and not indexed else ""
 
 
 def _is_variable(token: Token) -> bool:
