@@ -1,5 +1,6 @@
 """In which form an answer counts: what is copied from the question, or left unevaluated, is not right."""
 
+import gc
 import json
 import time
 from pathlib import Path
@@ -197,8 +198,9 @@ def test_the_term_any_form_lets_all_pass():
 
 
 def test_looking_at_the_form_takes_no_time():
+    gc.collect()  # what other tests have left would be collected, and other threads measured, on this test's account
     question = "Compute " + " + ".join(rf"$\frac{{{n}}}{{7}}x^{n}$" for n in range(200))
-    start = time.process_time()
+    start = time.thread_time()
     for answer in ("+".join("x" * 400), "-" * 900 + "1", r"\frac" * 150 + "12", "(" * 400 + "1" + ")" * 400, "=" * 900):
         is_finished(question, "x^2+1", answer)
-    assert time.process_time() - start < 0.5
+    assert time.thread_time() - start < 0.5
