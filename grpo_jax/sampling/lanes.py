@@ -44,7 +44,7 @@ class Queue:
 class Lanes:
     """The units that are decoded now."""
 
-    unit: Int[Array, " L"]  # U if the lane is idle: then all that it writes is dropped
+    unit: Int[Array, " L"]  # an idle lane's is any
     age: Int[Array, " L"]  # the newest token's position in its completion
     work: Units  # [L]
 
@@ -119,9 +119,8 @@ def start(units: Units, prompts: Any, *, lanes: int, room: int) -> tuple[Queue, 
     finished = units.stopped.all(axis=-1)
     number = (~finished).sum()[None]
     order = jnp.argsort(finished, stable=True) if lanes < total else jnp.arange(total)
-    takes = jnp.arange(lanes) < number if lanes < total else ~finished
-    unit = jnp.where(takes, order[:lanes], total)
-    work = _idle_unless(takes, _at(units, unit))
+    unit = order[:lanes]
+    work = _at(units, unit)  # a unit that its first token ended leaves its lane idle
     # If every prompt has just one unit and every unit a lane, the prompts' keys are already where the lanes read them.
     axis = lane_axis(prompts)
     in_place = lanes == total == jax.tree.leaves(prompts)[0].shape[axis]
@@ -142,11 +141,10 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any) -> tuple[Queue, L
       own: those of each lane's prompt. They are written in place, one lane after the other: at most one lane in some
         ten needs it at a step, and a choice between old and new ones would rewrite all.
     """
-    total = len(queue.order)
     idle = lanes.idle()
     place = queue.head + jnp.cumsum(idle) - 1
     takes = idle & (place < queue.number)
-    unit = jnp.where(takes, jnp.take(queue.order, place, mode="clip"), jnp.where(idle, total, lanes.unit))
+    unit = jnp.where(takes, jnp.take(queue.order, place, mode="clip"), lanes.unit)
     fresh = _at(queue.units, unit)
     number = takes.sum()
     first = jnp.argsort(~takes, stable=True)  # the lanes that take a unit
@@ -179,15 +177,15 @@ def record(
       ends: whether the completion ends with the token, if it has not ended before.
     """
     age, stopped = lanes.age + 1, lanes.work.stopped
-    rows = lanes.unit[:, None], jnp.arange(token.shape[1]), age[:, None]
+    # A completion that has stopped gets a place outside the array, so nothing is written for it.
+    unit = jnp.where(stopped, len(completions.tokens), lanes.unit[:, None])
+    which = jnp.arange(token.shape[1])
     done = stopped | ends | (age + 1 == completions.tokens.shape[-1])[:, None]
     lanes = replace(lanes, age=age, work=replace(lanes.work, newest=token, stopped=done))
-    # A stopped completion writes what is there already.
-    kept = completions.tokens.at[rows].get(mode="clip")
     completions = Completions(
-        tokens=completions.tokens.at[rows].set(jnp.where(stopped, kept, token), mode="drop"),
-        logprobs=completions.logprobs.at[rows].set(jnp.where(stopped, 0.0, logprob), mode="drop"),
-        lengths=completions.lengths.at[lanes.unit].add(~stopped, mode="drop"),
+        tokens=completions.tokens.at[unit, which, age[:, None]].set(token, mode="drop"),
+        logprobs=completions.logprobs.at[unit, which, age[:, None]].set(logprob, mode="drop"),
+        lengths=completions.lengths.at[unit, which].add(1, mode="drop"),
     )
     return lanes, completions, (~lanes.idle()).sum() + queue.number - queue.head
 
@@ -199,11 +197,7 @@ def narrow(lanes: Lanes, cache: Cache, *, width: int) -> tuple[Lanes, Cache]:
 
 
 def _at(units: Units, unit: Int[Array, " L"]) -> Units:
-    return jax.tree.map(lambda leaf: jnp.take(leaf, unit, axis=0, mode="clip"), units)
-
-
-def _idle_unless(takes: Bool[Array, " L"], work: Units) -> Units:
-    return replace(work, stopped=work.stopped | ~takes[:, None])
+    return jax.tree.map(lambda leaf: leaf[unit], units)
 
 
 def _like(rows: Bool[Array, " L"], leaf: Array) -> Array:
