@@ -30,6 +30,7 @@ from grpo_jax.training.collect import Collected, collect
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.late_log import LateLog
+from grpo_jax.training.metrics import Metrics
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.statistics import rollout_statistics, training_groups
@@ -123,16 +124,12 @@ def run_steps(run: Run) -> TrainState:
                 collected = collect(experiment, source, successes, clock, cursor=cursor, step=step)
             engine.unload()  # the update needs the room
             with clock.phase("update"):
-                batches = _minibatches(experiment, state.params, reference, collected)
-                arms = _arms(experiment, state.params, batches, step)
-                metrics = []
-                for batch in batches:
-                    state, minibatch_metrics = experiment.programs.update(state, batch)
-                    metrics.append(minibatch_metrics)
+                learned = learn(experiment, state, reference, collected, step)
+        state = learned.state
         cursor += len(collected.judged)
         prompts_so_far += len(collected.judged)
         successes.observe(collected.prompts, collected.rewards, collected.scored, step)
-        log.push(step, prompts_so_far, rollout_statistics(collected), metrics, arms)
+        log.push(step, prompts_so_far, rollout_statistics(collected), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, training_groups(collected, step))
 
@@ -157,6 +154,28 @@ def evaluations_due(config: Config, step: int) -> list[Split]:
     ends = step in (0, config.train.steps)
     scheduled = config.evaluation.every and step % config.evaluation.every == 0
     return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The results of a step's updates, on the devices, which may still compute them."""
+
+    state: TrainState
+    metrics: Sequence[Metrics]  # of each minibatch
+    arms: Mapping[str, jax.Array]  # metrics of the gradient's two arms, in the steps that measure them
+
+
+def learn(
+    experiment: Experiment, state: TrainState, reference: Params | None, collected: Collected, step: int
+) -> Learned:
+    """Update the policy with the groups of a step. The state is donated."""
+    batches = _minibatches(experiment, state.params, reference, collected)
+    arms = _arms(experiment, state.params, batches, step)
+    metrics = []
+    for batch in batches:
+        state, minibatch_metrics = experiment.programs.update(state, batch)
+        metrics.append(minibatch_metrics)
+    return Learned(state, metrics, arms)
 
 
 def _minibatches(
