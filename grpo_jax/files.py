@@ -99,6 +99,11 @@ def check_inputs(config: Config) -> None:
             )
 
 
+def user_cache() -> Path:
+    """Return this package's directory in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grpo_jax"
+
+
 def plain(value: Any) -> Any:
     """Return a record as JSON values. JSON has no NaN and no infinity: they become null."""
     if isinstance(value, Mapping):

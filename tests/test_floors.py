@@ -11,7 +11,7 @@ FLOORS = (
     {"files", "suites", "terminal", "sharding", "objectives", "rewards"},
     {"policy", "data"},
     {"sampling", "runs"},
-    {"evaluation"},
+    {"evaluation", "program_cache"},
     {"training"},
     {"studies", "planning", "analysis"},
     {"reporting"},

@@ -14,6 +14,7 @@ from types import ModuleType
 
 import grpo_jax
 from grpo_jax.config import ConfigError, command_line, did_you_mean
+from grpo_jax.program_cache import keep_programs
 from grpo_jax.terminal import LiveDisplay
 
 # The subcommands, and whether the same command line continues from what an interrupted one saved.
@@ -48,6 +49,7 @@ def main() -> None:
 
 def run(name: str) -> None:
     """Run a subcommand with the flags of this process, and end the process with its exit code."""
+    keep_programs()
     command_line.run(_module(name).main, continues=CONTINUES[name])
 
 

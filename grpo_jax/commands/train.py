@@ -45,7 +45,6 @@ def main(argv: Sequence[str]) -> int:
     with loading_jax(display, joined=arguments.distributed):
         import jax
 
-        from grpo_jax.reporting import REPORT_FILE, show_summary, write_report
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.sharding import batch_shards, make_mesh
@@ -68,6 +67,9 @@ def main(argv: Sequence[str]) -> int:
         command_line.tell(f"{stopped}; the same command continues")
         return 0
     if first:
+        # This takes a second, for which no step should wait.
+        from grpo_jax.reporting import REPORT_FILE, show_summary, write_report
+
         if summary != before or not (arguments.workdir / REPORT_FILE).exists():
             write_report(arguments.workdir)
         show_summary(summary, arguments.workdir, display.console)

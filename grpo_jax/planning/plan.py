@@ -9,7 +9,6 @@ from typing import Any
 import jax
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError
-from grpo_jax.objectives import needs_reference
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import Chip, find
 from grpo_jax.planning.costs import Costs, measure
@@ -18,8 +17,7 @@ from grpo_jax.policy import Policy
 from grpo_jax.sampling import full_length_steps
 from grpo_jax.sharding import batch_shards, make_mesh
 from grpo_jax.training.experiment import check_batches
-from grpo_jax.training.programs import abstract_inputs, make_programs
-from grpo_jax.types import UpdateBatch
+from grpo_jax.training.programs import abstract_inputs, make_programs, scored, scores_per_minibatch
 
 
 @dataclass(frozen=True)
@@ -135,22 +133,6 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             memory=update_memory(peak_bytes(update), inputs, config),
         ),
     )
-
-
-def scores_per_minibatch(config: Config) -> int:
-    """Return how often the loop scores a minibatch before its update: with the old policy, with the reference."""
-    return (config.objective.old_logprobs == "trainer") + needs_reference(config.objective)
-
-
-def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
-    """Return the shapes of a minibatch for the update, with the log-probabilities that the loop adds."""
-    like = batch.groups.sampler_logprobs
-    groups = dataclasses.replace(
-        batch.groups,
-        old_logprobs=like if config.objective.old_logprobs == "trainer" else None,
-        reference_logprobs=like if needs_reference(config.objective) else None,
-    )
-    return dataclasses.replace(batch, groups=groups)
 
 
 def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens: int) -> dict[str, float]:

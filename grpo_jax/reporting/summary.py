@@ -29,5 +29,14 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
         f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates, "
         f"{summary.signal_share:.1%} of the groups carried signal\n"
         + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in summary.seconds.items())
+        + _process(summary)
         + f"\nreport: {workdir / REPORT_FILE}"
     )
+
+
+def _process(summary: Summary) -> str:
+    """Return how long the process needed to get going, and its memory, as a line."""
+    if summary.seconds_to_first_step is None or summary.peak_bytes is None:  # written by an earlier version
+        return ""
+    peaks = ", ".join(f"{where} {number / 2**30:.2f} GiB" for where, number in summary.peak_bytes.items())
+    return f"\nfirst step done after {summary.seconds_to_first_step:.1f} s; peak memory: {peaks}"

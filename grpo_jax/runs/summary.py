@@ -88,6 +88,10 @@ class Summary:
     config_hash: str
     versions: Mapping[str, str]
     provenance: Provenance | None = None
+    # Of the process that finished the run: seconds until it had done its first step, and the most memory, in bytes,
+    # that it had used on its "host" and on one "device".
+    seconds_to_first_step: float | None = None
+    peak_bytes: Mapping[str, int] | None = None
 
     @property
     def training_seconds(self) -> float:
@@ -114,6 +118,8 @@ class Summary:
             "seed": self.seed,
             "config_hash": self.config_hash,
             "versions": dict(self.versions),
+            **({} if self.seconds_to_first_step is None else {"seconds_to_first_step": self.seconds_to_first_step}),
+            **({} if self.peak_bytes is None else {"peak_bytes": dict(self.peak_bytes)}),
             **({} if self.provenance is None else {"provenance": self.provenance.to_json()}),
         }
 
@@ -138,6 +144,8 @@ class Summary:
             config_hash=values["config_hash"],
             versions=values["versions"],
             provenance=Provenance.from_json(values["provenance"]) if values.get("provenance") else None,
+            seconds_to_first_step=values.get("seconds_to_first_step"),
+            peak_bytes=values.get("peak_bytes"),
         )
 
 

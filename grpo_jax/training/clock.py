@@ -14,6 +14,7 @@ from contextlib import contextmanager
 
 import jax
 
+from grpo_jax.processes import process_age
 from grpo_jax.runs.phases import PHASES, TOTAL, training_seconds, whole
 
 _compile_seconds = 0.0
@@ -36,6 +37,11 @@ class Clock:
         self._seconds = dict.fromkeys(PHASES, 0.0)
         self._phase = "other"
         self._now, self._compiled = time.perf_counter(), _compile_seconds
+        self.to_first_step: float | None = None  # seconds from the start of the process to the end of its first step
+
+    def first_step_is_done(self) -> None:
+        """Take the time at which the process has done its first step."""
+        self.to_first_step = round(process_age(), 3)
 
     def continue_from(self, before: Mapping[str, float]) -> None:
         """Add the seconds of an earlier process of the same run, as `read` returned them."""

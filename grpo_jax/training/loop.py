@@ -6,7 +6,7 @@ metrics of a step are written during the update of the next one.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ class Run:
     clock: Clock
     stop: StopRequest
     display: Display
+    compiled: Callable[[], None] = lambda: None  # waits for the programs of the update
 
     @property
     def config(self) -> Config:
@@ -92,6 +93,8 @@ def run_steps(run: Run) -> TrainState:
             engine.load(weights, version=step)
         del weights  # the engine has them
         log.settle()
+        if step == first_step + 1:
+            clock.first_step_is_done()
         validation_pass_at_1 = None
         for split in evaluations_due(config, step):
             already = step == first_step and split.name in evaluated
@@ -123,6 +126,8 @@ def run_steps(run: Run) -> TrainState:
             with clock.phase("rewards"):  # `collect` charges the sampling to its own phase
                 collected = collect(experiment, source, successes, clock, cursor=cursor, step=step)
             engine.unload()  # the update needs the room
+            with clock.phase("compile"):
+                run.compiled()
             with clock.phase("update"):
                 learned = learn(experiment, state, reference, collected, step)
         state = learned.state

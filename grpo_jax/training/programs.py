@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array
 
 from grpo_jax.config import Config, SamplingConfig
-from grpo_jax.objectives import Objective, Outcomes, make_objective
+from grpo_jax.objectives import Objective, Outcomes, make_objective, needs_reference
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
@@ -255,6 +255,22 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
         counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),
         batch=_with_shardings(batch, update_batch_shardings(batch, shardings)),
     )
+
+
+def scores_per_minibatch(config: Config) -> int:
+    """Return how often the loop scores a minibatch before its update: with the old policy, with the reference."""
+    return (config.objective.old_logprobs == "trainer") + needs_reference(config.objective)
+
+
+def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
+    """Return the shapes of a minibatch for the update, with the log-probabilities that the loop adds."""
+    like = batch.groups.sampler_logprobs
+    groups = dataclasses.replace(
+        batch.groups,
+        old_logprobs=like if config.objective.old_logprobs == "trainer" else None,
+        reference_logprobs=like if needs_reference(config.objective) else None,
+    )
+    return dataclasses.replace(batch, groups=groups)
 
 
 def _with_shardings(tree: Any, shardings: Any) -> Any:

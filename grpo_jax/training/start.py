@@ -21,7 +21,7 @@ from grpo_jax.config import (
 from grpo_jax.data import Problem, Split
 from grpo_jax.evaluation import warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
-from grpo_jax.processes import barrier, fetch
+from grpo_jax.processes import barrier, fetch, peak_bytes
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
@@ -33,6 +33,7 @@ from grpo_jax.runs.record import provenance_of, recorded, recorded_date
 from grpo_jax.runs.starts import now, this_start
 from grpo_jax.runs.summary import Summary, summarize_run
 from grpo_jax.training.clock import Clock
+from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.loop import Run, run_steps
@@ -168,10 +169,13 @@ def _run(
     keep = config.checkpoint
     with _stop_request(config) as stop, closing(experiment.task.reward), closing(experiment.engine):
         warm(experiment.task.reward)
-        with closing(
-            Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
-        ) as checkpoints:
-            state = run_steps(Run(experiment, problems, directory, checkpoints, clock, stop, display))
+        with (
+            closing(
+                Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
+            ) as checkpoints,
+            compiling_ahead(experiment) as compiled,
+        ):
+            state = run_steps(Run(experiment, problems, directory, checkpoints, clock, stop, display, compiled))
     barrier("run finished")  # what the first process wrote is there for all
     updates = int(fetch(state.updates))
     if updates == 0:
@@ -180,7 +184,10 @@ def _run(
         )
     metrics = directory.metrics()
     tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
-    return summarize_run(config, metrics.training, tests, clock.read(), updates)
+    summary = summarize_run(config, metrics.training, tests, clock.read(), updates)
+    return dataclasses.replace(
+        summary, seconds_to_first_step=clock.to_first_step, peak_bytes=peak_bytes(experiment.programs.mesh)
+    )
 
 
 def _stop_request(config: Config) -> StopRequest:

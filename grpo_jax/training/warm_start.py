@@ -5,7 +5,6 @@ which reinforcement can change. The result is cached by a hash of the recipe and
 that is killed in the middle continues from its last checkpoint, bit for bit.
 """
 
-import os
 import platform
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -18,6 +17,7 @@ from safetensors import SafetensorError
 
 from grpo_jax.config import Config, ConfigError, OwnTaskConfig, WarmStartConfig, digest, source_digests, to_dict
 from grpo_jax.data import Demonstrable, Task
+from grpo_jax.files import user_cache
 from grpo_jax.policy import load_params, save_params
 from grpo_jax.processes import arrays_of_first, fetch, of_first, put
 from grpo_jax.randomness import base_policy_key
@@ -95,8 +95,7 @@ def finished_warm_start(experiment: Experiment, workdir: Path) -> Params:
 
 def cache_path(experiment: Experiment, settings: WarmStartConfig, taught: str) -> Path:
     """Return where a finished warm start of this recipe is, or will be."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    directory = Path(settings.cache_dir or f"{home}/grpo_jax").expanduser()
+    directory = Path(settings.cache_dir).expanduser() if settings.cache_dir else user_cache()
     return directory / f"warm_start_{digest(recipe(experiment, taught))}.safetensors"
 
 

@@ -17,7 +17,7 @@ COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
 
 SUMMARY = {
     "base", "final", "prompts", "rollouts", "updates", "signal_share", "sampler_difference", "seconds", "seed",
-    "config_hash", "versions", "steps", "provenance",
+    "config_hash", "versions", "steps", "provenance", "seconds_to_first_step", "peak_bytes",
 }  # fmt: skip
 
 
@@ -42,6 +42,8 @@ def test_a_run_leaves_everything_behind(finished):
     summary = json.loads((workdir / "summary.json").read_text())
     assert set(summary) == SUMMARY
     assert set(summary["seconds"]) == {*PHASES, "total"}
+    assert 0 < summary["seconds_to_first_step"] < summary["seconds"]["total"] + 60  # the clock starts after imports
+    assert summary["peak_bytes"]["host"] > 2**27
     assert {"pass@1", "pass@k", "mean_length"} <= set(summary["base"])
     assert summary["rollouts"] == 2 * summary["prompts"] == 2 * 12 * 8
     assert list((workdir / "tensorboard").iterdir())
@@ -49,7 +51,13 @@ def test_a_run_leaves_everything_behind(finished):
 
 def test_a_run_shows_its_table(finished):
     workdir, out = finished
-    for text in ("before RL", "after RL", "8 test problems, 2 samples each", f"report: {workdir}/report.html"):
+    for text in (
+        "before RL",
+        "after RL",
+        "8 test problems, 2 samples each",
+        "first step done after",
+        f"report: {workdir}/report.html",
+    ):
         assert text in out
 
 

@@ -26,7 +26,15 @@ def test_the_share_of_groups_with_signal_is_of_all_that_were_sampled():
     assert found.signal_share == pytest.approx(56 / 320)
 
 
-@pytest.mark.parametrize("changes", [{}, {"provenance": Provenance([this_start()])}, {"steps": None}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"provenance": Provenance([this_start()])},
+        {"steps": None},
+        {"seconds_to_first_step": 4.5, "peak_bytes": {"host": 1}},
+    ],
+)
 def test_what_is_written_is_what_is_read(changes):
     summary = summary_of(0.25, 0.5, **changes)
     assert Summary.from_json(json.loads(json.dumps(summary.to_json()))) == summary
