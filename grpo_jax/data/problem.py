@@ -41,7 +41,7 @@ class Problem:
     @property
     def key(self) -> bytes:
         """Return a hash of the prompt. Prompts that differ only in white space are the same problem."""
-        return hashlib.sha256(" ".join(self.prompt.split()).encode()).digest()
+        return _key(self.prompt)
 
     @property
     def id(self) -> int:
@@ -50,13 +50,8 @@ class Problem:
 
     @property
     def split(self) -> Split:
-        """The split to which the problem's prompt assigns it, with sixteenths as `Split` says."""
-        sixteenth = self.key[4] % 16
-        for split in Split:
-            if sixteenth < split.value:
-                return split
-            sixteenth -= split.value
-        raise AssertionError("the shares of the splits add up to 16")
+        """The split to which the problem's prompt assigns it."""
+        return split_of(self.prompt)
 
     def identified(self, id: int) -> "Problem":
         """Return the problem with an id that it had in a run. Raises ValueError if the id cannot be its own."""
@@ -64,6 +59,18 @@ class Problem:
             if _word(self.key, word) == id:
                 return dataclasses.replace(self, word=word)
         raise ValueError(f"{id} is not an id of the prompt {self.prompt[:80]!r}")
+
+
+SIXTEENTHS = [split for split in Split for _ in range(split.value)]
+
+
+def split_of(prompt: str) -> Split:
+    """Return the split to which a prompt is assigned, with sixteenths as `Split` says."""
+    return SIXTEENTHS[_key(prompt)[4] % len(SIXTEENTHS)]
+
+
+def _key(prompt: str) -> bytes:
+    return hashlib.sha256(" ".join(prompt.split()).encode()).digest()
 
 
 WORDS = hashlib.sha256().digest_size // 4

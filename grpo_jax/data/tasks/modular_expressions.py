@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
-from grpo_jax.data.problem import Problem, Split
+from grpo_jax.data.problem import Problem, Split, split_of
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
 from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, chains
@@ -87,9 +87,9 @@ class ModularExpressions:
             if len(found) == number:
                 break
             expression = draw(rng, self.config.operations, self.config.operators, self.config.modulus)
-            problem = Problem(render(expression) + "=", str(value_of(expression, self.config.modulus)))
-            if problem.split is split:
-                found.setdefault(problem.prompt, problem)
+            prompt = render(expression) + "="
+            if split_of(prompt) is split and prompt not in found:  # most draws belong to another split
+                found[prompt] = Problem(prompt, str(value_of(expression, self.config.modulus)))
         if len(found) == number or (at_most and found):
             return list(found.values())
         raise ConfigError(
