@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
                 check(config)
                 if first:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):
-                        display.note(f"smoke: {field}={here}, not {there}")
+                        display.note(f"smoke: {field}={here}, not {'none' if there is None else there}")
             before = RunDirectory(arguments.workdir).summary()
             summary = train_config(config, arguments.workdir, display if first else None, origin=origin)
     except (TrainingError, WorkerError) as error:
