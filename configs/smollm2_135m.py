@@ -3,8 +3,8 @@
     make smollm2
     python launch/main.py --config=configs/smollm2_135m.py --workdir=runs/smollm2_135m
 
-Cost: 55 minutes on one shared CPU core, and 6 GB of memory.
-Expected: test pass@1 rises from about .05 to .21 and .24 after 20,480 rollouts (seeds 0 and 1); see docs/results.md.
+Cost: an hour on one shared CPU core, and 6 GB of memory.
+Expected: test pass@1 rises from about .05 to .17 and .23 after 20,480 rollouts (seeds 0 and 1); see docs/results.md.
 
 The learning rate is half of the first one tried. At 2e-5, with another wording of the question, the policy settled on
 its first answers, and seed 1 reached .07 to .10 after 70 steps.
