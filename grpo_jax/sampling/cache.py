@@ -24,11 +24,13 @@ class Cache:
     Layers only read the cache, and return keys and values of the token that they were given: `newest`. These are
     written at the start of the next step, for all layers at once, before anything reads the cache, so the compiler can
     write in place. If they were written at the end of their own step, beside reads of the same buffer, each step would
-    copy the whole buffer.
+    copy the whole buffer. For the same reason the rings have an axis of all completions, not one of lanes and one of a
+    lane's completions: of those, the compiler for CPU drops an axis of length 1 before it multiplies, and if it does so
+    it writes the column twice, once for the product and once for the next step, to two copies.
     """
 
     prompts: Any  # of KV [L, kv_heads, P, head_dim]
-    completions: Any  # of KV [L, E, kv_heads, C, head_dim]
+    completions: Any  # of KV [L*E, kv_heads, C, head_dim], lane by lane
     newest: Any  # of KV [L, E, kv_heads, head_dim]
 
     def contexts(self) -> Any:
@@ -43,14 +45,27 @@ class Cache:
         def write(ring: Array, token: Array) -> Array:
             axis = ring.ndim - 2
             column = (step - 1) % ring.shape[axis]
-            return jax.lax.dynamic_update_slice_in_dim(ring, jnp.expand_dims(token, axis), column, axis)
+            one_column = token.reshape(*ring.shape[:axis], 1, ring.shape[-1])
+            return jax.lax.dynamic_update_slice_in_dim(ring, one_column, column, axis)
 
         return Cache(self.prompts, jax.tree.map(write, self.completions, self.newest), self.newest)
 
     def take(self, rows: Int[Array, " L"]) -> "Cache":
         """Return the cache of these lanes."""
         axis = lane_axis(self.prompts)
-        return jax.tree.map(lambda leaf: jnp.take(leaf, rows, axis=axis), self)
+
+        def of_lanes(leaf: Array) -> Array:
+            return jnp.take(leaf, rows, axis=axis)
+
+        def of_completions(ring: Array, token: Array) -> Array:
+            by_lane = ring.reshape(*token.shape[: axis + 2], *ring.shape[axis + 1 :])
+            return of_lanes(by_lane).reshape(*ring.shape[:axis], -1, *ring.shape[axis + 1 :])
+
+        return Cache(
+            prompts=jax.tree.map(of_lanes, self.prompts),
+            completions=jax.tree.map(of_completions, self.completions, self.newest),
+            newest=jax.tree.map(of_lanes, self.newest),
+        )
 
 
 def lane_axis(layers: Any) -> int:
@@ -72,15 +87,15 @@ def empty_cache(prompts: Any, completions: int, room: int) -> Cache:
       room: C.
     """
 
-    def zeros(keys: Array, *room: int) -> Array:
-        *lanes, kv_heads, _, head_dim = keys.shape
-        return jnp.zeros((*lanes, completions, kv_heads, *room, head_dim), keys.dtype)
+    def ring(keys: Array) -> Array:
+        *layers, lanes, kv_heads, _, head_dim = keys.shape
+        return jnp.zeros((*layers, lanes * completions, kv_heads, room, head_dim), keys.dtype)
 
-    return Cache(
-        prompts=prompts,
-        completions=jax.tree.map(lambda keys: zeros(keys, room), prompts),
-        newest=jax.tree.map(zeros, prompts),
-    )
+    def token(keys: Array) -> Array:
+        *lanes, kv_heads, _, head_dim = keys.shape
+        return jnp.zeros((*lanes, completions, kv_heads, head_dim), keys.dtype)
+
+    return Cache(prompts=prompts, completions=jax.tree.map(ring, prompts), newest=jax.tree.map(token, prompts))
 
 
 def copy_row(source: Any, row: Int[Array, ""], target: Any, lane: Int[Array, ""]) -> Any:
@@ -114,11 +129,14 @@ def lane_attention(prompt_mask: Bool[Array, "L P"], age: Int[Array, " L"], step:
     ) -> Float[Array, "L E heads head_dim"]:
         (prompt_k, prompt_v), (past_k, past_v) = context
         exact = precision(q.dtype)
-        # Lane l, its completion e, key-value head k, its query head r, feature h of a head, position p or column c.
+        # Lane l, its completion e, completion n of all, key-value head k, its query head r, feature h of a head,
+        # position p or column c.
         grouped = split_groups(q, k.shape[2])
+        by_lane, rows = grouped.shape[:-1], (len(past_k), *grouped.shape[2:-1])
 
-        def scores(spec: str, keys: Array) -> Array:
-            return scoring.scores(jnp.einsum(spec, grouped, keys, precision=exact, preferred_element_type=jnp.float32))
+        def scores(spec: str, queries: Array, keys: Array) -> Array:
+            products = jnp.einsum(spec, queries, keys, precision=exact, preferred_element_type=jnp.float32)
+            return scoring.scores(products.reshape(*by_lane, -1))
 
         room = past_k.shape[-2]
         in_prompt = jnp.arange(prompt_k.shape[-2])[None]
@@ -126,14 +144,16 @@ def lane_attention(prompt_mask: Bool[Array, "L P"], age: Int[Array, " L"], step:
         back = jnp.broadcast_to(since, (len(age), room))
         sees_prompt = scoring.within(prompt_mask, (lengths + age)[:, None] - in_prompt)[:, None, None, None]
         sees_past = scoring.within(back <= age[:, None], back)[:, None, None, None]
-        of_prompt = jnp.where(sees_prompt, scores("lekrh,lkph->lekrp", prompt_k), MASKED)
-        of_past = jnp.where(sees_past, scores("lekrh,lekch->lekrc", past_k), MASKED)
-        of_self = scores("lekrh,lekh->lekr", k)[..., None]
+        of_prompt = jnp.where(sees_prompt, scores("lekrh,lkph->lekrp", grouped, prompt_k), MASKED)
+        past = scores("nkrh,nkch->nkrc", grouped.reshape(*rows, -1), past_k)
+        of_past = jnp.where(sees_past, past, MASKED)
+        of_self = scores("lekrh,lekh->lekr", grouped, k)
         weights = jax.nn.softmax(jnp.concatenate([of_prompt, of_past, of_self], axis=-1), axis=-1).astype(v.dtype)
         to_prompt, to_past, to_self = jnp.split(weights, [prompt_mask.shape[1], weights.shape[-1] - 1], axis=-1)
+        by_past = jnp.einsum("nkrc,nkch->nkrh", to_past.reshape(*rows, room), past_v, precision=exact)
         seen = (
             jnp.einsum("lekrp,lkph->lekrh", to_prompt, prompt_v, precision=exact)
-            + jnp.einsum("lekrc,lekch->lekrh", to_past, past_v, precision=exact)
+            + by_past.reshape(grouped.shape)
             + to_self * v[:, :, :, None, :]
         )
         return seen.reshape(q.shape)
