@@ -3,7 +3,6 @@
 from grpo_jax.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, RolloutEngine, SamplingRequest
-from grpo_jax.sampling.filters import distribution
 from grpo_jax.sampling.jax_engine import JaxEngine
 from grpo_jax.sampling.lanes import cached_tokens, full_length_steps
 from grpo_jax.sampling.noise import NOISES, Noise
@@ -22,7 +21,6 @@ __all__ = [
     "SamplingRequest",
     "Stream",
     "cached_tokens",
-    "distribution",
     "full_length_steps",
     "make_sampler",
     "one_ahead",

@@ -31,10 +31,10 @@ def min_p(logits: Logits, p: float) -> Logits:
     return jnp.where(logits < logits.max(-1, keepdims=True) + jnp.log(p), CUT, logits)
 
 
-def distribution(logits: Logits, config: SamplingConfig) -> Logits:
-    """Return the log-probabilities to sample from: temperature, top-k, top-p, min-p, then normalised, in float32.
+def filtered(logits: Logits, config: SamplingConfig) -> Logits:
+    """Return the logits to sample from, in float32, after temperature, top-k, top-p and min-p.
 
-    Greedy decoding (temperature 0) is chosen by the sampler; the log-probabilities are then those at temperature 1.
+    Greedy decoding (temperature 0) is chosen by the sampler; the logits are then those at temperature 1.
     """
     logits = logits.astype(jnp.float32) / (config.temperature or 1.0)
     if config.top_k:
@@ -43,4 +43,4 @@ def distribution(logits: Logits, config: SamplingConfig) -> Logits:
         logits = top_p(logits, config.top_p)
     if config.min_p:
         logits = min_p(logits, config.min_p)
-    return jax.nn.log_softmax(logits, axis=-1)
+    return logits

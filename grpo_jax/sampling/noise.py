@@ -1,6 +1,6 @@
 """Gumbel noise, and how the completions of a group share it.
 
-A token is the argmax of log-probabilities plus Gumbel noise, so a completion is a function of its noise. Whatever the
+A token is chosen by its logits and Gumbel noise (`choice.py`), so a completion is a function of its noise. Whatever the
 kind, the noise of one completion is independent from token to token, and each completion's distribution is exactly the
 policy's. The kinds differ in how the completions of a group depend on one another.
 
@@ -27,59 +27,59 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 
 from grpo_jax.randomness import branching_key, sample_key, token_key
 
-# Returns standard Gumbel noise of one token, for each entry of the vocabulary. Takes the prompt's key in this step, the
-# index of the completion in its group, the token's position in the completion, the vocabulary's size, max_new_tokens.
-Noise: TypeAlias = Callable[[Key[Array, ""], Int[Array, ""], Int[Array, ""], int, int], Float[Array, " V"]]
+# Returns standard Gumbel noise of one token. Takes the prompt's key in this step, the index of the completion in its
+# group, the token's position in the completion, how many values the token's choice takes, max_new_tokens.
+Noise: TypeAlias = Callable[[Key[Array, ""], Int[Array, ""], Int[Array, ""], int, int], Float[Array, " size"]]
 
 BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
 
 
-def gumbel(bits: UInt32[Array, " V"]) -> Float[Array, " V"]:
+def gumbel(bits: UInt32[Array, " size"]) -> Float[Array, " size"]:
     """Return standard Gumbel noise, -log(-log u) with u = (bits + 1/2) / 2^32.
 
     An unlikely token is drawn when its noise is large, so when u is near 1, where a float32 has no digits left for u:
     noise that is made of u as a float32 ends near 16, and tokens less likely than 2^-24 are drawn too seldom, or never.
     Here 1 - u is made of the complement of the bits, and small numbers keep all of their digits. The noise is right to
     1e-6 where it is above 0, and ends at 22.9. Tokens of a probability down to 2^-32 are drawn as often as they should
-    be (at 2^-32, 96 % as often); far less likely ones are never drawn, and 150,000 of those weigh less than 4e-5
-    together. Small noise, which no token is drawn by, ends at -2.8, where u is 2^-24.
+    be (at 2^-32, 96 % as often), and so are blocks of tokens; far less likely ones are never drawn, and 150,000 of
+    those weigh less than 4e-5 together. Small noise, which no token is drawn by, ends at -2.8, where u is 2^-24.
     """
     complement = ((~bits).astype(jnp.float32) + 0.5) * 2.0**-32
     return -jnp.log(-jnp.log1p(-jnp.minimum(complement, BELOW_1)))
 
 
 def independent(
-    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
-) -> Float[Array, " {vocab}"]:
+    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], size: int, room: int
+) -> Float[Array, " {size}"]:
     """Return noise that every completion has for itself."""
     key = token_key(sample_key(prompt, sample), position)
-    return gumbel(jax.random.bits(key, (vocab,), jnp.uint32))
+    return gumbel(jax.random.bits(key, (size,), jnp.uint32))
 
 
 def antithetic(
-    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
-) -> Float[Array, " {vocab}"]:
-    """Return opposite noise for completions 2j and 2j+1: -log(-log u) and -log(-log(1-u)), token by token.
+    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], size: int, room: int
+) -> Float[Array, " {size}"]:
+    """Return opposite noise for completions 2j and 2j+1: -log(-log u) and -log(-log(1-u)), value by value.
 
     Completion 2j is the one that `independent` draws. 1-u has the complements of u's bits, so that it has the same
     distribution to the last bit, and both completions have the tail of large noise in full. The last completion of an
     odd group has no partner.
     """
     key = token_key(sample_key(prompt, sample - sample % 2), position)
-    bits = jax.random.bits(key, (vocab,), jnp.uint32)
+    bits = jax.random.bits(key, (size,), jnp.uint32)
     return gumbel(jnp.where(sample % 2 == 1, ~bits, bits))
 
 
 def common(
-    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], vocab: int, room: int
-) -> Float[Array, " {vocab}"]:
+    prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], size: int, room: int
+) -> Float[Array, " {size}"]:
     """Return the noise of the first completion before the group's branching point, and each one's own from it on.
 
     So the completions are one prefix with independent continuations. The branching point is a position from 0 to
     room - 1, each as likely as the others.
     """
     branching = jax.random.randint(branching_key(prompt), (), 0, room)
-    return independent(prompt, jnp.where(position < branching, 0, sample), position, vocab, room)
+    return independent(prompt, jnp.where(position < branching, 0, sample), position, size, room)
 
 
 # What `rollout.noise` may be.

@@ -22,7 +22,8 @@ from grpo_jax.policy import Policy
 from grpo_jax.randomness import Counter, prompt_keys
 from grpo_jax.sampling import lanes
 from grpo_jax.sampling.cache import Cache, by_prompt, lane_attention, lane_axis
-from grpo_jax.sampling.filters import distribution
+from grpo_jax.sampling.choice import draw, likeliest, noise_size
+from grpo_jax.sampling.filters import filtered
 from grpo_jax.sampling.lanes import Completions, Lanes, Queue, Units, each_group_has_a_lane
 from grpo_jax.sampling.noise import Noise, independent
 from grpo_jax.sharding import batch_shards, on_each_shard
@@ -80,16 +81,15 @@ def make_sampler(
         samples: Int[Array, "B E"],
         position: Int[Array, " B"],
     ) -> tuple[Int[Array, "B E"], Float[Array, "B E"]]:
-        allowed = distribution(logits, sampling)
-        noisy = allowed
-        if sampling.temperature:
+        allowed = filtered(logits, sampling)
+        if not sampling.temperature:
+            return likeliest(allowed)
+        number = noise_size(logits.shape[-1])
 
-            def drawn(key: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""]) -> Float[Array, " V"]:
-                return noise(key, sample, position, logits.shape[-1], max_new_tokens)
+        def drawn(key: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""]) -> Float[Array, " number"]:
+            return noise(key, sample, position, number, max_new_tokens)
 
-            noisy = allowed + jax.vmap(jax.vmap(drawn, (None, 0, None)))(keys, samples, position)
-        token = jnp.argmax(noisy, axis=-1).astype(jnp.int32)
-        return token, jnp.take_along_axis(allowed, token[..., None], axis=-1)[..., 0]
+        return draw(allowed, jax.vmap(jax.vmap(drawn, (None, 0, None)))(keys, samples, position))
 
     def first_tokens(
         params: Params, prompts: PromptBatch, counter: Counter

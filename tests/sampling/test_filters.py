@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import SamplingConfig
-from grpo_jax.sampling import distribution
+from grpo_jax.sampling.filters import filtered
 
 PROBABILITIES = np.array([0.05, 0.4, 0.15, 0.3, 0.1])
 LOGITS = jnp.log(jnp.array(PROBABILITIES))[None]
@@ -14,7 +14,7 @@ LOGITS = jnp.log(jnp.array(PROBABILITIES))[None]
 
 def kept(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0, logits=LOGITS):
     """The distribution that is sampled from, as probabilities."""
-    return np.exp(np.array(distribution(logits, SamplingConfig(temperature, top_k, top_p, min_p))))[0]
+    return np.array(jax.nn.softmax(filtered(logits, SamplingConfig(temperature, top_k, top_p, min_p))))[0]
 
 
 def only(*tokens):
@@ -73,7 +73,9 @@ def test_the_ratio_of_a_cut_vocabulary_is_the_mass_that_was_kept():
 @pytest.mark.parametrize("settings", [{"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.2}])
 def test_filters_work_row_by_row(settings):
     logits = jax.random.normal(jax.random.key(0), (2, 3, 17))
-    together = distribution(logits, SamplingConfig(1.0, **({"top_k": 0, "top_p": 1.0, "min_p": 0.0} | settings)))
+    together = filtered(logits, SamplingConfig(1.0, **({"top_k": 0, "top_p": 1.0, "min_p": 0.0} | settings)))
     for i in range(2):
         for j in range(3):
-            np.testing.assert_allclose(np.exp(together[i, j]), kept(**settings, logits=logits[i, j][None]), rtol=1e-5)
+            np.testing.assert_allclose(
+                jax.nn.softmax(together[i, j]), kept(**settings, logits=logits[i, j][None]), rtol=1e-5
+            )

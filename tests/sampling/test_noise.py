@@ -30,7 +30,7 @@ LEAST = 1e-4  # a p-value below this is no accident; the draws are always the sa
 @cache
 def noise(kind, prompts=PROMPT_IDS, samples=SAMPLES, positions=POSITIONS, vocab=VOCABULARY):
     """[prompts, samples, positions, vocab], as the sampler asks for it."""
-    of_token = partial(NOISES[kind], vocab=vocab, room=positions)
+    of_token = partial(NOISES[kind], size=vocab, room=positions)
     of_completion = jax.vmap(of_token, (None, None, 0))
     of_group = jax.vmap(of_completion, (None, 0, None))
     of_prompts = jax.jit(jax.vmap(of_group, (0, None, None)))
@@ -84,6 +84,7 @@ def test_every_bit_of_u_is_in_the_noise():
     assert gumbel(jnp.asarray(bits))[0] == pytest.approx(-2.8, abs=0.02)  # and no token is drawn by that
 
 
+@pytest.mark.trap(44)
 @pytest.mark.parametrize("sample", [0, 1])
 @pytest.mark.parametrize("kind", KINDS)
 def test_unlikely_tokens_are_drawn_as_often_as_they_should_be(kind, sample, monkeypatch):
@@ -124,6 +125,7 @@ def test_noise_is_gumbels(kind):
         assert np.abs(between).max() < 4 / np.sqrt(PROMPT_IDS)
 
 
+@pytest.mark.trap(44)
 def test_antithetic_noise_is_of_u_and_1_minus_u():
     found = noise("antithetic")
     np.testing.assert_allclose(found[:, ::2], noise("independent")[:, ::2], rtol=1e-6, atol=1e-6)
