@@ -3,9 +3,7 @@
 import glob
 import json
 import logging
-import math
 import os
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -102,15 +100,6 @@ def check_inputs(config: Config) -> None:
 def user_cache() -> Path:
     """Return this package's directory in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "grpo_jax"
-
-
-def plain(value: Any) -> Any:
-    """Return a record as JSON values. JSON has no NaN and no infinity: they become null."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_whole(path: Path, text: str) -> None:

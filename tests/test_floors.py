@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "grpo_jax"
 # From the ground up. What stands on one floor may not use its neighbours.
 FLOORS = (
     {"types", "config", "processes", "randomness"},
-    {"files", "suites", "terminal", "sharding", "objectives", "rewards"},
+    {"files", "json_record", "suites", "terminal", "sharding", "objectives", "rewards"},
     {"policy", "data"},
     {"sampling", "runs"},
     {"evaluation", "program_cache"},

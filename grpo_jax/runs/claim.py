@@ -126,7 +126,7 @@ def _claim(
         directory.write_json(CONFIG_FILE, ours)
         # The starts of the same configuration so far ended before anything was computed.
         earlier = record.provenance.starts if record and theirs == ours else []
-        write_record(directory, RunRecord(inputs, Provenance([*earlier, start])))
+        write_record(directory, RunRecord(inputs, Provenance([*earlier, start], forked_from=None)))
         return [], {}
     try:
         whole, filled = read(theirs)
@@ -138,7 +138,7 @@ def _claim(
     directory.create(folders)
     changed = {one.field: (one.first, one.second) for one in differences(whole, ours)}
     notes += [f"{field}: {before!r} so far, {now!r} from here on" for field, (before, now) in changed.items()]
-    so_far = record.provenance if record else Provenance([], begun_unrecorded=True)
+    so_far = record.provenance if record else Provenance([], forked_from=None, begun_unrecorded=True)
     last = so_far.starts[-1] if so_far.starts else start
     if last.devices != start.devices:
         notes.append(f"continued on other devices: {last.devices_name} so far, now {start.devices_name}")

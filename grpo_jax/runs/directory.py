@@ -16,7 +16,8 @@ from tensorboardX.proto.summary_pb2 import Summary as EventValues
 from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
-from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, plain, read_json, run_config, write_whole
+from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, read_json, run_config, write_whole
+from grpo_jax.json_record import plain
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 from grpo_jax.runs.lines import Line, RunMetrics, Stage
 from grpo_jax.runs.provenance import PROVENANCE_FILE

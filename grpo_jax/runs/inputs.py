@@ -6,7 +6,6 @@ weights of the same size and date are noticed. All source files of the user's ow
 this code opens are not, but the problems made from them are.
 """
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, TypeAlias
 
 from grpo_jax.config import Config, QuestionsConfig, own_code, source_digests
 from grpo_jax.data import Problem, Split, Task
+from grpo_jax.json_record import JsonRecord
 
 Files: TypeAlias = Mapping[str, str]  # name -> digest of the content
 
@@ -36,7 +36,7 @@ AT_ONCE = 4  # files; each takes a core, at about half a gigabyte per second
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Inputs(JsonRecord):
     """The digests of everything that a run or an evaluation reads, as plain JSON values."""
 
     date: str  # of the run, for templates that ask for one: UTC, to the second
@@ -45,16 +45,6 @@ class Inputs:
     policy: Files  # of the policy that training or evaluation starts from
     code: Mapping[str, Mapping[str, str]]  # the user's own: by import path, then by module
     base_policy: str | None = None  # the digest of a base policy that the run made itself; None until it is made
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the digests as JSON values."""
-        values = dataclasses.asdict(self)
-        return {name: value for name, value in values.items() if name != "base_policy" or value is not None}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Inputs":
-        """Return the digests that these values hold."""
-        return cls(**values)
 
 
 def read_inputs(

@@ -4,14 +4,16 @@ Records of runs, summaries, suites and analyses hold it. `grpo_jax.runs.starts` 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
+
+from grpo_jax.json_record import JsonRecord
 
 PROVENANCE_FILE = "provenance.json"  # see `grpo_jax.runs.record`
 
 
 @dataclass(frozen=True)
-class Start:
+class Start(JsonRecord):
     """A start of a run, an evaluation or an analysis. Its mappings hold plain JSON values.
 
     Nothing in it names a host or an account, and anything in the command that looks like a secret is hidden.
@@ -60,19 +62,9 @@ class Start:
     def __str__(self) -> str:
         return f"{self.code_name}; {self.machine_name}; {self.began}."
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the start as JSON values."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values if self.changed is not None else {name: values[name] for name in values if name != "changed"}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Start":
-        """Return the start that these values hold."""
-        return cls(**values)
-
 
 @dataclass(frozen=True)
-class ForkedFrom:
+class ForkedFrom(JsonRecord):
     """The run and the step that a fork starts from."""
 
     run: str
@@ -80,43 +72,14 @@ class ForkedFrom:
     config_hash: str
     starts: Sequence[Start]  # of that run
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the origin of the fork as JSON values."""
-        starts = [start.to_json() for start in self.starts]
-        return {"run": self.run, "step": self.step, "config_hash": self.config_hash, "starts": starts}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "ForkedFrom":
-        """Return the origin of a fork that these values hold."""
-        starts = [Start.from_json(start) for start in values["starts"]]
-        return cls(values["run"], values["step"], values["config_hash"], starts)
-
 
 @dataclass(frozen=True)
-class Provenance:
+class Provenance(JsonRecord):
     """The starts of a run, the oldest first, and what it is a fork of."""
 
     starts: Sequence[Start]
-    forked_from: ForkedFrom | None = None
+    forked_from: ForkedFrom | None
     begun_unrecorded: bool = False  # whether an earlier version began the run, which did not record starts
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the provenance as JSON values."""
-        return {
-            "forked_from": None if self.forked_from is None else self.forked_from.to_json(),
-            "starts": [start.to_json() for start in self.starts],
-            **({"begun_unrecorded": True} if self.begun_unrecorded else {}),
-        }
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Provenance":
-        """Return the provenance that these values hold."""
-        forked = values.get("forked_from")
-        return cls(
-            starts=[Start.from_json(start) for start in values["starts"]],
-            forked_from=None if forked is None else ForkedFrom.from_json(forked),
-            begun_unrecorded=values.get("begun_unrecorded", False),
-        )
 
 
 def origin(provenance: Provenance | None) -> str:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from grpo_jax.json_record import plain
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.ending import Interrupted
 from grpo_jax.runs.inputs import Inputs
@@ -22,7 +23,7 @@ class RunRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as JSON values."""
-        return {"inputs": None if self.inputs is None else self.inputs.to_json(), **self.provenance.to_json()}
+        return {"inputs": plain(self.inputs), **self.provenance.to_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "RunRecord":
@@ -31,8 +32,9 @@ class RunRecord:
         Raises:
           KeyError, TypeError, ValueError: if they are no record.
         """
-        inputs = values["inputs"]
-        return cls(None if inputs is None else Inputs.from_json(inputs), Provenance.from_json(values))
+        provenance = dict(values)
+        inputs = provenance.pop("inputs")
+        return cls(None if inputs is None else Inputs.from_json(inputs), Provenance.from_json(provenance))
 
 
 def read_record(directory: RunDirectory) -> RunRecord | None:

@@ -9,7 +9,7 @@ import pytest
 
 from grpo_jax.commands import report
 from grpo_jax.config import ConfigError, to_dict
-from grpo_jax.files import plain
+from grpo_jax.json_record import plain
 from grpo_jax.reporting import write_study_report
 from grpo_jax.reporting.figures import COLORS
 from grpo_jax.runs.phases import PHASES

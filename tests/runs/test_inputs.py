@@ -126,7 +126,7 @@ def test_what_is_restored_is_what_the_run_read(checkpoint, tmp_path, caplog):
         config = questions(checkpoint)
         task = make_task(config, datetime.fromisoformat(DATE))
 
-    write_record(RunDirectory(tmp_path), RunRecord(read(Experiment.config), Provenance([])))
+    write_record(RunDirectory(tmp_path), RunRecord(read(Experiment.config), Provenance([], None)))
     for policy in (False, True):
         _check_inputs(Experiment, tmp_path, policy=policy)
     check_problems(Experiment, tmp_path)

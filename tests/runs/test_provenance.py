@@ -85,8 +85,8 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     inputs = Inputs("2026-01-31T23:59:59+00:00", {}, {}, {"a": "b"}, {})
     for record in (
         RunRecord(inputs, Provenance([start, this_start()], forked)),
-        RunRecord(dataclasses.replace(inputs, base_policy="c"), Provenance([])),
-        RunRecord(None, Provenance([start], begun_unrecorded=True)),
+        RunRecord(dataclasses.replace(inputs, base_policy="c"), Provenance([], None)),
+        RunRecord(None, Provenance([start], None, begun_unrecorded=True)),
     ):
         write_record(RunDirectory(tmp_path), record)
         assert read_record(RunDirectory(tmp_path)) == record

@@ -18,7 +18,10 @@ def suite(mean):
 
 
 REPORT = SuiteReport(
-    EvaluatedPolicy(checkpoint="models/x"), "1" * 16, Provenance([]), {"math_500": suite(0.25), "amc_2023": suite(0.5)}
+    EvaluatedPolicy(checkpoint="models/x"),
+    "1" * 16,
+    Provenance([], None),
+    {"math_500": suite(0.25), "amc_2023": suite(0.5)},
 )
 
 

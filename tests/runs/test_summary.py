@@ -30,7 +30,7 @@ def test_the_share_of_groups_with_signal_is_of_all_that_were_sampled():
     "changes",
     [
         {},
-        {"provenance": Provenance([this_start()])},
+        {"provenance": Provenance([this_start()], None)},
         {"steps": None},
         {"seconds_to_first_step": 4.5, "peak_bytes": {"host": 1}},
     ],

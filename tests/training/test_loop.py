@@ -449,7 +449,7 @@ def test_a_run_has_one_date(tmp_path, monkeypatch):
 
     monkeypatch.setattr(start, "build", told_the_date)
     inputs = Inputs(date="2026-01-31T23:59:59+00:00", problems={}, tokenizer={}, policy={}, code={})
-    for record in (None, RunRecord(inputs, Provenance([]))):
+    for record in (None, RunRecord(inputs, Provenance([], None))):
         if record:
             write_record(RunDirectory(tmp_path), record)
             (tmp_path / "metrics.jsonl").touch()
