@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -16,6 +15,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.policy import trained_of
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.gradients import AnalysisProvenance, GradientAnalysis
 from grpo_jax.runs.record import provenance_of
 from grpo_jax.runs.starts import this_start
 from grpo_jax.training import Display, Experiment, Silent, restore
@@ -72,7 +72,7 @@ def analyse(
     step: int | None = None,
     devices: Sequence[jax.Device] | None = None,
     display: Display | None = None,
-) -> dict[str, Any]:
+) -> GradientAnalysis:
     """Analyse the gradient at a checkpoint of a run. Nothing is written.
 
     The gradients are those of completions' summed log-probabilities, weighted as the run's aggregation says. They are
@@ -106,29 +106,27 @@ def analyse(
         experiment, restored.state.params, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4
     )
     display.doing("statistics of the gradients")
-    provenance = provenance_of(RunDirectory(workdir))
-    return {
-        "run": str(workdir),
-        "provenance": {
-            "run": None if provenance is None else provenance.to_json(),
-            "analysis": this_start(experiment.programs.mesh.devices.flatten().tolist()).to_json(),
-        },
-        "step": restored.step,
-        "prompts": settings.prompts,
-        "samples": settings.samples,
-        "parameters": parameters,
-        "sketch": size,
-        "aggregation": _name_of(experiment),
-        **statistics(
-            sampled,
-            vectors,
-            experiment.programs.objective.aggregation,
-            tolerance=experiment.config.objective.no_signal_tolerance,
-            cuts=settings.cuts,
-            resamples=settings.resamples,
-            seed=experiment.config.seed,
-        ),
-    }
+    found = statistics(
+        sampled,
+        vectors,
+        experiment.programs.objective.aggregation,
+        tolerance=experiment.config.objective.no_signal_tolerance,
+        cuts=settings.cuts,
+        resamples=settings.resamples,
+        seed=experiment.config.seed,
+    )
+    start = this_start(experiment.programs.mesh.devices.flatten().tolist())
+    return GradientAnalysis(
+        run=str(workdir),
+        provenance=AnalysisProvenance(run=provenance_of(RunDirectory(workdir)), analysis=start),
+        step=restored.step,
+        prompts=settings.prompts,
+        samples=settings.samples,
+        parameters=parameters,
+        sketch=size,
+        aggregation=_name_of(experiment),
+        **vars(found),
+    )
 
 
 def _name_of(experiment: Experiment) -> str:

@@ -26,6 +26,7 @@ from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between, ov
 from grpo_jax.analysis.products import Vectors, between, combine
 from grpo_jax.analysis.subgroups import Subgroups
 from grpo_jax.randomness import HostStream, generator
+from grpo_jax.runs.gradients import Baseline
 
 PAIRINGS = 1000
 
@@ -57,21 +58,11 @@ class Three(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """A rho, and the central 95 % of the values that arise by chance."""
-
-    value: float
-    low: float
-    high: float
-    p: float  # the share of chance values that lie at least as far from their mean
-
-
-@dataclass(frozen=True)
 class ArmStatistics:
     """Statistics of the arms of groups of one size, over resamples."""
 
     size: int
-    valid: Values  # the share of groups that have both arms
+    both_share: Values  # the share of groups that have both arms
     signal: Three  # the squared lengths of the means, and their product
     total: Three  # variances and covariance
     within: Three  # their two parts, from the prompts that have two right and two wrong completions
@@ -141,7 +132,7 @@ def arms_of(
     Args:
       right, wrong: a completion that is neither has no verdict, and belongs to no arm.
     """
-    valid, sums = _sums(groups, right, wrong, vectors)
+    each, sums = _sums(groups, right, wrong, vectors)
     if (sums.n > 0).sum() < 2:
         return None
     split = (right.sum(1) >= 2) & (wrong.sum(1) >= 2)
@@ -153,7 +144,7 @@ def arms_of(
     by_cut = np.array([sums.within(some[:1], slice(r, r + 1)).both[0] for r in range(len(sums.counts))])
     return ArmStatistics(
         size=groups.size,
-        valid=weights @ sums.n / (weights.sum(1) * valid),
+        both_share=weights @ sums.n / (weights.sum(1) * each),
         signal=signal,
         total=total,
         within=within,
@@ -170,14 +161,14 @@ def _sums(
     """Return the number of groups per prompt, and their sums."""
     members = [groups.cut(values.astype(np.float64)) for values in (right, wrong)]
     counts = [of_arm.sum(-1, keepdims=True) for of_arm in members]
-    valid = (counts[0] > 0) & (counts[1] > 0)
+    both = (counts[0] > 0) & (counts[1] > 0)
     plus, minus = (
-        np.where(valid, of_arm / np.maximum(count, 1), 0.0) for of_arm, count in zip(members, counts, strict=True)
+        np.where(both, of_arm / np.maximum(count, 1), 0.0) for of_arm, count in zip(members, counts, strict=True)
     )
     pairs = ((plus, plus), (minus, minus), (plus, minus))
     means = [combine(vectors, groups.joined(arm).mean(0)) for arm in (plus, minus)]
     return plus.shape[2], Sums(
-        counts=valid[..., 0].sum(-1).astype(np.float64),
+        counts=both[..., 0].sum(-1).astype(np.float64),
         same=Three(*(groups.same(first, second).sum(-1) for first, second in pairs)),
         apart=Three(*(_apart(groups.products, *which) for which in ((right, right), (wrong, wrong), (right, wrong)))),
         between=Three(*(between(means[first], means[second]) for first, second in ((0, 0), (1, 1), (0, 1)))),

@@ -5,28 +5,22 @@ resamples, so their ratios and differences are paired. A prompt is drawn with al
 of the variation between prompts, so the intervals hold for new prompts with new rollouts.
 """
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from grpo_jax.evaluation.paired import Estimate, holm
+from grpo_jax.evaluation.paired import holm
 from grpo_jax.randomness import HostStream, generator
+from grpo_jax.runs.estimates import Estimate, TestedEstimate
 
 LEVEL = 0.95
 
+T = TypeVar("T")
+
 Values = Float[np.ndarray, " resamples"]  # the estimate, then those of the resamples
 Weights = Float[np.ndarray, "resamples N"]
-
-
-class TestedEstimate(NamedTuple):
-    """An estimate with its interval, and a test of whether it differs from 0."""
-
-    value: float
-    low: float
-    high: float
-    p: float  # two-sided, by the share of resamples on the other side of 0
-    resolved: bool  # its sign, at 5 % for all comparisons of its table together (Holm)
 
 
 def resample(prompts: int, resamples: int, seed: int) -> Weights:
@@ -76,7 +70,7 @@ def p_value(values: Values) -> float:
     return float(min(2 * (min(below, above) + 1) / (len(others) + 1), 1.0))
 
 
-def comparisons(table: dict[str, Values]) -> dict[str, TestedEstimate]:
+def comparisons(table: Mapping[T, Values]) -> dict[T, TestedEstimate]:
     """Test which numbers of a table differ from 0."""
     p = [p_value(values) for values in table.values()]
     corrected = holm(p) if p else []

@@ -28,6 +28,7 @@ from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
 from grpo_jax.analysis.rollouts import Sampled
 from grpo_jax.objectives import Estimator, Outcomes
 from grpo_jax.randomness import HostStream, generator
+from grpo_jax.runs.gradients import Unit
 from grpo_jax.runs.groups import carries_signal
 
 SIZES = (2, 4, 8, 16)
@@ -166,12 +167,11 @@ class Noise:
         return over(self.per_prompt, self.learned)
 
 
-# The units of signal-to-noise ratios.
-PER: dict[str, Callable[[Noise], Values]] = {
-    "rollout": lambda noise: noise.per_rollout,
-    "token": lambda noise: noise.per_token,
-    "learned_token": lambda noise: noise.per_learned_token,
-    "prompt": lambda noise: noise.per_prompt,
+PER: dict[Unit, Callable[[Noise], Values]] = {
+    Unit.ROLLOUT: lambda noise: noise.per_rollout,
+    Unit.TOKEN: lambda noise: noise.per_token,
+    Unit.LEARNED_TOKEN: lambda noise: noise.per_learned_token,
+    Unit.PROMPT: lambda noise: noise.per_prompt,
 }
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from grpo_jax.commands import loading_jax
 from grpo_jax.config import command_line
-from grpo_jax.files import plain, run_config, write_whole
+from grpo_jax.files import run_config, write_whole
 from grpo_jax.runs.directory import check_kept
 from grpo_jax.terminal import LiveDisplay
 
@@ -55,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
             from grpo_jax.analysis import Settings, analyse
             from grpo_jax.reporting import show_gradients
         with display:
-            record = analyse(
+            analysis = analyse(
                 arguments.workdir,
                 Settings(arguments.prompts, arguments.samples, arguments.memory_gb, arguments.sketch),
                 step=arguments.step,
@@ -65,12 +65,12 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
     if jax.process_index():
         return 0
-    show_gradients(record, display.console)
-    out = arguments.out or arguments.workdir / "gradients" / f"step_{record['step']}.json"
+    show_gradients(analysis, display.console)
+    out = arguments.out or arguments.workdir / "gradients" / f"step_{analysis.step}.json"
     try:
         if not arguments.out:
             out.parent.mkdir(exist_ok=True)
-        write_whole(out, json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
+        write_whole(out, json.dumps(analysis.to_json(), indent=1, allow_nan=False) + "\n")
     except OSError as error:
         return command_line.fail(f"--out={out}: cannot be written ({error.strerror}); name another file", 2)
     display.console.say(f"numbers: {out}")

@@ -23,17 +23,11 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, stats
 
+from grpo_jax.runs.estimates import Estimate
+
 ALPHA = 0.05
 ENUMERATED = 15  # runs: with more, the 2^n sign flips are too many
 WIDEST = 0.5  # the largest distance between two evaluations for interpolation, as a share of the budget there
-
-
-class Estimate(NamedTuple):
-    """A number with its interval, which is infinite for a single run."""
-
-    value: float
-    low: float
-    high: float
 
 
 def mean_interval(values: Sequence[float], alpha: float = ALPHA) -> Estimate:

@@ -2,73 +2,85 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TypeAlias
 
 from rich import box
 from rich.table import Table
 
-from grpo_jax.evaluation.paired import Estimate
-from grpo_jax.runs.provenance import Provenance, Start, origin
+from grpo_jax.runs.estimates import Estimate, TestedEstimate
+from grpo_jax.runs.gradients import (
+    Advantage,
+    ArmsBySize,
+    ArmsOfSize,
+    Baseline,
+    ByPair,
+    BySize,
+    GradientAnalysis,
+    Unit,
+    VarianceOfArms,
+    WeightingBySize,
+    WeightingOfSize,
+    pair_of,
+)
+from grpo_jax.runs.provenance import origin
 from grpo_jax.terminal import PlainConsole
 
-ADVANTAGE = "n_vs_m"  # shown in the table of group sizes; for right and wrong answers it is GRPO's
-UNITS = {"rollout": "rollout", "learned_token": "learned token", "prompt": "prompt"}
+ADVANTAGE = Advantage.N_VS_M  # shown in the table of group sizes; for right and wrong answers it is GRPO's
+UNITS = {Unit.ROLLOUT: "rollout", Unit.TOKEN: "token", Unit.LEARNED_TOKEN: "learned token", Unit.PROMPT: "prompt"}
+
+Shown: TypeAlias = Callable[[Estimate], str]
 
 
-def show_gradients(record: Mapping[str, Any], console: PlainConsole) -> None:
-    """Print the record of `analysis.analyse`."""
-    vectors = "whole gradients" if record["sketch"] is None else f"gradients sketched to {record['sketch']:,} numbers"
-    reward = "-" if record["reward"] is None else f"{record['reward']:.3f}"
+def show_gradients(analysis: GradientAnalysis, console: PlainConsole) -> None:
+    """Print an analysis of gradients."""
+    vectors = f"gradients sketched to {analysis.sketch:,} numbers" if analysis.sketch else "whole gradients"
+    reward = "-" if analysis.reward is None else f"{analysis.reward:.3f}"
     console.say(
-        f"{record['run']}, step {record['step']}: {record['prompts']:,} prompts x {record['samples']} rollouts, mean "
-        f"reward {reward}, {record['mean_length']:.1f} tokens, {record['unscored']:,} unscored; {vectors}, aggregation "
-        f"{record['aggregation']}. Brackets are 95 % intervals over prompts, each for its number alone. A sign is "
+        f"{analysis.run}, step {analysis.step}: {analysis.prompts:,} prompts x {analysis.samples} rollouts, mean "
+        f"reward {reward}, {analysis.mean_length:.1f} tokens, {analysis.unscored:,} unscored; {vectors}, aggregation "
+        f"{analysis.aggregation}. Brackets are 95 % intervals over prompts, each for its number alone. A sign is "
         "resolved at 5 % for all comparisons of its kind together (Holm), so it may be unresolved although its "
         "interval excludes 0.",
     )
-    if "provenance" in record:
-        of_run, of_analysis = record["provenance"]["run"], record["provenance"]["analysis"]
-        console.say(f"The run: {origin(Provenance.from_json(of_run) if of_run else None)}")
-        console.say(f"This analysis: {Start.from_json(of_analysis)}")
-    console.print(_sizes(record))
-    for per, comparisons in record["comparisons"][ADVANTAGE].items() if len(record["sizes"]) > 1 else ():
-        console.say(ranking(record["sizes"], comparisons, f"signal-to-noise per {UNITS[per]}"))
+    if analysis.provenance:
+        console.say(f"The run: {origin(analysis.provenance.run)}")
+        console.say(f"This analysis: {analysis.provenance.analysis}")
+    console.print(_sizes(analysis))
+    for unit, comparisons in analysis.comparisons[ADVANTAGE].items() if len(analysis.sizes) > 1 else ():
+        console.say(ranking(analysis.sizes, comparisons, f"signal-to-noise per {UNITS[unit]}"))
     console.say(
-        _per_size("SNR with division by the standard deviation over SNR without", record["dividing_by_std"], ratio),
+        _per_size("SNR with division by the standard deviation over SNR without", analysis.dividing_by_std, ratio),
     )
-    if record["arms"]:
-        console.print(_table_of_arms(record["arms"]))
-        for line in _of_arms(record["arms"]):
+    if analysis.arms:
+        console.print(_table_of_arms(analysis.arms.sizes))
+        for line in _of_arms(analysis.arms):
             console.say(line)
     else:
         console.say("no arms: the reward does not tell right from wrong, or hardly any group has both")
-    for name, of in (("summed", "summed log-probabilities"), ("as_aggregated", "the run's aggregation")):
-        found = record["scores"][name]
-        holds = "above 0 (resolved)" if found["resolved"] else "not resolved to differ from 0"
-        console.say(f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found)}, {holds}")
-    if record["weighting"]:
-        console.print(_weighting(record["weighting"]))
-        console.say(_per_size("length over that of pairs", record["weighting"]["log_measured"], ratio))
-        console.say(_per_size("predicted over measured length", record["weighting"]["log_agreement"], ratio))
-        console.say(_per_size("1 - cosine with pairs", record["weighting"]["cosine_below_1"], number))
+    scores = analysis.scores
+    for found, of in ((scores.summed, "summed log-probabilities"), (scores.as_aggregated, "the run's aggregation")):
+        holds = "above 0 (resolved)" if found.resolved else "not resolved to differ from 0"
+        console.say(f"p g+ + (1-p) g- = 0 with {of}: |E v|^2 / E|v|^2 of a prompt is {number(found.estimate)}, {holds}")
+    if analysis.weighting:
+        console.print(_weighting(analysis.weighting))
+        console.say(_per_size("length over that of pairs", analysis.weighting.log_measured, ratio))
+        console.say(_per_size("predicted over measured length", analysis.weighting.log_agreement, ratio))
+        console.say(_per_size("1 - cosine with pairs", analysis.weighting.cosine_below_1, number))
     else:
         console.say("no weighting of prompts (Proposition 5.1): rewards are not just right or wrong")
 
 
-def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], what: str) -> str:
+def ranking(sizes: Sequence[int], comparisons: ByPair, what: str) -> str:
     """Return a sentence with the best group size, and how it compares with each of the others."""
 
-    def over(first: int, second: int) -> Mapping[str, Any]:
+    def over(first: int, second: int) -> TestedEstimate:
         """Return the comparison log(first / second), from either order."""
-        found = comparisons.get(f"{first}/{second}")
-        if found:
-            return found
-        other = comparisons[f"{second}/{first}"]
-        return {**other, "value": -other["value"], "low": -other["high"], "high": -other["low"]}
+        found = comparisons.get(pair_of(first, second))
+        return found or -comparisons[pair_of(second, first)]
 
-    best = max(sizes, key=lambda size: sum(over(size, other)["value"] > 0 for other in sizes if other != size))
+    best = max(sizes, key=lambda size: sum(over(size, other).value > 0 for other in sizes if other != size))
     told = [
-        f"{ratio(found)} times that of G={other} ({_verdict(found)})"
+        f"{ratio(found.estimate)} times that of G={other} ({_verdict(found)})"
         for other in sizes
         if other != best
         for found in [over(best, other)]
@@ -76,9 +88,8 @@ def ranking(sizes: Sequence[int], comparisons: Mapping[str, Mapping[str, Any]], 
     return f"{what}: highest at G={best}, {', '.join(told)}"
 
 
-def number(found: Any) -> str:
+def number(estimate: Estimate) -> str:
     """Return value [low, high] with two digits of the interval's width, or only the value if it is exact."""
-    estimate = _three(found)
     width = estimate.high - estimate.low
     if not math.isfinite(width):
         return f"{estimate.value:.3g} [unknown]" if math.isfinite(estimate.value) else "unknown"
@@ -92,105 +103,98 @@ def number(found: Any) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def ratio(found: Any) -> str:
+def ratio(logarithm: Estimate) -> str:
     """Return a logarithm with its interval as a ratio, formatted as by `number`."""
-    return number([math.exp(x) if x < 700 else math.inf for x in _three(found)])
+    return number(Estimate(*(math.exp(x) if x < 700 else math.inf for x in logarithm)))
 
 
-def _three(found: Any) -> Estimate:
-    values = [found["value"], found["low"], found["high"]] if isinstance(found, Mapping) else found
-    return Estimate(*(float(x) for x in values))
-
-
-def _per_size(what: str, comparisons: Mapping[str, Mapping[str, Any]], shown: Callable[[Any], str]) -> str:
-    told = [f"G={size} {shown(found)} ({_verdict(found)})" for size, found in comparisons.items()]
+def _per_size(what: str, comparisons: BySize, shown: Shown) -> str:
+    told = [f"G={size} {shown(found.estimate)} ({_verdict(found)})" for size, found in comparisons.items()]
     return f"{what}: {', '.join(told)}"
 
 
-def _verdict(found: Mapping[str, Any]) -> str:
+def _verdict(found: TestedEstimate) -> str:
     """Return whether a comparison is resolved, with a note if its own interval excludes 0 although it is not."""
-    if found["resolved"]:
+    if found.resolved:
         return "resolved"
-    return "unresolved after correction" if found["low"] > 0 or found["high"] < 0 else "unresolved"
+    return "unresolved after correction" if found.low > 0 or found.high < 0 else "unresolved"
 
 
-def _sizes(record: Mapping[str, Any]) -> Table:
-    of_sizes = record["estimators"][ADVANTAGE]
+def _sizes(analysis: GradientAnalysis) -> Table:
+    of_sizes = analysis.estimators[ADVANTAGE]
 
-    def snr(per: str) -> dict[str, str]:
-        return {size: number([1000 * x for x in found["snr"][per]]) for size, found in of_sizes.items()}
+    def snr(unit: Unit) -> dict[int, str]:
+        return {size: number(Estimate(*(1000 * x for x in found.snr[unit]))) for size, found in of_sizes.items()}
 
     return _table(
         f"advantage {ADVANTAGE}: the gradient of one rollout",
         {
-            "variance": {size: number(found["variance"]) for size, found in of_sizes.items()},
-            "share within prompts": {size: number(found["within_share"]) for size, found in of_sizes.items()},
-            "SNR per 1,000 rollouts": snr("rollout"),
-            "SNR per 1,000 tokens": snr("token"),
-            "SNR per 1,000 learned tokens": snr("learned_token"),
-            "SNR per 1,000 prompts": snr("prompt"),
+            "variance": {size: number(found.variance) for size, found in of_sizes.items()},
+            "share within prompts": {size: number(found.within_share) for size, found in of_sizes.items()},
+            **{f"SNR per 1,000 {name}s": snr(unit) for unit, name in UNITS.items()},
         },
     )
 
 
-def _table_of_arms(arms: Mapping[str, Any]) -> Table:
-    of_sizes = arms["sizes"]
-    names = {"right": "Var g+", "wrong": "Var g-", "best_c": "c*", "left_at_best": "remaining Var at c*"}
+def _table_of_arms(of_sizes: Mapping[int, ArmsOfSize]) -> Table:
+    totals: dict[str, Callable[[VarianceOfArms], Estimate]] = {
+        "Var g+": lambda total: total.right,
+        "Var g-": lambda total: total.wrong,
+        "c*": lambda total: total.best_c,
+        "remaining Var at c*": lambda total: total.left_at_best,
+        "remaining Var at c = 1": lambda total: total.left_at_1,
+    }
     return _table(
         "arms: g+ and g- of groups that have both",
         {
-            "groups": {size: number(found["valid_share"]) for size, found in of_sizes.items()},
+            "groups": {size: number(found.both_share) for size, found in of_sizes.items()},
             **{
-                shown: {size: number(found["total"][name]) for size, found in of_sizes.items()}
-                for name, shown in {**names, "left_at_1": "remaining Var at c = 1"}.items()
+                name: {size: number(of(found.total)) for size, found in of_sizes.items()} for name, of in totals.items()
             },
         },
     )
 
 
-def _of_arms(arms: Mapping[str, Any]) -> list[str]:
-    def baseline(name: str) -> str:
+def _of_arms(arms: ArmsBySize) -> list[str]:
+    def by_chance(baseline: Callable[[ArmsOfSize], Baseline]) -> str:
+        found = {size: baseline(of_size) for size, of_size in arms.sizes.items()}
         told = [
-            f"G={size} {found[name]['rho']:.3f}, by chance {found[name]['low']:.3f} to {found[name]['high']:.3f}, "
-            f"p {found[name]['p']:.3f}"
-            for size, found in arms["sizes"].items()
+            f"G={size} {one.rho:.3f}, by chance {one.low:.3f} to {one.high:.3f}, p {one.p:.3f}"
+            for size, one in found.items()
         ]
         return "; ".join(told)
 
     return [
-        _per_size("rho(g+, g-)", arms["rho_total"], number),
-        f"  with g- of other prompts: {baseline('repaired')}",
-        _per_size("rho within prompts", arms["rho_within"], number),
-        f"  with randomly composed groups: {baseline('regrouped')}",
-        _per_size("rho across prompts", arms["rho_across"], number),
-        _per_size("Var(g+ - g-) / Var g+", arms["log_left_at_1"], ratio),
-        _per_size("SNR of g+ - g- over that of g+", arms["log_snr_gain_at_1"], ratio),
-        _per_size("SNR of g+ - c* g- over that of g+", arms["log_snr_gain_at_best"], ratio),
+        _per_size("rho(g+, g-)", arms.rho_total, number),
+        f"  with g- of other prompts: {by_chance(lambda found: found.repaired)}",
+        _per_size("rho within prompts", arms.rho_within, number),
+        f"  with randomly composed groups: {by_chance(lambda found: found.regrouped)}",
+        _per_size("rho across prompts", arms.rho_across, number),
+        _per_size("Var(g+ - g-) / Var g+", arms.log_left_at_1, ratio),
+        _per_size("SNR of g+ - g- over that of g+", arms.log_snr_gain_at_1, ratio),
+        _per_size("SNR of g+ - c* g- over that of g+", arms.log_snr_gain_at_best, ratio),
     ]
 
 
-def _weighting(weighting: Mapping[str, Any]) -> Table:
-    of_sizes = weighting["sizes"]
-    names = {
-        "measured": "length over that of pairs",
-        "predicted": "predicted by w_G(p)",
-        "agreement": "predicted over measured",
+def _weighting(weighting: WeightingBySize) -> Table:
+    columns: dict[str, Callable[[WeightingOfSize], str]] = {
+        "length over that of pairs": lambda found: number(found.measured),
+        "predicted by w_G(p)": lambda found: number(found.predicted),
+        "predicted over measured": lambda found: number(found.agreement),
+        "cosine with pairs": lambda found: cosine(found.cosine),
     }
     return _table(
-        f"Proposition 5.1: the expected gradient by group size ({weighting['prompts']:,} prompts)",
-        {
-            **{shown: {size: number(found[name]) for size, found in of_sizes.items()} for name, shown in names.items()},
-            "cosine with pairs": {size: cosine(found["cosine"]) for size, found in of_sizes.items()},
-        },
+        f"Proposition 5.1: the expected gradient by group size ({weighting.prompts:,} prompts)",
+        {name: {size: shown(found) for size, found in weighting.sizes.items()} for name, shown in columns.items()},
     )
 
 
-def cosine(found: Any) -> str:
+def cosine(estimate: Estimate) -> str:
     """Return a cosine with its interval, cut at -1 and 1, because the noise of its estimate may carry it beyond."""
-    return number([min(max(x, -1.0), 1.0) if math.isfinite(x) else x for x in _three(found)])
+    return number(Estimate(*(min(max(x, -1.0), 1.0) if math.isfinite(x) else x for x in estimate)))
 
 
-def _table(title: str, quantities: Mapping[str, Mapping[Any, str]]) -> Table:
+def _table(title: str, quantities: Mapping[str, Mapping[int, str]]) -> Table:
     """Return a table with a row for each quantity and group size, which fits any screen."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE)
     for column in ("", "G", "value [95 % interval]"):

@@ -77,7 +77,7 @@ def test_best_c_and_what_is_left():
     assert abs(found.within.rho[0]) < 0.05
     assert found.repaired.p < 0.01
     assert found.repaired.low < 0 < found.repaired.high
-    assert found.repaired.value == pytest.approx(found.total.rho[0], abs=0.02)
+    assert found.repaired.rho == pytest.approx(found.total.rho[0], abs=0.02)
 
 
 def test_the_baselines_are_centred_at_nothing():
@@ -101,8 +101,8 @@ def test_a_link_within_pairs_as_they_were_sampled_is_seen():
     shared = np.repeat(rng.normal(size=(prompts, samples // 2, 6)), 2, axis=1)
     vectors = (shared + rng.normal(size=(prompts, samples, 6))).astype(np.float32)
     found = arms(np.repeat(bandit.ONE, prompts, 0), samples, cuts=40, vectors=vectors, right=right)
-    assert found.regrouped.value == pytest.approx(0.5 * 7 / 8, abs=0.03)  # over the mean of all 8 x 8, which has 8
-    assert found.within.rho[0] == pytest.approx(found.regrouped.value, abs=1e-6)  # and not the mean over all cuts
+    assert found.regrouped.rho == pytest.approx(0.5 * 7 / 8, abs=0.03)  # over the mean of all 8 x 8, which has 8
+    assert found.within.rho[0] == pytest.approx(found.regrouped.rho, abs=1e-6)  # and not the mean over all cuts
     assert found.regrouped.high < 0.2
     assert found.regrouped.p == pytest.approx(1 / 40)
 
@@ -135,7 +135,7 @@ def test_valid_groups_and_completions_without_a_verdict():
         for q, row in enumerate(of_cut)
         for pair in row.reshape(2, 2)
     ]
-    assert found.valid[0] == pytest.approx(np.mean(both))
+    assert found.both_share[0] == pytest.approx(np.mean(both))
     assert found.split_prompts == 0  # the first has one wrong one, the last one right one
 
 

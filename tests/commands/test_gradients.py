@@ -10,6 +10,7 @@ import pytest
 from grpo_jax.commands.gradients import main
 from grpo_jax.config import from_dict, to_dict
 from grpo_jax.policy import trained_of
+from grpo_jax.runs.gradients import GradientAnalysis
 from grpo_jax.training import restore, train_config
 from tests.checkpoints import make_checkpoint, questions
 from tests.helpers import assert_one_sentence, start
@@ -48,6 +49,7 @@ def test_what_is_written(record):
     assert set(record["arms"]["sizes"]) == {"2", "4"}
     assert set(record["weighting"]["log_agreement"]) == {"4"}
     assert not any(isinstance(x, float) and not math.isfinite(x) for x in numbers(record))
+    assert GradientAnalysis.from_json(record).to_json() == record
 
 
 def test_scores_of_summed_logprobs_have_no_mean(record):

@@ -7,7 +7,6 @@ import numpy as np
 
 from grpo_jax.evaluation.paired import (
     Decision,
-    Estimate,
     at_budget,
     cost_to,
     decide,
@@ -20,6 +19,7 @@ from grpo_jax.evaluation.paired import (
     spread,
 )
 from grpo_jax.reporting.study.runs import Finished, Results
+from grpo_jax.runs.estimates import Estimate
 from grpo_jax.runs.phases import TRAINING
 from grpo_jax.studies import ComparisonPoints
 from grpo_jax.studies.pairing import COUNTED
