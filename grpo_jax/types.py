@@ -7,10 +7,10 @@
     K  micro-batches of a minibatch
     M  groups of a micro-batch
     B  rows, when they are not groups
-    T  tokens of a row, P + C if it is a prompt and its completion
+    T  tokens of a row: of a text, or of a prompt and the completions that share it
     L  lanes of the sampler
     U  units that lanes take, each a completion or a whole group
-    E  completions of a unit
+    E  completions of a unit, or of a row that holds its prompt once
     D  features of a hidden state
     V  entries of the vocabulary
     S  rollouts of a prompt that an analysis cuts into groups
@@ -118,7 +118,9 @@ class UpdateBatch:
     """One minibatch: the groups that an optimizer step learns from."""
 
     groups: Groups  # K micro-batches of M groups
-    filled: Int[Any, ""]  # how many micro-batches, from the first on, hold a group; the others are not computed
+    # How many micro-batches are computed in each bucket (grpo_jax/training/batching.py). They come first, bucket by
+    # bucket; the micro-batches after them hold no group.
+    filled: Int[Any, " buckets"]
     dropped_weight: Float[Any, ""]  # how much the groups that were left out add to the loss's denominator
 
 

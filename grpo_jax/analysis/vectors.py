@@ -17,6 +17,7 @@ from grpo_jax.processes import put
 from grpo_jax.sampling import one_ahead
 from grpo_jax.sharding import batch_shards, named
 from grpo_jax.training import Experiment
+from grpo_jax.training.batching import buckets, narrowest
 from grpo_jax.types import Params, Rollouts
 
 MOST_ROWS = 32  # differentiated at once: more are no faster, and each needs as much memory as all parameters
@@ -55,10 +56,10 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
                 with_trained(params, trained),
                 row.prompt_tokens[None],
                 row.prompt_lengths[None],
-                row.completion_tokens[None],
+                row.completion_tokens[None, None],
                 temperature=temperature,
                 chunk=chunk,
-            )[0]
+            )[0, 0]
             return jnp.where(completion_mask(row.completion_lengths, len(logprobs)), logprobs, 0.0).sum()
 
         gradient = jax.grad(score)(trained_of(params))
@@ -95,18 +96,28 @@ def rollout_vectors(
     )
     rows = as_rows(rollouts)
     count = len(rows.prompt_lengths)
+    choice = buckets(rows.prompt_tokens.shape[1], rows.completion_tokens.shape[1])
+    order = np.argsort(narrowest(choice, rows.prompt_lengths, rows.completion_lengths), kind="stable")
 
     def batches() -> Iterator[slice]:
         return (slice(start, min(start + at_once, count)) for start in range(0, count, at_once))
 
     def start(part: slice) -> Any:
         # The last batch is filled with repetitions, whose results are discarded.
-        index = np.resize(np.arange(part.start, part.stop), at_once)
-        return gradients(params, put(jax.tree.map(lambda array: array[index], rows), by_row))
+        index = np.resize(order[part], at_once)
+        chosen = jax.tree.map(lambda array: array[index], rows)
+        longest = (lengths.max(keepdims=True) for lengths in (chosen.prompt_lengths, chosen.completion_lengths))
+        bucket = choice[narrowest(choice, *longest)[0]]
+        cut = dataclasses.replace(
+            chosen,
+            prompt_tokens=chosen.prompt_tokens[:, : bucket.prompt],
+            completion_tokens=chosen.completion_tokens[:, : bucket.completion],
+        )
+        return gradients(params, put(cut, by_row))
 
     vectors = np.empty((count, parameters if size is None else size), np.float32)
     for part, found in one_ahead(start, batches()):
-        vectors[part] = found[: part.stop - part.start]
+        vectors[order[part]] = found[: part.stop - part.start]
     return vectors.reshape(*rollouts.completion_lengths.shape, -1)
 
 

@@ -97,7 +97,8 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     rollout = config.rollout
     sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise)
     sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
-    microbatches = batch.groups.prompt_lengths.shape[0]
+    # The first loop is that of the widest bucket. Rows of full length leave nothing to the others.
+    full_width = (hlo.DataLoop(len(batch.groups.prompt_lengths)), hlo.DataLoop(0))
     work, n = model_flops(config, architecture, prompt_tokens), len(devices)
     score_plan = None
     if scores := scores_per_minibatch(config):
@@ -106,7 +107,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             score,
             chip,
             runs=scores * config.train.minibatches,
-            dynamic=(hlo.DataLoop(microbatches),),
+            dynamic=full_width,
             model_flops=work["score"] / n,
             memory=score_memory(peak_bytes(score), inputs, config),
         )
@@ -128,7 +129,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             update,
             chip,
             runs=config.train.minibatches,
-            dynamic=(hlo.DataLoop(microbatches),),
+            dynamic=full_width,
             model_flops=work["update"] / n,
             memory=update_memory(peak_bytes(update), inputs, config),
         ),
@@ -139,26 +140,23 @@ def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens:
     """Return the operations that one run of each program needs on all chips together, for rows of full length.
 
     A forward pass needs 2 for each parameter of the layers and each token, 2 V D for each token whose logits are
-    needed, and 4 x layers x heads x head_dim for each pair of tokens of which one attends to the other. Scoring is one
-    forward pass, and an update costs three (arXiv 2001.08361, 2204.02311). Recomputation does not count.
+    needed, and 4 x layers x heads x head_dim for each pair of tokens of which one attends to the other. The prompt of a
+    group is needed once. Scoring is one forward pass, and an update costs three (arXiv 2001.08361, 2204.02311).
+    Recomputation does not count.
     """
     a, r = architecture, config.rollout
     kernels = a.embed_dim * a.head_dim * 2 * (a.num_heads + a.num_kv_heads) + 3 * a.embed_dim * a.mlp_dim
     layers, head, pair = a.num_layers * kernels, a.vocab_size * a.embed_dim, a.num_layers * a.num_heads * a.head_dim
     c, row = r.max_new_tokens, prompt_tokens + r.max_new_tokens
+    groups = r.prompts_per_step // config.train.minibatches
 
     def forward(tokens: int, predicted: int, pairs: float) -> float:
         return 2.0 * layers * tokens + 2.0 * head * predicted + 4.0 * pair * pairs
 
-    rows = r.prompts_per_step // config.train.minibatches * r.group_size
     prefill = forward(prompt_tokens, 1, prompt_tokens**2 / 2)
     decode = forward(c - 1, c - 1, (row**2 - prompt_tokens**2) / 2)
-    score = rows * forward(row, c, row**2 / 2)
-    return {
-        "update": 3 * score,
-        "score": score,
-        "sample": r.prompts_per_batch * (prefill + r.group_size * decode),
-    }
+    group = prefill + r.group_size * decode
+    return {"update": 3 * groups * group, "score": groups * group, "sample": r.prompts_per_batch * group}
 
 
 def advice(config: Config, too_large: Collection[str]) -> list[str]:

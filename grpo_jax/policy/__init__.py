@@ -2,14 +2,13 @@
 
 from grpo_jax.policy.attention import Attend, causal
 from grpo_jax.policy.lora import trained_of, with_trained
-from grpo_jax.policy.policy import MATRICES, Policy, append_completions
+from grpo_jax.policy.policy import MATRICES, Policy
 from grpo_jax.policy.storage import load_params, save_params
 
 __all__ = [
     "MATRICES",
     "Attend",
     "Policy",
-    "append_completions",
     "causal",
     "load_params",
     "save_params",

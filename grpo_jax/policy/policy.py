@@ -17,8 +17,9 @@ from grpo_jax.policy import lora
 from grpo_jax.policy.attention import Attend, causal
 from grpo_jax.policy.decoder import Decoder
 from grpo_jax.policy.fused_attention import fused_causal
+from grpo_jax.policy.group_attention import GroupRows, contiguous, group_attention
 from grpo_jax.randomness import base_policy_key
-from grpo_jax.sharding import SAMPLING_RULES, named, tree_named
+from grpo_jax.sharding import SAMPLING_RULES, batch_shards, named, tree_named
 from grpo_jax.types import Params
 
 MATRICES = ("kernel", "embedding", *lora.ADAPTERS)  # all other parameters are scales of norms, and biases
@@ -150,29 +151,56 @@ class Policy:
     def completion_logprobs(
         self,
         params: Params,
-        prompt_tokens: Int[Array, "B P"],
-        prompt_lengths: Int[Array, " B"],
-        completion_tokens: Int[Array, "B C"],
+        prompt_tokens: Int[Array, "M P"],
+        prompt_lengths: Int[Array, " M"],
+        completion_tokens: Int[Array, "M G C"],
         *,
         temperature: float = 1.0,
         chunk: int = 0,
-    ) -> Float[Array, "B C"]:
+    ) -> Float[Array, "M G C"]:
         """Compute log pi(completion token t | prompt, earlier completion tokens).
 
         After a completion's end it is undefined. Only here are tokens and the states that predict them shifted against
-        each other.
+        each other. A group's prompt is computed once, or as often as it takes to give all shards of a batch equal work.
 
         Args:
           temperature: divides the logits.
-          chunk: for how many positions the logits [B, chunk, V] are in memory at once, also in the backward pass; 0 is
-            all C.
+          chunk: for how many positions the logits [M x G, chunk, V] are in memory at once, also in the backward pass; 0
+            is all C.
         """
-        width = completion_tokens.shape[1]
-        rows = append_completions(prompt_tokens, prompt_lengths, completion_tokens)
-        hidden, _ = self.hidden_states(params, rows)
-        # The state before completion token t predicts it.
-        before = prompt_lengths[:, None] - 1 + jnp.arange(width)[None]
-        predicting = jnp.take_along_axis(hidden, before[..., None], axis=1)
+        m, g, width = completion_tokens.shape
+        together = self._completions_of_a_row(m, g)
+        prompts, lengths = (jnp.repeat(x, g // together, axis=0) for x in (prompt_tokens, prompt_lengths))
+        rows = GroupRows(lengths, prompts.shape[1], together, width - 1)
+        # The last token of a completion predicts nothing, so the decoder does not read it.
+        read = completion_tokens[..., :-1].reshape(len(prompts), together * (width - 1))
+        attend = contiguous(self._causal, rows) if self.model.attention == "fused" else group_attention(rows)
+        hidden, _ = self.hidden_states(params, jnp.concatenate([prompts, read], axis=1), rows.positions(), attend)
+        # A prompt's last state predicts its completions' first tokens.
+        of_prompt, of_own = rows.split(hidden)
+        last = jnp.take_along_axis(of_prompt, lengths[:, None, None] - 1, axis=1)[:, None]
+        first = jnp.broadcast_to(last, (*of_own.shape[:2], *last.shape[2:]))
+        predicting = jnp.concatenate([first, of_own], axis=2).reshape(m * g, width, -1)
+        return self._score(params, predicting, completion_tokens.reshape(m * g, width), temperature, chunk).reshape(
+            m, g, width
+        )
+
+    def _completions_of_a_row(self, groups: int, group_size: int) -> int:
+        """Return the most completions of a group that a row can hold if all shards of a batch get equally many rows."""
+        shards = 1 if self.mesh is None else batch_shards(self.mesh)
+        divisors = (n for n in range(1, group_size + 1) if group_size % n == 0)
+        return max((n for n in divisors if groups * group_size // n % shards == 0), default=1)
+
+    def _score(
+        self,
+        params: Params,
+        predicting: Float[Array, "B C D"],
+        tokens: Int[Array, "B C"],
+        temperature: float,
+        chunk: int,
+    ) -> Float[Array, "B C"]:
+        """Compute the tokens' log-probabilities from the states that predict them; see `completion_logprobs`."""
+        width = tokens.shape[1]
 
         def score(head: Params, hidden: Array, tokens: Array) -> Array:
             return token_logprobs(self.logits({**params, **head}, hidden), tokens, temperature)
@@ -180,7 +208,7 @@ class Policy:
         name = "embedding" if self.architecture.tied_head else "head"
         head = {name: params[name]}
         if chunk == 0 or chunk >= width:
-            return score(head, predicting, completion_tokens)
+            return score(head, predicting, tokens)
 
         def score_in_pieces(head: Params, hidden: Array, tokens: Array) -> Array:
             pieces = (_pieces(hidden, chunk), _pieces(tokens, chunk))
@@ -188,7 +216,7 @@ class Policy:
             return jnp.moveaxis(scored, 0, 1).reshape(len(tokens), -1)[:, :width]
 
         if self.mesh is None:
-            return score_in_pieces(head, predicting, completion_tokens)
+            return score_in_pieces(head, predicting, tokens)
         # By hand over the rows: the compiler would gather the head, and reduce its gradient, again for every piece.
         by_row = named(self.mesh, "batch").spec
         on_rows = jax.shard_map(
@@ -198,23 +226,10 @@ class Policy:
             out_specs=by_row,
             axis_names={"data", "fsdp"},
         )
-        return on_rows(head, predicting, completion_tokens)
+        return on_rows(head, predicting, tokens)
 
 
 def _pieces(x: Shaped[Array, "B C *rest"], chunk: int) -> Shaped[Array, "pieces B chunk *rest"]:
     """Split x along C, and pad the last piece with zeros."""
     padded = jnp.pad(x, [(0, 0), (0, -x.shape[1] % chunk)] + [(0, 0)] * (x.ndim - 2))
     return jnp.moveaxis(padded.reshape(len(x), -1, chunk, *x.shape[2:]), 1, 0)
-
-
-def append_completions(
-    prompt_tokens: Int[Array, "B P"], prompt_lengths: Int[Array, " B"], completion_tokens: Int[Array, "B C"]
-) -> Int[Array, "B P+C"]:
-    """Append each completion to its prompt, without a gap. The prompt's padding moves to the right end of the row."""
-    padded = prompt_tokens.shape[1]
-    index = jnp.arange(padded + completion_tokens.shape[1])[None]
-    in_prompt = index < prompt_lengths[:, None]
-    # An index into [prompt | completion]: after the prompt it skips the prompt's padding.
-    source = jnp.where(in_prompt, index, index - prompt_lengths[:, None] + padded)
-    both = jnp.concatenate([prompt_tokens, completion_tokens], axis=1)
-    return jnp.take_along_axis(both, jnp.minimum(source, both.shape[1] - 1), axis=1)

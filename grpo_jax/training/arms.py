@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from grpo_jax.objectives import Objective
 from grpo_jax.policy import Policy, trained_of, with_trained
-from grpo_jax.training.update import group_logprobs, microbatch
+from grpo_jax.training.batching import Bucket
+from grpo_jax.training.update import group_logprobs, over_microbatches
 from grpo_jax.types import Groups, Params, UpdateBatch
 
 ArmMetrics: TypeAlias = Callable[[Params, UpdateBatch], dict[str, Float[Array, ""]]]
@@ -29,21 +30,21 @@ def make_arm_metrics(policy: Policy, objective: Objective, temperature: float, c
     def arms(params: Params, batch: UpdateBatch) -> dict[str, Float[Array, ""]]:
         trained = trained_of(params)
 
-        def both(groups: Groups) -> tuple[Params, Params, Array]:
-            logprobs, back = jax.vjp(
-                lambda part: group_logprobs(policy, with_trained(params, part), groups, temperature, chunk), trained
-            )
+        def add(
+            carry: tuple[Params, Params, Array], index: Array, groups: Groups, bucket: Bucket
+        ) -> tuple[Params, Params, Array]:
+            def logprobs_of(part: Params) -> Float[Array, "M G C"]:
+                return group_logprobs(policy, with_trained(params, part), groups, bucket, temperature, chunk)
+
+            logprobs, back = jax.vjp(logprobs_of, trained)
             by_logprobs, weight = jax.grad(lambda x: objective.loss(x, groups), has_aux=True)(logprobs)
             above = (groups.advantages > 0)[..., None]
             (positive,) = back(jnp.where(above, by_logprobs, 0.0))
             (negative,) = back(jnp.where(above, 0.0, by_logprobs))
-            return positive, negative, weight
-
-        def one(index: Array, carry: tuple[Params, Params, Array]) -> tuple[Params, Params, Array]:
-            return jax.tree.map(jnp.add, carry, both(microbatch(batch, index)))
+            return jax.tree.map(jnp.add, carry, (positive, negative, weight))
 
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), (trained, trained))
-        positive, negative, weight = jax.lax.fori_loop(0, batch.filled, one, (*nothing, jnp.zeros(())))
+        positive, negative, weight = over_microbatches(batch, add, (*nothing, jnp.zeros(())))
         norms = optax.tree.norm(positive), optax.tree.norm(negative)
         return {
             "arms/positive_norm": norms[0] / (weight + batch.dropped_weight),

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from grpo_jax.training.metrics import Mean
 from grpo_jax.types import Groups, Params
@@ -34,9 +34,17 @@ def noise_sums(gradients: Params, groups: Groups) -> NoiseSums:
     return NoiseSums(count, count**2, optax.tree.norm(gradients, squared=True))
 
 
-def noise_metrics(gradients: Params, noise: NoiseSums) -> dict[str, Mean]:
-    """Return `noise/signal` (|mu|^2) and `noise/variance` (V). Their weight is 0 if there is only one micro-batch."""
-    several = noise.groups**2 > noise.groups_squared
+def noise_metrics(gradients: Params, noise: NoiseSums, random: Bool[Array, ""]) -> dict[str, Mean]:
+    """Return `noise/signal` (|mu|^2) and `noise/variance` (V).
+
+    Their weight is 0 if there is only one micro-batch, or if micro-batches are no random samples of groups.
+
+    Args:
+      gradients: the sum over all micro-batches.
+      noise: the other sums.
+      random: whether micro-batches are random samples of groups.
+    """
+    several = (noise.groups**2 > noise.groups_squared) & random
     pairs = jnp.where(several, noise.groups**2 - noise.groups_squared, 1.0)
     signal = (optax.tree.norm(gradients, squared=True) - noise.norms_squared) / pairs
     variance = (noise.norms_squared - signal * noise.groups_squared) / jnp.maximum(noise.groups, 1.0)

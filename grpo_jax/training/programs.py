@@ -23,6 +23,7 @@ from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.arms import ArmMetrics, make_arm_metrics
+from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Logprobs, Update, make_logprobs, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
@@ -234,20 +235,18 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     prompts = PromptBatch(
         ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
     )
-    batch = UpdateBatch(
-        groups=Groups(
-            prompt_tokens=np.zeros((k, m, p), np.int32),
-            prompt_lengths=np.zeros((k, m), np.int32),
-            completion_tokens=np.zeros((k, m, g, c), np.int32),
-            completion_lengths=np.zeros((k, m, g), np.int32),
-            advantages=np.zeros((k, m, g), np.float32),
-            sampler_logprobs=np.zeros((k, m, g, c), np.float32),
-            old_logprobs=None,
-            reference_logprobs=None,
-        ),
-        filled=np.zeros((), np.int32),
-        dropped_weight=np.zeros((), np.float32),
+    groups = Groups(
+        prompt_tokens=np.zeros((k, m, p), np.int32),
+        prompt_lengths=np.zeros((k, m), np.int32),
+        completion_tokens=np.zeros((k, m, g, c), np.int32),
+        completion_lengths=np.zeros((k, m, g), np.int32),
+        advantages=np.zeros((k, m, g), np.float32),
+        sampler_logprobs=np.zeros((k, m, g, c), np.float32),
+        old_logprobs=None,
+        reference_logprobs=None,
     )
+    filled = np.zeros(len(buckets_of(groups)), np.int32)
+    batch = UpdateBatch(groups=groups, filled=filled, dropped_weight=np.zeros((), np.float32))
     return AbstractInputs(
         state=state,
         weights=_with_shardings(weights, shardings.weights),

@@ -39,8 +39,8 @@ def make_supervised_update(
 
     def loss(params: Params, batch: Batch) -> Float[Array, ""]:
         logprobs = policy.completion_logprobs(
-            params, batch["prompt_tokens"], batch["prompt_lengths"], batch["completion_tokens"]
-        )
+            params, batch["prompt_tokens"], batch["prompt_lengths"], batch["completion_tokens"][:, None]
+        )[:, 0]
         mask = completion_mask(batch["completion_lengths"], logprobs.shape[-1])
         return -jnp.where(mask, logprobs, 0.0).sum() / mask.sum()
 

@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.runs.lines import Measured
+from grpo_jax.training.batching import Bucket, buckets_of
 from grpo_jax.training.metrics import (
     EffectiveShare,
     Last,
@@ -29,6 +30,7 @@ from grpo_jax.types import Groups, Params, TrainState, UpdateBatch
 
 Update: TypeAlias = Callable[[TrainState, UpdateBatch], tuple[TrainState, Metrics]]
 Logprobs: TypeAlias = Callable[[Params, UpdateBatch], Float[Array, "K M G C"]]
+Carry = TypeVar("Carry")
 
 
 class Accumulated(NamedTuple):
@@ -41,31 +43,46 @@ class Accumulated(NamedTuple):
 
 
 def group_logprobs(
-    policy: Policy, params: Params, groups: Groups, temperature: float, chunk: int
+    policy: Policy, params: Params, groups: Groups, bucket: Bucket, temperature: float, chunk: int
 ) -> Float[Array, "M G C"]:
-    """Compute the log-probabilities of the groups' completions."""
-    m, g, c = groups.completion_tokens.shape
-    return policy.completion_logprobs(
+    """Compute the log-probabilities of the groups' completions; beyond the bucket's width they are 0.
+
+    Only the policy's work is cut to the bucket. An objective sees all C positions, whatever the bucket.
+    """
+    logprobs = policy.completion_logprobs(
         params,
-        jnp.repeat(groups.prompt_tokens, g, axis=0),
-        jnp.repeat(groups.prompt_lengths, g, axis=0),
-        groups.completion_tokens.reshape(m * g, c),
+        groups.prompt_tokens[:, : bucket.prompt],
+        groups.prompt_lengths,
+        groups.completion_tokens[..., : bucket.completion],
         temperature=temperature,
         chunk=chunk,
-    ).reshape(m, g, c)
+    )
+    return jnp.pad(logprobs, ((0, 0), (0, 0), (0, groups.completion_tokens.shape[-1] - bucket.completion)))
+
+
+def over_microbatches(batch: UpdateBatch, add: Callable[[Carry, Array, Groups, Bucket], Carry], start: Carry) -> Carry:
+    """Return what is left of `start` after `add` has seen every filled micro-batch: its index, groups and bucket."""
+    carry, begin = start, jnp.int32(0)
+    for bucket, count in zip(buckets_of(batch.groups), batch.filled, strict=True):
+
+        def add_next(index: Array, carry: Carry, bucket: Bucket = bucket) -> Carry:
+            return add(carry, index, microbatch(batch, index), bucket)
+
+        carry = jax.lax.fori_loop(begin, begin + count, add_next, carry)
+        begin += count
+    return carry
 
 
 def make_logprobs(policy: Policy, temperature: float, chunk: int) -> Logprobs:
     """Make a function (params, batch) -> log-probabilities, micro-batch by micro-batch; to be jitted."""
 
     def logprobs(params: Params, batch: UpdateBatch) -> Float[Array, "K M G C"]:
-        def add_microbatch(index: Array, found: Array) -> Array:
-            micro = microbatch(batch, index)
+        def add(found: Array, index: Array, micro: Groups, bucket: Bucket) -> Array:
             return jax.lax.dynamic_update_index_in_dim(
-                found, group_logprobs(policy, params, micro, temperature, chunk), index, 0
+                found, group_logprobs(policy, params, micro, bucket, temperature, chunk), index, 0
             )
 
-        return jax.lax.fori_loop(0, batch.filled, add_microbatch, jnp.zeros_like(batch.groups.sampler_logprobs))
+        return over_microbatches(batch, add, jnp.zeros_like(batch.groups.sampler_logprobs))
 
     return logprobs
 
@@ -93,17 +110,18 @@ def make_update(
       chunk: see `Policy.completion_logprobs`.
     """
 
-    def loss(trained: Params, params: Params, groups: Groups) -> tuple[Float[Array, ""], tuple[Mean, Metrics]]:
-        logprobs = group_logprobs(policy, with_trained(params, trained), groups, temperature, chunk)
+    def loss(
+        trained: Params, params: Params, groups: Groups, bucket: Bucket
+    ) -> tuple[Float[Array, ""], tuple[Mean, Metrics]]:
+        logprobs = group_logprobs(policy, with_trained(params, trained), groups, bucket, temperature, chunk)
         total, weight = objective.loss(logprobs, groups)
         return total, (Mean(total, weight), _token_metrics(objective, logprobs, groups))
 
     def update(state: TrainState, batch: UpdateBatch) -> tuple[TrainState, Metrics]:
         params, trained = state.params, trained_of(state.params)
 
-        def add_microbatch(index: Array, carry: Accumulated) -> Accumulated:
-            micro = microbatch(batch, index)
-            (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(trained, params, micro)
+        def add(carry: Accumulated, index: Array, micro: Groups, bucket: Bucket) -> Accumulated:
+            (_, (mean, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(trained, params, micro, bucket)
             return Accumulated(
                 jax.tree.map(jnp.add, carry.gradients, gradients),
                 carry.loss.merge(mean),
@@ -111,10 +129,13 @@ def make_update(
                 jax.tree.map(jnp.add, carry.noise, noise_sums(gradients, micro)),
             )
 
-        mean_shape, metric_shapes = jax.eval_shape(lambda: loss(trained, params, microbatch(batch, jnp.int32(0)))[1])
+        widest, *_ = buckets_of(batch.groups)
+        mean_shape, metric_shapes = jax.eval_shape(
+            lambda: loss(trained, params, microbatch(batch, jnp.int32(0)), widest)[1]
+        )
         zeros = jax.tree.map(jnp.zeros_like, trained)
         zero = Accumulated(zeros, mean_shape.empty(), empty(metric_shapes), NoiseSums(*(jnp.zeros(()),) * 3))
-        sums = jax.lax.fori_loop(0, batch.filled, add_microbatch, zero)
+        sums = over_microbatches(batch, add, zero)
 
         weight = sums.loss.weight + batch.dropped_weight
         gradients = jax.tree.map(lambda g: g / weight, sums.gradients)
@@ -123,7 +144,7 @@ def make_update(
         state = apply_gradients(tx, dataclasses.replace(state, params=trained), gradients, norm)
         return dataclasses.replace(state, params=with_trained(params, state.params)), {
             **sums.metrics,
-            **noise_metrics(sums.gradients, sums.noise),
+            **noise_metrics(sums.gradients, sums.noise, samples_of_groups(batch)),
             Measured.LOSS: Mean(sums.loss.total, weight),
             Measured.GRADIENT_NORM: Mean(norm, jnp.ones(())),
             Measured.LEARNING_RATE: Mean(learning_rate, jnp.ones(())),
@@ -137,6 +158,15 @@ def make_update(
 def microbatch(batch: UpdateBatch, index: Array) -> Groups:
     """Return the groups of one micro-batch."""
     return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, keepdims=False), batch.groups)
+
+
+def samples_of_groups(batch: UpdateBatch) -> Bool[Array, ""]:
+    """Return whether the micro-batches are random samples of the minibatch's groups.
+
+    They are if each is one group. Several groups of a micro-batch are of similar lengths, and short completions may
+    have other gradients than long ones. So then they are random samples only if one bucket holds all.
+    """
+    return jnp.array(batch.groups.prompt_lengths.shape[1] == 1) | ((batch.filled > 0).sum() == 1)
 
 
 def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> Metrics:

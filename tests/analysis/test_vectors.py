@@ -11,6 +11,8 @@ from grpo_jax.analysis.sketch import flat, sketch
 from grpo_jax.analysis.vectors import as_rows, make_gradients, rollout_vectors, rows_at_once
 from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.sharding import named
+from grpo_jax.training import batching
+from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.experiment import build
 from grpo_jax.training.programs import abstract_state
 from grpo_jax.training.update import group_logprobs, microbatch
@@ -39,12 +41,14 @@ def test_they_add_up_to_the_gradient_of_the_objective(name, size):
     params, found, advantages = rollouts(size)
     made = experiment(rollout__group_size=size, objective__name=name, train__microbatch_groups=8)
     (batch,) = batches_of(made, found, advantages, keep=np.ones(8, bool))
-    groups = microbatch(batch, jnp.int32(0))
+    groups, (bucket,) = microbatch(batch, jnp.int32(0)), buckets_of(batch.groups)
 
     @jax.jit
     @jax.grad
     def gradient(params):
-        return made.programs.objective.loss(group_logprobs(made.programs.adapted, params, groups, 1.0, 0), groups).total
+        return made.programs.objective.loss(
+            group_logprobs(made.programs.adapted, params, groups, bucket, 1.0, 0), groups
+        ).total
 
     weight = made.programs.objective.aggregation.weight(found.completion_lengths, found.completion_tokens.shape[-1])
     coefficients = -advantages * weight
@@ -94,6 +98,14 @@ def test_portions_and_devices_do_not_matter():
     on_eight = build(make_config())
     spread = rollout_vectors(on_eight, jax.device_get(params), found, size=None, memory=GIB)
     np.testing.assert_allclose(spread, vectors(2), atol=1e-4)
+
+
+def test_buckets_do_not_matter(monkeypatch):
+    """Rows are sorted by length, cut, and put back into their order."""
+    params, found, _ = rollouts(2)
+    monkeypatch.setattr(batching, "SHORTEST", 1)
+    cut = rollout_vectors(experiment(), params, found, size=None, memory=4 * vectors(2).shape[-1] * 5.5)
+    np.testing.assert_allclose(cut, vectors(2), atol=1e-4)
 
 
 def test_rows_at_once():

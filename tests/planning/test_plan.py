@@ -161,9 +161,9 @@ def test_what_a_model_needs():
     made = config()
     architecture = made.model.architecture
     matrices = 2 * (256 * 128 * 2 * (2 + 1) + 3 * 256 * 1024)
-    rows, tokens = 64, 1024
-    attention = 6 * 2 * tokens * 2 * 128
-    expected = rows * (6 * matrices * tokens + 6 * 2048 * 256 * 896 + attention * tokens)
+    groups, prompt, own = 32, 128, 895  # the last token of a completion is not read, and the prompt is read once
+    pairs = prompt**2 / 2 + 2 * (1024**2 - prompt**2) / 2
+    expected = groups * 6 * (matrices * (prompt + 2 * own) + 2048 * 256 * (1 + 2 * own) + 2 * 2 * 2 * 128 * pairs)
     assert model_flops(made, architecture, 128)["update"] == pytest.approx(expected)
     assert model_flops(made, architecture, 128)["score"] == pytest.approx(expected / 3)
 

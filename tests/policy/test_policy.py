@@ -6,13 +6,16 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from grpo_jax.config import ArchitectureConfig, ModelConfig, RopeConfig
+from grpo_jax.config import ArchitectureConfig, MeshConfig, ModelConfig, RopeConfig
 from grpo_jax.objectives import token_logprobs
-from grpo_jax.policy import Policy, append_completions, load_params, save_params
+from grpo_jax.policy import Policy, load_params, save_params
 from grpo_jax.policy.attention import Scoring
+from grpo_jax.sharding import make_mesh
 from tests.policy import reference
+from tests.policy.full_forward import full_forward
 
 VOCABULARY = 13
 ROPE = RopeConfig(100.0, original_length=64)
@@ -141,25 +144,73 @@ def test_causality():
     assert (np.abs(before[5:] - after[5:]).max(axis=-1) > 1e-4).all()
 
 
-def test_join_leaves_no_gap():
-    prompt = jnp.array([[1, 2, 3], [4, 0, 0]])
-    rows = append_completions(prompt, jnp.array([3, 1]), jnp.array([[7, 8], [9, 6]]))
-    np.testing.assert_array_equal(rows[0], [1, 2, 3, 7, 8])
-    np.testing.assert_array_equal(rows[1, :3], [4, 9, 6])
+GROUPS = (tokens((2, 5), 1), jnp.array([5, 2]), tokens((2, 4, 3), 2))  # prompts, their lengths, four completions each
 
 
-def test_completion_logprobs_are_those_of_the_full_forward():
-    """logprobs[t] is of completion token t, given the prompt and the completion before it."""
+def assert_same_values_and_gradients(policy, params, mesh=None):
+    """Those of the log-probabilities of GROUPS, and those of the plain full forward on one device."""
+
+    def total(logprobs):
+        return (logprobs * jnp.cos(jnp.arange(logprobs.size)).reshape(logprobs.shape)).sum(), logprobs
+
+    def found(params):
+        return total(dataclasses.replace(policy, mesh=mesh).completion_logprobs(params, *GROUPS, temperature=0.7))
+
+    def expected(params):
+        return total(full_forward(policy, params, *map(np.asarray, GROUPS), temperature=0.7))
+
+    gradient, logprobs = jax.jit(jax.grad(found, has_aux=True))(params)
+    expected_gradient, expected_logprobs = jax.jit(jax.grad(expected, has_aux=True))(params)
+    np.testing.assert_allclose(logprobs, expected_logprobs, atol=1e-5)
+    apart = optax.tree.norm(jax.tree.map(lambda one, other: np.array(one) - other, gradient, expected_gradient))
+    assert float(apart) < 3e-6 * float(optax.tree.norm(expected_gradient))  # float32 sums in another order
+
+
+@pytest.mark.trap(45)
+@pytest.mark.parametrize(
+    ("name", "scan_layers", "attention"),
+    [
+        ("qwen3", False, "plain"),
+        ("mistral", True, "plain"),
+        ("gemma2", False, "plain"),
+        ("gemma3", True, "plain"),
+        ("gemma2", True, "fused"),
+    ],
+)
+def test_completion_logprobs_are_those_of_the_full_forward(name, scan_layers, attention):
+    """logprobs[t] is of completion token t, given the prompt and the completion before it, and no other completion.
+
+    On CPU "fused" is plain attention in contiguous rows: tests/policy/test_group_attention.py has the kernel.
+    """
+    policy = make(**VARIANTS[name], scan_layers=scan_layers, attention=attention)
+    assert_same_values_and_gradients(policy, randomised(policy))
+
+
+@pytest.mark.trap(34)
+@pytest.mark.parametrize(
+    ("mesh", "together", "attention"),
+    [((2, 1, 1), 4, "plain"), ((2, 2, 2), 2, "plain"), ((2, 2, 2), 2, "fused"), ((4, 2, 1), 1, "plain")],
+)
+def test_a_row_holds_as_many_completions_as_give_every_shard_a_row(mesh, together, attention):
+    mesh = make_mesh(MeshConfig(*mesh), jax.devices()[: np.prod(mesh)])
+    policy = make(attention=attention)
+    assert dataclasses.replace(policy, mesh=mesh)._completions_of_a_row(2, 4) == together
+    assert_same_values_and_gradients(policy, randomised(policy), mesh)
+
+
+def test_a_prompt_is_computed_once():
+    """The decoder reads each group as one row, without the completions' last tokens."""
+    policy, read = make(), []
+    object.__setattr__(policy, "_shard_rows", lambda x: read.append(x.shape[:2]) or x)
+    jax.eval_shape(lambda params: policy.completion_logprobs(params, *GROUPS), policy.shapes())
+    assert set(read) == {(2, 5 + 4 * 2)}
+
+
+def test_completions_of_one_token():
     policy = make()
-    params = randomised(policy)
-    prompt, completion = tokens((3, 5), 1), tokens((3, 4), 2)
-    lengths = jnp.array([5, 2, 1])
-    found = completion_logprobs(policy, params, prompt, lengths, completion)
-    for row in range(3):
-        n = int(lengths[row])
-        whole = jnp.concatenate([prompt[row, :n], completion[row]])[None]
-        logits = apply(policy, params, whole)[0, n - 1 : n + 3]
-        np.testing.assert_allclose(found[row], token_logprobs(logits, completion[row]), atol=1e-5)
+    params, (prompts, lengths, completions) = randomised(policy), GROUPS
+    found = completion_logprobs(policy, params, prompts, lengths, completions[..., :1])
+    np.testing.assert_allclose(found, completion_logprobs(policy, params, *GROUPS)[..., :1], atol=1e-6)
 
 
 @pytest.mark.trap(7)
@@ -167,12 +218,12 @@ def test_completion_logprobs_are_those_of_the_full_forward():
 def test_padding_and_neighbours_change_nothing():
     policy = make()
     params = randomised(policy)
-    prompt, completion, length = tokens((1, 3), 1), tokens((1, 4), 2), jnp.array([3])
+    prompt, completion, length = tokens((1, 3), 1), tokens((1, 2, 4), 2), jnp.array([3])
     alone = completion_logprobs(policy, params, prompt, length, completion)
     wide = jnp.pad(prompt, ((0, 0), (0, 6)), constant_values=VOCABULARY - 1)
     beside = jnp.concatenate([wide, tokens((2, 9), 5)])
     together = completion_logprobs(
-        policy, params, beside, jnp.array([3, 9, 1]), jnp.concatenate([completion, tokens((2, 4), 6)])
+        policy, params, beside, jnp.array([3, 9, 1]), jnp.concatenate([completion, tokens((2, 2, 4), 6)])
     )
     np.testing.assert_allclose(together[0], alone[0], atol=2e-6)
 
@@ -180,7 +231,7 @@ def test_padding_and_neighbours_change_nothing():
 def test_an_empty_row_gives_no_nan():
     policy = make()
     row = completion_logprobs(
-        policy, randomised(policy), jnp.zeros((1, 3), int), jnp.array([1]), jnp.zeros((1, 2), jnp.int32)
+        policy, randomised(policy), jnp.zeros((1, 3), int), jnp.array([1]), jnp.zeros((1, 2, 3), jnp.int32)
     )
     assert np.isfinite(row).all()
 
@@ -189,11 +240,11 @@ def test_an_empty_row_gives_no_nan():
 def test_chunks_change_neither_values_nor_gradients(chunk):
     policy = make()
     params = jax.jit(policy.init)(jax.random.key(0))
-    arguments = (tokens((2, 5), 1), jnp.array([5, 3]), tokens((2, 7), 2))
+    arguments = (tokens((2, 5), 1), jnp.array([5, 3]), tokens((2, 3, 7), 2))
 
     def total(params, chunk):
         logprobs = completion_logprobs(policy, params, *arguments, temperature=0.7, chunk=chunk)
-        return (logprobs * jnp.arange(7)[None]).sum()
+        return (logprobs * jnp.arange(7)[None, None]).sum()
 
     both = jax.jit(jax.value_and_grad(total), static_argnums=1)
     whole, pieces = both(params, 0), both(params, chunk)
@@ -210,7 +261,7 @@ def test_with_chunks_the_full_logits_never_exist():
         def total(params, prompt, lengths, completion):
             return completion_logprobs(policy, params, prompt, lengths, completion, chunk=chunk).sum()
 
-        shapes = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((b, 6), (b,), (b, c))]
+        shapes = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((b // 2, 6), (b // 2,), (b // 2, 2, c))]
         return jax.jit(jax.grad(total)).lower(params, *shapes).compile().memory_analysis().temp_size_in_bytes
 
     full = b * c * 20_011 * 4
@@ -225,13 +276,13 @@ def test_ids_without_a_token_are_never_predicted(tied_head):
     exact = make(tied_head=tied_head)
     params = randomised(padded)
     cut = jax.tree.map(lambda leaf, shape: leaf[tuple(map(slice, shape.shape))], params, exact.init(jax.random.key(0)))
-    prompt, lengths, completion = tokens((2, 4)), jnp.array([4, 3]), tokens((2, 3), 1)
+    prompt, lengths, completion = tokens((2, 4)), jnp.array([4, 3]), tokens((2, 2, 3), 1)
 
     def total(policy):
         return lambda params: completion_logprobs(policy, params, prompt, lengths, completion).sum()
 
     np.testing.assert_allclose(total(padded)(params), total(exact)(cut), rtol=1e-5)
-    assert (apply(padded, params, completion)[..., VOCABULARY:] == -jnp.inf).all()
+    assert (apply(padded, params, prompt)[..., VOCABULARY:] == -jnp.inf).all()
     gradients = jax.grad(total(padded))(params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
@@ -244,7 +295,7 @@ def test_temperature_is_applied_to_the_logits_of_a_free_head():
     prompt, completion = tokens((1, 3)), tokens((1, 2), 1)
     logits = apply(policy, params, jnp.concatenate([prompt, completion], 1))[:, 2:4]
     np.testing.assert_allclose(
-        completion_logprobs(policy, params, prompt, jnp.array([3]), completion, temperature=0.5),
+        completion_logprobs(policy, params, prompt, jnp.array([3]), completion[:, None], temperature=0.5)[:, 0],
         token_logprobs(logits / 0.5, completion),
         atol=1e-5,
     )

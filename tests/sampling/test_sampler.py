@@ -53,13 +53,9 @@ def take(prompts, rows):
 
 
 def trainer_logprobs(policy, params, rollouts, temperature=1.0):
-    n, g, c = rollouts.completion_tokens.shape
     return jax.jit(lambda p, *x: policy.completion_logprobs(p, *x, temperature=temperature))(
-        params,
-        jnp.repeat(rollouts.prompt_tokens, g, axis=0),
-        jnp.repeat(rollouts.prompt_lengths, g, axis=0),
-        rollouts.completion_tokens.reshape(n * g, c),
-    ).reshape(n, g, c)
+        params, rollouts.prompt_tokens, rollouts.prompt_lengths, rollouts.completion_tokens
+    )
 
 
 def valid(rollouts):

@@ -28,7 +28,7 @@ def test_the_noise_scale_is_unbiased_for_micro_batches_of_any_sizes():
             part = {"w": gradients[first : first + size].sum(0)}
             sums = jax.tree.map(jnp.add, sums, noise_sums(part, SimpleNamespace(completion_lengths=lengths)))
             first += size
-        found = noise_metrics({"w": gradients.sum(0)}, sums)
+        found = noise_metrics({"w": gradients.sum(0)}, sums, jnp.array(True))
         return found["noise/signal"].total, found["noise/variance"].total
 
     signal, variance = estimate(jnp.array(rng.normal(mu, deviations, (draws, 7, 3)), jnp.float32))
@@ -37,7 +37,9 @@ def test_the_noise_scale_is_unbiased_for_micro_batches_of_any_sizes():
 
 
 def test_one_micro_batch_says_nothing_of_noise():
-    found = noise_metrics({"w": jnp.ones(2)}, NoiseSums(jnp.float32(4), jnp.float32(16), jnp.float32(2)))
+    found = noise_metrics(
+        {"w": jnp.ones(2)}, NoiseSums(jnp.float32(4), jnp.float32(16), jnp.float32(2)), jnp.array(True)
+    )
     assert all(float(mean.weight) == 0 == float(mean.total) for mean in found.values())
 
 

@@ -20,6 +20,7 @@ from grpo_jax.training.metrics import results
 from grpo_jax.training.programs import make_programs, update_batch_shardings
 from grpo_jax.types import StopReason
 from tests.helpers import make_config
+from tests.policy.full_forward import full_forward
 
 ONE_DEVICE = jax.devices()[:1]
 
@@ -181,12 +182,13 @@ def test_the_gradient_is_the_objectives():
     def loss(params):
         total = 0.0
         for g in range(2):
-            logprobs = made.programs.policy.completion_logprobs(
+            logprobs = full_forward(
+                made.programs.policy,
                 params,
-                jnp.asarray(found.prompt_tokens),
-                jnp.asarray(found.prompt_lengths),
-                jnp.asarray(found.completion_tokens[:, g]),
-            )
+                found.prompt_tokens,
+                found.prompt_lengths,
+                found.completion_tokens[:, g, None],
+            )[:, 0]
             for n in range(8):
                 length, a = int(found.completion_lengths[n, g]), float(advantages[n, g])
                 ratio = jnp.exp(logprobs[n, :length] - old[n, g, :length])
@@ -207,7 +209,7 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
     before = made.programs.update._cache_size()
     for count in (1, 3, 8):
         (batch,) = batches_of(made, found, advantages, keep=np.arange(8) < count)
-        assert int(batch.filled) == count
+        assert int(batch.filled.sum()) == count
         state, metrics = made.programs.update(state, batch)
         tokens = found.completion_lengths[:count].sum()
         assert float(metrics["sampler_difference/mean"].metric.weight) == tokens  # only these were looked at
@@ -271,7 +273,7 @@ def test_scores_are_log_probabilities_of_the_filled_microbatches():
     assert scores.shape == batch.groups.sampler_logprobs.shape
     valid = np.arange(scores.shape[-1]) < np.array(batch.groups.completion_lengths)[..., None]
     np.testing.assert_allclose(scores[valid], np.array(batch.groups.sampler_logprobs)[valid], atol=1e-4)
-    assert (scores[int(batch.filled) :] == 0).all()
+    assert (scores[int(batch.filled.sum()) :] == 0).all()
 
 
 @pytest.mark.trap(19)
