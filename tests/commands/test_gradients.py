@@ -13,7 +13,7 @@ from grpo_jax.policy import trained_of
 from grpo_jax.runs.gradients import GradientAnalysis
 from grpo_jax.training import restore, train_config
 from tests.checkpoints import make_checkpoint, questions
-from tests.helpers import assert_one_sentence, start
+from tests.helpers import assert_one_sentence
 
 FEW = ("--prompts=32", "--samples=8")
 
@@ -88,14 +88,6 @@ def test_what_is_shown(run, record, tmp_path, capsys):
         assert f"signal-to-noise per {per}: highest at G=" in out
     assert "resolved)" in out
     assert "Proposition 5.1" in out
-
-
-@pytest.mark.slow
-def test_in_a_process_of_its_own(run):
-    process = start("launch/gradients.py", f"--workdir={run}", "--step=4", *FEW, JAX_PLATFORMS="cpu")
-    out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
-    assert out.splitlines()[-1] == f"numbers: {run}/gradients/step_4.json"
 
 
 @pytest.mark.slow

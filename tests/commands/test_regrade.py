@@ -10,7 +10,7 @@ import pytest
 from grpo_jax.commands.regrade import main
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import train_config
-from tests.helpers import ROOT, assert_one_sentence, make_config, start, tiny_flags
+from tests.helpers import ROOT, assert_one_sentence, make_config, tiny_flags
 
 SAME = ("--config=configs/two_grpo.py", *tiny_flags())
 LAST_DIGIT = "--config.task.reward.answer_pattern=(\\d)$"
@@ -67,14 +67,6 @@ def test_exactly_what_differs_is_told(wrong_by_one, keep, which, tmp_path, capsy
     assert f"{len(differing)} of 192 completions have another verdict" in out
     found = [json.loads(line) for line in to.read_text().splitlines()]
     assert [(line["step"], line["id"], line["sample"]) for line in found] == differing[which]
-
-
-@pytest.mark.slow
-def test_in_a_process_of_its_own(run):
-    process = start("launch/regrade.py", f"--workdir={run}", *SAME)
-    out, err = process.communicate()
-    assert (process.returncode, err) == (0, "")
-    assert "0 of 192 completions have another verdict" in out
 
 
 @pytest.mark.parametrize(
