@@ -64,7 +64,7 @@ def main(argv: Sequence[str]) -> int:
     with loading_jax(display, joined=arguments.distributed):
         import jax
 
-        from grpo_jax.reporting import suites_table
+        from grpo_jax.reporting.suites import suites_table
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.suite_scores import SUITES_FILE
         from grpo_jax.training import Interrupted, evaluate_suites

@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
             import jax
 
             from grpo_jax.analysis import Settings, analyse
-            from grpo_jax.reporting import show_gradients
+            from grpo_jax.reporting.gradients import show_gradients
         with display:
             analysis = analyse(
                 arguments.workdir,

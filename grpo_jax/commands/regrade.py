@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         import jax
 
         jax.config.update("jax_platforms", "cpu")  # another process, such as the run's own, may use the devices
-        from grpo_jax.reporting import show_regraded
+        from grpo_jax.reporting.regrade import show_regraded
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.provenance import origin
         from grpo_jax.runs.record import provenance_of

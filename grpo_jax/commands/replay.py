@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         config = from_dict(run_config(arguments.workdir))
         find_written(arguments.workdir, config, checkpoint=arguments.checkpoint, **completion)
         command_line.tell("loading JAX ...")  # takes seconds; most mistakes are reported before
-        from grpo_jax.reporting import show_replay
+        from grpo_jax.reporting.replay import show_replay
         from grpo_jax.training import replay
 
         found = replay(arguments.workdir, checkpoint=arguments.checkpoint, **completion)

@@ -58,25 +58,23 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 2)
 
     # These imports take seconds; most mistakes are reported before.
-    from grpo_jax import reporting
-    from grpo_jax.reporting import figures
-    from grpo_jax.reporting.study import arms, gather, write_comparison
+    from grpo_jax.reporting import figures, report, study
     from grpo_jax.runs.directory import RunDirectory
 
     try:
         targets = arguments.targets or TARGETS
-        results = gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
+        results = study.gather(arguments.runs, arguments.baseline, targets, arguments.to) if arguments.to else None
         for workdir in arguments.runs:
             of_study = (workdir / STUDY_FILE).exists()
-            command_line.tell(reporting.write_study_report(workdir) if of_study else reporting.write_report(workdir))
+            command_line.tell(study.write_study_report(workdir) if of_study else report.write_report(workdir))
         if arguments.compare:
             metrics = {
-                name: [_metrics(RunDirectory(run)) for run in runs] for name, runs in arms(arguments.runs).items()
+                name: [_metrics(RunDirectory(run)) for run in runs] for name, runs in study.arms(arguments.runs).items()
             }
             command_line.write("--compare", arguments.compare, figures.to_svg(figures.comparison(metrics)))
             command_line.tell(arguments.compare)
         if results:
-            command_line.tell(write_comparison(results, arguments.to))
+            command_line.tell(study.write_comparison(results, arguments.to))
     except (FileNotFoundError, ConfigError) as error:
         return command_line.fail(error, 2)
     except OSError as error:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
     if outcome.stopped:
         return 0
 
-    from grpo_jax.reporting import write_study_report
+    from grpo_jax.reporting.study import write_study_report
 
     command_line.tell(f"report: {write_study_report(arguments.workdir)}")
     return 0

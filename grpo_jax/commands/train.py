@@ -68,7 +68,8 @@ def main(argv: Sequence[str]) -> int:
         return 0
     if first:
         # This takes a second, for which no step should wait.
-        from grpo_jax.reporting import REPORT_FILE, show_summary, write_report
+        from grpo_jax.reporting.report import REPORT_FILE, write_report
+        from grpo_jax.reporting.summary import show_summary
 
         if summary != before or not (arguments.workdir / REPORT_FILE).exists():
             write_report(arguments.workdir)

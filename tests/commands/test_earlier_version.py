@@ -11,8 +11,8 @@ import pytest
 from grpo_jax.commands import regrade, report, study
 from grpo_jax.commands import train as command
 from grpo_jax.config import load, to_dict
-from grpo_jax.reporting import write_report
 from grpo_jax.reporting.figures import signal
+from grpo_jax.reporting.report import write_report
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import Silent, replay, restore, train_config
 from tests.fixtures.tiny import get_study

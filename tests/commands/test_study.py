@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from grpo_jax import reporting, studies
+from grpo_jax import studies
 from grpo_jax.commands import study
 from grpo_jax.studies import load_study
 from grpo_jax.studies.runner import Outcome
@@ -15,15 +15,16 @@ from tests.studies.files import write
 
 # The command with a report that costs nothing: this is a test of the runs.
 LAUNCH = """
-from grpo_jax import commands, reporting
-reporting.write_study_report = lambda workdir: workdir / "report"
+from grpo_jax import commands
+from grpo_jax.reporting import study
+study.write_study_report = lambda workdir: workdir / "report"
 commands.run("study")
 """
 
 
 @pytest.fixture
 def main(monkeypatch):
-    monkeypatch.setattr(reporting, "write_study_report", lambda workdir: workdir / "report", raising=False)
+    monkeypatch.setattr("grpo_jax.reporting.study.write_study_report", lambda workdir: workdir / "report")
     return study.main
 
 

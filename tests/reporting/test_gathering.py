@@ -6,7 +6,6 @@ import shutil
 
 import pytest
 
-from grpo_jax import reporting
 from grpo_jax.commands import report
 from grpo_jax.config import ConfigError
 from grpo_jax.reporting.study import arms, gather
@@ -19,7 +18,7 @@ TARGETS = (0.75,)
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Write runs with groups of two and of four and the seeds 0 to 2, as if they were made one by one."""
-    monkeypatch.setattr(reporting, "write_report", lambda workdir: workdir / "report.html")
+    monkeypatch.setattr("grpo_jax.reporting.report.write_report", lambda workdir: workdir / "report.html")
     found = []
     for name, size in (("small", 2), ("large", 4)):
         for seed in (0, 1, 2):

@@ -2,8 +2,7 @@
 
 import io
 
-from grpo_jax.reporting import show_gradients
-from grpo_jax.reporting.gradients import cosine, number, ranking, ratio
+from grpo_jax.reporting.gradients import cosine, number, ranking, ratio, show_gradients
 from grpo_jax.runs import estimates
 from grpo_jax.runs.estimates import Estimate
 from grpo_jax.runs.gradients import GradientAnalysis, pair_of

@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 
-from grpo_jax.reporting import show_regraded
+from grpo_jax.reporting.regrade import show_regraded
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.regrade import Regraded, Tally
 

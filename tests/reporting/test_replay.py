@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from grpo_jax.reporting import show_replay
+from grpo_jax.reporting.replay import show_replay
 from grpo_jax.rewards import UNSCORED, Verdict
 from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.terminal import PlainConsole

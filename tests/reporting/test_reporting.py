@@ -12,8 +12,10 @@ import pytest
 from matplotlib.figure import Figure
 from rich.table import Table
 
-from grpo_jax.reporting import figures, show_summary, write_report
+from grpo_jax.reporting import figures
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.reporting.report import write_report
+from grpo_jax.reporting.summary import show_summary
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.terminal import LiveDisplay, PlainConsole

@@ -10,8 +10,8 @@ import pytest
 from grpo_jax.commands import report
 from grpo_jax.config import ConfigError, to_dict
 from grpo_jax.json_record import plain
-from grpo_jax.reporting import write_study_report
 from grpo_jax.reporting.figures import COLORS
+from grpo_jax.reporting.study import write_study_report
 from grpo_jax.runs.phases import PHASES
 from grpo_jax.studies import Arm, StudyRun, read_study
 from tests.helpers import evaluation_line, make_config, summary_of, train_line

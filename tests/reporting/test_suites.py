@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from grpo_jax.reporting import suites_table
+from grpo_jax.reporting.suites import suites_table
 from grpo_jax.runs.lines import Scores, Share
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 from grpo_jax.terminal import PlainConsole

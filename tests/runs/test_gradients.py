@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from grpo_jax.reporting import show_gradients
+from grpo_jax.reporting.gradients import show_gradients
 from grpo_jax.runs.gradients import Advantage, GradientAnalysis, Unit, pair_of
 from grpo_jax.terminal import PlainConsole
 from tests.helpers import ROOT

@@ -16,7 +16,7 @@ import pytest
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.policy import load_params
-from grpo_jax.reporting import write_report
+from grpo_jax.reporting.report import write_report
 from grpo_jax.rewards import WorkerError, chains
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
