@@ -33,11 +33,11 @@ def check_hosts(ours: Mapping[str, Any], inputs: Inputs, start: Start) -> None:
     unlike = unlike_on_processes(
         {
             "the configuration": ours,
-            **{problems_of(split): digests for split, digests in sorted(inputs.problems.items())},
-            "the tokenizer": inputs.tokenizer,
+            **{problems_of(split): digests.to_json() for split, digests in sorted(inputs.problems.items())},
+            "the tokenizer": inputs.tokenizer.to_json(),
             "the model's files": inputs.policy,
             "your own code": inputs.code,
-            "the source of grpo_jax": start.code_digest,
+            "the source of grpo_jax": start.code.digest,
             "versions of Python and libraries": start.versions,
         }
     )
@@ -141,11 +141,11 @@ def _claim(
     so_far = record.provenance if record else Provenance([], forked_from=None, begun_unrecorded=True)
     last = so_far.starts[-1] if so_far.starts else start
     if last.devices != start.devices:
-        notes.append(f"continued on other devices: {last.devices_name} so far, now {start.devices_name}")
+        notes.append(f"continued on other devices: {last.devices} so far, now {start.devices}")
     if last.devices != start.devices or any(covers(ROUNDING, field) for field in changed):
         notes.append("numbers may differ in their last digits from those of an uninterrupted run")
-    if last.code_digest != start.code_digest:
-        notes.append(f"continued with other code: {last.code_name} so far, now {start.code_name}")
+    if last.code.digest != start.code.digest:
+        notes.append(f"continued with other code: {last.code} so far, now {start.code}")
     start = dataclasses.replace(start, changed=changed or None)
     write_record(
         directory,

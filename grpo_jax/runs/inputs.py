@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from grpo_jax.config import Config, QuestionsConfig, own_code, source_digests
 from grpo_jax.data import Problem, Split, Task
@@ -36,12 +36,31 @@ AT_ONCE = 4  # files; each takes a core, at about half a gigabyte per second
 
 
 @dataclass(frozen=True)
+class ProblemsDigest(JsonRecord):
+    """The digests of a split's problems."""
+
+    number: int
+    digest: str  # of the problems in their order
+    in_any_order: str
+    tokens: str  # of their prompts
+
+
+@dataclass(frozen=True)
+class TokenizerDigest(JsonRecord):
+    """The digests of a tokenizer."""
+
+    vocabulary: str  # the token and the text of each id
+    stop_tokens: Sequence[int]
+    files: Files  # none if it is made in memory
+
+
+@dataclass(frozen=True)
 class Inputs(JsonRecord):
-    """The digests of everything that a run or an evaluation reads, as plain JSON values."""
+    """The digests of everything that a run or an evaluation reads."""
 
     date: str  # of the run, for templates that ask for one: UTC, to the second
-    problems: Mapping[str, Mapping[str, Any]]  # by split; see `digest_problems`
-    tokenizer: Mapping[str, Any]  # see `digest_tokenizer`
+    problems: Mapping[str, ProblemsDigest]  # by split
+    tokenizer: TokenizerDigest
     policy: Files  # of the policy that training or evaluation starts from
     code: Mapping[str, Mapping[str, str]]  # the user's own: by import path, then by module
     base_policy: str | None = None  # the digest of a base policy that the run made itself; None until it is made
@@ -59,37 +78,40 @@ def read_inputs(
     """
     return Inputs(
         date=date,
-        problems={split.name.lower(): digest_problems(task, of_split) for split, of_split in problems.items()},
+        problems={_key(split): _digest_problems(task, of_split) for split, of_split in problems.items()},
         tokenizer=digest_tokenizer(config, task),
         policy=policy,
         code={path: source_digests(path) for path in own_code(config)},
     )
 
 
-def digest_problems(task: Task, problems: Sequence[Problem]) -> dict[str, Any]:
-    """Digest problems in their order and in sorted order, and the tokens of their prompts."""
+def _key(split: Split) -> str:
+    return split.name.lower()
+
+
+def _digest_problems(task: Task, problems: Sequence[Problem]) -> ProblemsDigest:
     every = list(problems)
     each = [hashlib.sha256(json.dumps([problem.prompt, problem.answer]).encode()).digest() for problem in every]
-    return {
-        "number": len(every),
-        "digest": _digest(each),
-        "in_any_order": _digest(sorted(each)),
-        "tokens": _digest(json.dumps(row).encode() for row in (task.prompt_tokens(every) if every else ())),
-    }
+    return ProblemsDigest(
+        number=len(every),
+        digest=_digest(each),
+        in_any_order=_digest(sorted(each)),
+        tokens=_digest(json.dumps(row).encode() for row in (task.prompt_tokens(every) if every else ())),
+    )
 
 
-def digest_tokenizer(config: Config, task: Task) -> dict[str, Any]:
-    """Digest a task's tokenizer: the token and the text of each id, the stop tokens, and the files if it has any."""
+def digest_tokenizer(config: Config, task: Task) -> TokenizerDigest:
+    """Digest a task's tokenizer."""
     vocabulary = sorted(task.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     texts = task.tokenizer.backend_tokenizer.decode_batch(
         [[place] for _, place in vocabulary], skip_special_tokens=False
     )
     directory = config.task.tokenizer or config.model.checkpoint if isinstance(config.task, QuestionsConfig) else ""
-    return {
-        "vocabulary": _digest([json.dumps([vocabulary, texts]).encode()]),
-        "stop_tokens": sorted(task.stop_tokens),
-        "files": digest_files(Path(directory), TEXT) if directory else {},
-    }
+    return TokenizerDigest(
+        vocabulary=_digest([json.dumps([vocabulary, texts]).encode()]),
+        stop_tokens=sorted(task.stop_tokens),
+        files=digest_files(Path(directory), TEXT) if directory else {},
+    )
 
 
 def checkpoint_files(config: Config) -> Files:
@@ -112,7 +134,7 @@ def changes(before: Inputs, now: Inputs) -> list[str]:
     """
     found: list[str] = []
     for split in sorted(before.problems.keys() & now.problems.keys()):
-        found += changed_problems(split, before.problems[split], now.problems[split])
+        found += _unlike_problems(split, before.problems[split], now.problems[split])
     found += changed_tokenizer(before.tokenizer, now.tokenizer)
     found += changed_policy(before.policy, now.policy)
     found += changed_code(before.code, now.code)
@@ -124,26 +146,30 @@ def problems_of(split: str) -> str:
     return f"the {'training' if split == 'train' else split} problems"
 
 
-def changed_problems(split: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a clause if two `digest_problems` of a split differ."""
+def changed_problems(before: Inputs, task: Task, split: Split) -> list[str]:
+    """Return a clause if all problems of a split are not those that were read."""
+    return _unlike_problems(_key(split), before.problems[_key(split)], _digest_problems(task, task.problems(split)))
+
+
+def _unlike_problems(split: str, before: ProblemsDigest, now: ProblemsDigest) -> list[str]:
     which = problems_of(split)
-    if before["number"] != now["number"]:
-        return [f"{which} differ: {before['number']:,} were read then, {now['number']:,} now"]
-    if before["in_any_order"] != now["in_any_order"]:
-        return [f"{which} differ: there are {now['number']:,} as before, but with other questions or answers"]
-    if before["digest"] != now["digest"]:
-        return [f"{which} are the same {now['number']:,}, in another order"]
-    if before["tokens"] != now["tokens"]:
+    if before.number != now.number:
+        return [f"{which} differ: {before.number:,} were read then, {now.number:,} now"]
+    if before.in_any_order != now.in_any_order:
+        return [f"{which} differ: there are {now.number:,} as before, but with other questions or answers"]
+    if before.digest != now.digest:
+        return [f"{which} are the same {now.number:,}, in another order"]
+    if before.tokens != now.tokens:
         return [f"{which} are the same, but become other tokens (see the tokenizer and its chat template)"]
     return []
 
 
-def changed_tokenizer(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return a clause for each difference between two `digest_tokenizer`."""
-    found = _changed_files("the tokenizer's", before["files"], now["files"])
-    if before["stop_tokens"] != now["stop_tokens"]:
-        found.append(f"the stop tokens differ: {before['stop_tokens']} then, {now['stop_tokens']} now")
-    if not found and before["vocabulary"] != now["vocabulary"]:
+def changed_tokenizer(before: TokenizerDigest, now: TokenizerDigest) -> list[str]:
+    """Return a clause for each difference between two tokenizers."""
+    found = _changed_files("the tokenizer's", before.files, now.files)
+    if before.stop_tokens != now.stop_tokens:
+        found.append(f"the stop tokens differ: {before.stop_tokens} then, {now.stop_tokens} now")
+    if not found and before.vocabulary != now.vocabulary:
         found.append("the tokenizer differs: some ids have other tokens or texts")
     return found
 

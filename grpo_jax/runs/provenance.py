@@ -13,8 +13,44 @@ PROVENANCE_FILE = "provenance.json"  # see `grpo_jax.runs.record`
 
 
 @dataclass(frozen=True)
+class Code(JsonRecord):
+    """The code of this package. Without a checkout of its own, its commit and whether it is dirty are None."""
+
+    version: str
+    commit: str | None  # of the git checkout
+    dirty: bool | None  # whether files differ from that commit
+    digest: str  # of the source
+
+    def __str__(self) -> str:
+        """Return the version and the commit as a phrase."""
+        commit = f", commit {self.commit[:12]}" if self.commit else ""
+        return f"grpo_jax {self.version}{commit}" + (f" with changes (source {self.digest[:8]})" if self.dirty else "")
+
+
+@dataclass(frozen=True)
+class Host(JsonRecord):
+    """The machine of a process, and how many processes compute together."""
+
+    processor: str
+    cores: int
+    platform: str
+    processes: int
+
+
+@dataclass(frozen=True)
+class Devices(JsonRecord):
+    """The devices of all processes together."""
+
+    kinds: Sequence[str]
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.count} x {'/'.join(self.kinds)}"
+
+
+@dataclass(frozen=True)
 class Start(JsonRecord):
-    """A start of a run, an evaluation or an analysis. Its mappings hold plain JSON values.
+    """A start of a run, an evaluation or an analysis.
 
     Nothing in it names a host or an account, and anything in the command that looks like a secret is hidden.
     """
@@ -23,44 +59,24 @@ class Start(JsonRecord):
     ended: str | None  # None as long as it goes on, and if the process was killed
     outcome: str | None  # finished, stopped, or failed with an error
     command: str
-    # The package's version, the digest of its source, and the commit of its git checkout and whether files differ from
-    # that commit. The last two are None if the package is not in a checkout of its own.
-    code: Mapping[str, Any]
-    host: Mapping[str, Any]
-    devices: Mapping[str, Any]
+    code: Code
+    host: Host
+    devices: Devices
     environment: Mapping[str, str]
     versions: Mapping[str, str]
     changed: Mapping[str, Any] | None = None  # fields of the configuration that changed with this start: before, now
 
     @property
-    def code_digest(self) -> str:
-        """The digest of this package's source."""
-        return str(self.code["digest"])
-
-    @property
-    def code_name(self) -> str:
-        """The version and the commit of the code, as a phrase."""
-        name = f"grpo_jax {self.code['version']}"
-        if self.code["commit"]:
-            name += f", commit {self.code['commit'][:12]}"
-        return name + (f" with changes (source {self.code_digest[:8]})" if self.code["dirty"] else "")
-
-    @property
-    def devices_name(self) -> str:
-        """The number and the kinds of the devices, as a phrase."""
-        return f"{self.devices['count']} x {'/'.join(self.devices['kinds'])}"
-
-    @property
     def machine_name(self) -> str:
         """The devices and the hosts, as a phrase."""
-        cores, processes = self.host["cores"], self.host["processes"]
-        name = f"{self.host['processor']}, {cores} core{'s' * (cores != 1)}"
-        if processes > 1:
-            name = f"{processes} hosts of {name}"
-        return f"{self.devices_name} on {name}" if self.devices["count"] else name
+        host = self.host
+        name = f"{host.processor}, {host.cores} core{'s' * (host.cores != 1)}"
+        if host.processes > 1:
+            name = f"{host.processes} hosts of {name}"
+        return f"{self.devices} on {name}" if self.devices.count else name
 
     def __str__(self) -> str:
-        return f"{self.code_name}; {self.machine_name}; {self.began}."
+        return f"{self.code}; {self.machine_name}; {self.began}."
 
 
 @dataclass(frozen=True)
@@ -93,7 +109,7 @@ def origin(provenance: Provenance | None) -> str:
     starts, forked = provenance.starts, provenance.forked_from
     first, last = starts[0], starts[-1]
     parts = [
-        " then ".join(_without_repetitions(start.code_name for start in starts)),
+        " then ".join(_without_repetitions(str(start.code) for start in starts)),
         " then ".join(_without_repetitions(start.machine_name for start in starts)),
         ("begun before starts were recorded" if provenance.begun_unrecorded else f"begun {first.began}")
         + (f", ended {last.ended}" if last.ended else ", no end recorded"),

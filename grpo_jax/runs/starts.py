@@ -9,12 +9,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import jax
 
 import grpo_jax
-from grpo_jax.runs.provenance import Start
+from grpo_jax.runs.provenance import Code, Devices, Host, Start
 from grpo_jax.runs.versions import code_digest, cores, versions
 
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]
@@ -57,14 +56,9 @@ def this_start(devices: Sequence[jax.Device] = ()) -> Start:
         ended=None,
         outcome=None,
         command=_command(sys.orig_argv),
-        code={"version": grpo_jax.__version__, **_commit(ROOT), "digest": code_digest()},
-        host={
-            "processor": _processor(),
-            "cores": cores(),
-            "platform": platform.platform(),
-            "processes": jax.process_count(),
-        },
-        devices={"kinds": sorted({device.device_kind for device in devices}), "count": len(devices)},
+        code=_code(ROOT),
+        host=Host(processor=_processor(), cores=cores(), platform=platform.platform(), processes=jax.process_count()),
+        devices=Devices(kinds=sorted({device.device_kind for device in devices}), count=len(devices)),
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         versions=versions(),
     )
@@ -84,16 +78,21 @@ def _command(arguments: Sequence[str]) -> str:
     return shlex.join(shown)
 
 
-def _commit(root: Path) -> dict[str, Any]:
+def _code(root: Path) -> Code:
+    commit, dirty = _commit(root)
+    return Code(version=grpo_jax.__version__, commit=commit, dirty=dirty, digest=code_digest())
+
+
+def _commit(root: Path) -> tuple[str | None, bool | None]:
     """Return the commit of a checkout and whether files differ. Both are None without a checkout or without git."""
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top.strip()).resolve() != root:  # such as a package that is installed inside another project
-        return {"commit": None, "dirty": None}
+        return None, None
     commit, status = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain")
     if commit is None or status is None:
-        return {"commit": None, "dirty": None}
+        return None, None
     changed = [line for line in status.splitlines() if not line.startswith("??") or line[3:].startswith(CODE)]
-    return {"commit": commit.strip(), "dirty": bool(changed)}
+    return commit.strip(), bool(changed)
 
 
 def _git(root: Path, *arguments: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from grpo_jax.runs.lines import Scores
-from grpo_jax.runs.provenance import Provenance
+from grpo_jax.runs.provenance import Code, Provenance
 
 SUITES_FILE = "suites.json"
 
@@ -53,7 +53,7 @@ class SuiteScores:
     seconds: float  # of sampling and judging, without compilation
     problems_hash: str
     versions: Mapping[str, str]
-    code: Mapping[str, Any] | None  # of this package; see `Start`
+    code: Code | None
 
     @property
     def shares(self) -> SuiteShares:
@@ -68,7 +68,7 @@ class SuiteScores:
             "seconds": self.seconds,
             "problems_hash": self.problems_hash,
             "versions": dict(self.versions),
-            **({} if self.code is None else {"code": dict(self.code)}),
+            **({} if self.code is None else {"code": self.code.to_json()}),
         }
 
     @classmethod
@@ -81,7 +81,7 @@ class SuiteScores:
             seconds=values["seconds"],
             problems_hash=values["problems_hash"],
             versions=values["versions"],
-            code=values.get("code"),
+            code=Code.from_json(values["code"]) if values.get("code") else None,
         )
 
 

@@ -29,7 +29,6 @@ from grpo_jax.runs.inputs import (
     changed_tokenizer,
     checkpoint_files,
     digest_files,
-    digest_problems,
     digest_tokenizer,
 )
 from grpo_jax.runs.record import read_record, recorded_date
@@ -108,9 +107,7 @@ def check_problems(experiment: Experiment, workdir: Path) -> None:
     """Raise ConfigError if the training problems are not those that the run read."""
     inputs = _inputs(workdir)
     if inputs:
-        problems = experiment.task.problems(Split.TRAIN)
-        clauses = changed_problems("train", inputs.problems["train"], digest_problems(experiment.task, problems))
-        _refuse(workdir, clauses)
+        _refuse(workdir, changed_problems(inputs, experiment.task, Split.TRAIN))
 
 
 def _inputs(workdir: Path) -> Inputs | None:

@@ -10,16 +10,16 @@ from grpo_jax.config import CONTINUABLE, ConfigError, obstacle, read_recorded, t
 from grpo_jax.runs.claim import claim, keep_base
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.ending import Interrupted
-from grpo_jax.runs.inputs import Inputs, changes
+from grpo_jax.runs.inputs import Inputs, ProblemsDigest, TokenizerDigest, changes
 from grpo_jax.runs.provenance import PROVENANCE_FILE, Start, origin
 from grpo_jax.runs.record import provenance_of, recorded, recorded_date
 from tests.helpers import make_config
 
-PROBLEMS = {"number": 40, "digest": "a", "in_any_order": "b", "tokens": "c"}
+PROBLEMS = ProblemsDigest(number=40, digest="a", in_any_order="b", tokens="c")
 INPUTS = Inputs(
     date="2026-01-31T23:59:58+00:00",
     problems={"train": PROBLEMS, "test": PROBLEMS},
-    tokenizer={"vocabulary": "v", "stop_tokens": [0], "files": {"tokenizer.json": "t"}},
+    tokenizer=TokenizerDigest(vocabulary="v", stop_tokens=[0], files={"tokenizer.json": "t"}),
     policy={"model.safetensors": "m"},
     code={"mine:reward": {"mine": "x"}},
 )
@@ -63,7 +63,11 @@ def test_a_directory_that_nothing_came_of_may_be_another_runs(tmp_path):
 
 
 def problems(**fields):
-    return {"problems": {**INPUTS.problems, "train": PROBLEMS | fields}}
+    return {"problems": {**INPUTS.problems, "train": dataclasses.replace(PROBLEMS, **fields)}}
+
+
+def tokenizer(**fields):
+    return {"tokenizer": dataclasses.replace(INPUTS.tokenizer, **fields)}
 
 
 @pytest.mark.trap(41)
@@ -77,10 +81,10 @@ def problems(**fields):
         ),
         (problems(digest="z"), "the training problems are the same 40, in another order"),
         (problems(tokens="z"), "the training problems are the same, but become other tokens"),
-        ({"tokenizer": INPUTS.tokenizer | {"files": {"tokenizer.json": "z"}}}, "tokenizer.json has changed"),
-        ({"tokenizer": INPUTS.tokenizer | {"files": {}}}, "the tokenizer's tokenizer.json is gone"),
-        ({"tokenizer": INPUTS.tokenizer | {"vocabulary": "z"}}, "some ids have other tokens or texts"),
-        ({"tokenizer": INPUTS.tokenizer | {"stop_tokens": [0, 7]}}, r"stop tokens differ: \[0\] then, \[0, 7\] now"),
+        (tokenizer(files={"tokenizer.json": "z"}), "tokenizer.json has changed"),
+        (tokenizer(files={}), "the tokenizer's tokenizer.json is gone"),
+        (tokenizer(vocabulary="z"), "some ids have other tokens or texts"),
+        (tokenizer(stop_tokens=[0, 7]), r"stop tokens differ: \[0\] then, \[0, 7\] now"),
         ({"policy": {"model.safetensors": "z"}}, "the base policy's model.safetensors has changed"),
         ({"policy": {**INPUTS.policy, "model-2.safetensors": "z"}}, "model-2.safetensors is new"),
         ({"code": {"mine:reward": {"mine": "x", "helper": "z"}}}, "the code of mine:reward has changed in helper"),
@@ -100,7 +104,11 @@ def test_a_split_that_is_read_from_now_on_is_recorded_then(tmp_path):
     path = touched(tmp_path)
     begin(path, {"seed": 1}, dataclasses.replace(INPUTS, problems={**INPUTS.problems, "validation": PROBLEMS}))
     with pytest.raises(ConfigError, match="the validation problems differ"):
-        begin(path, {"seed": 1}, dataclasses.replace(INPUTS, problems={"validation": PROBLEMS | {"number": 3}}))
+        begin(
+            path,
+            {"seed": 1},
+            dataclasses.replace(INPUTS, problems={"validation": dataclasses.replace(PROBLEMS, number=3)}),
+        )
 
 
 def test_a_run_that_was_begun_before_anything_was_recorded_goes_on(tmp_path):
@@ -128,7 +136,9 @@ def test_every_start_is_recorded_and_other_code_is_told(tmp_path):
     path = touched(tmp_path)
     with pytest.raises(Interrupted), recorded(RunDirectory(path)):
         raise Interrupted("SIGTERM")
-    other = start(digest="f" * 16, code=start().code | {"commit": "d" * 40, "dirty": True, "digest": "f" * 16})
+    other = start(
+        digest="f" * 16, code=start().code.to_json() | {"commit": "d" * 40, "dirty": True, "digest": "f" * 16}
+    )
     (note,) = begin(path, {"seed": 1}, start=other).notes
     assert note.startswith("continued with other code: grpo_jax 0.1.0, commit cccccccccccc so far, now ")
     with recorded(RunDirectory(path)):
@@ -232,8 +242,8 @@ def test_every_kind_of_input_is_compared():
     """Whoever adds a field to `Inputs` compares it. `keep_base` compares base policies."""
     assert changes(INPUTS, INPUTS) == []
     others = {
-        "problems": problems(number=1)["problems"],
-        "tokenizer": {**INPUTS.tokenizer, "stop_tokens": []},
+        **problems(number=1),
+        **tokenizer(stop_tokens=[]),
         "policy": {},
         "code": {"mine:reward": {}},
     }

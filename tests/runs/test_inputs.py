@@ -68,7 +68,7 @@ def test_problems_are_digested_as_they_come_out(kind, checkpoint, tmp_path):
     assert changes(before, read(config)) == []
     write(path, rows[::-1])
     (clause,) = changes(before, read(config))  # the test split is by hash, and sorted
-    assert clause == f"the training problems are the same {before.problems['train']['number']}, in another order"
+    assert clause == f"the training problems are the same {before.problems['train'].number}, in another order"
     write(path, [*rows, {"q": "12 + 13 =", "a": "25"}, {"q": "13 + 13 =", "a": "26"}, {"q": "13 + 14 =", "a": "27"}])
     assert any("problems differ: " in clause for clause in changes(before, read(config)))
     write(path, [row | {"a": "7"} for row in rows])
@@ -137,8 +137,10 @@ def test_what_is_restored_is_what_the_run_read(checkpoint, tmp_path, caplog):
     ):
         _check_inputs(Experiment, tmp_path, policy=True)
     record = read_record(RunDirectory(tmp_path))
-    record.inputs.problems["train"]["number"] += 1
-    write_record(RunDirectory(tmp_path), record)
+    problems = record.inputs.problems["train"]
+    more = {"train": dataclasses.replace(problems, number=problems.number + 1)}
+    inputs = dataclasses.replace(record.inputs, problems={**record.inputs.problems, **more})
+    write_record(RunDirectory(tmp_path), dataclasses.replace(record, inputs=inputs))
     with pytest.raises(ConfigError, match=r"the training problems differ: \d+ were read then, \d+ now"):
         check_problems(Experiment, tmp_path)
     (checkpoint / "tokenizer.json").write_text("{}")

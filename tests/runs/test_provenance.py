@@ -10,8 +10,8 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.inputs import Inputs
-from grpo_jax.runs.provenance import PROVENANCE_FILE, ForkedFrom, Provenance, Start
+from grpo_jax.runs.inputs import Inputs, TokenizerDigest
+from grpo_jax.runs.provenance import PROVENANCE_FILE, Devices, ForkedFrom, Provenance, Start
 from grpo_jax.runs.record import RunRecord, read_record, write_record
 from grpo_jax.runs.starts import HIDDEN, _command, _commit, this_start
 
@@ -31,25 +31,25 @@ def checkout(tmp_path):
 
 
 def test_a_commit_and_whether_files_differ_from_it(checkout):
-    found = _commit(checkout)
-    assert len(found["commit"]) == 40
-    assert found["dirty"] is False
+    commit, dirty = _commit(checkout)
+    assert len(commit) == 40
+    assert dirty is False
     (checkout / "runs").mkdir()
     (checkout / "runs" / "metrics.jsonl").write_text("")  # what a run leaves behind is no change of the code
-    assert _commit(checkout) == found
+    assert _commit(checkout) == (commit, False)
     (checkout / "grpo_jax" / "b.py").write_text("")  # a module that git does not know is one
-    assert _commit(checkout) == found | {"dirty": True}
+    assert _commit(checkout) == (commit, True)
     (checkout / "grpo_jax" / "b.py").unlink()
     (checkout / "README.md").write_text("changed")
-    assert _commit(checkout) == found | {"dirty": True}
+    assert _commit(checkout) == (commit, True)
 
 
 def test_what_is_installed_below_someones_repository_is_not_its_commit(checkout, monkeypatch):
     installed = checkout / ".venv" / "lib"
     installed.mkdir(parents=True)
-    assert _commit(installed) == {"commit": None, "dirty": None}
+    assert _commit(installed) == (None, None)
     monkeypatch.setenv("PATH", "")
-    assert _commit(checkout) == {"commit": None, "dirty": None}
+    assert _commit(checkout) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -72,17 +72,17 @@ def test_a_start_says_all_that_a_number_depends_on():
     start = this_start(jax.devices())
     json.dumps(start.to_json(), allow_nan=False)
     assert Start.from_json(start.to_json()) == start
-    assert start.devices == {"kinds": ["cpu"], "count": len(jax.devices())}
+    assert start.devices == Devices(kinds=["cpu"], count=len(jax.devices()))
     assert {"python", "jax", "jaxlib", "transformers", "sympy"} <= set(start.versions)
-    assert start.host["cores"] > 0
-    assert start.code["version"] in str(start)
+    assert start.host.cores > 0
+    assert start.code.version in str(start)
     assert start.ended is None
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
     start = dataclasses.replace(this_start(), changed={"mesh.fsdp": [1, 2]})
     forked = ForkedFrom("runs/x", 8, "0" * 16, [start])
-    inputs = Inputs("2026-01-31T23:59:59+00:00", {}, {}, {"a": "b"}, {})
+    inputs = Inputs("2026-01-31T23:59:59+00:00", {}, TokenizerDigest("v", [0], {}), {"a": "b"}, {})
     for record in (
         RunRecord(inputs, Provenance([start, this_start()], forked)),
         RunRecord(dataclasses.replace(inputs, base_policy="c"), Provenance([], None)),

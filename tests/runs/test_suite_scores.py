@@ -7,14 +7,14 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import Scores, Share
-from grpo_jax.runs.provenance import Provenance
+from grpo_jax.runs.provenance import Code, Provenance
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 
 
 def suite(mean):
     share = Share(mean, mean - 0.1, mean + 0.1)
     scores = Scores([share, Share(0.75, 0.5, 1.0)], share, Share(0.5, 0.0, 1.0), 0.5, 3.0, 0.0, 0, 4)
-    return SuiteScores(scores, 0.625, 1.5, "0" * 16, {"jax": "0"}, {"version": "1"})
+    return SuiteScores(scores, 0.625, 1.5, "0" * 16, {"jax": "0"}, Code("1", None, None, "2" * 16))
 
 
 REPORT = SuiteReport(

@@ -20,7 +20,7 @@ from grpo_jax.reporting.report import write_report
 from grpo_jax.rewards import WorkerError, chains
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
-from grpo_jax.runs.inputs import Inputs
+from grpo_jax.runs.inputs import Inputs, TokenizerDigest
 from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.provenance import Provenance
 from grpo_jax.runs.record import RunRecord, write_record
@@ -448,7 +448,9 @@ def test_a_run_has_one_date(tmp_path, monkeypatch):
         raise Crash
 
     monkeypatch.setattr(start, "build", told_the_date)
-    inputs = Inputs(date="2026-01-31T23:59:59+00:00", problems={}, tokenizer={}, policy={}, code={})
+    inputs = Inputs(
+        date="2026-01-31T23:59:59+00:00", problems={}, tokenizer=TokenizerDigest("v", [0], {}), policy={}, code={}
+    )
     for record in (None, RunRecord(inputs, Provenance([], None))):
         if record:
             write_record(RunDirectory(tmp_path), record)

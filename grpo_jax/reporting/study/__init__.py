@@ -122,7 +122,7 @@ def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
 def _origins(results: Results) -> str:
     """Return a line for each run, and a first line if they ran different code."""
     every = [run.summary.provenance for runs in results.arms.values() for run in runs]
-    sources = {start.code_digest for provenance in every if provenance for start in provenance.starts}
+    sources = {start.code.digest for provenance in every if provenance for start in provenance.starts}
     lines = [
         f"{name}, seed {seed}: {origin(run.summary.provenance)}"
         for name, runs in results.arms.items()
