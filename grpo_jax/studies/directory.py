@@ -7,13 +7,13 @@ compiled/                  compiled programs, which runs share
 report/                    written when all runs are finished
 """
 
+import dataclasses
 import json
 from pathlib import Path
-from typing import Any
 
 from grpo_jax.config import CHANGEABLE_FREELY, ConfigError, differing, to_dict
 from grpo_jax.files import CONFIG_FILE, STUDY_FILE, read_json, run_config, write_whole
-from grpo_jax.studies.loading import damage, study_from
+from grpo_jax.studies.loading import from_json, to_json
 from grpo_jax.studies.study import Study, StudyRun
 
 
@@ -27,26 +27,12 @@ def read_study(workdir: Path) -> Study:
     path = workdir / STUDY_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{workdir}: has no study.json; name the directory of a study")
-    values = {**read_json(path), "shared": {}}
-    name = values.pop("name", None)
-    sentence = damage(values) if isinstance(name, str) else "name: is missing."
-    if sentence:
-        raise ConfigError(f"{path}: is damaged ({sentence.rstrip('.')}); restore it, or name another directory.")
-    return study_from(name, values)
-
-
-def as_json(study: Study) -> dict[str, Any]:
-    """Return the study as `read_study` reads it."""
-    return {
-        "name": study.name,
-        "question": study.question,
-        "seeds": list(study.seeds),
-        "baseline": study.baseline,
-        "matched": study.matched,
-        "comparisons": {one.budget: list(one.at) for one in study.comparisons},
-        "targets": list(study.targets),
-        "arms": {arm.name: {"config": arm.config, "overrides": dict(arm.overrides)} for arm in study.arms},
-    }
+    values = read_json(path)
+    try:
+        return from_json(values)
+    except ValueError as error:
+        sentence = str(error).rstrip(".")
+        raise ConfigError(f"{path}: is damaged ({sentence}); restore it, or name another directory.") from error
 
 
 def begin(study: Study, workdir: Path) -> None:
@@ -63,20 +49,19 @@ def begin(study: Study, workdir: Path) -> None:
     _check_runs(study, workdir)
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        write_whole(workdir / STUDY_FILE, json.dumps(as_json(study), indent=2) + "\n")
+        write_whole(workdir / STUDY_FILE, json.dumps(to_json(study), indent=2) + "\n")
     except OSError as error:
         raise ConfigError(f"--workdir={workdir}: cannot be written to ({error.strerror}); name another.") from error
 
 
 def _check_same(there: Study, here: Study, workdir: Path) -> None:
-    theirs, ours = as_json(there), as_json(here)
     removed = sorted(set(there.seeds) - set(here.seeds))
     if removed:
         raise ConfigError(
             f"--workdir={workdir}: has the seeds {removed}, which the study no longer has; seeds can be added, but not "
             "removed."
         )
-    fields = differing({**theirs, "seeds": ours["seeds"]}, ours)
+    fields = differing(to_json(dataclasses.replace(there, seeds=here.seeds)), to_json(here))
     if fields:
         raise ConfigError(
             f"--workdir={workdir}: belongs to another study (they differ in {', '.join(fields)}); name another "

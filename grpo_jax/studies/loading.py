@@ -1,4 +1,4 @@
-"""Loading of studies from their files."""
+"""Studies as dictionaries: those of their Python files, and those of study.json. No other module knows the names."""
 
 import re
 import typing
@@ -30,10 +30,10 @@ def checked_study(path: Path, values: object) -> Study:
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")
-    sentence = damage(values)
+    sentence = _damage(values)
     if sentence:
         raise ConfigError(f"{where}: {sentence}")
-    study = study_from(path.stem, values)
+    study = _study(path.stem, values)
     sentence = _names(study)
     if sentence:
         raise ConfigError(f"{where}: {sentence}")
@@ -41,12 +41,36 @@ def checked_study(path: Path, values: object) -> Study:
     return study
 
 
-def damage(values: Mapping[str, Any]) -> str:
-    """Return a sentence on what `study_from` could not read in these values, or ""."""
+def to_json(study: Study) -> dict[str, Any]:
+    """Return the study as the values of study.json."""
+    return {
+        "name": study.name,
+        "question": study.question,
+        "seeds": list(study.seeds),
+        "baseline": study.baseline,
+        "matched": study.matched,
+        "comparisons": {one.budget: list(one.at) for one in study.comparisons},
+        "targets": list(study.targets),
+        "arms": {arm.name: {"config": arm.config, "overrides": dict(arm.overrides)} for arm in study.arms},
+    }
+
+
+def from_json(values: Mapping[str, Any]) -> Study:
+    """Return the study that `to_json` wrote. Raises ValueError with a sentence if these values are no study."""
+    values = {**values, "shared": {}}
+    name = values.pop("name", None)
+    sentence = _damage(values) if isinstance(name, str) else "name: is missing."
+    if sentence:
+        raise ValueError(sentence)
+    return _study(name, values)
+
+
+def _damage(values: Mapping[str, Any]) -> str:
+    """Return a sentence on what `_study` could not read in these values, or ""."""
     return _fields(values, FIELDS) or _kinds(values) or _arms(values["arms"]) or _budgets(values)
 
 
-def study_from(name: str, values: Mapping[str, Any]) -> Study:
+def _study(name: str, values: Mapping[str, Any]) -> Study:
     """Return the study that a dictionary of `FIELDS` describes, unchecked."""
     return Study(
         name=name,
