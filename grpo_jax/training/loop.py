@@ -16,6 +16,7 @@ import numpy as np
 from grpo_jax.config import Config, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
+from grpo_jax.json_record import JsonRecord
 from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import fetch, of_first, put
 from grpo_jax.runs.checkpoints import Checkpoints
@@ -56,6 +57,19 @@ class Run:
         return self.experiment.config
 
 
+@dataclass(frozen=True)
+class Progress(JsonRecord):
+    """The record that a checkpoint holds beside the state."""
+
+    step: int
+    cursor: int  # see `run_steps`
+    sampled_prompts: int
+    successes: Mapping[str, Any]  # see `Successes.record`
+    seed: int
+    config: Mapping[str, Any]
+    seconds: Mapping[str, float]  # by phase
+
+
 def run_steps(run: Run) -> TrainState:
     """Train from the base policy, or from the newest checkpoint, to the end, and return the final state.
 
@@ -72,9 +86,10 @@ def run_steps(run: Run) -> TrainState:
     step, cursor, prompts_so_far = 0, 0, 0
     if saved:
         step, state = saved.step, saved.state
-        cursor, prompts_so_far = saved.record["cursor"], saved.record["sampled_prompts"]
-        clock.continue_from(saved.record["seconds"])
-        successes.continue_from(saved.record["successes"])
+        progress = Progress.from_json(saved.record)
+        cursor, prompts_so_far = progress.cursor, progress.sampled_prompts
+        clock.continue_from(progress.seconds)
+        successes.continue_from(progress.successes)
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Stage.TRAIN, step)
     evaluations = run.directory.metrics().evaluations
@@ -250,13 +265,13 @@ def _evaluate(run: Run, split: Split, step: int) -> float | None:
 
 
 def _record(run: Run, step: int, cursor: int, prompts_so_far: int, successes: Successes) -> dict[str, Any]:
-    """Return the record that a checkpoint holds beside the state."""
-    return {
-        "step": step,
-        "cursor": cursor,
-        "sampled_prompts": prompts_so_far,
-        "successes": successes.record(),
-        "seed": run.config.seed,
-        "config": to_dict(run.config),
-        "seconds": run.clock.read(),
-    }
+    progress = Progress(
+        step=step,
+        cursor=cursor,
+        sampled_prompts=prompts_so_far,
+        successes=successes.record(),
+        seed=run.config.seed,
+        config=to_dict(run.config),
+        seconds=run.clock.read(),
+    )
+    return progress.to_json()

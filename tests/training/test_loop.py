@@ -39,8 +39,8 @@ from grpo_jax.training import (
     warm_start,
 )
 from grpo_jax.training.late_log import LateLog
-from grpo_jax.training.loop import evaluations_due
-from tests.helpers import make_config, metrics
+from grpo_jax.training.loop import Progress, evaluations_due
+from tests.helpers import ROOT, make_config, metrics
 
 ONE_DEVICE = jax.devices()[:1]
 
@@ -558,3 +558,10 @@ def test_a_damaged_file_of_a_run_is_named(tmp_path):
     (tmp_path / "config.json").write_text('{"seed": ')
     with pytest.raises(ConfigError, match=r"config\.json: is damaged"):
         restore(tmp_path)
+
+
+def test_the_record_of_a_checkpoint_is_read_as_an_earlier_version_wrote_it():
+    values = json.loads((ROOT / "tests/fixtures/run/checkpoints/2/record/metadata").read_text())
+    progress = Progress.from_json(values)
+    assert (progress.step, progress.cursor, progress.sampled_prompts) == (2, 16, 16)
+    assert progress.to_json() == values
