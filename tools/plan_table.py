@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpo_jax.planning.plan import Plan
 from grpo_jax.planning.table import MARKDOWN_HEAD, markdown_row
 
 ROOT = Path(__file__).parent.parent
@@ -99,8 +100,8 @@ def write(directory: Path) -> None:
     done = [cell for cell in cells() if (directory / f"{cell.name}.json").exists()]
     rows, commands = [MARKDOWN_HEAD], []
     for cell in done:
-        plan = json.loads((directory / f"{cell.name}.json").read_text())
-        data = plan["chips"] // (cell.overrides["mesh.fsdp"] * cell.overrides["mesh.tensor"])  # type: ignore[operator]
+        plan = Plan.from_json(json.loads((directory / f"{cell.name}.json").read_text()))
+        data = plan.chips // (cell.overrides["mesh.fsdp"] * cell.overrides["mesh.tensor"])  # type: ignore[operator]
         mesh = f"{data} x {cell.overrides['mesh.fsdp']} x {cell.overrides['mesh.tensor']}"
         rows.append(markdown_row(cell.model, cell.group, mesh, plan))
         commands.append("python " + " ".join(cell.command(f"{cell.name}.json")))

@@ -40,7 +40,7 @@ def main(argv: Sequence[str]) -> int:
 
     # These imports take seconds; most mistakes are reported before.
     from grpo_jax.data import make_task
-    from grpo_jax.planning.plan import DoesNotFit, advice, as_dict, make_plan
+    from grpo_jax.planning.plan import DoesNotFit, advice, make_plan
     from grpo_jax.planning.table import show
 
     task = cache(partial(make_task, config))  # made only if needed: the planned model and data may be absent here
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
     show(plan, advice(config, plan.too_large), PlainConsole())
     if arguments.json:
-        command_line.write("--json", arguments.json, json.dumps(as_dict(plan), indent=1) + "\n")
+        command_line.write("--json", arguments.json, json.dumps(plan.to_json(), indent=1) + "\n")
     return 0 if plan.fits else 1
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpo_jax.config import ConfigError
+from grpo_jax.json_record import JsonRecord
+
+RESERVED = 256 * 2**20  # bytes of HBM that programs cannot use: v5e's compiler stops at 15.75 GiB
 
 
 @dataclass(frozen=True)
-class Chip:
+class Chip(JsonRecord):
     """One TPU chip."""
 
     name: str
@@ -18,7 +21,7 @@ class Chip:
     hbm: int  # bytes
     link_bandwidth: float  # bytes per second over one link between chips, in each direction
     flops_per_cycle: int  # of all matrix units
-    reserved: int = 256 * 2**20  # bytes of HBM that programs cannot use: v5e's compiler stops at 15.75 GiB
+    reserved: int  # bytes of HBM that programs cannot use
 
     @property
     def clock(self) -> float:
@@ -29,9 +32,9 @@ class Chip:
 # Peaks and HBM: cloud.google.com/tpu/docs/v5e, /v5p and /v6e. Links: jax-ml.github.io/scaling-book, chapter 2.
 # Matrix units: 4 of 128 x 128 per core, with one core (v5e) or two (v5p); v6e does 2^19 operations a cycle at 1.75 GHz.
 CHIPS = {
-    "v5e": Chip("v5e", 197e12, 16 * 2**30, 45e9, 2**17),
-    "v5p": Chip("v5p", 459e12, 95 * 2**30, 90e9, 2**18),
-    "v6e": Chip("v6e", 918e12, 32 * 2**30, 90e9, 2**19),
+    "v5e": Chip("v5e", 197e12, 16 * 2**30, 45e9, 2**17, RESERVED),
+    "v5p": Chip("v5p", 459e12, 95 * 2**30, 90e9, 2**18, RESERVED),
+    "v6e": Chip("v6e", 918e12, 32 * 2**30, 90e9, 2**19, RESERVED),
 }
 
 EXAMPLES = "v5e:2x2 v5e:4x4 v5e:8x8 v5e:8x16 v5e:16x16 v5p:2x2x1 v5p:2x2x4 v5p:4x4x4 v6e:2x2 v6e:4x4 v6e:8x8"

@@ -13,11 +13,12 @@
 import math
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from grpo_jax.json_record import JsonRecord
 from grpo_jax.planning.chips import Chip
 from grpo_jax.planning.collectives import traffic
 from grpo_jax.planning.hlo import Computation, DataLoop, Instruction, Program, visits
@@ -28,7 +29,7 @@ KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}  # matrix products over [T, T] i
 
 
 @dataclass(frozen=True)
-class Costs:
+class Costs(JsonRecord):
     """The costs of one run of a program on one chip."""
 
     flops: float  # matrix products that the compiler sees
@@ -37,7 +38,7 @@ class Costs:
     compute_seconds: float  # the compiler's cycles over the clock
     kernel_seconds: float
     exposed_seconds: float  # of collectives during which nothing is computed
-    collective_bytes: dict[str, float]  # by kind
+    collective_bytes: Mapping[str, float]  # by kind
 
     @property
     def seconds(self) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from grpo_jax.config import ArchitectureConfig, Config
+from grpo_jax.json_record import JsonRecord
 from grpo_jax.objectives import needs_reference
 from grpo_jax.planning.chips import Chip
 from grpo_jax.policy import trained_of
@@ -16,7 +17,7 @@ from grpo_jax.training.programs import AbstractInputs
 
 
 @dataclass(frozen=True)
-class Memory:
+class Memory(JsonRecord):
     """HBM of one chip while a program runs, in bytes."""
 
     params: int  # of the whole model, with frozen ones; while sampling, the sampler's copy in the compute dtype

@@ -1,14 +1,14 @@
 """A plan: the programs of a configuration, compiled for a TPU slice, with the memory and time they need there."""
 
-import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import jax
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError
+from grpo_jax.json_record import JsonRecord
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import Chip, find
 from grpo_jax.planning.costs import Costs, measure
@@ -21,7 +21,7 @@ from grpo_jax.training.programs import abstract_inputs, make_programs, scored, s
 
 
 @dataclass(frozen=True)
-class ProgramPlan:
+class ProgramPlan(JsonRecord):
     """One compiled program."""
 
     runs: int  # per step
@@ -39,7 +39,7 @@ class ProgramPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(JsonRecord):
     """The plan of a configuration on a slice."""
 
     topology: str
@@ -72,6 +72,22 @@ class Plan:
     @property
     def step_chip_hours(self) -> float:
         return self.step_seconds * self.chips / 3600
+
+    @property
+    def update_mfu(self) -> float:
+        return self.update.mfu(self.chip)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all numbers of the plan, and those that follow from them."""
+        return {**super().to_json(), **{name: getattr(self, name) for name in DERIVED}}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the plan that these values hold."""
+        return super().from_json({name: value for name, value in values.items() if name not in DERIVED})
+
+
+DERIVED = ("fits", "step_seconds", "step_chip_hours", "update_mfu")  # properties of a plan that its JSON repeats
 
 
 def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, prompt_tokens: int) -> Plan:
@@ -240,14 +256,3 @@ def peak_bytes(compiled: Any) -> int:
     memory = compiled.memory_analysis()
     arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
     return arguments + memory.temp_size_in_bytes + memory.generated_code_size_in_bytes
-
-
-def as_dict(plan: Plan) -> dict[str, Any]:
-    """Return all numbers of a plan, and those that follow from them, for --json."""
-    return {
-        **dataclasses.asdict(plan),
-        "fits": plan.fits,
-        "step_seconds": plan.step_seconds,
-        "step_chip_hours": plan.step_chip_hours,
-        "update_mfu": plan.update.mfu(plan.chip),
-    }

@@ -1,7 +1,6 @@
 """A plan as tables for the terminal, and as a line of Markdown for the table in the docs."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from rich.console import Group
 from rich.table import Table
@@ -22,8 +21,8 @@ def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     """Print a plan, and what to change if it does not fit."""
     size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} {plan.chip.name} chips ({plan.topology})"
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
-    mfu, step = plan.update.mfu(plan.chip), plan.step_seconds
-    console.print(f"Update: estimated MFU {mfu:.0%}. Step: {step:,.0f} s, {plan.step_chip_hours:.2f} chip-hours.")
+    step = f"{plan.step_seconds:,.0f} s, {plan.step_chip_hours:.2f} chip-hours"
+    console.print(f"Update: estimated MFU {plan.update_mfu:.0%}. Step: {step}.")
     console.print("Fits." if plan.fits else "Does not fit. Change " + "; or ".join(advice) + ".")
 
 
@@ -74,21 +73,21 @@ def _collectives(plan: Plan) -> Table:
     return table
 
 
-def markdown_row(name: str, group: int, mesh: str, plan: Mapping[str, Any]) -> str:
-    """Return a line for the table under MARKDOWN_HEAD, from what --json wrote."""
-    programs = [plan[name] for name in ("update", "score", "sample")]
-    peaks = ", ".join(f"{p['memory']['peak'] / GIB:.1f}" if p else "-" for p in programs)
-    seconds = ", ".join(f"{p['seconds']:,.0f}" if p else "-" for p in programs)
+def markdown_row(name: str, group: int, mesh: str, plan: Plan) -> str:
+    """Return a line for the table under MARKDOWN_HEAD."""
+    programs = (plan.update, plan.score, plan.sample)
+    peaks = ", ".join(f"{p.memory.peak / GIB:.1f}" if p else "-" for p in programs)
+    seconds = ", ".join(f"{p.seconds:,.0f}" if p else "-" for p in programs)
     cells = (
         name,
         f"{group}",
-        plan["topology"],
+        plan.topology,
         mesh,
-        "yes" if plan["fits"] else "no",
-        f"{peaks} of {plan['chip']['hbm'] / GIB:.0f}",
-        f"{plan['update_mfu']:.0%}",
+        "yes" if plan.fits else "no",
+        f"{peaks} of {plan.chip.hbm / GIB:.0f}",
+        f"{plan.update_mfu:.0%}",
         seconds,
-        f"{plan['step_chip_hours']:.1f}",
+        f"{plan.step_chip_hours:.1f}",
     )
     return f"| {' | '.join(cells)} |"
 

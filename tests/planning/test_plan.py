@@ -13,7 +13,7 @@ from grpo_jax.config import ConfigError, load
 from grpo_jax.data import make_task
 from grpo_jax.planning import plan as planning
 from grpo_jax.planning.costs import Costs
-from grpo_jax.planning.plan import advice, as_dict, make_plan, model_flops
+from grpo_jax.planning.plan import Plan, advice, make_plan, model_flops
 from grpo_jax.planning.table import MARKDOWN_HEAD, markdown_row, show
 from grpo_jax.policy import Policy
 from grpo_jax.sharding import make_mesh
@@ -117,7 +117,10 @@ def test_tables_show_the_scorer_where_there_is_one(no_compiler):
         plan, console = planned(objective__old_logprobs=old), PlainConsole(record=True, width=200)
         show(plan, [], console)
         assert console.export_text().count(" score ") == (3 if column else 0)
-        row = markdown_row("small", 2, "1 x 4 x 1", json.loads(json.dumps(as_dict(plan))))
+        written = json.loads(json.dumps(plan.to_json()))
+        assert (written["fits"], written["step_seconds"]) == (plan.fits, plan.step_seconds)
+        assert Plan.from_json(written) == plan
+        row = markdown_row("small", 2, "1 x 4 x 1", plan)
         assert f"| {seconds} |" in row
         assert row.count("|") == MARKDOWN_HEAD.splitlines()[0].count("|")
 
