@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from grpo_jax.config import to_dict
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
@@ -103,7 +104,7 @@ def _missing(results: Results) -> str:
 
 def _differences(results: Results) -> dict[str, dict[str, Any]]:
     """Return the fields in which the arms' configurations differ, by arm."""
-    flat = {name: _flat(runs[0].config) for name, runs in results.arms.items()}
+    flat = {name: _flat(to_dict(runs[0].config)) for name, runs in results.arms.items()}
     fields = sorted({field for values in flat.values() for field in values})
     differing = [f for f in fields if len({json.dumps(values.get(f)) for values in flat.values()}) > 1]
     return {name: {field: values.get(field) for field in differing} for name, values in flat.items()}

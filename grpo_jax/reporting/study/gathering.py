@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, did_you_mean, digest, from_dict
+from grpo_jax.config import ConfigError, did_you_mean, digest
 from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.files import CONFIG_FILE
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
@@ -104,7 +104,7 @@ def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
     runs: dict[int, Finished] = {}
     for workdir in workdirs:
         run = read_run(workdir)
-        seed = run.config["seed"]
+        seed = run.config.seed
         if seed in runs:
             raise ConfigError(f"{workdir}: is seed {seed} of {name}, like {runs[seed].directory}; name one of them.")
         if run.summary.provenance and run.summary.provenance.forked_from:
@@ -119,9 +119,9 @@ def _by_seed(name: str, workdirs: Sequence[Path]) -> dict[int, Finished]:
 
 
 def _check_conditions(arms: Mapping[str, Sequence[Finished]], baseline: str, where: Path) -> None:
-    reference = from_dict(arms[baseline][0].config)
+    reference = arms[baseline][0].config
     for name, runs in arms.items():
-        fields = unlike(from_dict(runs[0].config), reference)
+        fields = unlike(runs[0].config, reference)
         if fields:
             raise ConfigError(
                 f"{where}: {name} differs from {baseline} in {', '.join(fields)}, so the two did not have the same "
@@ -131,8 +131,7 @@ def _check_conditions(arms: Mapping[str, Sequence[Finished]], baseline: str, whe
 
 def _matched(arms: Mapping[str, Sequence[Finished]], baseline: str, where: Path) -> Budget:
     """Return a budget of which all arms have spent the same."""
-    configs = {name: from_dict(runs[0].config) for name, runs in arms.items()}
-    spent = {budget: {name: planned(config, budget) for name, config in configs.items()} for budget in COUNTED}
+    spent = {budget: {name: planned(runs[0].config, budget) for name, runs in arms.items()} for budget in COUNTED}
     for budget, by_arm in spent.items():
         if len(set(by_arm.values())) == 1 and None not in by_arm.values():
             return budget

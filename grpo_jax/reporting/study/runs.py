@@ -5,12 +5,11 @@ import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import Config, ConfigError, from_dict
 from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.summary import Summary
@@ -30,7 +29,7 @@ class Finished:
     """A finished run."""
 
     directory: Path
-    config: Mapping[str, Any]
+    config: Config
     summary: Summary
     curve: Curve
 
@@ -70,7 +69,7 @@ def read_results(study: Study, workdir: Path) -> Results:
 
 def check_scale(arms: Mapping[str, Sequence[Finished]], workdir: Path) -> None:
     """Raise ConfigError if runs differ in the standard deviation's ddof."""
-    ddofs = {name: {run.config["objective"]["std_ddof"] for run in runs} for name, runs in arms.items()}
+    ddofs = {name: {run.config.objective.std_ddof for run in runs} for name, runs in arms.items()}
     if len(set(itertools.chain(*ddofs.values()))) > 1:
         raise ConfigError(
             f"{workdir}: runs differ in objective.std_ddof ({ddofs}), so a table would compare scales of the gradient; "
@@ -86,4 +85,4 @@ def read_run(directory: Path) -> Finished:
     budgets: tuple[Budget, ...] = typing.get_args(Budget)
     spent = {budget: np.array(metrics.spent(budget, validation), np.float64) for budget in budgets}
     pass_at_1 = np.array([line.scores.pass_at[0].value for line in validation])
-    return Finished(directory, config, summary, Curve(pass_at_1, spent))
+    return Finished(directory, from_dict(config), summary, Curve(pass_at_1, spent))
