@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from grpo_jax.config import ConfigError, MeshConfig
 
@@ -49,7 +49,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
 
 
-def batch_shards(mesh: Mesh) -> int:
+def batch_shards(mesh: Mesh | AbstractMesh) -> int:
     """Return into how many pieces a batch axis is split."""
     return _pieces(mesh, RULES["batch"])
 
@@ -74,21 +74,21 @@ def tree_named(mesh: Mesh, shapes: Any, logical_axes: Any, rules: Rules = RULES)
 
 
 def on_each_shard(
-    mesh: Mesh | None, function: Callable[..., Any], in_axes: Sequence[int], out_axes: int | Sequence[int]
+    mesh: Mesh | None, function: Callable[..., Any], in_axes: Sequence[int | None], out_axes: int | Sequence[int]
 ) -> Callable[..., Any]:
     """Return a function that every shard of a batch runs on its own rows, without looking at the others'.
 
     Args:
       mesh: None: there is one shard.
       function: of one shard's arguments.
-      in_axes: of each argument (a tree), the axis of its leaves that is the batch's.
+      in_axes: of each argument (a tree), the axis of its leaves that is the batch's; None: all shards have the same.
       out_axes: the same of each result.
     """
     if mesh is None:
         return function
 
-    def spec(axis: int) -> PartitionSpec:
-        return PartitionSpec(*(None,) * axis, RULES["batch"])
+    def spec(axis: int | None) -> PartitionSpec:
+        return PartitionSpec() if axis is None else PartitionSpec(*(None,) * axis, RULES["batch"])
 
     return jax.shard_map(
         function,
@@ -100,6 +100,6 @@ def on_each_shard(
     )
 
 
-def _pieces(mesh: Mesh, over: str | tuple[str, ...] | None) -> int:
+def _pieces(mesh: Mesh | AbstractMesh, over: str | tuple[str, ...] | None) -> int:
     names = (over,) if isinstance(over, str) else over or ()
     return math.prod(mesh.shape[name] for name in names)

@@ -9,6 +9,7 @@
     B  rows, when they are not groups
     T  tokens of a row: of a text, or of a prompt and the completions that share it
     L  lanes of the sampler
+    W  batches of prompts in flight in the sampler
     U  units that lanes take, each a completion or a whole group
     E  completions of a unit, or of a row that holds its prompt once
     D  features of a hidden state

@@ -24,7 +24,7 @@ from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import Collected, collect
 from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.loop import learn
-from grpo_jax.training.successes import Successes
+from grpo_jax.training.visits import Visits
 
 ROWS = 8  # completions of a micro-batch: as many as stay in a CPU's caches
 
@@ -59,7 +59,7 @@ def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -
     """
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
     source = PromptSource(experiment.task.problems(Split.TRAIN), config.seed)
-    successes, clock = Successes(config.rollout.success_half_life), Clock()
+    visits, clock = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens), Clock()
     state = programs.init_state(programs.adapt(programs.init_params(jax.random.key(config.seed))))
     cursor = 0
     for step in itertools.count(1):
@@ -67,13 +67,14 @@ def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -
         engine.load(programs.sampling_weights(state.params), version=step - 1)
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
-            collected = collect(experiment, source, successes, clock, cursor=cursor, step=step)
+            collected = collect(experiment, source, visits, clock, cursor=cursor, step=step)
             engine.unload()
             rollout_seconds = time.perf_counter() - began
             compiled()
             state = jax.block_until_ready(learn(experiment, state, None, collected, step).state)
         cursor += len(collected.judged)
-        successes.observe(collected.prompts, collected.rewards, collected.scored, step)
+        lengths = collected.rollouts.completion_lengths
+        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, step)
         yield Step(rollout_seconds, collected)
 
 

@@ -164,17 +164,18 @@ class RolloutConfig:
     """The samples of one step."""
 
     prompts_per_step: Count = 32  # the batch of the shipped studies
-    prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # sampled at once: it bounds the cache's memory
-    # Steps after which an earlier result of a prompt counts half (training/successes.py). The estimate is logged, and
+    prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # prefilled at once: it bounds the cache's memory
+    # Steps after which an earlier result of a prompt counts half (training/visits.py). The estimate is logged, and
     # two_grpo_rescaled uses it.
     success_half_life: Positive = 200.0
     # The most rollouts of a step if groups without signal are replaced by new ones; 0: none is replaced.
     max_rollouts: CountOrZero = 0
     group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
-    # Completions that are decoded at once; the others of a batch wait, and take the place of one that has stopped.
-    # 0: all of a batch. Fewer are faster if lengths differ much (docs/performance.md), and need a smaller cache.
-    lanes: Annotated[CountOrZero, Change.ROUNDING] = 0
+    # Completions that are decoded at once; the others wait, and take the place of one that has stopped. 0: all of a
+    # batch. Fewer are faster if lengths differ much, and need a smaller cache. -1: automatic (`automatic_lanes` in
+    # sampling/lanes.py), since the best number depends on how many completions there are, and on the device.
+    lanes: Annotated[int, Range(-1), Change.ROUNDING, Before(0)] = -1
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     sampling: SamplingConfig

@@ -49,10 +49,16 @@ def score_memory(own: int, inputs: AbstractInputs, config: Config) -> Memory:
     return _memory(own, tree_bytes(inputs.state.params), waiting=rest + reference_bytes(inputs, config))
 
 
-def sample_memory(own: int, inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> Memory:
-    """Return the memory during sampling. The sampler has a copy of the weights, so the whole state waits."""
+def sample_memory(
+    own: int, inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig, lanes: int
+) -> Memory:
+    """Return the memory during sampling. The sampler has a copy of the weights, so the whole state waits.
+
+    Args:
+      lanes: of a shard; 0: a batch is decoded as a whole.
+    """
     waiting = tree_bytes(inputs.state) + reference_bytes(inputs, config)
-    cache = cache_bytes(inputs, config, architecture)
+    cache = cache_bytes(inputs, config, architecture, lanes)
     return _memory(own, tree_bytes(inputs.weights), cache=cache, waiting=waiting)
 
 
@@ -61,12 +67,12 @@ def reference_bytes(inputs: AbstractInputs, config: Config) -> int:
     return tree_bytes(trained_of(inputs.state.params)) if needs_reference(config.objective) else 0
 
 
-def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig) -> int:
-    """Return the bytes of the keys and values that the sampler has room for."""
+def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig, lanes: int) -> int:
+    """Return the bytes of the keys and values that the sampler has room for. For `lanes` see `sample_memory`."""
     a, r = architecture, config.rollout
     shards = batch_shards(jax.tree.leaves(inputs.weights)[0].sharding.mesh)
     tokens = cached_tokens(
-        r.lanes // shards,
+        lanes,
         prompts=r.prompts_per_batch // shards,
         group_size=r.group_size,
         prompt_tokens=inputs.prompts.tokens.shape[1],

@@ -45,6 +45,7 @@ class Plan(JsonRecord):
     topology: str
     chip: Chip
     chips: int
+    lanes: int  # in which each shard of a batch decodes; 0: a lane for each group
     parameters: int  # trained and frozen
     sample: ProgramPlan
     score: ProgramPlan | None  # None: the objective needs no log-probabilities but the sampler's
@@ -111,7 +112,8 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     batch = inputs.batch
     update = _compile("update", programs.update.lower(inputs.state, scored(batch, config)))  # type: ignore[attr-defined]
     rollout = config.rollout
-    sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    lanes = programs.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, prompt_tokens)
+    sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
     sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
     # The first loop is that of the widest bucket. Rows of full length leave nothing to the others.
     full_width = (hlo.DataLoop(len(batch.groups.prompt_lengths)), hlo.DataLoop(0))
@@ -131,14 +133,15 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
         topology=topology,
         chip=chip,
         chips=n,
+        lanes=lanes,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(inputs.state.params)),
         sample=_program_plan(
             sample,
             chip,
             runs=config.rollout.prompts_per_step // config.rollout.prompts_per_batch,
-            dynamic=_decode_loops(config, batch_shards(mesh)),
+            dynamic=_decode_loops(config, batch_shards(mesh), lanes),
             model_flops=work["sample"] / n,
-            memory=sample_memory(peak_bytes(sample), inputs, config, architecture),
+            memory=sample_memory(peak_bytes(sample), inputs, config, architecture, lanes),
         ),
         score=score_plan,
         update=_program_plan(
@@ -205,11 +208,11 @@ class DoesNotFit(Exception):
         self.program = program
 
 
-def _decode_loops(config: Config, shards: int) -> Sequence[hlo.DataLoop]:
+def _decode_loops(config: Config, shards: int, lanes: int) -> Sequence[hlo.DataLoop]:
     """Return the sampler's loops for completions of full length: none is left to the narrower loops."""
     r = config.rollout
     steps, refills = full_length_steps(
-        r.lanes // shards,
+        lanes,
         prompts=r.prompts_per_batch // shards,
         group_size=r.group_size,
         room=r.max_new_tokens,

@@ -20,6 +20,8 @@ MARKDOWN_HEAD = (
 def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     """Print a plan, and what to change if it does not fit."""
     size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} {plan.chip.name} chips ({plan.topology})"
+    if plan.lanes:
+        console.print(f"Sampling: {plan.lanes} completions at once in each of the shards of a batch.")
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     step = f"{plan.step_seconds:,.0f} s, {plan.step_chip_hours:.2f} chip-hours"
     console.print(f"Update: estimated MFU {plan.update_mfu:.0%}. Step: {step}.")

@@ -92,6 +92,7 @@ class Summary:
     # that it had used on its "host" and on one "device".
     seconds_to_first_step: float | None = None
     peak_bytes: Mapping[str, int] | None = None
+    lanes: int | None = None  # completions that a training step decoded at once; 0: whole batches
 
     @property
     def training_seconds(self) -> float:
@@ -120,6 +121,7 @@ class Summary:
             "versions": dict(self.versions),
             **({} if self.seconds_to_first_step is None else {"seconds_to_first_step": self.seconds_to_first_step}),
             **({} if self.peak_bytes is None else {"peak_bytes": dict(self.peak_bytes)}),
+            **({} if self.lanes is None else {"lanes": self.lanes}),
             **({} if self.provenance is None else {"provenance": self.provenance.to_json()}),
         }
 
@@ -146,6 +148,7 @@ class Summary:
             provenance=Provenance.from_json(values["provenance"]) if values.get("provenance") else None,
             seconds_to_first_step=values.get("seconds_to_first_step"),
             peak_bytes=values.get("peak_bytes"),
+            lanes=values.get("lanes"),
         )
 
 

@@ -8,6 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+import numpy as np
+from jaxtyping import Float
+
 from grpo_jax.config import SamplingConfig
 from grpo_jax.randomness import Counter
 from grpo_jax.types import Params, PromptBatch, Rollouts
@@ -30,8 +33,11 @@ class SamplingRequest:
     sampling: SamplingConfig
     group_size: int  # G, completions of each prompt
     counter: Counter  # seed, stream and step; with a prompt's id they decide its random numbers
-    prompts_per_batch: int  # how many prompts an engine takes at once, if it works in batches
+    prompts_per_batch: int  # how many prompts an engine prefills and gives back at once, if it works in batches
     noise: str = "independent"  # a key of `NOISES`
+    # Of each prompt's completions, as far as earlier ones tell. Completions do not depend on it, and an engine may
+    # ignore it.
+    expected_lengths: Float[np.ndarray, " N"] | None = None
 
 
 class FinishedGroups(NamedTuple):

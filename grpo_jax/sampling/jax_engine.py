@@ -1,34 +1,52 @@
 """The reference engine: the JAX sampler, on the devices that train."""
 
-from collections.abc import Callable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import jax
 import numpy as np
 from jax.sharding import NamedSharding
+from jaxtyping import Float, Int
 
 from grpo_jax.processes import put
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, SamplingRequest
-from grpo_jax.sampling.sampler import Sampler
+from grpo_jax.sampling.lanes import batches_in_flight
+from grpo_jax.sampling.sampler import ContinuousSampler, Sampler
+from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts
+
+T = TypeVar("T")
+Rows: TypeAlias = Int[np.ndarray, " B"]  # the places of a batch's prompts in the request; -1: none
 
 
 class JaxEngine:
     """Samples in batches of one size; while one is fetched and judged, the devices sample the next."""
 
     def __init__(
-        self, sampler: Callable[..., Sampler], *, vocab_size: int, batch: NamedSharding, replicated: NamedSharding
+        self,
+        *,
+        sampler: Callable[..., Sampler],
+        continuous: Callable[..., ContinuousSampler],
+        lanes: Callable[[int, int, int, int], int],
+        vocab_size: int,
+        batch: NamedSharding,
+        replicated: NamedSharding,
     ):
         """Make an engine without weights.
 
         Args:
-          sampler: (sampling, group_size, noise) -> a jitted `Sampler`; it keeps those that it has made.
+          sampler: (sampling, group_size, noise) -> a jitted `Sampler` of whole batches.
+          continuous: (sampling, group_size, noise, lanes per shard, batches in flight) -> a jitted `ContinuousSampler`.
+            Both keep what they have made.
+          lanes: (prompts of a request, at once, group_size, P) -> lanes per shard; 0: whole batches are decoded.
+          vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
         """
-        self._sampler = sampler
-        self._batch = batch
-        self._replicated = replicated
+        self._sampler, self._continuous, self._lanes = sampler, continuous, lanes
+        self._batch, self._replicated = batch, replicated
         self._weights: Params | None = None
         self._version = 0
         self.capabilities = Capabilities(
@@ -44,30 +62,70 @@ class JaxEngine:
         self._weights = None
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
-        """Yield the groups of each batch, in the request's order.
+        """Yield the groups of each batch.
 
-        The last batch is filled up with repetitions of its last prompt, so that one compiled program serves all; their
-        groups are thrown away.
+        The last batch is filled up with prompts without tokens, so that one compiled program serves all; their groups
+        are thrown away.
         """
         if self._weights is None:
             raise RuntimeError("the engine has no weights: load some before sampling")
-        weights, version = self._weights, self._version
-        program = self._sampler(request.sampling, request.group_size, request.noise)
-        counter = put(request.counter, self._replicated)
-        number, at_once = len(prompts.ids), request.prompts_per_batch
-
-        def start(first: int) -> Rollouts:
-            rows = np.minimum(np.arange(first, first + at_once), number - 1)
-            return program(weights, put(jax.tree.map(lambda array: array[rows], prompts), self._batch), counter)
-
-        for first, filled in one_ahead(start, range(0, number, at_once)):
-            places = range(first, min(first + at_once, number))
-            yield FinishedGroups(places, _rows(filled, len(places)), version)
+        version = self._version
+        for (rows, _), filled in one_ahead(lambda batch: batch[1], self._batches(self._weights, prompts, request)):
+            yield FinishedGroups(rows[rows >= 0].tolist(), _at(filled, rows >= 0), version)
 
     def close(self) -> None:
         """Let go of the weights."""
         self.unload()
 
+    def _batches(
+        self, weights: Params, prompts: PromptBatch, request: SamplingRequest
+    ) -> Iterator[tuple[Rows, Rollouts]]:
+        """Yield the batches of a request with rollouts that the devices may still be computing."""
+        number, at_once, shards = len(prompts.ids), request.prompts_per_batch, batch_shards(self._batch.mesh)
+        lanes = self._lanes(number, at_once, request.group_size, prompts.tokens.shape[1])
+        in_order = not lanes and number <= at_once  # all are decoded together, so no order is better
+        batches = in_batches(number, at_once, shards, None if in_order else request.expected_lengths)
+        how = request.sampling, request.group_size, request.noise
+        counter = put(request.counter, self._replicated)
 
-def _rows(rollouts: Rollouts, number: int) -> Rollouts:
-    return jax.tree.map(lambda array: array[:number], rollouts)
+        def device_prompts(rows: Rows) -> PromptBatch:
+            taken = _at(prompts, rows)
+            return put(dataclasses.replace(taken, lengths=np.where(rows < 0, 0, taken.lengths)), self._batch)
+
+        if not lanes:
+            whole = self._sampler(*how)
+            yield from ((rows, whole(weights, device_prompts(rows), counter)) for rows in batches)
+            return
+        in_flight = batches_in_flight(lanes, at_once // shards * request.group_size, len(batches))
+        program = self._continuous(*how, lanes, in_flight)
+        state = program.empty(weights, device_prompts(batches[0]), counter)
+        for fed, rows in enumerate(batches, start=1):
+            last = put(np.bool_(fed == len(batches)), self._replicated)
+            state, oldest = program.feed(weights, state, device_prompts(rows), counter, last)
+            if in_flight <= fed < len(batches):
+                yield batches[fed - in_flight], oldest
+        yield from zip(batches[-in_flight:], program.finish(weights, state), strict=True)
+
+
+def in_batches(
+    prompts: int, at_once: int, shards: int, expected_lengths: Float[np.ndarray, " N"] | None
+) -> Sequence[Rows]:
+    """Return the batches of a request, each of the same size.
+
+    Args:
+      prompts: of the request.
+      at_once: prompts of a batch, a multiple of `shards`.
+      shards: of a batch. Each gets an equal share of the prompts with the longest completions.
+      expected_lengths: of the prompts' completions. The longest begin first, so that lanes have work to the end.
+    """
+    if expected_lengths is None:
+        expected_lengths = np.zeros(prompts)
+    order = np.argsort(-expected_lengths, kind="stable")
+    rows = np.full(-(-prompts // at_once) * at_once, -1)
+    rows[:prompts] = order
+    return list(rows.reshape(-1, at_once // shards, shards).swapaxes(1, 2).reshape(-1, at_once))
+
+
+def _at(tree: T, places: Any) -> T:
+    taken: T = jax.tree.map(lambda array: array[places], tree)
+    return taken

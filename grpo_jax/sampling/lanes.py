@@ -1,10 +1,14 @@
 """Lanes: the places in which completions are decoded, and the queue of those that wait for a place.
 
 A lane works on one unit: a completion, or a whole group. When all completions of the unit have stopped, the lane takes
-the next unit from the queue, inside the decode loop, without the host. Each shard of a batch has lanes and a queue of
-its own. The functions below work on one shard, so nothing moves between devices; `sampler.py` maps them over the mesh.
+the next unit from the queue, inside the decode loop, without the host. The queue holds units of the newest batch of
+prompts. Lanes may still work on units of earlier batches, so several batches are in flight, each in a slot.
+
+Each shard of a batch has lanes and a queue of its own. The functions below work on one shard, so nothing moves between
+devices; `sampler.py` maps them over the mesh.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,29 +18,37 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from grpo_jax.sampling.cache import Cache, copy_row, empty_cache, lane_axis
 
+# What `automatic_lanes` assumes.
+SHARE = 1 / 4  # mean length over the room; the paper's completions have some 600 tokens of 3,072
+SHORTEST_ROOM = 64  # tokens
+LEAST_SAVED = 0.2
+MULTIPLE = 8  # of lanes: rows of a matrix product come in eights
+WIDE_ON_CPU = 6  # rows that cost as much as the fixed part of a step: 2 for the model of the demo, 8 for SmolLM2
+BALANCE = 256  # rows whose products take an accelerator as long as reading the parameters
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Units:
     """Units of work, each a completion or more of one prompt."""
 
-    prompt: Int[Array, " U"]  # its place in the shard
-    prompt_length: Int[Array, " U"]
-    key: Key[Array, " U"]  # of the prompt
-    sample: Int[Array, "U E"]  # which completions of its group these are
-    newest: Int[Array, "U E"]  # token
-    stopped: Bool[Array, "U E"]
+    prompt: Int[Any, " U"]  # its place in the shard
+    prompt_length: Int[Any, " U"]
+    key: Key[Any, " U"]  # of the prompt
+    sample: Int[Any, "U E"]  # which completions of its group these are
+    newest: Int[Any, "U E"]  # token
+    stopped: Bool[Any, "U E"]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """Units as they are after their first tokens, and the order in which lanes take them."""
+    """Units of the newest batch as they are after their first tokens, and the order in which lanes take them."""
 
     units: Units
-    order: Int[Array, " U"]  # units that need no second token come last
-    number: Int[Array, " shards"]  # of units that do
-    head: Int[Array, " shards"]  # how many of them lanes have taken
+    order: Int[Any, " U"]  # units that need no second token come last
+    number: Int[Any, " shards"]  # of units that do
+    head: Int[Any, " shards"]  # how many of them lanes have taken
 
 
 @jax.tree_util.register_dataclass
@@ -44,8 +56,9 @@ class Queue:
 class Lanes:
     """The units that are decoded now."""
 
-    unit: Int[Array, " L"]  # an idle lane's is any
-    age: Int[Array, " L"]  # the newest token's position in its completion
+    slot: Int[Any, " L"]  # of the unit's batch
+    unit: Int[Any, " L"]  # its place in the batch; an idle lane's is any
+    age: Int[Any, " L"]  # the newest token's position in its completion
     work: Units  # [L]
 
     def idle(self) -> Bool[Array, " L"]:
@@ -56,11 +69,21 @@ class Lanes:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Completions:
-    """All units' completions, as far as they have been sampled."""
+    """The completions of all units of the batches in flight, as far as they have been sampled."""
 
-    tokens: Int[Array, "U E C"]
-    logprobs: Float[Array, "U E C"]
-    lengths: Int[Array, "U E"]  # the stop token included
+    tokens: Int[Any, "*W U E C"]
+    logprobs: Float[Any, "*W U E C"]
+    lengths: Int[Any, "*W U E"]  # the stop token included
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """How many units are not finished."""
+
+    waiting: Int[Any, " shards"]
+    decoded: Int[Any, " shards"]  # those that lanes work on
+    oldest: Int[Any, " shards"]  # those of them that belong to the oldest batch in flight
 
 
 def each_group_has_a_lane(lanes: int, prompts: int, group_size: int) -> bool:
@@ -72,6 +95,56 @@ def each_group_has_a_lane(lanes: int, prompts: int, group_size: int) -> bool:
       group_size: G.
     """
     return not 0 < lanes < prompts * group_size
+
+
+def automatic_lanes(
+    completions: int,
+    batch: int,
+    *,
+    prompt_tokens: int,
+    room: int,
+    accelerated: bool,
+    parameters: int,
+    cached_per_token: int,
+) -> int:
+    """Return how many lanes a shard should have; 0: whole batches should be decoded, with a lane for each group.
+
+    A step of L lanes takes the time of a fixed part and of L rows; `WIDE` says how many rows cost as much as the fixed
+    part. On accelerators a step reads the parameters once, and the cached keys and values of every lane. Lanes decode
+    completions x mean length / L steps, and then up to `room` more while they run dry. L is chosen so that the product
+    is least, for a mean length of `room` x `SHARE`, and no larger than the cache of a whole batch. There are none if
+    they would not save `LEAST_SAVED` of the time that whole batches take, or if `room` is short: a short room
+    is usually chosen to fit the completions, so lengths differ little.
+
+    Args:
+      completions: of the request, on the shard.
+      batch: completions of a batch, on the shard.
+      prompt_tokens: P.
+      room: C.
+      accelerated: whether the devices are no CPUs.
+      parameters: of the policy.
+      cached_per_token: elements of its keys and values.
+    """
+    row = cached_per_token * (prompt_tokens + room) / parameters + 1 / BALANCE  # in parts of a pass over the parameters
+    wide = 1 / row if accelerated else WIDE_ON_CPU
+    most = batch * room // (prompt_tokens + room)
+    best = int(min(math.sqrt(SHARE * completions * wide), most)) // MULTIPLE * MULTIPLE
+    if not best or room < SHORTEST_ROOM:
+        return 0
+    of_lanes = (SHARE * completions / best + 1) * (wide + best)
+    of_batches = math.ceil(completions / batch) * (wide + batch)
+    return best if of_lanes < (1 - LEAST_SAVED) * of_batches else 0
+
+
+def batches_in_flight(lanes: int, batch: int, batches: int) -> int:
+    """Return how many batches of a request should be in flight, so that lanes seldom wait for the oldest to finish.
+
+    Args:
+      lanes: of a shard.
+      batch: completions of a batch, on the shard.
+      batches: of the request.
+    """
+    return min(batches, 1 + math.ceil(lanes / (SHARE * batch)))
 
 
 def cached_tokens(lanes: int, *, prompts: int, group_size: int, prompt_tokens: int, room: int) -> int:
@@ -103,43 +176,66 @@ def full_length_steps(lanes: int, *, prompts: int, group_size: int, room: int) -
         return room - 1, 0.0
     completions = prompts * group_size
     steps = -(-completions // lanes) * (room - 1)
-    return steps, (completions - lanes) / max(steps, 1)
+    return steps, completions / max(steps, 1)
 
 
-def start(units: Units, prompts: Any, *, lanes: int, room: int) -> tuple[Queue, Lanes, Cache, Int[Array, " shards"]]:
-    """Return the queue, the lanes with their first units, an empty cache, and the number of units that are left.
+def make_queue(units: Units) -> Queue:
+    """Return the queue of units that no lane has taken."""
+    finished = units.stopped.all(axis=-1)
+    return Queue(
+        units=units,
+        order=jnp.argsort(finished, stable=True),
+        number=(~finished).sum()[None],
+        head=jnp.zeros(1, jnp.int32),
+    )
+
+
+def a_lane_each(units: Units, prompts: Any, *, room: int) -> tuple[Queue, Lanes, Cache]:
+    """Return an empty queue, a lane for each unit, and an empty cache.
 
     Args:
       units: after their first tokens.
       prompts: keys and values of the shard's prompts, as `Cache.prompts`.
-      lanes: L, at most as many as there are units.
       room: C.
     """
     total, completions = units.sample.shape
-    finished = units.stopped.all(axis=-1)
-    number = (~finished).sum()[None]
-    order = jnp.argsort(finished, stable=True) if lanes < total else jnp.arange(total)
-    unit = order[:lanes]
-    work = _at(units, unit)  # a unit that its first token ended leaves its lane idle
-    # If every prompt has just one unit and every unit a lane, the prompts' keys are already where the lanes read them.
+    zeros = jnp.zeros(total, jnp.int32)
+    # If every prompt has just one unit, the prompts' keys are already where the lanes read them.
     axis = lane_axis(prompts)
-    in_place = lanes == total == jax.tree.leaves(prompts)[0].shape[axis]
-    own = prompts if in_place else jax.tree.map(lambda leaf: jnp.take(leaf, work.prompt, axis=axis), prompts)
+    in_place = total == jax.tree.leaves(prompts)[0].shape[axis]
+    own = prompts if in_place else jax.tree.map(lambda leaf: jnp.take(leaf, units.prompt, axis=axis), prompts)
     return (
-        Queue(units=units, order=order, number=number, head=jnp.minimum(number, lanes)),
-        Lanes(unit=unit, age=jnp.zeros(lanes, jnp.int32), work=work),
+        Queue(units=units, order=jnp.arange(total), number=jnp.zeros(1, jnp.int32), head=jnp.zeros(1, jnp.int32)),
+        Lanes(slot=zeros, unit=jnp.arange(total), age=zeros, work=units),
         empty_cache(own, completions, room),
-        number,
     )
 
 
-def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any) -> tuple[Queue, Lanes, Any]:
+def idle_lanes(units: Units, prompts: Any, *, lanes: int, room: int) -> tuple[Lanes, Cache]:
+    """Return lanes without work, and an empty cache.
+
+    Args:
+      units: one or more, all of them stopped.
+      prompts: keys and values of one or more prompts.
+      lanes: L.
+      room: C.
+    """
+    zeros = jnp.zeros(lanes, jnp.int32)
+    own = jax.tree.map(lambda leaf: jnp.take(leaf, zeros, axis=lane_axis(prompts)), prompts)
+    return (
+        Lanes(slot=zeros, unit=zeros, age=zeros, work=_at(units, zeros)),
+        empty_cache(own, units.sample.shape[1], room),
+    )
+
+
+def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, ""]) -> tuple[Queue, Lanes, Any]:
     """Return the queue, the lanes and their prompts' keys and values after idle lanes have taken the next units.
 
     Args:
       prompts: keys and values of the shard's prompts.
       own: those of each lane's prompt. They are written in place, one lane after the other: at most one lane in some
         ten needs it at a step, and a choice between old and new ones would rewrite all.
+      slot: of the queue's batch.
     """
     idle = lanes.idle()
     place = queue.head + jnp.cumsum(idle) - 1
@@ -154,22 +250,18 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any) -> tuple[Queue, L
 
     own = jax.lax.fori_loop(0, number, write, own)
     work = jax.tree.map(lambda new, old: jnp.where(_like(takes, new), new, old), fresh, lanes.work)
-    return (
-        replace(queue, head=queue.head + number),
-        Lanes(unit=unit, age=jnp.where(takes, 0, lanes.age), work=work),
-        own,
-    )
+    age, slot = jnp.where(takes, 0, lanes.age), jnp.where(takes, slot, lanes.slot)
+    return replace(queue, head=queue.head + number), Lanes(slot=slot, unit=unit, age=age, work=work), own
 
 
 def record(
-    queue: Queue,
     lanes: Lanes,
     completions: Completions,
     token: Int[Array, "L E"],
     logprob: Float[Array, "L E"],
     ends: Bool[Array, "L E"],
-) -> tuple[Lanes, Completions, Int[Array, " shards"]]:
-    """Return the lanes, the completions and the number of units that are left, one token later.
+) -> tuple[Lanes, Completions]:
+    """Return the lanes and the completions one token later.
 
     Args:
       token: the next one of each lane's completions.
@@ -177,17 +269,32 @@ def record(
       ends: whether the completion ends with the token, if it has not ended before.
     """
     age, stopped = lanes.age + 1, lanes.work.stopped
+    _, units, _, room = completions.tokens.shape
     # A completion that has stopped gets a place outside the array, so nothing is written for it.
-    unit = jnp.where(stopped, len(completions.tokens), lanes.unit[:, None])
-    which = jnp.arange(token.shape[1])
-    done = stopped | ends | (age + 1 == completions.tokens.shape[-1])[:, None]
-    lanes = replace(lanes, age=age, work=replace(lanes.work, newest=token, stopped=done))
-    completions = Completions(
-        tokens=completions.tokens.at[unit, which, age[:, None]].set(token, mode="drop"),
-        logprobs=completions.logprobs.at[unit, which, age[:, None]].set(logprob, mode="drop"),
-        lengths=completions.lengths.at[unit, which].add(1, mode="drop"),
+    unit = jnp.where(stopped, units, lanes.unit[:, None])
+    place = (lanes.slot[:, None], unit, jnp.arange(token.shape[1]))
+    lanes = replace(
+        lanes, age=age, work=replace(lanes.work, newest=token, stopped=stopped | ends | (age + 1 == room)[:, None])
     )
-    return lanes, completions, (~lanes.idle()).sum() + queue.number - queue.head
+    return lanes, Completions(
+        tokens=completions.tokens.at[*place, age[:, None]].set(token, mode="drop"),
+        logprobs=completions.logprobs.at[*place, age[:, None]].set(logprob, mode="drop"),
+        lengths=completions.lengths.at[place].add(1, mode="drop"),
+    )
+
+
+def left(queue: Queue, lanes: Lanes, oldest: Int[Array, ""]) -> Left:
+    """Return how many units are not finished.
+
+    Args:
+      oldest: the slot of the oldest batch in flight.
+    """
+    busy = ~lanes.idle()
+    return Left(
+        waiting=queue.number - queue.head,
+        decoded=busy.sum()[None],
+        oldest=(busy & (lanes.slot == oldest)).sum()[None],
+    )
 
 
 def narrow(lanes: Lanes, cache: Cache, *, width: int) -> tuple[Lanes, Cache]:

@@ -1,7 +1,8 @@
-"""The sampler: groups of completions of each prompt, by one jitted program. It knows tokens only.
+"""The sampler: groups of completions of each prompt, by jitted programs. It knows tokens only.
 
 A prompt is prefilled once. Then a fixed number of lanes decode; a lane whose completion has stopped takes the next one
-that waits. When so few are left that a quarter of the lanes would hold them, they move to these, and the rest is
+that waits. When none waits, the next batch of prompts is prefilled, and lanes keep their unfinished completions. After
+the last batch, when so few are left that a quarter of the lanes would hold them, they move to these, and the rest is
 decoded by a narrower loop. A completion's random numbers depend on its counter alone, so it is the same in any lane,
 batch and order.
 """
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from grpo_jax.config import SamplingConfig
@@ -24,9 +26,9 @@ from grpo_jax.sampling import lanes
 from grpo_jax.sampling.cache import Cache, by_prompt, lane_attention, lane_axis
 from grpo_jax.sampling.choice import draw, likeliest, noise_size
 from grpo_jax.sampling.filters import filtered
-from grpo_jax.sampling.lanes import Completions, Lanes, Queue, Units, each_group_has_a_lane
+from grpo_jax.sampling.lanes import Completions, Lanes, Left, Queue, Units, each_group_has_a_lane
 from grpo_jax.sampling.noise import Noise, independent
-from grpo_jax.sharding import batch_shards, on_each_shard
+from grpo_jax.sharding import batch_shards, named, on_each_shard
 from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
 
 Sampler: TypeAlias = Callable[[Params, PromptBatch, Counter], Rollouts]
@@ -38,17 +40,53 @@ NARROWEST = 64  # lanes of a shard: a loop of fewer saves less than it takes to 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class DecodeState:
-    """The state of the decode loop."""
+    """The state of the decode loop, and what one batch leaves to the next."""
 
-    step: Int[Array, ""]
+    step: Int[Any, ""]
+    slot: Int[Any, ""]  # of the newest batch; W slots are filled in turn
+    prompts: PromptBatch  # [W, N]
     queue: Queue
     lanes: Lanes
     cache: Cache  # of the tokens that the decoder has read: all but the newest ones
     completions: Completions
-    left: Int[Array, " shards"]  # units that are decoded or wait
+    left: Left
 
 
-def make_sampler(
+@dataclass(frozen=True)
+class ContinuousSampler:
+    """Functions that sample one batch of prompts after the other, all of the same shape. They are to be jitted."""
+
+    empty: Callable[[Params, PromptBatch, Counter], DecodeState]  # of the arguments' shapes; no value is read
+    # Take a batch, and decode until none of it waits and the oldest batch in flight is finished. Returns that batch's
+    # rollouts, which mean something once W batches were fed. If `last` is set, decode all. The state is to be donated.
+    feed: Callable[[Params, DecodeState, PromptBatch, Counter, Bool[Array, ""]], tuple[DecodeState, Rollouts]]
+    finish: Callable[[Params, DecodeState], list[Rollouts]]  # of the W batches in flight, the oldest first
+
+
+def make_sampler(policy: Policy, sampling: SamplingConfig, *, lanes_per_shard: int = 0, **options: Any) -> Sampler:
+    """Make a function (params, prompts, counter) -> Rollouts of one batch, to be jitted.
+
+    Args:
+      policy, sampling, options: as `make_continuous_sampler` takes them.
+      lanes_per_shard: completions of a shard that are decoded at once; 0, or too many: all of the batch, and those of
+        a group share a lane.
+    """
+
+    def sample(params: Params, prompts: PromptBatch, counter: Counter) -> Rollouts:
+        prompts_per_shard = len(prompts.ids) // _shards(policy)
+        alone = each_group_has_a_lane(lanes_per_shard, prompts_per_shard, options["group_size"])
+        continuous = make_continuous_sampler(
+            policy, sampling, lanes_per_shard=0 if alone else lanes_per_shard, **options
+        )
+        state, _ = continuous.feed(
+            params, continuous.empty(params, prompts, counter), prompts, counter, jnp.array(True)
+        )
+        return continuous.finish(params, state)[0]
+
+    return sample
+
+
+def make_continuous_sampler(
     policy: Policy,
     sampling: SamplingConfig,
     *,
@@ -57,9 +95,10 @@ def make_sampler(
     stop_tokens: Sequence[int],
     pad_token: int = 0,
     noise: Noise = independent,
-    lanes_per_shard: int = 0,
-) -> Sampler:
-    """Make a function (params, prompts, counter) -> Rollouts, to be jitted.
+    lanes_per_shard: int,
+    in_flight: int = 1,
+) -> ContinuousSampler:
+    """Make functions that sample batches of prompts. A prompt without tokens gets no completions worth reading.
 
     Args:
       sampling: temperature (0 is greedy) and filters. The log-probabilities returned are those of the distribution
@@ -69,8 +108,9 @@ def make_sampler(
       stop_tokens: each of them ends a completion, and belongs to it.
       pad_token: fills the room after the end of a completion; it may be a stop token.
       noise: how the completions of a group share their noise; to sample one of them again, sample its group.
-      lanes_per_shard: completions of a shard that are decoded at once; 0, or too many: all of the batch, and those of
-        a group share a lane.
+      lanes_per_shard: completions of a shard that are decoded at once; 0: all of a batch, and those of a group share
+        a lane.
+      in_flight: W, batches that are decoded at once. The more there are, the later lanes have to wait for the oldest.
     """
     stops = np.asarray(sorted(set(stop_tokens)), np.int32)
     on_shards = partial(on_each_shard, policy.mesh)
@@ -109,36 +149,116 @@ def make_sampler(
     ) -> tuple[Units, Completions]:
         """Cut the groups of a shard, with their first tokens, into units."""
         n = len(token)
-        completions = group_size if each_group_has_a_lane(lanes_per_shard, n, group_size) else 1
+        completions = 1 if lanes_per_shard else group_size
         shape = (n * group_size // completions, completions)
         prompt = jnp.repeat(jnp.arange(n), shape[0] // n)
+        empty = (lengths == 0)[:, None]
         units = Units(
             prompt=prompt,
             prompt_length=lengths[prompt],
             key=keys[prompt],
             sample=jnp.broadcast_to(jnp.arange(group_size), token.shape).reshape(shape),
             newest=token.reshape(shape),
-            stopped=jnp.isin(token, stops).reshape(shape) | (max_new_tokens == 1),
+            stopped=(jnp.isin(token, stops) | empty).reshape(shape) | (max_new_tokens == 1),
         )
-        room = (*shape, max_new_tokens)
+        room = (1, *shape, max_new_tokens)
         return units, Completions(
             tokens=jnp.full(room, pad_token, jnp.int32).at[..., 0].set(units.newest),
             logprobs=jnp.zeros(room, jnp.float32).at[..., 0].set(logprob.reshape(shape)),
-            lengths=jnp.ones(shape, jnp.int32),
+            lengths=jnp.ones(room[:-1], jnp.int32),
         )
 
-    def decode(params: Params, prompts: Any, state: DecodeState, refills: bool) -> DecodeState:
+    def begin(params: Params, prompts: PromptBatch, counter: Counter) -> tuple[Units, Completions, Any]:
+        """Return a batch's units, its completions, and the keys and values of its prompts."""
+        token, logprob, keys, prompt_kv = first_tokens(params, prompts, counter)
+        return *on_shards(units_of_shard, (0,) * 4, (0, 1))(token, logprob, keys, prompts.lengths), prompt_kv
+
+    def empty(params: Params, prompts: PromptBatch, counter: Counter) -> DecodeState:
+        like = begin(params, prompts, counter)  # not computed, because only shapes are read
+        units, completions, prompt_kv = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+        units = replace(units, stopped=jnp.ones_like(units.stopped))
+        axis = lane_axis(prompt_kv)
+        idle = on_shards(
+            partial(lanes.idle_lanes, lanes=lanes_per_shard or 1, room=max_new_tokens), (0, axis), (0, axis)
+        )
+        queue = on_shards(lanes.make_queue, (0,), 0)(units)
+        busy, cache = idle(units, prompt_kv)
+        zero = jnp.int32(0)
+        state = DecodeState(
+            step=zero,
+            slot=zero,
+            prompts=jax.tree.map(lambda leaf: jnp.zeros((in_flight, *leaf.shape), leaf.dtype), prompts),
+            queue=queue,
+            lanes=busy,
+            cache=cache,
+            completions=jax.tree.map(lambda leaf: jnp.repeat(leaf, in_flight, axis=0), completions),
+            left=on_shards(lanes.left, (0, 0, None), 0)(queue, busy, zero),
+        )
+        return _laid_out(state, policy.mesh)
+
+    def feed(
+        params: Params, state: DecodeState, prompts: PromptBatch, counter: Counter, last: Bool[Array, ""]
+    ) -> tuple[DecodeState, Rollouts]:
+        units, completions, prompt_kv = begin(params, prompts, counter)
+        slot = (state.slot + 1) % in_flight
+        if lanes_per_shard:
+            queue, busy, cache = on_shards(lanes.make_queue, (0,), 0)(units), state.lanes, state.cache
+        else:
+            axis = lane_axis(prompt_kv)
+            each = on_shards(partial(lanes.a_lane_each, room=max_new_tokens), (0, axis), (0, 0, axis))
+            queue, busy, cache = each(units, prompt_kv)
+        held_prompts, held_completions = jax.tree.map(
+            lambda held, new: jax.lax.dynamic_update_slice_in_dim(held, new, slot, 0),
+            (state.prompts, state.completions),
+            (jax.tree.map(lambda leaf: leaf[None], prompts), completions),
+        )
+        state = with_left(
+            replace(
+                state,
+                slot=slot,
+                prompts=held_prompts,
+                queue=queue,
+                lanes=busy,
+                cache=cache,
+                completions=held_completions,
+            )
+        )
+        until = partial(goes_on, last=last, few=narrower(lanes_of_shard(state)))
+        state = jax.lax.while_loop(until, partial(decode, params, prompt_kv), state)
+        return _laid_out(state, policy.mesh), rollouts(state, oldest(state))
+
+    def finish(params: Params, state: DecodeState) -> list[Rollouts]:
+        while fewer := narrower(lanes_of_shard(state)):
+            axis = lane_axis(state.cache.prompts)
+            busy, cache = on_shards(partial(lanes.narrow, width=fewer), (0, axis), (0, axis))(state.lanes, state.cache)
+            state = replace(state, lanes=busy, cache=cache)
+            until = partial(goes_on, last=jnp.array(True), few=narrower(fewer))
+            state = jax.lax.while_loop(until, partial(decode, params, None), state)
+        return [rollouts(state, (oldest(state) + later) % in_flight) for later in range(in_flight)]
+
+    def lanes_of_shard(state: DecodeState) -> int:
+        """Return the number of lanes of a shard."""
+        return len(state.lanes.age) // _shards(policy)
+
+    def oldest(state: DecodeState) -> Int[Array, ""]:
+        """Return the slot of the oldest batch in flight."""
+        return (state.slot + 1) % in_flight
+
+    def with_left(state: DecodeState) -> DecodeState:
+        left = on_shards(lanes.left, (0, 0, None), 0)(state.queue, state.lanes, oldest(state))
+        return replace(state, left=left)
+
+    def decode(params: Params, prompts: Any, state: DecodeState) -> DecodeState:
         """Sample the next token of every completion in a lane.
 
         Args:
-          prompts: keys and values of all prompts.
-          refills: whether units wait that idle lanes can take.
+          prompts: keys and values of the prompts that wait; None: none waits.
         """
-        axis = lane_axis(prompts)
         queue, busy, own = state.queue, state.lanes, state.cache.prompts
-        if refills:
-            refill = on_shards(lanes.refill, (0, 0, axis, axis), (0, 0, axis))
-            queue, busy, own = refill(queue, busy, prompts, own)
+        if prompts is not None and lanes_per_shard:
+            axis = lane_axis(prompts)
+            refill = on_shards(lanes.refill, (0, 0, axis, axis, None), (0, 0, axis))
+            queue, busy, own = refill(queue, busy, prompts, own, state.slot)
         work = busy.work
         cache = replace(state.cache, prompts=own).write_newest(state.step)
         padded = jax.tree.leaves(own)[0].shape[-2]
@@ -146,19 +266,24 @@ def make_sampler(
         positions = jnp.broadcast_to((work.prompt_length + busy.age)[:, None], work.newest.shape)
         hidden, kv = policy.hidden_states(params, work.newest, positions, attend, cache.contexts())
         token, logprob = choose(policy.logits(params, hidden), work.key, work.sample, busy.age + 1)
-        record = on_shards(lanes.record, (0,) * 6, (0, 0, 0))
-        busy, completions, left = record(queue, busy, state.completions, token, logprob, jnp.isin(token, stops))
-        return DecodeState(
-            step=state.step + 1,
-            queue=queue,
-            lanes=busy,
-            cache=replace(cache, newest=kv),
-            completions=completions,
-            left=left,
+        record = on_shards(lanes.record, (0, 1, 0, 0, 0), (0, 1))
+        busy, completions = record(busy, state.completions, token, logprob, jnp.isin(token, stops))
+        return with_left(
+            replace(
+                state,
+                step=state.step + 1,
+                queue=queue,
+                lanes=busy,
+                cache=replace(cache, newest=kv),
+                completions=completions,
+            )
         )
 
-    def finish(prompts: PromptBatch, completions: Completions) -> Rollouts:
-        """Put the units' completions together into groups."""
+    def rollouts(state: DecodeState, slot: Int[Array, ""]) -> Rollouts:
+        """Put the completions of a batch's units together into groups."""
+        prompts, completions = jax.tree.map(
+            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, slot, keepdims=False), (state.prompts, state.completions)
+        )
 
         def grouped(leaf: Array) -> Array:
             return leaf.reshape(len(prompts.ids), group_size, *leaf.shape[2:])
@@ -174,30 +299,58 @@ def make_sampler(
             stop_reasons=jnp.where(jnp.isin(last, stops), StopReason.STOP, StopReason.LENGTH),
         )
 
-    def sample(params: Params, prompts: PromptBatch, counter: Counter) -> Rollouts:
-        shards = 1 if policy.mesh is None else batch_shards(policy.mesh)
-        token, logprob, keys, prompt_kv = first_tokens(params, prompts, counter)
-        axis = lane_axis(prompt_kv)
-        units, completions = on_shards(units_of_shard, (0,) * 4, 0)(token, logprob, keys, prompts.lengths)
-        n = len(prompts.ids) // shards
-        width = n if each_group_has_a_lane(lanes_per_shard, n, group_size) else lanes_per_shard
-        tick = partial(decode, params, prompt_kv, refills=width < len(units.sample) // shards)
-        begin = on_shards(partial(lanes.start, lanes=width, room=max_new_tokens), (0, axis), (0, 0, axis, 0))
-        queue, busy, cache, left = begin(units, prompt_kv)
-        state = DecodeState(step=jnp.int32(0), queue=queue, lanes=busy, cache=cache, completions=completions, left=left)
-        while width:
-            narrower = width // NARROWER if width >= NARROWER * NARROWEST else 0
-            state = jax.lax.while_loop(partial(more_than, narrower), tick, state)
-            if narrower:
-                narrow = on_shards(partial(lanes.narrow, width=narrower), (0, axis), (0, axis))
-                busy, cache = narrow(state.lanes, state.cache)
-                state = replace(state, lanes=busy, cache=cache)
-            width = narrower
-        return finish(prompts, state.completions)
-
-    return sample
+    return ContinuousSampler(empty, feed, finish)
 
 
-def more_than(units: int, state: DecodeState) -> Bool[Array, ""]:
-    """Return whether more units than this are left on any shard."""
-    return state.left.max() > units
+def narrower(lanes: int) -> int:
+    """Return how many lanes the loop after one of so many has; 0: there is none."""
+    return lanes // NARROWER if lanes >= NARROWER * NARROWEST else 0
+
+
+def goes_on(state: DecodeState, last: Bool[Array, ""], few: int) -> Bool[Array, ""]:
+    """Return whether a loop has work on any shard.
+
+    Args:
+      last: whether it decodes what is left until it is few.
+      few: units, for which a narrower loop has enough lanes.
+    """
+    left = state.left
+    return ((left.waiting > 0) | jnp.where(last, left.decoded > few, left.oldest > 0)).any()
+
+
+def _shards(policy: Policy) -> int:
+    return 1 if policy.mesh is None else batch_shards(policy.mesh)
+
+
+def _laid_out(state: DecodeState, mesh: Mesh | None) -> DecodeState:
+    """Return the state as it lies on the mesh, so that one compiled program takes and returns it."""
+    if mesh is None:
+        return state
+    layers = (None,) * lane_axis(state.cache.prompts)
+
+    def lay(tree: Any, *axes: str | None) -> Any:
+        return jax.lax.with_sharding_constraint(tree, named(mesh, *axes))
+
+    def lay_heads(tree: Any, after: int) -> Any:
+        """Lay leaves of a cache, in which so many axes come after the one of heads."""
+
+        def of_leaf(leaf: Array) -> Array:
+            between = (None,) * (leaf.ndim - len(layers) - 2 - after)
+            return lay(leaf, *layers, "batch", *between, "kv_heads")
+
+        return jax.tree.map(of_leaf, tree)
+
+    return DecodeState(
+        step=lay(state.step),
+        slot=lay(state.slot),
+        prompts=lay(state.prompts, None, "batch"),
+        queue=lay(state.queue, "batch"),
+        lanes=lay(state.lanes, "batch"),
+        cache=Cache(
+            prompts=lay_heads(state.cache.prompts, after=2),
+            completions=lay_heads(state.cache.completions, after=2),
+            newest=lay_heads(state.cache.newest, after=1),
+        ),
+        completions=lay(state.completions, None, "batch"),
+        left=lay(state.left, "batch"),
+    )

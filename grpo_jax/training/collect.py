@@ -24,7 +24,7 @@ from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import training_request
-from grpo_jax.training.successes import Successes
+from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts
 
 
@@ -61,7 +61,7 @@ class Collected:
 def collect(
     experiment: Experiment,
     source: PromptSource,
-    successes: Successes,
+    visits: Visits,
     clock: Clock,
     *,
     cursor: int,
@@ -83,7 +83,9 @@ def collect(
     rollout = experiment.config.rollout
 
     def sample_batch(first: int, prompts: int) -> Samples:
-        problems, request = source.take(first, prompts), training_request(experiment.config, step)
+        problems = source.take(first, prompts)
+        lengths = visits.lengths.expected([problem.id for problem in problems], step)
+        request = training_request(experiment.config, step, lengths)
         samples = sample_and_judge(
             experiment.engine, experiment.task, problems, request, while_waiting=lambda: clock.phase("sampling")
         )
@@ -100,10 +102,10 @@ def collect(
         return samples
 
     parts = [sample_batch(cursor, rollout.prompts_per_step)]
-    collected = _combine(experiment, successes, parts, step)
+    collected = _combine(experiment, visits, parts, step)
     while wants_more(rollout, collected.signal, source.left(cursor)):
         parts.append(sample_batch(cursor + len(collected.judged), rollout.prompts_per_batch))
-        collected = _combine(experiment, successes, parts, step)
+        collected = _combine(experiment, visits, parts, step)
     if not collected.scored.any():
         reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
         raise TrainingError(
@@ -156,12 +158,12 @@ def estimate_chosen_alone(
     return advantages
 
 
-def _combine(experiment: Experiment, successes: Successes, parts: Sequence[Samples], step: int) -> Collected:
+def _combine(experiment: Experiment, visits: Visits, parts: Sequence[Samples], step: int) -> Collected:
     """Return all parts as one, with advantages over all their groups."""
     judged = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
-    expected = successes.expected([one.id for one in judged], step)
+    expected = visits.rewards.expected([one.id for one in judged], step)
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)
     advantages = _advantages(experiment, outcomes)
     chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)

@@ -70,7 +70,9 @@ def build(
     policy = Policy(architecture, config.model, mesh, tokens=tokens)
     programs = make_programs(config, mesh, policy, task.stop_tokens)
     engine = JaxEngine(
-        programs.sampler,
+        sampler=programs.sampler,
+        continuous=programs.continuous,
+        lanes=programs.lanes,
         vocab_size=policy.vocab_size,
         batch=programs.shardings.batch,
         replicated=programs.shardings.replicated,
@@ -78,12 +80,21 @@ def build(
     return Experiment(config, programs, task, engine, date)
 
 
+def lanes_of_step(experiment: Experiment) -> int:
+    """Return how many completions of a training step are decoded at once; 0: whole batches."""
+    rollout, programs = experiment.config.rollout, experiment.programs
+    per_shard = programs.lanes(
+        rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, experiment.task.max_prompt_tokens
+    )
+    return per_shard * batch_shards(programs.mesh)
+
+
 def check_batches(config: Config, shards: int) -> None:
     """Raise ConfigError if a batch cannot be split into this many equal shards."""
     mistakes = Mistakes()
     for field, number in (
         ("rollout.prompts_per_batch", config.rollout.prompts_per_batch),
-        ("rollout.lanes", config.rollout.lanes),
+        ("rollout.lanes", max(config.rollout.lanes, 0)),
         ("train.microbatch_groups x rollout.group_size", config.train.microbatch_groups * config.rollout.group_size),
         ("evaluation.prompts_per_batch", config.evaluation.prompts_per_batch),
         *([("warm_start.batch_size", config.warm_start.batch_size)] if config.warm_start else []),

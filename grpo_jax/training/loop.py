@@ -35,7 +35,7 @@ from grpo_jax.training.metrics import Metrics
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.statistics import rollout_statistics, training_groups
-from grpo_jax.training.successes import Successes
+from grpo_jax.training.visits import Visits
 from grpo_jax.types import Params, TrainState, UpdateBatch
 
 
@@ -64,10 +64,11 @@ class Progress(JsonRecord):
     step: int
     cursor: int  # see `run_steps`
     sampled_prompts: int
-    successes: Mapping[str, Any]  # see `Successes.record`
+    successes: Mapping[str, Any]  # see `DecayedMeans.record`
     seed: int
     config: Mapping[str, Any]
     seconds: Mapping[str, float]  # by phase
+    lengths: Mapping[str, Any] | None = None  # like `successes`; None: an earlier version wrote the record
 
 
 def run_steps(run: Run) -> TrainState:
@@ -80,7 +81,7 @@ def run_steps(run: Run) -> TrainState:
     """
     config, experiment, clock, engine = run.config, run.experiment, run.clock, run.experiment.engine
     state, reference = jax.block_until_ready(_begin(run))
-    successes = Successes(config.rollout.success_half_life)
+    visits = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens)
     saved = run.checkpoints.restore_latest(state)
     # cursor: the place in the order of prompts. It also counts the prompts that are skipped at the end of an epoch.
     step, cursor, prompts_so_far = 0, 0, 0
@@ -89,7 +90,9 @@ def run_steps(run: Run) -> TrainState:
         progress = Progress.from_json(saved.record)
         cursor, prompts_so_far = progress.cursor, progress.sampled_prompts
         clock.continue_from(progress.seconds)
-        successes.continue_from(progress.successes)
+        visits.rewards.continue_from(progress.successes)
+        if progress.lengths is not None:
+            visits.lengths.continue_from(progress.lengths)
         run.display.note(f"continued at step {step} of {config.train.steps}")
     run.directory.rewind(Stage.TRAIN, step)
     evaluations = run.directory.metrics().evaluations
@@ -124,7 +127,7 @@ def run_steps(run: Run) -> TrainState:
             log.flush()
             if not saved or step > saved.step:  # the checkpoint that the run continued from is there already
                 with clock.phase("checkpoints"):
-                    record = _record(run, step, cursor, prompts_so_far, successes)
+                    record = _record(run, step, cursor, prompts_so_far, visits)
                     run.checkpoints.save(step, state, record, validation_pass_at_1)
         if stopping:  # also at the last step, because evaluations may be missing
             raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
@@ -139,7 +142,7 @@ def run_steps(run: Run) -> TrainState:
         # The guard refuses accidental transfers, which would wait for the devices.
         with log.written_on_failure(), jax.transfer_guard("disallow"):
             with clock.phase("rewards"):  # `collect` charges the sampling to its own phase
-                collected = collect(experiment, source, successes, clock, cursor=cursor, step=step)
+                collected = collect(experiment, source, visits, clock, cursor=cursor, step=step)
             engine.unload()  # the update needs the room
             with clock.phase("compile"):
                 run.compiled()
@@ -148,7 +151,8 @@ def run_steps(run: Run) -> TrainState:
         state = learned.state
         cursor += len(collected.judged)
         prompts_so_far += len(collected.judged)
-        successes.observe(collected.prompts, collected.rewards, collected.scored, step)
+        lengths = collected.rollouts.completion_lengths
+        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, step)
         log.push(step, prompts_so_far, rollout_statistics(collected), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, training_groups(collected, step))
@@ -264,14 +268,15 @@ def _evaluate(run: Run, split: Split, step: int) -> float | None:
     return first.value
 
 
-def _record(run: Run, step: int, cursor: int, prompts_so_far: int, successes: Successes) -> dict[str, Any]:
+def _record(run: Run, step: int, cursor: int, prompts_so_far: int, visits: Visits) -> dict[str, Any]:
     progress = Progress(
         step=step,
         cursor=cursor,
         sampled_prompts=prompts_so_far,
-        successes=successes.record(),
+        successes=visits.rewards.record(),
         seed=run.config.seed,
         config=to_dict(run.config),
         seconds=run.clock.read(),
+        lengths=visits.lengths.record(),
     )
     return progress.to_json()

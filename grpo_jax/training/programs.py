@@ -7,7 +7,7 @@ for models whose weights and tokenizer are missing, and for devices that are not
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 
 import jax
@@ -20,7 +20,16 @@ from jaxtyping import Array
 from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, Outcomes, make_objective, needs_reference
 from grpo_jax.policy import Policy, trained_of, with_trained
-from grpo_jax.sampling import NOISES, Counter, Sampler, Stream, make_sampler
+from grpo_jax.sampling import (
+    NOISES,
+    ContinuousSampler,
+    Counter,
+    Sampler,
+    Stream,
+    automatic_lanes,
+    make_continuous_sampler,
+    make_sampler,
+)
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.arms import ArmMetrics, make_arm_metrics
 from grpo_jax.training.batching import buckets_of
@@ -61,7 +70,9 @@ class Programs:
     init_state: Callable[[Params], TrainState]  # of `adapted`; copies the trained parameters
     sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`; needed once per policy version
     policy_weights: Callable[[Params], SamplingWeights]  # of `policy`
-    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise]) -> a jitted sampler of SamplingWeights
+    lanes: Callable[[int, int, int, int], int]  # (prompts of a request, at once, group_size, P) -> lanes per shard
+    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise, lanes per shard]) -> jitted, of SamplingWeights
+    continuous: Callable[..., ContinuousSampler]  # (sampling, group_size, noise, lanes per shard, batches in flight)
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
     logprobs: Logprobs  # (params, batch) -> log-probabilities
@@ -82,19 +93,34 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
 
+    def settings(group_size: int, noise: str) -> dict[str, Any]:
+        return {
+            "group_size": group_size,
+            "max_new_tokens": config.rollout.max_new_tokens,
+            "stop_tokens": stop_tokens,
+            "pad_token": stop_tokens[0],
+            "noise": NOISES[noise],
+        }
+
     @cache  # validation, test and training may use the same sampler
-    def sampler(sampling: SamplingConfig, group_size: int, noise: str = "independent") -> Sampler:
-        sample = make_sampler(
-            policy,
-            sampling,
-            group_size=group_size,
-            max_new_tokens=config.rollout.max_new_tokens,
-            stop_tokens=stop_tokens,
-            pad_token=stop_tokens[0],
-            noise=NOISES[noise],
-            lanes_per_shard=config.rollout.lanes // batch_shards(mesh),
+    def sampler(
+        sampling: SamplingConfig, group_size: int, noise: str = "independent", lanes_per_shard: int = 0
+    ) -> Sampler:
+        made = make_sampler(policy, sampling, lanes_per_shard=lanes_per_shard, **settings(group_size, noise))
+        return jax.jit(made, out_shardings=shardings.batch)
+
+    @cache
+    def continuous(
+        sampling: SamplingConfig, group_size: int, noise: str, lanes_per_shard: int, in_flight: int
+    ) -> ContinuousSampler:
+        made = make_continuous_sampler(
+            policy, sampling, lanes_per_shard=lanes_per_shard, in_flight=in_flight, **settings(group_size, noise)
         )
-        return jax.jit(sample, out_shardings=shardings.batch)
+        return ContinuousSampler(
+            empty=jax.jit(made.empty),
+            feed=jax.jit(made.feed, donate_argnums=1, out_shardings=(None, shardings.batch)),
+            finish=jax.jit(made.finish, out_shardings=shardings.batch),
+        )
 
     return Programs(
         mesh=mesh,
@@ -109,7 +135,9 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         init_state=make_init_state(tx, shardings.state),
         sampling_weights=jax.jit(lambda params: policy.cast(adapted.merge(params)), out_shardings=shardings.weights),
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
+        lanes=partial(_lanes_per_shard, config, mesh, policy),
         sampler=sampler,
+        continuous=continuous,
         advantages=jax.jit(objective.advantages),
         update=jax.jit(
             make_update(adapted, objective, tx, schedule, temperature, chunk),
@@ -119,6 +147,35 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         logprobs=jax.jit(make_logprobs(adapted, temperature, chunk), out_shardings=shardings.groups),
         arms=jax.jit(make_arm_metrics(adapted, objective, temperature, chunk), out_shardings=shardings.replicated),
     )
+
+
+def _lanes_per_shard(
+    config: Config, mesh: Mesh, policy: Policy, prompts: int, at_once: int, group_size: int, prompt_tokens: int
+) -> int:
+    """Return how many lanes a shard has for a request; 0: whole batches are decoded, with a lane for each group.
+
+    Args:
+      prompts: of the request.
+      at_once: prompts of a batch.
+      group_size: G.
+      prompt_tokens: P.
+    """
+    shards = batch_shards(mesh)
+    completions = -(-prompts // shards) * group_size
+    if config.rollout.lanes >= 0:
+        lanes = config.rollout.lanes // shards
+    else:
+        model = policy.architecture
+        lanes = automatic_lanes(
+            completions,
+            at_once // shards * group_size,
+            prompt_tokens=prompt_tokens,
+            room=config.rollout.max_new_tokens,
+            accelerated=mesh.devices.flat[0].platform != "cpu",
+            parameters=sum(leaf.size for leaf in jax.tree.leaves(policy.shapes())),
+            cached_per_token=2 * model.num_layers * model.num_kv_heads * model.head_dim,
+        )
+    return lanes if lanes < completions else 0
 
 
 def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, microbatch_groups: int) -> Shardings:

@@ -1,12 +1,21 @@
 """The requests that a configuration makes to its rollout engine."""
 
+import numpy as np
+from jaxtyping import Float
+
 from grpo_jax.config import Config, ConfigError
 from grpo_jax.data import Split
 from grpo_jax.sampling import Capabilities, Counter, SamplingRequest, Stream
 
 
-def training_request(config: Config, step: int) -> SamplingRequest:
-    """Return the request for the groups of a training step."""
+def training_request(
+    config: Config, step: int, expected_lengths: Float[np.ndarray, " N"] | None = None
+) -> SamplingRequest:
+    """Return the request for the groups of a training step.
+
+    Args:
+      expected_lengths: of the completions of its prompts, if they are known.
+    """
     rollout = config.rollout
     return SamplingRequest(
         sampling=rollout.sampling,
@@ -14,6 +23,7 @@ def training_request(config: Config, step: int) -> SamplingRequest:
         counter=Counter.of(config.seed, Stream.TRAINING, step),
         prompts_per_batch=rollout.prompts_per_batch,
         noise=rollout.noise,
+        expected_lengths=expected_lengths,
     )
 
 

@@ -35,7 +35,7 @@ from grpo_jax.runs.summary import Summary, summarize_run
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.display import Display, Silent
-from grpo_jax.training.experiment import Experiment, build
+from grpo_jax.training.experiment import Experiment, build, lanes_of_step
 from grpo_jax.training.loop import Run, run_steps
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine
@@ -167,8 +167,11 @@ def _run(
 ) -> Summary:
     config = experiment.config
     keep = config.checkpoint
+    lanes = lanes_of_step(experiment)
     with _stop_request(config) as stop, closing(experiment.task.reward), closing(experiment.engine):
         warm(experiment.task.reward)
+        if lanes:
+            display.note(f"{lanes} completions of a step are decoded at once (rollout.lanes={config.rollout.lanes})")
         with (
             closing(
                 Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
@@ -186,7 +189,10 @@ def _run(
     tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
     summary = summarize_run(config, metrics.training, tests, clock.read(), updates)
     return dataclasses.replace(
-        summary, seconds_to_first_step=clock.to_first_step, peak_bytes=peak_bytes(experiment.programs.mesh)
+        summary,
+        seconds_to_first_step=clock.to_first_step,
+        peak_bytes=peak_bytes(experiment.programs.mesh),
+        lanes=lanes,
     )
 
 

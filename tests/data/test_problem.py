@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.data import Problem, distinct
-from grpo_jax.training.successes import Successes
+from grpo_jax.training.visits import DecayedMeans
 
 TWINS = [Problem("54428 + 1 =", "54429"), Problem("91199 + 1 =", "91200")]  # found by trying
 OTHERS = [Problem("60469 + 1 =", "60470"), Problem("1 + 1 =", "2")]
@@ -30,7 +30,7 @@ def test_problems_without_twins_are_left_as_they_are():
 
 def test_twins_have_records_of_their_own():
     first, second = (problem.id for problem in distinct(TWINS))
-    successes = Successes(half_life=10.0)
+    successes = DecayedMeans(half_life=10.0, start=0.5)
     successes.observe([first, 0], np.array([[1, 1], [0, 0]], np.float32), np.ones((2, 2), bool), step=1)
     np.testing.assert_allclose(successes.expected([first, second], step=1), [0.75, 0.5])
     assert len(successes.record()["prompts"]) == 2

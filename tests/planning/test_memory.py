@@ -19,7 +19,7 @@ def memories(made):
     mesh = make_mesh(made.mesh, jax.devices()[:CHIPS])
     policy = Policy(made.model.architecture, made.model, mesh)
     inputs = abstract_inputs(make_programs(made, mesh, policy, stop_tokens=(0,)), made, 128)
-    sampling = sample_memory(OWN, inputs, made, made.model.architecture)
+    sampling = sample_memory(OWN, inputs, made, made.model.architecture, lanes=0)
     return update_memory(OWN, inputs, made), score_memory(OWN, inputs, made), sampling, inputs
 
 

@@ -32,7 +32,7 @@ def test_the_share_of_groups_with_signal_is_of_all_that_were_sampled():
         {},
         {"provenance": Provenance([this_start()], None)},
         {"steps": None},
-        {"seconds_to_first_step": 4.5, "peak_bytes": {"host": 1}},
+        {"seconds_to_first_step": 4.5, "peak_bytes": {"host": 1}, "lanes": 16},
     ],
 )
 def test_what_is_written_is_what_is_read(changes):

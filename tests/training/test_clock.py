@@ -80,7 +80,8 @@ def trained(tmp_path, monkeypatch, time, **changes):
         train__steps=STEPS, optimizer__warmup_updates=1, checkpoint__keep_best=0, checkpoint__every=100, **changes
     )
     start = SimpleNamespace(params=Busy(0.0, 0.0, time), updates=np.int32(0))
-    collected = SimpleNamespace(judged=[None] * 8, prompts=[], rewards=None, scored=None)
+    rollouts = SimpleNamespace(completion_lengths=None)
+    collected = SimpleNamespace(judged=[None] * 8, prompts=[], rewards=None, scored=None, rollouts=rollouts)
 
     def slowly(seconds, value):
         return lambda *of, **named: time.sleep(seconds) or value
@@ -97,7 +98,7 @@ def trained(tmp_path, monkeypatch, time, **changes):
         "rollout_statistics": slowly(HOST, STATISTICS),
         "training_groups": lambda collected, step: [],
         "_record": lambda *of: {},
-        "Successes": lambda half_life: SimpleNamespace(observe=slowly(0.0, None)),
+        "Visits": SimpleNamespace(begin=lambda half_life, room: SimpleNamespace(observe=slowly(0.0, None))),
         "PromptSource": lambda problems, seed: SimpleNamespace(begin=lambda cursor, prompts: cursor),
     }.items():
         monkeypatch.setattr(loop, name, stub)

@@ -17,7 +17,7 @@ from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import choose_groups, collect, wants_more
 from grpo_jax.training.experiment import build
-from grpo_jax.training.successes import Successes
+from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts, StopReason
 from tests.helpers import make_config
 
@@ -31,7 +31,7 @@ def collected(**changes):
                              **changes), ONE_DEVICE)  # fmt: skip
     made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
-    return collect(made, source, Successes(100), Clock(), cursor=0, step=1)
+    return collect(made, source, Visits.begin(100, room=16), Clock(), cursor=0, step=1)
 
 
 def test_batches_do_not_change_what_is_sampled():

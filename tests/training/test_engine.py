@@ -88,6 +88,35 @@ def test_the_engine_fills_its_last_batch_and_throws_the_filling_away():
         np.testing.assert_array_equal(found[0].completion_tokens, other.completion_tokens)
 
 
+@pytest.mark.trap(43)
+@pytest.mark.parametrize("mesh", [(1, 1, 1), (2, 2, 2)])
+def test_lanes_that_pass_from_batch_to_batch_return_every_group(mesh, caplog):
+    """In any order of the prompts, on any mesh, with one compiled program for all batches."""
+    data, fsdp, tensor = mesh
+    config = make_config(mesh__data=data, mesh__fsdp=fsdp, mesh__tensor=tensor, rollout__lanes=4)
+    made = build(config, jax.devices()[: data * fsdp * tensor])
+    made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=7)
+    problems = made.task.problems(Split.TRAIN, 18)
+    request = dataclasses.replace(training_request(config, step=1), prompts_per_batch=4)
+
+    def sampled(experiment, request):
+        with jax.transfer_guard("disallow"):  # as in a training step
+            return sample_and_judge(experiment.engine, made.task, problems, request).rollouts
+
+    whole = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, lanes=0))
+    reference = build(whole, jax.devices()[: data * fsdp * tensor])
+    reference.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=7)
+    expected = sampled(reference, request)
+    for lengths in (None, np.arange(18, dtype=np.float32)):
+        with caplog.at_level("WARNING"), jax.log_compiles():
+            found = sampled(made, dataclasses.replace(request, expected_lengths=lengths))
+        for name in ("prompt_tokens", "completion_tokens", "completion_lengths", "stop_reasons"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+        np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=2e-5)
+    assert made.programs.lanes(18, 4, 2, made.task.max_prompt_tokens) == 4 // (data * fsdp)
+    assert sum("Compiling jit(feed)" in message for message in caplog.messages) == 1
+
+
 def test_older_weights_are_not_learned_from(tmp_path):
     experiment, engine = scripted(make_config(objective__old_logprobs="trainer", **FEW))
     engine.load = lambda weights, version: None  # and samples as at first

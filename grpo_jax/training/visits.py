@@ -1,32 +1,38 @@
-"""Estimates of each prompt's expected reward from its earlier completions.
+"""Estimates of each prompt's expected reward, and of its completions' expected length, from earlier completions.
 
 For rewards in [0, 1] the estimate is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps
 ago counts half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which
-decays in the same way.
+decays in the same way. Lengths are estimated alike.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 
 PRIOR_ROLLOUTS = 2.0
 
 
-class Successes:
-    """Decayed sums of rewards and of rollouts, per prompt and over all prompts. They are the same on every host."""
+class DecayedMeans:
+    """Decayed sums of a quantity and of rollouts, per prompt and over all prompts. They are the same on every host."""
 
-    def __init__(self, half_life: float):
-        """Start without any observation. `half_life` is in steps."""
-        self._half_life = half_life
-        self._overall: tuple[float, float, int] = (0.0, 0.0, 0)  # total reward, rollouts, step of these sums
+    def __init__(self, half_life: float, start: float):
+        """Start without any observation.
+
+        Args:
+          half_life: in steps.
+          start: the mean as long as nothing was observed.
+        """
+        self._half_life, self._start = half_life, start
+        self._overall: tuple[float, float, int] = (0.0, 0.0, 0)  # total, rollouts, step of these sums
         self._prompts: dict[int, tuple[float, float, int]] = {}
 
     def expected(self, prompts: Sequence[int], step: int) -> Float[np.ndarray, " N"]:
-        """Return the expected rewards of prompts, given by ids, at a step; 1/2 if nothing was observed yet."""
+        """Return the expected values of prompts, given by ids, at a step."""
         total, count = self._decayed(self._overall, step)
-        prior = total / count if count else 0.5
+        prior = total / count if count else self._start
         found = [self._decayed(self._prompts.get(prompt, (0.0, 0.0, step)), step) for prompt in prompts]
         totals, counts = np.array(found, np.float64).reshape(-1, 2).T
         return ((totals + PRIOR_ROLLOUTS * prior) / (counts + PRIOR_ROLLOUTS)).astype(np.float32)
@@ -34,12 +40,12 @@ class Successes:
     def observe(
         self,
         prompts: Sequence[int],
-        rewards: Float[np.ndarray, "N G"],
-        scored: Bool[np.ndarray, "N G"],
+        values: Shaped[np.ndarray, "N G"],
+        known: Bool[np.ndarray, "N G"],
         step: int,
     ) -> None:
-        """Add the groups of a step. Completions without a verdict are ignored."""
-        totals, counts = np.where(scored, rewards, 0.0).sum(axis=1, dtype=np.float64), scored.sum(axis=1)
+        """Add the groups of a step. Completions whose value is not known are ignored."""
+        totals, counts = np.where(known, values, 0.0).sum(axis=1, dtype=np.float64), known.sum(axis=1)
         for prompt, total, count in zip(prompts, totals.tolist(), counts.tolist(), strict=True):
             self._prompts[prompt] = self._added(self._prompts.get(prompt, (0.0, 0.0, step)), total, count, step)
         self._overall = self._added(self._overall, float(totals.sum()), float(counts.sum()), step)
@@ -61,3 +67,28 @@ class Successes:
     def _added(self, sums: tuple[float, float, int], total: float, count: float, step: int) -> tuple[float, float, int]:
         before_total, before_count = self._decayed(sums, step)
         return before_total + total, before_count + count, step
+
+
+@dataclass(frozen=True)
+class Visits:
+    """The estimates of a run."""
+
+    rewards: DecayedMeans
+    lengths: DecayedMeans  # in tokens; they only decide which prompts are sampled first
+
+    @staticmethod
+    def begin(half_life: float, room: int) -> "Visits":
+        """Return estimates without any observation. `room` is max_new_tokens."""
+        return Visits(DecayedMeans(half_life, start=0.5), DecayedMeans(half_life, start=room))
+
+    def observe(
+        self,
+        prompts: Sequence[int],
+        rewards: Float[np.ndarray, "N G"],
+        scored: Bool[np.ndarray, "N G"],
+        lengths: Int[np.ndarray, "N G"],
+        step: int,
+    ) -> None:
+        """Add the groups of a step. Completions without a verdict tell their length alone."""
+        self.rewards.observe(prompts, rewards, scored, step)
+        self.lengths.observe(prompts, lengths, np.ones(lengths.shape, bool), step)

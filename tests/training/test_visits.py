@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from grpo_jax.training.successes import Successes
+from grpo_jax.training.visits import DecayedMeans, Visits
 
 
 def observed(half_life=10.0):
-    made = Successes(half_life)
+    made = DecayedMeans(half_life, start=0.5)
     rewards = np.array([[1.0, 1.0], [0.0, 1.0]], np.float32)
     made.observe([7, 8], rewards, np.ones((2, 2), bool), step=1)
     return made
 
 
 def test_nothing_is_known_at_first():
-    assert Successes(10).expected([1, 2], step=1).tolist() == [0.5, 0.5]
+    assert DecayedMeans(10, start=0.5).expected([1, 2], step=1).tolist() == [0.5, 0.5]
 
 
 def test_by_hand():
@@ -34,7 +34,7 @@ def test_what_is_old_counts_less():
 
 @pytest.mark.trap(16)
 def test_what_has_no_verdict_says_nothing():
-    made, rewards = Successes(10), np.array([[1.0, 0.0]], np.float32)
+    made, rewards = DecayedMeans(10, start=0.5), np.array([[1.0, 0.0]], np.float32)
     made.observe([7], rewards, np.array([[True, False]]), step=1)
     assert made.expected([7], step=1)[0] == 1.0
     made.observe([8], rewards, np.array([[False, False]]), step=1)
@@ -43,9 +43,18 @@ def test_what_has_no_verdict_says_nothing():
 
 @pytest.mark.trap(41)
 def test_a_checkpoint_brings_all_of_it_back():
-    made, again = observed(), Successes(10)
+    made, again = observed(), DecayedMeans(10, start=0.5)
     again.continue_from(json.loads(json.dumps(made.record())))
     for one in (made, again):
         one.observe([7], np.array([[0.0, 0.3]], np.float32), np.ones((1, 2), bool), step=4)
     assert made.record() == again.record()
     np.testing.assert_array_equal(made.expected([7, 8, 9], 9), again.expected([7, 8, 9], 9))
+
+
+def test_lengths_are_known_of_completions_without_a_verdict():
+    made = Visits.begin(half_life=10, room=32)
+    assert made.lengths.expected([7], step=1).tolist() == [32.0]
+    rewards, scored, lengths = np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), np.array([[4, 6], [20, 22]])
+    made.observe([7, 8], rewards, scored, lengths, step=1)
+    np.testing.assert_allclose(made.lengths.expected([7, 8, 9], step=1), [(10 + 26) / 4, (42 + 26) / 4, 13], rtol=1e-6)
+    assert made.rewards.expected([7], step=1).tolist() == [0.5]
