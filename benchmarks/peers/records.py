@@ -1,6 +1,7 @@
 """What a comparison measures, as lines of JSON, and tables of it."""
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -99,12 +100,12 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
         for system in systems:
             mine = [turn for turn in of_case if turn.system == system]
             life = [one for one in lives if (one.case, one.system) == (case, system)]
-            memory[system] = statistics.median(one.peak_gb for one in life)
+            memory[system] = median([one.peak_gb for one in life])
             cells = (
                 *(f"{statistics.median(of_part(turn) for turn in mine):.2f}" for of_part in PARTS),
                 f"{statistics.mean(turn.tokens for turn in mine):.0f}",
                 f"{memory[system]:.2f}",
-                f"{statistics.median(one.first_step_seconds for one in life):.0f}",
+                f"{median([one.first_step_seconds for one in life]):.0f}",
                 f"{statistics.median(turn.other_cores for turn in mine):.2f}",
             )
             yield f"| {system} | {' | '.join(cells)} |"
@@ -118,6 +119,11 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
                     str(len(both)),
                 )
                 yield f"| {opponent} | {' | '.join(cells)} |"
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median; nan if there are no values, since a comparison that was stopped knows nothing of some ends."""
+    return statistics.median(values) if values else math.nan
 
 
 def spread(ratios: Sequence[float]) -> str:

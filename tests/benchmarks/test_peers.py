@@ -107,6 +107,8 @@ def test_ratios_are_of_pairs():
     assert "| trl | 0.75 | 2.25 | 3.00 | 6.00 | 4096 | 8.00 | 12 | 0.05 |" in lines
     assert f"| trl |{4 * ' 2.00 (1.50 to 2.50) |'} 0.25 | 3 |" in lines
     assert records.spread([1.234]) == "1.23"
+    unfinished = records.tables([record for record in RECORDS if not isinstance(record, Life)])
+    assert f"| trl |{4 * ' 2.00 (1.50 to 2.50) |'} nan | 3 |" in list(unfinished)
 
 
 def test_a_command_line_prints_tables_of_files(tmp_path, capsys):
