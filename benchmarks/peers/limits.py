@@ -9,10 +9,11 @@ faster with this library. It also measures how fast memory is read.
 """
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -94,15 +95,28 @@ def operations(case: Case) -> tuple[float, float]:
     return layers + head, 3 * (layers + head)
 
 
-def measured(repetitions: int, function: Callable[..., jax.Array], *arguments: Any) -> tuple[float, float]:
-    """Return the median of the seconds that a jitted function takes, and the mean of the cores that were busy."""
+class Measured(NamedTuple):
+    """Medians of the repetitions of a program, and how many cores other processes kept busy meanwhile."""
+
+    seconds: float
+    cpu_seconds: float
+    other_cores: float
+
+    def __str__(self) -> str:
+        return f"{self.seconds:.2f} s, {self.cpu_seconds:.2f} s of CPU time; cores of others {self.other_cores:.2f}"
+
+
+def measure(repetitions: int, function: Callable[..., jax.Array], *arguments: Any) -> Measured:
+    """Measure a jitted function, which has been compiled before the first repetition."""
     jax.block_until_ready(function(*arguments))
-    taken, began, busy = [], time.perf_counter(), busy_seconds()
+    seconds, cpu_seconds, busy = [], [], busy_seconds()
     for _ in range(repetitions):
-        started = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         jax.block_until_ready(function(*arguments))
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken), (busy_seconds() - busy) / (time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
+        cpu_seconds.append(time.process_time() - cpu_began)
+    others = max(0.0, busy_seconds() - busy - sum(cpu_seconds)) / sum(seconds)
+    return Measured(statistics.median(seconds), statistics.median(cpu_seconds), others)
 
 
 def main() -> None:
@@ -110,18 +124,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=CASES, nargs="+", default=list(CASES))
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=2, help="that the products may use")
     arguments = parser.parse_args()
-    taken, busy = measured(arguments.repetitions, jax.jit(jnp.sum), jnp.ones(READ // FLOAT))
-    print(f"reading memory: {READ / taken / 1e9:.1f} GB/s; {busy:.1f} cores busy")
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.cores])
+    found = measure(arguments.repetitions, jax.jit(jnp.sum), jnp.ones(READ // FLOAT))
+    print(f"reading memory: {READ / found.seconds / 1e9:.1f} GB/s; {found}")
     for size in arguments.size:
         case = CASES[size]["equal"]
         layers, embedding = matrices(case.model)
         for work, flop in zip((rollout, update), operations(case), strict=True):
-            program = jax.jit(work, static_argnums=0)
-            taken, busy = measured(arguments.repetitions, program, case, layers, embedding)
+            found = measure(arguments.repetitions, jax.jit(work, static_argnums=0), case, layers, embedding)
             print(
-                f"{case.name}, products of a step's {work.__name__}: {taken:.2f} s, {flop / taken / 1e9:.0f} GFLOP/s; "
-                f"{busy:.1f} cores busy"
+                f"{case.name}, products of a step's {work.__name__}: {flop / found.seconds / 1e9:.0f} GFLOP/s, "
+                f"{flop / found.cpu_seconds / 1e9:.0f} for a second of CPU time; {found}"
             )
         weights = FLOAT * sum(leaf.size for leaf in jax.tree.leaves((layers, embedding)))
         print(f"{case.name}: {weights / 1e6:.0f} MB of matrices, which every new token of the completions reads")
