@@ -6,7 +6,7 @@
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 from grpo_jax.json_record import Formerly, JsonRecord
 from grpo_jax.runs.estimates import Estimate, TestedEstimate
@@ -157,6 +157,11 @@ class AnalysisProvenance(JsonRecord):
 
     run: Provenance | None  # None: an earlier version began the run, which did not record it
     analysis: Start
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the provenance that these values hold. Earlier versions wrote {} if a run had not recorded it."""
+        return super().from_json({**values, "run": values["run"] or None})
 
 
 @dataclass(frozen=True, kw_only=True)

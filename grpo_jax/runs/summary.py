@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 
 from grpo_jax.config import Config, digest, to_dict
+from grpo_jax.json_record import Formerly, JsonRecord
 from grpo_jax.runs.lines import Measured, Scores, Share, TrainLine
 from grpo_jax.runs.phases import TOTAL, training_seconds
 from grpo_jax.runs.provenance import Provenance
@@ -15,7 +16,7 @@ from grpo_jax.runs.versions import versions
 
 
 @dataclass(frozen=True)
-class EvaluationResult:
+class EvaluationResult(JsonRecord):
     """The scores of an evaluation that a summary repeats."""
 
     pass_at_1: Share
@@ -56,7 +57,7 @@ class EvaluationResult:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "EvaluationResult":
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the result that these values hold."""
         pass_at_1, pass_at_k = (Share(values[name], *values["interval"][name]) for name in ("pass@1", "pass@k"))
         return cls(
@@ -71,8 +72,8 @@ class EvaluationResult:
         )
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, kw_only=True)
+class Summary(JsonRecord):
     """The result of a finished run. Fields that earlier versions did not write are None."""
 
     base: EvaluationResult  # of the test split before training
@@ -80,19 +81,19 @@ class Summary:
     prompts: int  # sampled
     rollouts: int
     updates: int  # optimizer steps taken
-    signal_share: float  # of all groups that were sampled
+    signal_share: Annotated[float, Formerly("valid_pair_share")]  # of all groups that were sampled
     sampler_difference: float  # the largest of any step; see `Measured`
     seconds: Mapping[str, float]  # by phase; see `grpo_jax.runs.phases`
-    steps: int | None
+    steps: int | None = None
     seed: int
     config_hash: str
     versions: Mapping[str, str]
-    provenance: Provenance | None = None
     # Of the process that finished the run: seconds until it had done its first step, and the most memory, in bytes,
     # that it had used on its "host" and on one "device".
     seconds_to_first_step: float | None = None
     peak_bytes: Mapping[str, int] | None = None
     lanes: int | None = None  # completions that a training step decoded at once; 0: whole batches
+    provenance: Provenance | None = None
 
     @property
     def training_seconds(self) -> float:
@@ -104,52 +105,10 @@ class Summary:
         """Seconds from the start to the end, of all starts together."""
         return self.seconds[TOTAL]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the summary as JSON values."""
-        return {
-            "base": self.base.to_json(),
-            "final": self.final.to_json(),
-            "prompts": self.prompts,
-            "rollouts": self.rollouts,
-            "updates": self.updates,
-            "signal_share": self.signal_share,
-            "sampler_difference": self.sampler_difference,
-            "seconds": dict(self.seconds),
-            **({} if self.steps is None else {"steps": self.steps}),
-            "seed": self.seed,
-            "config_hash": self.config_hash,
-            "versions": dict(self.versions),
-            **({} if self.seconds_to_first_step is None else {"seconds_to_first_step": self.seconds_to_first_step}),
-            **({} if self.peak_bytes is None else {"peak_bytes": dict(self.peak_bytes)}),
-            **({} if self.lanes is None else {"lanes": self.lanes}),
-            **({} if self.provenance is None else {"provenance": self.provenance.to_json()}),
-        }
-
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Summary":
-        """Return the summary that these values hold, written by this version or an earlier one.
-
-        Raises:
-          KeyError, TypeError, ValueError: if they are no summary.
-        """
-        return cls(
-            base=EvaluationResult.from_json(values["base"]),
-            final=EvaluationResult.from_json(values["final"]),
-            prompts=values["prompts"],
-            rollouts=values["rollouts"],
-            updates=values["updates"],
-            signal_share=values["signal_share" if "signal_share" in values else "valid_pair_share"],
-            sampler_difference=values["sampler_difference"],
-            seconds=values["seconds"],
-            steps=values.get("steps"),
-            seed=values["seed"],
-            config_hash=values["config_hash"],
-            versions=values["versions"],
-            provenance=Provenance.from_json(values["provenance"]) if values.get("provenance") else None,
-            seconds_to_first_step=values.get("seconds_to_first_step"),
-            peak_bytes=values.get("peak_bytes"),
-            lanes=values.get("lanes"),
-        )
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """Return the summary that these values hold. Earlier versions wrote {} if a run had not recorded provenance."""
+        return super().from_json({**values, "provenance": values.get("provenance") or None})
 
 
 def summarize_run(

@@ -31,6 +31,8 @@ def test_before_provenance_was_recorded():
     found = GradientAnalysis.from_json(values)
     assert found.provenance is None
     assert GradientAnalysis.from_json(found.to_json()).to_json() == found.to_json()
+    provenance = EARLIER["provenance"] | {"run": {}}  # as it was once written of a run without a record
+    assert GradientAnalysis.from_json(EARLIER | {"provenance": provenance}).provenance.run is None
 
 
 def test_an_analysis_that_was_read_can_be_shown():

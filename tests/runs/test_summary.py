@@ -46,6 +46,7 @@ def test_a_summary_of_an_earlier_version_is_read():
     found = Summary.from_json(values)
     assert found.signal_share == values["valid_pair_share"] == 0.1875
     assert (found.steps, found.provenance) == (None, None)
+    assert Summary.from_json(values | {"provenance": {}}) == found
     assert found.to_json() == {
         "signal_share" if name == "valid_pair_share" else name: value for name, value in values.items()
     }
