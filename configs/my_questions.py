@@ -30,7 +30,6 @@ def get_config() -> ConfigDict:
     config.rollout.max_new_tokens = 256
     config.train.steps = 50  # x 4 prompts x 2 = 400 rollouts
     config.train.microbatch_groups = 1  # more are faster, if memory suffices
-    config.train.logprob_chunk = 128  # positions whose logits are in memory at once, since vocabularies are large
     config.evaluation.every = 10
     config.evaluation.validation_problems = 0  # all
     config.evaluation.test_problems = 0

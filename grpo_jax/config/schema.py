@@ -230,8 +230,8 @@ class TrainConfig:
     minibatches: Count = 1  # optimizer steps per rollout batch; 1 is on-policy
     # Groups whose activations are in memory at once. 1 needs the least memory; more are faster if they fit.
     microbatch_groups: Annotated[Count, Change.ROUNDING] = 1
-    # Positions whose logits are in memory at once; 0: all. A large vocabulary needs a limit, such as 128.
-    logprob_chunk: Annotated[CountOrZero, Change.ROUNDING] = 0
+    # Positions whose logits are in memory at once, and computed again for the gradient; 0: all, and only once.
+    logprob_chunk: Annotated[CountOrZero, Change.ROUNDING] = 32
 
 
 @dataclass(frozen=True, kw_only=True)

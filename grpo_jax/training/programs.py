@@ -5,7 +5,7 @@ for models whose weights and tokenizer are missing, and for devices that are not
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeAlias
@@ -39,6 +39,10 @@ from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 
 # Parameters for the sampler: in the compute dtype, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
+
+# Where `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so that many could run
+# at a time. Then the recomputation begins early and frees no memory.
+REMAT_OPTIONS: Mapping[str, dict[str, Any]] = {"cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}}
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     tx = make_optimizer(config.optimizer, schedule)
     shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
+    options = {} if config.model.remat == "none" else REMAT_OPTIONS.get(mesh.devices.flat[0].platform, {})
 
     def settings(group_size: int, noise: str) -> dict[str, Any]:
         return {
@@ -143,9 +148,16 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             make_update(adapted, objective, tx, schedule, temperature, chunk),
             donate_argnums=0,
             out_shardings=(shardings.state, shardings.replicated),
+            compiler_options=options,
         ),
-        logprobs=jax.jit(make_logprobs(adapted, temperature, chunk), out_shardings=shardings.groups),
-        arms=jax.jit(make_arm_metrics(adapted, objective, temperature, chunk), out_shardings=shardings.replicated),
+        logprobs=jax.jit(
+            make_logprobs(adapted, temperature, chunk), out_shardings=shardings.groups, compiler_options=options
+        ),
+        arms=jax.jit(
+            make_arm_metrics(adapted, objective, temperature, chunk),
+            out_shardings=shardings.replicated,
+            compiler_options=options,
+        ),
     )
 
 

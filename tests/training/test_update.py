@@ -17,7 +17,7 @@ from grpo_jax.training.collect import Collected
 from grpo_jax.training.experiment import build
 from grpo_jax.training.loop import _minibatches
 from grpo_jax.training.metrics import results
-from grpo_jax.training.programs import make_programs, update_batch_shardings
+from grpo_jax.training.programs import abstract_inputs, make_programs, update_batch_shardings
 from grpo_jax.types import StopReason
 from tests.helpers import make_config
 from tests.policy.full_forward import full_forward
@@ -214,6 +214,21 @@ def test_cost_falls_with_the_groups_and_nothing_recompiles():
         tokens = found.completion_lengths[:count].sum()
         assert float(metrics["sampler_difference/mean"].metric.weight) == tokens  # only these were looked at
     assert made.programs.update._cache_size() <= before + 1
+
+
+def test_rematerialisation_frees_memory():
+    """On CPU XLA would start to recompute all layers early, if it were not told to order operations for memory."""
+
+    def temporary(remat):
+        made = experiment(
+            model__architecture__num_layers=6, model__architecture__mlp_dim=256, model__remat=remat,
+            rollout__max_new_tokens=60, rollout__group_size=8, objective__name="grpo",
+        )  # fmt: skip
+        inputs = abstract_inputs(made.programs, made.config, made.task.max_prompt_tokens)
+        compiled = made.programs.update.lower(inputs.state, inputs.batch).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary("full") < temporary("none") / 2
 
 
 @pytest.mark.trap(26)
