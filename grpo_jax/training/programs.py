@@ -40,8 +40,8 @@ from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 # Parameters for the sampler: in the compute dtype, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
 
-# Where `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so that many could run
-# at a time. Then the recomputation begins early and frees no memory.
+# Where `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so that many could
+# run at a time. Then the recomputation begins early and frees no memory.
 REMAT_OPTIONS: Mapping[str, dict[str, Any]] = {"cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}}
 
 
