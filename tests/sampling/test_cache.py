@@ -44,7 +44,6 @@ def copied(program, elements):
 
 def decoding(policy, group_size, lanes):
     """Return the text of the compiled sampler, and how many elements a layer's ring of keys has at least."""
-
     batch = PromptBatch(
         ids=np.zeros(PROMPTS, np.uint32),
         tokens=np.zeros((PROMPTS, WIDTH), np.int32),
