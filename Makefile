@@ -75,9 +75,9 @@ test-quick: install-all
 	$(PYTEST) -m 'not slow'
 
 # What another version of Python, JAX or NumPy is likeliest to break, once all tests pass with one: command lines and
-# configurations, a run and its directory, policies, samplers, formulas, and the processes of verifiers. No slow ones.
-VERSIONS := commands/test_earlier_version.py commands/test_mistakes.py commands/test_train.py config objectives \
-  policy/test_policy.py rewards/test_pool.py runs sampling training/test_tpu.py
+# configurations, a run and its directory, the policy, the sampler, and the processes of verifiers. No slow ones.
+VERSIONS := commands/test_earlier_version.py commands/test_mistakes.py commands/test_train.py config \
+  policy/test_policy.py rewards/test_pool.py runs sampling/test_sampler.py training/test_tpu.py
 
 test-versions: install-all
 	$(PYTEST) -m 'not slow' $(VERSIONS:%=tests/%)
