@@ -5,7 +5,6 @@ every group. The others are sorted into micro-batches of similar lengths, and ea
 smallest bucket that holds it.
 """
 
-import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,22 +25,22 @@ class Bucket(NamedTuple):
 
 
 def buckets(prompt_tokens: int, completion_tokens: int) -> tuple[Bucket, ...]:
-    """Return the buckets of a run, the widest first; at most six.
+    """Return the buckets of a run, the widest first; at most three.
 
-    An update is one program with a loop for each bucket, so the time to compile it grows with their number. Lengths of
-    completions spread widely: there are two halvings. (Completions of geometric length, with a mean of a quarter of the
-    room, cost .53 of full width in groups of two; a third halving would make that .51.) A prompt's room is set by the
-    longest problem of a data set, and most are far below it: there is one step, to a quarter.
+    An update is one program with a loop for each bucket, so the time to compile it grows with their number. (With six,
+    libtpu 0.0.52 could not compile unrolled layers at all.) Lengths of completions spread widely: there are two
+    halvings. (Completions of geometric length, with a mean of a quarter of the room, cost .53 of full width in groups
+    of two; a third halving would make that .51.) A prompt's room is set by the longest problem of a data set, and most
+    are far below it: all buckets but the widest have a quarter of it.
 
     Args:
       prompt_tokens: P.
       completion_tokens: C.
     """
-    return tuple(
-        itertools.starmap(
-            Bucket, itertools.product(_widths(prompt_tokens, (1, 4)), _widths(completion_tokens, (1, 2, 4)))
-        )
-    )
+    whole = Bucket(prompt_tokens, completion_tokens)
+    short, widths = _widths(prompt_tokens, (1, 4))[-1], _widths(completion_tokens, (1, 2, 4))
+    narrower = (Bucket(short, width) for width in widths[1:] or widths)
+    return (whole, *(bucket for bucket in narrower if bucket != whole))
 
 
 def buckets_of(groups: Groups) -> tuple[Bucket, ...]:

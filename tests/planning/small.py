@@ -18,11 +18,14 @@ SMALL = {
     "model.scan_layers": True,
     "model.remat": "full",
     "model.attention": "fused",
-    "rollout.max_new_tokens": 896,
+    "rollout.max_new_tokens": 60,  # one bucket: a program with several takes minutes to compile
     "train.microbatch_groups": 8,
-    "train.logprob_chunk": 224,
+    "train.logprob_chunk": 15,
     "mesh.fsdp": 4,
 }
+
+
+PROMPT = 68  # tokens
 
 
 def config(**changes):

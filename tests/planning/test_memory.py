@@ -7,7 +7,7 @@ from grpo_jax.planning.memory import sample_memory, score_memory, tree_bytes, up
 from grpo_jax.policy import Policy, trained_of
 from grpo_jax.sharding import make_mesh
 from grpo_jax.training.programs import abstract_inputs, make_programs
-from tests.planning.small import config, with_adapters
+from tests.planning.small import PROMPT, config, with_adapters
 
 OWN = 2**30
 PARAMETERS = 2048 * 256 + 2 * (256 * 128 * 2 * (2 + 1) + 3 * 256 * 1024)  # the norms', a thousand, left out
@@ -18,7 +18,7 @@ def memories(made):
     """Return the memory during an update, scoring and sampling, and the shapes of the programs' inputs."""
     mesh = make_mesh(made.mesh, jax.devices()[:CHIPS])
     policy = Policy(made.model.architecture, made.model, mesh)
-    inputs = abstract_inputs(make_programs(made, mesh, policy, stop_tokens=(0,)), made, 128)
+    inputs = abstract_inputs(make_programs(made, mesh, policy, stop_tokens=(0,)), made, PROMPT)
     sampling = sample_memory(OWN, inputs, made, made.model.architecture, lanes=0)
     return update_memory(OWN, inputs, made), score_memory(OWN, inputs, made), sampling, inputs
 

@@ -20,7 +20,7 @@ from grpo_jax.sharding import make_mesh
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.programs import abstract_inputs, make_programs
 from tests.helpers import CONFIGS, start
-from tests.planning.small import SMALL, config, with_adapters
+from tests.planning.small import PROMPT, SMALL, config, with_adapters
 
 
 def planned(**changes):
@@ -28,7 +28,7 @@ def planned(**changes):
 
 
 def plan_of(made):
-    return make_plan(made, "v5e:2x2", made.model.architecture, prompt_tokens=128)
+    return make_plan(made, "v5e:2x2", made.model.architecture, prompt_tokens=PROMPT)
 
 
 @pytest.mark.slow
@@ -50,7 +50,7 @@ def test_a_plan(tpu_compiler):
     assert scanned.update.memory.params == pytest.approx(scanned.parameters, rel=0.01)
     assert scanned.update.memory.optimizer == pytest.approx(2 * scanned.parameters, rel=0.01)
     assert scanned.sample.memory.params == pytest.approx(2 * scanned.parameters, rel=0.01)
-    assert scanned.sample.memory.cache == 8 * (128 + 2 * 896) * 2 * 2 * 1 * 128 * 2
+    assert scanned.sample.memory.cache == 8 * (PROMPT + 2 * 60) * 2 * 2 * 1 * 128 * 2
     # In each of four micro-batches every layer is gathered twice in bfloat16, and the head once and not for each piece.
     assert scanned.update.costs.collective_bytes["all-gather"] < 4 * 2 * 2 * scanned.parameters * 1.1
 
@@ -142,21 +142,21 @@ def test_adapters_are_not_all_parameters(no_compiler):
 
 @pytest.mark.slow
 def test_logits_of_all_positions_are_never_in_memory(chips):
-    """With Qwen2.5's vocabulary, 8 rows of 896 positions per chip have 4.4 GB of logits, chunks of 128 have .6 GB."""
-    wide = {"model__architecture__vocab_size": 151936, "train__microbatch_groups": 16}
+    """With Qwen2.5's vocabulary, 16 rows of 60 positions per chip have .6 GB of logits, chunks of 10 have .1 GB."""
+    wide = {"model__architecture__vocab_size": 151936, "train__microbatch_groups": 32}
     wide |= {"model__architecture__num_layers": 1, "model__architecture__embed_dim": 128}  # quick to compile
 
     def temporary(chunk):
         made = config(**wide, train__logprob_chunk=chunk)
         mesh = make_mesh(made.mesh, chips)
         programs = make_programs(made, mesh, Policy(made.model.architecture, made.model, mesh), stop_tokens=(0,))
-        inputs = abstract_inputs(programs, made, 128)
+        inputs = abstract_inputs(programs, made, PROMPT)
         compiled = programs.update.lower(inputs.state, inputs.batch).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
-    logits = 8 * 896 * 151936 * 4
+    logits = 16 * 60 * 151936 * 4
     assert temporary(0) > logits
-    assert temporary(128) < 0.6 * logits
+    assert temporary(10) < 0.6 * logits
 
 
 def test_what_a_model_needs():
@@ -164,11 +164,11 @@ def test_what_a_model_needs():
     made = config()
     architecture = made.model.architecture
     matrices = 2 * (256 * 128 * 2 * (2 + 1) + 3 * 256 * 1024)
-    groups, prompt, own = 32, 128, 895  # the last token of a completion is not read, and the prompt is read once
-    pairs = prompt**2 / 2 + 2 * (1024**2 - prompt**2) / 2
+    groups, prompt, own = 32, PROMPT, 59  # the last token of a completion is not read, and the prompt is read once
+    pairs = prompt**2 / 2 + 2 * ((prompt + 60) ** 2 - prompt**2) / 2
     expected = groups * 6 * (matrices * (prompt + 2 * own) + 2048 * 256 * (1 + 2 * own) + 2 * 2 * 2 * 128 * pairs)
-    assert model_flops(made, architecture, 128)["update"] == pytest.approx(expected)
-    assert model_flops(made, architecture, 128)["score"] == pytest.approx(expected / 3)
+    assert model_flops(made, architecture, PROMPT)["update"] == pytest.approx(expected)
+    assert model_flops(made, architecture, PROMPT)["score"] == pytest.approx(expected / 3)
 
 
 def test_advice():
@@ -195,7 +195,7 @@ def test_advice():
 )
 def test_mistakes(flags, message, tpu_compiler, capsys):
     fields = [f"--config.{field}={value}" for field, value in SMALL.items() if field not in "".join(flags)]
-    code = command.main([f"--config={CONFIGS / 'two_grpo.py'}", "--prompt-tokens=128", *fields, *flags])
+    code = command.main([f"--config={CONFIGS / 'two_grpo.py'}", f"--prompt-tokens={PROMPT}", *fields, *flags])
     assert code == 2
     assert message in capsys.readouterr().err
 
@@ -220,7 +220,7 @@ def test_the_command_line(tmp_path):
         "launch/plan.py",
         "--config=configs/two_grpo.py",
         "--topology=v5e:2x2",
-        "--prompt-tokens=128",
+        f"--prompt-tokens={PROMPT}",
         f"--json={tmp_path / 'plan.json'}",
         *fields,
         XLA_FLAGS="",  # libtpu ends a process whose flags it does not know
