@@ -61,7 +61,7 @@ def _blocks(vocab: int) -> int:
     return -(-vocab // BLOCK)
 
 
-def _largest(scores: Float[Array, "*batch n"], values: Float[Array, "*batch n"]) -> Choices:
+def _largest(scores: Float[Array, "*batch choices"], values: Float[Array, "*batch choices"]) -> Choices:
     """Return where the scores are largest, and the values there."""
     place = jnp.argmax(scores, axis=-1).astype(jnp.int32)
     return place, jnp.take_along_axis(values, place[..., None], axis=-1)[..., 0]
