@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from grpo_jax.config import Config, from_dict, load, to_dict
+from grpo_jax.config.smoke import TIES
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import describe, save_checkpoint
 from tests.helpers import CONFIGS, make_config
@@ -65,7 +66,8 @@ def questions(checkpoint: Path, tokenizer: Path | str = "", **changes: object) -
     given = to_dict(load(CONFIGS / "smollm2_135m.py"))
     values["task"] = given["task"] | {"template": "{question}", "max_prompt_tokens": 128, "tokenizer": str(tokenizer)}
     values["task"]["train"]["path"] = "2 terms of +-"
-    values["task"]["reward"] = given["task"]["reward"] | {"terms": {"numeric": 1.0}, "answer_pattern": r"(\d)"}
+    terms = {"numeric": 1.0, TIES: 1e-3}  # a random policy is hardly ever right
+    values["task"]["reward"] = given["task"]["reward"] | {"terms": terms, "answer_pattern": r"(\d)"}
     values["model"] |= {"checkpoint": str(checkpoint), "architecture": None}
     values["warm_start"] = None
     return from_dict(values)

@@ -174,7 +174,7 @@ def make_continuous_sampler(
         return *on_shards(units_of_shard, (0,) * 4, (0, 1))(token, logprob, keys, prompts.lengths), prompt_kv
 
     def empty(params: Params, prompts: PromptBatch, counter: Counter) -> DecodeState:
-        like = begin(params, prompts, counter)  # not computed, because only shapes are read
+        like = jax.eval_shape(begin, params, prompts, counter)
         units, completions, prompt_kv = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
         units = replace(units, stopped=jnp.ones_like(units.stopped))
         axis = lane_axis(prompt_kv)

@@ -11,7 +11,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from grpo_jax.config import CHANGEABLE_FREELY, ConfigError, differing, to_dict
+from grpo_jax.config import CHANGEABLE_FREELY, ROUNDING, ConfigError, differing, to_dict
 from grpo_jax.files import CONFIG_FILE, STUDY_FILE, read_json, run_config, write_whole
 from grpo_jax.studies.loading import from_json, to_json
 from grpo_jax.studies.study import Study, StudyRun
@@ -72,7 +72,7 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
 def _check_runs(study: Study, workdir: Path) -> None:
     """Raise ConfigError if the config.json of a run is not that of the study.
 
-    How often a finished run was saved or evaluated may differ.
+    How often a finished run was saved or evaluated may differ, and so may what decides no more than the last digits.
     """
     for arm in study.arms:
         ours = to_dict(arm.configuration(study.seeds[0]))
@@ -81,7 +81,7 @@ def _check_runs(study: Study, workdir: Path) -> None:
             path = run.directory(workdir) / CONFIG_FILE
             if not path.exists():
                 continue
-            free = CHANGEABLE_FREELY if run.finished(workdir) else ()
+            free = (*ROUNDING, *(CHANGEABLE_FREELY if run.finished(workdir) else ()))
             fields = differing(run_config(path.parent), {**ours, "seed": seed}, free=free)
             if fields:
                 raise ConfigError(

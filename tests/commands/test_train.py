@@ -17,7 +17,7 @@ COMMAND = ("launch/main.py", "--config=configs/two_grpo.py")
 
 SUMMARY = {
     "base", "final", "prompts", "rollouts", "updates", "signal_share", "sampler_difference", "seconds", "seed",
-    "config_hash", "versions", "steps", "provenance", "seconds_to_first_step", "peak_bytes",
+    "config_hash", "versions", "steps", "provenance", "seconds_to_first_step", "peak_bytes", "lanes",
 }  # fmt: skip
 
 
