@@ -1,11 +1,15 @@
 """Compile the programs of the update while the main thread makes, loads or evaluates a policy."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.programs import abstract_inputs, scored, scores_per_minibatch
+from grpo_jax.types import UpdateBatch
+
+PROGRAMS = 3  # at most: the update, the scorer and the gradient's arms
 
 
 @contextmanager
@@ -17,30 +21,26 @@ def compiling_ahead(experiment: Experiment) -> Iterator[Callable[[], None]]:
     """
     config, programs = experiment.config, experiment.programs
 
-    def compile_update() -> None:
-        inputs = abstract_inputs(programs, config, experiment.task.max_prompt_tokens)
-        programs.update.lower(inputs.state, scored(inputs.batch, config)).compile()  # type: ignore[attr-defined]
-
-    def compile_logprobs() -> None:
-        inputs = abstract_inputs(programs, config, experiment.task.max_prompt_tokens)
-        programs.logprobs.lower(inputs.state.params, inputs.batch).compile()  # type: ignore[attr-defined]
-
-    def compile_arms() -> None:
+    def start() -> list[Future[None]]:
         inputs = abstract_inputs(programs, config, experiment.task.max_prompt_tokens)
         batch = scored(inputs.batch, config)
-        programs.arms.lower(inputs.state.params, batch).compile()  # type: ignore[attr-defined]
+        due: list[tuple[Any, Any, UpdateBatch]] = [(programs.update, inputs.state, batch)]
+        due += [(programs.logprobs, inputs.state.params, inputs.batch)] * bool(scores_per_minibatch(config))
+        due += [(programs.arms, inputs.state.params, batch)] * bool(config.logging.arms_every)
+        return [pool.submit(_compile, *one) for one in due]
 
-    due = [compile_update]
-    due += [compile_logprobs] * bool(scores_per_minibatch(config))
-    due += [compile_arms] * bool(config.logging.arms_every)
-    pool = ThreadPoolExecutor(len(due), "compile")
-    started = [pool.submit(one) for one in due]
+    pool = ThreadPoolExecutor(PROGRAMS, "compile")
+    started = pool.submit(start)
 
     def wait() -> None:
-        for one in started:
+        for one in started.result():
             one.result()
 
     try:
         yield wait
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _compile(program: Any, of: Any, batch: UpdateBatch) -> None:
+    program.lower(of, batch).compile()
