@@ -15,12 +15,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from fresh_policy import built
 
-from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.config import command_line
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.processes import put
-from grpo_jax.training import build
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.programs import update_batch_shardings
@@ -35,11 +35,8 @@ def main(argv: Sequence[str]) -> None:
     parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--repetitions", type=int, default=30)
     arguments = command_line.parse(parser, argv)
-    try:
-        config = load(arguments.config, arguments.overrides)
-        experiment = build(config)
-    except ConfigError as error:
-        parser.error(str(error))
+    experiment = built(parser, arguments)
+    config = experiment.config
     if arguments.repetitions < 1:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 1")
     params = experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from fresh_policy import built
 
-from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.config import command_line
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.processes import put
-from grpo_jax.training import build
 from grpo_jax.training.batching import buckets_of, make_minibatches
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.types import Rollouts, StopReason
@@ -36,11 +36,8 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--repetitions", type=int, default=20)
     parser.add_argument("--mean-share", type=float, default=4)
     arguments = command_line.parse(parser, argv)
-    try:
-        config = load(arguments.config, arguments.overrides)
-        experiment = build(config)
-    except ConfigError as error:
-        parser.error(str(error))
+    experiment = built(parser, arguments)
+    config = experiment.config
     if arguments.repetitions < 2:
         parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
     if not 1 <= arguments.mean_share <= config.rollout.max_new_tokens:
