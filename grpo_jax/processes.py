@@ -10,20 +10,13 @@ All processes must make the same calls in the same order. A single process has n
 
 import hashlib
 import json
-import os
-import resource
-import sys
-import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding
-
-LOADED = time.perf_counter()
+from jax.sharding import NamedSharding
 
 
 def put(tree: Any, shardings: Any) -> Any:
@@ -46,28 +39,6 @@ def fetch(tree: Any) -> Any:
         return jax.device_get(tree)
     with jax.transfer_guard("allow"):
         return multihost_utils.process_allgather(tree, tiled=True)
-
-
-def process_age() -> float:
-    """Return the seconds since this process was started (or loaded this module, if the system does not tell)."""
-    try:
-        started = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):
-        return time.perf_counter() - LOADED
-
-
-def peak_bytes(mesh: Mesh) -> dict[str, int]:
-    """Return the most memory that was in use so far: by this process on its host, and on one of its devices.
-
-    Devices that do not count their memory, such as CPUs, have no entry.
-    """
-    unit = 1 if sys.platform == "darwin" else 1024
-    peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    counted = [device.memory_stats() or {} for device in mesh.local_devices]
-    if any("peak_bytes_in_use" in stats for stats in counted):
-        peaks["device"] = max(stats.get("peak_bytes_in_use", 0) for stats in counted)
-    return peaks
 
 
 def barrier(name: str) -> None:

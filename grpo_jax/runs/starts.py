@@ -1,20 +1,28 @@
-"""The record of a start: command, code, machine and versions, without anything that looks like a secret."""
+"""The record of a start: command, code, machine and versions, without anything that looks like a secret.
+
+Beside it: the age and the memory of the process that was started.
+"""
 
 import os
 import platform
 import re
+import resource
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 import grpo_jax
 from grpo_jax.runs.provenance import Code, Devices, Host, Start
 from grpo_jax.runs.versions import code_digest, cores, versions
+
+LOADED = time.perf_counter()
 
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]
 CODE = f"{grpo_jax.__name__}/"  # untracked files below it count as changes, too
@@ -62,6 +70,28 @@ def this_start(devices: Sequence[jax.Device] = ()) -> Start:
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         versions=versions(),
     )
+
+
+def process_age() -> float:
+    """Return the seconds since this process was started (or loaded this module, if the system does not tell)."""
+    try:
+        started = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError):
+        return time.perf_counter() - LOADED
+
+
+def peak_bytes(mesh: Mesh) -> dict[str, int]:
+    """Return the most memory that was in use so far: by this process on its host, and on one of its devices.
+
+    Devices that do not count their memory, such as CPUs, have no entry.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024
+    peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    counted = [device.memory_stats() or {} for device in mesh.local_devices]
+    if any("peak_bytes_in_use" in stats for stats in counted):
+        peaks["device"] = max(stats.get("peak_bytes_in_use", 0) for stats in counted)
+    return peaks
 
 
 def _command(arguments: Sequence[str]) -> str:

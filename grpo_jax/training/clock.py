@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 import jax
 
-from grpo_jax.processes import process_age
 from grpo_jax.runs.phases import PHASES, TOTAL, training_seconds, whole
+from grpo_jax.runs.starts import process_age
 
 _compile_seconds = 0.0
 

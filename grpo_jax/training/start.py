@@ -21,7 +21,7 @@ from grpo_jax.config import (
 from grpo_jax.data import Problem, Split
 from grpo_jax.evaluation import warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
-from grpo_jax.processes import barrier, fetch, peak_bytes
+from grpo_jax.processes import barrier, fetch
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
@@ -30,7 +30,7 @@ from grpo_jax.runs.ending import StopRequest, TrainingError
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.record import provenance_of, recorded, recorded_date
-from grpo_jax.runs.starts import now, this_start
+from grpo_jax.runs.starts import now, peak_bytes, this_start
 from grpo_jax.runs.summary import Summary, summarize_run
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.compile_ahead import compiling_ahead
