@@ -1,6 +1,9 @@
 """Rewards as the tests want them, and the labelled pairs."""
 
+import gc
 import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,3 +37,23 @@ def boxed(gold, answer, prompt="2+3="):
 
 def labelled(pair):
     return boxed(pair["gold"], pair["answer"], pair.get("question", ""))
+
+
+def takes_at_most(seconds: float, call: Callable[[], object]) -> bool:
+    """Return whether one of three calls takes at most so many seconds of this thread's processor time.
+
+    Other threads and processes do not count, and neither do collections of what other tests left. What is too slow is
+    too slow three times.
+    """
+    gc.collect()
+    gc.disable()
+    try:
+        return any(_thread_seconds(call) <= seconds for _ in range(3))
+    finally:
+        gc.enable()
+
+
+def _thread_seconds(call: Callable[[], object]) -> float:
+    start = time.thread_time()
+    call()
+    return time.thread_time() - start

@@ -1,8 +1,7 @@
 """In which form an answer counts: what is copied from the question, or left unevaluated, is not right."""
 
-import gc
 import json
-import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from grpo_jax.rewards import Attempt, make_reward
 from grpo_jax.rewards.mathematics.form import is_finished
 from grpo_jax.rewards.mathematics.reward import Mathematics
-from tests.rewards.helpers import boxed, make_config
+from tests.rewards.helpers import boxed, make_config, takes_at_most
 from tools.copying import QUESTIONS, stretches
 
 ASKED = [json.loads(line) for line in Path(QUESTIONS).read_text().splitlines()]
@@ -198,9 +197,6 @@ def test_the_term_any_form_lets_all_pass():
 
 
 def test_looking_at_the_form_takes_no_time():
-    gc.collect()  # what other tests have left would be collected, and other threads measured, on this test's account
     question = "Compute " + " + ".join(rf"$\frac{{{n}}}{{7}}x^{n}$" for n in range(200))
-    start = time.thread_time()
     for answer in ("+".join("x" * 400), "-" * 900 + "1", r"\frac" * 150 + "12", "(" * 400 + "1" + ")" * 400, "=" * 900):
-        is_finished(question, "x^2+1", answer)
-    assert time.thread_time() - start < 0.5
+        assert takes_at_most(0.1, partial(is_finished, question, "x^2+1", answer))

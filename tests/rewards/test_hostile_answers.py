@@ -1,16 +1,16 @@
 """A model's answer is hostile input: nothing is executed, everything is bounded, and nobody else pays for it."""
 
-import gc
 import os
 import random
 import time
 import typing
+from functools import partial
 
 import pytest
 
 from grpo_jax.rewards.mathematics.outcome import Outcome, outcome_by
 from grpo_jax.rewards.mathematics.reward import AT_ONCE, Mathematics
-from tests.rewards.helpers import LABELLED, boxed, labelled, make_config
+from tests.rewards.helpers import LABELLED, boxed, labelled, make_config, takes_at_most
 
 SECONDS = 0.5
 OUTCOMES = set(typing.get_args(Outcome))
@@ -86,22 +86,11 @@ def test_every_answer_is_answered_in_time(mathematics, gold):
         assert time.monotonic() - start < SECONDS + 6, answer[:80]  # the limit, the kernel's, and a busy machine
 
 
-@pytest.fixture
-def quiet_collector():
-    """Everything made before the test is left out of garbage collections, whose time is not the answer's."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.mark.trap(39)
 @pytest.mark.parametrize("gold", ["5", r"\{2," * 18 + "1" + r"\}" * 18, r"\sqrt[3]{7^{1400}}"])
-def test_no_answer_holds_up_the_process_that_asks(gold, quiet_collector):
-    for answer in HOSTILE:
-        start = time.thread_time()
-        outcome_by(gold[:1000], answer[:1000], AT_ONCE)
-        assert time.thread_time() - start < 0.1, answer[:80]  # a few milliseconds, on a slow machine too
+def test_no_answer_holds_up_the_process_that_asks(gold):
+    for answer in HOSTILE:  # a few milliseconds, on a slow machine too
+        assert takes_at_most(0.1, partial(outcome_by, gold[:1000], answer[:1000], AT_ONCE)), answer[:80]
 
 
 @pytest.mark.trap(39)
