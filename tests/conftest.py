@@ -1,6 +1,7 @@
 """Strict surroundings for all tests: eight devices, shapes checked at every call, nothing broadcast by accident."""
 
 import functools
+import gc
 import importlib.util
 import os
 import sys
@@ -26,6 +27,16 @@ from jax.experimental import topologies  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Tracing makes millions of small objects, which are garbage at once or stay. With Python's thresholds a tenth of the
+# time goes into looking through those that stay.
+gc.set_threshold(20_000, 20, 20)
+
+
+def pytest_collection_finish() -> None:
+    """Leave the modules, which stay until the end, out of every collection."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

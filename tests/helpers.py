@@ -22,7 +22,7 @@ TINY = {
     "task.operators": "+-*",
     "task.train_problems": 40,
     "model.architecture.embed_dim": 16,
-    "model.architecture.num_layers": 2,
+    "model.architecture.num_layers": 1,
     "model.architecture.head_dim": 8,
     "model.architecture.mlp_dim": 32,
     "warm_start.full_steps": 40,

@@ -146,17 +146,12 @@ def test_logits_of_all_positions_are_never_in_memory(chips):
     wide = {"model__architecture__vocab_size": 151936, "train__microbatch_groups": 32}
     wide |= {"model__architecture__num_layers": 1, "model__architecture__embed_dim": 128}  # quick to compile
 
-    def temporary(chunk):
-        made = config(**wide, train__logprob_chunk=chunk)
-        mesh = make_mesh(made.mesh, chips)
-        programs = make_programs(made, mesh, Policy(made.model.architecture, made.model, mesh), stop_tokens=(0,))
-        inputs = abstract_inputs(programs, made, PROMPT)
-        compiled = programs.update.lower(inputs.state, inputs.batch).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
-
-    logits = 16 * 60 * 151936 * 4
-    assert temporary(0) > logits
-    assert temporary(10) < 0.6 * logits
+    made = config(**wide, train__logprob_chunk=10)
+    mesh = make_mesh(made.mesh, chips)
+    programs = make_programs(made, mesh, Policy(made.model.architecture, made.model, mesh), stop_tokens=(0,))
+    inputs = abstract_inputs(programs, made, PROMPT)
+    compiled = programs.update.lower(inputs.state, inputs.batch).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 0.6 * 16 * 60 * 151936 * 4
 
 
 def test_what_a_model_needs():

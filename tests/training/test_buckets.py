@@ -1,6 +1,7 @@
 """Buckets: each micro-batch is computed at the width of its lengths, and the gradient stays the objective's."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +78,27 @@ def batch_of(found, advantages, microbatch_groups, keep=None, aggregation="seque
     return dataclasses.replace(batch, groups=groups)
 
 
+@functools.cache
+def whole_rows(policy, group_size, prompt_tokens):
+    """Return functions of whole rows that all objectives share, so that they are compiled once.
+
+    Returns: params -> log-probabilities, and (params, cotangent of these) -> gradient of what is trained.
+    """
+    found = rollouts(group_size, prompt_tokens)
+
+    def logprobs(params):
+        return full_forward(
+            policy, params, found.prompt_tokens, found.prompt_lengths, found.completion_tokens, TEMPERATURE
+        )
+
+    @jax.jit
+    def gradient(params, cotangent):
+        _, pull_back = jax.vjp(lambda trained: logprobs(with_trained(params, trained)), trained_of(params))
+        return pull_back(cotangent)[0]
+
+    return jax.jit(logprobs), gradient
+
+
 def assert_gradient_is_the_objectives(name, policy, mesh=None, microbatch_groups=2, prompt_tokens=P):
     """Against autodiff of the loss of all groups at once, from plain forward passes over whole rows."""
     group_size = OBJECTIVES[name].group_size or 4
@@ -97,17 +119,12 @@ def assert_gradient_is_the_objectives(name, policy, mesh=None, microbatch_groups
 
     @jax.jit
     @jax.grad
-    def expected(trained):
-        logprobs = full_forward(
-            policy,
-            with_trained(params, trained),
-            found.prompt_tokens,
-            found.prompt_lengths,
-            found.completion_tokens,
-            TEMPERATURE,
-        )
+    def of_logprobs(logprobs):
         loss = objective.loss(logprobs, whole)
         return loss.total / loss.weight
+
+    logprobs, gradient = whole_rows(policy, group_size, prompt_tokens)
+    expected = gradient(params, of_logprobs(logprobs(params)))
 
     on_mesh = dataclasses.replace(policy, mesh=mesh)
     update = jax.jit(make_update(on_mesh, objective, RECORDER, lambda step: 0.0, TEMPERATURE, chunk=3))
@@ -115,9 +132,9 @@ def assert_gradient_is_the_objectives(name, policy, mesh=None, microbatch_groups
     batch = batch_of(found, advantages, microbatch_groups)
     assert (batch.filled > 0).sum() > 1
     updated, metrics = update(state, put(batch, named(mesh)) if mesh else batch)
-    gradient, other = jax.device_get((updated.opt_state, expected(trained_of(params))))
-    apart = optax.tree.norm(jax.tree.map(np.subtract, gradient, other))
-    assert float(apart) < 1e-5 * float(optax.tree.norm(other))  # float32 sums in another order differ by up to 3e-6
+    found, expected = jax.device_get((updated.opt_state, expected))
+    apart = optax.tree.norm(jax.tree.map(np.subtract, found, expected))
+    assert float(apart) < 1e-5 * float(optax.tree.norm(expected))  # float32 sums in another order differ by up to 3e-6
     assert float(metrics["loss"].weight) == pytest.approx(
         float(objective.aggregation.denominator(whole.completion_lengths).sum())
     )

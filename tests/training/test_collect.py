@@ -27,8 +27,8 @@ ONE_DEVICE = jax.devices()[:1]
 @cache
 def collected(**changes):
     """A step of a fresh policy, half of whose completions of `x+y=` are right if the task is modulo 2."""
-    made = build(make_config(task__modulus=2, task__operations=2, task__train_problems=64, rollout__max_new_tokens=12,
-                             **changes), ONE_DEVICE)  # fmt: skip
+    easy = {"task__modulus": 2, "task__operations": 2, "task__train_problems": 64, "rollout__max_new_tokens": 12}
+    made = build(make_config(model__architecture__num_layers=2, **easy, **changes), ONE_DEVICE)
     made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
     return collect(made, source, Visits.begin(100, room=16), Clock(), cursor=0, step=1)

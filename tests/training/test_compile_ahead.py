@@ -46,6 +46,7 @@ def compiled():
 def test_every_program_is_compiled_once_and_not_by_the_main_thread(tmp_path, monkeypatch, compiled, changes, programs):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # the warm start compiles its update, too
     config = make_config(
+        model__architecture__num_layers=2,  # with one, no group of these two steps carries signal
         train__steps=2,
         optimizer__warmup_updates=0,
         evaluation__every=0,
