@@ -1,4 +1,4 @@
-"""Rewards: what completions are worth. Nothing here imports JAX."""
+"""Rewards of completions. Nothing here imports JAX."""
 
 from grpo_jax.rewards import chains
 from grpo_jax.rewards.extraction import last_boxed

@@ -1,6 +1,6 @@
 """Verifiers of chains of equations, such as "8+(8+(4+6))=8+(8+0)=8+8=6" modulo 10.
 
-A line is read in one pass with two stacks: whatever a model writes, it takes time in proportion to its length.
+A line is read in one pass with two stacks, so the time is linear in its length, whatever a model writes.
 """
 
 import operator
@@ -23,7 +23,7 @@ OUTERMOST = re.compile(r"([0-9]+)([-+*])([0-9]+)")  # the last one has none
 def last_value(attempt: Attempt) -> Verdict:
     """Return reward 1 if the chain ends in the gold answer and the model itself ended it, else 0.
 
-    The prompt is such as "8+(8+(4+6))=", the completion such as "8+(8+0)=8+8=6". One that was cut off at the maximum
+    A prompt looks like "8+(8+(4+6))=", a completion like "8+(8+0)=8+8=6". A completion that was cut off at the maximum
     length has no answer, and is wrong.
     """
     answer = (attempt.prompt + attempt.completion).rpartition("=")[2] if attempt.stopped else None
@@ -32,11 +32,11 @@ def last_value(attempt: Attempt) -> Verdict:
 
 
 def derivation(attempt: Attempt, *, modulus: int) -> Verdict:
-    """Return right if the answer is and each line carries out one operation of the line before, the prompt's first.
+    """Return right if the answer is right and each line carries out one operation of the line before it.
 
-    Of "8+(8+(4+6))=" only "8+(8+0)=8+8=6" is right modulo 10, since each line has one operation less. Where two
-    operations could be next, either may be. A guess of the answer is right in one of `modulus` cases, so it bounds how
-    hard problems can be; a guess of a derivation is not, and a line that is repeated ("6=6=6") is none.
+    The first line starts from the prompt: for "8+(8+(4+6))=" only "8+(8+0)=8+8=6" is right modulo 10. If two operations
+    could be next, either is right. A repeated line ("6=6=6") carries out none. A guessed answer is right in one of
+    `modulus` cases, which limits how hard problems can be; a guessed derivation hardly ever is.
     """
     verdict = last_value(attempt)
     lines = [attempt.prompt.removesuffix("="), *attempt.completion.split("=")]
@@ -48,9 +48,9 @@ def derivation(attempt: Attempt, *, modulus: int) -> Verdict:
 def partial_credit(attempt: Attempt, *, modulus: int, verify: Callable[[Attempt], Verdict] = last_value) -> Verdict:
     """Return reward 1 if `verify` finds the completion right, else half the share of its lines that are right.
 
-    A line is right if it has the gold answer's value. Lines stand between the `=` of the completion: of
-    "8+(8+0)=8+8=5", where 6 is right modulo 10, two in three are right, and it is worth 1/3. A wrong answer without
-    lines is worth 0. A completion that was cut off is wrong, and its lines count.
+    A line is right if it has the gold answer's value. Lines stand between the `=` of the completion: two of the three
+    lines in "8+(8+0)=8+8=5" are right if the answer is 6 (modulo 10), so it is worth 1/3. A wrong answer without
+    lines is worth 0. A completion that was cut off is wrong, but its lines count.
     """
     verdict = verify(attempt)
     if verdict.right:
@@ -61,7 +61,7 @@ def partial_credit(attempt: Attempt, *, modulus: int, verify: Callable[[Attempt]
 
 
 def value_of(line: str, modulus: int) -> int | None:
-    """Return the value modulo `modulus` of an expression of numbers, + - * and brackets; None if the line is none.
+    """Return the value modulo `modulus` of an expression of numbers, + - * and brackets; None for any other line.
 
     Numbers have at most 18 digits. There are no signs and no blanks. * binds tighter; + and - go from left to right.
     """
@@ -70,7 +70,7 @@ def value_of(line: str, modulus: int) -> int | None:
     operand_next = True
     for token in TOKEN.findall(line + ")"):
         if not waiting:
-            return None  # a bracket too many has closed the whole line
+            return None  # a surplus bracket has closed the whole line
         if operand_next:
             if token == "(":
                 waiting.append(token)
@@ -92,14 +92,14 @@ def value_of(line: str, modulus: int) -> int | None:
 
 
 def _carry_out(values: list[int], waiting: list[str], least: int, modulus: int) -> None:
-    """Compute the operations that wait since the last bracket and bind at least so tightly."""
+    """Compute the waiting operations since the last bracket that bind at least as tightly as `least`."""
     while PRECEDENCE.get(waiting[-1], 0) >= least:
         right, left = values.pop(), values.pop()
         values.append(OPERATIONS[waiting.pop()](left, right) % modulus)
 
 
 def _reductions(line: str, modulus: int) -> Iterator[str]:
-    """Yield what a line may become by carrying out one operation whose operands are numbers."""
+    """Yield the lines that follow from this one by carrying out one operation on two numbers."""
     if whole := OUTERMOST.fullmatch(line):
         yield _result(whole, modulus)
     for found in INNERMOST.finditer(line):

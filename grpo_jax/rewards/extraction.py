@@ -1,4 +1,4 @@
-r"""Where in a completion the answer stands: in its last \boxed{...}, or where a pattern of the user's says."""
+r"""Find the answer in a completion: in its last \boxed{...}, or by the user's pattern."""
 
 import re
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 MARKER = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])(?P<space>\s*)")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped character, of which \{ and \} are two, or a brace
 BARE_END = re.compile(r"[\s${}]")  # ends the answer of `\boxed 7`, unless it is a brace that is closed again
-EMPTY = re.compile(r"(?:[\s.…$]|\\[ld]?dots)*")  # contents that are none: `\boxed{}`, `\boxed{...}`
-SAYS_SOMETHING = re.compile(r"\d|\\[a-zA-Z]")  # a number or a command, where a word would be part of the sentence
+EMPTY = re.compile(r"(?:[\s.…$]|\\[ld]?dots)*")  # contents that are no answer: `\boxed{}`, `\boxed{...}`
+SAYS_SOMETHING = re.compile(r"\d|\\[a-zA-Z]")  # a number or a command; a word would be part of the sentence
 
-MAX_SEARCHED = 100_000  # characters at the end of a completion in which an answer is looked for
+MAX_SEARCHED = 100_000  # characters at the end of a completion that are searched for an answer
 
 
 def extract(completion: str, pattern: str) -> str | None:
@@ -17,15 +17,15 @@ def extract(completion: str, pattern: str) -> str | None:
 
     Args:
       completion: only its last `MAX_SEARCHED` characters count.
-      pattern: a regular expression with one group, whose last match is the answer, unless the group is optional
-        and no part of it; "" is the last balanced \boxed{}.
+      pattern: a regular expression with one group. The answer is the group in the last match that contains it (an
+        optional group may be missing). "" stands for the last balanced \boxed{}.
     """
     text = completion[-MAX_SEARCHED:]
     if not pattern:
         return last_boxed(text)
     found: str | None = None
     for match in re.finditer(pattern, text):
-        if match.group(1) is not None:  # of an optional group
+        if match.group(1) is not None:  # an optional group may be missing
             found = match.group(1)
     return found
 
@@ -33,12 +33,12 @@ def extract(completion: str, pattern: str) -> str | None:
 def last_boxed(text: str) -> str | None:
     r"""Return the contents of the last balanced \boxed{...} or \fbox{...}, or of `\boxed 7`; None if there is none.
 
-    What only speaks of a box does not undo the one before: a box that is empty or never closed, or a bare \boxed in
-    front of a word ("I have put it in \boxed as asked"). Behind another box, a bare one counts if it holds a number or
-    a command; a word, as in `\boxed A`, counts where there is no other box. A box inside a box belongs to the outer
-    one, whose other contents count too. It does not matter where the box stands, be it in a block of thinking.
+    A mere mention of a box does not replace the box before it: a box that is empty or never closed, or a bare \boxed
+    before a word ("I have put it in \boxed as asked"). After another box, a bare \boxed counts if a number or a command
+    follows it; a word, as in `\boxed A`, counts only if there is no other box. A box inside a box belongs to the outer
+    one, whose other contents count too. The box may stand anywhere, even in a block of thinking.
 
-    Braces are counted in one pass, so the time is linear whatever the text is; an escaped brace, as in \{1, 2\}, is a
+    Braces are counted in one pass, so the time is linear for any text. An escaped brace, as in \{1, 2\}, is a
     character like any other.
     """
     markers = list(MARKER.finditer(text))
@@ -53,7 +53,7 @@ def last_boxed(text: str) -> str | None:
         if start in closes:
             end = closes[start]
             contents, braced = text[start + 1 : end], True
-        elif "\n" in marker["space"]:  # what stands on the next line is no argument
+        elif "\n" in marker["space"]:  # the next line is no argument
             continue
         else:
             end = _bare_end(text, start, closes)
@@ -78,7 +78,7 @@ def _bare_end(text: str, start: int, closes: Mapping[int, int]) -> int:
 
 
 def _closing_braces(text: str) -> dict[int, int]:
-    """Return, for the place of each opening brace that is closed, the place of the brace that closes it."""
+    """Return a mapping from the place of each closed opening brace to the place of its closing brace."""
     open_, closes = [], {}
     for brace in BRACE.finditer(text):
         if brace.group() == "{":

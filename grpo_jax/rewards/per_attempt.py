@@ -16,10 +16,10 @@ class Unscorable(ValueError):
 
 
 class PerAttempt:
-    """A `Reward` from a function of one attempt; what it raises leaves that attempt unscored and never ends a run."""
+    """A `Reward` from a function of one attempt. If it raises, the attempt stays unscored and training continues."""
 
     def __init__(self, name: str, function: Callable[[Attempt], Verdict], same: Callable[[str, str], bool] = same_text):
-        """Wrap a function; `name` is for the log, and `same` tells which answers count as one in a majority vote."""
+        """Wrap a function; `name` is for the log, and `same` says which answers count as one in a majority vote."""
         self._name = name
         self._function = function
         self._same = same
@@ -52,7 +52,7 @@ class PerAttempt:
         return [self._same(answer, other) for other in others]
 
     def warm(self) -> None:
-        """Do nothing, since nothing takes long to start."""
+        """Do nothing: there is nothing to start."""
 
     def close(self) -> None:
-        """Do nothing, since nothing is held."""
+        """Do nothing: there is nothing to end."""

@@ -1,4 +1,4 @@
-"""From a configuration to a reward."""
+"""Make a reward from a configuration."""
 
 import math
 import re
@@ -33,7 +33,7 @@ REWARDS: Mapping[str, Callable[[RewardConfig, int], Equating]] = {
 
 
 def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
-    """Return the weighted sum that a configuration describes; starts nothing until `warm` or `judge`.
+    """Return the weighted sum that a configuration describes. No process starts before `warm` or `judge`.
 
     Args:
       max_new_tokens: the length at which completions are cut off.
@@ -51,9 +51,10 @@ def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
 
 
 def _order(config: RewardConfig) -> list[str]:
-    """Return the terms by rank, since the first that knows says what is right: ours, then the user's by their weights.
+    """Return the terms in the order in which they decide what is right.
 
-    Not as they are written: a dictionary is the same in any order, so nothing may depend on it.
+    The project's own come first, as `REWARDS` lists them, then the user's by descending weight. The order in the
+    configuration must not matter, because a dictionary is the same in any order.
     """
     ours = [name for name in REWARDS if name in config.terms]
     others = sorted(config.terms.keys() - set(ours), key=lambda name: (-config.terms[name], name))

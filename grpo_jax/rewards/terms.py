@@ -21,7 +21,7 @@ DECIMAL = re.compile(r"\d\.\d|\.\d|\d[eE]")
 
 
 def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """Return the reward that is 1 if the answer is the gold one, as a text without the white space around it."""
+    """Return the reward that is 1 if the answer is the gold answer's text, apart from white space around it."""
 
     def verify(attempt: Attempt) -> Verdict:
         answer = extract(attempt.completion, config.answer_pattern)
@@ -32,11 +32,11 @@ def exact(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 
 
 def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """Return the reward that is 1 if an answer has the gold one's value: exactly, or to 1e-6 if one is a decimal.
+    """Return the reward that is 1 if an answer has the gold answer's value: exactly, or to 1e-6 if one is a decimal.
 
-    Units are not looked at, and it must be a number, not the question's expression or another one that has its value
-    (`mathematics/form.py`). A gold answer that is no number leaves the attempt unscored; an answer that is none, be it
-    too long or too large to be one, is wrong.
+    Units are ignored. The answer must be a number, not the question's expression or another one with that value
+    (`mathematics/form.py`). If the gold answer is no number, the attempt is unscored. An answer that is no number, or
+    is too long or too large to be read, is wrong.
     """
 
     def verify(attempt: Attempt) -> Verdict:
@@ -65,7 +65,7 @@ def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 
 
 def _number(text: str, max_characters: int) -> Fraction | None:
-    """Return the number that a text is; None if it is none. Raises TooLargeError if that takes too much to find out."""
+    """Return the number that a text spells, None if it spells none. Raises TooLargeError if that takes much work."""
     if len(text) > max_characters:
         raise TooLargeError("too many characters")
     try:
@@ -81,7 +81,7 @@ def _number(text: str, max_characters: int) -> Fraction | None:
 
 
 def boxed_format(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    r"""Return the reward that is 1 if a completion has one \boxed{...}, closed and not empty, and an end of its own."""
+    r"""Return the reward that is 1 if a completion has one closed, non-empty \boxed{...} and was ended by the model."""
 
     def verify(attempt: Attempt) -> Verdict:
         boxes = len(MARKER.findall(attempt.completion))
@@ -94,11 +94,11 @@ def boxed_format(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 def overlong(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
     """Return DAPO's soft overlong punishment (arXiv 2503.14476, equation 13), in tokens.
 
-    0 up to L_max - L_cache, then linearly down to -1 at L_max, with L_max `max_new_tokens` and L_cache
+    It is 0 up to L_max - L_cache tokens and falls linearly to -1 at L_max. L_max is `max_new_tokens`, and L_cache is
     `overlong_tokens`.
 
     Raises:
-      ConfigError: if the buffer is empty or longer than a completion may be.
+      ConfigError: if `overlong_tokens` is 0 or larger than `max_new_tokens`.
     """
     buffer = config.overlong_tokens
     if not 0 < buffer <= max_new_tokens:
@@ -115,13 +115,13 @@ def overlong(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
 
 
 def last_value_of_chain(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
-    """Return the reward of chains of equations by their last value, see `chains.py`."""
+    """Return the reward of chains of equations by their last value (see `chains.py`)."""
     return PerAttempt("last_value", chains.last_value)
 
 
 def lot(attempt: Attempt) -> float:
-    """Return a number from 0 to below 1 that depends on the completion's text, so that equally good ones differ.
+    """Return a number in [0, 1) that depends on the completion's text, so that equally good completions differ.
 
-    For runs that only try whether everything works.
+    Smoke runs add it to the reward, so that there is something to learn from.
     """
     return zlib.crc32(attempt.completion.encode()) / 2**32

@@ -16,14 +16,14 @@ class Term(NamedTuple):
 
 
 class WeightedSum:
-    """The sum of weight x reward. Scored where all terms are; the first one that knows says `answer` and `right`."""
+    """The sum of weight x reward, scored if all terms are. The first term that judges answers decides what is right."""
 
     def __init__(self, terms: Sequence[Term]):
         self._terms = terms
 
     @property
     def unscored(self) -> Counter[str]:
-        """Return the counts by term and reason, as in "mathematics.timed_out"."""
+        """The counts by term and reason, as in "mathematics.timed_out"."""
         return Counter(
             {f"{term.name}.{reason}": n for term in self._terms for reason, n in term.reward.unscored.items()}
         )
@@ -33,7 +33,7 @@ class WeightedSum:
         return [self._sum(verdicts) for verdicts in zip(*by_term, strict=True)]
 
     def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
-        """Return what the first term says."""
+        """Return whether the first term finds each of the others the same as this answer."""
         return self._terms[0].reward.same(prompt, answer, others)
 
     def warm(self) -> None:

@@ -1,4 +1,4 @@
-r"""What an answer is: a number with or without a unit, an expression, words, a tuple, set or interval, an equation.
+r"""Types of answers: a number with or without a unit, an expression, words, a tuple, set or interval, an equation.
 
 `reading.py` makes answers from tokens, and `compare.py` says which are equal.
 """
@@ -14,8 +14,8 @@ from grpo_jax.rewards.mathematics.work import TooLargeError
 
 MAX_ITEMS = 64  # of a tuple, list or set
 
-# What stands in the place of brackets. A bare list is in any order unless it is a sequence; OPEN is an open interval
-# that can be nothing else (1 < x < 2), while (1, 2) may be a point.
+# Names for the brackets of items that have none. The order of a bare list does not count, that of a sequence does. OPEN
+# is an open interval that cannot be a point (1 < x < 2); (1, 2) can be either.
 BARE, SEQUENCE, ALTERNATIVES, UNION, OPEN = "list", "sequence", "alternatives", "union", "open"
 NAMED = "named"  # x = 1, y = 2
 MATRIX, DETERMINANT, RATIO, ROWS, PIECE = "matrix", "determinant", ":", "rows", "piece"
@@ -30,7 +30,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Choice:
-    """A letter of multiple choice that is written as one: (A), A., (A) 12; and the value behind it."""
+    """A letter of multiple choice that is written as one: (A), A., (A) 12; and the value after it."""
 
     letter: str
     value: "Answer | None" = None
@@ -38,7 +38,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Items:
-    """A tuple, interval, list, set, matrix or union; the brackets tell which (`compare.py` has what they mean).
+    """A tuple, interval, list, set, matrix or union; the brackets tell which (`compare.py` says what they mean).
 
     Raises:
       TooLargeError: if there are more than `MAX_ITEMS`.
@@ -64,17 +64,17 @@ class Statement:
 
 @dataclass(frozen=True)
 class Relation:
-    """Two expressions and the sign between them: =, \\ne, \\le, <. Greater-than is turned round."""
+    """Two expressions and the sign between them: =, \\ne, \\le, <. The sides of > and \\ge are swapped."""
 
     sign: str
     left: Formula
     right: Formula
-    value: "Answer | None" = None  # of `m + n = 113`, should 113 be all that was asked for
+    value: "Answer | None" = None  # 113 in `m + n = 113`, in case only that was asked for
 
 
 @dataclass(frozen=True)
 class General:
-    """What holds for all values of a letter: as it is written, and with the letter k."""
+    """An answer for all values of a letter, as it is written and with k in place of the letter."""
 
     plain: "Answer"
     of_k: "Answer"
@@ -91,7 +91,7 @@ class Progressions:
 
 @dataclass(frozen=True)
 class Family:
-    """A gold answer whose constants may be any numbers; `known` are the letters of its question, which are none."""
+    """A gold answer with arbitrary constants. `known` holds the letters of its question, which are not constants."""
 
     value: "Answer"
     known: frozenset[str]
@@ -99,17 +99,17 @@ class Family:
 
 @dataclass(frozen=True)
 class Residue:
-    """What a name or a number leaves: `x \\equiv 5 \\pmod 7`."""
+    """A remainder: `x \\equiv 5 \\pmod 7`."""
 
     name: tuple[str, ...]
     value: "Answer"
     modulus: Formula
-    is_least: bool = False  # a gold answer whose question asks for the remainder itself, and need not be repeated
+    is_least: bool = False  # of a gold answer: its question asks for the remainder itself, so `(mod 7)` may be omitted
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A gold answer, and what its question calls it: x, f(3), m + n, |z|."""
+    """A gold answer, and the quantity that its question asks for: x, f(3), m + n, |z|."""
 
     quantity: Formula
     value: "Answer"
@@ -136,7 +136,7 @@ Answer: TypeAlias = (
 )
 Reader: TypeAlias = Callable[[Tokens], Answer]  # how the parts of an answer are read
 Numbers: TypeAlias = Literal["whole", "natural", "nonnegative", "positive", "real"]
-LEAST: dict[Numbers, tuple[int | None, ...]] = {  # the least of them; natural numbers may begin with 0 or 1
+LEAST: dict[Numbers, tuple[int | None, ...]] = {  # the smallest of them; natural numbers may begin with 0 or 1
     "whole": (None,), "natural": (0, 1), "nonnegative": (0,), "positive": (1,), "real": (),
 }  # fmt: skip
 
@@ -146,7 +146,7 @@ EMPTY_SET = Items(r"\{", r"\}", ())
 
 
 def listed(kind: str, items: Sequence[Answer]) -> Items:
-    """Return items that no brackets enclose."""
+    """Return items without brackets as one answer."""
     return Items(kind, kind, tuple(items))
 
 
@@ -169,7 +169,7 @@ def of_either_sign(item: Answer) -> Sequence[Answer]:
 
 
 def unreadable(answer: Answer) -> bool:
-    """Return whether a part of an answer is beyond every parser here."""
+    """Return whether no parser here can read some part of an answer."""
     match answer:
         case Formula():
             return not answer.readable

@@ -1,8 +1,8 @@
-r"""What a question says of its gold answer: whether 1,2,3 is in order, (1,2) a point, 100,200 two numbers, 5 metres.
+r"""Read from the question how its gold answer is meant: whether 1,2,3 has an order, (1,2) is a point, 5 is in metres.
 
-The gold answer's text is marked accordingly (`marks.py`), so that whoever compares it needs no question: \ordered 1,2,3
-is a sequence, \interval (1,2) is no point, 100, 200 no number, 5 \text{ metres} is not 5 km, \count 5 is neither 5 %
-nor 5 cm, \asked x = 5 is not y = 5, \option D 51 is not (C) 51.
+The text of the gold answer is marked accordingly (`marks.py`), so a comparison needs no question: \ordered 1,2,3
+is a sequence, \interval (1,2) is no point, 100, 200 is not one number, 5 \text{ metres} is not 5 km, \count 5 is
+neither 5 % nor 5 cm, \asked x = 5 is not y = 5, \option D 51 is not (C) 51.
 """
 
 import functools
@@ -63,15 +63,15 @@ OF_LETTERS = (
 MODULUS = re.compile(r"(?:\b(?:mod(?:ulo)?|divided by)|\\[pb]?mod)[\s${(]*(\d{1,9})(?!\w)")
 LAST_DIGIT = re.compile(r"\b(?:last|units|ones|unit's) digit\b", re.IGNORECASE)
 
-SEPARATOR = re.compile(r"(?<!\{),|;|\band\b")  # {,} is a part of a number
-ENCLOSED = re.compile(r"[(\[][^()\[\]]*,|\\[{l]brace|\\\{")  # commas that mean something of their own
+SEPARATOR = re.compile(r"(?<!\{),|;|\band\b")  # {,} is part of a number
+ENCLOSED = re.compile(r"[(\[][^()\[\]]*,|\\[{l]brace|\\\{")  # commas that belong to brackets
 PAIR = re.compile(r"\s*\$?\s*(?:\\left\s*)?\([^()\[\]]*,[^()\[\]]*\)\s*\$?\s*")
 RELATED = re.compile(r"[=<>:]|\\(?:[lg](?:eq?|t)|ne|neq|in|approx|equiv|text|mathrm)(?![a-zA-Z])")
 GROUPED = re.compile(r"\s*\$?\s*\d{3}(?:,\d{3})+\s*\$?\s*")
 
-INTERPRETED = 4096  # gold answers that are remembered: a question has many completions
-# A number without a unit: no letters but those of roots, fractions and products, no comma but of digit groups.
-# Nothing is tried twice: in a majority vote a model's answer stands here.
+INTERPRETED = 4096  # gold answers in the cache: a question has many completions
+# A number without a unit: the only letters are those of roots, fractions and products, the only commas those of digit
+# groups. The pattern never backtracks, because in a majority vote it reads a model's answer.
 BARE_NUMBER = re.compile(
     r"[\s$]*+(?>\d{1,3}(?:,\d{3})+(?!\d)|\d+|[-+*/^.{}() ]|\\[dt]?frac|\\sqrt|\\pi|\\cdot|\\times)++[\s$]*+"
 )
@@ -79,11 +79,11 @@ BARE_NUMBER = re.compile(
 
 @functools.lru_cache(maxsize=INTERPRETED)
 def interpreted(question: str, gold: str) -> str:
-    """Return the gold answer, marked by what the question says of it.
+    """Return the gold answer with marks that say how the question means it.
 
-    Without a question, what could be either is neither: an inequality is not (1,2), which may be a point, and 100200 is
-    not 100,200, which may be two numbers. A number gets the unit that the question asks for, so that an answer in
-    another one is converted, or wrong.
+    Without a question, an ambiguous form equals neither of its readings: an inequality does not equal (1,2), which may
+    be a point, and 100200 does not equal 100,200, which may be two numbers. A number gets the unit that the question
+    asks for, so an answer in another unit is converted, or wrong.
     """
     if not question:
         return _in_groups(gold)
@@ -128,7 +128,7 @@ def _marked(question: str, gold: str) -> str:
 
 
 def _in_groups(gold: str, several: bool | None = None) -> str:
-    """Return 100,200 as a list, if it is one for the question, or rises where there is none."""
+    """Return 100,200 as a list if the question asks for several numbers, or if there is no question and it rises."""
     if not GROUPED.fullmatch(gold):
         return gold
     groups = gold.strip(" $").split(",")

@@ -1,4 +1,4 @@
-"""Tokens seen from outside of their brackets."""
+"""Find and split tokens at the level outside of all brackets."""
 
 from collections.abc import Container, Sequence
 from typing import TypeAlias
@@ -9,7 +9,7 @@ Tokens: TypeAlias = Sequence[Token]
 
 
 def texts_of(tokens: Tokens) -> tuple[str, ...]:
-    """Return what the tokens say."""
+    """Return the texts of the tokens."""
     return tuple(token.text for token in tokens)
 
 
@@ -31,7 +31,7 @@ def closing_place(tokens: Tokens) -> int:
 
 
 def split(tokens: Tokens, separators: Container[str]) -> tuple[list[Tokens], list[str]]:
-    """Return tokens between separators outside of all brackets, and the separators."""
+    """Return the parts of tokens between separators outside of all brackets, and the separators."""
     parts: list[list[Token]] = [[]]
     found: list[str] = []
     depth = 0
@@ -46,7 +46,7 @@ def split(tokens: Tokens, separators: Container[str]) -> tuple[list[Tokens], lis
 
 
 def stripped(tokens: Tokens) -> Tokens:
-    """Return tokens without what ends a sentence, and without braces around all of them."""
+    """Return tokens without the end of a sentence, and without braces around all of them."""
     while tokens and tokens[-1].text in (".", ",", ";", "\\\\"):
         tokens = tokens[:-1]
     while tokens and tokens[0].text == "{" and closing_place(tokens) == len(tokens) - 1:

@@ -8,11 +8,11 @@ from grpo_jax.rewards.mathematics.notation import Token
 LETTERS = frozenset("ABCDEFGHIJabcdefghij")
 NAMING = frozenset(("option", "choice", "answer"))
 SIGNS = frozenset((")", ".", ":", *NAMING, *map(str.capitalize, NAMING)))
-LISTING = frozenset((",", ";", "and", "or", "&"))  # more than one is no choice
+LISTING = frozenset((",", ";", "and", "or", "&"))  # two letters are not a choice
 
 
 def choice(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return what `(A)`, `A.`, `A: 12`, `(A) 12`, `Option A` choose; None for `(A) or (B)`, and `(A) is wrong`."""
+    r"""Return the choice in `(A)`, `A.`, `A: 12`, `(A) 12` or `Option A`; None for `(A) or (B)` and `(A) is wrong`."""
     texts = texts_of(tokens)
     if len(tokens) > 1 and texts[0].lower() in NAMING:
         rest = tokens[2:] if texts[1] in (":", "is") else tokens[1:]
@@ -47,7 +47,7 @@ def is_letter(tokens: Tokens) -> bool:
 
 
 def _is_option(token: Token) -> bool:
-    """Return whether a word may be part of what is chosen; not of a sentence about it, as far as that can be told."""
+    """Return whether a word may belong to the option itself, and not to a sentence about it (a guess)."""
     text = token.text.lower()
     return (
         token.kind in ("word", "symbol", "number") and text not in units.NEVER and not text.endswith(("s", "ed", "n"))

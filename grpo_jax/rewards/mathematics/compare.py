@@ -1,13 +1,14 @@
-r"""Whether two answers are equal: True, False, or None where only a computer algebra system can tell.
+r"""Compare two answers: True if they are equal, False if not, None if only a computer algebra system can tell.
 
 Numbers are equal if they are exactly equal. A rounded decimal is not the fraction it was rounded from: 0.333 is not
-1/3, while 0.5 is 1/2 and 0.(3) is 1/3. A unit that one side leaves out is not held against it; two that contradict
-each other are, and so are words that may be more than a unit. A percentage is equal to a plain number in value (50 % is
-0.5) or, above 1, as it is written (50 % for 50). Degrees are so many of them, or \pi/180 each.
+1/3, while 0.5 is 1/2 and 0.(3) is 1/3. One side may omit the unit. Units that contradict each other make answers
+unequal, and so do words that may be more than a unit. A percentage equals the plain number of its value (50 % is 0.5)
+or, above 1, the number as it is written (50 % for 50). A number of degrees equals the plain number, or its value with
+\pi/180 for each degree.
 
 Tuples, intervals, sequences and matrices are equal item by item; sets, unions, alternatives ("x = 1 or x = 2",
-"±3") and bare lists in any order. A bare list in which something comes twice is a sequence. `asked.py` knows from the
-question which others are.
+"±3") and bare lists in any order. A bare list with a repeated element is a sequence; `asked.py` finds in the question
+which other lists are.
 """
 
 import re
@@ -53,7 +54,7 @@ SameProgressions = Callable[[Progressions, Progressions], bool | None]
 
 
 class Equality:
-    """Compare answers, given how to compare what is not a rational number (by default: only as texts)."""
+    """Compare answers, given how to compare formulas that are not rational numbers (by default: only as texts)."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Equality:
     def equal(self, gold: Answer, answer: Answer) -> bool | None:
         """Return whether an answer is the gold one.
 
-        It is not symmetric: the answer may leave out the name that the gold one has.
+        The relation is not symmetric: the answer may omit the name that the gold answer has.
         """
         spend(2)
         if gold == answer:
@@ -87,7 +88,7 @@ class Equality:
         return RULE_OF[type(gold), type(answer)](self, gold, answer)
 
     def _asked(self, gold: Asked, answer: Answer) -> bool | None:
-        """Return whether an answer has the value, and says nothing else of what it is the value of."""
+        """Return whether an answer has the gold value, and does not name another quantity."""
         quantity = gold.quantity
         solved = len(quantity.tokens) > 1  # an equation that is solved for a letter is a statement
         known = frozenset[str]() if NO_NAME in quantity.tokens else quantity.variables
@@ -116,12 +117,12 @@ class Equality:
         return self.equal(gold.value, answer)
 
     def _is_quantity(self, quantity: Formula, given: Formula) -> bool | None:
-        """Return whether an expression is the one that was asked for; by its text, if our grammar does not know it."""
+        """Return whether an expression is the one that was asked for; by its text if our grammar cannot read it."""
         known = quantity.node is not None and given.node is not None
         return self.equal(quantity, given) if known else name_of(quantity.tokens) == name_of(given.tokens)
 
     def _residue(self, gold: Residue, answer: Answer) -> bool | None:
-        """Return whether both leave the same; where only the remainder is asked for, it alone is right, too."""
+        """Return whether both are the same remainder. If the question asks for it alone, `(mod 7)` may be omitted."""
         if not isinstance(answer, Residue):
             return self.equal(gold.value, answer) if gold.is_least else self._same_members(gold, answer)
         if gold.name and answer.name and gold.name != answer.name:
@@ -135,7 +136,7 @@ class Equality:
         return all_of((same_modulus, self.equal(gold.value, answer.value)))
 
     def _general(self, gold: Answer, answer: Answer) -> bool | None:
-        """Return whether they say the same of all whole numbers, whatever letter stands for those."""
+        """Return whether they are equal for all whole numbers, whatever letter stands for these."""
         if isinstance(gold, General) and isinstance(answer, General):
             equal = gold.of == answer.of and self.equal(gold.of_k, answer.of_k)
             return equal or any_of((equal, self._same_members(gold, answer)))
@@ -149,7 +150,7 @@ class Equality:
         return self._progressions(ours, theirs) if ours and theirs and not _of_others(gold, answer) else False
 
     def _family(self, gold: Family, answer: Answer) -> bool | None:
-        """Return whether an answer says the same for all values of its constants."""
+        """Return whether an answer describes the same family as its constants vary."""
         equal = self.equal(gold.value, answer)
         ours, theirs = coordinates(gold.value), coordinates(answer)
         if equal or not ours or not theirs or len(ours) != len(theirs) or _of_others(gold.value, answer):
@@ -182,15 +183,15 @@ class Equality:
 
     def _chain(self, gold: Answer, answer: Statement) -> bool | None:
         if (is_shifted(answer.name) and _variables(gold)) or is_circular(answer):
-            return False  # a_{n+1} = 2^n says nothing of a_n, and x = 2x + 1 not what x is
+            return False  # a_{n+1} = 2^n does not give a_n, and x = 2x + 1 does not give x
         return self._links(gold, answer.values, named=bool(answer.name))
 
     def _links(self, gold: Answer, links: Sequence[Answer], named: bool = True) -> bool | None:
         r"""Return whether `x = 2 + 3 = 5` or `A = \pi r^2 = 9\pi` ends with the gold answer.
 
-        Every other link must be the gold answer as well, or the chain is wrong somewhere; only links with variables
-        that the gold answer does not have may be anything. Where no name stands before them, the first must be what can
-        have been asked for: m + n = 113 says what m + n is, but 3x = 15 has not been solved.
+        Every other link must equal the gold answer too, or the chain is wrong somewhere. Only links with variables that
+        the gold answer does not have may be anything. If no name comes first, the first link must be a quantity that
+        can have been asked for: m + n = 113 gives the value of m + n, but 3x = 15 has not been solved.
         """
         known = gold.variables if isinstance(gold, Formula) else frozenset[str]()
         closed = [not isinstance(link, Formula) or link.variables <= known for link in links]
@@ -203,7 +204,7 @@ class Equality:
         return all_of(self.equal(gold, link) for link in (links[-1], *others))
 
     def _evaluated(self, gold: Answer, answer: Relation) -> bool | None:
-        """Return whether `m + n = 113` says the gold answer 113."""
+        """Return whether `m + n = 113` gives the gold answer 113."""
         return self._links(gold, (answer.left, answer.value), named=False) if answer.value is not None else False
 
     def _value(self, gold: Statement, answer: Answer) -> bool | None:
@@ -226,7 +227,7 @@ class Equality:
         return self._relations(ours, theirs) if ours and theirs and ours.sign == theirs.sign else False
 
     def _words(self, gold: Words, answer: Words) -> bool:
-        """Return whether words are the gold ones, or a sentence that says so of something: "the function is odd"."""
+        """Return whether words are the gold ones, or a sentence that ends with them: "the function is odd"."""
         subject, verb, said = answer.text.rpartition(" is ")
         return gold == answer or (bool(verb) and said == gold.text and NEVER.isdisjoint(subject.split()))
 
@@ -235,7 +236,7 @@ class Equality:
         return words.text == "".join(formula.tokens).casefold()
 
     def _option(self, gold: Choice, answer: Words) -> bool:
-        """Return whether words are those of the option, with or without its letter."""
+        """Return whether words are the option's, with or without its letter."""
         said = re.sub(rf"^\(? ?{gold.letter} [).:] ", "", answer.text, flags=re.IGNORECASE)
         return isinstance(gold.value, Words) and said == gold.value.text
 
@@ -261,7 +262,7 @@ class Equality:
 
 
 Rule = Callable[..., bool | None]
-# Which rule compares a gold answer and an answer of these types: the first one that fits.
+# The rules by the types of the gold answer and the answer. The first that fits compares them.
 RULES: tuple[tuple[type, type, Rule], ...] = (
     (Asked, object, Equality._asked),
     (Family, object, Equality._family),
@@ -302,7 +303,7 @@ RULE_OF = {
 
 
 def _of_others(gold: Answer, answer: Answer) -> bool:
-    """Return whether an answer names something else than the gold one."""
+    """Return whether an answer names another quantity than the gold one."""
     return any(
         contradict(name, other) for name in names_in(gold) for other in names_in(answer) if len(name) == len(other) == 1
     )
@@ -313,7 +314,7 @@ def _is_of(answer: Answer, *openings: str) -> bool:
 
 
 def _solution(gold: Answer, answer: Answer) -> Answer:
-    r"""Return the only solution in \{4\}, where the gold one is no set either; other answers as they are."""
+    r"""Return the only element of a set such as \{4\} if the gold answer is no set; other answers unchanged."""
     match gold, answer:
         case Formula(), Items(r"\{", _, (solution,)):
             return solution
@@ -324,4 +325,4 @@ def _variables(answer: Answer) -> frozenset[str]:
     return answer.variables if isinstance(answer, Formula) else frozenset()
 
 
-AT_ONCE = Equality()  # what takes no process
+AT_ONCE = Equality()  # compares in this process only

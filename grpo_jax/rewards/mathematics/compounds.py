@@ -15,13 +15,13 @@ JOINING = frozenset((",", "and"))
 COMPOUNDED = ("m", "kg", "s", "money", "degree")
 _NAMES = {name for kind in COMPOUNDED for names in UNITS_BY_KIND[kind] for name in names.split()}
 SIGNS = frozenset((*ARC, *_NAMES, *(f"{name}s" for name in _NAMES)))
-MOST = 3  # units
+MAX_UNITS = 3
 
 
 def compound(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return the sum of whole numbers of ever smaller units of one kind; None of anything else."""
+    """Return a quantity in several units as one number with a unit; None if the tokens are no such quantity."""
     starts = [place for place, token in enumerate(tokens) if token.kind == "number" and token.text.isdigit()]
-    if not 1 < len(starts) <= MOST or starts[0] != 0:
+    if not 1 < len(starts) <= MAX_UNITS or starts[0] != 0:
         return None
     parts = [_part(tokens[start:end]) for start, end in itertools.pairwise([*starts, len(tokens)])]
     units = [part.unit for part in parts if part.value is not None and part.unit is not None and part.unit.kind]

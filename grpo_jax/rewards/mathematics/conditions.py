@@ -1,4 +1,4 @@
-"""Which tokens only say what letters may be: for all x, k in Z, n at least 1."""
+"""Recognise tokens that only say which values a letter has: for all x, k in Z, n at least 1."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ def is_condition(tokens: Tokens) -> bool:
 
 
 def is_bound(kept: Tokens, tokens: Tokens) -> bool:
-    r"""Return whether tokens say where a counter in those before them begins: 2^n, n \\ge 1, or 2^n (n \\ge 1)."""
+    r"""Return whether tokens give the first value of a counter in the tokens before them: 2^n, n \\ge 1."""
     texts = texts_of(tokens)
     if not ((texts[0] == "(" and texts[-1] == ")") or texts[0] == ","):
         return False

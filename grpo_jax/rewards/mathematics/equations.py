@@ -1,4 +1,4 @@
-"""Equations and chains of them, and what is said of their letters: for all x, k in Z."""
+"""Equations and chains of them, with conditions on their letters: for all x, k in Z."""
 
 from collections.abc import Sequence
 from fractions import Fraction
@@ -26,7 +26,7 @@ CONGRUENT = frozenset(("\\equiv", "="))
 CONDITIONAL = frozenset(("\\in", "\\forall", "for", "where", "integer", "integers", "when", "\\ge", ">"))
 SETS = frozenset(("Z", "N", "R", "integer", "integers", "real", "reals"))
 REAL = frozenset(("R", "real", "reals"))
-SORTS: dict[Numbers, frozenset[str]] = {  # the first one of which a word occurs
+SORTS: dict[Numbers, frozenset[str]] = {  # words for each sort of numbers; the first sort with a match counts
     "nonnegative": frozenset(("nonnegative", "non")),
     "positive": frozenset(("+", "positive", ">")),
     "natural": frozenset(("N", "natural")),
@@ -35,7 +35,7 @@ MAX_CONDITION = 20  # tokens
 
 
 def equation(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return what is said of a name, or the relation of two expressions."""
+    """Return the statement about a name, or the relation of two expressions."""
     parts, found = split(tokens, SIGNS)
     if found and not parts[0] and found[0] in ("=", "\\approx"):
         parts, found = parts[1:], found[1:]
@@ -70,7 +70,7 @@ def equation(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def congruence(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return what is left of a name or a known number: x \equiv 5 \pmod 7, 3^5 \bmod 7 = 5, 5 (mod 7)."""
+    r"""Return a remainder, of a name or of a known number: x \equiv 5 \pmod 7, 3^5 \bmod 7 = 5, 5 (mod 7)."""
     places = [place for place, token in enumerate(tokens) if token.text in REMAINDERS]
     if len(places) != 1:
         return None
@@ -91,7 +91,7 @@ def congruence(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], list[str]]:
-    """Return a chain without what is rounded in it; that is the answer only if there is no other: x \\approx 3.14."""
+    """Return a chain without its rounded values, unless there is no other: x \\approx 3.14."""
     kept = found.index("\\approx") + 1
     if is_name(parts[kept - 1]) or formula(parts[kept - 1]).variables:
         kept += 1
@@ -99,7 +99,7 @@ def _unrounded(parts: list[Tokens], found: list[str]) -> tuple[list[Tokens], lis
 
 
 def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return what holds for all x, or for k \in Z, without its saying so."""
+    r"""Return an answer without the condition that follows it: for all x, k \in Z."""
     for place in range(max(1, len(tokens) - MAX_CONDITION), len(tokens)):
         kept, said = tokens[:place], tokens[place:]
         stated = is_condition(said) and kept[-1].text not in ("for", "all", "not", "no")
@@ -120,7 +120,7 @@ def conditioned(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _numbers(texts: Sequence[str]) -> Numbers:
-    """Return which numbers a condition speaks of."""
+    """Return the sort of numbers that a condition names."""
     if "\\ge" in texts:
         return "positive" if "1" in texts else "nonnegative"
     if not REAL.isdisjoint(texts):

@@ -1,6 +1,6 @@
-"""Exact rational values of expressions, and which expressions are too large to touch.
+"""Exact rational values of expressions, and limits beyond which expressions are not computed.
 
-Nothing here takes long: every result is bounded before it is computed, and the work for all of them is (`work.py`).
+Nothing here takes long: every result is bounded before it is computed, and so is the total work (`work.py`).
 """
 
 import math
@@ -11,8 +11,8 @@ from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.work import TooLargeError, spend
 
 MAX_BITS = 20_000  # of a numerator or denominator
-MAX_ROOT_BITS = 4_000  # of what a root is taken of; the rational value of a longer one is not looked for
-MAX_EXPONENT = 10_000  # of anything that is no number
+MAX_ROOT_BITS = 4_000  # of the number under a root; no rational root of a longer one is searched
+MAX_EXPONENT = 10_000  # of any base that is not a number
 ROOT_COST = 100  # units of work
 MAX_COMBINATORIAL = 2_000  # the argument of a factorial, the top of a binomial
 
@@ -26,7 +26,7 @@ def value_of(node: Node) -> Fraction:
 
     Raises:
       NotRationalError: if it has variables or irrational parts, or divides by zero.
-      TooLargeError: if a number in it passes the limits above; also where the rest of it is not rational.
+      TooLargeError: if a number in it exceeds the limits above, even if the rest is not rational.
     """
     values = [rational(argument) for argument in node.arguments]
     if node.operation == "power" and values[0] is None and values[1] is not None and abs(values[1]) > MAX_EXPONENT:
@@ -42,7 +42,7 @@ def value_of(node: Node) -> Fraction:
 
 
 def rational(node: Node) -> Fraction | None:
-    """Return the exact value of an expression; None where `value_of` finds none. Raises TooLargeError as it does."""
+    """Return the exact value of an expression; None if `value_of` finds none. Raises TooLargeError as it does."""
     try:
         return value_of(node)
     except NotRationalError:
@@ -54,7 +54,7 @@ def _bounded(value: Fraction) -> Fraction:
     if max(top, bottom) > MAX_BITS:
         raise TooLargeError("a number that is too large")
     bits = top + bottom
-    if bits > 200:  # others are paid for with their atoms
+    if bits > 200:  # the cost of an atom covers smaller numbers
         spend(bits // 200 + (bits // 1000) ** 2 // 2)  # a fraction is reduced in quadratic time
     return value
 
@@ -102,7 +102,7 @@ def _root(of: Fraction, degree: Fraction) -> Fraction:
 
 
 def _whole_root(of: int, degree: int) -> int:
-    """Return the whole number whose power this is; NotRationalError if there is none."""
+    """Return the whole root of a number. Raises NotRationalError if there is none."""
     root = math.isqrt(of) if degree == 2 else _floor_root(of, degree)
     if root**degree != of:
         raise NotRationalError("a root")
@@ -110,13 +110,13 @@ def _whole_root(of: int, degree: int) -> int:
 
 
 def _floor_root(of: int, degree: int) -> int:
-    """Return the largest whole number whose power is not above, by Newton's method."""
+    """Return the largest whole number whose power does not exceed `of`, by Newton's method."""
     if of.bit_length() <= degree:  # below 2^degree
         return min(of, 1)
     spend(ROOT_COST)
     exponent = math.log2(of) / degree
-    shift = max(int(exponent) - 50, 0)  # what a float cannot hold
-    root = (int(2 ** (exponent - shift) * (1 + 1e-9)) + 1) << shift  # a little above: from there it only falls
+    shift = max(int(exponent) - 50, 0)  # the binary digits that a float cannot hold
+    root = (int(2 ** (exponent - shift) * (1 + 1e-9)) + 1) << shift  # a little too large, so Newton's steps only fall
     while True:
         lower = ((degree - 1) * root + of // root ** (degree - 1)) // degree
         if lower >= root:

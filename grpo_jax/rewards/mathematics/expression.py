@@ -1,7 +1,7 @@
-r"""A grammar of the expressions that answers are made of, in LaTeX or as one types them.
+r"""A grammar of the expressions in answers, in LaTeX or as people type them.
 
-Made for answers: `2\frac{1}{2}` is the mixed number 5/2, `2^10` is 1024, products without a sign bind like products
-with one. What it does not know (sums, integrals, ...) is an `ExpressionError`; nothing is guessed.
+It is made for answers: `2\frac{1}{2}` is the mixed number 5/2, `2^10` is 1024, products without a sign bind like
+products with one. Anything else (sums, integrals, ...) raises `ExpressionError`; nothing is guessed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,14 +18,14 @@ COST = 5  # units of work for an atom
 
 
 class ExpressionError(ValueError):
-    """A text that is no expression of this grammar."""
+    """The text is no expression of this grammar."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """An operation on expressions; a leaf is "number" with its value, or "symbol" or "constant" with its name.
 
-    "apply" is a function that is only named, of its arguments: f(0).
+    "apply" is a named function without a definition, applied to its arguments: f(0).
     """
 
     operation: str
@@ -60,21 +60,21 @@ DRAWN = (  # part of a name
     "\\overline", "\\vec", "\\hat", "\\bar", "\\overrightarrow", "\\tilde", "\\dot", "\\ddot", "\\widehat",
     "\\widetilde",
 )  # fmt: skip
-FUNCTION_LETTERS = frozenset("fgFG")  # f(x) is no product, whatever h(x) is
+FUNCTION_LETTERS = frozenset("fgFG")  # f(x) is never a product; h(x) may be one
 
 
 def parse(tokens: Sequence[Token]) -> Node:
-    """Return the expression that all of the tokens are.
+    """Return the expression that the tokens spell.
 
     Raises:
-      ExpressionError: if they are none.
+      ExpressionError: if they spell none.
       TooLargeError: if it is nested deeper than `MAX_DEPTH`, or holds a number of more than `MAX_DIGITS`.
     """
     return _Parser(tokens).whole()
 
 
 def number(text: str) -> Fraction:
-    """Return the exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat for ever."""
+    """Return the exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat forever."""
     text = text.replace(",", "")
     if text.isdigit() and len(text) <= MAX_DIGITS:
         return Fraction(int(text))
@@ -90,19 +90,19 @@ def number(text: str) -> Fraction:
 
 
 def nodes(node: Node) -> Iterator[Node]:
-    """Yield an expression and all that are in it."""
+    """Yield an expression and all expressions in it."""
     yield node
     for argument in node.arguments:
         yield from nodes(argument)
 
 
 def names(node: Node) -> frozenset[str]:
-    """Return the names of the variables in an expression, and of functions that are only named."""
+    """Return the names of the variables and of the named functions in an expression."""
     return frozenset(inner.name for inner in nodes(node) if inner.operation in ("symbol", "apply"))
 
 
 def replaced(node: Node, by_name: Mapping[str, Node]) -> Node:
-    """Return an expression with other ones in the place of some variables and constants."""
+    """Return an expression with some variables and constants replaced by other expressions."""
     if not node.arguments:
         return by_name.get(node.name, node) if node.name else node
     return replace(node, arguments=tuple(replaced(argument, by_name) for argument in node.arguments))
@@ -181,10 +181,10 @@ class _Parser:
                 return _product(factors)
 
     def _starts_factor(self) -> bool:
-        """Return whether a product goes on without a sign.
+        """Return whether a product continues without a sign.
 
-        A number goes on with it only with a power behind a letter or bracket, or behind a factorial: n3^n and 3!4! are
-        clear, but `2 3` may be anything.
+        A number continues it only if it has a power and follows a letter or bracket, or if it follows a factorial: n3^n
+        and 3!4! are clear, but `2 3` may be anything.
         """
         token, last = self._next, self._ahead(-1)
         if token.kind == "number":
@@ -316,7 +316,7 @@ class _Parser:
                 return "".join(taken)
 
     def _argument(self) -> Node:
-        """Parse what a command takes: a group, one command with its arguments, or one character."""
+        """Parse the argument of a command: a group, one command with its arguments, or one character."""
         token = self._next
         if token.kind == "number" and token.text.isdigit() and len(token.text) > 1:  # \frac12
             self._tokens[self._place] = Token("number", token.text[1:])
@@ -357,7 +357,7 @@ class _Parser:
         return node if exponent is None else Node("power", (node, exponent))
 
     def _operand(self) -> Node:
-        """Parse what a function without brackets is of: in `\\sin 2x \\cos x`, 2x."""
+        """Parse the operand of a function without brackets: 2x in `\\sin 2x \\cos x`."""
         if self._next.text in ("(", "[", "{"):
             return self._group(GROUPS[self._next.text])
         factors = [self._signed(self._power)]

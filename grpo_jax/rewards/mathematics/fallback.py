@@ -1,8 +1,8 @@
-"""Equality by math-verify and sympy, of what our grammar does not know: sums, integrals, limits. In workers only.
+"""Compare formulas that our grammar cannot read (sums, integrals, limits) by math-verify and sympy. In workers only.
 
-math-verify rounds to absolute decimals, reads `2 3` as 5, lets 9 % be 9, and takes what it can parse for the whole.
-So only what is marked by a command of `formula.BEYOND` comes here, decimals become exact fractions before they are
-compared, and what it finds equal must also be so in value, to forty digits.
+math-verify rounds to absolute decimals, reads `2 3` as 5, lets 9 % be 9, and takes the part that it can parse for the
+whole. So only formulas with a command in `formula.BEYOND` come here, decimals become exact fractions before they are
+compared, and formulas that it finds equal must also have equal values, to forty digits.
 """
 
 import logging
@@ -14,7 +14,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.numeric import UndefinedError
 
-logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it warns that its signals are off: the worker has its own
+logging.getLogger("math_verify").setLevel(logging.CRITICAL)  # it would warn that signals are off
 
 EXTRACTION = (LatexExtractionConfig(),)
 DIGITS = 60
@@ -25,7 +25,7 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
     """Return whether math-verify finds them equal, and their values agree where they have any.
 
     Raises:
-      UndefinedError: if math-verify cannot parse the gold one.
+      UndefinedError: if math-verify cannot parse the gold formula.
     """
     ours = _parsed(gold)
     if ours is None:

@@ -1,6 +1,6 @@
-"""Whether answers with arbitrary constants describe the same family: all solutions, all points of a line, all angles.
+"""Compare answers with arbitrary constants: whether they describe the same solutions, points of a line or angles.
 
-Runs in workers only. As in `numeric.py`, agreement in high precision is taken for equality.
+Only workers use this module. As in `numeric.py`, agreement in high precision counts as equality.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,9 +13,10 @@ from grpo_jax.rewards.mathematics.expression import Node, names
 from grpo_jax.rewards.mathematics.numeric import DIGITS, NEAR, Point, computed, is_real, sample_points, tolerance_of
 
 SAMPLES = 12  # points at which functions are compared
-COUNTED = 60  # members of a progression, in each direction
-COVERED = 0.4  # of the values at its ends, so that no member of the other one is missing between them
-FEWEST = 3  # members between them
+COUNTED = 60  # members of a progression that are computed in each direction
+COVERED = 0.4  # progressions are compared up to this share of their smallest computed end, where both are complete
+MIN_MEMBERS = 3  # that two progressions must share there
+SURPLUS_EQUATIONS = 3  # beyond as many as there are constants, so that they do not agree by chance
 
 Functions = Sequence[Node]
 Vector = list[mpmath.mpf]
@@ -23,18 +24,18 @@ Vector = list[mpmath.mpf]
 
 @mp.workdps(DIGITS)  # type: ignore[untyped-decorator]
 def same_spaces(gold: Functions, answer: Functions, known: frozenset[str]) -> bool:
-    """Return whether two expressions, or the coordinates of two points, have the same values for all constants.
+    """Return whether two expressions, or two points, take the same set of values as their constants vary.
 
     Both must be linear in their constants: sums of constants times functions, as the solutions of linear equations are.
 
     Args:
-      known: the letters that the question uses, which are no constants.
+      known: the letters that the question uses, which are not constants.
     """
     letters = frozenset[str]().union(*map(names, gold))
     ours = _new(letters, known) - VARIABLES - (TIME if len(gold) == 1 else frozenset())
     fixed = letters - ours
     theirs = _new(frozenset[str]().union(*map(names, answer)), known) - fixed - VARIABLES
-    if not ours or not theirs or len(ours | theirs) > MOST:
+    if not ours or not theirs or len(ours | theirs) > MAX_CONSTANTS:
         return False
     points = list(sample_points(sorted(fixed | letters | known | VARIABLES), NEAR, SAMPLES))
     found = []
@@ -42,7 +43,7 @@ def same_spaces(gold: Functions, answer: Functions, known: frozenset[str]) -> bo
     if any((one is None) != (other is None) for _, one, other in both):
         return False  # ln x has no value where ln |x| has
     usable = [point for point, one, _ in both if one is not None]
-    if len(usable) * len(gold) < len(ours | theirs) + FEWEST:
+    if len(usable) * len(gold) < len(ours | theirs) + SURPLUS_EQUATIONS:
         return False
     for functions, constants in ((gold, ours), (answer, theirs)):
         space = _space(functions, sorted(constants), usable)
@@ -56,12 +57,13 @@ def same_spaces(gold: Functions, answer: Functions, known: frozenset[str]) -> bo
     )
 
 
-VARIABLES, TIME = frozenset("xyznmfg"), frozenset("t")  # but of a line, t is the constant
-MOST = 6  # constants
+VARIABLES = frozenset("xyznmfg")
+TIME = frozenset("t")  # a variable in a single expression, but the parameter of a line in several coordinates
+MAX_CONSTANTS = 6
 
 
 def _new(letters: frozenset[str], known: frozenset[str]) -> frozenset[str]:
-    """Return the letters that are not known, whatever their index: v_0 is, where v is."""
+    """Return the unknown letters. An index does not matter: if v is known, so is v_0."""
     return frozenset(letter for letter in letters if letter.partition("_")[0] not in known)
 
 
@@ -80,7 +82,7 @@ def _values(
 def _space(
     functions: Functions, constants: Sequence[str], points: Sequence[Point]
 ) -> tuple[Vector, list[Vector]] | None:
-    """Return the values where all constants are 0, and what each adds to them; None if they are not linear in them."""
+    """Return the values with all constants 0, and the change that each constant causes; None if that is not linear."""
 
     def at(amounts: Sequence[int]) -> Vector | None:
         values: Vector = []
@@ -111,7 +113,7 @@ SMALL = mpmath.mpf(10) ** -30
 
 
 def _is_in(vector: Vector, span: Sequence[Vector]) -> bool:
-    """Return whether a vector is a combination of others."""
+    """Return whether a vector is a linear combination of others."""
     basis: list[Vector] = []
     for one in (*span, vector):
         rest = one
@@ -151,7 +153,7 @@ def _same_members(gold: Functions, first: int | None, answer: Functions, other_f
         ends += [abs(values[0]) for values in family if least is None]
     end = COVERED * min(ends)
     kept = [_within(family, end) for family in (ours, theirs)]
-    return len(kept[0]) == len(kept[1]) >= FEWEST and all(
+    return len(kept[0]) == len(kept[1]) >= MIN_MEMBERS and all(
         abs(one - other) <= SMALL * (1 + abs(one)) for one, other in zip(*kept, strict=True)
     )
 
@@ -168,7 +170,7 @@ def _members(functions: Functions, first: int | None) -> Iterator[Vector]:
 
 
 def _within(family: Sequence[Vector], end: mpmath.mpf) -> Vector:
-    """Return the members between two ends, each once, sorted."""
+    """Return the members from `-end` to `end`, each once, sorted."""
     kept: Vector = []
     for value in sorted(value for values in family for value in values if abs(value) <= end):
         if not kept or abs(value - kept[-1]) > SMALL * (1 + abs(value)):

@@ -1,16 +1,17 @@
-r"""In which form an answer counts: not the question's own, and evaluated as far as the gold answer is.
+r"""Decide whether an answer has a form that counts: not copied from the question, and evaluated like the gold answer.
 
 `\tan 60^\circ` equals \sqrt{3}, but it does not answer "Compute $\tan 60^\circ$." So an equal answer is unfinished
 if it
 
-* stands in the question, in any order of its parts, and is not what the gold answer is written as: `\sqrt{180}` for
-  $6\sqrt{5}$ where $\sqrt{180}$ is to be simplified, `0.125` where it is to become a fraction;
+* stands in the question, in any order of its parts, and is not written like the gold answer: `\sqrt{180}` for
+  $6\sqrt{5}$ if $\sqrt{180}$ is to be simplified, `0.125` if it is to become a fraction;
 * lacks the form that the question names and the gold answer has (`named_form.py`);
-* applies what the gold answer does not apply: a sum, product, integral or limit over an index; where the gold answer
-  has no variables also any other function; where it is a number also a root, a sum, a product, and a fraction bar if
-  it is whole. Powers and products with one (scientific notation), mixed numbers and fractions, reduced or not, count.
+* applies an operation that the gold answer does not apply: a sum, product, integral or limit over an index; if the gold
+  answer has no variables, also any other function; if it is a number, also a root, a sum or a product; and if it is a
+  whole number, also a fraction bar. Powers and products with a power (scientific notation), mixed numbers, and
+  fractions, reduced or not, are finished.
 
-Everything is looked up in tokens, so it takes a fraction of a millisecond.
+The check only looks at tokens, so it takes a fraction of a millisecond.
 """
 
 import operator
@@ -32,7 +33,7 @@ from grpo_jax.rewards.mathematics.sets import ORDERED
 from grpo_jax.rewards.mathematics.vectors import components
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
 
-# Operations by their signs. Those of one kind are one: a sine may be written as a cosine.
+# The kind of operation that each sign applies. Signs of one kind may replace each other: a sine, a cosine.
 OVER_AN_INDEX = dict.fromkeys(
     ("\\sum", "\\prod", "\\int", "\\iint", "\\iiint", "\\oint", "\\lim", "\\limsup", "\\liminf", "\\det", "vmatrix"),
     "index",
@@ -50,7 +51,7 @@ ARITHMETIC = {"\\sqrt": "root", "\\frac": "quotient", "/": "quotient"}  # and "s
 ANY_FUNCTION = frozenset((*FUNCTIONS.values(), "absolute"))  # |x|
 WRITTEN_OUT = ANY_FUNCTION | {*ARITHMETIC.values(), "sum", "product", "complex fraction"}
 
-# What may be written or left out, or stands for the same.
+# Tokens that make no difference, and tokens that mean the same.
 GROUPING = frozenset("{}()[],;.?") | {"\\{", "\\}", ""}
 BETWEEN = frozenset(("+", "\\cdot", ",", ";", ".", "?"))  # two expressions
 SAME = {"\\frac": "/", "\\choose": "\\binom", ":": "/"}
@@ -64,7 +65,7 @@ ENDS = frozenset((")", "]", "}", "!", "%", "\\%", "\\}", "\\pi", "\\infty", "|")
 NUMBER = re.compile(r"\.?\d")
 E_NOTATION = re.compile(r"(?P<number>[\d.]+)[eE](?P<minus>-?)\+?0*(?P<exponent>\d+)")
 TWO_ARGUMENTS = frozenset(("\\frac", "\\binom"))
-NAMED = (Choice, Words)  # what can only be named, as the question does
+NAMED = (Choice, Words)  # answers that can only be named, as the question names them
 PUNCTUATION = re.compile(r"[^\w\s\\$%^{}()\[\]+*/<>=|!:;,.'&\"?°-]")  # of prose, and in no answer
 
 
@@ -113,7 +114,7 @@ def is_finished(question: str, gold: str, answer: str) -> bool:
 
 
 def _as_written(gold: Answer, answer: Answer) -> bool:
-    """Return whether both are written with the same numbers and signs, be there a unit or none."""
+    """Return whether both are written with the same numbers and signs, with or without a unit."""
     if not (isinstance(gold, Formula) and isinstance(answer, Formula)):
         return False
     numbers = (sorted(filter(NUMBER.match, one.tokens)) for one in (gold, answer))
@@ -121,7 +122,7 @@ def _as_written(gold: Answer, answer: Answer) -> bool:
 
 
 def _unfinished(gold: Answer) -> frozenset[str]:
-    """Return the operations that an answer must not apply, unless the gold one does."""
+    """Return the operations that an answer must not apply unless the gold answer does."""
     parts = list(formulas(gold))
     if any(part.variables for part in parts):
         return frozenset(OVER_AN_INDEX.values())
@@ -159,9 +160,9 @@ def _operations(tokens: Tokens) -> set[str]:
 
 
 def _value(tokens: Tokens, of_equation: bool) -> Tokens:
-    r"""Return what an answer says that something is: the end of `x = 5`, `A = \pi r^2 = 9\pi`, `m + n = 113`.
+    r"""Return the tokens of the final value: the end of `x = 5`, `A = \pi r^2 = 9\pi`, `m + n = 113`.
 
-    Of a list, and of an equation between two expressions if the answer is one, all.
+    For a list, and for an answer that is an equation between two expressions, these are all tokens.
     """
     items, found = split(tokens, (",", ";", "or", "and"))
     if found:
@@ -193,7 +194,7 @@ def _is_name(tokens: Tokens) -> bool:
 
 
 def _form(tokens: Tokens) -> list[str]:
-    """Return the numbers, names and signs of tokens, without what may be left out."""
+    """Return the numbers, names and signs of tokens, without those that make no difference."""
     return [text for text, _ in _placed(tokens)]
 
 
@@ -227,13 +228,13 @@ def _spelt(tokens: Tokens) -> Iterator[tuple[int, str]]:
 
 
 def _plain(number: str) -> str:
-    """Return a decimal without the zeros around it."""
+    """Return a decimal without leading and trailing zeros."""
     decimal = "." in number and number.replace(".", "").isdigit()
     return (number.strip("0").removesuffix(".") or "0") if decimal else number
 
 
 def _prose(text: str) -> list[Token]:
-    """Return the tokens of a question; of the words in it that are no notation, none."""
+    """Return the tokens of a question, without words that are not notation."""
     text = PUNCTUATION.sub(" ", text)
     try:
         return tokenize(text)
@@ -249,9 +250,9 @@ def _of_word(word: str) -> Iterator[Token]:
 
 
 def _stands_in(given: Sequence[str], value: Fraction | None, question: Tokens) -> bool:
-    r"""Return whether some stretch of the question consists of just these, in any order, but for the sides of a sign.
+    r"""Return whether a contiguous piece of the question has exactly these parts, in any order on each side of a sign.
 
-    A stretch of another value is another expression, which only has the same parts: 4} + \frac{3}{2 is not
+    A piece of another value is another expression that happens to have the same parts: 4} + \frac{3}{2 is not
     2\frac{3}{4}. Nor does 10^8 stand in 3 \cdot 10^8, which is one number.
     """
     match [text for text in given if NUMBER.match(text)]:
@@ -260,13 +261,13 @@ def _stands_in(given: Sequence[str], value: Fraction | None, question: Tokens) -
     placed = _placed(question)
     parts = [text for text, _ in placed]
     places = [-1, *(place for _, place in placed), len(question)]
-    sums = [0, *accumulate(map(hash, parts))]  # equal stretches have equal sums
+    sums = [0, *accumulate(map(hash, parts))]  # equal pieces have equal sums
     wanted, length = sum(map(hash, given)), len(given)
 
     def stretch(start: int) -> Tokens:
         before, first = places[start : start + 2]
-        last, behind = places[start + length : start + length + 2]
-        return question[min(before + 1, first) : max(last + 1, behind)]  # several parts may be of one token
+        last, after = places[start + length : start + length + 2]
+        return question[min(before + 1, first) : max(last + 1, after)]  # several parts may be of one token
 
     return any(
         sums[start + length] - sums[start] == wanted
@@ -277,7 +278,7 @@ def _stands_in(given: Sequence[str], value: Fraction | None, question: Tokens) -
 
 
 def _value_of(tokens: Tokens) -> Fraction | None:
-    """Return the value of a stretch of tokens, without brackets of which the other one is outside; None if unknown."""
+    """Return the value of a piece of tokens, ignoring brackets whose partners are outside; None if it is unknown."""
     opened: list[int] = []
     single: set[int] = set()
     for place, token in enumerate(tokens):
@@ -305,13 +306,13 @@ def _is_scaling(tokens: Tokens, place: int) -> bool:
 
 
 def _same_parts(form: Sequence[str], other: Sequence[str]) -> bool:
-    """Return whether two forms consist of the same, in any order; of a relation, on each side or with sides swapped."""
+    """Return whether two forms have the same parts in any order; in a relation, on each side or with sides swapped."""
     sides, others = _sides(form), _sides(other)
     return sides in (others, others[::-1])
 
 
 def _sides(form: Sequence[str]) -> list[list[str]]:
-    """Return what is on each side of the signs that relate expressions, sorted, and those signs."""
+    """Return the parts on each side of the signs that relate expressions, sorted, and those signs."""
     sides: list[list[str]] = [[]]
     for text in form:
         if text in RELATIONS:

@@ -10,7 +10,7 @@ from grpo_jax.rewards.mathematics.expression import Node
 from grpo_jax.rewards.mathematics.notation import Token
 from grpo_jax.rewards.mathematics.units import Unit
 
-# Commands that our grammar leaves to math-verify; what has none of them and is not in our grammar, is not mathematics.
+# Commands that our grammar leaves to math-verify. Without one of them, a text that it cannot read is not mathematics.
 BEYOND = frozenset(("\\sum", "\\prod", "\\int", "\\lim", "\\begin", "\\mathbb", "\\setminus", "\\cap", "\\det"))
 
 CIRCLES = (("^", "\\circ"), ("^", "{", "\\circ", "}"), ("\\circ",))
@@ -26,18 +26,18 @@ IN_BASE = re.compile(
 
 @dataclass(frozen=True)
 class Formula:
-    """An expression. `node` is None if our grammar does not know it, `value` if it is not rational."""
+    """An expression. `node` is None if our grammar cannot read it, `value` is None if it is not rational."""
 
     tokens: tuple[str, ...]
     node: Node | None
     value: Fraction | None
     unit: Unit | None = None
-    measured: "Formula | None" = None  # the same, if the letters behind it are a unit and no variables: 5 m
-    measure: str = ""  # of a gold answer: what its question says that it measures, see `measures.py`
+    measured: "Formula | None" = None  # the same, if the letters after it are a unit and not variables: 5 m
+    measure: str = ""  # of a gold answer: the kind of quantity that its question asks for, see `measures.py`
 
     @property
     def variables(self) -> frozenset[str]:
-        """Return the names of its variables; letters, if our grammar does not know it."""
+        """The names of its variables, or all letters if our grammar cannot read it."""
         if self.node is not None:
             return expression.names(self.node)
         letters = (text for text in self.tokens if len(text) == 1 and text.isalpha() and text not in "ei")
@@ -45,12 +45,12 @@ class Formula:
 
     @property
     def readable(self) -> bool:
-        """Return whether anything here can tell what it is worth: our grammar, or the parser of math-verify."""
+        """Whether our grammar or math-verify can evaluate it."""
         return self.node is not None or any(token in BEYOND for token in self.tokens)
 
 
 def swapped(of: Formula, one: str, other: str) -> Formula:
-    """Return a formula with two variables in each other's place."""
+    """Return a formula with two variables swapped."""
     names = {one: other, other: one}
     nodes = {old: Node("symbol", name=new) for old, new in names.items()}
     node = None if of.node is None else expression.replaced(of.node, nodes)
@@ -58,7 +58,7 @@ def swapped(of: Formula, one: str, other: str) -> Formula:
 
 
 def formula(tokens: Tokens) -> Formula:
-    """Return the formula that tokens are, `readable` or not. Raises TooLargeError as `expression.parse` does."""
+    """Return the formula that tokens spell, `readable` or not. Raises TooLargeError as `expression.parse` does."""
     if len(tokens) > 1 and tokens[0].text == "+":  # +\infty
         tokens = tokens[1:]
     texts = texts_of(tokens)
@@ -133,7 +133,7 @@ UNIT_SIGNS = frozenset(("\\frac", "/", "^", "{", "}", "(", ")", "-", "\\cdot", "
 
 
 def without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
-    """Return the number or expression, its unit, and the product of words such as "million" or "thirds" behind it."""
+    """Return the number or expression, its unit, and the product of words such as "million" or "thirds" after it."""
     texts = texts_of(tokens)
     if texts[:1] in (("\\$",), ("$",)):
         head, unit, scale = without_unit(tokens[1:])
@@ -161,7 +161,7 @@ def without_unit(tokens: Tokens) -> tuple[Tokens, Unit | None, Fraction]:
 
 
 def _unit_place(tokens: Tokens) -> int:
-    r"""Return where the words begin that may be a unit, with what belongs to them: \mu, \frac{, 1/."""
+    r"""Return the place where words that may be a unit begin, including \mu, \frac{ or 1/ before them."""
     texts = texts_of(tokens)
     first = next(
         (place for place, token in enumerate(tokens) if token.kind == "word" or token.text == "\\Omega"), len(tokens)

@@ -1,4 +1,4 @@
-"""Answers that are made of constants: the coordinates of a point with parameters, the numbers 12k + 5."""
+"""Answers with free parameters: points with arbitrary constants, and progressions such as 12k + 5."""
 
 from grpo_jax.rewards.mathematics.answer import (
     ALTERNATIVES,
@@ -16,12 +16,12 @@ from grpo_jax.rewards.mathematics.expression import Node, names
 from grpo_jax.rewards.mathematics.formula import Formula, swapped
 
 COUNTERS = frozenset("kmnt")  # letters for whole numbers
-OF_COUNTER = frozenset(("_", "("))  # the term a_k is one number, and not all of them
+OF_COUNTER = frozenset(("_", "("))  # in names: a_k and a(k) are one term of a sequence, not all of them
 COUNTER = Node("symbol", name="k")
 
 
 def coordinates(answer: Answer) -> tuple[Node, ...]:
-    """Return the expression that an answer is, or those of a point; none of other answers."""
+    """Return the coordinates of an answer: one for an expression, several for a point, () for anything else."""
     match answer:
         case Formula(node=Node() as node):
             return (node,)
@@ -35,7 +35,7 @@ def coordinates(answer: Answer) -> tuple[Node, ...]:
 
 
 def progressions(answer: Answer) -> Progressions | None:
-    """Return the numbers that an answer says for each whole k; None if it is no such answer."""
+    """Return the progressions in a whole number k that an answer describes; None if it describes none."""
     match answer:
         case General(of="real"):
             return None

@@ -1,4 +1,4 @@
-r"""Whether two tuples, lists, sets, matrices or ratios are equal, given how their parts are compared."""
+r"""Compare two tuples, lists, sets, matrices or ratios, given how to compare their parts."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -28,8 +28,8 @@ from grpo_jax.rewards.mathematics.truth import all_of, any_of
 
 Equal = Callable[[Answer, Answer], bool | None]
 
-# Brackets that say the same: `1, 2` may stand for (1, 2) or for a set; alternatives, as of `x = 1 or x = 2`, for a set
-# only, for (1, 2) is a point or an interval.
+# Brackets that can mean the same: `1, 2` may stand for (1, 2) or for a set. Alternatives such as `x = 1 or x = 2` may
+# stand for a set only, because (1, 2) is a point or an interval.
 COMPATIBLE = (
     {BARE, "("}, {BARE, r"\{"}, {BARE, ALTERNATIVES}, {ALTERNATIVES, r"\{"}, {BARE, SEQUENCE}, {SEQUENCE, "("},
     {NAMED, "("}, {NAMED, BARE}, {NAMED, SEQUENCE},
@@ -38,7 +38,7 @@ IN_ANY_ORDER = frozenset((UNION, ALTERNATIVES, r"\{"))
 
 
 def same_items(equal: Equal, gold: Items, answer: Items) -> bool | None:
-    """Return whether two groups of answers say the same."""
+    """Return whether two groups of answers are equal."""
     gold, answer = _as_vectors(_by_letters(gold), _by_letters(answer))
     if gold.opening == answer.opening == RATIO:
         return _ratios(equal, gold, answer)
@@ -59,7 +59,7 @@ def same_items(equal: Equal, gold: Items, answer: Items) -> bool | None:
 
 
 def _by_letters(items: Items) -> Items:
-    """Return `y = 2, x = 1` in the order of its letters, in which a point has its coordinates."""
+    """Return `y = 2, x = 1` in the order of its letters, which is the order of a point's coordinates."""
     names = _names(items)
     if items.opening != NAMED or not all(map(is_variable, names)):
         return items
@@ -72,7 +72,7 @@ def _names(items: Items) -> list[tuple[str, ...]]:
 
 
 def _in_any_order(equal: Equal, gold: Sequence[Answer], answer: Sequence[Answer]) -> bool | None:
-    """Return whether each item has one of its own among the others."""
+    """Return whether the items can be matched one to one with the others."""
     left = list(answer)
     unknown = False
     for item in gold:
@@ -87,7 +87,7 @@ def _in_any_order(equal: Equal, gold: Sequence[Answer], answer: Sequence[Answer]
 
 
 def _ratios(equal: Equal, gold: Items, answer: Items) -> bool | None:
-    """Return whether two ratios are equal: 2:4 is 1:2, but 12:30 may be a time, and 3:45 PM is one."""
+    """Return whether two ratios are equal: 2:4 equals 1:2, but 12:30 may be a time, and 3:45 PM is one."""
     if len(gold.items) != len(answer.items):
         return False
     ours, theirs = _values(gold), _values(answer)
@@ -104,7 +104,7 @@ def _ratios(equal: Equal, gold: Items, answer: Items) -> bool | None:
 
 
 def same_as_formula(equal: Equal, gold: Items, answer: Formula) -> bool | None:
-    """Return whether a formula is the group: 3/4 for 3:4, 100,200 for a list of two, 3i - 2j for a vector."""
+    """Return whether a formula equals the group: 3/4 for 3:4, 100,200 for a list of two, 3i - 2j for a vector."""
     vector = as_vector(gold)
     parts = vectors.components(answer, len(vector.items)) if vector.opening == "(" else None
     if parts is not None:
@@ -131,7 +131,7 @@ def _compatible(gold: Items, answer: Items) -> bool:
 
 
 def _as_vectors(gold: Items, answer: Items) -> tuple[Items, Items]:
-    """Return a matrix of one column or row as a tuple, where the other answer is one."""
+    """Return a matrix of one column or row as a tuple if the other answer is a tuple."""
     if {gold.opening, answer.opening} == {MATRIX, "("}:
         return as_vector(gold), as_vector(answer)
     if {gold.opening, answer.opening} <= {UNION, OPEN, "("} and UNION in (gold.opening, answer.opening):
@@ -140,7 +140,7 @@ def _as_vectors(gold: Items, answer: Items) -> tuple[Items, Items]:
 
 
 def _intervals(union: Items) -> Items:
-    """Return a union whose bounded open intervals are marked as such, since nothing in it can be a point."""
+    """Return a union with its bounded open intervals marked as such, since no part of it can be a point."""
     if union.opening != UNION:
         return union
     items = (item.values[-1] if isinstance(item, Statement) else item for item in union.items)
@@ -155,5 +155,5 @@ def _intervals(union: Items) -> Items:
 
 
 def _values(items: Items) -> list[Fraction]:
-    """Return the values of those that are rational numbers."""
+    """Return the values of the items that are rational numbers."""
     return [item.value for item in items.items if isinstance(item, Formula) and item.value is not None]

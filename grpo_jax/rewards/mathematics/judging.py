@@ -1,4 +1,4 @@
-"""The outcome for any pair of answers, by numbers or by math-verify. In workers only: it may take for ever."""
+"""Judge any answer, by numeric values or by math-verify. Only workers use this module, because it may never return."""
 
 from grpo_jax.rewards.mathematics import fallback, families, numeric
 from grpo_jax.rewards.mathematics.compare import Equality
@@ -8,7 +8,7 @@ from grpo_jax.rewards.mathematics.outcome import Outcome, outcome_by
 
 
 def outcome_of(gold: str, answer: str | None) -> Outcome:
-    """Return the outcome for an answer, see `outcome_by`; what cannot be shown to be equal is wrong."""
+    """Return the outcome for an answer (see `outcome_by`). An answer that cannot be shown to be equal is wrong."""
     try:
         return outcome_by(gold, answer, EQUALITY) or "wrong"
     except UndefinedError:
@@ -30,6 +30,6 @@ EQUALITY = Equality(_same_formulas, numeric.same_relations, families.same_spaces
 
 
 def warm() -> None:
-    """Load what is loaded at its first use, so that no pair pays for it."""
+    """Load the modules that are loaded at their first use, so that no comparison pays for it."""
     for gold, answer in ((r"\sqrt{2}x", r"\sqrt{3}x"), (r"\sum_{k=1}^{3} k", r"\int_0^1 12x dx")):
         outcome_of(gold, answer)

@@ -51,7 +51,7 @@ def bare(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def several(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Answer:
-    """Return what answers are together, given what they are separated by."""
+    """Return several answers as one, given the separators between them."""
     items = [one for item in items for one in of_either_sign(item)]
     if "or" in found and all(map(is_interval, items)):
         return listed(UNION, items)
@@ -72,7 +72,7 @@ def several(items: list[Answer], found: frozenset[str], kind: str = BARE) -> Ans
 
 
 def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return what one pair of brackets encloses, also behind the name of a point, P(1, 2), or a factor, 2(1, 2)."""
+    """Return the answer in one pair of brackets, also after the name of a point, P(1, 2), or a factor, 2(1, 2)."""
     start = next(place for place, token in enumerate(tokens) if token.text in OPENING)
     if start:
         inner = bracketed(tokens[start:], read) if tokens[start].text in ("(", r"\langle") else None
@@ -110,7 +110,7 @@ def bracketed(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _defined(inside: Tokens) -> tuple[list[Tokens], list[str]]:
-    """Return the element of a set and what holds for it, if its first sign says so; there may be bars behind it."""
+    """Return the element of a set and its conditions, split at the first bar or colon; the conditions may have bars."""
     (element, *_), found = split(inside, ("|", ":"))
     rest = inside[len(element) + 1 :]
     if len(found) > 1 and len(element) and not (found[0] == "|" and len(found) % 2 == 0):
@@ -119,7 +119,7 @@ def _defined(inside: Tokens) -> tuple[list[Tokens], list[str]]:
 
 
 def _points(tokens: Tokens, coordinates: Sequence[Answer]) -> Items | None:
-    r"""Return the points of (\pm 2, 4); None if there is no \pm, or more than one that may or may not go together."""
+    r"""Return the points of (\pm 2, 4); None without \pm, or with several that may or may not go together."""
     either = [of_either_sign(one) for one in coordinates]
     signs = [token.text for token in tokens if token.text in EITHER_SIGN]
     if not signs or sum(len(one) > 1 for one in either) != len(signs):
@@ -134,7 +134,7 @@ def _points(tokens: Tokens, coordinates: Sequence[Answer]) -> Items | None:
 
 
 def _lead(tokens: Tokens) -> bool:
-    """Return whether each sign stands before all of its coordinate."""
+    """Return whether each sign applies to its whole coordinate."""
     parts, _ = split(tokens, (",", ";"))
     return all(token.text not in EITHER_SIGN for part in parts for token in part[1:])
 
@@ -178,7 +178,7 @@ def _sum(terms: Sequence[Formula], signs: Sequence[str]) -> Formula | None:
 
 
 def multiple(factor: Tokens, of: Items) -> Items | None:
-    """Return a tuple, or the row of a matrix, of which each part is multiplied by a number or expression."""
+    """Return a tuple, or the row of a matrix, with each part multiplied by a number or expression."""
     scalar = formula(factor[:-1] if factor[-1].text == "\\cdot" else factor)
     parts = [_product(scalar, part) for part in of.items]
     known = tuple(part for part in parts if part)
@@ -204,7 +204,7 @@ def ratio(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def plus_minus(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return all values of an expression with \pm: each sign is either, but with \mp all are upper or all lower."""
+    r"""Return all values of an expression with \pm: signs vary independently, but together if there is a \mp."""
     texts = texts_of(tokens)
     places = [place for place, text in enumerate(texts) if text in EITHER_SIGN]
     if len(places) > MOST_SIGNS:

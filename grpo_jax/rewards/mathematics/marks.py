@@ -1,4 +1,4 @@
-r"""What a question says of its gold answer, written before it: \ordered 1, 2, 3. `asked.py` writes it."""
+r"""Marks before a gold answer, which say how its question means it: \ordered 1, 2, 3. `asked.py` writes them."""
 
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ MARKS = measures.MARKS | {ORDERED, INTERVAL, ASKED, OPTION, NAMED, MODULO, FAMIL
 
 
 def marked(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return a gold answer as it is marked; None if it is not."""
+    """Return the gold answer that tokens with a mark stand for; None if there is no mark."""
     mark, rest = tokens[0].text, tokens[1:]
     if mark not in MARKS:
         return None
@@ -62,6 +62,6 @@ def _letters(tokens: Tokens) -> frozenset[str]:
 
 
 def _parted(tokens: Tokens) -> tuple[Tokens, Tokens]:
-    """Return what stands before the first = and behind it."""
+    """Split tokens at the first `=`."""
     place = len(split(tokens, ("=",))[0][0])
     return tokens[:place], tokens[place + 1 :]

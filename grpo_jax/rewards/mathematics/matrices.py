@@ -1,4 +1,4 @@
-r"""What stands between \begin and \end: matrices, systems of equations, functions in pieces."""
+r"""Environments, from \begin to \end: matrices, systems of equations, functions in pieces."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ BEGIN, END = 4, 4  # the tokens of \begin{cases} and of \end{cases}
 
 
 def matrix(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return a matrix, also with a factor before it, or what else stands in rows."""
+    """Return a matrix, also with a factor before it, or a system or function in pieces."""
     begin = next(place for place, token in enumerate(tokens) if token.text == "\\begin")
     if begin:
         return _scaled(tokens[:begin], matrix(tokens[begin:], read))
@@ -60,7 +60,7 @@ def _scaled(factor: Tokens, of: Answer | None) -> Items | None:
 
 
 def _is_piece(cells: Sequence[Tokens]) -> bool:
-    """Return whether a row is a value and when a function has it."""
+    """Return whether a row is a value of a function and the condition for it."""
     if len(cells) != 2 or not EQUATED.isdisjoint(texts_of(cells[0])) or cells[1][0].text in EQUATED:
         return False
     return any(token.kind == "word" or token.text in ORDERED | EQUATED for token in cells[1])
@@ -72,7 +72,7 @@ def _piece(cells: Sequence[Tokens], read: Reader) -> Items:
 
 
 def _system(rows: Sequence[Tokens], read: Reader) -> Answer | None:
-    """Return the list of several equations, or one that goes on for several rows."""
+    """Return several equations as a list, or one equation that spans several rows."""
     equations: list[Tokens] = []
     for row in rows:
         if equations and row and row[0].text in EQUATED:

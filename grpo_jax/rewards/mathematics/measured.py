@@ -1,4 +1,4 @@
-r"""Which unit a question asks for, or what else it asks a number to measure: a count, a length, a percentage."""
+r"""Find the unit that a question asks for, or else the kind of quantity: a count, a length, a percentage."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,7 +9,7 @@ from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
 SENTENCE = re.compile(r"[^.?!]*(?:[.?!](?=\S)[^.?!]*)*")
 UNIT_PLACE = re.compile(r"\b(?:how many|in)\s+(?:(?:more|fewer|full|whole|total|additional)\s+)?", re.IGNORECASE)
 UNIT_WORDS = 5  # metres per second per second
-PERCENTAGE = re.compile(  # what is asked for, and not what it is asked of
+PERCENTAGE = re.compile(  # as the quantity that is asked for, not as one that is given
     r"\b(?:what|which|how many)(?: [a-z]+){0,3} per\s?cent|\bpercentage\b|\b(?:as|in) (?:a )?(?:per\s?cent|%)"
     r"|\bby (?:what|how many) per\s?cent",
     re.IGNORECASE,
@@ -19,7 +19,7 @@ OF_QUESTION = (
     (measures.PERCENTAGE, PERCENTAGE),
     (measures.SHARE, re.compile(_SOUGHT % "probability|chance", re.IGNORECASE)),
     (measures.RATIO, re.compile(_SOUGHT % "ratio", re.IGNORECASE)),
-    ("", re.compile(_SOUGHT % "rate", re.IGNORECASE)),  # of interest, or of so many a second
+    ("", re.compile(_SOUGHT % "rate", re.IGNORECASE)),  # a rate of interest, or one per second
 )
 OF_ANSWER = re.compile(r"\b(?:your|the|final) answer\b", re.IGNORECASE)
 OLD = re.compile(r"\bhow old\b", re.IGNORECASE)
@@ -54,7 +54,7 @@ NOT_PLURAL = frozenset(("feet", "kelvin", "hertz", "celsius", "fahrenheit", "sie
 
 
 def measure(question: str) -> str:
-    """Return the mark of what the last sentence of a question asks a number to measure; "" if it may be a rate."""
+    """Return the mark for the kind of quantity that a question's last sentence asks for; "" if it may be a rate."""
     sentence = _last_sentence(question)
     for text, patterns in ((question, OF_QUESTION), (sentence, OF_SENTENCE)):
         for mark, asked in patterns:
@@ -69,12 +69,12 @@ def measure(question: str) -> str:
 
 
 def sentences(question: str) -> list[str]:
-    """Return the sentences of a question that say anything."""
+    """Return the sentences of a question that are not empty."""
     return [sentence for sentence in SENTENCE.findall(question) if sentence.strip()]
 
 
 def _last_sentence(question: str) -> str:
-    """Return the last sentence that asks for something, and does not only say in which form."""
+    """Return the last sentence that asks for something, and not only for a form."""
     said = sentences(question)
     return next((one for one in reversed(said) if not OF_ANSWER.search(one)), said[-1] if said else "")
 

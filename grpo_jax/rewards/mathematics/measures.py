@@ -1,4 +1,4 @@
-r"""What a number measures, by the mark that its question gave it: which units an answer to the question may have."""
+r"""The kinds of quantities that a question asks for, as marks on its gold answer, and the units an answer may have."""
 
 from grpo_jax.rewards.mathematics.units import ANGLES, PERCENT, UNITS_BY_KIND, Kind, Unit, in_lengths
 
@@ -23,7 +23,7 @@ DEGREES = frozenset(("degree", "radian", "celsius", "fahrenheit"))
 
 
 def allows(mark: str, unit: Unit) -> bool:
-    """Return whether what the mark says can be measured in a unit; whatever is counted, apples or ways, is none."""
+    """Return whether a quantity with this mark can have a unit. Any counted noun (apples, ways) is allowed."""
     if mark == ANGLE:
         return not unit.kind or unit.kind in ANGLES
     kind = in_lengths(unit.kind)

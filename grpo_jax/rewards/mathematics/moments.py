@@ -1,4 +1,4 @@
-"""Times of the day and dates, however they are written."""
+"""Times of the day and dates, in any notation."""
 
 import re
 from fractions import Fraction
@@ -42,13 +42,13 @@ DATES = tuple(
         ),
     )
 )
-LONGEST = 9  # tokens: the 4 t h of March , 2021
+MAX_TOKENS = 9  # the 4 t h of March , 2021
 
 
 def moment(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return a time with the half of its day, or a date: 3:45 PM, noon, March 4, 2021, 2021-03-04."""
+    """Return a time with AM or PM, or a date: 3:45 PM, noon, March 4, 2021, 2021-03-04."""
     texts = texts_of(tokens)
-    if len(texts) > LONGEST:
+    if len(texts) > MAX_TOKENS:
         return None
     of_day = OF_DAY.fullmatch("".join(texts))
     if of_day is not None:
@@ -67,7 +67,7 @@ def moment(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def may_be(ratio: Items, time: Time) -> bool:
-    """Return whether a time without the half of its day, which is read as a ratio, is this one: 15:45, or 3:45."""
+    """Return whether a time without AM or PM, which is read as a ratio, may be this one: 15:45, or 3:45."""
     numbers = [item for item in ratio.items if isinstance(item, Formula) and item.unit is None]
     parts = [number.value for number in numbers if number.value is not None]
     if ratio.opening != RATIO or len(parts) != len(ratio.items) or not 2 <= len(parts) <= 3:

@@ -1,7 +1,7 @@
-r"""Whether an answer has the form that its question names: in the form $a+bi$, as a decimal, factored completely.
+r"""Check that an answer has the form that its question names: in the form $a+bi$, as a decimal, factored completely.
 
-A form is only required if the gold answer has it. It is recognised by its tree, so the order of terms and factors does
-not matter, and a fraction bar over a whole sum, as in (1+3i)/2, is as good as one over each term.
+A form is only required if the gold answer has it. It is recognised in the tree of the expression, so the order of terms
+and factors does not matter, and a fraction bar under a whole sum, as in (1+3i)/2, is as good as one under each term.
 """
 
 import math
@@ -14,7 +14,7 @@ from grpo_jax.rewards.mathematics.expression import ONE, Node, names, nodes
 from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.outcome import formulas
 
-LARGEST_ROOT = 1000  # whose powers are looked for under a root
+LARGEST_ROOT = 1000  # larger numbers are not tried when powers are searched under a root
 BARS = frozenset(("\\frac", "/"))
 LOGARITHMS = frozenset(("ln", "log"))
 
@@ -42,7 +42,7 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
 
 
 def names_equation(question: str) -> bool:
-    """Return whether a question names a form of equations, or the letter that one is to be solved for."""
+    """Return whether a question names a form of equations, or the letter to solve one for."""
     return bool(EQUATION.search(question)) or any("=" in template for template in _templates(question))
 
 
@@ -52,7 +52,7 @@ def _templates(question: str) -> list[str]:
 
 
 def _solved_alike(gold: Answer, answer: Answer) -> bool:
-    """Return whether an equation is solved for a letter, or has no letters on the right, as the gold one."""
+    """Return whether an equation is solved for a letter, or has no letters on the right, if the gold one is so."""
     if isinstance(gold, Relation) and isinstance(answer, Relation):
         return bool(gold.right.variables) or not answer.right.variables
     return {type(gold), type(answer)} != {Relation, Statement}
@@ -81,7 +81,7 @@ def _imaginary(node: Node) -> bool:
 
 
 def _complex(gold: Formula, answer: Formula) -> bool:
-    """Return whether i is only multiplied by numbers, and comes once."""
+    """Return whether i occurs once and is only multiplied by numbers."""
     tree = _tree(answer)
     once = sum(inner.name == "i" for inner in nodes(tree)) < 2
     return once and not any(
@@ -136,7 +136,7 @@ def _power(gold: Formula, answer: Formula) -> bool:
 
 
 def _reduced(gold: Formula, answer: Formula) -> bool:
-    """Return whether nothing that is seen divides both sides of a fraction bar: no whole number, and no factor."""
+    """Return whether numerators and denominators have no visible common factor, neither a number nor an expression."""
     for inner in nodes(_tree(answer)):
         if inner.operation == "quotient":
             top, bottom = ({one for one, _ in _flat(side) if names(one)} for side in inner.arguments)
@@ -146,7 +146,7 @@ def _reduced(gold: Formula, answer: Formula) -> bool:
 
 
 def _collected(gold: Formula, answer: Formula) -> bool:
-    """Return whether no two terms of a sum are multiples of the same, like 2x and 3x."""
+    """Return whether no sum has like terms such as 2x and 3x."""
     for inner in nodes(_tree(answer)):
         if inner.operation == "sum":
             terms = [frozenset(one for one in _flat(term) if one[0].operation != "number") for term in inner.arguments]
@@ -156,7 +156,7 @@ def _collected(gold: Formula, answer: Formula) -> bool:
 
 
 def _content(node: Node) -> int:
-    """Return the largest whole number that is seen to divide an expression."""
+    """Return the largest whole number that visibly divides an expression."""
     match node:
         case Node("number", value=value) if value.denominator == 1:
             return abs(int(value))
@@ -170,7 +170,7 @@ def _content(node: Node) -> int:
 
 
 def _simple_roots(gold: Formula, answer: Formula) -> bool:
-    """Return whether no root is under a fraction bar or over one, and none can be taken in part."""
+    """Return whether no root is in a denominator or over a fraction, and none can be taken in part."""
     return _without_root_below(gold, answer) and not any(
         any(one.operation == "quotient" for one in nodes(inner)) or _has_power(*inner.arguments)
         for inner in nodes(_tree(answer))
@@ -201,14 +201,14 @@ def _without_root_below(gold: Formula, answer: Formula) -> bool:
 def _factored(gold: Formula, answer: Formula) -> bool:
     """Return whether an answer has as many factors as the gold one, with letters and without.
 
-    With multiplicity, but the numbers before a polynomial count as one.
+    Factors count with multiplicity, but all numbers before a polynomial count as one.
     """
     (letters, numbers), (ours, known) = (_factors(_tree(one)) for one in (answer, gold))
     return ours + known > 1 and letters >= ours and numbers >= (min(known, 1) if ours else known)
 
 
 def _factors(node: Node) -> tuple[int, int]:
-    """Return how many factors have letters, and how many have none."""
+    """Return how many factors have letters and how many have none."""
     found = list(_flat(node))
     letters = sum(times for one, times in found if names(one))
     return letters, sum(times for _, times in found) - letters
@@ -245,19 +245,19 @@ def _terms(of: Formula) -> int:
 
 
 def _once(gold: Formula, answer: Formula) -> bool:
-    """Return whether no letter comes twice."""
+    """Return whether no letter occurs twice."""
     letters = [inner.name for inner in nodes(_tree(answer)) if inner.operation == "symbol"]
     return len(letters) == len(set(letters))
 
 
-Fits = Callable[[Formula, Formula], bool]  # of the gold answer, and of one that equals it
+Fits = Callable[[Formula, Formula], bool]  # (the gold answer, an answer that equals it) -> whether it has the form
 
 
 def _compiled(*forms: tuple[str, Fits]) -> list[tuple[re.Pattern[str], Fits]]:
     return [(re.compile(pattern, re.IGNORECASE), fits) for pattern, fits in forms]
 
 
-ANY_FORM = re.compile(  # or one of several
+ANY_FORM = re.compile(  # any form, or one of several
     r"\bany (\w+ )?form\b|\b(form|notation|decimal|fraction|percent(age)?|number)\b,? or (as |in )?(an? )?(\w+ ){0,2}"
     r"(form|notation|decimal|fraction|percent(age)?|number)\b",
     re.IGNORECASE,

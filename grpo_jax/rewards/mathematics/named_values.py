@@ -34,7 +34,7 @@ def by_name(answer: Answer) -> dict[tuple[str, ...], Answer] | None:
 
 
 def _named(item: Answer) -> tuple[tuple[str, ...], Answer] | None:
-    r"""Return a name and its value; the name may be what is computed of another one: \cos x."""
+    r"""Return a name and its value; the name may be a function of another name: \cos x."""
     match item:
         case Relation("=", left, _, value) if value is not None:
             return name_of(left.tokens), value
@@ -46,7 +46,7 @@ def _named(item: Answer) -> tuple[tuple[str, ...], Answer] | None:
 
 
 def of_letter(name: tuple[str, ...], answer: Statement) -> Statement:
-    """Return f(t) = 2t as f(x) = 2x, where the name is f(x)."""
+    """Return f(t) = 2t as f(x) = 2x if the name is f(x)."""
     ours, theirs = name[-3:], answer.name[-3:]
     if ours == theirs or any(len(one) < 3 or (one[0], one[2]) != ("(", ")") for one in (ours, theirs)):
         return answer
@@ -55,14 +55,14 @@ def of_letter(name: tuple[str, ...], answer: Statement) -> Statement:
 
 
 def is_circular(statement: Statement) -> bool:
-    """Return whether a name is given a value that it is a part of."""
+    """Return whether the value of a name contains the name."""
     name = statement.name
     values = (value for value in statement.values if isinstance(value, Formula))
     return len(name) == 1 and any(name[0] in value.variables and value.tokens != name for value in values)
 
 
 def names_in(answer: Answer) -> Iterator[tuple[str, ...]]:
-    """Yield the names that an answer gives to values."""
+    """Yield the names of values in an answer."""
     match answer:
         case Statement(name=name) | Residue(name=name) if name:
             yield name

@@ -1,4 +1,4 @@
-"""Which tokens name a quantity."""
+"""Recognise tokens that name a quantity."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from grpo_jax.rewards.mathematics.brackets import Tokens, depth_of, stripped, te
 
 
 def name_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """Return a name's texts, the same for x_1 and x_{1}."""
+    """Return the texts of a name, the same for x_1 and x_{1}."""
     return tuple(text for text in texts if text not in ("{", "}"))
 
 
@@ -54,14 +54,14 @@ def is_name(tokens: Tokens) -> bool:
 
 
 def is_variable(name: Sequence[str]) -> bool:
-    """Return whether a name is a letter, with an index or none."""
+    """Return whether a name is a letter, with or without an index."""
     return (
         bool(name) and ((name[0].isalpha() and len(name[0]) == 1) or name[0] in expression.SYMBOLS) and "(" not in name
     )
 
 
 def is_quantity(texts: Sequence[str]) -> bool:
-    """Return whether an expression of several names and no numbers may be what was asked for: m + n, f(2) + f(3)."""
+    """Return whether an expression of several names and no numbers may be the quantity asked for, as m + n may."""
     known = set[str]()
     for place, text in enumerate(texts):
         if text[:1].isdigit():

@@ -1,4 +1,4 @@
-r"""From the text of an answer, LaTeX or plain, to tokens: what only changes how it looks is gone.
+r"""Split the text of an answer, LaTeX or plain, into tokens, without anything that only changes its looks.
 
 >>> [token.text for token in tokenize(r"$\dfrac{1{,}234}{5}\,\text{ cm}$")]
 ['\\frac', '{', '1234', '}', '{', '5', '}', 'cm']
@@ -12,7 +12,7 @@ Kind = Literal["number", "symbol", "word", "command", "sign"]
 
 
 class Token(NamedTuple):
-    """`spaced`: white space stood before it, which tells `1 1/2` from `11/2`."""
+    """`spaced`: whether white space came before it, which distinguishes `1 1/2` from `11/2`."""
 
     kind: Kind
     text: str
@@ -20,7 +20,7 @@ class Token(NamedTuple):
 
 
 class NotationError(ValueError):
-    """A text with characters that no answer has."""
+    """The text has characters that occur in no answer."""
 
 
 def _greek() -> dict[str, str]:
@@ -48,7 +48,7 @@ UNICODE = str.maketrans(
         **_greek(),
     }
 )  # fmt: skip
-# What Unicode has characters of its own for; everything else that has a plain form (full-width digits) is given that.
+# Unicode's superscripts, subscripts and fractions. Any other character with a plain form (a full-width digit) gets it.
 SCRIPTS = (
     (re.compile("[⁰¹²³⁴-⁾ⁿⁱˣᵏᵐʸ]+"), r"^{%s}"),
     (re.compile("[₀-₎ₐ-ₜ]+"), r"_{%s}"),
@@ -57,11 +57,11 @@ SCRIPTS = (
 )
 
 TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up|sc)?|mbox|hbox|mathrm|operatorname|emph)\s*\{")
-RUN = re.compile(r"(?<!\\)(?<![^\W\d_])[^\W\d_]+")  # of letters, and no command
-UNIT_LETTERS = frozenset("mgshlLNJWV")  # that are a unit where nothing stands before them
-BEHIND = re.compile(r"[\d})]\s*(?:\\[,;:! ]|~)*\s*$")  # a value, so that a letter in \mathrm is its unit
+RUN = re.compile(r"(?<!\\)(?<![^\W\d_])[^\W\d_]+")  # a run of letters that is no command
+UNIT_LETTERS = frozenset("mgshlLNJWV")  # units even if nothing comes before them
+BEHIND = re.compile(r"[\d})]\s*(?:\\[,;:! ]|~)*\s*$")  # ends in a value, so a letter in \mathrm after it is its unit
 NO_UNITS = frozenset("eid")
-# Each is put in the place of what it finds, in this order: none of it changes what is said.
+# Replacements in this order. None of them changes the meaning.
 SAYS_NOTHING = tuple(
     (re.compile(pattern), instead)
     for pattern, instead in (
@@ -94,7 +94,7 @@ SAYS_NOTHING = tuple(
         (r"^\s*\*\*(.*)\*\*\s*$", r"\1"),  # as Markdown does bold
     )
 )
-MARKED = frozenset("\\$*!={")  # one of which is in all that SAYS_NOTHING finds
+MARKED = frozenset("\\$*!={")  # every match of SAYS_NOTHING contains one of these
 SPACES = re.compile(r"\\(?:quad|qquad|enspace|thinspace)(?![a-zA-Z])|(?<!\\)\\[,;:> \n]|~")
 DIGITS = re.compile(r"(?P<number>\d+)")
 
@@ -112,7 +112,7 @@ SAME = {
 }  # fmt: skip
 SIGNS = {"<", ">", r"\cdot", "/", ":", "|", r"\{", r"\}", "[", "]"}
 
-# Runs of letters that are one thing without a backslash, too.
+# Runs of letters that are commands even without a backslash.
 _PLAIN_COMMANDS = (
     "sqrt sin cos tan cot sec csc arcsin arccos arctan arccot arcsinh arccosh arctanh arsinh arcosh artanh sinh "
     "cosh tanh coth ln lg log exp max min gcd lcm binom frac cup infty pi theta alpha beta gamma delta lambda sigma "
@@ -151,7 +151,7 @@ def tokenize(text: str) -> list[Token]:
     Commas group digits outside of brackets only: (1,234) is a pair.
 
     Raises:
-      NotationError: at a character that is in no answer, such as a null byte.
+      NotationError: for a character that occurs in no answer, such as a null byte.
     """
     if "\x00" in text or "\x01" in text:
         raise NotationError("a control character")
@@ -191,7 +191,7 @@ def _upper_half(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return the text without what Unicode and LaTeX have for looks alone."""
+    """Return the text without the parts of Unicode and LaTeX that only change its looks."""
     if not text.isascii():
         for characters, template in SCRIPTS:
             text = characters.sub(lambda found, template=template: template % _ascii(found.group()), text)  # type: ignore[misc]
@@ -210,7 +210,7 @@ def _ascii(characters: str) -> str:
 
 
 def _words(text: str) -> str:
-    r"""Return the text with the letters of \text{...} marked as words; what else is in it stays."""
+    r"""Return the text with the letters in \text{...} marked as words; everything else in it stays."""
     done, place = [], 0
     while (command := TEXT.search(text, place)) is not None:
         end = _closing(text, command.end())
@@ -233,7 +233,10 @@ def _closing(text: str, place: int) -> int:
 
 
 def _unwrapped(command: str, inside: str, before: str) -> str:
-    """Return its runs of letters as words; a lone letter is a variable or choice, unless it can be a unit."""
+    """Return the argument of a text command with its runs of letters marked as words.
+
+    A lone letter is a variable or choice, unless it can be a unit.
+    """
     if TEXT.search(inside):
         inside = _words(inside)
     letters = RUN.findall(inside)
@@ -254,7 +257,7 @@ def _unwrapped(command: str, inside: str, before: str) -> str:
 
 
 def _minutes(token: Token, following: Token) -> Token:
-    r"""Return `min` as the minute where it takes no argument: 180 min, but \min(a, b)."""
+    r"""Return `min` as the unit if no argument follows: 180 min, but \min(a, b)."""
     if token.text == "\\min" and following.text not in ("(", "_", "{", r"\{", "["):
         return Token("word", "min", token.spaced)
     return token

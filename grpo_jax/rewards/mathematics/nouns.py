@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from grpo_jax.rewards.mathematics.units import singular
 
-# Nouns of one line mean the same. A letter may stand for several quantities, and any letter for one without letters;
-# a length may be one of anything.
+# Nouns in one key mean the same. A letter may stand for several quantities, and any letter for a quantity without
+# letters; a length may be the length of anything.
 _LETTERS = {
     "radius": "r R", "diameter": "d D", "diagonal": "d D", "distance": "d D s", "difference": "d D",
     "area": "A a S K T", "perimeter circumference": "P p C c", "volume": "V v", "height altitude": "h H",
@@ -25,14 +25,14 @@ _TAKEN = frozenset(letter for line, letters in _LETTERS.items() if line != "leng
 
 
 def quantities(texts: Sequence[str]) -> frozenset[str]:
-    """Return the quantities that words name, or the function at the beginning, each as all of its nouns."""
+    """Return the quantities that words name, or the function that they begin with, each as all of its nouns."""
     words = [text.lower() for text in (*(text.lstrip("\\") for text in texts[:1]), *texts[1:])]
     found = (_OF_NOUN.get(word) or _OF_NOUN.get(singular(word)) for word in words)
     return frozenset(noun for noun in found if noun)
 
 
 def is_of_another(asked: Sequence[str], name: Sequence[str]) -> bool:
-    """Return whether a name stands for another quantity than the nouns of the one that is asked for."""
+    """Return whether a name stands for another quantity than the nouns of the quantity asked for."""
     ours, theirs = quantities(asked), _of_words(name)
     if ours and theirs:
         return ours.isdisjoint(theirs)
@@ -41,7 +41,7 @@ def is_of_another(asked: Sequence[str], name: Sequence[str]) -> bool:
 
 
 def may_be_of(name: Sequence[str], other: Sequence[str]) -> bool:
-    """Return whether two names may stand for one quantity, of which at least one is a noun: not a sine for a sine."""
+    """Return whether two names, at least one of them a noun, may stand for the same quantity."""
     ours, theirs = _of_words(name), _of_words(other)
     if not any(text.isalpha() and len(text) > 1 for text in (*name, *other)):
         return False
@@ -51,7 +51,7 @@ def may_be_of(name: Sequence[str], other: Sequence[str]) -> bool:
 
 
 def _of_words(name: Sequence[str]) -> frozenset[str]:
-    """Return the quantities that a name says in words; |A| is a determinant."""
+    """Return the quantities that a name contains as words; |A| is a determinant."""
     if len(name) == 3 and name[0] == name[2] == "|" and name[1].isupper():
         name = ("det",)
     return quantities(name)

@@ -29,13 +29,13 @@ MULTIPLES = {
 NEGATIVE = frozenset(("minus", "negative"))
 _WORDS = (*ONES, *TENS, *NEGATIVE, "a", "dozen", "half")
 SIGNS = frozenset((*_WORDS, *map(str.capitalize, _WORDS)))
-LONGEST = 12  # words
+MAX_WORDS = 12
 
 
 def numeral(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return the number that tokens spell, with the unit behind it if any; None if they are anything else."""
+    """Return the number that tokens spell, with the unit after it if there is one; None if they are no number."""
     words = [text.casefold() for text in texts_of(tokens) if text != "-"]
-    if len(tokens) > LONGEST or tokens[0].kind != "word" or words == ["a"]:
+    if len(tokens) > MAX_WORDS or tokens[0].kind != "word" or words == ["a"]:
         return None
     unit = None
     if words[0] in NEGATIVE:
@@ -54,12 +54,12 @@ def numeral(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _fraction(words: Sequence[str]) -> Fraction | None:
-    """Return five eighths, two and a half, or a whole number."""
+    """Return the value of a fraction, a mixed number or a whole number in words; None if they are no number."""
     parts = PARTS.get(singular(words[-1])) if len(words) > 1 else None
     if parts is None:
         return _whole(words)
     if (words[-1] == singular(words[-1])) != (words[-2] in ("one", "a")):
-        return None  # three quarter
+        return None  # "three quarter" and "one quarters" are not numbers
     place = words.index("and") + 1 if "and" in words[:-2] else 0
     whole = _whole(words[: place - 1]) if place else Fraction(0)
     top = _whole(words[place:-1])
@@ -67,11 +67,13 @@ def _fraction(words: Sequence[str]) -> Fraction | None:
 
 
 def _whole(words: Sequence[str]) -> Fraction | None:
+    """Return the whole number that words spell, as in two hundred and five: the largest multiple splits them."""
     for name, size in MULTIPLES.items():
         if name in words:
             place = words.index(name)
-            behind = words[place + 1 :]
-            many, rest = _whole(words[:place]), _whole(behind[behind[:1] == ["and"] :]) if behind else Fraction(0)
+            after = words[place + 1 :]
+            after_and = after[1:] if after[:1] == ["and"] else after
+            many, rest = _whole(words[:place]), _whole(after_and) if after else Fraction(0)
             return None if many is None or rest is None or rest >= size or not 0 < many < 1000 else many * size + rest
     if len(words) == 2 and words[0] in TENS and 0 < ONES.get(words[1], 0) < 10:
         return Fraction(TENS[words[0]] + ONES[words[1]])

@@ -1,11 +1,11 @@
-"""Whether expressions are equal, by their values at random points in high precision. Runs in workers only.
+"""Compare expressions by their values at random points, in high precision. Only workers use this module.
 
-Two analytic expressions that agree to forty digits at several random points are the same, for all that occurs in
-answers (there are more digits where values on the way are large or small: 10^{99} + x is not 10^{99} + 2x), while a
-difference that is only rounding shrinks when the precision grows. It takes about a millisecond, and never makes an
-expression larger, as `simplify` can. It is no proof: of an expression in pieces (absolute values,
-maxima, roots of squares), a piece is seen if it covers much of one of `RANGES`, and nothing beyond 1000 is. Variables
-are real numbers, also where the problem means whole ones.
+Two analytic expressions that agree to forty digits at several random points are equal, as far as expressions in answers
+go. (More digits are computed where intermediate values are large or small: 10^{99} + x is not 10^{99} + 2x.) A
+difference that is only rounding shrinks when the precision grows. A comparison takes about a millisecond and never
+makes an expression larger, as `simplify` can. It is no proof. A piece of a function (from absolute values, maxima,
+roots of squares) is noticed only if it covers much of one of `RANGES`, and nothing beyond 1000 is noticed. Variables
+are real numbers, even where the problem means whole ones.
 """
 
 import itertools
@@ -24,33 +24,33 @@ from grpo_jax.rewards.mathematics.measures import POSITIVE, WHOLE
 DIGITS, MORE_DIGITS = 60, 120
 DIGITS_PER_BIT = 0.30103
 MAX_DIGITS = 12_500  # where intermediate values are so large that fewer would hide what is added to them
-MAX_WIDE_DIGITS = 300  # the same for a first look at wide points, which are not needed so much
-SHRUNK = mpmath.mpf(10) ** -40  # a difference of rounding does at least that, from DIGITS to MORE_DIGITS
-NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # of the values of variables, in turn
+MAX_WIDE_DIGITS = 300  # the same for a first look at wide points, which matter less
+SHRUNK = mpmath.mpf(10) ** -40  # a rounding difference shrinks at least by this factor, from DIGITS to MORE_DIGITS
+NEAR = ((0.2, 2.5), (-2.5, -0.2), (-2.5, 2.5))  # ranges of the values of variables, used in turn
 WIDE = ((3.0, 30.0), (-30.0, -3.0), (-30.0, 30.0), (30.0, 1000.0), (-1000.0, -30.0), (-1000.0, 1000.0))
 RANGES = NEAR + WIDE
 SPAN, LEAST = 15, -10  # pairs of whole numbers that variables may be, and the first of them
-MAX_MAGNITUDE = 1600  # binary, up or down: where a value at a wide point passes it, the point is no evidence
-WIDE_DIGITS = 1000  # at wide points, so that nothing is lost where such values cancel: cosh x - sinh x
+MAX_MAGNITUDE = 1600  # binary, up or down: a wide point with a larger or smaller value is no evidence
+WIDE_DIGITS = 1000  # at wide points, so that nothing is lost where large values cancel: cosh x - sinh x
 POINTS, TRIED = 9, 27  # points at which expressions with variables must agree, and how many are tried
 
 
 class Point(dict[str, mpmath.mpf]):
-    """The values of variables, and how far from 1 values at it have come to be."""
+    """Values of variables. `span` records how large or small intermediate values became."""
 
     wide = False
     span = 0  # binary digits
 
 
 class UndefinedError(ValueError):
-    """The gold expression has a value nowhere."""
+    """The gold expression has no value at any point."""
 
 
 def same_formulas(gold: Formula, answer: Formula) -> bool:
     r"""Return whether two formulas are equal wherever both are real, or both complex if none is real anywhere.
 
-    Values that are not real may differ where formulas agree on more than two real ones: \ln a + \ln b is \ln ab. Not
-    so the places where they are real, if one of them takes an absolute value: \ln|x| is not \ln x.
+    Values that are not real may differ if the formulas agree at more than two points with real values: \ln a + \ln b is
+    \ln ab. If one of them takes an absolute value, they must be real at the same points: \ln|x| is not \ln x.
 
     Raises:
       UndefinedError: if the gold formula has no value anywhere.
@@ -101,7 +101,7 @@ def same_formulas(gold: Formula, answer: Formula) -> bool:
 
 
 def same_relations(gold: Relation, answer: Relation) -> bool:
-    """Return whether the sides of two equations, or inequalities, differ by the same, up to a constant factor.
+    """Return whether the sides of two equations, or inequalities, have the same difference up to a constant factor.
 
     The factor may have any sign in an equation; in an inequality it must be positive.
     """
@@ -134,18 +134,18 @@ def _takes_absolute(node: Node) -> bool:
 
 
 def _whole_numbers(node: Node) -> frozenset[str]:
-    """Return the variables that powers of negative numbers are to: the n of (-1)^n."""
+    """Return the variables in exponents of negative numbers: the n of (-1)^n."""
     powers = (inner.arguments for inner in nodes(node) if inner.operation == "power")
     return frozenset[str]().union(*(names(exponent) for base, exponent in powers if (exact.rational(base) or 0) < 0))
 
 
 def _rounded(node: Node) -> frozenset[str]:
-    """Return the variables in what is rounded down or up."""
+    """Return the variables in expressions that are rounded down or up."""
     return frozenset[str]().union(*(names(inner) for inner in nodes(node) if inner.operation in ("floor", "ceiling")))
 
 
 def tolerance_of(digits: int) -> mpmath.mpf:
-    """Return the relative difference of values that are equal, computed with so many digits."""
+    """Return the relative difference up to which values computed with this many digits count as equal."""
     return mpmath.mpf(10) ** -(2 * digits // 3)
 
 
@@ -156,7 +156,7 @@ def _close(value: mpmath.mpc, other: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
 
 
 def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> bool:
-    """Return whether a small difference is one of rounding, of values that are zero."""
+    """Return whether a small difference between values near zero is only rounding."""
     if abs(difference) > tolerance_of(DIGITS):
         return False
     try:
@@ -167,7 +167,7 @@ def _shrinks(gold: Node, answer: Node, point: Point, difference: mpmath.mpc) -> 
 
 
 def is_real(value: mpmath.mpc, tolerance: mpmath.mpf) -> bool:
-    """Return whether a value has no imaginary part but for rounding."""
+    """Return whether a value has no imaginary part, apart from rounding."""
     return abs(mp.im(value)) <= tolerance * (1 + abs(value))
 
 
@@ -185,7 +185,7 @@ def _points(
 ) -> Iterator[Point]:
     """Yield the same points each time: positive, negative and of any sign; first near zero, then wide."""
     for number, point in enumerate(sample_points(variables, RANGES, TRIED if variables else 1)):
-        counted = whole | rounded if number % 3 != 1 else whole  # what is rounded jumps at whole numbers
+        counted = whole | rounded if number % 3 != 1 else whole  # rounded expressions jump at whole numbers
         point |= {name: mpmath.mpf(_whole(point[name], odd=number % 2)) for name in counted & point.keys()}
         if positive:
             point |= {name: abs(value) for name, value in point.items()}
@@ -208,7 +208,7 @@ def sample_points(variables: list[str], ranges: Sequence[tuple[float, float]], n
 def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath.mpc, mpmath.mpc, mpmath.mpf]:
     """Return both values at a point, and the relative difference up to which they are equal.
 
-    They are computed again with more digits if values on the way are so large or small that one gets lost in another.
+    They are computed again with more digits if intermediate values are so large or small that one gets lost in another.
     """
     point.span = 0
     value, other = (computed(node, point, digits) for node in (gold, answer))
@@ -222,7 +222,7 @@ def _values(gold: Node, answer: Node, point: Point, digits: int) -> tuple[mpmath
 
 
 def computed(node: Node, point: Point, digits: int) -> mpmath.mpc:
-    """Return the value of an expression at a point. Raises ArithmeticError or ValueError where it has none."""
+    """Return the value of an expression at a point. Raises ArithmeticError or ValueError if it has none."""
     with mp.workdps(digits):
         value = _evaluate(node, point)
         if mp.isnan(mp.re(value)) or mp.isnan(mp.im(value)):
@@ -238,7 +238,7 @@ def _evaluate(node: Node, point: Point) -> mpmath.mpc:
         return point[node.name]
     elif node.operation == "constant":
         if node.name == "infinity":
-            raise ArithmeticError("infinity is no number to compute with")
+            raise ArithmeticError("infinity is not a number")
         return CONSTANTS[node.name]()
     else:
         value = _operation(node, [_evaluate(argument, point) for argument in node.arguments], point)
@@ -251,7 +251,7 @@ def _evaluate(node: Node, point: Point) -> mpmath.mpc:
 
 
 def _operation(node: Node, values: list[mpmath.mpc], point: Point) -> mpmath.mpc:
-    if node.operation == "apply":  # a function of its own for every name
+    if node.operation == "apply":  # every name stands for a different function
         return mp.cos(point[node.name] * values[0] + 1) * point[node.name]
     if node.operation in SATURATED and mp.isfinite(values[0]):
         point.span = max(
@@ -262,13 +262,13 @@ def _operation(node: Node, values: list[mpmath.mpc], point: Point) -> mpmath.mpc
         if exponent is not None and exponent.denominator > 1 and exponent.denominator % 2:
             return mp.power(_root(values[0], mp.mpf(exponent.denominator)), exponent.numerator)
     operation = OPERATIONS.get(node.operation)
-    if operation is None:  # a greatest common divisor of what is not whole
+    if operation is None:  # a greatest common divisor of numbers that are not whole
         raise ArithmeticError(node.operation)
     return operation(*values)
 
 
 def _root(of: mpmath.mpc, degree: mpmath.mpc) -> mpmath.mpc:
-    """Return the real root of odd degree for negative numbers, as people mean it."""
+    """Return a root; for negative numbers and odd degrees the real one, as people mean it."""
     if not mp.im(of) and mp.re(of) < 0 and mp.isint(degree) and int(degree) % 2:
         return -mp.power(-of, 1 / degree)
     return mp.power(of, 1 / degree)

@@ -1,7 +1,7 @@
 r"""The options of a multiple-choice question, as `(A) 34 \qquad (B) 51`, `A. 34` or `a) 34`.
 
-A gold answer that is a letter is completed by the option's value, and one that is a value by its letter: so either of
-them is right, and a letter with another option's value is wrong.
+A gold letter gets the value of its option, and a gold value gets the letter. So either one is right, and a letter with
+another option's value is wrong.
 """
 
 import re
@@ -14,7 +14,7 @@ from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
 from grpo_jax.rewards.mathematics.reading import read
 from grpo_jax.rewards.mathematics.work import COMPARING, TooLargeError, limited
 
-FEWEST = 3  # options: two letters may be parts of a question, or names
+MIN_OPTIONS = 3  # two letters may be parts of a question, or names
 STYLES = tuple(
     re.compile(rf"(?<![\w\\^]){pattern}(?![\w(])")
     for pattern in (r"\(([A-J])\)", r"([A-J])\)", r"([A-J])[.:]", r"\(([a-j])\)", r"([a-j])\)")
@@ -22,23 +22,23 @@ STYLES = tuple(
 _SPACE = r"\s|~|\\[ ,;:!]|\\q?quad(?![a-zA-Z])|\\hspace\s*\{[^{}]*\}"
 BEFORE = re.compile(rf"(?:{_SPACE}|[}}:])*+")
 BEHIND = re.compile(rf"(?:{_SPACE}|\\\\|[,;.?$*]|\\(?:text|math)(?:bf|rm|it|sf)?\s*\{{|\b(?:and|or)(?=\s*$))+$")
-SENTENCE = re.compile(r"\n\s*\n|[.?]\s+(?=[A-Z])")  # the beginning of another one
+SENTENCE = re.compile(r"\n\s*\n|[.?]\s+(?=[A-Z])")  # the start of the next one
 ALPHABETS = "ABCDEFGHIJabcdefghij"
 LETTERS = frozenset(ALPHABETS)
-LONGEST = 200  # characters of an option that is looked at
+MAX_CHARACTERS = 200  # of an option; the rest is ignored
 PROSE = re.compile(r"(?=.*[a-z]{2})[A-Za-z][A-Za-z ,'-]*")
 
 
 @dataclass(frozen=True)
 class Option:
-    """What a question offers under a letter; `value` is "" where it cannot be read."""
+    """An option of a question; `value` is "" if it cannot be read."""
 
     letter: str
     value: str
 
 
 def chosen(question: str, gold: str) -> Option | None:
-    """Return the option that a gold answer is, by its letter or its value; None if there is not just one."""
+    """Return the option that a gold answer names by its letter or value; None unless exactly one fits."""
     options = offered(question)
     answer = _read(gold) if options else None
     if answer is None or (isinstance(answer, Choice) and answer.value is not None):
@@ -51,12 +51,12 @@ def chosen(question: str, gold: str) -> Option | None:
 
 
 def offered(question: str) -> list[Option]:
-    """Return the options of a question; none if it is no multiple choice."""
+    """Return the options of a question; [] if it is not multiple choice."""
     for style in STYLES:
         places = list(style.finditer(question))
         first = next((place for place in reversed(range(len(places))) if places[place][1] in "Aa"), len(places))
         letters = "".join(place[1] for place in places[first:])
-        if len(letters) >= FEWEST and ALPHABETS.find(letters) in (0, 10):
+        if len(letters) >= MIN_OPTIONS and ALPHABETS.find(letters) in (0, 10):
             ends = [*(place.start() for place in places[first + 1 :]), len(question)]
             texts = (question[place.end() : end] for place, end in zip(places[first:], ends, strict=True))
             return [Option(letter, _value(text)) for letter, text in zip(letters, texts, strict=True)]
@@ -64,8 +64,8 @@ def offered(question: str) -> list[Option]:
 
 
 def _value(text: str) -> str:
-    """Return what is offered, without what separates it from the next option or the sentence behind it."""
-    text = SENTENCE.split(text[BEFORE.match(text).end() :])[0][:LONGEST]  # type: ignore[union-attr]
+    """Return the value of an option, without the separators and the sentence that follow it."""
+    text = SENTENCE.split(text[BEFORE.match(text).end() :])[0][:MAX_CHARACTERS]  # type: ignore[union-attr]
     text = BEHIND.sub("", text)
     text = rf"\text{{{text}}}" if PROSE.fullmatch(text) else text
     answer = _read(text) if text else None

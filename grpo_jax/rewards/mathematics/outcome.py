@@ -1,4 +1,4 @@
-"""What there is to say of an answer: right, wrong, or why nothing can be said."""
+"""The outcome of judging an answer: right, wrong, or the reason why there is no verdict."""
 
 import re
 from collections.abc import Iterator
@@ -17,15 +17,15 @@ from grpo_jax.rewards.mathematics.work import COMPARING, TooLargeError, limited
 Outcome = Literal[
     "right",
     "wrong",
-    # The rest are reasons for no verdict. What the answer brings about is no such reason (`reward.py`), so of a verdict
-    # they are about the gold answer, but for the last two.
+    # The others are reasons for no verdict. If the answer caused one, `reward.py` counts the answer as wrong. So a
+    # completion is only left unscored by a reason that lies in the gold answer, or by one of the last two.
     "unparsable_gold",  # nobody could be right
-    "too_long",  # more characters than are looked at
+    "too_long",  # more than `max_characters`
     "too_large",  # nested too deep, numbers too large, or too many of them: 9^{9^9}
     "timed_out",  # a worker gave up after its seconds of CPU time
     "memory",  # a worker's memory was not enough
     "crashed",  # a worker's interpreter broke down
-    "error",  # a worker's parser failed in a way of its own
+    "error",  # a parser raised something unexpected
     "killed",  # workers were ended from outside
     "stuck",  # workers neither computed nor answered
 ]
@@ -37,12 +37,13 @@ NOTHING = Formula(("0",), Node("number"), Fraction(0))
 def outcome_by(gold: str, answer: str | None, equality: Equality) -> Outcome | None:
     """Return the outcome for an answer; None where this equality cannot tell.
 
-    The same text as the gold answer is right whatever it says; otherwise a gold answer that cannot be read makes no
-    answer wrong. An answer that cannot be read is wrong. Reading
-    each and comparing both have budgets of work of their own.
+    An answer with the text of the gold answer is right, even if neither can be read. Otherwise there is no verdict if
+    the gold answer cannot be read, and an answer that cannot be read is wrong. Reading the one, reading the other and
+    comparing them each have a budget of work.
 
     Args:
-      answer: None is one that is not looked at. It is wrong, if the gold answer can be read and evaluated at all.
+      answer: None stands for an answer that is too long to be read. It is wrong, provided that the gold answer can be
+        read and evaluated.
     """
     if answer is not None and PLAIN.fullmatch(gold) and PLAIN.fullmatch(answer):  # most pairs
         return "right" if Fraction(gold) == Fraction(answer) else "wrong"
@@ -77,7 +78,7 @@ def formulas(answer: "Answer | object") -> Iterator[Formula]:
     """Yield the formulas that an answer is made of."""
     if isinstance(answer, Formula):
         yield answer
-    elif isinstance(answer, Asked):  # what it is called has no value
+    elif isinstance(answer, Asked):  # its quantity is a name, which has no value
         yield from formulas(answer.value)
     elif isinstance(answer, tuple):
         for part in answer:

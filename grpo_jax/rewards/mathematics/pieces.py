@@ -1,4 +1,4 @@
-"""Whether two functions in pieces are equal, whatever the order of their pieces and whichever piece has an end."""
+"""Compare two functions in pieces, regardless of the order of the pieces and of which piece includes an end."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Equal = Callable[[Answer, Answer], bool | None]
 
 
 class _Piece(NamedTuple):
-    """An expression and where it holds: between two ends, with them or without."""
+    """An expression and the interval on which it holds, with or without each end."""
 
     value: Formula
     letter: str
@@ -49,7 +49,7 @@ def same_pieces(equal: Equal, gold: Items, answer: Items) -> bool | None:
 
 
 def _between(ends: Sequence[Fraction]) -> list[Fraction]:
-    """Return a number between each two ends, and on either side of them."""
+    """Return a number between each two neighbouring ends, and one on either side of all."""
     middle = [(one + other) / 2 for one, other in itertools.pairwise(ends)]
     return [ends[0] - 1, *middle, ends[-1] + 1] if ends else [Fraction(0)]
 
@@ -59,7 +59,7 @@ def _holding(pieces: Sequence[_Piece], at: Fraction) -> list[_Piece]:
 
 
 def _same_at(equal: Equal, ours: list[_Piece], theirs: list[_Piece], end: Fraction | None) -> bool | None:
-    """Return whether all pieces that hold are equal, at an end or, where there is none, everywhere."""
+    """Return whether all these pieces are equal, at an end or, if `end` is None, everywhere."""
     if not ours or not theirs:
         return ours == theirs
     values = ([piece.value if end is None else piece.at(end) for piece in pieces] for pieces in (ours, theirs))
@@ -68,7 +68,7 @@ def _same_at(equal: Equal, ours: list[_Piece], theirs: list[_Piece], end: Fracti
 
 
 def _pieces(answer: Items) -> list[_Piece]:
-    """Return the pieces of a function; none if it has none, or ends that are no rational numbers."""
+    """Return the pieces of a function; [] if it has none, or if an end is not a rational number."""
     found = [_piece(item) for item in answer.items] if answer.opening == UNION else []
     return [piece for piece in found if piece] if None not in found else []
 

@@ -1,4 +1,4 @@
-r"""Whether two numbers or expressions are equal, whatever units they are in: 50\% and 0.5, 90^\circ and \pi/2."""
+r"""Compare two numbers or expressions in any units: 50\% and 0.5, 90^\circ and \pi/2."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -15,17 +15,17 @@ Same = Callable[[Formula, Formula], bool | None]
 
 CONSTANT = Node("symbol", name="C")
 CONSTANT_NAMES = frozenset("cKkDA")
-INFINITIES = frozenset((INFINITE.node, MINUS_INFINITE.node))  # equal to nothing but themselves
+INFINITIES = frozenset((INFINITE.node, MINUS_INFINITE.node))  # each equals only itself
 
 
 class Quantities:
-    """Compares formulas with their units, given how to compare what is not a rational number."""
+    """Compare formulas with their units, given how to compare formulas that are not rational numbers."""
 
     def __init__(self, formulas: Same):
         self._formulas = formulas
 
     def same(self, gold: Formula, answer: Formula) -> bool | None:
-        """Return whether an answer is the gold one; None where only `formulas` could tell, and does not."""
+        """Return whether an answer is the gold one; None if that depends on `formulas`, which cannot tell."""
         if gold.tokens == answer.tokens:
             return True
         gold, answer = _measured(gold, _of_constant(gold, answer))
@@ -65,7 +65,7 @@ class Quantities:
         return any_of((as_numbers, as_written))
 
     def _angles(self, gold: Formula, answer: Formula) -> bool | None:
-        r"""Compare degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are neither."""
+        r"""Compare degrees and radians: 90 is 90^\circ, which is \pi/2; 90 radians are not."""
         in_radians = self._magnitudes(_radians(gold), _radians(answer))
         if RADIAN in (gold.unit, answer.unit):
             plain_radians = answer.unit == RADIAN and gold.unit is None and gold.value is not None
@@ -102,7 +102,7 @@ def _of_constant(gold: Formula, answer: Formula) -> Formula:
 
 
 def _measured(gold: Formula, answer: Formula) -> tuple[Formula, Formula]:
-    """Return both, with letters behind the number taken for a unit where the other one makes sense of that only."""
+    """Return both formulas. Letters after a number are read as a unit if the other formula only fits that reading."""
     if answer.measured is not None and answer.measured.unit is not None and not gold.variables:
         if gold.unit is None and not answer.measured.unit.sure:  # 5m, of which m may be a variable
             return gold, answer

@@ -1,4 +1,4 @@
-"""From the tokens of an answer to what it says: each rule below knows one kind of answers."""
+"""Read an answer from its tokens. Each rule below knows one kind of answers."""
 
 import functools
 from collections.abc import Callable
@@ -27,7 +27,7 @@ MAX_LEVELS = 20  # answers within answers
 
 
 def read(tokens: Tokens, level: int = 0) -> Answer:
-    """Return the answer that tokens say.
+    """Return the answer that tokens spell.
 
     Raises:
       TooLargeError: if it has too many parts, or numbers that are too large.
@@ -46,7 +46,7 @@ def read(tokens: Tokens, level: int = 0) -> Answer:
     return words.text(tokens) or formula(tokens)
 
 
-# What an answer may be, in the order in which it is tried, and the signs of which it has at least one.
+# The rules in the order in which they are tried, each with the tokens of which an answer for it has at least one.
 RULES: tuple[tuple[Callable[[Tokens, Reader], Answer | None], frozenset[str]], ...] = (
     (marks.marked, marks.MARKS),
     (sets.named, sets.NAMES),

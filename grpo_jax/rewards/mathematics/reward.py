@@ -3,13 +3,13 @@ r"""The reward of mathematical answers.
 The answer is the last balanced \boxed{...} (or what a pattern finds). Most answers are compared in this process, with
 exact arithmetic and bounded effort (`compare.py` has the rules). The others go to worker processes that can be killed.
 
-An answer that equals the gold one may still say the question over again, or leave the work undone: `form.py` says which
-forms count. `any_form` lets all of them pass, as most graders do.
+An answer that equals the gold answer may merely repeat the question, or leave work undone. `form.py` says which forms
+count; with `any_form` all of them do, as with most graders.
 
-An answer that is too long, too large or too slow to compare, or that breaks a parser, is wrong: were it unscored, a
-policy could learn to be unreadable. Unscored, which is not a reward of 0 and is counted by reason, is only what no
-answer could change: a gold answer that cannot be read or evaluated within the same limits, and workers that were ended
-from outside.
+An answer that is too long, too large or too slow to compare, or that breaks a parser, is wrong. If it were unscored, a
+policy could learn to write unreadable answers. A completion is unscored only for reasons that no answer could change:
+a gold answer that cannot be read or evaluated within the same limits, or workers that were ended from outside.
+Unscored is not a reward of 0, and is counted by reason.
 
 A completion that was cut off at the maximum length is judged by its text like any other: if its answer is there, it
 counts. `overlong` is the term that punishes length.
@@ -36,16 +36,16 @@ DECIDED = frozenset(("right", "wrong", "unparsable_gold"))
 
 
 class Mathematics:
-    """See the module. May be called from several threads at once."""
+    """The reward of mathematical answers (see the module). Several threads may call it at once."""
 
     def __init__(self, config: RewardConfig, any_form: bool = False):
-        """Prepare the reward; with `any_form` whatever equals the gold answer is right (`form.py`)."""
+        """Prepare the reward; with `any_form` every answer that equals the gold answer is right (`form.py`)."""
         self._config = config
         self._any_form = any_form
         self._pool = Pool(config.workers, config.seconds, config.memory_mb)
         self._known: OrderedDict[Pair, Outcome] = OrderedDict()
         self._lock = threading.Lock()
-        self._told: set[Outcome] = set()  # of what was found wrong by a limit, or a mistake of ours
+        self._told: set[Outcome] = set()  # the limits and internal errors that have been logged once
         self.unscored: Counter[str] = Counter()
 
     def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
@@ -65,7 +65,7 @@ class Mathematics:
         ]
 
     def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
-        """Return whether each of the others equals this answer as it would a gold one; no unreadable one does."""
+        """Return whether each of the others equals this answer as if it were the gold one; unreadable ones do not."""
         gold = answer if len(answer) > self._config.max_characters else interpreted(prompt, answer)
         return [outcome == "right" for outcome in self.compare([(gold, other) for other in others])]
 
@@ -77,7 +77,7 @@ class Mathematics:
         for gold, answer in doubtful:
             alone = of_gold[gold, None]
             reason = outcomes[gold, answer]
-            if alone == "wrong" and self._is_first(reason):  # the gold answer has no part in it
+            if alone == "wrong" and self._is_first(reason):  # so the gold answer is not the cause
                 LOG.warning("an answer that cannot be compared (%s) is wrong: %.100r for %.100r", reason, answer, gold)
             outcomes[gold, answer] = alone
         return [outcomes[pair] for pair in pairs]
@@ -109,7 +109,7 @@ class Mathematics:
             return outcome
         try:
             return "right" if is_finished(attempt.prompt, attempt.gold, answer) else "wrong"
-        except Exception:  # a mistake of ours in one pair must not end a run
+        except Exception:  # a bug that shows in one pair must not end a run
             if self._is_first("error"):
                 LOG.warning("cannot tell the form of the answer %r to %r:", answer, attempt.gold, exc_info=True)
             return "error"
@@ -129,13 +129,13 @@ class Mathematics:
             return "too_long"
         try:
             return outcome_by(gold, answer, AT_ONCE)
-        except Exception:  # a mistake of ours in one pair must not end a run
+        except Exception:  # a bug that shows in one pair must not end a run
             if self._is_first("error"):
                 LOG.warning("cannot compare the answer %r with %r:", answer, gold, exc_info=True)
             return "error"
 
     def _is_first(self, reason: Outcome) -> bool:
-        """Return whether this reason has not been told in the log yet."""
+        """Return whether this reason has not been logged yet."""
         with self._lock:
             told = reason in self._told
             self._told.add(reason)
@@ -155,7 +155,7 @@ class Mathematics:
 
 
 def _asked(attempt: Attempt, answer: str) -> str:
-    """Return the gold answer as the question means it; of two plain numbers, most pairs, it can say nothing."""
+    """Return the gold answer as the question means it. In most pairs, plain numbers, the question does not matter."""
     if PLAIN.fullmatch(attempt.gold) and PLAIN.fullmatch(answer):
         return attempt.gold
     return interpreted(attempt.prompt, attempt.gold)

@@ -1,4 +1,4 @@
-"""Whether two names can be of one quantity."""
+"""Decide whether two names can stand for the same quantity."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from grpo_jax.rewards.mathematics import expression
 from grpo_jax.rewards.mathematics.nouns import is_of_another, may_be_of, quantities
 
-NO_NAME = "\\#"  # before the names of what is not asked for
+NO_NAME = "\\#"  # before names of quantities that are not asked for
 
 
 def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
-    r"""Return whether one name cannot stand for what the other one does: f(2) for f(3), y for x, z for |z|.
+    r"""Return whether two names cannot stand for the same quantity: f(2) and f(3), y and x, z and |z|.
 
-    A name of another sort may: x for the length AB, y for f(x), A for \\frac{a+b}{2}.
+    Names of different sorts can: x and the length AB, y and f(x), A and \\frac{a+b}{2}.
     """
     if NO_NAME in asked:
         place = asked.index(NO_NAME)
@@ -27,7 +27,7 @@ def contradict(asked: Sequence[str], given: Sequence[str]) -> bool:
         return False
     asked = tuple(text for text in asked if not (text[:1].isalpha() and quantities([text]))) or asked
     one, other = _Name.of(asked), _Name.of(given)
-    if one is None or other is None:  # an expression, of which a letter is but a part; or what is made of one letter
+    if one is None or other is None:  # a letter does not name an expression that contains it
         letters, known = ({text for text in texts if _is_letter(text)} for texts in (given, asked))
         part = letters <= known and (other or "(" not in given) if one is None else letters == known
         return bool(letters and part) and tuple(asked) != tuple(given)
@@ -47,7 +47,7 @@ def _are_of_others(asked: Sequence[str], given: Sequence[str]) -> bool:
 
 
 def of_same_quantity(name: tuple[str, ...], names: Collection[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return which of several names is this one, or the only one that may be of its quantity; () if there is none."""
+    """Return this name if it is among several, or else the only one that may be of its quantity; () if none is."""
     if name in names:
         return name
     found = [other for other in names if may_be_of(name, other)]
@@ -55,7 +55,7 @@ def of_same_quantity(name: tuple[str, ...], names: Collection[tuple[str, ...]]) 
 
 
 def is_shifted(name: Sequence[str]) -> bool:
-    """Return whether a name is of another term than the nth: a_{n+1}."""
+    """Return whether a name is that of another term than the nth: a_{n+1}."""
     return "_" in name and not {"+", "-"}.isdisjoint(name)
 
 
@@ -101,7 +101,7 @@ class _Name:
         return len(self.head) > 1 and not self.indexed
 
     def is_at(self, other: "_Name") -> bool:
-        """Return whether both are functions of different values, and not of letters, which may be any."""
+        """Return whether both are functions at different values; letters as arguments do not differ."""
         arguments = {self.argument, other.argument}
         letters = all(argument and len(argument) == 1 and _is_letter(argument[0]) for argument in arguments)
         return None not in arguments and len(arguments) > 1 and not letters

@@ -1,4 +1,4 @@
-"""Sets of real numbers: intervals, unions of them, inequalities, all numbers but some."""
+"""Sets of real numbers: intervals, unions of them, inequalities, all numbers except some."""
 
 import itertools
 import math
@@ -45,7 +45,7 @@ OPENED, CLOSED = {"<": "(", "\\le": "["}, {"<": ")", "\\le": "]"}
 
 
 def named(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return the empty set, the real numbers, or those without some: \mathbb{R} \setminus \{1, 2\}."""
+    r"""Return the empty set, the real numbers, or the real numbers except some: \mathbb{R} \setminus \{1, 2\}."""
     whole = WITH_NAMES.get(texts_of(tokens))
     if whole is not None:
         return whole
@@ -61,7 +61,7 @@ def named(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _complement(of: Items) -> Answer | None:
-    """Return the real numbers outside of an interval or without some points."""
+    """Return the real numbers outside of an interval, or except some points."""
     if of.opening in "([" and of.closing in ")]" and len(of.items) == 2:
         below = Items("(", ")" if of.opening == "[" else "]", (MINUS_INFINITE, of.items[0]))
         above = Items("(" if of.closing == "]" else "[", ")", (of.items[1], INFINITE))
@@ -83,7 +83,7 @@ def all_reals(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def all_but(points: Sequence[Answer]) -> Answer | None:
-    """Return the real numbers without some, as intervals; None if those are not sorted easily."""
+    """Return the real numbers except some points, as intervals; None if the points cannot be sorted easily."""
     if len(points) > 1:
         values = [point.value for point in points if isinstance(point, Formula)]
         known = [value for value in values if value is not None]
@@ -95,7 +95,7 @@ def all_but(points: Sequence[Answer]) -> Answer | None:
 
 
 def union(tokens: Tokens, read: Reader) -> Answer | None:
-    r"""Return what \cup or \cap stand in."""
+    r"""Return the set that an expression with \cup or \cap describes."""
     parts, found = split(tokens, ("\\cup",))
     if found:
         return listed(UNION, [read(part) for part in parts])
@@ -106,21 +106,21 @@ def union(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def interval(opening: str, closing: str, low: Answer, high: Answer) -> Items:
-    """Return an interval, which is no point: neither is (1, 2) then."""
+    """Return an interval that cannot be a point, not even if it is (1, 2)."""
     if (opening, closing) == ("(", ")") and low != MINUS_INFINITE and high != INFINITE:
         opening = closing = OPEN
     return Items(opening, closing, (low, high))
 
 
 def is_interval(answer: Answer | None) -> bool:
-    """Return whether an answer is an interval or a union of two, be it one of points or not."""
+    """Return whether an answer is an interval, which may also be a point, or a union of two."""
     if isinstance(answer, Statement):
         return answer.name[:1] != ("(",) and all(map(is_interval, answer.values))
     return isinstance(answer, Items) and answer.opening in ("(", "[", OPEN, UNION) and len(answer.items) == 2
 
 
 def intersection(items: Sequence[Answer]) -> Answer | None:
-    r"""Return what `x > 1, x < 3` is, or `x \ne 1, x \ne 2`, or `x \ne 1, 2`; None if they are no sets of one name."""
+    r"""Return the set of `x > 1, x < 3`, of `x \ne 1, x \ne 2` or of `x \ne 1, 2`; None if names differ."""
     first = items[0]
     if not isinstance(first, Statement):
         return None
@@ -146,7 +146,7 @@ def intersection(items: Sequence[Answer]) -> Answer | None:
 
 
 def _common(sets: Sequence[Items]) -> Items | None:
-    """Return what several intervals and unions have in common; None if that is nothing, or not known."""
+    """Return the intersection of several intervals and unions; None if it is empty or unknown."""
     found: list[Items] = [REALS]
     for one in sets:
         parts = one.items if one.opening == UNION else (one,)
@@ -158,7 +158,7 @@ def _common(sets: Sequence[Items]) -> Items | None:
 
 
 def _meet(one: Items, other: Answer) -> Items | None:
-    """Return the common part of two intervals, or `NOTHING`; None if an end is no rational number."""
+    """Return the intersection of two intervals, or `NOTHING`; None if an end is not a rational number."""
     if not isinstance(other, Items) or len(other.items) != 2 or other.opening not in ("(", "[", OPEN):
         return None
     lows = [(end_of(part.items[0]), part.opening != "[", part.items[0]) for part in (one, other)]
@@ -173,7 +173,7 @@ def _meet(one: Items, other: Answer) -> Items | None:
 
 
 def end_of(of: Answer) -> Fraction | float | None:
-    """Return the end of an interval as a number; None if it is not a rational one, or infinite."""
+    """Return the end of an interval as a number; None if it is neither rational nor infinite."""
     if of in (INFINITE, MINUS_INFINITE):
         return math.inf if of == INFINITE else -math.inf
     return of.value if isinstance(of, Formula) else None
@@ -214,7 +214,7 @@ def inequality(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _chain(parts: Sequence[Tokens], signs: Sequence[str], read: Reader) -> Items | None:
-    """Return the numbers of 1 < 2 < 3 in their order; None if it is not true, or one of them is no known number."""
+    """Return the numbers of 1 < 2 < 3 in their order; None if the chain is false, or has a value that is not known."""
     numbers = [read(part) for part in parts]
     values = [number.value for number in numbers if isinstance(number, Formula) and number.value is not None]
     if len(values) < len(parts) or len(set(signs)) > 1 or signs[0] not in STRICTLY:
@@ -223,7 +223,7 @@ def _chain(parts: Sequence[Tokens], signs: Sequence[str], read: Reader) -> Items
 
 
 def _absolute(parts: Sequence[Tokens], sign: str, read: Reader) -> Statement | None:
-    """Return what |x| < 2 or |x| > 2 say of x; None of anything else."""
+    """Return |x| < 2 or |x| > 2 as a statement about x; None for anything else."""
     for bars, bound in ((0, 1), (1, 0)):
         inside = parts[bars][1:-1]
         if texts_of([parts[bars][0], parts[bars][-1]]) == ("|", "|") and is_name(inside):

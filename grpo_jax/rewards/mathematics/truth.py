@@ -1,4 +1,4 @@
-"""Truth values with None for what is not known, as Kleene has them."""
+"""Truth values with None for unknown: Kleene's three-valued logic."""
 
 from collections.abc import Iterable
 

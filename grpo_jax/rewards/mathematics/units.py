@@ -1,7 +1,7 @@
 r"""Units of answers: which words are the same unit, and how far apart two units of one kind are.
 
-Any noun can be what a number counts (12 apples), but words behind a number may as well change it (5 less, 5 gross) or
-deny it (5 is wrong). So a unit is `sure` only if it is in the table, or counts things in the plural.
+A number can count any noun (12 apples). But words after a number may also change it (5 less, 5 gross) or deny it (5 is
+wrong). So a unit is `sure` only if it is in the table, or counts things in the plural.
 """
 
 import functools
@@ -17,11 +17,11 @@ Kind = tuple[tuple[str, int], ...]  # base units and their powers, sorted
 
 @dataclass(frozen=True)
 class Unit:
-    """What a number counts; numbers in units of one kind are comparable by their factors."""
+    """A unit, or a noun that is counted. Numbers with units of the same kind are compared by means of `factor`."""
 
     kind: Kind
     factor: Fraction = Fraction(1)
-    sure: bool = True  # that it is nothing but a unit
+    sure: bool = True  # whether it can only be a unit
 
     def times(self, other: "Unit", power: int = 1) -> "Unit":
         """Return the product with another unit's power."""
@@ -52,7 +52,7 @@ PARTS = {
     "ninth": 9, "tenth": 10, "twelfth": 12, "hundredth": 10**2, "thousandth": 10**3, "millionth": 10**6,
 }  # fmt: skip
 
-# Words that no unit has: numbers and groups, what computes with the number before it, what says something about it.
+# Words that are in no unit: numbers and groups, words that compute with the number before them or comment on it.
 NUMBERS = (
     "pair couple score trio triplet triple twin quad quadruplet quartet brace ream myriad googol "
     "zero one two three four five six seven eight nine eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -141,9 +141,9 @@ PHRASES = {
 }  # fmt: skip
 _NOTHING = "unit of for the a an in total per each altogether exactly old long tall wide high deep"
 NOTHING = frozenset(_NOTHING.split())
-LENGTH_UNIT = "length"  # of "5 square units"; "5 units" may be of anything
+LENGTH_UNIT = "length"  # the unit in "5 square units"; "5 units" may be units of anything
 UNITS = frozenset(("unit", "units"))
-ENDS_HEAD = frozenset(("of", "for", "in", "per", "/"))  # what follows is no longer what is counted
+ENDS_HEAD = frozenset(("of", "for", "in", "per", "/"))  # the words after one of these are not what is counted
 SEPARATORS = frozenset(("\\cdot", ".", "{", "}"))
 
 
@@ -168,7 +168,7 @@ def _table() -> dict[str, Unit]:
 
 
 def scale(word: str) -> Fraction | None:
-    """Return what a word such as "million" or "thirds" makes of the number before it; None for other words."""
+    """Return the factor of a word such as "million" or "thirds" after a number; None for other words."""
     small = word.lower()
     stem = singular(small)
     factor = SCALES.get(small) or SCALES.get(stem)
@@ -178,26 +178,27 @@ def scale(word: str) -> Fraction | None:
 
 
 def base(number: int) -> Unit:
-    """Return the unit of digits in a base. A number without it is another one, unless it is base ten."""
+    """Return the unit of digits in a base. Without it the digits are another number, except in base ten."""
     return Unit(((f"base {number}", 1),), sure=number == 10)
 
 
 def contradict(one: Unit, other: Unit) -> bool:
-    """Return whether two units are of different kinds. A degree may be one of either temperature."""
+    """Return whether two units are of different kinds. A degree may be one of either temperature scale."""
     if one.kind == other.kind:
         return False
     return DEGREE.kind not in (one.kind, other.kind) or TEMPERATURES.isdisjoint((one.kind, other.kind))
 
 
 def in_lengths(kind: Kind) -> Kind:
-    """Return a kind with units of length whose name is not said, as in "5 square units", taken for known ones."""
+    """Return a kind with unnamed units of length, as in "5 square units", replaced by metres."""
     return tuple(("m" if name == LENGTH_UNIT else name, power) for name, power in kind)
 
 
 def read(tokens: Tokens) -> Unit | None:
     r"""Return the unit that tokens such as `square centimeters` or `\frac{m}{s}` name; None if they name none.
 
-    A noun in no table is a kind of its own, whatever its case and plural. Words that say no unit (`units`) are NO_UNIT.
+    A noun that is in no table is a kind of its own, in either case and number. Words without a unit (`units`) are
+    NO_UNIT.
     """
     words = [part for word in _names(tokens) for part in ABBREVIATED.get(word, (word,))]
     phrase = PHRASES.get(tuple(word.lower() for word in words))
@@ -221,7 +222,7 @@ def _names(tokens: Tokens) -> Iterator[str]:
 
 
 def _product(words: Sequence[str]) -> Unit | None:
-    """Return the product of the units that words are."""
+    """Return the product of the units that words name."""
     unit, last, sign, power = NO_UNIT, NO_UNIT, 1, 1
     head: list[bool] = []  # of the words before `of` and `per`: whether each is in the table
     plural = in_head = True
@@ -283,7 +284,7 @@ def _product(words: Sequence[str]) -> Unit | None:
 
 
 def _noun(word: str) -> Unit | None:
-    """Return a unit for a word that is in no table; None if it is no noun for all that is known here."""
+    """Return a unit for a word that is in no table; None if it does not seem to be a noun."""
     stem = singular(word)
     if not NOTHING.isdisjoint((word, stem)):
         return NO_UNIT
@@ -293,7 +294,7 @@ def _noun(word: str) -> Unit | None:
 
 
 def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
-    """Return the whole number behind a ^, 0 if there is none, and the place behind it."""
+    """Return the whole number after a ^, 0 if there is none, and the place after it."""
     text = ""
     while place < len(words) and len(text) < 5:
         text += words[place]
@@ -304,7 +305,7 @@ def _exponent(words: Sequence[str], place: int) -> tuple[int, int]:
 
 
 def _grouped(words: Sequence[str], place: int, groups: int) -> tuple[Unit | None, int]:
-    """Return the unit in an open pair of brackets, or the first by the second of two pairs of braces that follow."""
+    """Return the unit in the bracket that is open here, or the quotient of the two pairs of braces that follow."""
     found = NO_UNIT
     for number in range(groups):
         if groups == 2:

@@ -17,12 +17,12 @@ ZERO, ONE = Node("number"), Node("number", value=Fraction(1))
 
 
 def components(formula: Formula, size: int) -> Items | None:
-    """Return the tuple of the components of a sum of multiples of i, j and k; None of what may be no vector."""
+    """Return the components of a vector written with i, j and k; None if the formula may be something else."""
     node = formula.node
     if node is None or formula.unit is not None or size not in (2, 3) or not _is_linear(node):
         return None
     used = [axis for axis, names in enumerate(AXES) if _has(node, names)]
-    if max(used) in (0, *range(size, 3)):  # a complex number, or a longer vector
+    if max(used) == 0 or max(used) >= size:  # i alone may be the imaginary unit; k needs three components
         return None
     found = []
     for axis in range(size):

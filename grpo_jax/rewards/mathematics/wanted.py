@@ -1,6 +1,6 @@
-r"""Which quantity a question asks for: "Find $f(3)$.", "What is $x^2 + y^2$?", "Solve $3x + 5 = 20$.", "Find its area."
+r"""Find the quantity that a question asks for: "Find $f(3)$.", "What is $x^2 + y^2$?", "Solve $3x + 5 = 20$."
 
-An answer may leave its name out, but `f(2) = 7` is not f(3), `y = 5` is not x, and a perimeter is not an area.
+An answer may omit its name, but `f(2) = 7` is not f(3), `y = 5` is not x, and a perimeter is not an area.
 """
 
 import itertools
@@ -37,7 +37,7 @@ FUNCTION = re.compile(r"\s*[a-zA-Z]\s*\(\s*([a-z])\s*\)")
 OF_SEVERAL = re.compile(
     r"\b(?:sum|product|difference|average|mean|total|squares|number|how\s+many|coefficient|degree)\b", re.IGNORECASE
 )
-COMPUTED = {  # in words, of what a question names
+COMPUTED = {  # words for functions of a quantity that the question names
     "determinant": r"\det %s", "modulus": "|%s|", "absolute value": "|%s|", "magnitude": "|%s|", "sine": r"\sin %s",
     "cosine": r"\cos %s", "tangent": r"\tan %s",
 }  # fmt: skip
@@ -45,7 +45,7 @@ OPERATION = re.compile(
     rf"\b({'|'.join(COMPUTED)}) of (?:the )?(?:(?:angle|matrix|vector|complex number|number) )?\$([^$]+)\$",
     re.IGNORECASE,
 )
-CLAUSE = re.compile(  # what is asked for in words, without what is given
+CLAUSE = re.compile(  # the quantity asked for in words, without the quantities given
     rf"\b(?:{ASKING}|give|state)\s+(?:(?:the|both|values?\s+of)\s+)*"
     r"((?:\$[^$]*\$|(?!\b(?:(?<!value )(?<!values )of|with|if|whose|where|when|given|that|such|for|on|in|at|from"
     r"|between|using)\b)[^$.?;:])*)",
@@ -53,21 +53,21 @@ CLAUSE = re.compile(  # what is asked for in words, without what is given
 )
 ASKED_SENTENCE = re.compile(rf"\b(?:{ASKING}|give|state|how)\b", re.IGNORECASE)
 PROPER = re.compile(r"(?<!^)\b[A-Z][a-z]+\b")
-EXTREMES = quantities(["least", "greatest"])  # of something that has a noun of its own
+EXTREMES = quantities(["least", "greatest"])  # a second noun says what they are extremes of
 JOINED = re.compile(r",(?:\s*and\b)?|\band\b")
 QUOTED = re.compile(r"\$([^$]+)\$")
 POINT = re.compile(r"\$\s*\(\s*([a-z](?:\s*,\s*[a-z])+)\s*\)\s*\$")
 _RELATED = "= < > \\le \\ge \\ne \\approx \\equiv \\in \\rightarrow , ; :"
 RELATED = frozenset(_RELATED.split())
 SOLVED = frozenset(("=", "<", ">", "\\le", "\\ge", "\\equiv"))
-LONGEST = 30  # tokens of a name
-LONGEST_NOUN = 5  # words of one
+MAX_TOKENS = 30  # of a name
+MAX_NOUN_WORDS = 5
 
 
 def wanted(question: str) -> str:
     r"""Return the quantity that a question asks for, as it is written there; "" if it names none, or several.
 
-    Where it asks for one in words, that is its noun. Behind a \\# stand letters and people that are something else:
+    If the question asks in words, that is the noun. After a \\# come letters and people that are something else:
     \text{sum} \\# x.
     """
     operations = OPERATION.findall(question)
@@ -87,12 +87,12 @@ def wanted(question: str) -> str:
     if split(tokens, RELATED)[1]:
         return _unknown(name)
     texts = texts_of(tokens)
-    known = len(tokens) <= LONGEST and "," not in texts and (any(map(_is_variable, tokens)) or quantities(texts))
+    known = len(tokens) <= MAX_TOKENS and "," not in texts and (any(map(_is_variable, tokens)) or quantities(texts))
     return name if known else ""
 
 
 def _with_noun(found: re.Match[str]) -> str:
-    r"""Return what is named, and what of it is asked for: y \text{intercept}, f(x) \text{maximum}."""
+    r"""Return the name and the noun of a quantity: y \text{intercept}, f(x) \text{maximum}."""
     quoted, noun, letter = found.groups()
     name = (quoted or letter).strip(" $.,")
     before = quantities(found[0].partition("$")[0].split()) & EXTREMES
@@ -104,7 +104,7 @@ def _with_noun(found: re.Match[str]) -> str:
 
 
 def _of_function(noun: str, function: str) -> str:
-    """Return the variable that a domain is of, or the function that a range is of."""
+    """Return the variable of a domain, or the function of a range."""
     named = FUNCTION.match(function)
     if named is not None:
         return named[1] if noun.lower() == "domain" else named[0]
@@ -114,7 +114,7 @@ def _of_function(noun: str, function: str) -> str:
 
 
 def _in_words(question: str) -> str:
-    """Return the nouns of what is asked for, and what else has a name in the question."""
+    """Return the noun of the quantity asked for, and all other names in the question."""
     asking = next((one for one in reversed(sentences(question)) if ASKED_SENTENCE.search(one)), "")
     clause = CLAUSE.search(asking)
     nouns = quantities(re.findall(r"[A-Za-z]+", clause[1])) - quantities(["length"]) if clause else frozenset[str]()
@@ -136,7 +136,7 @@ def letters(question: str) -> list[str]:
 
 
 def wanted_several(question: str) -> list[str]:
-    """Return the names of two or more quantities that a question asks for, in its order; none if they are not clear."""
+    """Return the names of two or more quantities that a question asks for, in its order; [] if they are not clear."""
     asking = next((one for one in reversed(sentences(question)) if CLAUSE.search(one)), "")
     clause = CLAUSE.search(asking)
     names = [name for part in JOINED.split(clause[1]) if (name := part.strip())] if clause else []
@@ -150,17 +150,17 @@ def _name(text: str) -> str:
         tokens = _tokens(quoted[1])
         return quoted[1].strip() if any(map(_is_variable, tokens)) and not split(tokens, RELATED)[1] else ""
     words = [word for word in re.findall(r"[A-Za-z]+", text) if quantities([word])]
-    return rf"\text{{{' '.join(words)}}}" if words and len(text.split()) <= LONGEST_NOUN else ""
+    return rf"\text{{{' '.join(words)}}}" if words and len(text.split()) <= MAX_NOUN_WORDS else ""
 
 
 def wanted_point(question: str) -> str:
-    """Return the names of the coordinates that a question asks for, as "x,y"; "" if it names none, or several."""
+    """Return the names of the coordinates that a question asks for, as "x,y"; "" if it names no or several points."""
     found = {names.replace(" ", "") for names in POINT.findall(question)}
     return found.pop() if len(found) == 1 else ""
 
 
 def _unknown(equation: str) -> str:
-    """Return the only variable of an equation or inequality; "" if it is none, or one of several variables."""
+    """Return the only variable of an equation or inequality; "" if it is neither, or has several variables."""
     texts = [token.text for token in _tokens(equation)]
     names = {token.text for token in _tokens(equation) if _is_variable(token)}
     indexed = any(text == "_" and before != "\\log" for before, text in itertools.pairwise(texts))  # a_n, not \\log_2

@@ -12,7 +12,7 @@ ANNOUNCING = frozenset(("answer", "Answer", "ANSWER"))
 BEFORE_ANSWER = frozenset(("so", "hence", "thus", "therefore", "the", "my", "our", "final", "correct"))
 MOST_BEFORE = 4  # words
 IS = (("is",), (":",), ("=",))
-ARTICLE = re.compile(r"(?:it is )?(?:an?|the) (?=\w{2,})|it is ")  # an ellipse is "ellipse"; "a b" are two letters
+ARTICLE = re.compile(r"(?:it is )?(?:an?|the) (?=\w{2,})|it is ")  # "an ellipse" is "ellipse"; "a b" is two letters
 NONE_AT_ALL = re.compile(
     r"none|(there (is|are) )?(no( \w+)? (solution|root|value|number|integer|such \w+?)s?|none)( exists?)?"
     r"|(the )?empty set"
@@ -20,7 +20,7 @@ NONE_AT_ALL = re.compile(
 
 
 def announced(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return what "the answer is" announces."""
+    """Return the answer after "the answer is"."""
     words = [text.lower() for text in texts_of(tokens[:MOST_BEFORE])]
     place = next(place for place, word in enumerate([*words, "answer"]) if word == "answer")
     verb, rest = texts_of(tokens[place + 1 : place + 2]), tokens[place + 2 :]
@@ -30,7 +30,7 @@ def announced(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def text(tokens: Tokens) -> Answer | None:
-    """Return a text with words, unless they are the unit of a number; or capital letters, whose order matters."""
+    """Return words that are not the unit of a number, or a row of capital letters, whose order matters."""
     if len(tokens) > 1 and all(token.kind == "symbol" and token.text.isupper() for token in tokens):
         return Words("".join(texts_of(tokens)).casefold())
     if texts_of(tokens) == ("\\dots",):

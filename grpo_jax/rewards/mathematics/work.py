@@ -1,14 +1,14 @@
-"""How much one pair may cost the process that asks, where nobody can end a computation that takes too long.
+"""Budgets of work for comparisons in the trainer's own process, where nobody can end a computation that takes too long.
 
-Work is counted and not timed, so that an outcome depends neither on the machine nor on what else it does. Whatever
-may be repeated, or is more than linear, tells `spend` beforehand or, where it is bounded, afterwards.
+Work is counted and not timed, so that an outcome depends neither on the machine nor on its load. Code that may run
+often, or takes more than linear time, calls `spend` before the work; if the work is bounded, it may do so afterwards.
 """
 
 import math
 import threading
 
 BUDGET = 8_000  # units for reading one answer; one is about a microsecond
-COMPARING = 12_000  # for comparing two: sets of 64 in different orders must fit
+COMPARING = 12_000  # units for comparing two answers: sets of 64 in different orders must fit
 
 
 class TooLargeError(ValueError):
@@ -23,7 +23,7 @@ _LEFT = _Left()
 
 
 class limited:  # noqa: N801 - a context manager; contextlib's takes as long as an easy pair's comparison
-    """Bounds what is spent within it, in this thread. Not to be nested."""
+    """Bound the work of this thread within a `with` block. Blocks must not be nested."""
 
     def __init__(self, units: int = BUDGET):
         self._units = units

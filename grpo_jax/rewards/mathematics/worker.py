@@ -2,9 +2,9 @@
 
     {"gold": "...", "answer": "..."}  ->  {"outcome": "right"}
 
-It is started as `python -m`, so it shares nothing with the process that trains, and never imports JAX. It bounds its
-own memory and time; should a computation not let it, the kernel ends it. Time is of its own CPU, so what else the
-machine does changes no outcome. It ends when its input does: no parent, no worker.
+It is started by `python -m`, so it shares nothing with the process that trains, and it never imports JAX. It bounds its
+own memory and CPU time; if a computation cannot be interrupted, the kernel ends the process. CPU time does not depend
+on the load of the machine, so neither does an outcome. The worker ends when its input ends: no parent, no worker.
 """
 
 import json
@@ -23,7 +23,7 @@ from typing import Any
 
 AGAIN = 0.2  # CPU seconds until a time-out that was swallowed is raised again
 CPU_GRACE = 1  # CPU seconds beyond the limit, at least, after which the kernel ends this process
-PARENT_SECONDS = 10.0  # between two looks whether the parent lives
+PARENT_SECONDS = 10.0  # between checks whether the parent is alive
 
 
 class TimedOut(BaseException):
@@ -31,7 +31,7 @@ class TimedOut(BaseException):
 
 
 def main() -> None:
-    """Answer until the input ends. Arguments: seconds of CPU time for a pair, and megabytes of address space."""
+    """Answer until the input ends. Arguments: seconds of CPU time for each pair, and megabytes of address space."""
     seconds, memory_mb = float(sys.argv[1]), int(sys.argv[2])
     replies = _private_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the trainer
@@ -52,7 +52,7 @@ def main() -> None:
             outcome = "timed_out"
         except MemoryError:
             outcome = "memory"
-        except Exception:  # whatever a parser stumbles over is about this pair alone
+        except Exception:  # a failing parser concerns this pair alone
             outcome = "error"
         _send(replies, {"outcome": outcome})
         if outcome == "memory":  # what is left of the address space may be too little for the next pair
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _private_output() -> int:
-    """Return a descriptor for replies; whatever libraries print goes nowhere."""
+    """Return a descriptor for replies, and discard whatever libraries print."""
     replies = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -92,7 +92,7 @@ def _raise_timed_out(signum: int, frame: FrameType | None) -> None:
 
 
 def _limit(which: int, most: int) -> None:
-    """Bound a resource of this process, within what it may have at all."""
+    """Limit a resource of this process, at most to its hard limit."""
     _, hard = resource.getrlimit(which)
     resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
 
