@@ -1,4 +1,4 @@
-"""What benchmarks begin with: an experiment, a fresh policy, and prompts for it."""
+"""Build an experiment, a fresh policy and prompts for a benchmark."""
 
 import argparse
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from grpo_jax.types import Params, PromptBatch
 
 
 class FreshPolicy(NamedTuple):
-    """All that sampling takes, on the devices."""
+    """Everything that sampling needs, on the devices."""
 
     config: Config
     policy: Policy

@@ -3,8 +3,8 @@
     python benchmarks/queue_order.py [--prompts=64] [--group-size=2] [--lanes=16] [--room=128] [--requests=1000]
 
 Each prompt has a mean length, drawn from a uniform distribution with the mean room / 4. Its completions have geometric
-lengths with that mean, and at most `--room` tokens. What is expected of a prompt is the mean length of its completions
-at one earlier visit. Nothing is sampled, and no time is measured: a lane takes the next completion when it has finished
+lengths with that mean, and at most `--room` tokens. A prompt's expected length is the mean length of its completions at
+one earlier visit. Nothing is sampled, and no time is measured: a lane takes the next completion when it has finished
 one, as in grpo_jax/sampling/lanes.py, and the number of steps follows.
 """
 

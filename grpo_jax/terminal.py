@@ -126,7 +126,7 @@ class LiveDisplay:
         self._phase = phase
 
     def _show_unfinished(self) -> None:
-        """Show the phase that an ended one interrupted, or an evaluation's bar would stay full for a step."""
+        """Show the phase that an ended phase interrupted. Otherwise an evaluation's bar would stay full for a step."""
         if self._ended(self._phase):
             interrupted = [name for name in self._tasks if not self._ended(name)]
             if interrupted:

@@ -109,7 +109,7 @@ class Groups:
 
     @property
     def ratio_denominator(self) -> Float[Any, "*M G C"]:
-        """Return the log-probabilities in the denominator of the importance ratio."""
+        """The log-probabilities in the denominator of the importance ratio."""
         return self.sampler_logprobs if self.old_logprobs is None else self.old_logprobs
 
 

@@ -1,4 +1,4 @@
-"""Conversion of a Llama in a GGUF file (llama.cpp's format) to a directory in Hugging Face's format.
+"""Convert a Llama in a GGUF file (llama.cpp's format) to a directory in Hugging Face's format.
 
 Sizes, tokens and the chat template come from the GGUF file's metadata. The library gguf reads and dequantises it. The
 parameters are written as float32, as every reader of GGUF uses them: a quantised value is d*q + m with float16 d and m,

@@ -41,7 +41,7 @@ MOST_OF_A_LOG = 3000  # characters
 
 
 class WorkerError(RuntimeError):
-    """A worker of a system has ended by itself. The text tells what it wrote last."""
+    """A worker of a system has ended by itself. The text has its last output."""
 
     def __init__(self, system: str, text: str):
         super().__init__(text)
@@ -88,7 +88,7 @@ class Worker:
         )
 
     def end(self) -> Life:
-        """End the process, and return what is known of all of it."""
+        """End the process, and return the record of its life."""
         peak = _peak_bytes(self._process.pid) / 1e9
         self.close()
         return Life(self._case, self.system, self._first_step_seconds, self._other_cores, peak, self._versions)
@@ -141,9 +141,9 @@ Start = Callable[[str, Case], Worker]
 
 
 def compare(case: Case, peers: Sequence[str], repetitions: int, start: Start) -> Iterator[Record]:
-    """Yield our turns and those of one peer after the other, pair by pair, and at last what is known of each worker.
+    """Yield our turns and those of one peer after the other, pair by pair, and at last a record of each worker.
 
-    A peer that fails is told on standard error and left out.
+    If a peer fails, its error is printed to standard error, and the peer is left out.
     """
     ours = start(OURS, case)
     try:

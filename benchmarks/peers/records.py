@@ -1,4 +1,4 @@
-"""What a comparison measures, as lines of JSON, and tables of it."""
+"""The measurements of a comparison, as lines of JSON and as tables."""
 
 import json
 import math
@@ -122,7 +122,7 @@ def tables(records: Sequence[Record]) -> Iterator[str]:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the median; nan if there are no values, since a comparison that was stopped knows nothing of some ends."""
+    """Return the median; NaN if there are no values, because a comparison that was stopped does not know all ends."""
     return statistics.median(values) if values else math.nan
 
 

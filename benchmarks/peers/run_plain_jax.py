@@ -37,7 +37,7 @@ BLOCK = 128  # tokens of a block of the vocabulary, of which one is drawn first
 
 
 class State(NamedTuple):
-    """What an update changes: parameters, Adam's moments, and how many updates there were."""
+    """The state that an update changes: parameters, Adam's moments, and the number of updates so far."""
 
     params: Any
     first: Any

@@ -28,7 +28,7 @@ MODELS = {
 
 
 def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: bool = False) -> ConfigDict:
-    """The configuration of one run.
+    """Return the configuration of one run.
 
     Args:
       model: a key of MODELS. Its checkpoint is a directory in models/.
@@ -37,7 +37,7 @@ def get_config(model: str = "Qwen2.5-Math-1.5B", group_size: int = 2, resample: 
     """
     long = model.startswith("DeepSeek")
     sequence, prompts = 8192 if long else 4096, 512
-    # What fits into the memory of a v5e-64 (launch/plan.py): rows of a micro-batch, and prompts of a sampling batch.
+    # Rows of a micro-batch and prompts of a sampling batch that fit into the memory of a v5e-64 (launch/plan.py).
     rows, sampled = (64, 1024 // group_size // 4) if long else (128, 1024 // group_size // 2)
     return with_defaults(
         {

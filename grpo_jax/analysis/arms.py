@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between, over, root
+from grpo_jax.analysis.bootstrap import LEVEL, Values, Weights, mean_between, ratio, root
 from grpo_jax.analysis.products import Vectors, between, combine
 from grpo_jax.analysis.subgroups import Subgroups
 from grpo_jax.randomness import HostStream, generator
@@ -40,13 +40,13 @@ class Three(NamedTuple):
 
     @property
     def rho(self) -> Values:
-        """Return the correlation, if these are variances and a covariance."""
-        return over(self.both, root(self.right) * root(self.wrong))
+        """The correlation, if these are variances and a covariance."""
+        return ratio(self.both, root(self.right) * root(self.wrong))
 
     @property
     def best(self) -> Values:
-        """Return c*, if these are variances and a covariance."""
-        return over(self.both, self.wrong)
+        """c*, if these are variances and a covariance."""
+        return ratio(self.both, self.wrong)
 
     def at(self, c: Values | float) -> Values:
         """Return the same quantity of g+ - c g- with itself."""
@@ -54,7 +54,7 @@ class Three(NamedTuple):
 
     def left(self, c: Values | float) -> Values:
         """Return Var(g+ - c g-) / Var g+, or the same ratio of squared lengths."""
-        return over(self.at(c), self.right)
+        return ratio(self.at(c), self.right)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ArmStatistics:
 
     def gain(self, c: Values | float) -> Values:
         """Return the signal-to-noise ratio of g+ - c g- over that of g+."""
-        return over(self.signal.left(c), self.total.left(c))
+        return ratio(self.signal.left(c), self.total.left(c))
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Sums:
         """Return the variances and the covariance over all groups, given the products of their means."""
         groups = weights @ self.n
         return Three(
-            *(over(weights @ same.mean(0), groups) - means for same, means in zip(self.same, signal, strict=True))
+            *(ratio(weights @ same.mean(0), groups) - means for same, means in zip(self.same, signal, strict=True))
         )
 
     def within(self, weights: Weights, cut: slice = slice(None)) -> Three:
@@ -105,7 +105,7 @@ class Sums:
         n = self.counts[cut].mean(0)
         return Three(
             *(
-                over(weights @ (same[cut].mean(0) - n * apart), weights @ n)
+                ratio(weights @ (same[cut].mean(0) - n * apart), weights @ n)
                 for same, apart in zip(self.same, self.apart, strict=True)
             )
         )
@@ -114,7 +114,7 @@ class Sums:
         """Return the part of variances and covariance across prompts."""
         return Three(
             *(
-                over(weights @ (self.n * apart), weights @ self.n) - signal
+                ratio(weights @ (self.n * apart), weights @ self.n) - signal
                 for apart, signal in zip(self.apart, self.signal(weights), strict=True)
             )
         )

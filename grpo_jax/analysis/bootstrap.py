@@ -32,7 +32,7 @@ def resample(prompts: int, resamples: int, seed: int) -> Weights:
 
 def mean(weights: Weights, values: Float[np.ndarray, " N"]) -> Values:
     """Return the mean over prompts."""
-    return over(weights @ values, weights.sum(1))
+    return ratio(weights @ values, weights.sum(1))
 
 
 def mean_between(
@@ -53,7 +53,7 @@ def mean_between(
     second = first if second is None else second
     squared = weights**2
     total = ((weights @ products) * weights).sum(1) - squared @ products.diagonal()
-    return over(total, (weights @ first) * (weights @ second) - squared @ (first * second))
+    return ratio(total, (weights @ first) * (weights @ second) - squared @ (first * second))
 
 
 def interval(values: Values) -> Estimate:
@@ -80,7 +80,7 @@ def comparisons(table: Mapping[T, Values]) -> dict[T, TestedEstimate]:
     }
 
 
-def over(numerator: Values, denominator: Values) -> Values:
+def ratio(numerator: Values, denominator: Values) -> Values:
     """Return numerator / denominator, or NaN where the denominator is not above 0.
 
     Unbiased estimates of variances and squared lengths may be negative.
@@ -95,4 +95,4 @@ def root(values: Values) -> Values:
 
 def log_ratio(numerator: Values, denominator: Values) -> Values:
     """Return log(numerator / denominator), or NaN where one of them is not above 0."""
-    return np.log(over(np.where(numerator > 0, numerator, np.nan), denominator))
+    return np.log(ratio(np.where(numerator > 0, numerator, np.nan), denominator))

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from grpo_jax.analysis import products
 from grpo_jax.analysis.arms import ArmStatistics, Three, arms_of
-from grpo_jax.analysis.bootstrap import Values, Weights, comparisons, interval, log_ratio, mean, over, resample
+from grpo_jax.analysis.bootstrap import Values, Weights, comparisons, interval, log_ratio, mean, ratio, resample
 from grpo_jax.analysis.products import Vectors
 from grpo_jax.analysis.rollouts import Sampled
 from grpo_jax.analysis.subgroups import PER, Moments, Noise, Subgroups, group_sizes, moments, noise_of, orders
@@ -138,7 +138,7 @@ def _scores(weights: Weights, of_sums: Float[np.ndarray, "N S S"], inner: Float[
     def share(of: Float[np.ndarray, "N S S"]) -> Values:
         own = of[:, diagonal, diagonal]
         others = (of.sum((1, 2)) - own.sum(1)) / (of.shape[1] * (of.shape[1] - 1))
-        return over(mean(weights, others), mean(weights, own.mean(1)))
+        return ratio(mean(weights, others), mean(weights, own.mean(1)))
 
     found = comparisons({"summed": share(of_sums), "as_aggregated": share(inner)})
     above = {name: dataclasses.replace(one, resolved=one.resolved and one.value > 0) for name, one in found.items()}

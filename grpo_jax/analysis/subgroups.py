@@ -23,7 +23,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int
 
-from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between, over
+from grpo_jax.analysis.bootstrap import Values, Weights, mean, mean_between, ratio
 from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
 from grpo_jax.analysis.rollouts import Sampled
 from grpo_jax.objectives import Estimator, Outcomes
@@ -139,18 +139,18 @@ class Noise:
 
     @property
     def variance(self) -> Values:
-        """Return the variance per rollout; that of b rollouts is this divided by b."""
+        """The variance per rollout; that of b rollouts is this divided by b."""
         return self.size * (self.within + self.across)
 
     @property
     def within_share(self) -> Values:
-        """Return the share of the variance that is within prompts."""
-        return over(self.within, self.within + self.across)
+        """The share of the variance that is within prompts."""
+        return ratio(self.within, self.within + self.across)
 
     @property
     def per_prompt(self) -> Values:
-        """Return the signal-to-noise ratio of one group."""
-        return over(self.signal, self.within + self.across)
+        """The signal-to-noise ratio of one group."""
+        return ratio(self.signal, self.within + self.across)
 
     @property
     def per_rollout(self) -> Values:
@@ -158,13 +158,13 @@ class Noise:
 
     @property
     def per_token(self) -> Values:
-        """Return the signal-to-noise ratio of one sampled token."""
-        return over(self.per_prompt, self.tokens)
+        """The signal-to-noise ratio of one sampled token."""
+        return ratio(self.per_prompt, self.tokens)
 
     @property
     def per_learned_token(self) -> Values:
-        """Return the signal-to-noise ratio of one token of an update, which leaves out groups without signal."""
-        return over(self.per_prompt, self.learned)
+        """The signal-to-noise ratio of one token of an update, which leaves out groups without signal."""
+        return ratio(self.per_prompt, self.learned)
 
 
 PER: dict[Unit, Callable[[Noise], Values]] = {

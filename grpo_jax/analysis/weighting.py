@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from grpo_jax.analysis.bootstrap import Values, Weights, mean_between, over, root
+from grpo_jax.analysis.bootstrap import Values, Weights, mean_between, ratio, root
 from grpo_jax.analysis.products import Coefficients, Vectors, between, combine
 from grpo_jax.analysis.subgroups import Cuts, Moments
 from grpo_jax.objectives import Outcomes
@@ -88,10 +88,10 @@ def weightings(
         found.append(
             Weighting(
                 size=of_size.size,
-                measured=root(over(signal, of_pairs)),
-                predicted=root(over(foreseen, of_pairs)),
-                agreement=root(over(foreseen, signal)),
-                cosine=over(crossed, root(signal) * root(of_pairs)),
+                measured=root(ratio(signal, of_pairs)),
+                predicted=root(ratio(foreseen, of_pairs)),
+                agreement=root(ratio(foreseen, signal)),
+                cosine=ratio(crossed, root(signal) * root(of_pairs)),
             )
         )
     return found

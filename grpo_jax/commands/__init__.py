@@ -1,8 +1,8 @@
 """The command `grpo`, which is also `python -m grpo_jax`. The scripts of launch/ run its subcommands in a checkout.
 
 Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code. A module is imported
-only when its command runs, and imports JAX only when it needs it: that takes seconds, and most mistakes are reported
-before.
+only when its command runs, and imports JAX only when it needs it. That takes seconds, and most mistakes are reported
+before it.
 """
 
 import contextlib
@@ -75,8 +75,8 @@ def reports_mistakes(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence
 def loading_jax(display: LiveDisplay, *, joined: bool = False) -> Iterator[None]:
     """Show on a display that JAX is being loaded. The caller imports it and what needs it inside this context.
 
-    These imports take seconds, so a command does them after it has reported what mistakes it can find without them.
-    They must not stand in a `try` that handles errors which they import: if Ctrl-C stops them, those names are missing.
+    These imports take seconds, so a command first reports the mistakes that it can find without them. Do not put them
+    into a `try` whose `except` names errors that they import: if Ctrl-C stops an import, those names are missing.
 
     Args:
       joined: whether the hosts of a run have joined. Then JAX is loaded already, and only one host writes.

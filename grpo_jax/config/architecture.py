@@ -52,7 +52,7 @@ class ArchitectureConfig:
 
     @property
     def layers(self) -> tuple[Literal["full", "sliding"], ...]:
-        """Return the type of every layer."""
+        """The type of every layer."""
         return tuple(self.layer_types[index % len(self.layer_types)] for index in range(self.num_layers))
 
 

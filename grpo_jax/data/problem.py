@@ -40,12 +40,12 @@ class Problem:
 
     @property
     def key(self) -> bytes:
-        """Return a hash of the prompt. Prompts that differ only in white space are the same problem."""
+        """A hash of the prompt. Prompts that differ only in white space are the same problem."""
         return _key(self.prompt)
 
     @property
     def id(self) -> int:
-        """Return 32 bits of the key. They do not depend on the data set, the order or the run."""
+        """32 bits of the key. They do not depend on the data set, the order or the run."""
         return _word(self.key, self.word)
 
     @property

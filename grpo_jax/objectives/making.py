@@ -1,4 +1,4 @@
-"""Making an objective from a configuration."""
+"""Make an objective from a configuration."""
 
 import dataclasses
 import inspect

@@ -22,12 +22,12 @@ class Terms:
 
     @property
     def ratio(self) -> Float[Array, "*batch G C"]:
-        """Return rho_t = pi(o_t) / pi_old(o_t)."""
+        """rho_t = pi(o_t) / pi_old(o_t)."""
         return jnp.exp(self.log_ratio)
 
     @property
     def sequence_log_ratio(self) -> Float[Array, "*batch G 1"]:
-        """Return the log of the geometric mean of a completion's ratios, (1/|o|) sum_t log rho_t."""
+        """The log of the geometric mean of a completion's ratios, (1/|o|) sum_t log rho_t."""
         return mean_over_tokens(self.log_ratio, self.mask)
 
 

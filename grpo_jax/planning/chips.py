@@ -25,7 +25,7 @@ class Chip(JsonRecord):
 
     @property
     def clock(self) -> float:
-        """Return the cycles per second, as the peak and the matrix units imply."""
+        """The cycles per second, as the peak and the matrix units imply."""
         return self.flops / self.flops_per_cycle
 
 

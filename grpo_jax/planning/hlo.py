@@ -45,7 +45,7 @@ class Instruction:
 
     @property
     def cycles(self) -> int | None:
-        """Return the compiler's estimate of its cycles; None if there is none, as for data movement and kernels."""
+        """The compiler's estimate of its cycles; None if there is none, as for data movement and kernels."""
         found = _CYCLES.search(self.text)
         cycles = int(found[1]) if found else 0
         return cycles if 0 < cycles < 2**50 else None

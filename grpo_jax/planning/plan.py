@@ -53,13 +53,13 @@ class Plan(JsonRecord):
 
     @property
     def programs(self) -> dict[str, ProgramPlan]:
-        """Return the programs that a step runs, by their names."""
+        """The programs that a step runs, by their names."""
         named = {"update": self.update, "score": self.score, "sample": self.sample}
         return {name: program for name, program in named.items() if program}
 
     @property
     def too_large(self) -> list[str]:
-        """Return the names of the programs that do not fit."""
+        """The names of the programs that do not fit."""
         return [name for name, program in self.programs.items() if not program.memory.fits(self.chip)]
 
     @property

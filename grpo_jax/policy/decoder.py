@@ -4,7 +4,7 @@ Parameters are float32 whatever the compute dtype: an update of 1e-6 would vanis
 
 The config says how families of models differ (biases, norms, caps, windows, a tied or a free head), and whether layers
 are unrolled or scanned. Each parameter carries the logical names of its axes as metadata, and `grpo_jax.sharding` maps
-them to a mesh. Modules hold parameters only: no random keys, no caches, no mode.
+them to a mesh. Modules hold parameters only: no random keys, no caches, no switch between training and evaluation.
 """
 
 import math

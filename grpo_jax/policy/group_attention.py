@@ -30,7 +30,7 @@ class GroupRows:
         return jnp.concatenate([in_prompt, jnp.tile(in_completion, (1, self.completions))], axis=1)
 
     def split(self, x: Shaped[Array, "B T *rest"]) -> tuple[Shaped[Array, "B P *rest"], Shaped[Array, "B E own *rest"]]:
-        """Return what belongs to the prompt, and what belongs to each completion."""
+        """Return the part of the prompt and the part of each completion."""
         own = x[:, self.prompt_tokens :]
         return x[:, : self.prompt_tokens], own.reshape(len(x), self.completions, self.completion_tokens, *x.shape[2:])
 
@@ -38,7 +38,7 @@ class GroupRows:
 def group_attention(rows: GroupRows) -> Attend:
     """Return a function by which a token attends to itself and to earlier tokens of its text.
 
-    Those of a completion's token are its prompt and the completion before it.
+    The text of a completion's token is the prompt followed by that completion.
     """
 
     def attend(q: Queries, k: Keys, v: Values, scoring: Scoring, context: None = None) -> Queries:
@@ -71,7 +71,7 @@ def group_attention(rows: GroupRows) -> Attend:
 
 
 def contiguous(attend_causally: Attend, rows: GroupRows) -> Attend:
-    """Return `group_attention` made of causal attention, for kernels that know no other.
+    """Return `group_attention` made of causal attention, for kernels that support nothing else.
 
     Inside, each completion has a row of its own, with its prompt before it and without padding in between.
     """

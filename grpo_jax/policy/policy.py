@@ -36,7 +36,7 @@ class Policy:
 
     @property
     def vocab_size(self) -> int:
-        """Return V, the number of logits. It includes ids from `tokens` on."""
+        """V, the number of logits. It includes ids from `tokens` on."""
         return self.architecture.vocab_size
 
     @cached_property

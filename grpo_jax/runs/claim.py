@@ -59,7 +59,7 @@ def claim(
     veto: Callable[[Mapping[str, Any]], str] = lambda theirs: "",
     read: Callable[[Mapping[str, Any]], Recorded] = lambda theirs: Recorded(dict(theirs), ""),
 ) -> Claimed:
-    """Make and lock a directory for a configuration, or check that it belongs to it, and record this start.
+    """Make and lock a directory for a configuration, or check that it holds this configuration, and record this start.
 
     The first process decides for all.
 

@@ -84,7 +84,7 @@ class RunDirectory:
         return run_config(self.path)
 
     def summary(self) -> Summary | None:
-        """Return what summary.json holds, or None if the run is not finished. Raise ConfigError if it is damaged."""
+        """Return the summary, or None if the run is not finished. Raise ConfigError if summary.json is damaged."""
         return self.read_record(SUMMARY_FILE, Summary.from_json)
 
     def write_summary(self, summary: Summary) -> None:
@@ -99,7 +99,7 @@ class RunDirectory:
         return config, summary
 
     def suite_report(self) -> SuiteReport | None:
-        """Return what suites.json holds, or None if there is none. Raise ConfigError if it is damaged."""
+        """Return the report in suites.json, or None if there is none. Raise ConfigError if it is damaged."""
         return self.read_record(SUITES_FILE, SuiteReport.from_json)
 
     def write_suite_report(self, report: SuiteReport) -> None:

@@ -1,4 +1,4 @@
-"""Digests of everything that a run has read. With other inputs a run is another one, even if their names are the same.
+"""Digests of everything that a run has read. A run with other inputs is another run, even if their names are the same.
 
 Problems are digested in the form in which their source yields them. This covers files, patterns, data sets, generators
 and the user's own tasks alike. Prompts are digested as tokens. The files of a model are digested whole, so that other

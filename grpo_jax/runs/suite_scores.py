@@ -46,7 +46,7 @@ class SuiteShares(NamedTuple):
 
 @dataclass(frozen=True)
 class SuiteScores:
-    """The scores of a policy on a suite. What earlier versions did not write is None."""
+    """The scores of a policy on a suite. Fields that earlier versions did not write are None."""
 
     scores: Scores
     best: float  # see `SuiteShares`
@@ -87,7 +87,7 @@ class SuiteScores:
 
 @dataclass
 class SuiteReport:
-    """The scores of a policy on all suites so far. What earlier versions did not write is None."""
+    """The scores of a policy on all suites so far. Fields that earlier versions did not write are None."""
 
     policy: EvaluatedPolicy
     config_hash: str

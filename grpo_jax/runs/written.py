@@ -25,7 +25,7 @@ def find_written(
     Args:
       prompt: as in `find_group`.
       sample: the completion's place in its group.
-      checkpoint: the step whose policy shall sample it again. If None, it is the one that sampled it, after step - 1.
+      checkpoint: the step whose policy samples it again. If None, it is the one that sampled it, after step - 1.
 
     Raises:
       ConfigError: if there is no such completion.

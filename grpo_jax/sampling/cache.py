@@ -24,9 +24,9 @@ class Cache:
     Layers only read the cache, and return keys and values of the token that they were given: `newest`. These are
     written at the start of the next step, for all layers at once, before anything reads the cache, so the compiler can
     write in place. If they were written at the end of their own step, beside reads of the same buffer, each step would
-    copy the whole buffer. For the same reason the rings have an axis of all completions, not one of lanes and one of a
-    lane's completions: of those, the compiler for CPU drops an axis of length 1 before it multiplies, and if it does so
-    it writes the column twice, once for the product and once for the next step, to two copies.
+    copy the whole buffer. For the same reason a ring has one axis of completions, not an axis of lanes and one of a
+    lane's completions: the compiler for CPU drops an axis of length 1 before a product, and then it would keep two
+    copies of the ring, one for the product and one for the next step.
     """
 
     prompts: Any  # of KV [L, kv_heads, P, head_dim]
@@ -34,13 +34,13 @@ class Cache:
     newest: Any  # of KV [L, E, kv_heads, head_dim]
 
     def contexts(self) -> Any:
-        """Return what each layer reads, in the form that the decoder takes."""
+        """Return the keys and values that each layer reads, in the form that the decoder takes."""
         if isinstance(self.prompts, list):
             return list(zip(self.prompts, self.completions, strict=True))
         return (self.prompts, self.completions)
 
     def write_newest(self, step: Int[Array, ""]) -> "Cache":
-        """Return the cache with `newest`, which is of the step before this one, written to its column."""
+        """Return the cache with `newest`, from the step before this one, written to its column."""
 
         def write(ring: Array, token: Array) -> Array:
             axis = ring.ndim - 2
@@ -83,7 +83,7 @@ def empty_cache(prompts: Any, completions: int, room: int) -> Cache:
 
     Args:
       prompts: keys and values of each lane's prompt, [L, kv_heads, P, head_dim].
-      completions: E, of a lane.
+      completions: E, the completions of a lane.
       room: C.
     """
 

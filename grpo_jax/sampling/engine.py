@@ -18,11 +18,11 @@ from grpo_jax.types import Params, PromptBatch, Rollouts
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can do. A run that needs more refuses it before anything is computed."""
+    """The capabilities of an engine. A configuration that needs others is refused before anything is computed."""
 
     counter_exact: bool  # a completion depends on weights, prompt and counter alone: it can be sampled again by itself
     coupled_noise: bool  # the completions of a group can share their noise; see `grpo_jax.sampling.noise`
-    exact_logprobs: bool  # log-probabilities are the trainer's own but for rounding, so they may stand in for them
+    exact_logprobs: bool  # log-probabilities equal the trainer's up to rounding, so the ratio may use them
     vocab_size: int  # token ids from here on are refused
 
 
@@ -35,8 +35,8 @@ class SamplingRequest:
     counter: Counter  # seed, stream and step; with a prompt's id they decide its random numbers
     prompts_per_batch: int  # how many prompts an engine prefills and gives back at once, if it works in batches
     noise: str = "independent"  # a key of `NOISES`
-    # Of each prompt's completions, as far as earlier ones tell. Completions do not depend on it, and an engine may
-    # ignore it.
+    # The expected length of each prompt's completions, estimated from earlier ones. Completions do not depend on it,
+    # and an engine may ignore it.
     expected_lengths: Float[np.ndarray, " N"] | None = None
 
 
@@ -53,28 +53,28 @@ class RolloutEngine(Protocol):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this engine can do."""
+        """The capabilities of this engine."""
 
     def load(self, weights: Params, version: int) -> None:
-        """Take the weights that sample from now on.
+        """Sample with these weights from now on.
 
         Args:
           weights: of the policy without adapters, in the compute dtype and laid out for sampling.
-          version: the training step that they come after.
+          version: the training step after which the policy had them.
         """
 
     def unload(self) -> None:
-        """Let go of the weights: an update needs the room."""
+        """Release the weights, because an update needs the memory."""
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
         """Yield every prompt's group once, as groups finish.
 
-        The engine goes on sampling while the caller works on what it was given. A caller that stops iterating gives up
-        the rest.
+        The engine continues to sample while the caller works on the groups that it was given. If the caller stops
+        iterating, the remaining groups are not sampled.
 
         Args:
           prompts: host arrays.
         """
 
     def close(self) -> None:
-        """Release what the engine holds, such as another process."""
+        """Release all resources of the engine, such as another process."""

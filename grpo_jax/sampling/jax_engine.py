@@ -22,7 +22,7 @@ Rows: TypeAlias = Int[np.ndarray, " B"]  # the places of a batch's prompts in th
 
 
 class JaxEngine:
-    """Samples in batches of one size; while one is fetched and judged, the devices sample the next."""
+    """The engine that samples batches of equal size. While one is fetched and judged, the devices sample the next."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class JaxEngine:
           sampler: (sampling, group_size, noise) -> a jitted `Sampler` of whole batches.
           continuous: (sampling, group_size, noise, lanes per shard, batches in flight) -> a jitted `ContinuousSampler`.
             Both keep what they have made.
-          lanes: (prompts of a request, at once, group_size, P) -> lanes per shard; 0: whole batches are decoded.
+          lanes: (prompts of a request, of a batch, group_size, P) -> lanes per shard; 0: whole batches are decoded.
           vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
@@ -54,18 +54,18 @@ class JaxEngine:
         )
 
     def load(self, weights: Params, version: int) -> None:
-        """Take the weights that sample from now on."""
+        """Sample with these weights from now on."""
         self._weights, self._version = weights, version
 
     def unload(self) -> None:
-        """Let go of the weights."""
+        """Release the weights."""
         self._weights = None
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
         """Yield the groups of each batch.
 
-        The last batch is filled up with prompts without tokens, so that one compiled program serves all; their groups
-        are thrown away.
+        The last batch is filled up with prompts without tokens, so that one compiled program serves all batches. The
+        groups of these prompts are discarded.
         """
         if self._weights is None:
             raise RuntimeError("the engine has no weights: load some before sampling")
@@ -74,7 +74,7 @@ class JaxEngine:
             yield FinishedGroups(rows[rows >= 0].tolist(), _at(filled, rows >= 0), version)
 
     def close(self) -> None:
-        """Let go of the weights."""
+        """Release the weights."""
         self.unload()
 
     def _batches(
@@ -116,7 +116,7 @@ def in_batches(
       prompts: of the request.
       at_once: prompts of a batch, a multiple of `shards`.
       shards: of a batch. Each gets an equal share of the prompts with the longest completions.
-      expected_lengths: of the prompts' completions. The longest begin first, so that lanes have work to the end.
+      expected_lengths: of the prompts' completions. Prompts with the longest come first, so lanes have work to the end.
     """
     if expected_lengths is None:
         expected_lengths = np.zeros(prompts)

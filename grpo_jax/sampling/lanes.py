@@ -19,10 +19,10 @@ from jaxtyping import Array, Bool, Float, Int, Key
 from grpo_jax.sampling.cache import Cache, copy_row, empty_cache, lane_axis
 
 # What `automatic_lanes` assumes.
-SHARE = 1 / 4  # mean length over the room; the paper's completions have some 600 tokens of 3,072
+SHARE = 1 / 4  # mean length as a share of max_new_tokens; the paper's completions have some 600 tokens of 3,072
 SHORTEST_ROOM = 64  # tokens
 LEAST_SAVED = 0.2
-MULTIPLE = 8  # of lanes: rows of a matrix product come in eights
+MULTIPLE = 8  # the number of lanes is a multiple of this, because matrix products compute eight rows at a time
 WIDE_ON_CPU = 6  # rows that cost as much as the fixed part of a step: 2 for the model of the demo, 8 for SmolLM2
 BALANCE = 256  # rows whose products take an accelerator as long as reading the parameters
 
@@ -57,12 +57,12 @@ class Lanes:
     """The units that are decoded now."""
 
     slot: Int[Any, " L"]  # of the unit's batch
-    unit: Int[Any, " L"]  # its place in the batch; an idle lane's is any
+    unit: Int[Any, " L"]  # its place in the batch; any number for an idle lane
     age: Int[Any, " L"]  # the newest token's position in its completion
     work: Units  # [L]
 
     def idle(self) -> Bool[Array, " L"]:
-        """Return which lanes have nothing left to decode."""
+        """Return a mask of the lanes that have nothing left to decode."""
         return self.work.stopped.all(axis=-1)
 
 
@@ -121,11 +121,11 @@ def automatic_lanes(
       batch: completions of a batch, on the shard.
       prompt_tokens: P.
       room: C.
-      accelerated: whether the devices are no CPUs.
+      accelerated: whether the devices are accelerators, not CPUs.
       parameters: of the policy.
       cached_per_token: elements of its keys and values.
     """
-    row = cached_per_token * (prompt_tokens + room) / parameters + 1 / BALANCE  # in parts of a pass over the parameters
+    row = cached_per_token * (prompt_tokens + room) / parameters + 1 / BALANCE  # in readings of all parameters
     wide = 1 / row if accelerated else WIDE_ON_CPU
     most = batch * room // (prompt_tokens + room)
     best = int(min(math.sqrt(SHARE * completions * wide), most)) // MULTIPLE * MULTIPLE
@@ -233,8 +233,8 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, 
 
     Args:
       prompts: keys and values of the shard's prompts.
-      own: those of each lane's prompt. They are written in place, one lane after the other: at most one lane in some
-        ten needs it at a step, and a choice between old and new ones would rewrite all.
+      own: those of each lane's prompt. They are written in place, one lane after the other, because at most about one
+        lane in ten takes a unit at a step, and `where` over old and new ones would rewrite all.
       slot: of the queue's batch.
     """
     idle = lanes.idle()

@@ -28,7 +28,7 @@ from jaxtyping import Array, Float, Int, Key, UInt32
 from grpo_jax.randomness import branching_key, sample_key, token_key
 
 # Returns standard Gumbel noise of one token. Takes the prompt's key in this step, the index of the completion in its
-# group, the token's position in the completion, how many values the token's choice takes, max_new_tokens.
+# group, the token's position in the completion, the size of the noise, and the room (max_new_tokens).
 Noise: TypeAlias = Callable[[Key[Array, ""], Int[Array, ""], Int[Array, ""], int, int], Float[Array, " size"]]
 
 BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
@@ -37,12 +37,13 @@ BELOW_1 = float(np.nextafter(np.float32(1), np.float32(0)))
 def gumbel(bits: UInt32[Array, " size"]) -> Float[Array, " size"]:
     """Return standard Gumbel noise, -log(-log u) with u = (bits + 1/2) / 2^32.
 
-    An unlikely token is drawn when its noise is large, so when u is near 1, where a float32 has no digits left for u:
-    noise that is made of u as a float32 ends near 16, and tokens less likely than 2^-24 are drawn too seldom, or never.
-    Here 1 - u is made of the complement of the bits, and small numbers keep all of their digits. The noise is right to
-    1e-6 where it is above 0, and ends at 22.9. Tokens of a probability down to 2^-32 are drawn as often as they should
-    be (at 2^-32, 96 % as often), and so are blocks of tokens; far less likely ones are never drawn, and 150,000 of
-    those weigh less than 4e-5 together. Small noise, which no token is drawn by, ends at -2.8, where u is 2^-24.
+    An unlikely token is drawn when its noise is large, which means that u is near 1. There a float32 has too few digits
+    for u: noise that is computed from u as a float32 ends near 16, and tokens less likely than 2^-24 are drawn too
+    seldom, or never. So 1 - u is computed here, from the complement of the bits, because small numbers keep all of
+    their digits. The noise is right to 1e-6 where it is above 0, and ends at 22.9. Tokens with a probability down to
+    2^-32 are drawn as often as they should be (at 2^-32, 96 % as often), and so are blocks of tokens. Far less likely
+    ones are never drawn; 150,000 of them weigh less than 4e-5 together. At its lower end the noise stops at -2.8, where
+    u is 2^-24. That is harmless, because no token is drawn for its small noise.
     """
     complement = ((~bits).astype(jnp.float32) + 0.5) * 2.0**-32
     return -jnp.log(-jnp.log1p(-jnp.minimum(complement, BELOW_1)))
@@ -51,7 +52,7 @@ def gumbel(bits: UInt32[Array, " size"]) -> Float[Array, " size"]:
 def independent(
     prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], size: int, room: int
 ) -> Float[Array, " {size}"]:
-    """Return noise that every completion has for itself."""
+    """Return noise that is independent for every completion of a group."""
     key = token_key(sample_key(prompt, sample), position)
     return gumbel(jax.random.bits(key, (size,), jnp.uint32))
 
@@ -73,14 +74,14 @@ def antithetic(
 def common(
     prompt: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""], size: int, room: int
 ) -> Float[Array, " {size}"]:
-    """Return the noise of the first completion before the group's branching point, and each one's own from it on.
+    """Return noise that all completions share before the group's branching point, and independent noise from there on.
 
     So the completions are one prefix with independent continuations. The branching point is a position from 0 to
-    room - 1, each as likely as the others.
+    room - 1, and all positions are equally likely.
     """
     branching = jax.random.randint(branching_key(prompt), (), 0, room)
     return independent(prompt, jnp.where(position < branching, 0, sample), position, size, room)
 
 
-# What `rollout.noise` may be.
+# The values of `rollout.noise`.
 NOISES: Mapping[str, Noise] = {"independent": independent, "antithetic": antithetic, "common": common}

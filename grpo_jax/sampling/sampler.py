@@ -58,7 +58,7 @@ class ContinuousSampler:
 
     empty: Callable[[Params, PromptBatch, Counter], DecodeState]  # of the arguments' shapes; no value is read
     # Take a batch, and decode until none of it waits and the oldest batch in flight is finished. Returns that batch's
-    # rollouts, which mean something once W batches were fed. If `last` is set, decode all. The state is to be donated.
+    # rollouts, which are valid once W batches have been fed. If `last` is set, decode all. The state is to be donated.
     feed: Callable[[Params, DecodeState, PromptBatch, Counter, Bool[Array, ""]], tuple[DecodeState, Rollouts]]
     finish: Callable[[Params, DecodeState], list[Rollouts]]  # of the W batches in flight, the oldest first
 
@@ -107,7 +107,8 @@ def make_continuous_sampler(
       max_new_tokens: C, the stop token included.
       stop_tokens: each of them ends a completion, and belongs to it.
       pad_token: fills the room after the end of a completion; it may be a stop token.
-      noise: how the completions of a group share their noise; to sample one of them again, sample its group.
+      noise: how the completions of a group share their noise. A completion with shared noise can be sampled again only
+        together with its group.
       lanes_per_shard: completions of a shard that are decoded at once; 0: all of a batch, and those of a group share
         a lane.
       in_flight: W, batches that are decoded at once. The more there are, the later lanes have to wait for the oldest.
@@ -134,9 +135,9 @@ def make_continuous_sampler(
     def first_tokens(
         params: Params, prompts: PromptBatch, counter: Counter
     ) -> tuple[Int[Array, "N G"], Float[Array, "N G"], Key[Array, " N"], Any]:
-        """Sample every completion's first token, and return what a prompt's completions share, too."""
+        """Sample every completion's first token. Also return each prompt's random key, and its keys and values."""
         n = len(prompts.ids)
-        keys = prompt_keys(counter.key(), prompts.ids)
+        keys = prompt_keys(counter.key(), prompts.ids)  # `noise` folds those of completions and tokens from them
         hidden, prompt_kv = policy.hidden_states(params, prompts.tokens)
         last = jnp.take_along_axis(hidden, (prompts.lengths - 1)[:, None, None], axis=1)
         logits = jnp.broadcast_to(policy.logits(params, last), (n, group_size, policy.vocab_size))
@@ -263,6 +264,7 @@ def make_continuous_sampler(
         cache = replace(state.cache, prompts=own).write_newest(state.step)
         padded = jax.tree.leaves(own)[0].shape[-2]
         attend = lane_attention(completion_mask(work.prompt_length, padded), busy.age, state.step)
+        # The decoder's rows are lanes, and its time axis is a lane's completions.
         positions = jnp.broadcast_to((work.prompt_length + busy.age)[:, None], work.newest.shape)
         hidden, kv = policy.hidden_states(params, work.newest, positions, attend, cache.contexts())
         token, logprob = choose(policy.logits(params, hidden), work.key, work.sample, busy.age + 1)
@@ -311,8 +313,8 @@ def goes_on(state: DecodeState, last: Bool[Array, ""], few: int) -> Bool[Array, 
     """Return whether a loop has work on any shard.
 
     Args:
-      last: whether it decodes what is left until it is few.
-      few: units, for which a narrower loop has enough lanes.
+      last: whether the loop decodes the remaining units until at most `few` are left.
+      few: the number of units for which a narrower loop has enough lanes.
     """
     left = state.left
     return ((left.waiting > 0) | jnp.where(last, left.decoded > few, left.oldest > 0)).any()
@@ -323,7 +325,7 @@ def _shards(policy: Policy) -> int:
 
 
 def _laid_out(state: DecodeState, mesh: Mesh | None) -> DecodeState:
-    """Return the state as it lies on the mesh, so that one compiled program takes and returns it."""
+    """Return the state laid out on the mesh, so that one compiled program takes and returns it."""
     if mesh is None:
         return state
     layers = (None,) * lane_axis(state.cache.prompts)
@@ -332,7 +334,7 @@ def _laid_out(state: DecodeState, mesh: Mesh | None) -> DecodeState:
         return jax.lax.with_sharding_constraint(tree, named(mesh, *axes))
 
     def lay_heads(tree: Any, after: int) -> Any:
-        """Lay leaves of a cache, in which so many axes come after the one of heads."""
+        """Lay out the leaves of a cache in which `after` axes follow the axis of heads."""
 
         def of_leaf(leaf: Array) -> Array:
             between = (None,) * (leaf.ndim - len(layers) - 2 - after)

@@ -102,7 +102,7 @@ def _long_enough(config: Config, study: Study) -> str:
 
 
 def _evaluated(config: Config, study: Study) -> str:
-    """Check that curves are known at the points of comparison: see `grpo_jax.evaluation.paired.is_known_at`."""
+    """Check that curves are known at the points of comparison (see `grpo_jax.evaluation.paired.is_known_at`)."""
     if not config.evaluation.every:
         return "evaluation.every=0: without validation there is no curve; set it to a number of steps."
     for comparison in study.comparisons:

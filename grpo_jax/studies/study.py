@@ -22,13 +22,13 @@ class Arm:
 
     @property
     def config_path(self) -> Path:
-        """Return the path of the config file, from where configs/ is or where the command runs. Raises ConfigError."""
+        """The config file's path, beside configs/ or in the current directory. Raises ConfigError if there is none."""
         beside = SHIPPED.parent / self.config  # an absolute path stays as it is
         return beside if beside.is_file() else find_file(self.config, CONFIGURATION).absolute()
 
     @property
     def slug(self) -> str:
-        """Return the arm's name as the name of a directory."""
+        """The arm's name as the name of a directory."""
         return re.sub(r"[^a-z0-9.=+-]+", "-", self.name.lower()).strip("-")
 
     def configuration(self, seed: int) -> Config:

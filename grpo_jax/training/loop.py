@@ -143,7 +143,7 @@ def run_steps(run: Run) -> TrainState:
         with log.written_on_failure(), jax.transfer_guard("disallow"):
             with clock.phase("rewards"):  # `collect` charges the sampling to its own phase
                 collected = collect(experiment, source, visits, clock, cursor=cursor, step=step)
-            engine.unload()  # the update needs the room
+            engine.unload()  # the update needs the memory
             with clock.phase("compile"):
                 run.compiled()
             with clock.phase("update"):
@@ -211,7 +211,7 @@ def _minibatches(
     """Return the minibatches of a step on the devices, with the log-probabilities that the objective needs.
 
     These are computed for all minibatches before the first update, under the policy that sampled the batch. Groups
-    without signal are dropped.
+    without signal are dropped, unless there is a KL term.
     """
     config, chosen = experiment.config, collected.chosen
     keep = collected.signal[chosen]

@@ -1,8 +1,8 @@
 """The gradient's noise, estimated from the differences between the gradients of micro-batches.
 
 After "An Empirical Model of Large-Batch Training", arXiv 1812.06162. With S_k the gradient of micro-batch k summed over
-its n_k groups, mu a group's mean gradient and V the trace of its covariance, E|S_k|^2 = n_k^2 |mu|^2 + n_k V, and the
-same of the sum of all with n = sum n_k. So
+its n_k groups, mu a group's mean gradient and V the trace of its covariance, E|S_k|^2 = n_k^2 |mu|^2 + n_k V. The same
+holds for the sum of all micro-batches with n = sum n_k. So
 
     |mu|^2 = (|sum S_k|^2 - sum |S_k|^2) / (n^2 - sum n_k^2),   V = (sum |S_k|^2 - |mu|^2 sum n_k^2) / n
 

@@ -61,7 +61,7 @@ def group_logprobs(
 
 
 def over_microbatches(batch: UpdateBatch, add: Callable[[Carry, Array, Groups, Bucket], Carry], start: Carry) -> Carry:
-    """Return what is left of `start` after `add` has seen every filled micro-batch: its index, groups and bucket."""
+    """Return `start` after calling `add` for every filled micro-batch, with its index, groups and bucket."""
     carry, begin = start, jnp.int32(0)
     for bucket, count in zip(buckets_of(batch.groups), batch.filled, strict=True):
 

@@ -89,6 +89,6 @@ class Visits:
         lengths: Int[np.ndarray, "N G"],
         step: int,
     ) -> None:
-        """Add the groups of a step. Completions without a verdict tell their length alone."""
+        """Add the groups of a step. A completion without a verdict only adds its length."""
         self.rewards.observe(prompts, rewards, scored, step)
         self.lengths.observe(prompts, lengths, np.ones(lengths.shape, bool), step)

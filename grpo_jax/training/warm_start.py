@@ -1,4 +1,4 @@
-"""The warm start: supervised learning makes a base policy from nothing, once per recipe.
+"""The warm start: supervised learning makes a base policy from scratch, once per recipe.
 
 It learns full solutions first, then solutions that leave lines out. So the policy knows how to compute but seldom does,
 which reinforcement can change. The result is cached by a hash of the recipe and copied into the run directory. A run

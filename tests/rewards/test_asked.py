@@ -1,4 +1,4 @@
-"""What a question says of its gold answer: order, point or interval, one number or two."""
+"""How a question means its gold answer: order, point or interval, one number or two."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Texts from the values of records. One table says how each type is converted, or why it cannot be.
+"""Convert the values of records to texts. One table says how each type is converted, or why it cannot be.
 
 Sources pass values on at their own width (`np.float32`, not its double) and with their own digits (`Number`). Mistakes
 are ValueErrors whose text follows the record's place in a message, and ends with the remedy.

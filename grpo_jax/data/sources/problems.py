@@ -1,4 +1,4 @@
-"""From the records of a source to problems."""
+"""Turn the records of a source into problems."""
 
 import logging
 import re

@@ -73,7 +73,7 @@ class ModularExpressions:
 
     @property
     def _expressions(self) -> int:
-        """Return the number of expressions: shapes of the tree (a Catalan number) x operators x digits."""
+        """The number of expressions: shapes of the tree (a Catalan number) x operators x digits."""
         k = self.config.operations
         shapes = math.comb(2 * k, k) // (k + 1)
         return shapes * len(set(self.config.operators)) ** k * self.config.modulus ** (k + 1)

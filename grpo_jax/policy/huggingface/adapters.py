@@ -1,4 +1,4 @@
-"""Writing adapters into a directory that PEFT loads on top of the checkpoint on which they were trained."""
+"""Write adapters into a directory that PEFT loads on top of the checkpoint on which they were trained."""
 
 from pathlib import Path
 from typing import Any

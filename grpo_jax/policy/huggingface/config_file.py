@@ -42,7 +42,7 @@ class ConfigFile:
 
     @property
     def family(self) -> Family:
-        """Return the family. Raises ConfigError if it is not supported."""
+        """The family. Raises ConfigError if it is not supported."""
         return FAMILIES[self.choice("model_type", self.values.get("model_type"), list(FAMILIES))]
 
     def refuse(self, key: str, value: Any, remedy: str) -> ConfigError:

@@ -1,4 +1,4 @@
-"""Writing parameters into a directory that transformers and vLLM load, one tensor at a time."""
+"""Write parameters into a directory that transformers and vLLM load, one tensor at a time."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Reading a checkpoint's files straight onto the mesh, one device's shard at a time."""
+"""Read a checkpoint's files straight onto the mesh, one device's shard at a time."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

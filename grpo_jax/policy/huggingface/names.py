@@ -69,13 +69,13 @@ class Stored:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Return the parameter's axes in the file's order."""
+        """The parameter's axes in the file's order."""
         axes = tuple(range(len(self.shape)))
         return axes[self.inputs :] + axes[: self.inputs]
 
     @property
     def unflattened(self) -> tuple[int, ...]:
-        """Return the sizes of the parameter's axes in the file's order."""
+        """The sizes of the parameter's axes in the file's order."""
         return tuple(self.shape[axis] for axis in self.order)
 
 

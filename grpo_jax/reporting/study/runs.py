@@ -45,7 +45,7 @@ class Results:
 
     @property
     def others(self) -> list[str]:
-        """Return the names of the arms that are compared with the baseline."""
+        """The names of the arms that are compared with the baseline."""
         return [name for name in self.arms if name != self.study.baseline]
 
 
