@@ -92,7 +92,7 @@ def check_inputs(config: Config) -> None:
     for field, path in directories.items():
         if path and not Path(path).is_dir():
             raise ConfigError(
-                f"{field}={path!r}: no such directory; fetch a model first, as by `make smollm2` or "
+                f"{field}={path!r}: no such directory; fetch a model first, with `make smollm2` or "
                 "`hf download REPOSITORY --local-dir DIRECTORY`."
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from grpo_jax.analysis.sketch import flat, sketch
-from grpo_jax.objectives import completion_mask
+from grpo_jax.objectives import length_mask
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.processes import put
 from grpo_jax.sampling import one_ahead
@@ -60,7 +60,7 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
                 temperature=temperature,
                 chunk=chunk,
             )[0, 0]
-            return jnp.where(completion_mask(row.completion_lengths, len(logprobs)), logprobs, 0.0).sum()
+            return jnp.where(length_mask(row.completion_lengths, len(logprobs)), logprobs, 0.0).sum()
 
         gradient = jax.grad(score)(trained_of(params))
         return flat(gradient) if size is None else sketch(gradient, size)

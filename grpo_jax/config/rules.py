@@ -49,13 +49,13 @@ def _questions(c: Config) -> Iterator[str]:
 def _origin(c: Config) -> Iterator[str]:
     if c.model.checkpoint and c.warm_start:
         yield (
-            f"model.checkpoint={c.model.checkpoint!r}: a policy is loaded or made from nothing, not both; set "
+            f"model.checkpoint={c.model.checkpoint!r}: a policy is loaded or trained from scratch, not both; set "
             "warm_start to none, or the checkpoint to ''."
         )
     if not c.model.checkpoint and not c.warm_start:
         yield "model.checkpoint='': there is no warm_start either; name a checkpoint, or write a section warm_start."
     elif not c.model.checkpoint and not c.model.architecture:
-        yield "model.architecture: is missing; only a checkpoint can say it instead (model.checkpoint)."
+        yield "model.architecture: is missing; give it, or name a checkpoint that has one (model.checkpoint)."
 
 
 def _heads(c: Config) -> Iterator[str]:
@@ -93,7 +93,7 @@ def _fused_attention(c: Config) -> Iterator[str]:
     m = c.model.architecture
     if c.model.attention == "fused" and m is not None and (m.attention_cap or "sliding" in m.layers):
         yield (
-            "model.attention='fused': its kernels know neither soft-caps nor sliding windows, which this architecture "
+            "model.attention='fused': its kernels have neither soft-caps nor sliding windows, which this architecture "
             "has; set it to 'plain'."
         )
 
@@ -113,7 +113,7 @@ def _rope(c: Config) -> Iterator[str]:
 def _lora(c: Config) -> Iterator[str]:
     modules = c.model.lora.modules if c.model.lora else ()
     if len(set(modules)) < len(modules):
-        yield f"model.lora.modules={modules}: names a module twice; it has one adapter, name it once."
+        yield f"model.lora.modules={modules}: names a module twice; name each once."
 
 
 def _greedy_setting(sampling: SamplingConfig) -> str:
@@ -162,8 +162,8 @@ def _importance(c: Config) -> Iterator[str]:
         )
     if c.objective.importance_cap == 1 and c.objective.importance_beyond == "mask":
         yield (
-            "objective.importance_cap=1: with objective.importance_beyond='mask' no token is learned from whose ratio "
-            "is not exactly 1; set it above 1, or importance_beyond to 'truncate'."
+            "objective.importance_cap=1: with objective.importance_beyond='mask' only tokens with a ratio of exactly 1 "
+            "are learned from; set it above 1, or importance_beyond to 'truncate'."
         )
 
 
@@ -183,7 +183,7 @@ def _kl(c: Config) -> Iterator[str]:
 def _best(c: Config) -> Iterator[str]:
     if c.checkpoint.keep_best and not c.evaluation.every:
         yield (
-            f"checkpoint.keep_best={c.checkpoint.keep_best}: the best is known by evaluation only; set "
+            f"checkpoint.keep_best={c.checkpoint.keep_best}: only evaluations tell which checkpoint is the best; set "
             "evaluation.every above 0, or keep_best to 0."
         )
     elif c.checkpoint.keep_best and c.checkpoint.every % c.evaluation.every:

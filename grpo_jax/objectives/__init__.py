@@ -9,7 +9,7 @@ from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.ratios import importance_ratio
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
 from grpo_jax.objectives.terms import Surrogate, Terms
-from grpo_jax.objectives.tokens import completion_mask, token_logprobs
+from grpo_jax.objectives.tokens import length_mask, token_logprobs
 
 __all__ = [
     "AGGREGATIONS",
@@ -24,11 +24,11 @@ __all__ = [
     "Surrogate",
     "Terms",
     "check_minibatches",
-    "completion_mask",
     "importance_ratio",
     "k1",
     "k2",
     "k3",
+    "length_mask",
     "make_objective",
     "needs_reference",
     "token_logprobs",

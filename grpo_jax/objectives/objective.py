@@ -12,7 +12,7 @@ from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import Aggregation
 from grpo_jax.objectives.ratios import importance_ratio, log_importance_ratio
 from grpo_jax.objectives.terms import Surrogate, Terms
-from grpo_jax.objectives.tokens import completion_mask
+from grpo_jax.objectives.tokens import length_mask
 from grpo_jax.types import Groups
 
 
@@ -69,7 +69,7 @@ class Objective:
 
     def _terms(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Terms:
         lengths, width = groups.completion_lengths, logprobs.shape[-1]
-        mask = completion_mask(lengths, width)
+        mask = length_mask(lengths, width)
         weights = jnp.where(mask, self.aggregation.weight(lengths, width)[..., None], 0.0)
         corrected = weights
         if self.correction is not None:

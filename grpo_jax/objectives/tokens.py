@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 
-def completion_mask(lengths: Int[Array, "*batch"], width: int) -> Bool[Array, "*batch C"]:
+def length_mask(lengths: Int[Array, "*batch"], width: int) -> Bool[Array, "*batch C"]:
     """Return a mask that is True at the first `lengths` of `width` positions.
 
     No other function decides which tokens count. The mask comes from lengths and never from token ids: padding often

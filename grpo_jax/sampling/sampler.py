@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from grpo_jax.config import SamplingConfig
-from grpo_jax.objectives import completion_mask
+from grpo_jax.objectives import length_mask
 from grpo_jax.policy import Policy
 from grpo_jax.randomness import Counter, prompt_keys
 from grpo_jax.sampling import lanes
@@ -262,8 +262,8 @@ def make_continuous_sampler(
             queue, busy, own = refill(queue, busy, prompts, own, state.slot)
         work = busy.work
         cache = replace(state.cache, prompts=own).write_newest(state.step)
-        padded = jax.tree.leaves(own)[0].shape[-2]
-        attend = lane_attention(completion_mask(work.prompt_length, padded), busy.age, state.step)
+        prompt_width = jax.tree.leaves(own)[0].shape[-2]
+        attend = lane_attention(length_mask(work.prompt_length, prompt_width), busy.age, state.step)
         # The decoder's rows are lanes, and its time axis is a lane's completions.
         positions = jnp.broadcast_to((work.prompt_length + busy.age)[:, None], work.newest.shape)
         hidden, kv = policy.hidden_states(params, work.newest, positions, attend, cache.contexts())

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from grpo_jax.config import WarmStartConfig
 from grpo_jax.data import Demonstrable, Problem, Split, encode, pad
-from grpo_jax.objectives import completion_mask
+from grpo_jax.objectives import length_mask
 from grpo_jax.policy import Policy
 from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.training.optimizer import adamw, apply_gradients
@@ -41,7 +41,7 @@ def make_supervised_update(
         logprobs = policy.completion_logprobs(
             params, batch["prompt_tokens"], batch["prompt_lengths"], batch["completion_tokens"][:, None]
         )[:, 0]
-        mask = completion_mask(batch["completion_lengths"], logprobs.shape[-1])
+        mask = length_mask(batch["completion_lengths"], logprobs.shape[-1])
         return -jnp.where(mask, logprobs, 0.0).sum() / mask.sum()
 
     def update(state: TrainState, batch: Batch) -> tuple[TrainState, Float[Array, ""]]:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float
 
-from grpo_jax.objectives import Objective, completion_mask, importance_ratio, k3
+from grpo_jax.objectives import Objective, importance_ratio, k3, length_mask
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.runs.lines import Measured
 from grpo_jax.training.batching import Bucket, buckets_of
@@ -172,7 +172,7 @@ def samples_of_groups(batch: UpdateBatch) -> Bool[Array, ""]:
 def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups: Groups) -> Metrics:
     """Measure how far the policy has moved from the one that sampled, and how much of the surrogate is clipped."""
     logprobs = jax.lax.stop_gradient(logprobs)
-    mask = completion_mask(groups.completion_lengths, logprobs.shape[-1])
+    mask = length_mask(groups.completion_lengths, logprobs.shape[-1])
     ratio = importance_ratio(logprobs, groups.ratio_denominator, mask)
     cut = objective.cut(logprobs, groups)
     advantages = groups.advantages[..., None]

@@ -61,9 +61,9 @@ MISTAKES = {
     "--config.model.architecture.rope.scaling=llama3 --config.model.architecture.rope.low_frequency_factor=4": (
         "must be below"
     ),
-    "--config.evaluation.every=0": "checkpoint.keep_best=1: the best is known by evaluation only",
+    "--config.evaluation.every=0": "checkpoint.keep_best=1: only evaluations tell which checkpoint is the best",
     "--config.evaluation.sampling.temperature=0": "greedy samples of a problem are all the same",
-    "--config.model.checkpoint=x": "a policy is loaded or made from nothing, not both",
+    "--config.model.checkpoint=x": "a policy is loaded or trained from scratch, not both",
     "--config.warm_start=none": "there is no warm_start either; name a checkpoint, or write a section warm_start",
     "--config.mesh.data=3": "mesh=3x1x1 (data x fsdp x tensor): does not cover the 8 devices; set mesh.data to -1",
     "--config.mesh.tensor=4": "model.architecture.num_kv_heads=2: must be divisible by mesh.tensor=4",

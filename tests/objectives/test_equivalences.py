@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import AGGREGATIONS, Outcomes, Terms, completion_mask
+from grpo_jax.objectives import AGGREGATIONS, Outcomes, Terms, length_mask
 from grpo_jax.objectives.advantages import contrastive, group_normalized, leave_one_out, mean_centered
 from grpo_jax.objectives.paper_surrogates import n_vs_m, two_grpo
 from grpo_jax.objectives.ratios import log_importance_ratio
@@ -27,7 +27,7 @@ def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="s
     lengths = jax.random.randint(keys[0], (groups, size), 1, WIDTH + 1)
     old = jax.random.uniform(keys[1], (groups, size, WIDTH), minval=-3.0, maxval=-0.1)
     logprobs = old if clip == "zero" else old + 0.5 * jax.random.normal(keys[2], old.shape)
-    mask = completion_mask(lengths, WIDTH)
+    mask = length_mask(lengths, WIDTH)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
     advantages = estimator(
         Outcomes(rewards=rewards, scored=jnp.ones(rewards.shape, bool) if scored is None else scored)
@@ -77,7 +77,7 @@ def test_two_grpo_by_hand():
     old = jnp.log(jnp.array([[[0.5, 0.4], [0.2, 0.9]], [[0.5, 0.5], [0.5, 0.5]]]))
     logprobs = jnp.log(jnp.array([[[0.6, 0.2], [0.25, 0.9]], [[0.9, 0.1], [0.1, 0.9]]]))
     lengths = jnp.array([[2, 1], [2, 2]])
-    mask = completion_mask(lengths, 2)
+    mask = length_mask(lengths, 2)
     weights = jnp.where(mask, 1.0 / lengths[..., None], 0.0)
     advantages = jnp.array([[-1.0, 1.0], [0.0, 0.0]])
     terms = terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import AGGREGATIONS, Terms, completion_mask
+from grpo_jax.objectives import AGGREGATIONS, Terms, length_mask
 from grpo_jax.objectives.paper_surrogates import n_vs_m, two_grpo
 from grpo_jax.objectives.preferences import discriminative, logistic, squared
 from tests.objectives.helpers import groups_of, made_of, terms_of
@@ -20,11 +20,11 @@ OFF = {"clip_low": 1.0, "clip_high": math.inf}
 
 def arrays(lengths=LENGTHS, seed=0):
     shape = (*lengths.shape, 4)
-    return jnp.where(completion_mask(lengths, 4), jax.random.uniform(jax.random.key(seed), shape, minval=-2.0), 0.0)
+    return jnp.where(length_mask(lengths, 4), jax.random.uniform(jax.random.key(seed), shape, minval=-2.0), 0.0)
 
 
 def terms(logprobs, old=None, reference=None, *, aggregation="sum", lengths=LENGTHS, advantages=ADVANTAGES):
-    mask = completion_mask(lengths, 4)
+    mask = length_mask(lengths, 4)
     weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, 4)[..., None], 0.0)
     old = jax.lax.stop_gradient(logprobs) if old is None else old
     return terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages, reference=reference)
@@ -83,7 +83,7 @@ def test_disco_by_hand():
 def test_disco_keeps_the_policy_near():
     """A drift of 0.1 a token below the old policy costs (0.1 - 1e-4)^2 times the penalty; on-policy there is none."""
     logprobs, lengths, advantages = arrays_by_hand()
-    mask = completion_mask(lengths, 4)
+    mask = length_mask(lengths, 4)
     near = terms(logprobs, logprobs, aggregation="sequence", lengths=lengths, advantages=advantages)
     far = terms(logprobs, jnp.where(mask, logprobs + 0.1, 0.0), aggregation="sequence", lengths=lengths,
                 advantages=advantages)  # fmt: skip

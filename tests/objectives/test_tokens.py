@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.objectives import completion_mask, token_logprobs
+from grpo_jax.objectives import length_mask, token_logprobs
 
 
 @pytest.mark.trap(1)
 @pytest.mark.trap(2)
 def test_mask_covers_the_stop_token_and_nothing_behind_it():
-    mask = completion_mask(jnp.array([[0, 1, 3]]), 4)
+    mask = length_mask(jnp.array([[0, 1, 3]]), 4)
     expected = [[[False] * 4, [True, False, False, False], [True, True, True, False]]]
     np.testing.assert_array_equal(mask, expected)
 

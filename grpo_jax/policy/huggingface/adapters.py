@@ -38,7 +38,7 @@ def save_adapters(directory: Path, policy: Policy, params: Params, source: Path,
     file = read_config_file(source)
     if file.wrapped:
         raise ConfigError(
-            f"{source}: is a model that also sees images, in which PEFT looks for adapters under other names; "
+            f"{source}: is a model that also reads images, in which PEFT looks for adapters under other names; "
             "leave --adapters out to merge them into the text model."
         )
     stored = trained_of(stored_params(policy, file.family))

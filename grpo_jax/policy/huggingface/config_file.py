@@ -192,7 +192,7 @@ def _layers(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> dict
         raise file.refuse("layer_types", listed, f"must name a type for each of the num_hidden_layers={count}")
     written = values.get("_sliding_window_pattern")
     if listed is None and written not in (None, values.get("sliding_window_pattern")):
-        raise file.refuse("_sliding_window_pattern", written, "is read by nobody; name the layers in layer_types")
+        raise file.refuse("_sliding_window_pattern", written, "is not read; name the layers in layer_types")
     names = family.layer_types(values) if listed is None else listed
     types = [LAYER_TYPES[file.choice("layer_types", name, list(LAYER_TYPES))] for name in names]
     types = [types[index % len(types)] for index in range(count)]

@@ -107,7 +107,7 @@ def _check_tensors(
     extra = [name for name in tensors if name not in known and not name.endswith(BUFFERS)]
     if missing or extra:
         both = [f"{what} {_some(names)}" for what, names in (("lacks", missing), ("also has", extra)) if names]
-        raise ConfigError(f"{where}: is no checkpoint of its config.json's model: it {' and '.join(both)}.")
+        raise ConfigError(f"{where}: its tensors are not those of its config.json's model: it {' and '.join(both)}.")
     for name, shape in shapes.items():
         found = tensors[name].shape
         if found != shape:
