@@ -80,7 +80,7 @@ def ranking(sizes: Sequence[int], comparisons: ByPair, what: str) -> str:
 
     best = max(sizes, key=lambda size: sum(over(size, other).value > 0 for other in sizes if other != size))
     told = [
-        f"{ratio(found.estimate)} times that of G={other} ({_verdict(found)})"
+        f"{ratio(found.estimate)} times that of G={other} ({_resolution(found)})"
         for other in sizes
         if other != best
         for found in [over(best, other)]
@@ -109,11 +109,11 @@ def ratio(logarithm: Estimate) -> str:
 
 
 def _per_size(what: str, comparisons: BySize, shown: Shown) -> str:
-    told = [f"G={size} {shown(found.estimate)} ({_verdict(found)})" for size, found in comparisons.items()]
+    told = [f"G={size} {shown(found.estimate)} ({_resolution(found)})" for size, found in comparisons.items()]
     return f"{what}: {', '.join(told)}"
 
 
-def _verdict(found: TestedEstimate) -> str:
+def _resolution(found: TestedEstimate) -> str:
     """Return whether a comparison is resolved, with a note if its own interval excludes 0 although it is not."""
     if found.resolved:
         return "resolved"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 REPAIR = "name another field, or repair the record"
-LONGEST = 25  # characters of a float without an exponent
+MAX_CHARACTERS = 25  # of a float without an exponent
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +70,7 @@ def _of_float(value: float | np.floating[Any]) -> str:
     if not np.isfinite(value):
         raise ValueError(f"holds {value} there, which no answer equals; {REPAIR}")
     plain = np.format_float_positional(value, trim="-")
-    return plain if len(plain) <= LONGEST else np.format_float_scientific(value, trim="-")
+    return plain if len(plain) <= MAX_CHARACTERS else np.format_float_scientific(value, trim="-")
 
 
 def _of_decimal(value: Decimal) -> str:

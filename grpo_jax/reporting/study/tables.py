@@ -25,13 +25,13 @@ from grpo_jax.studies import ComparisonPoints
 from grpo_jax.studies.pairing import COUNTED
 
 NOTHING = "n/a"
-FEWEST = 3  # seeds: two differences that happen to be equal have no spread, and would be resolved by chance
+MIN_SEEDS = 3  # two differences that happen to be equal have no spread, and would be resolved by chance
 ALIKE = 0.05  # the relative difference of budgets that still count as equal, where only the runs could tell
 COMPARED = ("difference", "p", "Holm", "", "flips", "± 80 % power", "ratio")
-VERDICTS = (
-    f"Resolved (with {FEWEST} seeds or more) means: the difference is not 0, or the ratio not 1, at 5 % for all rows "
-    "of a table together (t tests, Holm). Intervals have the level at which their row was decided, so they exclude 0, "
-    "or 1, exactly when the row is resolved. None is narrower than a 95 % interval."
+RESOLVED = (
+    f"Resolved (with {MIN_SEEDS} seeds or more) means: the difference is not 0, or the ratio not 1, at 5 % for all "
+    "rows of a table together (t tests, Holm). Intervals have the level at which their row was decided, so they "
+    "exclude 0, or 1, exactly when the row is resolved. None is narrower than a 95 % interval."
 )
 
 
@@ -169,7 +169,7 @@ def target_table(results: Results) -> Table:
         "an arm's rollouts has a level of 95 % on its own.",
         ("target", "arm", "rollouts", f"ratio to {baseline}", ""),
         tuple(row(target, name) for target, name in costs),
-        VERDICTS,
+        RESOLVED,
     )
 
 
@@ -213,7 +213,7 @@ def time_table(results: Results) -> Table:
 
 def power_sentence(results: Results) -> str:
     """Return a sentence on the power of the study at its end."""
-    if len(results.seeds) < FEWEST:
+    if len(results.seeds) < MIN_SEEDS:
         return f"{len(results.seeds)} seeds are too few to estimate the power of the study."
     finals = {name: [run.summary.final.pass_at_1.value for run in runs] for name, runs in results.arms.items()}
     base, unequal = finals[results.study.baseline], _unmatched(results)
@@ -245,7 +245,7 @@ def _compared(cells: Sequence[dict[str, list[float]]], baseline: str) -> list[di
             written(mean_interval(of_arm, decision.alpha)),
             f"{decision.p:.3f}",
             f"{decision.holm:.3f}",
-            _verdict(of_arm, decision),
+            _resolution(of_arm, decision),
             f"{sign_flip_p(of_arm):.3f}",
             _detectable(of_arm, decision),
             written(_ratio(cells[index][name], cells[index][baseline], decision)),
@@ -260,13 +260,13 @@ def _ratios(table: Sequence[tuple[list[float], list[float]]]) -> list[tuple[str,
     """
     differences = [np.subtract(*pair).tolist() for pair in table]
     return [
-        (written(_ratio(*pair, decision)), _verdict(of_pair, decision))
+        (written(_ratio(*pair, decision)), _resolution(of_pair, decision))
         for pair, of_pair, decision in zip(table, differences, decide(differences), strict=True)
     ]
 
 
-def _verdict(differences: Sequence[float], decision: Decision) -> str:
-    if len(differences) < FEWEST:
+def _resolution(differences: Sequence[float], decision: Decision) -> str:
+    if len(differences) < MIN_SEEDS:
         return "too few seeds"
     if not spread(differences):
         return "no spread"
@@ -275,7 +275,7 @@ def _verdict(differences: Sequence[float], decision: Decision) -> str:
 
 def _detectable(differences: Sequence[float], decision: Decision) -> str:
     """Return the smallest difference that the seeds could have shown, if they vary at all."""
-    if len(differences) < FEWEST or not spread(differences):
+    if len(differences) < MIN_SEEDS or not spread(differences):
         return NOTHING
     return f"{detectable(differences, alpha=decision.alpha):.4f}"
 
@@ -309,7 +309,7 @@ def method(results: Results) -> str:
     """Return a text on how differences and ratios are decided, and on the columns of `COMPARED`."""
     n = len(results.seeds)
     return (
-        f"{VERDICTS} p is that of the row's own paired t test, and Holm is the same p corrected for the table. flips "
+        f"{RESOLVED} p is that of the row's own paired t test, and Holm is the same p corrected for the table. flips "
         f"is the exact p of the row alone, from all 2^{n} sign flips; with {n} seeds it is at least {2 / 2**n:.4f}. ± "
         "is the true difference that as many seeds with the same spread would find with 80 % power at the row's level."
     )
