@@ -5,7 +5,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "grpo_jax"
 
-# From the ground up. What stands on one floor may not use its neighbours.
+# From the ground up. Packages on the same floor may not use each other.
 FLOORS = (
     {"types", "config", "processes", "randomness"},
     {"files", "json_record", "suites", "terminal", "sharding", "objectives", "rewards"},

@@ -70,7 +70,7 @@ class RolloutEngine(Protocol):
         """Yield every prompt's group once, as groups finish.
 
         The engine continues to sample while the caller works on the groups that it was given. If the caller stops
-        iterating, the remaining groups are not sampled.
+        iterating, the remaining groups need not be sampled.
 
         Args:
           prompts: host arrays.

@@ -63,7 +63,7 @@ def test_a_plan_with_adapters_a_reference_and_a_scorer(tpu_compiler):
     # One forward pass, nothing twice; kernels compute their diagonal blocks whole.
     assert 0.95 < (score.costs.flops + score.costs.kernel_flops) / score.model_flops < 1.3
     assert score.costs.flops_once == pytest.approx(score.compiler_flops, rel=0.05)
-    # The compiler's peak holds what is said to be a program's own, frozen weights too, and something more.
+    # The compiler's peak contains the memory that the plan ascribes to the program, with frozen weights, and more.
     assert 0 < score.memory.activations < update.memory.activations
     assert plan.fits
 

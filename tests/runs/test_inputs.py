@@ -1,4 +1,4 @@
-"""Digests of what a run reads: whatever the source, a change of it is seen, and nothing else is taken for one."""
+"""Digests of the inputs of a run: they change exactly if an input changes, for every kind of source."""
 
 import dataclasses
 import json
@@ -102,7 +102,7 @@ def test_a_tokenizer_or_a_template_that_was_changed_is_seen(checkpoint):
 
 
 def test_a_template_is_told_the_runs_date(checkpoint):
-    """And not today's: two reads on two days are the same, and a date that is another is seen in the tokens."""
+    """It does not get today's: reads on two days are equal, and another date gives other tokens."""
     (checkpoint / "chat_template.jinja").write_text(TELLS_THE_DATE + CHAT_TEMPLATE)
     config = questions(checkpoint)
     task = make_task(config, datetime.fromisoformat(DATE))

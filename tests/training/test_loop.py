@@ -440,7 +440,7 @@ def test_a_warm_start_goes_on_with_the_demonstrations_that_it_was_begun_with(tmp
 
 @pytest.mark.trap(41)
 def test_a_run_has_one_date(tmp_path, monkeypatch):
-    """The one of its beginning: what is read for a run that is continued another day is told that."""
+    """It is the date on which the run began, and a run that continues on another day still reads its inputs with it."""
     told = []
 
     def told_the_date(config, devices, date):
@@ -531,7 +531,7 @@ def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, m
 
 @pytest.mark.trap(16)
 def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
-    """Instead of ending, hours later, with a policy that has learned nothing. What came before it is written down."""
+    """It does not end hours later with a policy that has learned nothing. The lines up to there are written."""
     verify, asked = chains.last_value, itertools.count()
 
     def broken(attempt):

@@ -23,7 +23,7 @@ DEGREES = frozenset(("degree", "radian", "celsius", "fahrenheit"))
 
 
 def allows(mark: str, unit: Unit) -> bool:
-    """Return whether a quantity with this mark can have a unit. Any counted noun (apples, ways) is allowed."""
+    """Return whether a quantity with this mark can have a unit. Counted nouns (apples) may be one, except of angles."""
     if mark == ANGLE:
         return not unit.kind or unit.kind in ANGLES
     kind = in_lengths(unit.kind)
