@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
 from grpo_jax.config import ConfigError, MeshConfig
@@ -32,7 +33,7 @@ SAMPLING_RULES: Rules = {**RULES, "embed": None}
 
 
 def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """Make the (data, fsdp, tensor) mesh of these devices, or of all devices.
+    """Make the (data, fsdp, tensor) mesh of these devices, or of all devices, arranged as in `arrange`.
 
     Raises:
       ConfigError: if the mesh's size is not the number of devices.
@@ -45,8 +46,30 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
             f"mesh={config.data}x{config.fsdp}x{config.tensor} (data x fsdp x tensor): does not cover the "
             f"{len(devices)} devices; set mesh.data to -1 and fsdp x tensor to a divisor of {len(devices)}."
         )
-    grid = np.array(devices).reshape(data, config.fsdp, config.tensor)
+    grid = arrange((data, config.fsdp, config.tensor), devices)
     return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
+
+
+def arrange(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
+    """Return devices in an array, so that neighbours along an axis are near each other in the network.
+
+    The last axes communicate most and get the nearest devices. Slices of TPUs, or groups of GPUs, that are joined by
+    nothing but the data centre's network lie along the first axis, as far as its length is divisible by their number.
+    CPU devices keep their order.
+
+    Args:
+      shape: of the array.
+      devices: as many as it has places.
+    """
+    left = len({getattr(device, "slice_index", 0) for device in devices})
+    if left == 1 or devices[0].platform == "cpu":
+        return mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    between = []  # slices along each axis
+    for size in shape:
+        between.append(math.gcd(left, size))
+        left //= between[-1]
+    within = [size // slices for size, slices in zip(shape, between, strict=True)]
+    return mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)
 
 
 def batch_shards(mesh: Mesh | AbstractMesh) -> int:

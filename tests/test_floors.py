@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "grpo_jax"
 FLOORS = (
     {"types", "config", "processes", "randomness"},
     {"files", "json_record", "suites", "terminal", "sharding", "objectives", "rewards"},
-    {"policy", "data"},
+    {"policy", "data", "joining"},
     {"sampling", "runs"},
     {"evaluation", "program_cache"},
     {"training"},

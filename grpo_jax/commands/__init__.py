@@ -14,6 +14,7 @@ from types import ModuleType
 
 import grpo_jax
 from grpo_jax.config import ConfigError, command_line, did_you_mean
+from grpo_jax.joining import NotJoined
 from grpo_jax.program_cache import keep_programs
 from grpo_jax.terminal import LiveDisplay
 
@@ -59,7 +60,7 @@ def words(name: str) -> Sequence[str]:
 
 
 def reports_mistakes(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence[str]], int]:
-    """Make a command print the sentences of a ConfigError and return exit code 2."""
+    """Make a command print the sentences of a ConfigError and return 2, or that of a NotJoined and return 124."""
 
     @functools.wraps(main)
     def reporting(argv: Sequence[str]) -> int:
@@ -67,6 +68,8 @@ def reports_mistakes(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence
             return main(argv)
         except ConfigError as error:
             return command_line.fail(error, 2)
+        except NotJoined as error:
+            return command_line.fail(error, 124)  # as timeout(1) does; a cluster may try again
 
     return reporting
 

@@ -8,7 +8,8 @@ none, it is the share of training problems that the task holds out. docs/evaluat
 of the suites, and what the numbers mean.
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 the answers cannot be judged;
-2 a mistake in the configuration; 130 stopped at once by Ctrl-C, before the evaluation began or by a second Ctrl-C.
+2 a mistake in the configuration; 124 another process did not join in time; 130 stopped at once by Ctrl-C, before the
+evaluation began or by a second Ctrl-C.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 from grpo_jax.commands import loading_jax, reports_mistakes
 from grpo_jax.config import command_line, load
 from grpo_jax.files import check_inputs, run_config
+from grpo_jax.joining import add_flags, join
 from grpo_jax.suites import find_suites
 from grpo_jax.terminal import LiveDisplay
 
@@ -44,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--best", action="store_true", help="evaluate the run's policy with the best validation instead"
     )
-    parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
+    add_flags(parser)
     arguments = command_line.parse(parser, argv)
     if arguments.best and not arguments.run:
         parser.error("--best: needs a run; name one with --run")
@@ -57,11 +59,10 @@ def main(argv: Sequence[str]) -> int:
             return command_line.fail(f"--run={error}", 2)
     else:
         check_inputs(config)
-    if arguments.distributed:
-        command_line.join_hosts()
+    joined = join(arguments)
 
     display = LiveDisplay()
-    with loading_jax(display, joined=arguments.distributed):
+    with loading_jax(display, joined=joined):
         import jax
 
         from grpo_jax.reporting.suites import suites_table

@@ -13,15 +13,18 @@ which fields may differ.
 its own. grpo_jax/config/smoke.py has the rules.
 
 Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
-the configuration; 130 stopped at once by Ctrl-C, before there was anything to save or by a second Ctrl-C.
+the configuration; 124 another process did not join in time; 130 stopped at once by Ctrl-C, before there was anything to
+save or by a second Ctrl-C.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.commands import loading_jax, reports_mistakes
-from grpo_jax.config import check, command_line, differences, load, smoke, to_dict
+from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
+from grpo_jax.joining import add_flags, join
 from grpo_jax.terminal import LiveDisplay
 
 
@@ -30,19 +33,27 @@ def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
-    parser.add_argument("--distributed", action="store_true", help="join the other hosts of a TPU pod or GPU cluster")
     parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="fork this run into a new DIR")
     parser.add_argument("--smoke", action="store_true", help="try a minimal run of all parts")
+    parser.add_argument(
+        "--profile-steps",
+        type=_steps,
+        default=range(0),
+        metavar="FIRST:LAST",
+        help="trace these steps into DIR/profile",
+    )
+    add_flags(parser)
     arguments = command_line.parse(parser, argv)
     begun = arguments.workdir / CONFIG_FILE
     config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
+    if arguments.profile_steps.stop > config.train.steps + 1:
+        raise ConfigError(f"--profile-steps: the run has {config.train.steps} steps; name some of them.")
     if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
         check_inputs(config)
-    if arguments.distributed:
-        command_line.join_hosts()
+    joined = join(arguments)
 
     display = LiveDisplay()
-    with loading_jax(display, joined=arguments.distributed):
+    with loading_jax(display, joined=joined):
         import jax
 
         from grpo_jax.rewards import WorkerError
@@ -60,7 +71,13 @@ def main(argv: Sequence[str]) -> int:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):
                         display.note(f"smoke: {field}={here}, not {'none' if there is None else there}")
             before = RunDirectory(arguments.workdir).summary()
-            summary = train_config(config, arguments.workdir, display if first else None, origin=origin)
+            summary = train_config(
+                config,
+                arguments.workdir,
+                display if first else None,
+                origin=origin,
+                profile=arguments.profile_steps,
+            )
     except (TrainingError, WorkerError) as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
@@ -75,3 +92,10 @@ def main(argv: Sequence[str]) -> int:
             write_report(arguments.workdir)
         show_summary(summary, arguments.workdir, display.console)
     return 0
+
+
+def _steps(text: str) -> range:
+    first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:LAST, two steps from 1 on")
+    return range(int(first), int(last) + 1)

@@ -89,19 +89,6 @@ def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence
     return 0
 
 
-def join_hosts() -> None:
-    """Join the other hosts of a TPU pod or GPU cluster. Raise ConfigError if that is not possible."""
-    import jax
-
-    try:
-        jax.distributed.initialize()
-    except (RuntimeError, ValueError) as error:
-        raise ConfigError(
-            f"--distributed: the other hosts cannot be joined ({error}); run it on every host of a TPU pod or of a "
-            "cluster that JAX knows, or leave the flag out."
-        ) from error
-
-
 def write(flag: str, path: Path, text: str) -> None:
     """Write a file that a flag names. Raise ConfigError if that is not possible."""
     try:

@@ -51,11 +51,12 @@ class Clock:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Charge the time in this context to a phase."""
+        """Charge the time in this context to a phase. A profiler's trace shows the phase under its name."""
         outer = self._phase
         self.turn_to(name)
         try:
-            yield
+            with jax.profiler.TraceAnnotation(name):
+                yield
         finally:
             self.turn_to(outer)
 

@@ -7,7 +7,7 @@ metrics of a step are written during the update of the next one.
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -32,6 +32,7 @@ from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Metrics
+from grpo_jax.training.profiler import Profiler
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.statistics import rollout_statistics, training_groups
@@ -51,6 +52,7 @@ class Run:
     stop: StopRequest
     display: Display
     compiled: Callable[[], None] = lambda: None  # waits for the programs of the update
+    profiler: Profiler = field(default_factory=Profiler)
 
     @property
     def config(self) -> Config:
@@ -107,6 +109,7 @@ def run_steps(run: Run) -> TrainState:
         weights = experiment.programs.sampling_weights(state.params)
         with clock.phase("update"):
             jax.block_until_ready(weights)  # the last update may still run; charge it to its own phase
+        run.profiler.end(step)
         with clock.phase("sampling"):
             engine.load(weights, version=step)
         del weights  # the engine has them
@@ -138,6 +141,7 @@ def run_steps(run: Run) -> TrainState:
         if step == first_step:
             run.display.doing("compiling the programs of a step")
         step += 1
+        run.profiler.begin(step)
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         # The guard refuses accidental transfers, which would wait for the devices.
         with log.written_on_failure(), jax.transfer_guard("disallow"):

@@ -38,6 +38,7 @@ from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build, lanes_of_step
 from grpo_jax.training.loop import Run, run_steps
 from grpo_jax.training.problems import problems_of
+from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
 
 
@@ -47,6 +48,7 @@ def train_config(
     display: Display | None = None,
     devices: Sequence[jax.Device] | None = None,
     origin: Origin | None = None,
+    profile: range = range(0),
 ) -> Summary:
     """Build an experiment from a configuration, train it, and return the run's summary, as `launch/main.py` does.
 
@@ -55,6 +57,7 @@ def train_config(
     Args:
       devices: the devices to run on; all if None.
       origin: the run and step to fork from, if this run is a fork; see `fork`.
+      profile: the steps that a profiler traces.
     """
     clock, display = Clock(), display or Silent()
     directory = _directory(workdir, config)
@@ -66,7 +69,7 @@ def train_config(
     experiment = on_all(lambda: build(config, devices, date))
     for note in notes:
         display.note(note)
-    return _train(experiment, directory, clock, display)
+    return _train(experiment, directory, clock, display, profile)
 
 
 def train(experiment: Experiment, workdir: Path, display: Display | None = None) -> Summary:
@@ -95,7 +98,9 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     return _train(experiment, directory, clock, display)
 
 
-def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display) -> Summary:
+def _train(
+    experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display, profile: range = range(0)
+) -> Summary:
     config = experiment.config
     problems, inputs = on_all(lambda: _read(experiment))
     start = this_start(experiment.programs.mesh.devices.flatten().tolist())
@@ -116,7 +121,7 @@ def _train(experiment: Experiment, directory: RunDirectory, clock: Clock, displa
             part = earlier.config_hash if earlier.steps is None else f"{earlier.steps:06d}"
             directory.move(SUMMARY_FILE, f"summary_{part}.json")
         with recorded(directory):
-            summary = _run(experiment, problems, directory, clock, display)
+            summary = _run(experiment, problems, directory, clock, display, profile)
         summary = dataclasses.replace(summary, provenance=provenance_of(directory))
         directory.write_summary(summary)
     return summary
@@ -164,6 +169,7 @@ def _run(
     directory: RunDirectory,
     clock: Clock,
     display: Display,
+    profile: range,
 ) -> Summary:
     config = experiment.config
     keep = config.checkpoint
@@ -177,8 +183,11 @@ def _run(
                 Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
             ) as checkpoints,
             compiling_ahead(experiment) as compiled,
+            closing(Profiler(profile, directory.path / PROFILE, display.note)) as profiler,
         ):
-            state = run_steps(Run(experiment, problems, directory, checkpoints, clock, stop, display, compiled))
+            state = run_steps(
+                Run(experiment, problems, directory, checkpoints, clock, stop, display, compiled, profiler)
+            )
     barrier("run finished")  # what the first process wrote is there for all
     updates = int(fetch(state.updates))
     if updates == 0:

@@ -11,13 +11,17 @@ from tests.helpers import make_config, metrics, start, tiny_flags
 from tools.compare_commits import loopback_cluster
 
 
-def start_both(workdir, cache, **changes):
-    """Start the launcher in two processes that find each other as under SLURM."""
-    flags = (*COMMAND, "--distributed", f"--workdir={workdir}", *tiny_flags(**changes))
-    return [
-        start(*flags, **variables, XDG_CACHE_HOME=str(cache / str(place)))
-        for place, variables in enumerate(loopback_cluster(2))
-    ]
+def start_both(workdir, cache, *, by_hand=False, **changes):
+    """Start the launcher in two processes that find each other as under SLURM, or by flags alone."""
+    flags = (*COMMAND, f"--workdir={workdir}", *tiny_flags(**changes))
+    processes = []
+    for place, variables in enumerate(loopback_cluster(2)):
+        joining, cluster = ["--distributed"], variables
+        if by_hand:
+            joining = [f"--coordinator={variables['JAX_COORDINATOR_ADDRESS']}", "--processes=2", f"--process={place}"]
+            cluster = {}
+        processes.append(start(*flags, *joining, **cluster, XDG_CACHE_HOME=str(cache / str(place))))
+    return processes
 
 
 def finish(processes):
@@ -44,7 +48,7 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, mo
     assert at == at_too
     assert "the same command continues" in at
 
-    first, second = finish(start_both(apart, tmp_path, **changes))
+    first, second = finish(start_both(apart, tmp_path, by_hand=True, **changes))
     assert any("after RL" in line for line in first)
     assert second == []  # one of them speaks for both
     for ours, theirs in zip(metrics(apart), metrics(together), strict=True):

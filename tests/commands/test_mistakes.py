@@ -71,7 +71,9 @@ MISTAKES = {
     "--config.seed=-1": "seed=-1: must be at least 0",
     "--config=configs/nothing.py": "no such file; name a Python file with get_config()",
     "--workdir=/proc/no/such/place": "cannot be written to",
-    "--distributed": "--distributed: the other hosts cannot be joined",
+    "--distributed": "--distributed: the other processes cannot be joined",
+    "--profile-steps=9:1201": "--profile-steps: the run has 1200 steps; name some of them.",
+    "--processes=2": "--processes: nothing without --coordinator and --process; give all three.",
 }
 
 # A subcommand with its flags -> what it says, without JAX; {run} is the directory of a run.

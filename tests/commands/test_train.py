@@ -1,5 +1,6 @@
 """The command `train` in a process of its own, with flags and signals."""
 
+import gzip
 import json
 import signal
 import time
@@ -25,7 +26,7 @@ SUMMARY = {
 def finished(tmp_path_factory):
     """Make a run, and return its directory and its output."""
     workdir = tmp_path_factory.mktemp("finished") / "run"
-    process = start(*COMMAND, f"--workdir={workdir}", *tiny_flags())
+    process = start(*COMMAND, f"--workdir={workdir}", "--profile-steps=2:3", *tiny_flags())
     out, err = process.communicate()
     assert process.returncode == 0, err
     assert err == ""
@@ -36,8 +37,8 @@ def test_a_run_leaves_everything_behind(finished):
     workdir, _ = finished
     names = {path.name for path in workdir.iterdir()}
     assert names == {
-        "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "provenance.json", "report.html",
-        "rollouts", "summary.json", "tensorboard", "warm_start",
+        "checkpoints", "config.json", "evaluation", "lock", "metrics.jsonl", "profile", "provenance.json",
+        "report.html", "rollouts", "summary.json", "tensorboard", "warm_start",
     }  # fmt: skip
     summary = json.loads((workdir / "summary.json").read_text())
     assert set(summary) == SUMMARY
@@ -47,6 +48,15 @@ def test_a_run_leaves_everything_behind(finished):
     assert {"pass@1", "pass@k", "mean_length"} <= set(summary["base"])
     assert summary["rollouts"] == 2 * summary["prompts"] == 2 * 12 * 8
     assert list((workdir / "tensorboard").iterdir())
+
+
+def test_the_phases_of_some_steps_are_traced(finished):
+    workdir, out = finished
+    (trace,) = (workdir / "profile").rglob("*.trace.json.gz")
+    with gzip.open(trace, "rt") as file:
+        names = [event.get("name") for event in json.load(file)["traceEvents"]]
+    assert [names.count(phase) for phase in ("rewards", "evaluation", "checkpoints")] == [2, 0, 0]
+    assert f"profile: {workdir}/profile" in out
 
 
 def test_a_run_shows_its_table(finished):

@@ -5,8 +5,9 @@ import re
 import jax
 import pytest
 
-from grpo_jax.config import load
+from grpo_jax.config import MeshConfig, load
 from grpo_jax.planning.plan import peak_bytes
+from grpo_jax.sharding import make_mesh
 from grpo_jax.training import batching
 from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.experiment import build
@@ -46,6 +47,13 @@ def compiled(chips, overrides):
 
 def bytes_of(tree):
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def test_the_mesh_follows_the_links_of_the_slice(chips):
+    ring = [chip.coords for chip in make_mesh(MeshConfig(1, 4, 1), chips).devices.flatten()]
+    following = [*ring[1:], ring[0]]
+    hops = [sum(abs(a - b) for a, b in zip(*pair, strict=True)) for pair in zip(ring, following, strict=True)]
+    assert hops == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("overrides", [{}, {"model.scan_layers": True, "mesh.fsdp": 2, "mesh.tensor": 2}])

@@ -1,0 +1,153 @@
+"""The flags by which the processes of a run on several hosts join each other."""
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+
+from grpo_jax.config import ConfigError
+from grpo_jax.joining.meeting import NotJoined, Place, meet
+
+JOIN_SECONDS = 300  # JAX's default
+HEARTBEAT_SECONDS = 50  # half of JAX's default: a run should end within a minute of one of its hosts
+
+PLACE = ("coordinator", "processes", "process")
+OTHERS = ("local_devices", "join_seconds", "heartbeat_seconds")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of runs on several hosts to a command's parser."""
+    group = parser.add_argument_group(
+        "several hosts", "Run the same command on each, with --distributed or with the three flags after it."
+    )
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="join the other processes of a TPU pod, or of a job of SLURM, Open MPI or Kubernetes",
+    )
+    group.add_argument(
+        "--coordinator", type=_address, metavar="HOST:PORT", help="elsewhere: the host of process 0, and a free port"
+    )
+    group.add_argument("--processes", type=_at_least(1), metavar="N", help="elsewhere: how many processes there are")
+    group.add_argument("--process", type=_at_least(0), metavar="I", help="elsewhere: which of them this is, from 0")
+    group.add_argument(
+        "--local-devices",
+        type=_devices,
+        metavar="I,J,...",
+        help="which GPUs of its host this process uses, or all; default: all, or one each if several share a node",
+    )
+    group.add_argument(
+        "--join-seconds",
+        type=_at_least(1),
+        metavar="S",
+        help=f"how long to wait for the others; default: {JOIN_SECONDS}",
+    )
+    group.add_argument(
+        "--heartbeat-seconds",
+        type=_at_least(1),
+        metavar="S",
+        help=f"a process that is silent for so long counts as dead; default: {HEARTBEAT_SECONDS}",
+    )
+
+
+def join(arguments: argparse.Namespace) -> bool:
+    """Join the other processes if the flags ask for it, and return whether they do.
+
+    Raises:
+      ConfigError: if flags are missing or contradict each other, here or between processes; if there is no cluster.
+      NotJoined: if another process does not come in time.
+    """
+    check_flags(arguments)
+    if not arguments.distributed and arguments.coordinator is None:
+        return False
+    seconds = arguments.join_seconds or JOIN_SECONDS
+    place = place_of(arguments, seconds)
+    meet(place, seconds)
+    import jax
+
+    try:
+        jax.distributed.initialize(
+            place.coordinator,
+            place.processes,
+            place.process,
+            place.local_devices,
+            cluster_detection_method="deactivate",  # the place is known
+            initialization_timeout=seconds,
+            heartbeat_timeout_seconds=arguments.heartbeat_seconds or HEARTBEAT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise NotJoined(f"{place.coordinator}: the other processes cannot be joined ({error}).") from error
+    return True
+
+
+def check_flags(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError if flags are missing or contradict each other."""
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    flags = {name: f"--{name.replace('_', '-')}" for name in (*PLACE, *OTHERS)}
+    missing = [flags[name] for name in PLACE if name not in given]
+    named = [flags[name] for name in PLACE if name in given]
+    if missing and named:
+        raise ConfigError(f"{', '.join(named)}: nothing without {' and '.join(missing)}; give all three.")
+    if missing and not arguments.distributed:
+        for name in OTHERS:
+            if name in given:
+                raise ConfigError(f"{flags[name]}: is for several hosts; add --distributed, or {', '.join(missing)}.")
+    if not missing and arguments.process >= arguments.processes:
+        raise ConfigError(
+            f"--process={arguments.process}: must be below --processes={arguments.processes}; they count from 0."
+        )
+
+
+def place_of(arguments: argparse.Namespace, seconds: int) -> Place:
+    """Return the place that the flags give this process, or else the cluster.
+
+    Raises:
+      ConfigError: if there is no cluster that JAX knows.
+      NotJoined: if the cluster does not say where its processes are.
+    """
+    devices = arguments.local_devices
+    if arguments.coordinator is not None:
+        return Place(arguments.coordinator, arguments.processes, arguments.process, devices or ())
+    if devices is None and "JAX_LOCAL_DEVICE_IDS" in os.environ:
+        devices = _devices(os.environ["JAX_LOCAL_DEVICE_IDS"])
+    if devices is None and os.environ.get("SLURM_NTASKS", "") == os.environ.get("SLURM_STEP_NUM_NODES"):
+        devices = ()  # JAX would give the only process of a node a single GPU
+    # The public function connects as soon as it knows the place.
+    from jax._src.clusters import ClusterEnv
+
+    try:
+        coordinator, processes, process, devices = ClusterEnv.auto_detect_unset_distributed_params(
+            os.environ.get("JAX_COORDINATOR_ADDRESS"), None, None, devices, None, seconds
+        )
+    except Exception as error:  # each kind of cluster has errors of its own
+        raise NotJoined(f"--distributed: the cluster does not say where its processes are ({error}).") from error
+    if coordinator is None or processes is None or process is None:
+        raise ConfigError(
+            "--distributed: the other processes cannot be joined, since this is neither a TPU pod nor a job of SLURM, "
+            "Open MPI or Kubernetes; name them by --coordinator, --processes and --process, or leave the flag out."
+        )
+    return Place(coordinator, processes, process, tuple(devices or ()))
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def whole_number(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+        return int(text)
+
+    return whole_number
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(r"(\[[^\]\s]+\]|[^:\s]+):\d{1,5}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HOST:PORT, the host of process 0 and a free port there")
+    return text
+
+
+def _devices(text: str) -> tuple[int, ...]:
+    if text == "all":
+        return ()
+    numbers = text.split(",")
+    if not all(number.isdecimal() for number in numbers) or len({*numbers}) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither all nor different numbers such as 0,1")
+    return tuple(map(int, numbers))

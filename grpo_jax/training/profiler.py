@@ -1,0 +1,45 @@
+"""A profiler's trace of some steps of a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+PROFILE = "profile"  # the trace's directory in that of the run
+
+
+class Profiler:
+    """Traces some steps, for xprof and TensorBoard. Each process of a run writes a trace of its own."""
+
+    def __init__(
+        self, steps: range = range(0), place: Path = Path(PROFILE), note: Callable[[str], None] = lambda text: None
+    ) -> None:
+        """Make one for these steps; by default for none.
+
+        Args:
+          steps: of the run. If it is continued among them, the remaining ones are traced.
+          place: where the trace is written.
+          note: tells the user so.
+        """
+        self._steps, self._place, self._note = steps, place, note
+        self._tracing = False
+
+    def begin(self, step: int) -> None:
+        """Start tracing, if this step is one of those and no trace was started."""
+        if step in self._steps and not self._tracing:
+            options = jax.profiler.ProfileOptions()
+            options.python_tracer_level = 0  # every call of a function; the clock's phases say enough
+            jax.profiler.start_trace(self._place, profiler_options=options)
+            self._tracing = True
+
+    def end(self, step: int) -> None:
+        """Write the trace, if this step was its last. The devices must have done the step."""
+        if self._tracing and step == self._steps[-1]:
+            self.close()
+
+    def close(self) -> None:
+        """Write the trace of the steps that were done, if it is not written yet."""
+        if self._tracing:
+            self._tracing = False
+            jax.profiler.stop_trace()
+            self._note(f"profile: {self._place}")
