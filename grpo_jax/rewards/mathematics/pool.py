@@ -1,9 +1,9 @@
 """Worker processes that compare answers, each of which can be killed without harm to the others or to the trainer.
 
-A worker keeps its own limits, of CPU time and memory, and the kernel ends it where it cannot: so what a pair comes to
-does not depend on what else the machine does. A worker that ends for any other reason, or is not heard of for long,
-says nothing about its pair, which is tried again by a new one. Everything works from any thread, and nothing uses
-signals or forks of this process.
+A worker limits its own CPU time and memory, and if it cannot, the kernel ends it. So the outcome for a pair does not
+depend on the load of the machine. If a worker ends for any other reason, or is silent for long, that says nothing about
+its pair, and a new worker tries the pair again. Everything works from any thread, and nothing uses signals or forks of
+this process.
 """
 
 import contextlib
@@ -30,21 +30,21 @@ LOG = logging.getLogger(__name__)
 MODULE = "grpo_jax.rewards.mathematics.worker"
 ROOT = Path(__file__).resolve().parents[3]  # where grpo_jax is imported from
 START_SECONDS = 120.0  # a worker imports sympy, on a machine that may be busy
-RESTARTS = 3  # of a worker, until it is said that none can be started: a machine short of memory may kill one
+RESTARTS = 3  # of a worker before starting counts as impossible: a machine short of memory may kill one
 TRIES = 3  # of a pair whose worker was ended from outside
-# A worker that says nothing for so long has been stopped, or waits for something: computing it would have timed out.
+# A worker that is silent for this long has been stopped, or waits for something: a computation would have timed out.
 SILENT_SECONDS, SILENT_PER_SECOND = 60.0, 20.0  # for any pair, and for each second of CPU time that it may take
 ENDING_SECONDS = 0.5  # between a worker's last word and its end
 MAX_REPLY = 4096  # bytes
 
 Pair = tuple[str, str | None]  # gold, answer; see `outcome_by`
 
-# How a worker's end tells what its pair did. Those of outside (SIGKILL, SIGTERM, an exit of its own) tell nothing.
+# The outcome for a pair, by how its worker ended. Other ends (SIGKILL, SIGTERM, an exit) say nothing about the pair.
 ENDS: Mapping[int, Outcome] = {
     -signal.SIGXCPU: "timed_out",
     **dict.fromkeys((-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL), "crashed"),
 }
-UNKNOWN = frozenset(("killed", "stuck"))  # outcomes that say nothing of a pair, and that another try could change
+UNKNOWN = frozenset(("killed", "stuck"))  # outcomes that say nothing about a pair, and that another try could change
 
 
 class WorkerError(RuntimeError):
@@ -52,7 +52,7 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """One process, for one pair at a time."""
+    """A process that compares one pair at a time."""
 
     def __init__(self, seconds: float, memory_mb: int):
         self._seconds = seconds
@@ -74,7 +74,7 @@ class Worker:
         return self._process.poll() is None
 
     def starts(self) -> bool:
-        """Return whether the worker has imported what it needs, or does so now; if not, it has been killed."""
+        """Wait until the worker has started, and return whether it has; if not, it has been killed."""
         with self._lock:
             if not self._ready:
                 message = self._receive(START_SECONDS)
@@ -132,7 +132,7 @@ class Worker:
         return message
 
     def kill(self) -> None:
-        """End the process, whatever it does; no error if it has ended."""
+        """End the process. It is no error if it has ended already."""
         self._process.kill()
         self._process.wait()
         with self._lock:
@@ -143,10 +143,10 @@ class Worker:
 
 
 class Pool:
-    """A fixed number of workers, started at the first need."""
+    """A fixed number of workers, which start when they are first needed."""
 
     def __init__(self, workers: int, seconds: float, memory_mb: int):
-        """Prepare so many processes, with seconds of CPU time for one pair and megabytes of address space each."""
+        """Prepare `workers` processes, each with a limit of CPU time for one pair, and of address space."""
         self._number, self._seconds, self._memory_mb = workers, seconds, memory_mb
         self._lock = threading.Lock()
         self._idle: queue.SimpleQueue[Worker] | None = None
