@@ -70,6 +70,7 @@ class TextStream(enum.StrEnum):
     DEMONSTRATIONS = "demonstrations"  # + seed and step: of the warm start
     PROMPT_ORDER = "order of prompts"  # + seed: how training shuffles its problems
     REASONING_GYM = "reasoning_gym"  # + seed: of its generators
+    SERVED = "served"  # + seed, stream, step, prompt id and sample index: of completions that a server samples
 
 
 def generator(stream: HostStream, seed: int) -> np.random.Generator:
@@ -82,12 +83,13 @@ def text_generator(stream: TextStream, *numbers: int | str) -> random.Random:
     return random.Random(" ".join([stream, *map(str, numbers)]))
 
 
-def spread_seed(stream: TextStream, seed: int) -> int:
-    """Return a seed of 32 bits for a library that adds small numbers to its seed.
+def spread_seed(stream: TextStream, *numbers: int) -> int:
+    """Return a seed of 32 bits for a library, for these numbers.
 
-    Otherwise neighbouring seeds would share draws.
+    It is a hash, because a library may add small numbers to its seed, and neighbouring seeds would share draws.
     """
-    return int.from_bytes(hashlib.sha256(f"{stream} {seed}".encode()).digest()[:4], "big")
+    text = " ".join([stream, *map(str, numbers)])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 @jax.tree_util.register_dataclass

@@ -7,9 +7,9 @@ may be repeated. --suite=test is the configuration's own task.test, which may be
 none, it is the share of training problems that the task holds out. docs/evaluation.md explains where to get the files
 of the suites, and what the numbers mean.
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 the answers cannot be judged;
-2 a mistake in the configuration; 124 another process did not join in time; 130 stopped at once by Ctrl-C, before the
-evaluation began or by a second Ctrl-C.
+Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 the engine cannot sample or
+the answers cannot be judged; 2 a mistake in the configuration; 124 another process did not join in time; 130 stopped at
+once by Ctrl-C, before the evaluation began or by a second Ctrl-C.
 """
 
 from collections.abc import Sequence
@@ -68,6 +68,7 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.reporting.suites import suites_table
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.suite_scores import SUITES_FILE
+        from grpo_jax.sampling import EngineError
         from grpo_jax.training import Interrupted, evaluate_suites
     try:
         with display:
@@ -80,7 +81,7 @@ def main(argv: Sequence[str]) -> int:
                 best=arguments.best,
                 display=display if first else None,
             )
-    except WorkerError as error:
+    except (WorkerError, EngineError) as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")

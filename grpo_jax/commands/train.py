@@ -58,6 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.directory import RunDirectory
+        from grpo_jax.sampling import EngineError
         from grpo_jax.sharding import batch_shards, make_mesh
         from grpo_jax.training import Interrupted, Origin, TrainingError, train_config
     try:
@@ -78,7 +79,7 @@ def main(argv: Sequence[str]) -> int:
                 origin=origin,
                 profile=arguments.profile_steps,
             )
-    except (TrainingError, WorkerError) as error:
+    except (TrainingError, WorkerError, EngineError) as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")

@@ -36,6 +36,7 @@ from grpo_jax.config.schema import (
     SamplingConfig,
     SourceConfig,
     TrainConfig,
+    VllmConfig,
     WarmStartConfig,
 )
 from grpo_jax.config.smoke import smoke
@@ -73,6 +74,7 @@ __all__ = [
     "SamplingConfig",
     "SourceConfig",
     "TrainConfig",
+    "VllmConfig",
     "WarmStartConfig",
     "check",
     "command_line",

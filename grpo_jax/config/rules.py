@@ -1,5 +1,6 @@
 """The rules between the fields of a configuration. Each yields a sentence for whatever breaks it."""
 
+import ipaddress
 from collections.abc import Callable, Iterator
 
 from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig
@@ -167,6 +168,52 @@ def _importance(c: Config) -> Iterator[str]:
         )
 
 
+def _address(c: Config) -> Iterator[str]:
+    engine = c.rollout.engine
+    if engine is None:
+        return
+    try:
+        host, _ = engine.host_and_port
+    except ValueError:
+        yield f"rollout.engine.address={engine.address!r}: must be HOST:PORT, as in 127.0.0.1:8000."
+        return
+    if not engine.remote and not _is_loopback(host):
+        yield (
+            f"rollout.engine.address={engine.address!r}: is not this machine's own, and whoever reaches a vLLM server "
+            "in development mode can run code in it; tunnel it to 127.0.0.1, or set rollout.engine.remote to true if "
+            "nobody else is on that network (docs/engines.md)."
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _other_sampler(c: Config) -> Iterator[str]:
+    """An engine with kernels of its own samples from a policy that is not exactly the trainer's."""
+    if c.rollout.engine is None:
+        return
+    name = f"rollout.engine.name={c.rollout.engine.name!r}"
+    if c.rollout.sampling.truncated:
+        yield (
+            f"{name}: with top_k, top_p or min_p on, its log-probs are over a cut vocabulary, and its cut differs from "
+            "the trainer's; switch these filters of rollout.sampling off."
+        )
+    if c.objective.old_logprobs == "sampler":
+        yield (
+            f"{name}: its log-probs are not exactly the trainer's; set objective.old_logprobs to 'trainer', and "
+            "objective.importance_cap to 1 or more."
+        )
+    elif not c.objective.importance_cap:
+        yield (
+            f"{name}: its completions are not exactly the policy's, and without a correction the gradient is biased; "
+            "set objective.importance_cap to 1 or more."
+        )
+
+
 def _kl(c: Config) -> Iterator[str]:
     if c.objective.kl_coef and c.objective.kl_estimator == "k1":
         yield (
@@ -216,6 +263,8 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _greedy_samples,
     _truncation,
     _importance,
+    _address,
+    _other_sampler,
     _kl,
     _best,
     _warmup,

@@ -11,6 +11,7 @@ Annotations mark other properties of a field or a section: `Range`, `Change` and
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from grpo_jax.config.architecture import ArchitectureConfig
 from grpo_jax.config.marks import Before, Change, Count, CountOrZero, NonNegative, Positive, Range, Seed, Share
@@ -160,6 +161,33 @@ class SamplingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VllmConfig:
+    """A vLLM server that samples all completions: docs/engines.md."""
+
+    name: Literal["vllm"] = "vllm"
+    address: Annotated[str, Change.FREE] = "127.0.0.1:8000"  # HOST:PORT
+    # Whether the address may be another machine's. Whoever reaches the server can run code in it.
+    remote: Annotated[bool, Change.FREE] = False
+    # A directory that the server sees under the same name. Weights pass through it.
+    weights: Annotated[str, Change.FREE]
+    requests: Annotated[Count, Change.FREE] = 256  # at once; vLLM decodes as many by default
+    seconds: Annotated[Positive, Change.FREE] = 600.0  # for one answer, waiting in the server's queue included
+    retries: Annotated[CountOrZero, Change.FREE] = 8  # of a request that gets no answer: enough for a restart
+    wait: Annotated[Positive, Change.FREE] = 1.0  # seconds before the first retry; doubles up to a minute
+    # The largest mean |difference| between the server's and the trainer's log-probabilities of the canary's tokens.
+    # Chosen for bfloat16; in float32 set 1e-3.
+    tolerance: Annotated[Positive, Change.FREE] = 0.05
+
+    @property
+    def host_and_port(self) -> tuple[str, int]:
+        """The parts of the address. Raises ValueError if it is not HOST:PORT."""
+        parts = urlsplit(f"//{self.address}")
+        if not parts.hostname or not parts.port or parts.netloc != self.address or parts.username is not None:
+            raise ValueError(self.address)
+        return parts.hostname, parts.port
+
+
+@dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
     """The samples of one step."""
 
@@ -178,6 +206,7 @@ class RolloutConfig:
     lanes: Annotated[int, Range(-1), Change.ROUNDING, Before(0)] = -1
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
+    engine: VllmConfig | None = None  # what samples; None: the JAX sampler, on the devices that train
     sampling: SamplingConfig
 
 

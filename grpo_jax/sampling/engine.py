@@ -16,6 +16,10 @@ from grpo_jax.randomness import Counter
 from grpo_jax.types import Params, PromptBatch, Rollouts
 
 
+class EngineError(RuntimeError):
+    """An engine cannot go on sampling. The text says what the user can do."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """The capabilities of an engine. A configuration that needs others is refused before anything is computed."""

@@ -15,8 +15,9 @@ from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import different_fields, read_architecture
 from grpo_jax.rewards import make_reward
 from grpo_jax.runs.starts import now
-from grpo_jax.sampling import JaxEngine, RolloutEngine
+from grpo_jax.sampling import RolloutEngine
 from grpo_jax.sharding import batch_shards, make_mesh
+from grpo_jax.training.engines import make_engine
 from grpo_jax.training.programs import Programs, make_programs
 
 
@@ -69,20 +70,14 @@ def build(
     tokens = min(tokens_of(task), architecture.vocab_size)
     policy = Policy(architecture, config.model, mesh, tokens=tokens)
     programs = make_programs(config, mesh, policy, task.stop_tokens)
-    engine = JaxEngine(
-        sampler=programs.sampler,
-        continuous=programs.continuous,
-        lanes=programs.lanes,
-        vocab_size=policy.vocab_size,
-        batch=programs.shardings.batch,
-        replicated=programs.shardings.replicated,
-    )
-    return Experiment(config, programs, task, engine, date)
+    return Experiment(config, programs, task, make_engine(config, programs, task), date)
 
 
 def lanes_of_step(experiment: Experiment) -> int:
-    """Return how many completions of a training step are decoded at once; 0: whole batches."""
+    """Return how many completions of a training step are decoded at once; 0: whole batches, or not here."""
     rollout, programs = experiment.config.rollout, experiment.programs
+    if rollout.engine:
+        return 0
     per_shard = programs.lanes(
         rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, experiment.task.max_prompt_tokens
     )

@@ -13,6 +13,7 @@ from grpo_jax.rewards import WorkerError
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.ending import TrainingError
 from grpo_jax.runs.lines import Measured, SampleStatistics, TrainLine
+from grpo_jax.sampling import EngineError
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.metrics import Metrics, results
@@ -113,7 +114,7 @@ class LateLog:
         """Write the held metrics before an error of the training passes, because they may show its cause."""
         try:
             yield
-        except (TrainingError, WorkerError):
+        except (TrainingError, WorkerError, EngineError):
             self.flush()
             raise
 

@@ -80,6 +80,7 @@ def run_steps(run: Run) -> TrainState:
       Interrupted: after a requested stop, once everything is saved.
       TrainingError: for one of the reasons in `collect`, or if too many updates in a row were not finite.
       WorkerError: if the workers of a reward fail.
+      EngineError: if the rollout engine cannot sample.
     """
     config, experiment, clock, engine = run.config, run.experiment, run.clock, run.experiment.engine
     state, reference = jax.block_until_ready(_begin(run))
@@ -96,6 +97,8 @@ def run_steps(run: Run) -> TrainState:
         if progress.lengths is not None:
             visits.lengths.continue_from(progress.lengths)
         run.display.note(f"continued at step {step} of {config.train.steps}")
+        if not engine.capabilities.counter_exact:
+            run.display.note("its engine may sample other completions than the uninterrupted run would have got")
     run.directory.rewind(Stage.TRAIN, step)
     evaluations = run.directory.metrics().evaluations
     # The splits that were evaluated at this step before the run was stopped.

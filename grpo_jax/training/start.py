@@ -90,6 +90,7 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
       Interrupted: after SIGTERM or Ctrl-C, when everything is saved. Calling this again continues the run.
       TrainingError: if the training cannot go on, for one of the reasons in `run_steps`, or if it made no update.
       WorkerError: if the workers of a reward fail.
+      EngineError: if the rollout engine cannot sample.
     """
     clock, display = Clock(), display or Silent()
     directory = _directory(workdir, experiment.config)

@@ -355,6 +355,13 @@ def test_one_of_its_names_can_be_set_on_the_command_line(monkeypatch):
     assert values == {"weights": {"c": 3, "my.module:function": 0.5}}
 
 
+SERVED = {
+    "rollout__engine__weights": "weights",
+    "objective__old_logprobs": "trainer",
+    "objective__importance_cap": 2.0,
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -382,8 +389,27 @@ def test_one_of_its_names_can_be_set_on_the_command_line(monkeypatch):
             },
             "set it above 1",
         ),
+        (SERVED | {"objective__old_logprobs": "sampler"}, "set objective.old_logprobs to 'trainer', and"),
+        (SERVED | {"objective__importance_cap": 0.0}, "^rollout.engine.name='vllm': its completions are not exactly"),
+        (SERVED | {"rollout__sampling__top_k": 5}, "switch these filters of rollout.sampling off"),
+        (SERVED | {"rollout__engine__address": "10.0.0.1:80"}, "'10.0.0.1:80': is not this machine's own, and whoever"),
+        (SERVED | {"rollout__engine__address": "http://127.0.0.1:80"}, "must be HOST:PORT"),
+        (SERVED | {"rollout__engine__address": "127.0.0.1"}, "must be HOST:PORT"),
     ],
 )
 def test_combinations_that_would_be_wrong_in_silence_are_refused(changes, sentence):
     with pytest.raises(ConfigError, match=sentence):
         make_config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("address", "remote"),
+    [("127.0.0.1:8000", False), ("localhost:80", False), ("[::1]:80", False), ("10.0.0.1:80", True)],
+)
+def test_a_server_may_be_elsewhere_if_the_configuration_says_so(address, remote):
+    changes = SERVED | {"rollout__engine__address": address, "rollout__engine__remote": str(remote).lower()}
+    assert make_config(**changes).rollout.engine.host_and_port == (
+        address.rpartition(":")[0].strip("[]"),
+        int(address.rpartition(":")[2]),
+    )
+    assert make_config().rollout.engine is None

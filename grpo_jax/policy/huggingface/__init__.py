@@ -1,8 +1,16 @@
 """Checkpoints in Hugging Face's format: a config.json, and tensors in safetensors files."""
 
 from grpo_jax.policy.huggingface.adapters import save_adapters
-from grpo_jax.policy.huggingface.config_file import describe, different_fields, read_architecture
+from grpo_jax.policy.huggingface.config_file import describe, different_fields, read_architecture, read_config_file
 from grpo_jax.policy.huggingface.exporter import save_checkpoint
 from grpo_jax.policy.huggingface.importer import load_checkpoint
 
-__all__ = ["describe", "different_fields", "load_checkpoint", "read_architecture", "save_adapters", "save_checkpoint"]
+__all__ = [
+    "describe",
+    "different_fields",
+    "load_checkpoint",
+    "read_architecture",
+    "read_config_file",
+    "save_adapters",
+    "save_checkpoint",
+]

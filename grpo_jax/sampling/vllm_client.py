@@ -1,0 +1,236 @@
+"""What an engine says to a vLLM server, when it repeats a request, and what it accepts as an answer.
+
+The paths and fields are those of vLLM 0.33 with VLLM_SERVER_DEV_MODE=1; docs/engines.md lists them.
+"""
+
+import json
+import math
+import socket
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlencode
+
+from grpo_jax.config import SamplingConfig, VllmConfig
+from grpo_jax.sampling.engine import EngineError
+
+T = TypeVar("T")
+
+LONGEST_WAIT = 60.0  # seconds between two attempts
+# Beside those from 500 on, which mean that the server failed.
+REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+STOPPED, CUT_OFF = "stop", "length"  # the reasons to finish that a whole completion has
+UNKNOWN = -9999.0  # stands for a log-probability that vLLM does not have
+ROUNDING = 1e-4  # by so much a log-probability may be above 0
+
+
+class Answer(NamedTuple):
+    """A completion."""
+
+    tokens: Sequence[int]  # the stop token included
+    logprobs: Sequence[float]  # of these tokens
+    stopped: bool  # by a stop token; False: it was cut off at the maximum length
+
+
+class NoAnswer(Exception):
+    """A request failed in a way that may pass: it is worth repeating."""
+
+
+class VllmClient:
+    """Makes requests, from any number of threads."""
+
+    def __init__(self, settings: VllmConfig):
+        self._settings = settings
+        self._where = f"the vLLM server at {settings.address}"
+        self._open: set[HTTPConnection] = set()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()  # of the two above
+
+    def generate(
+        self, prompt: Sequence[int], *, seed: int, sampling: SamplingConfig, room: int, stop_tokens: Collection[int]
+    ) -> Answer:
+        """Return a completion of a prompt.
+
+        Args:
+          prompt: token ids.
+          seed: of its random numbers.
+          room: the maximum length in tokens.
+          stop_tokens: each of these ends it, and no other.
+
+        Raises:
+          EngineError: if the server refuses the request, does not answer, or answers with anything but a completion.
+        """
+        parameters = {
+            "n": 1,
+            "seed": seed,
+            "temperature": sampling.temperature,
+            "top_k": sampling.top_k,
+            "top_p": sampling.top_p,
+            "min_p": sampling.min_p,
+            "max_tokens": room,
+            "stop_token_ids": list(stop_tokens),
+            "ignore_eos": True,  # which the server would take from generation_config.json
+            "logprobs": 0,  # of the sampled token alone
+            "detokenize": False,
+        }
+
+        def read(values: Any) -> Answer:
+            try:
+                return read_answer(values, room, stop_tokens)
+            except ValueError as error:
+                raise EngineError(f"{self._where}: its answer cannot be used: {error}; see docs/engines.md.") from error
+
+        return self._repeated(
+            "POST", "/inference/v1/generate", {"token_ids": list(prompt), "sampling_params": parameters}, read
+        )
+
+    def take_weights(self, directory: Path, label: str) -> bool:
+        """Let the server sample from the weights in a directory. What it was sampling is given up.
+
+        The label is set first and read last. The server forgets it when it is restarted, and another client overwrites
+        it. So if it is still there, the server that has it is the one that has read the weights.
+
+        Args:
+          directory: in Hugging Face's format.
+          label: another one than all before.
+
+        Returns:
+          Whether it still is there.
+        """
+        self._post("/update_weight_version", {"new_version": label})
+        self._post("/pause", mode="abort")
+        self._post(
+            "/collective_rpc",
+            {
+                "method": "reload_weights",
+                "kwargs": {"weights_path": str(directory), "is_checkpoint_format": True},
+                "timeout": self._settings.seconds,
+            },
+        )
+        self._post("/reset_prefix_cache", reset_running_requests="true")
+        self._post("/resume")
+        return self.label() == label
+
+    def label(self) -> str:
+        """Return the label of the server's weights."""
+
+        def read(values: Any) -> str:
+            if not isinstance(values, Mapping) or "weight_version" not in values:
+                raise EngineError(f"{self._where}: does not say which weights it has; update it (docs/engines.md).")
+            return str(values["weight_version"])
+
+        return self._repeated("GET", "/weight_info", None, read)
+
+    def close(self) -> None:
+        """End all requests: those who wait for an answer get an EngineError. The server then gives them up, too."""
+        with self._lock:
+            self._closed.set()
+            for connection in self._open:
+                with suppress(OSError):  # it is at its end already
+                    connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def _post(self, path: str, body: Mapping[str, Any] | None = None, **query: str) -> None:
+        self._repeated("POST", f"{path}?{urlencode(query)}" if query else path, body or {}, lambda _: None)
+
+    def _repeated(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]) -> T:
+        """Return what `read` makes of the answer. The request is repeated as often as the settings allow.
+
+        All requests may be repeated: a completion depends on its seed, and the others set something to a value.
+        """
+        why: Exception | None = None
+        for attempt in range(self._settings.retries + 1):
+            if attempt:
+                self._closed.wait(min(self._settings.wait * 2 ** (attempt - 1), LONGEST_WAIT))
+            try:
+                return read(self._once(method, path, body))
+            except (NoAnswer, OSError, HTTPException) as error:
+                why = error
+            if self._closed.is_set():
+                raise EngineError(f"{self._where}: the request was given up.") from why
+        raise EngineError(
+            f"{self._where}: {path} failed {self._settings.retries + 1} times, the last time with "
+            f"{type(why).__name__}: {why}; see its log, and run the same command again."
+        ) from why
+
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+        """Return the answer to a request as JSON values.
+
+        Raises:
+          NoAnswer, OSError, HTTPException: if it is worth repeating.
+          EngineError: if it is not.
+        """
+        content = None if body is None else json.dumps(body)
+        with self._connection() as connection:
+            connection.request(method, path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            text = response.read()
+        said = f"status {response.status} ({text[:300].decode(errors='replace')})"
+        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
+            raise NoAnswer(said)
+        if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+            raise EngineError(f"{self._where}: has no {path}; start it as docs/engines.md says.")
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise EngineError(f"{self._where}: refuses {path} with {said}; see docs/engines.md.")
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise EngineError(f"{self._where}: answers {path} with no JSON; see docs/engines.md.") from error
+
+    @contextmanager
+    def _connection(self) -> Iterator[HTTPConnection]:
+        """Connect for one request. `close` ends it."""
+        host, port = self._settings.host_and_port
+        connection = HTTPConnection(host, port, timeout=self._settings.seconds)
+        try:
+            connection.connect()
+            with self._lock:
+                if self._closed.is_set():
+                    raise NoAnswer("closed")
+                self._open.add(connection)
+            yield connection
+        finally:
+            with self._lock:
+                self._open.discard(connection)
+            connection.close()
+
+
+def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
+    """Return the completion that an answer of /inference/v1/generate holds.
+
+    Args:
+      room: the maximum length that was asked for.
+      stop_tokens: the tokens that end a completion.
+
+    Raises:
+      NoAnswer: if the server gave the completion up before its end.
+      ValueError: with a clause, if the answer holds no whole completion with a log-probability for each token.
+    """
+    try:
+        (choice,) = values["choices"]
+        reason, tokens = choice["finish_reason"], [int(token) for token in choice["token_ids"]]
+        entries = choice["logprobs"]["content"]
+        names, logprobs = [entry["token"] for entry in entries], [float(entry["logprob"]) for entry in entries]
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"it is no single completion with log-probabilities ({error!r})") from error
+    if reason not in (STOPPED, CUT_OFF):
+        raise NoAnswer(f"the completion was given up ({reason!r})")
+    if len(logprobs) != len(tokens):
+        raise ValueError(f"it has {len(logprobs)} log-probabilities for {len(tokens)} tokens")
+    if names != [f"token_id:{token}" for token in tokens]:
+        raise ValueError("its log-probabilities are those of other tokens")
+    if not all(math.isfinite(each) and UNKNOWN < each <= ROUNDING for each in logprobs):
+        raise ValueError("it lacks the log-probability of a token")
+    if not 0 < len(tokens) <= room:
+        raise ValueError(f"it has {len(tokens)} tokens, and 1 to {room} were asked for")
+    if any(token in stop_tokens for token in tokens[:-1]):
+        raise ValueError("it goes on after a stop token")
+    stopped = tokens[-1] in stop_tokens
+    if reason == STOPPED and not stopped:
+        raise ValueError(f"it stops at the token {tokens[-1]}, which is no stop token")
+    if not stopped and len(tokens) < room:
+        raise ValueError(f"it was cut off after {len(tokens)} tokens of {room}; raise the server's --max-model-len")
+    return Answer(tokens, logprobs, stopped)

@@ -1,0 +1,295 @@
+"""An engine that samples by a vLLM server, which reads the policy's weights from a directory.
+
+Before the first completion of new weights is used, a canary is: a few completions of the request's first prompts, whose
+log-probabilities by the server must be the trainer's. Afterwards a label tells whether the server still has the
+weights. A server that was restarted, or that another run uses, has another one. Its completions are thrown away, it
+gets the weights again, and the same completions are asked for again.
+
+Every process of a run calls this engine. The first one talks to the server, and tells the others what it was told.
+"""
+
+import fcntl
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding
+from jaxtyping import Array, Float
+
+from grpo_jax.config import ConfigError, SamplingConfig, VllmConfig
+from grpo_jax.policy import Policy
+from grpo_jax.policy.huggingface import save_checkpoint
+from grpo_jax.processes import by_first, fetch, put
+from grpo_jax.randomness import TextStream, spread_seed
+from grpo_jax.sampling.engine import Capabilities, EngineError, FinishedGroups, SamplingRequest
+from grpo_jax.sampling.vllm_client import Answer, VllmClient
+from grpo_jax.sharding import batch_shards
+from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
+
+ATTEMPTS = 3  # to give the server some weights, and to sample from them
+CANARY_PROMPTS = 4
+CANARY_TOKENS = 32  # of each
+NAME = "grpo_jax_"  # how the names of this engine's directories begin
+FAILED = EngineError("the first process could not talk to the vLLM server; see its message.")
+
+
+class VllmEngine:
+    """Samples by a vLLM server. Nothing is asked of it before it gets weights."""
+
+    def __init__(
+        self,
+        settings: VllmConfig,
+        *,
+        policy: Policy,
+        config_json: Mapping[str, Any],
+        stop_tokens: Sequence[int],
+        max_new_tokens: int,
+        score: Callable[..., Float[Array, "M G C"]],
+        batch: NamedSharding,
+    ):
+        """Make an engine without weights.
+
+        Args:
+          settings: where the server is, and how to talk to it.
+          policy: of the weights, without adapters.
+          config_json: the values of the policy's config.json.
+          stop_tokens: each of these tokens ends a completion.
+          max_new_tokens: the maximum length of a completion, C.
+          score: (weights, prompt_tokens, prompt_lengths, completion_tokens, temperature=) -> log-probabilities by the
+            trainer's program; see `Policy.completion_logprobs`.
+          batch: where prompts lie.
+        """
+        self._settings, self._policy, self._config_json = settings, policy, config_json
+        self._stop_tokens, self._room = stop_tokens, max_new_tokens
+        self._score, self._batch = score, batch
+        self._folder = Path(settings.weights).expanduser().resolve()
+        self._lock: IO[bytes] | None = None
+        self._session = ""  # tells this engine's labels and directories from all others
+        self._given = 0  # how often the server got weights
+        self._label = ""
+        self._directory: Path | None = None
+        self._weights: Params | None = None
+        self._version = 0
+        self._proved = False  # whether the canary has shown that the server samples from these weights
+        self.capabilities = Capabilities(
+            counter_exact=False, coupled_noise=False, exact_logprobs=False, vocab_size=policy.vocab_size
+        )
+
+    def load(self, weights: Params, version: int) -> None:
+        """Write the weights, and let the server read them.
+
+        Raises:
+          ConfigError: if they cannot be written.
+          EngineError: if the server cannot read them.
+        """
+        if not self._session:
+            self._session = by_first(self._begin, FAILED)
+        self._weights, self._version = weights, version
+        earlier, self._directory = self._directory, self._folder / f"{NAME}{self._session}_{self._given:06d}"
+        save_checkpoint(
+            self._directory, self._policy, weights, self._config_json, dtype=self._policy.model.compute_dtype
+        )
+        self._give()
+        if earlier and jax.process_index() == 0:
+            shutil.rmtree(earlier, ignore_errors=True)
+
+    def unload(self) -> None:
+        """Let go of the weights on this side. The server keeps its own."""
+        self._weights = None
+
+    def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
+        """Yield the groups of each batch, in order. All completions are asked for at once.
+
+        A batch is yielded only after the server was found to have the weights still. If it had lost them, this batch
+        and all that follow are sampled again.
+
+        Raises:
+          EngineError: if the server does not answer, or its log-probabilities are not the trainer's.
+        """
+        if self._weights is None:
+            raise RuntimeError("the engine has no weights: load some before sampling")
+        number = len(prompts.ids)
+        batches = np.split(np.arange(number), range(request.prompts_per_batch, number, request.prompts_per_batch))
+        done = 0
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._give()
+            self._prove(prompts, request)
+            with self._asked(prompts, request, batches[done:]) as asked:
+                for rows, futures in zip(batches[done:], asked, strict=True):
+                    answers = by_first(lambda futures=futures: self._answered(futures), FAILED)
+                    if answers is None:
+                        break
+                    yield FinishedGroups(
+                        rows.tolist(), self._rollouts(prompts, rows, answers, self._room), self._version
+                    )
+                    done += 1
+            if done == len(batches):
+                return
+        raise EngineError(
+            f"the vLLM server at {self._settings.address}: lost its weights {ATTEMPTS} times while it was sampling; "
+            "see whether it is restarted, or used by another run, and run the same command again."
+        )
+
+    def close(self) -> None:
+        """Let go of the weights, and remove their directory."""
+        self.unload()
+        if self._directory and jax.process_index() == 0:
+            shutil.rmtree(self._directory, ignore_errors=True)
+        if self._lock:
+            self._lock.close()
+        self._session, self._directory, self._lock = "", None, None
+
+    def _begin(self) -> str:
+        """Take the folder of the weights, remove what a killed run has left there, and return a new session."""
+        field = f"rollout.engine.weights={self._settings.weights!r}"
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self._folder / "lock", "wb")  # noqa: SIM115 - open until the engine is closed
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"{field}: another run uses it; name another directory, and another server.") from error
+        except OSError as error:
+            raise ConfigError(f"{field}: cannot be written to ({error.strerror}); name another directory.") from error
+        for left in [*self._folder.glob(f"{NAME}*"), *self._folder.glob(f".{NAME}*")]:
+            shutil.rmtree(left, ignore_errors=True)
+        return secrets.token_hex(4)
+
+    def _give(self) -> None:
+        """Let the server read the weights in the directory.
+
+        Raises:
+          EngineError: if it cannot.
+        """
+        self._proved = False
+        for _ in range(ATTEMPTS):
+            self._label = f"{self._session}.{self._given}"
+            self._given += 1
+            client = VllmClient(self._settings)
+            if by_first(lambda client=client: client.take_weights(self._directory, self._label), FAILED):
+                return
+        raise EngineError(
+            f"the vLLM server at {self._settings.address}: was restarted {ATTEMPTS} times while it read the weights, "
+            "or is used by another run; see its log, and run the same command again."
+        )
+
+    def _prove(self, prompts: PromptBatch, request: SamplingRequest) -> None:
+        """Raise EngineError if the server's log-probabilities are not the trainer's. Then nothing may be sampled."""
+        if self._proved:
+            return
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._give()
+            difference = self._canary(prompts, request)
+            if difference <= self._settings.tolerance:  # not if it is NaN
+                self._proved = True
+                return
+        raise EngineError(
+            f"the vLLM server at {self._settings.address}: its log-probabilities differ from the trainer's by "
+            f"{difference:.2g} in the mean, more than rollout.engine.tolerance={self._settings.tolerance:g}; it has "
+            "other weights, or computes in another way: start it as docs/engines.md says."
+        )
+
+    def _canary(self, prompts: PromptBatch, request: SamplingRequest) -> float:
+        """Return the mean |difference| between the server's and the trainer's log-probabilities of some completions."""
+        temperature, room = request.sampling.temperature or 1.0, min(self._room, CANARY_TOKENS)
+        few = np.arange(min(len(prompts.ids), CANARY_PROMPTS))
+
+        def ask() -> list[Answer]:
+            client = VllmClient(self._settings)
+            sampling = SamplingConfig(temperature=temperature)
+            return [self._ask(client, prompts, row, 0, request, sampling, room) for row in few]
+
+        rollouts = self._rollouts(prompts, few, by_first(ask, FAILED), room)
+        shards = batch_shards(self._batch.mesh)
+        rows = np.resize(few, -(-CANARY_PROMPTS // shards) * shards)  # every shard gets equally many
+        rollouts = jax.tree.map(lambda array: array[rows], rollouts)
+        read = put((rollouts.prompt_tokens, rollouts.prompt_lengths, rollouts.completion_tokens), self._batch)
+        scored = fetch(self._score(self._weights, *read, temperature=temperature))
+        counted = np.arange(room) < rollouts.completion_lengths[..., None]
+        return float(np.abs(scored - rollouts.logprobs)[counted].mean())
+
+    @contextmanager
+    def _asked(
+        self, prompts: PromptBatch, request: SamplingRequest, batches: Sequence[np.ndarray]
+    ) -> Iterator[Sequence[Sequence[Future[Answer]]]]:
+        """Ask for all completions of some batches, and give those up in the end that were not needed.
+
+        Only the first process asks.
+        """
+        if jax.process_index():
+            yield [()] * len(batches)
+            return
+        client = VllmClient(self._settings)
+        pool = ThreadPoolExecutor(self._settings.requests, "vllm")
+        how = request, request.sampling, self._room
+        try:
+            yield [
+                [
+                    pool.submit(self._ask, client, prompts, row, sample, *how)
+                    for row in rows
+                    for sample in range(request.group_size)
+                ]
+                for rows in batches
+            ]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            client.close()
+            pool.shutdown()
+
+    def _ask(
+        self,
+        client: VllmClient,
+        prompts: PromptBatch,
+        row: int,
+        sample: int,
+        request: SamplingRequest,
+        sampling: SamplingConfig,
+        room: int,
+    ) -> Answer:
+        """Return a completion by the server. Its seed is made of what decides a completion here."""
+        counter = request.counter
+        place = (int(number) for number in (counter.seed, counter.stream, counter.step, prompts.ids[row]))
+        return client.generate(
+            prompts.tokens[row, : prompts.lengths[row]].tolist(),
+            seed=spread_seed(TextStream.SERVED, *place, sample),
+            sampling=sampling,
+            room=room,
+            stop_tokens=self._stop_tokens,
+        )
+
+    def _answered(self, futures: Sequence[Future[Answer]]) -> list[Answer] | None:
+        """Wait for completions, and return them; None if the server did not have the weights all the time."""
+        answers = [future.result() for future in futures]
+        return answers if VllmClient(self._settings).label() == self._label else None
+
+    def _rollouts(
+        self, prompts: PromptBatch, rows: np.ndarray, answers: Sequence[Sequence[Any]], room: int
+    ) -> Rollouts:
+        """Return the groups of some prompts.
+
+        Args:
+          answers: the fields of an `Answer` for each completion, prompt by prompt.
+          room: C.
+        """
+        shape = len(rows), len(answers) // len(rows)
+        tokens = np.full((*shape, room), self._stop_tokens[0], np.int32)
+        logprobs, lengths = np.zeros((*shape, room), np.float32), np.zeros(shape, np.int32)
+        reasons = np.full(shape, StopReason.LENGTH, np.int32)
+        for place, (ids, of_ids, stopped) in zip(np.ndindex(shape), answers, strict=True):
+            tokens[place][: len(ids)], logprobs[place][: len(ids)] = ids, of_ids
+            lengths[place], reasons[place] = len(ids), StopReason.STOP if stopped else StopReason.LENGTH
+        return Rollouts(
+            prompt_tokens=prompts.tokens[rows],
+            prompt_lengths=prompts.lengths[rows],
+            completion_tokens=tokens,
+            completion_lengths=lengths,
+            logprobs=logprobs,
+            stop_reasons=reasons,
+        )

@@ -1,0 +1,48 @@
+"""The rollout engines that a configuration can name."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+
+from grpo_jax.config import Config
+from grpo_jax.data import Task
+from grpo_jax.policy.huggingface import describe, read_config_file
+from grpo_jax.sampling import JaxEngine, RolloutEngine, VllmEngine
+from grpo_jax.training.programs import Programs
+
+
+def make_engine(config: Config, programs: Programs, task: Task) -> RolloutEngine:
+    """Return the engine that a configuration names, without weights."""
+    section = config.rollout.engine
+    return ENGINES["jax" if section is None else section.name](config, programs, task)
+
+
+def _jax(config: Config, programs: Programs, task: Task) -> RolloutEngine:
+    return JaxEngine(
+        sampler=programs.sampler,
+        continuous=programs.continuous,
+        lanes=programs.lanes,
+        vocab_size=programs.policy.vocab_size,
+        batch=programs.shardings.batch,
+        replicated=programs.shardings.replicated,
+    )
+
+
+def _vllm(config: Config, programs: Programs, task: Task) -> RolloutEngine:
+    settings, policy, checkpoint = config.rollout.engine, programs.policy, config.model.checkpoint
+    assert settings is not None
+    longest = task.max_prompt_tokens + config.rollout.max_new_tokens
+    return VllmEngine(
+        settings,
+        policy=policy,
+        config_json=read_config_file(Path(checkpoint)).values if checkpoint else describe(policy.architecture, longest),
+        stop_tokens=task.stop_tokens,
+        max_new_tokens=config.rollout.max_new_tokens,
+        score=jax.jit(policy.completion_logprobs, static_argnames="temperature"),
+        batch=programs.shardings.batch,
+    )
+
+
+# By the `name` of its section of the configuration; without a section it is "jax".
+ENGINES: Mapping[str, Callable[[Config, Programs, Task], RolloutEngine]] = {"jax": _jax, "vllm": _vllm}

@@ -1,0 +1,60 @@
+"""An answer of vLLM is used only if it is a whole completion with a log-probability for each token."""
+
+import math
+
+import pytest
+
+from grpo_jax.sampling.vllm_client import Answer, NoAnswer, read_answer
+
+STOPS = (7, 9)
+
+
+def answer(tokens, reason, logprobs=None):
+    logprobs = [-0.5] * len(tokens) if logprobs is None else logprobs
+    entries = [
+        {"token": f"token_id:{token}", "logprob": logprob} for token, logprob in zip(tokens, logprobs, strict=False)
+    ]
+    return {"choices": [{"token_ids": tokens, "logprobs": {"content": entries}, "finish_reason": reason}]}
+
+
+def test_a_completion_is_read_with_its_stop_token():
+    assert read_answer(answer([3, 4, 9], "stop"), 5, STOPS) == Answer([3, 4, 9], [-0.5] * 3, True)
+    assert read_answer(answer([3, 4], "length"), 2, STOPS) == Answer([3, 4], [-0.5] * 2, False)
+
+
+def test_a_stop_token_at_the_last_place_ends_a_completion_whatever_the_server_says():
+    assert read_answer(answer([3, 9], "length"), 2, STOPS).stopped
+
+
+@pytest.mark.parametrize(
+    ("values", "clause"),
+    [
+        (None, "no single completion"),
+        ({"choices": []}, "no single completion"),
+        ({"choices": [{"token_ids": [3], "finish_reason": "stop", "logprobs": None}]}, "no single completion"),
+        (answer([3, 4, 9], "stop", [-0.5]), "1 log-probabilities for 3 tokens"),
+        (answer([3, 9], "stop", [-0.5, math.nan]), "lacks the log-probability"),
+        (answer([3, 9], "stop", [-0.5, -9999.0]), "lacks the log-probability"),
+        (answer([3, 9], "stop", [0.5, -0.5]), "lacks the log-probability"),
+        (answer([], "length"), "0 tokens, and 1 to 3"),
+        (answer([3, 4, 5, 6], "length"), "4 tokens, and 1 to 3"),
+        (answer([7, 4, 9], "stop"), "goes on after a stop token"),
+        (answer([3, 4], "stop"), "stops at the token 4, which is no stop token"),
+        (answer([3, 4], "length"), "cut off after 2 tokens of 3; raise the server's --max-model-len"),
+    ],
+)
+def test_anything_else_is_refused(values, clause):
+    with pytest.raises(ValueError, match=clause):
+        read_answer(values, 3, STOPS)
+
+
+def test_log_probabilities_of_other_tokens_are_refused():
+    values = answer([3, 9], "stop")
+    values["choices"][0]["logprobs"]["content"][0]["token"] = "token_id:4"
+    with pytest.raises(ValueError, match="those of other tokens"):
+        read_answer(values, 3, STOPS)
+
+
+def test_a_completion_that_was_given_up_may_be_asked_for_again():
+    with pytest.raises(NoAnswer, match="abort"):
+        read_answer(answer([3], "abort"), 3, STOPS)

@@ -1,0 +1,299 @@
+"""A vLLM server as the rollout engine: its run equals the local one, and none of its faults gives a wrong batch."""
+
+import dataclasses
+import json
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from grpo_jax.config import ConfigError, VllmConfig
+from grpo_jax.data import Split, encode_prompts
+from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.sampling import EngineError
+from grpo_jax.training import build, train
+from grpo_jax.training.engines import make_engine
+from grpo_jax.training.problems import problems_of
+from grpo_jax.training.requests import check_engine, evaluation_request, training_request
+from tests import vllm_server as does
+from tests.helpers import make_config, metrics
+from tests.vllm_server import VllmServer, ever, serving, then
+
+ONE_DEVICE = jax.devices()[:1]
+CONFIG = make_config(
+    objective__old_logprobs="trainer",
+    objective__importance_cap=2.0,
+    train__steps=2,
+    optimizer__warmup_updates=1,
+    evaluation__every=0,
+    checkpoint__keep_best=0,
+    checkpoint__every=1,
+)
+GENERATE, RELOAD, LABEL = "/inference/v1/generate", "/collective_rpc", "/weight_info"
+CANARY = 4  # requests
+STEP = CONFIG.rollout.prompts_per_step * CONFIG.rollout.group_size  # requests
+
+
+@pytest.fixture(scope="module")
+def experiment():
+    return build(CONFIG, ONE_DEVICE)
+
+
+@pytest.fixture
+def server(experiment):
+    """A server that knows all completions of a run of two steps."""
+    made, problems = VllmServer(experiment), problems_of(CONFIG, experiment.task)
+    made.knows(problems[Split.TRAIN], *(training_request(CONFIG, step) for step in (1, 2)))
+    made.knows(problems[Split.TEST], evaluation_request(CONFIG, Split.TEST))
+    with serving(made) as made.address:
+        yield made
+
+
+@pytest.fixture
+def engine(experiment, server, tmp_path):
+    """An engine that gives up soon, with weights."""
+    made = with_server(experiment, server, tmp_path).engine
+    yield made
+    made.close()
+
+
+def with_server(experiment, server, folder, **changes):
+    """The experiment with the server as its engine."""
+    settings = {"wait": 0.01, "seconds": 20.0, "retries": 3, "tolerance": 1e-3, "requests": 8} | changes
+    section = VllmConfig(address=server.address, weights=str(folder / "weights"), **settings)
+    config = experiment.config
+    config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, engine=section))
+    engine = make_engine(config, experiment.programs, experiment.task)
+    return dataclasses.replace(experiment, config=config, engine=engine)
+
+
+def weights_of(experiment, seed=3):
+    return experiment.programs.policy_weights(experiment.programs.init_params(jax.random.key(seed)))
+
+
+def sampled(engine, experiment, number=5, **changes):
+    """The groups of some problems in the first training step, two at a time."""
+    request = dataclasses.replace(training_request(CONFIG, step=1), **{"prompts_per_batch": 2} | changes)
+    return sample_and_judge(engine, experiment.task, experiment.task.problems(Split.TRAIN, number), request).rollouts
+
+
+@pytest.fixture(scope="module")
+def expected(experiment):
+    experiment.engine.load(weights_of(experiment), version=7)
+    return sampled(experiment.engine, experiment)
+
+
+def assert_same(found, expected):
+    for name in ("prompt_tokens", "prompt_lengths", "completion_tokens", "completion_lengths", "stop_reasons"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+        assert getattr(found, name).dtype == getattr(expected, name).dtype, name
+    np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=1e-5)
+
+
+def steps(workdir):
+    """The lines of the steps and evaluations of a run."""
+    return [line for line in metrics(workdir) if line["phase"] == "train"]
+
+
+def written(workdir):
+    """The tokens of all groups that a run has written."""
+    lines = (workdir / "rollouts" / "000001.jsonl").read_text().splitlines()
+    return [(group["id"], group["tokens"], group["advantages"]) for group in map(json.loads, lines)]
+
+
+def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_middle(server, tmp_path):
+    """The step that fails leaves nothing behind, and the same command continues."""
+    local, served = tmp_path / "local", tmp_path / "served"
+    train(build(CONFIG, ONE_DEVICE), local)
+    evaluation = CONFIG.evaluation.test_problems * CONFIG.evaluation.test_samples
+    to_step_2 = CANARY + evaluation + STEP + CANARY
+    server.faults[GENERATE] = ever(does.fails, after=to_step_2 + STEP // 2)
+    with pytest.raises(EngineError, match=r"/inference/v1/generate failed 4 times, .* status 500 .*out of memory"):
+        train(with_server(build(CONFIG, ONE_DEVICE), server, tmp_path), served)
+    assert [line["step"] for line in steps(served)] == [0, 1]
+    assert [entry.name for entry in (tmp_path / "weights").iterdir()] == ["lock"]
+    del server.faults[GENERATE]
+    train(with_server(build(CONFIG, ONE_DEVICE), server, tmp_path), served)
+    assert written(served) == written(local)
+    assert len(written(local)) == 2 * CONFIG.rollout.prompts_per_step
+    for found, expected in zip(steps(served), steps(local), strict=True):
+        assert found.keys() == expected.keys()
+        for name, value in expected.items():
+            assert found[name] == (pytest.approx(value, rel=1e-3, abs=1e-5) if type(value) is float else value), name
+
+
+def relabelled(server):
+    server.faults[LABEL] = then(does.belongs_to_another, after=2)
+
+
+def restarted_while_loading(server):
+    server.faults[RELOAD] = then(does.restarts)
+
+
+def restarted_while_sampling(server):
+    server.faults[GENERATE] = then(does.restarts, after=CANARY + 6)
+
+
+def failing_in_passing(server):
+    server.faults[GENERATE] = then(does.fails, does.drops, does.gives_up, after=CANARY + 3)
+    server.faults[RELOAD] = then(does.drops)
+    server.faults[LABEL] = then(does.fails, does.drops)
+
+
+@pytest.mark.parametrize(
+    ("fault", "loads"),
+    [
+        (lambda server: None, 1),
+        (failing_in_passing, 2),  # the first answer was lost, so the request was made again
+        (relabelled, 2),
+        (restarted_while_loading, 2),
+        (restarted_while_sampling, 2),
+    ],
+)
+def test_what_passes_changes_nothing(experiment, server, engine, expected, fault, loads):
+    fault(server)
+    engine.load(weights_of(experiment), version=7)
+    assert_same(sampled(engine, experiment), expected)
+    assert len(server.loaded) == loads
+
+
+def test_a_request_without_an_answer_is_repeated_in_time(experiment, server, tmp_path, expected):
+    engine = with_server(experiment, server, tmp_path, seconds=2.0).engine
+    engine.load(weights_of(experiment), version=7)
+    server.faults[GENERATE] = then(does.hangs, after=CANARY + 1)
+    assert_same(sampled(engine, experiment), expected)
+
+
+def test_a_server_that_never_answers_ends_in_a_sentence(experiment, server, tmp_path):
+    engine = with_server(experiment, server, tmp_path, seconds=0.1, retries=1).engine
+    server.faults[RELOAD] = ever(does.hangs)
+    with pytest.raises(EngineError, match="/collective_rpc failed 2 times, the last time with TimeoutError"):
+        engine.load(weights_of(experiment), version=7)
+    engine.close()
+
+
+def test_weights_are_read_while_nothing_is_sampled(experiment, server, engine):
+    engine.load(weights_of(experiment), version=7)
+    assert server.asked == ["/update_weight_version", "/pause", RELOAD, "/reset_prefix_cache", "/resume", LABEL]
+
+
+def deaf(server):
+    server.deaf = True  # a reload that keeps the old weights
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (deaf, "differ from the trainer's by .* more than rollout.engine.tolerance=0.001; it has other weights"),
+        ({GENERATE: does.shifted_logprobs}, "differ from the trainer's by 0.25 in the mean"),
+        ({GENERATE: does.too_few_logprobs}, "cannot be used: it has . log-probabilities for . tokens; see docs"),
+        ({GENERATE: does.logprobs_of_others}, "cannot be used: its log-probabilities are those of other tokens"),
+        ({GENERATE: does.drops}, "/inference/v1/generate failed 4 times, the last time with IncompleteRead"),
+        ({GENERATE: does.restarts}, "/inference/v1/generate failed 4 times, the last time with RemoteDisconnected"),
+        ({RELOAD: does.fails}, r"/collective_rpc failed 4 times, the last time with NoAnswer: status 500 \(.*memory"),
+        ({RELOAD: does.restarts}, "failed 4 times, the last time with RemoteDisconnected"),
+        ({RELOAD: does.is_absent}, "has no /collective_rpc; start it as docs/engines.md says"),
+        ({LABEL: does.belongs_to_another}, "was restarted 3 times while it read the weights, or is used by another"),
+    ],
+)
+def test_what_does_not_pass_ends_in_a_sentence(experiment, server, engine, fault, sentence):
+    if callable(fault):
+        fault(server)
+    else:
+        server.faults |= {path: ever(each) for path, each in fault.items()}
+
+    def load_and_sample():
+        engine.load(weights_of(experiment), version=7)
+        sampled(engine, experiment)
+
+    with pytest.raises(EngineError, match=f"the vLLM server at 127.0.0.1:.*{sentence}"):
+        load_and_sample()
+
+
+@pytest.mark.parametrize("good", [0, 1])
+def test_groups_of_a_server_that_loses_its_weights_again_and_again_are_not_used(experiment, server, engine, good):
+    """Whether or not the first of three batches was good. After each loss the server gets the weights again."""
+    engine.load(weights_of(experiment), version=7)
+    server.faults[LABEL] = then(*[does.honest] * good, *[does.belongs_to_another, does.honest] * 3)
+    with pytest.raises(EngineError, match="lost its weights 3 times while it was sampling"):
+        sampled(engine, experiment)
+
+
+def test_new_weights_are_new_to_the_server(experiment, server, engine, expected):
+    """With another version, and no cache of the earlier one."""
+    engine.load(weights_of(experiment, seed=4), version=6)
+    other = sampled(engine, experiment)
+    assert not np.array_equal(other.completion_tokens, expected.completion_tokens)
+    engine.load(weights_of(experiment), version=7)
+    assert len(set(server.loaded)) == 2
+    prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
+    parts = list(engine.sample(prompts, dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=2)))
+    assert [part.places for part in parts] == [[0, 1], [2, 3], [4]]
+    assert {part.version for part in parts} == {7}
+    np.testing.assert_array_equal(parts[2].rollouts.completion_tokens, expected.completion_tokens[4:])
+
+
+def test_an_engine_without_weights_says_so(experiment, engine):
+    with pytest.raises(RuntimeError, match="the engine has no weights"):
+        sampled(engine, experiment)
+
+
+def test_the_canary_has_the_temperature_of_the_request(experiment, server, engine):
+    """Greedy completions have the log-probabilities of the policy, so their canary is not greedy."""
+    engine.load(weights_of(experiment), version=7)
+    experiment.engine.load(weights_of(experiment), version=7)
+    for temperature in (0.5, 0.0):
+        sampling = dataclasses.replace(CONFIG.rollout.sampling, temperature=temperature)
+        engine.load(weights_of(experiment), version=7)
+        found, local = (sampled(one, experiment, sampling=sampling) for one in (engine, experiment.engine))
+        assert_same(found, local)
+
+
+def test_a_caller_that_gives_up_does_not_wait(experiment, server, tmp_path):
+    engine = with_server(experiment, server, tmp_path, requests=2).engine
+    engine.load(weights_of(experiment), version=7)
+    server.faults[GENERATE] = ever(does.hangs, after=CANARY + 2)
+    prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
+    groups = engine.sample(prompts, dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=1))
+    assert next(groups).places == [0]
+    begun = time.monotonic()
+    groups.close()
+    assert time.monotonic() - begun < 5  # an answer would be waited for four times as long
+
+
+def test_the_folder_of_the_weights_belongs_to_one_run(experiment, server, engine, tmp_path):
+    folder = tmp_path / "weights"
+    (folder / "grpo_jax_dead_000003").mkdir(parents=True)  # a killed run left it
+    (folder / "mine").touch()
+    engine.load(weights_of(experiment), version=7)
+    engine.load(weights_of(experiment), version=8)
+    left = sorted(entry.name for entry in folder.iterdir())
+    assert left == [server.loaded[-1].rpartition("/")[2], "lock", "mine"]
+    other = with_server(experiment, server, tmp_path).engine
+    with pytest.raises(ConfigError, match=r"rollout\.engine\.weights='.*': another run uses it"):
+        other.load(weights_of(experiment), version=7)
+    engine.close()
+    assert sorted(entry.name for entry in folder.iterdir()) == ["lock", "mine"]
+    other.load(weights_of(experiment), version=7)
+    other.close()
+
+
+def test_the_canary_is_shared_by_all_devices(experiment, server, tmp_path, expected):
+    config = make_config(objective__old_logprobs="trainer", mesh__data=2, mesh__fsdp=2, mesh__tensor=2)
+    wide = build(config, jax.devices())
+    engine = with_server(wide, server, tmp_path).engine
+    engine.load(weights_of(wide), version=7)
+    problems = experiment.task.problems(Split.TRAIN, 5)
+    request = dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=2)
+    with jax.transfer_guard("disallow"):  # as in a training step
+        found = sample_and_judge(engine, wide.task, problems, request).rollouts
+    assert_same(found, expected)
+    engine.close()
+
+
+def test_what_a_server_cannot_do_is_refused(experiment, server, tmp_path):
+    able = with_server(experiment, server, tmp_path).engine.capabilities
+    assert (able.counter_exact, able.exact_logprobs) == (False, False)
+    with pytest.raises(ConfigError, match=r"rollout.noise='antithetic': the rollout engine cannot couple"):
+        check_engine(make_config(rollout__noise="antithetic", objective__old_logprobs="trainer"), able)

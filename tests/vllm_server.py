@@ -1,0 +1,251 @@
+"""A server on the loopback that answers as vLLM does, with completions by this project's own sampler.
+
+The seed of a request tells which completion it asks for. So a run with this server equals one with `JaxEngine`.
+"""
+
+import dataclasses
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from grpo_jax.config import SamplingConfig
+from grpo_jax.data import encode_prompts
+from grpo_jax.policy.huggingface import load_checkpoint
+from grpo_jax.processes import fetch, put
+from grpo_jax.randomness import TextStream, spread_seed
+
+Fault = Callable[["Handler", Callable[[], Any]], None]
+
+
+class VllmServer:
+    """Samples from what /collective_rpc has read, once /reset_prefix_cache was called. `faults` make it misbehave."""
+
+    def __init__(self, experiment):
+        self.experiment = experiment
+        self.faults: dict[str, Iterator[Fault]] = {}  # by path; the next request meets the next one
+        self.asked: list[str] = []  # the paths of all requests
+        self.loaded: list[str] = []  # the directories that were read
+        self.released = threading.Event()  # ends faults that wait
+        self._lock = threading.RLock()
+        self._known: dict[int, tuple[Any, Any, int, int]] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget everything that a new process would not know. It samples from other weights."""
+        with self._lock:
+            self.label, self.paused, self.deaf = "default", False, False
+            programs = self.experiment.programs
+            self._read = self._weights = programs.policy_weights(programs.init_params(jax.random.key(99)))
+            self._groups: dict[Any, Any] = {}
+
+    def knows(self, problems, *requests) -> None:
+        """Learn the seeds of the completions of these problems in these requests."""
+        prompts = encode_prompts(self.experiment.task, problems)
+        for request in requests:
+            numbers = [int(number) for number in dataclasses.astuple(request.counter)]
+            for row, prompt in enumerate(prompts.ids.tolist()):
+                one = jax.tree.map(lambda array, row=row: array[row : row + 1], prompts)
+                for sample in range(request.group_size):
+                    seed = spread_seed(TextStream.SERVED, *numbers, prompt, sample)
+                    self._known[seed] = one, request.counter, request.group_size, sample
+
+    def answer(self, path: str, query: str, body: Any) -> Any:
+        """Return the answer to a request."""
+        with self._lock:
+            return getattr(self, path.strip("/").replace("/", "_"))(query, body)
+
+    def weight_info(self, query, body):
+        return {"weight_version": self.label}
+
+    def update_weight_version(self, query, body):
+        self.label = body["new_version"]
+        return {"success": True, "new_version": self.label}
+
+    def pause(self, query, body):
+        assert query == "mode=abort"
+        self.paused = True
+        return {"status": "paused"}
+
+    def resume(self, query, body):
+        self.paused = False
+        return {"status": "resumed"}
+
+    def collective_rpc(self, query, body):
+        assert body["method"] == "reload_weights"
+        assert body["kwargs"]["is_checkpoint_format"] is True
+        self.loaded.append(body["kwargs"]["weights_path"])
+        programs = self.experiment.programs
+        dtypes = jax.tree.map(lambda leaf: leaf.dtype, programs.policy.shapes())
+        params = load_checkpoint(Path(self.loaded[-1]), programs.policy, programs.shardings.params, dtypes)
+        if not self.deaf:
+            self._read = programs.policy_weights(params)
+        return {"results": [None]}
+
+    def reset_prefix_cache(self, query, body):
+        assert query == "reset_running_requests=true"  # without it the cache stays if anything runs
+        self._weights, self._groups = self._read, {}
+
+    def inference_v1_generate(self, query, body):
+        assert not self.paused
+        asked = body["sampling_params"]
+        assert asked["ignore_eos"] is True
+        assert sorted(asked["stop_token_ids"]) == sorted(self.experiment.task.stop_tokens)
+        assert (asked["n"], asked["logprobs"]) == (1, 0)
+        prompt, counter, group_size, sample = self._known[asked["seed"]]
+        assert body["token_ids"] == prompt.tokens[0, : prompt.lengths[0]].tolist()
+        sampling = SamplingConfig(**{name: asked[name] for name in ("temperature", "top_k", "top_p", "min_p")})
+        group = self._group(prompt, counter, group_size, sampling)
+        length = min(int(group.completion_lengths[0, sample]), asked["max_tokens"])
+        tokens = group.completion_tokens[0, sample, :length].tolist()
+        logprobs = group.logprobs[0, sample, :length].tolist()
+        entries = [
+            {"token": f"token_id:{token}", "logprob": logprob, "bytes": None, "top_logprobs": []}
+            for token, logprob in zip(tokens, logprobs, strict=True)
+        ]
+        reason = "stop" if tokens[-1] in self.experiment.task.stop_tokens else "length"
+        choice = {"index": 0, "token_ids": tokens, "logprobs": {"content": entries}, "finish_reason": reason}
+        return {"request_id": "1", "choices": [choice], "prompt_logprobs": None, "kv_transfer_params": None}
+
+    def _group(self, prompt, counter, group_size, sampling):
+        key = int(prompt.ids[0]), *map(int, dataclasses.astuple(counter)), group_size, sampling
+        if key not in self._groups:
+            programs = self.experiment.programs
+            sample = programs.sampler(sampling, group_size, "independent")
+            on_devices = put(prompt, programs.shardings.batch), put(counter, programs.shardings.replicated)
+            self._groups[key] = fetch(sample(self._weights, *on_devices))
+        return self._groups[key]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Gives a request to the server behind it, through the next fault."""
+
+    behind: VllmServer
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path, _, query = self.path.partition("?")
+        self.behind.asked.append(path)
+        fault = next(self.behind.faults.get(path, iter(())), honest)
+        fault(self, lambda: self.behind.answer(path, query, body))
+
+    def do_GET(self):
+        self.behind.asked.append(self.path)
+        fault = next(self.behind.faults.get(self.path, iter(())), honest)
+        fault(self, lambda: self.behind.answer(self.path, "", None))
+
+    def reply(self, status: int, values: Any, missing: int = 0) -> None:
+        """Send an answer, or all but its last bytes."""
+        content = json.dumps(values).encode() if values is not None else b""
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[: len(content) - missing])
+
+    def log_message(self, *arguments):
+        pass
+
+
+def honest(handler: Handler, answer: Callable[[], Any]) -> None:
+    try:
+        handler.reply(200, answer())
+    except AssertionError as error:
+        handler.reply(400, {"error": {"message": f"not as vLLM expects: {error!r}"}})
+
+
+def fails(handler: Handler, answer: Callable[[], Any]) -> None:
+    handler.reply(500, {"error": {"message": "out of memory"}})
+
+
+def is_absent(handler: Handler, answer: Callable[[], Any]) -> None:
+    handler.reply(404, {"detail": "Not Found"})
+
+
+def hangs(handler: Handler, answer: Callable[[], Any]) -> None:
+    handler.behind.released.wait(30)
+
+
+def drops(handler: Handler, answer: Callable[[], Any]) -> None:
+    """The connection ends after half of the answer."""
+    values = answer()
+    handler.reply(200, values, missing=len(json.dumps(values)) // 2)
+
+
+def restarts(handler: Handler, answer: Callable[[], Any]) -> None:
+    """The connection ends, and a new process listens."""
+    handler.behind.restart()
+
+
+def belongs_to_another(handler: Handler, answer: Callable[[], Any]) -> None:
+    """Another client has given the server weights."""
+    handler.behind.label = "another"
+    honest(handler, answer)
+
+
+def gives_up(handler: Handler, answer: Callable[[], Any]) -> None:
+    values = answer()
+    values["choices"][0]["finish_reason"] = "abort"
+    handler.reply(200, values)
+
+
+def too_few_logprobs(handler: Handler, answer: Callable[[], Any]) -> None:
+    values = answer()
+    del values["choices"][0]["logprobs"]["content"][-1]
+    handler.reply(200, values)
+
+
+def logprobs_of_others(handler: Handler, answer: Callable[[], Any]) -> None:
+    """As of the likeliest tokens, which come first in some servers' lists."""
+    values = answer()
+    for entry in values["choices"][0]["logprobs"]["content"]:
+        entry["token"] = "token_id:0"
+    handler.reply(200, values)
+
+
+def shifted_logprobs(handler: Handler, answer: Callable[[], Any]) -> None:
+    """As of another distribution."""
+    values = answer()
+    for entry in values["choices"][0]["logprobs"]["content"]:
+        entry["logprob"] -= 0.25
+    handler.reply(200, values)
+
+
+class _Quiet(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """Say nothing of clients that have left."""
+
+
+@contextmanager
+def serving(server: VllmServer) -> Iterator[str]:
+    """Serve, and yield HOST:PORT."""
+    handler = type("Bound", (Handler,), {"behind": server})
+    http = _Quiet(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"127.0.0.1:{http.server_address[1]}"
+    finally:
+        server.released.set()
+        http.shutdown()
+        http.server_close()
+        thread.join()
+
+
+def then(*faults: Fault, after: int = 0) -> Iterator[Fault]:
+    """Some honest answers, then these faults, then honest answers again."""
+    yield from [honest] * after
+    yield from faults
+
+
+def ever(fault: Fault, after: int = 0) -> Iterator[Fault]:
+    """Some honest answers, then one fault without end."""
+    yield from [honest] * after
+    while True:
+        yield fault
