@@ -6,6 +6,7 @@ The seed of a request tells which completion it asks for. So a run with this ser
 import dataclasses
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,11 +39,15 @@ class VllmServer:
 
     def restart(self) -> None:
         """Forget everything that a new process would not know. It samples from other weights."""
+        self.take_over("default")
+        self.paused = self.deaf = False
+
+    def take_over(self, label: str) -> None:
+        """Take other weights than those of its client."""
         with self._lock:
-            self.label, self.paused, self.deaf = "default", False, False
+            self.label, self._groups = label, {}
             programs = self.experiment.programs
             self._read = self._weights = programs.policy_weights(programs.init_params(jax.random.key(99)))
-            self._groups: dict[Any, Any] = {}
 
     def knows(self, problems, *requests) -> None:
         """Learn the seeds of the completions of these problems in these requests."""
@@ -90,6 +95,7 @@ class VllmServer:
     def reset_prefix_cache(self, query, body):
         assert query == "reset_running_requests=true"  # without it the cache stays if anything runs
         self._weights, self._groups = self._read, {}
+        return {"success": True}
 
     def inference_v1_generate(self, query, body):
         assert not self.paused
@@ -105,12 +111,13 @@ class VllmServer:
         tokens = group.completion_tokens[0, sample, :length].tolist()
         logprobs = group.logprobs[0, sample, :length].tolist()
         entries = [
-            {"token": f"token_id:{token}", "logprob": logprob, "bytes": None, "top_logprobs": []}
+            {"token_id": token, "logprob": logprob, "rank": None, "top_logprobs": []}
             for token, logprob in zip(tokens, logprobs, strict=True)
         ]
         reason = "stop" if tokens[-1] in self.experiment.task.stop_tokens else "length"
         choice = {"index": 0, "token_ids": tokens, "logprobs": {"content": entries}, "finish_reason": reason}
-        return {"request_id": "1", "choices": [choice], "prompt_logprobs": None, "kv_transfer_params": None}
+        spans = [{"version": self.label, "start": 0, "end": length}]
+        return {"request_id": "1", "choices": [choice | {"weight_versions": spans}]}
 
     def _group(self, prompt, counter, group_size, sampling):
         key = int(prompt.ids[0]), *map(int, dataclasses.astuple(counter)), group_size, sampling
@@ -182,9 +189,25 @@ def restarts(handler: Handler, answer: Callable[[], Any]) -> None:
 
 
 def belongs_to_another(handler: Handler, answer: Callable[[], Any]) -> None:
-    """Another client has given the server weights."""
-    handler.behind.label = "another"
+    """Another client gives the server weights."""
+    handler.behind.take_over("another")
     honest(handler, answer)
+
+
+def taken_over_after(completions: int) -> Iterator[Fault]:
+    """Whenever the server has got weights and sampled so many completions, another client gives it weights."""
+    seen: Counter[str] = Counter()
+
+    def fault(handler: Handler, answer: Callable[[], Any]) -> None:
+        seen[handler.behind.label] += 1
+        act = belongs_to_another if seen[handler.behind.label] > completions else honest
+        act(handler, answer)
+
+    return ever(fault)
+
+
+def not_yet(handler: Handler, answer: Callable[[], Any]) -> None:
+    handler.reply(200, {"success": False})
 
 
 def gives_up(handler: Handler, answer: Callable[[], Any]) -> None:
@@ -203,7 +226,7 @@ def logprobs_of_others(handler: Handler, answer: Callable[[], Any]) -> None:
     """As of the likeliest tokens, which come first in some servers' lists."""
     values = answer()
     for entry in values["choices"][0]["logprobs"]["content"]:
-        entry["token"] = "token_id:0"
+        entry["token_id"] += 1
     handler.reply(200, values)
 
 

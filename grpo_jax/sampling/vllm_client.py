@@ -1,6 +1,6 @@
 """What an engine says to a vLLM server, when it repeats a request, and what it accepts as an answer.
 
-The paths and fields are those of vLLM 0.33 with VLLM_SERVER_DEV_MODE=1; docs/engines.md lists them.
+The paths and fields are those of vLLM 0.32, started as docs/engines.md says.
 """
 
 import json
@@ -34,6 +34,7 @@ class Answer(NamedTuple):
     tokens: Sequence[int]  # the stop token included
     logprobs: Sequence[float]  # of these tokens
     stopped: bool  # by a stop token; False: it was cut off at the maximum length
+    label: str  # of the weights that sampled it; "" if they changed meanwhile
 
 
 class NoAnswer(Exception):
@@ -91,8 +92,8 @@ class VllmClient:
     def take_weights(self, directory: Path, label: str) -> bool:
         """Let the server sample from the weights in a directory. What it was sampling is given up.
 
-        The label is set first and read last. The server forgets it when it is restarted, and another client overwrites
-        it. So if it is still there, the server that has it is the one that has read the weights.
+        The label is set before the weights are read, and read afterwards. The server forgets it when it is restarted,
+        and another client overwrites it. So a server that has it has read these weights.
 
         Args:
           directory: in Hugging Face's format.
@@ -101,8 +102,8 @@ class VllmClient:
         Returns:
           Whether it still is there.
         """
-        self._post("/update_weight_version", {"new_version": label})
         self._post("/pause", mode="abort")
+        self._post("/update_weight_version", {"new_version": label})
         self._post(
             "/collective_rpc",
             {
@@ -111,19 +112,9 @@ class VllmClient:
                 "timeout": self._settings.seconds,
             },
         )
-        self._post("/reset_prefix_cache", reset_running_requests="true")
+        self._repeated("POST", "/reset_prefix_cache?reset_running_requests=true", {}, _succeeded)
         self._post("/resume")
-        return self.label() == label
-
-    def label(self) -> str:
-        """Return the label of the server's weights."""
-
-        def read(values: Any) -> str:
-            if not isinstance(values, Mapping) or "weight_version" not in values:
-                raise EngineError(f"{self._where}: does not say which weights it has; update it (docs/engines.md).")
-            return str(values["weight_version"])
-
-        return self._repeated("GET", "/weight_info", None, read)
+        return self._repeated("GET", "/weight_info", None, lambda values: bool(values == {"weight_version": label}))
 
     def close(self) -> None:
         """End all requests: those who wait for an answer get an EngineError. The server then gives them up, too."""
@@ -198,6 +189,11 @@ class VllmClient:
             connection.close()
 
 
+def _succeeded(values: Any) -> None:
+    if values != {"success": True}:
+        raise NoAnswer(f"answered {values}")
+
+
 def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
     """Return the completion that an answer of /inference/v1/generate holds.
 
@@ -207,20 +203,24 @@ def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
 
     Raises:
       NoAnswer: if the server gave the completion up before its end.
-      ValueError: with a clause, if the answer holds no whole completion with a log-probability for each token.
+      ValueError: with a clause, if the answer holds no whole completion with a log-probability for each token and the
+        label of the weights.
     """
     try:
         (choice,) = values["choices"]
         reason, tokens = choice["finish_reason"], [int(token) for token in choice["token_ids"]]
         entries = choice["logprobs"]["content"]
-        names, logprobs = [entry["token"] for entry in entries], [float(entry["logprob"]) for entry in entries]
+        named, logprobs = [entry["token_id"] for entry in entries], [float(entry["logprob"]) for entry in entries]
+        labels = [str(span["version"]) for span in choice["weight_versions"]]
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"it is no single completion with log-probabilities ({error!r})") from error
+        raise ValueError(
+            f"it is no single completion with log-probabilities and a version of the weights ({error!r})"
+        ) from error
     if reason not in (STOPPED, CUT_OFF):
         raise NoAnswer(f"the completion was given up ({reason!r})")
     if len(logprobs) != len(tokens):
         raise ValueError(f"it has {len(logprobs)} log-probabilities for {len(tokens)} tokens")
-    if names != [f"token_id:{token}" for token in tokens]:
+    if named != tokens:
         raise ValueError("its log-probabilities are those of other tokens")
     if not all(math.isfinite(each) and UNKNOWN < each <= ROUNDING for each in logprobs):
         raise ValueError("it lacks the log-probability of a token")
@@ -233,4 +233,4 @@ def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
         raise ValueError(f"it stops at the token {tokens[-1]}, which is no stop token")
     if not stopped and len(tokens) < room:
         raise ValueError(f"it was cut off after {len(tokens)} tokens of {room}; raise the server's --max-model-len")
-    return Answer(tokens, logprobs, stopped)
+    return Answer(tokens, logprobs, stopped, labels[0] if len(labels) == 1 else "")

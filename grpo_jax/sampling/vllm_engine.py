@@ -1,14 +1,15 @@
 """An engine that samples by a vLLM server, which reads the policy's weights from a directory.
 
-Before the first completion of new weights is used, a canary is: a few completions of the request's first prompts, whose
-log-probabilities by the server must be the trainer's. Afterwards a label tells whether the server still has the
-weights. A server that was restarted, or that another run uses, has another one. Its completions are thrown away, it
-gets the weights again, and the same completions are asked for again.
+New weights are tried by a canary: a few completions of the request's first prompts, whose log-probabilities by the
+server must be the trainer's. All completions carry the label that the weights were given. If the server was restarted,
+or if another run uses it, they carry another one. Then they are thrown away, the server gets the weights again, and the
+same completions are asked for again.
 
 Every process of a run calls this engine. The first one talks to the server, and tells the others what it was told.
 """
 
 import fcntl
+import math
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -106,7 +107,7 @@ class VllmEngine:
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
         """Yield the groups of each batch, in order. All completions are asked for at once.
 
-        A batch is yielded only after the server was found to have the weights still. If it had lost them, this batch
+        A batch is yielded only if all of its completions come from the weights. If the server had others, this batch
         and all that follow are sampled again.
 
         Raises:
@@ -197,16 +198,23 @@ class VllmEngine:
         )
 
     def _canary(self, prompts: PromptBatch, request: SamplingRequest) -> float:
-        """Return the mean |difference| between the server's and the trainer's log-probabilities of some completions."""
+        """Return the mean |difference| between the server's and the trainer's log-probabilities of some completions.
+
+        It is infinite if they come from other weights.
+        """
         temperature, room = request.sampling.temperature or 1.0, min(self._room, CANARY_TOKENS)
         few = np.arange(min(len(prompts.ids), CANARY_PROMPTS))
 
-        def ask() -> list[Answer]:
+        def ask() -> list[Answer] | None:
             client = VllmClient(self._settings)
             sampling = SamplingConfig(temperature=temperature)
-            return [self._ask(client, prompts, row, 0, request, sampling, room) for row in few]
+            answers = [self._ask(client, prompts, row, 0, request, sampling, room) for row in few]
+            return answers if self._labelled(answers) else None
 
-        rollouts = self._rollouts(prompts, few, by_first(ask, FAILED), room)
+        answers = by_first(ask, FAILED)
+        if answers is None:
+            return math.inf
+        rollouts = self._rollouts(prompts, few, answers, room)
         shards = batch_shards(self._batch.mesh)
         rows = np.resize(few, -(-CANARY_PROMPTS // shards) * shards)  # every shard gets equally many
         rollouts = jax.tree.map(lambda array: array[rows], rollouts)
@@ -265,9 +273,12 @@ class VllmEngine:
         )
 
     def _answered(self, futures: Sequence[Future[Answer]]) -> list[Answer] | None:
-        """Wait for completions, and return them; None if the server did not have the weights all the time."""
+        """Wait for completions, and return them; None if not all come from the weights."""
         answers = [future.result() for future in futures]
-        return answers if VllmClient(self._settings).label() == self._label else None
+        return answers if self._labelled(answers) else None
+
+    def _labelled(self, answers: Sequence[Answer]) -> bool:
+        return all(answer.label == self._label for answer in answers)
 
     def _rollouts(
         self, prompts: PromptBatch, rows: np.ndarray, answers: Sequence[Sequence[Any]], room: int
@@ -282,7 +293,7 @@ class VllmEngine:
         tokens = np.full((*shape, room), self._stop_tokens[0], np.int32)
         logprobs, lengths = np.zeros((*shape, room), np.float32), np.zeros(shape, np.int32)
         reasons = np.full(shape, StopReason.LENGTH, np.int32)
-        for place, (ids, of_ids, stopped) in zip(np.ndindex(shape), answers, strict=True):
+        for place, (ids, of_ids, stopped, _) in zip(np.ndindex(shape), answers, strict=True):
             tokens[place][: len(ids)], logprobs[place][: len(ids)] = ids, of_ids
             lengths[place], reasons[place] = len(ids), StopReason.STOP if stopped else StopReason.LENGTH
         return Rollouts(

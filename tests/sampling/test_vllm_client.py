@@ -9,17 +9,20 @@ from grpo_jax.sampling.vllm_client import Answer, NoAnswer, read_answer
 STOPS = (7, 9)
 
 
-def answer(tokens, reason, logprobs=None):
+def answer(tokens, reason, logprobs=None, labels=("a",)):
     logprobs = [-0.5] * len(tokens) if logprobs is None else logprobs
-    entries = [
-        {"token": f"token_id:{token}", "logprob": logprob} for token, logprob in zip(tokens, logprobs, strict=False)
-    ]
-    return {"choices": [{"token_ids": tokens, "logprobs": {"content": entries}, "finish_reason": reason}]}
+    entries = [{"token_id": token, "logprob": logprob} for token, logprob in zip(tokens, logprobs, strict=False)]
+    choice = {"token_ids": tokens, "logprobs": {"content": entries}, "finish_reason": reason}
+    return {"choices": [choice | {"weight_versions": [{"version": label} for label in labels]}]}
 
 
 def test_a_completion_is_read_with_its_stop_token():
-    assert read_answer(answer([3, 4, 9], "stop"), 5, STOPS) == Answer([3, 4, 9], [-0.5] * 3, True)
-    assert read_answer(answer([3, 4], "length"), 2, STOPS) == Answer([3, 4], [-0.5] * 2, False)
+    assert read_answer(answer([3, 4, 9], "stop"), 5, STOPS) == Answer([3, 4, 9], [-0.5] * 3, True, "a")
+    assert read_answer(answer([3, 4], "length"), 2, STOPS) == Answer([3, 4], [-0.5] * 2, False, "a")
+
+
+def test_a_completion_by_several_weights_has_no_label():
+    assert read_answer(answer([3, 9], "stop", labels=("a", "b")), 2, STOPS).label == ""
 
 
 def test_a_stop_token_at_the_last_place_ends_a_completion_whatever_the_server_says():
@@ -32,6 +35,7 @@ def test_a_stop_token_at_the_last_place_ends_a_completion_whatever_the_server_sa
         (None, "no single completion"),
         ({"choices": []}, "no single completion"),
         ({"choices": [{"token_ids": [3], "finish_reason": "stop", "logprobs": None}]}, "no single completion"),
+        ({"choices": [answer([3], "stop")["choices"][0] | {"weight_versions": None}]}, "and a version of the weights"),
         (answer([3, 4, 9], "stop", [-0.5]), "1 log-probabilities for 3 tokens"),
         (answer([3, 9], "stop", [-0.5, math.nan]), "lacks the log-probability"),
         (answer([3, 9], "stop", [-0.5, -9999.0]), "lacks the log-probability"),
@@ -50,7 +54,7 @@ def test_anything_else_is_refused(values, clause):
 
 def test_log_probabilities_of_other_tokens_are_refused():
     values = answer([3, 9], "stop")
-    values["choices"][0]["logprobs"]["content"][0]["token"] = "token_id:4"
+    values["choices"][0]["logprobs"]["content"][0]["token_id"] = 4
     with pytest.raises(ValueError, match="those of other tokens"):
         read_answer(values, 3, STOPS)
 

@@ -123,8 +123,12 @@ def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_m
             assert found[name] == (pytest.approx(value, rel=1e-3, abs=1e-5) if type(value) is float else value), name
 
 
-def relabelled(server):
-    server.faults[LABEL] = then(does.belongs_to_another, after=2)
+def taken_over(server):
+    server.faults[GENERATE] = then(does.belongs_to_another, after=CANARY + 6)
+
+
+def cache_in_use(server):
+    server.faults["/reset_prefix_cache"] = then(does.not_yet, does.not_yet)
 
 
 def restarted_while_loading(server):
@@ -146,7 +150,8 @@ def failing_in_passing(server):
     [
         (lambda server: None, 1),
         (failing_in_passing, 2),  # the first answer was lost, so the request was made again
-        (relabelled, 2),
+        (cache_in_use, 1),
+        (taken_over, 2),
         (restarted_while_loading, 2),
         (restarted_while_sampling, 2),
     ],
@@ -175,7 +180,7 @@ def test_a_server_that_never_answers_ends_in_a_sentence(experiment, server, tmp_
 
 def test_weights_are_read_while_nothing_is_sampled(experiment, server, engine):
     engine.load(weights_of(experiment), version=7)
-    assert server.asked == ["/update_weight_version", "/pause", RELOAD, "/reset_prefix_cache", "/resume", LABEL]
+    assert server.asked == ["/pause", "/update_weight_version", RELOAD, "/reset_prefix_cache", "/resume", LABEL]
 
 
 def deaf(server):
@@ -211,11 +216,9 @@ def test_what_does_not_pass_ends_in_a_sentence(experiment, server, engine, fault
         load_and_sample()
 
 
-@pytest.mark.parametrize("good", [0, 1])
-def test_groups_of_a_server_that_loses_its_weights_again_and_again_are_not_used(experiment, server, engine, good):
-    """Whether or not the first of three batches was good. After each loss the server gets the weights again."""
+def test_groups_of_a_server_that_loses_its_weights_again_and_again_are_not_used(experiment, server, engine):
     engine.load(weights_of(experiment), version=7)
-    server.faults[LABEL] = then(*[does.honest] * good, *[does.belongs_to_another, does.honest] * 3)
+    server.faults[GENERATE] = does.taken_over_after(CANARY)
     with pytest.raises(EngineError, match="lost its weights 3 times while it was sampling"):
         sampled(engine, experiment)
 
