@@ -213,9 +213,7 @@ def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
         named, logprobs = [entry["token_id"] for entry in entries], [float(entry["logprob"]) for entry in entries]
         labels = [str(span["version"]) for span in choice["weight_versions"]]
     except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"it is no single completion with log-probabilities and a version of the weights ({error!r})"
-        ) from error
+        raise ValueError(f"it lacks a part of a completion, as of vLLM 0.32 ({error!r})") from error
     if reason not in (STOPPED, CUT_OFF):
         raise NoAnswer(f"the completion was given up ({reason!r})")
     if len(logprobs) != len(tokens):

@@ -32,10 +32,10 @@ def test_a_stop_token_at_the_last_place_ends_a_completion_whatever_the_server_sa
 @pytest.mark.parametrize(
     ("values", "clause"),
     [
-        (None, "no single completion"),
-        ({"choices": []}, "no single completion"),
-        ({"choices": [{"token_ids": [3], "finish_reason": "stop", "logprobs": None}]}, "no single completion"),
-        ({"choices": [answer([3], "stop")["choices"][0] | {"weight_versions": None}]}, "and a version of the weights"),
+        (None, "lacks a part of a completion"),
+        ({"choices": []}, "lacks a part of a completion"),
+        ({"choices": [{"token_ids": [3], "finish_reason": "stop", "logprobs": None}]}, "lacks a part of a completion"),
+        ({"choices": [answer([3], "stop")["choices"][0] | {"weight_versions": None}]}, "lacks a part of a completion"),
         (answer([3, 4, 9], "stop", [-0.5]), "1 log-probabilities for 3 tokens"),
         (answer([3, 9], "stop", [-0.5, math.nan]), "lacks the log-probability"),
         (answer([3, 9], "stop", [-0.5, -9999.0]), "lacks the log-probability"),
