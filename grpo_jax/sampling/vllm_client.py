@@ -13,7 +13,6 @@ from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlencode
 
 from grpo_jax.config import SamplingConfig, VllmConfig
 from grpo_jax.sampling.engine import EngineError
@@ -102,7 +101,7 @@ class VllmClient:
         Returns:
           Whether it still is there.
         """
-        self._post("/pause", mode="abort")
+        self._post("/pause?mode=abort")
         self._post("/update_weight_version", {"new_version": label})
         self._post(
             "/collective_rpc",
@@ -124,8 +123,8 @@ class VllmClient:
                 with suppress(OSError):  # it is at its end already
                     connection.sock.shutdown(socket.SHUT_RDWR)
 
-    def _post(self, path: str, body: Mapping[str, Any] | None = None, **query: str) -> None:
-        self._repeated("POST", f"{path}?{urlencode(query)}" if query else path, body or {}, lambda _: None)
+    def _post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
+        self._repeated("POST", path, body or {}, lambda _: None)
 
     def _repeated(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]) -> T:
         """Return what `read` makes of the answer. The request is repeated as often as the settings allow.

@@ -1,0 +1,130 @@
+"""Start a vLLM server, sample with it, and compare its log-probabilities with the trainer's.
+
+    python tools/check_vllm.py --vllm=.venv-vllm/bin/vllm --config=configs/smollm2_135m.py
+
+The policy is the checkpoint of the configuration; then all of its weights are scaled, and the server must sample from
+the new ones. Each policy samples the first groups of a training step, in float32. docs/engines.md has a result.
+
+Exit code 0 if the completions' log-probabilities are the trainer's, 1 if they are not or the server fails.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from grpo_jax.config import Config, load
+from grpo_jax.data import Split
+from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.processes import fetch, put
+from grpo_jax.sampling import EngineError
+from grpo_jax.training import Experiment, build
+from grpo_jax.training.base_policy import read_checkpoint
+from grpo_jax.training.requests import training_request
+from grpo_jax.types import Params, Rollouts
+
+SCALES = (1.0, 1.02)  # of all weights
+
+
+@contextmanager
+def serving(vllm: Path, config: Config, port: int, longest: int, log: Path) -> Iterator[None]:
+    """Run a server, and end it."""
+    words = [str(vllm), "serve", config.model.checkpoint, "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--enable-scale-out", "--dtype", config.model.compute_dtype, "--max-model-len", str(longest)]
+    words += ["--logprobs-mode", "processed_logprobs"]
+    environment = {"VLLM_CPU_KVCACHE_SPACE": "1"} | os.environ | {"VLLM_SERVER_DEV_MODE": "1"}
+    with log.open("wb") as file, subprocess.Popen(words, env=environment, stdout=file, stderr=file) as server:
+        try:
+            _wait(f"http://127.0.0.1:{port}/health", server)
+            yield
+        finally:
+            server.terminate()
+
+
+def _wait(url: str, server: subprocess.Popen[bytes], seconds: float = 600) -> None:
+    end = time.monotonic() + seconds
+    while server.poll() is None and time.monotonic() < end:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+    raise EngineError("the server did not start")
+
+
+def _compare(experiment: Experiment, problems: int) -> int:
+    """Print how far the server is from the trainer, and return the exit code."""
+    score = jax.jit(experiment.programs.policy.completion_logprobs)
+    base = read_checkpoint(experiment)
+    policies = [experiment.programs.policy_weights(jax.tree.map(lambda leaf, s=s: leaf * s, base)) for s in SCALES]
+    request = training_request(experiment.config, step=1)
+    print("policy    tokens   seconds   mean |difference|   largest   under the other policy   again the same")
+    for version, weights in enumerate(policies):
+        begun = time.monotonic()
+        experiment.engine.load(weights, version)
+        loaded = time.monotonic() - begun
+        first, again = (
+            sample_and_judge(
+                experiment.engine, experiment.task, experiment.task.problems(Split.TRAIN, problems), request
+            ).rollouts
+            for _ in range(2)
+        )
+        seconds = time.monotonic() - begun - loaded
+        own, other = (_difference(experiment, score, each, first) for each in (weights, policies[1 - version]))
+        same = float((first.completion_tokens == again.completion_tokens).all(axis=-1).mean())
+        print(
+            f"{version:6} {first.completion_lengths.sum():9} {loaded:5.1f} + {seconds:.1f} {own.mean():12.2e} "
+            f"{own.max():17.2e} {other.mean():17.2e} {same:22.0%}"
+        )
+    experiment.engine.close()
+    return 0
+
+
+def _difference(experiment: Experiment, score: Any, weights: Params, rollouts: Rollouts) -> np.ndarray:
+    """Return the |differences| of all tokens' log-probabilities."""
+    read = (rollouts.prompt_tokens, rollouts.prompt_lengths, rollouts.completion_tokens)
+    scored = fetch(score(weights, *put(read, experiment.programs.shardings.batch)))
+    counted = np.arange(scored.shape[-1]) < rollouts.completion_lengths[..., None]
+    differences: np.ndarray = np.abs(scored - rollouts.logprobs)[counted]
+    return differences
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vllm", required=True, type=Path, help="the program of that name")
+    parser.add_argument("--config", default="configs/smollm2_135m.py", help="names a checkpoint")
+    parser.add_argument("--port", type=int, default=8321)
+    parser.add_argument("--problems", type=int, default=16)
+    parser.add_argument("--log", type=Path, default=Path("vllm.log"), help="what the server says")
+    arguments = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        served = [("weights", folder), ("address", f"127.0.0.1:{arguments.port}"), ("tolerance", "1e-3")]
+        config = load(
+            arguments.config,
+            [(f"rollout.engine.{name}", value) for name, value in served]
+            + [("objective.old_logprobs", "trainer"), ("objective.importance_cap", "2.0")],
+        )
+        experiment = build(config)
+        longest = experiment.task.max_prompt_tokens + config.rollout.max_new_tokens
+        try:
+            with serving(arguments.vllm, config, arguments.port, longest, arguments.log):
+                return _compare(experiment, arguments.problems)
+        except EngineError as error:
+            print(f"error: {error} (see {arguments.log})", file=sys.stderr)
+            return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
