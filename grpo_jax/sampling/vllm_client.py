@@ -156,8 +156,8 @@ class VllmClient:
         content = None if body is None else json.dumps(body)
         with self._connection() as connection:
             connection.request(method, path, content, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            text = response.read()
+            with connection.getresponse() as response:
+                text = response.read()
         said = f"status {response.status} ({text[:300].decode(errors='replace')})"
         if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
             raise NoAnswer(said)

@@ -155,6 +155,7 @@ class VllmEngine:
             self._lock = open(self._folder / "lock", "wb")  # noqa: SIM115 - open until the engine is closed
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
+            self.close()
             raise ConfigError(f"{field}: another run uses it; name another directory, and another server.") from error
         except OSError as error:
             raise ConfigError(f"{field}: cannot be written to ({error.strerror}); name another directory.") from error
@@ -208,7 +209,7 @@ class VllmEngine:
         def ask() -> list[Answer] | None:
             client = VllmClient(self._settings)
             sampling = SamplingConfig(temperature=temperature)
-            answers = [self._ask(client, prompts, row, 0, request, sampling, room) for row in few]
+            answers = [self._ask(client, prompts, row, 0, request, sampling, room) for row in few.tolist()]
             return answers if self._labelled(answers) else None
 
         answers = by_first(ask, FAILED)
@@ -241,7 +242,7 @@ class VllmEngine:
             yield [
                 [
                     pool.submit(self._ask, client, prompts, row, sample, *how)
-                    for row in rows
+                    for row in rows.tolist()
                     for sample in range(request.group_size)
                 ]
                 for rows in batches

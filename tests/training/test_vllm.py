@@ -51,11 +51,22 @@ def server(experiment):
 
 
 @pytest.fixture
-def engine(experiment, server, tmp_path):
-    """An engine that gives up soon, with weights."""
-    made = with_server(experiment, server, tmp_path).engine
-    yield made
-    made.close()
+def make(server, tmp_path):
+    """Makes engines of an experiment, and closes them."""
+    made = []
+
+    def of(experiment, **changes):
+        made.append(with_server(experiment, server, tmp_path, **changes).engine)
+        return made[-1]
+
+    yield of
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def engine(experiment, make):
+    return make(experiment)
 
 
 def with_server(experiment, server, folder, **changes):
@@ -163,19 +174,18 @@ def test_what_passes_changes_nothing(experiment, server, engine, expected, fault
     assert len(server.loaded) == loads
 
 
-def test_a_request_without_an_answer_is_repeated_in_time(experiment, server, tmp_path, expected):
-    engine = with_server(experiment, server, tmp_path, seconds=2.0).engine
+def test_a_request_without_an_answer_is_repeated_in_time(experiment, server, make, expected):
+    engine = make(experiment, seconds=2.0)
     engine.load(weights_of(experiment), version=7)
     server.faults[GENERATE] = then(does.hangs, after=CANARY + 1)
     assert_same(sampled(engine, experiment), expected)
 
 
-def test_a_server_that_never_answers_ends_in_a_sentence(experiment, server, tmp_path):
-    engine = with_server(experiment, server, tmp_path, seconds=0.1, retries=1).engine
+def test_a_server_that_never_answers_ends_in_a_sentence(experiment, server, make):
+    engine = make(experiment, seconds=0.1, retries=1)
     server.faults[RELOAD] = ever(does.hangs)
     with pytest.raises(EngineError, match="/collective_rpc failed 2 times, the last time with TimeoutError"):
         engine.load(weights_of(experiment), version=7)
-    engine.close()
 
 
 def test_weights_are_read_while_nothing_is_sampled(experiment, server, engine):
@@ -253,8 +263,8 @@ def test_the_canary_has_the_temperature_of_the_request(experiment, server, engin
         assert_same(found, local)
 
 
-def test_a_caller_that_gives_up_does_not_wait(experiment, server, tmp_path):
-    engine = with_server(experiment, server, tmp_path, requests=2).engine
+def test_a_caller_that_gives_up_does_not_wait(experiment, server, make):
+    engine = make(experiment, requests=2)
     engine.load(weights_of(experiment), version=7)
     server.faults[GENERATE] = ever(does.hangs, after=CANARY + 2)
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
@@ -265,7 +275,7 @@ def test_a_caller_that_gives_up_does_not_wait(experiment, server, tmp_path):
     assert time.monotonic() - begun < 5  # an answer would be waited for four times as long
 
 
-def test_the_folder_of_the_weights_belongs_to_one_run(experiment, server, engine, tmp_path):
+def test_the_folder_of_the_weights_belongs_to_one_run(experiment, server, engine, make, tmp_path):
     folder = tmp_path / "weights"
     (folder / "grpo_jax_dead_000003").mkdir(parents=True)  # a killed run left it
     (folder / "mine").touch()
@@ -273,30 +283,28 @@ def test_the_folder_of_the_weights_belongs_to_one_run(experiment, server, engine
     engine.load(weights_of(experiment), version=8)
     left = sorted(entry.name for entry in folder.iterdir())
     assert left == [server.loaded[-1].rpartition("/")[2], "lock", "mine"]
-    other = with_server(experiment, server, tmp_path).engine
+    other = make(experiment)
     with pytest.raises(ConfigError, match=r"rollout\.engine\.weights='.*': another run uses it"):
         other.load(weights_of(experiment), version=7)
     engine.close()
     assert sorted(entry.name for entry in folder.iterdir()) == ["lock", "mine"]
     other.load(weights_of(experiment), version=7)
-    other.close()
 
 
-def test_the_canary_is_shared_by_all_devices(experiment, server, tmp_path, expected):
+def test_the_canary_is_shared_by_all_devices(experiment, make, expected):
     config = make_config(objective__old_logprobs="trainer", mesh__data=2, mesh__fsdp=2, mesh__tensor=2)
     wide = build(config, jax.devices())
-    engine = with_server(wide, server, tmp_path).engine
+    engine = make(wide)
     engine.load(weights_of(wide), version=7)
     problems = experiment.task.problems(Split.TRAIN, 5)
     request = dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=2)
     with jax.transfer_guard("disallow"):  # as in a training step
         found = sample_and_judge(engine, wide.task, problems, request).rollouts
     assert_same(found, expected)
-    engine.close()
 
 
-def test_what_a_server_cannot_do_is_refused(experiment, server, tmp_path):
-    able = with_server(experiment, server, tmp_path).engine.capabilities
+def test_what_a_server_cannot_do_is_refused(engine):
+    able = engine.capabilities
     assert (able.counter_exact, able.exact_logprobs) == (False, False)
     with pytest.raises(ConfigError, match=r"rollout.noise='antithetic': the rollout engine cannot couple"):
         check_engine(make_config(rollout__noise="antithetic", objective__old_logprobs="trainer"), able)
