@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -124,7 +125,7 @@ class VllmEngine:
             self._prove(prompts, request)
             with self._asked(prompts, request, batches[done:]) as asked:
                 for rows, futures in zip(batches[done:], asked, strict=True):
-                    answers = by_first(lambda futures=futures: self._answered(futures), FAILED)
+                    answers = by_first(partial(self._answered, futures), FAILED)
                     if answers is None:
                         break
                     yield FinishedGroups(
@@ -169,12 +170,12 @@ class VllmEngine:
         Raises:
           EngineError: if it cannot.
         """
-        self._proved = False
+        assert self._directory is not None
+        self._proved, client = False, VllmClient(self._settings)
         for _ in range(ATTEMPTS):
             self._label = f"{self._session}.{self._given}"
             self._given += 1
-            client = VllmClient(self._settings)
-            if by_first(lambda client=client: client.take_weights(self._directory, self._label), FAILED):
+            if by_first(partial(client.take_weights, self._directory, self._label), FAILED):
                 return
         raise EngineError(
             f"the vLLM server at {self._settings.address}: was restarted {ATTEMPTS} times while it read the weights, "
