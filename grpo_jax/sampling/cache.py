@@ -1,6 +1,8 @@
 """Keys and values of earlier tokens while decoding: the completions of a lane share those of their prompt."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -30,7 +32,7 @@ class Cache:
     """
 
     prompts: Any  # of KV [L, kv_heads, P, head_dim]
-    completions: Any  # of KV [L*E, kv_heads, C, head_dim], lane by lane
+    completions: Any  # of keys [L*E, kv_heads, head_dim, C] and values [L*E, kv_heads, C, head_dim], lane by lane
     newest: Any  # of KV [L, E, kv_heads, head_dim]
 
     def contexts(self) -> Any:
@@ -42,13 +44,13 @@ class Cache:
     def write_newest(self, step: Int[Array, ""]) -> "Cache":
         """Return the cache with `newest`, from the step before this one, written to its column."""
 
-        def write(ring: Array, token: Array) -> Array:
-            axis = ring.ndim - 2
+        def write(axis: int, ring: Array, token: Array) -> Array:
             column = (step - 1) % ring.shape[axis]
-            one_column = token.reshape(*ring.shape[:axis], 1, ring.shape[-1])
+            one_column = jnp.expand_dims(token.reshape(*ring.shape[:-2], -1), axis)
             return jax.lax.dynamic_update_slice_in_dim(ring, one_column, column, axis)
 
-        return Cache(self.prompts, jax.tree.map(write, self.completions, self.newest), self.newest)
+        rings = by_kind(partial(write, -1), partial(write, -2), self.completions, self.newest)
+        return Cache(self.prompts, rings, self.newest)
 
     def take(self, rows: Int[Array, " L"]) -> "Cache":
         """Return the cache of these lanes."""
@@ -73,6 +75,16 @@ def lane_axis(layers: Any) -> int:
     return 0 if isinstance(layers, list) else 1
 
 
+def by_kind(of_keys: Callable[..., Array], of_values: Callable[..., Array], *layers: Any) -> Any:
+    """Return fields of a cache after a function of every layer's keys, and another of its values."""
+
+    def of_layer(*layer: KV) -> KV:
+        keys, values = zip(*layer, strict=True)
+        return of_keys(*keys), of_values(*values)
+
+    return list(map(of_layer, *layers)) if isinstance(layers[0], list) else of_layer(*layers)
+
+
 def by_prompt(layers: Any) -> Any:
     """Return the decoder's keys and values, [N, P, kv_heads, head_dim], as the cache holds them."""
     return jax.tree.map(lambda keys: jnp.swapaxes(keys, -3, -2), layers)
@@ -87,6 +99,9 @@ def empty_cache(prompts: Any, completions: int, room: int) -> Cache:
       room: C.
     """
 
+    def ring_of_keys(keys: Array) -> Array:
+        return jnp.swapaxes(ring(keys), -1, -2)
+
     def ring(keys: Array) -> Array:
         *layers, lanes, kv_heads, _, head_dim = keys.shape
         return jnp.zeros((*layers, lanes * completions, kv_heads, room, head_dim), keys.dtype)
@@ -95,7 +110,7 @@ def empty_cache(prompts: Any, completions: int, room: int) -> Cache:
         *lanes, kv_heads, _, head_dim = keys.shape
         return jnp.zeros((*lanes, completions, kv_heads, head_dim), keys.dtype)
 
-    return Cache(prompts=prompts, completions=jax.tree.map(ring, prompts), newest=jax.tree.map(token, prompts))
+    return Cache(prompts=prompts, completions=by_kind(ring_of_keys, ring, prompts), newest=jax.tree.map(token, prompts))
 
 
 def copy_row(source: Any, row: Int[Array, ""], target: Any, lane: Int[Array, ""]) -> Any:
@@ -138,24 +153,31 @@ def lane_attention(prompt_mask: Bool[Array, "L P"], age: Int[Array, " L"], step:
             products = jnp.einsum(spec, queries, keys, precision=exact, preferred_element_type=jnp.float32)
             return scoring.scores(products.reshape(*by_lane, -1))
 
-        room = past_k.shape[-2]
+        def weighted(spec: str, weights: Array, values: Array) -> Array:
+            return jnp.einsum(
+                spec, weights.astype(v.dtype), values, precision=exact, preferred_element_type=jnp.float32
+            )
+
+        # Products of single vectors, which compilers make neither fast nor part of something else if they are `dot`s.
+        own_k, own_v = k[:, :, :, None, :], v[:, :, :, None, :]
+        of_self = (grouped.astype(jnp.float32) * own_k.astype(jnp.float32)).sum(axis=-1, keepdims=True)
+
+        room = past_v.shape[-2]
         in_prompt = jnp.arange(prompt_k.shape[-2])[None]
         since = 1 + (step - 1 - jnp.arange(room)) % room  # steps since each column was written
         back = jnp.broadcast_to(since, (len(age), room))
         sees_prompt = scoring.within(prompt_mask, (lengths + age)[:, None] - in_prompt)[:, None, None, None]
         sees_past = scoring.within(back <= age[:, None], back)[:, None, None, None]
         of_prompt = jnp.where(sees_prompt, scores("lekrh,lkph->lekrp", grouped, prompt_k), MASKED)
-        past = scores("nkrh,nkch->nkrc", grouped.reshape(*rows, -1), past_k)
+        past = scores("nkrh,nkhc->nkrc", grouped.reshape(*rows, -1), past_k)
         of_past = jnp.where(sees_past, past, MASKED)
-        of_self = scores("lekrh,lekh->lekr", grouped, k)
-        weights = jax.nn.softmax(jnp.concatenate([of_prompt, of_past, of_self], axis=-1), axis=-1).astype(v.dtype)
-        to_prompt, to_past, to_self = jnp.split(weights, [prompt_mask.shape[1], weights.shape[-1] - 1], axis=-1)
-        by_past = jnp.einsum("nkrc,nkch->nkrh", to_past.reshape(*rows, room), past_v, precision=exact)
-        seen = (
-            jnp.einsum("lekrp,lkph->lekrh", to_prompt, prompt_v, precision=exact)
-            + by_past.reshape(grouped.shape)
-            + to_self * v[:, :, :, None, :]
-        )
-        return seen.reshape(q.shape)
+        # The softmax over all three, whose denominator comes last: the parts are never joined, nor divided one by one.
+        parts = (of_prompt, of_past, scoring.scores(of_self))
+        top = reduce(jnp.maximum, [part.max(axis=-1, keepdims=True) for part in parts])
+        to_prompt, to_past, to_self = (jnp.exp(part - top) for part in parts)
+        total = to_prompt.sum(axis=-1, keepdims=True) + to_past.sum(axis=-1, keepdims=True) + to_self
+        by_past = weighted("nkrc,nkch->nkrh", to_past.reshape(*rows, room), past_v).reshape(grouped.shape)
+        by_prompt = weighted("lekrp,lkph->lekrh", to_prompt, prompt_v)
+        return ((by_prompt + by_past + to_self * own_v) / total).astype(v.dtype).reshape(q.shape)
 
     return attend

@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, UInt32
 
-from grpo_jax.randomness import branching_key, sample_key, token_key
+from grpo_jax.randomness import branching_key, random_bits, sample_key, token_key
 
 # Returns standard Gumbel noise of one token. Takes the prompt's key in this step, the index of the completion in its
 # group, the token's position in the completion, the size of the noise, and the room (max_new_tokens).
@@ -54,7 +54,7 @@ def independent(
 ) -> Float[Array, " {size}"]:
     """Return noise that is independent for every completion of a group."""
     key = token_key(sample_key(prompt, sample), position)
-    return gumbel(jax.random.bits(key, (size,), jnp.uint32))
+    return gumbel(random_bits(key, size))
 
 
 def antithetic(
@@ -67,7 +67,7 @@ def antithetic(
     odd group has no partner.
     """
     key = token_key(sample_key(prompt, sample - sample % 2), position)
-    bits = jax.random.bits(key, (size,), jnp.uint32)
+    bits = random_bits(key, size)
     return gumbel(jnp.where(sample % 2 == 1, ~bits, bits))
 
 

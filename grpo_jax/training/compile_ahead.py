@@ -1,8 +1,10 @@
 """Compile the programs of the update while the main thread makes, loads or evaluates a policy."""
 
+import ctypes
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from grpo_jax.training.experiment import Experiment
@@ -17,7 +19,7 @@ def compiling_ahead(experiment: Experiment) -> Iterator[Callable[[], None]]:
     """Compile what follows the sampling of a step, in other threads, and yield a function that waits for it.
 
     JAX finds what was compiled for some shapes when it calls the program with arrays of these shapes. If compiling
-    fails, the yielded function raises the error.
+    fails, the yielded function raises the error. Its first call also returns the compilers' memory to the system.
     """
     config, programs = experiment.config, experiment.programs
 
@@ -32,9 +34,11 @@ def compiling_ahead(experiment: Experiment) -> Iterator[Callable[[], None]]:
     pool = ThreadPoolExecutor(PROGRAMS, "compile")
     started = pool.submit(start)
 
+    @cache
     def wait() -> None:
         for one in started.result():
             one.result()
+        _return_freed_memory()
 
     try:
         yield wait
@@ -44,3 +48,10 @@ def compiling_ahead(experiment: Experiment) -> Iterator[Callable[[], None]]:
 
 def _compile(program: Any, of: Any, batch: UpdateBatch) -> None:
     program.lower(of, batch).compile()
+
+
+def _return_freed_memory() -> None:
+    """Let glibc return to the system what compilers have freed: 1 GB in a run of a model of 60 million parameters."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
