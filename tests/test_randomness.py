@@ -20,6 +20,7 @@ from grpo_jax.randomness import (
     branching_key,
     generator,
     prompt_keys,
+    random_bits,
     sample_key,
     spread_seed,
     text_generator,
@@ -195,3 +196,14 @@ def test_no_two_draws_are_of_one_key():
             drawn += [tuple(jax.random.key_data(key).tolist()) for key in keys]
     assert len(drawn) == 2 * (16 + 30 + 4 * 3 * (4 + 4 * 3 * 3))
     assert [key for key, times in Count(drawn).items() if times > 1] == []
+
+
+def test_tokens_have_the_bits_that_jax_would_draw():
+    """Whatever the number that is folded in, and for one value or many."""
+    root = Counter.of(7, Stream.TRAINING, 3).key()
+    for number in (0, 1, 2**31, 2**32 - 1):
+        key = jax.random.fold_in(root, np.uint32(number))
+        for found in (sample_key(root, np.uint32(number)), token_key(root, np.uint32(number))):
+            np.testing.assert_array_equal(jax.random.key_data(found), jax.random.key_data(key))
+        for size in (1, 133):
+            np.testing.assert_array_equal(random_bits(key, size), jax.random.bits(key, (size,), np.uint32))

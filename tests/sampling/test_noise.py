@@ -94,7 +94,8 @@ def test_unlikely_tokens_are_drawn_as_often_as_they_should_be(kind, sample, monk
     drawn is a sum over all values of its bits, of which all but the 2^17 at the two ends add nothing.
     """
     ends = np.arange(2**16, dtype=np.uint32)
-    monkeypatch.setattr(jax.random, "bits", lambda *arguments: jnp.asarray(np.concatenate([ends, ~ends])))
+    bits = jnp.asarray(np.concatenate([ends, ~ends]))
+    monkeypatch.setattr("grpo_jax.sampling.noise.random_bits", lambda *arguments: bits)
     found = NOISES[kind](COUNTER.key(), jnp.int32(sample), jnp.int32(0), 2**17, 1)
     for probability, precision in ((6.6e-8, 1e-4), (2.0**-30, 0.01), (2.0**-32, 0.05)):
         wins = np.exp(-(1 - probability) / probability * np.exp(-np.array(found, np.float64)))
@@ -137,7 +138,7 @@ def test_antithetic_noise_is_of_u_and_1_minus_u():
 
 def test_antithetic_noise_is_finite_and_mirrored_at_the_ends(monkeypatch):
     ends = jnp.array([0, 1, 2**32 - 2, 2**32 - 1], jnp.uint32)
-    monkeypatch.setattr(jax.random, "bits", lambda *arguments: ends)
+    monkeypatch.setattr("grpo_jax.sampling.noise.random_bits", lambda *arguments: ends)
     key = COUNTER.key()
     first, second = (NOISES["antithetic"](key, jnp.int32(sample), jnp.int32(0), 4, 1) for sample in (0, 1))
     assert np.isfinite(first).all()
