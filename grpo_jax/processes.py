@@ -5,18 +5,41 @@ All processes must make the same calls in the same order. A single process has n
 * `on_any_process(flag)`: whether a flag is set anywhere.
 * `of_first(value)`, `arrays_of_first(tree, shapes)`: what the first process has.
 * `by_first(act, failed)`: what `act` returns on the first process; every process raises if it raises there.
+* `by_all(act, failed)`: what `act` returns on each process; every process raises if it raises on any.
+* `unlike_on_processes(values)`: which values differ between processes.
 * `on_all(act)`, `on_first(act)` in `grpo_jax.runs.agreement`: the same for functions that may raise ConfigError.
+
+Small values go through the store of the service that joined the processes, not through the devices. There they would
+wait for what the devices are doing, which is often the sampling of the next batch.
 """
 
-import hashlib
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed  # the only way to the store; JAX has no public one
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding
+
+EXCHANGES = "grpo_jax/exchanges"  # where values are in the store, by the number of their exchange
+PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those that are gone are noticed otherwise
+
+_exchanges = itertools.count()
+
+
+def store() -> Any:
+    """Return the store that all processes of a run share: texts by key. Its methods are those of JAX's client.
+
+    Raises:
+      RuntimeError: if there are several processes, but nobody has joined them.
+    """
+    client = distributed.global_state.client
+    if client is None:
+        raise RuntimeError("there are several processes, but they have not joined; call jax.distributed.initialize")
+    return client
 
 
 def put(tree: Any, shardings: Any) -> Any:
@@ -49,7 +72,7 @@ def barrier(name: str) -> None:
 
 def on_any_process(flag: bool) -> bool:
     """Return whether the flag is set on at least one process."""
-    return flag if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(flag)).any())
+    return flag if jax.process_count() == 1 else any(_everywhere("a flag", bool(flag)))
 
 
 def of_first(value: Any) -> Any:
@@ -60,7 +83,9 @@ def of_first(value: Any) -> Any:
     Args:
       value: of a type that JSON has. Only the first process's value counts; the others may pass None.
     """
-    return value if jax.process_count() == 1 else json.loads(_bytes_of_first(json.dumps(value).encode()))
+    if jax.process_count() == 1:
+        return value
+    return _everywhere("a value", value if jax.process_index() == 0 else None)[0]
 
 
 def by_first(act: Callable[[], Any], failed: Exception) -> Any:
@@ -70,25 +95,68 @@ def by_first(act: Callable[[], Any], failed: Exception) -> Any:
       act: called by the first process alone. Returns a value of a type that JSON has.
       failed: raised by the other processes if `act` raises anything, so that they do not wait for ever.
     """
+    return by_all(act if jax.process_index() == 0 else lambda: None, failed)[0]
+
+
+def by_all(act: Callable[[], Any], failed: Exception) -> list[Any]:
+    """Let every process act, and return the results of all, in the order of the processes, on every process.
+
+    Args:
+      act: returns a value of a type that JSON has.
+      failed: raised, if `act` raises anything on other processes, by those on which it does not.
+    """
     if jax.process_count() == 1:
-        return act()
-    result, problem = b"", None
-    if jax.process_index() == 0:
-        try:
-            result = json.dumps(act()).encode()
-        except Exception as error:
-            problem = error
-    with jax.transfer_guard("allow"):
-        if on_any_process(problem is not None):
-            raise problem or failed
-        return json.loads(_bytes_of_first(result))
+        return [act()]
+    result, problem = None, None
+    try:
+        result = act()
+    except Exception as error:
+        problem = error
+    everywhere = _everywhere("a result", [problem is None, result])
+    if not all(acted for acted, _ in everywhere):
+        raise problem or failed
+    return [made for _, made in everywhere]
 
 
-def _bytes_of_first(own: bytes) -> bytes:
-    mine = np.frombuffer(own, np.uint8)
-    size = int(multihost_utils.broadcast_one_to_all(np.int32(mine.size)))
-    text = mine if jax.process_index() == 0 else np.zeros(size, np.uint8)
-    return np.asarray(multihost_utils.broadcast_one_to_all(text), np.uint8).tobytes()
+def unlike_on_processes(values: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the names whose values differ between processes, each with the value of every process, None for none.
+
+    Args:
+      values: small ones, of types that JSON has.
+    """
+    if jax.process_count() == 1:
+        return {}
+    everywhere = _everywhere("a comparison", dict(values))
+    names = dict.fromkeys(name for theirs in everywhere for name in theirs)
+    of_name = {name: [theirs.get(name) for theirs in everywhere] for name in names}
+    return {name: theirs for name, theirs in of_name.items() if any(one != theirs[0] for one in theirs)}
+
+
+def _everywhere(what: str, value: Any) -> list[Any]:
+    """Return the values that all processes pass, in the order of the processes.
+
+    The first process collects them and puts the whole list into the store. So every process makes few requests, however
+    many processes there are.
+
+    Args:
+      what: is exchanged, the same on all processes.
+
+    Raises:
+      RuntimeError: if a process exchanges something else.
+    """
+    shared, number, index = store(), next(_exchanges), jax.process_index()
+    place = f"{EXCHANGES}/{number}"
+    shared.key_value_set(f"{place}/{index}", json.dumps([what, value]))
+    if index == 0:
+        values = [shared.blocking_key_value_get(f"{place}/{other}", PATIENCE) for other in range(jax.process_count())]
+        shared.key_value_set(f"{place}/all", f"[{', '.join(values)}]")
+        if number:  # everybody has passed a value to this exchange, so nobody reads the one before it any more
+            shared.key_value_delete(f"{EXCHANGES}/{number - 1}")
+    everywhere = json.loads(shared.blocking_key_value_get(f"{place}/all", PATIENCE))
+    exchanged = [theirs for theirs, _ in everywhere]
+    if any(theirs != what for theirs in exchanged):
+        raise RuntimeError(f"the processes are at different places: they exchange {', '.join(exchanged)}")
+    return [one for _, one in everywhere]
 
 
 def arrays_of_first(tree: Any, shapes: Any) -> Any:
@@ -103,16 +171,3 @@ def arrays_of_first(tree: Any, shapes: Any) -> Any:
     if jax.process_index():
         tree = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return multihost_utils.broadcast_one_to_all(tree)
-
-
-def unlike_on_processes(values: Mapping[str, Any]) -> list[str]:
-    """Return the names whose values differ between processes. All processes must ask about the same names.
-
-    Args:
-      values: of types that JSON has.
-    """
-    if jax.process_count() == 1:
-        return []
-    digests = [hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest() for value in values.values()]
-    everywhere = multihost_utils.process_allgather(np.array([list(digest) for digest in digests], np.uint8))
-    return [name for place, name in enumerate(values) if (everywhere[:, place] != everywhere[0, place]).any()]

@@ -1,116 +1,156 @@
-"""The messages between processes, as if there were two of them; tests/commands/test_distributed.py has two."""
+"""What processes tell each other; here they are threads. tests/commands/test_distributed.py has real ones."""
 
-import json
+import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from grpo_jax import processes
 from grpo_jax.config import ConfigError
-from grpo_jax.evaluation import evaluate, judge_rollouts
-from grpo_jax.rewards import Verdict
+from grpo_jax.evaluation import evaluate, judge_rollouts, rewards_of, unscored_of
+from grpo_jax.evaluation.judging import share_of
+from grpo_jax.rewards import Verdict, WorkerError
 from grpo_jax.runs import agreement
 from grpo_jax.runs.claim import check_hosts
+from grpo_jax.runs.ending import TrainingError
 from tests.evaluation.test_evaluate import PROBLEMS, REQUEST, TASK, right_and_wrong, rollouts_of
-from tests.helpers import evaluation_line
 from tests.runs.test_claim import INPUTS, start
+from tests.several_processes import several
 
 
 @pytest.fixture
-def two(monkeypatch):
-    """This process is the second of two. What the first one says is in the list, as its digests and its bytes."""
-    said = []
-    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
-    monkeypatch.setattr(processes.jax, "process_index", lambda: 1)
-    utils = processes.multihost_utils
-    monkeypatch.setattr(utils, "broadcast_one_to_all", lambda tree: said.pop(0))
-    monkeypatch.setattr(utils, "process_allgather", lambda array: np.stack([said.pop(0), array]))
-    return said
+def three():
+    with several(3) as everywhere:
+        yield everywhere
 
 
-def test_the_first_ones_value_is_everybodys(two):
-    text = np.frombuffer(b'{"a": [1, null]}', np.uint8)
-    two += [np.int32(text.size), text]
-    assert processes.of_first(None) == {"a": [1, None]}
-    assert two == []
-
-
-def test_hosts_are_compared_before_they_compute(two, monkeypatch):
-    ours, mine = {"seed": 1}, start()
-    seen = []
-
-    def remembered(values):
-        seen.append(values)
-        return []
-
-    monkeypatch.setattr("grpo_jax.runs.claim.unlike_on_processes", remembered)
-    check_hosts(ours, INPUTS, mine)
-    monkeypatch.undo()
-    assert {"the configuration", "the training problems", "the model's files", "your own code"} <= set(seen[0])
-
-    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
-    for name in seen[0]:
-        theirs = dict.fromkeys(seen[0]) | {name: "another"}
-        of_first = processes_digests(dict.fromkeys(seen[0]))
-        monkeypatch.setattr(
-            processes.multihost_utils, "process_allgather", lambda array, first=of_first: np.stack([first, array])
+def test_small_values_are_exchanged(three):
+    def exchange(index):
+        return (
+            processes.of_first({"a": [index, None]}),
+            processes.on_any_process(index == 2),
+            processes.on_any_process(False),
+            processes.by_all(lambda: index, OSError()),
+            processes.by_first(lambda: index, OSError()),
         )
-        assert processes.unlike_on_processes(theirs) == [name]
-        with pytest.raises(ConfigError, match="the hosts differ in"):
-            check_hosts(ours, INPUTS, mine)
+
+    assert three(exchange) == [({"a": [0, None]}, True, False, [0, 1, 2], 0)] * 3
+    assert len(processes.store().texts) == 4  # earlier exchanges leave nothing behind
 
 
-def processes_digests(values):
-    """Return the digests that the first process would send of its values."""
-    found = []
-    with pytest.MonkeyPatch.context() as patch:
-        gather = lambda array: found.append(array) or np.stack([array, array])  # noqa: E731
-        patch.setattr(processes.multihost_utils, "process_allgather", gather)
-        assert processes.unlike_on_processes(values) == []
-    return found[0]
+def test_processes_at_different_places_do_not_take_each_others_values(three):
+    for error in three(lambda index: processes.of_first(1) if index else processes.on_any_process(True)):
+        assert "at different places" in str(error)
 
 
-def test_where_one_must_stop_all_do(monkeypatch):
-    def refuse():
+def test_an_error_on_one_process_is_raised_on_all(three):
+    def act(index):
+        return processes.by_all(lambda: [1][index % 2], OSError("another"))
+
+    first, second, third = three(act)
+    assert isinstance(second, IndexError)
+    assert str(first) == str(third) == "another"
+
+    def fail():
         raise ConfigError("no such file.")
 
-    monkeypatch.setattr(agreement, "on_any_process", lambda flag: True)  # as another says
-    with pytest.raises(ConfigError, match="another host cannot go on; see its message"):
-        agreement.on_all(lambda: 1)
-    with pytest.raises(ConfigError, match="no such file"):
-        agreement.on_all(refuse)
+    first, second, _ = three(lambda index: agreement.on_all(fail if index == 0 else int))
+    assert str(first) == "no such file."
+    assert str(second) == "another host cannot go on; see its message."
+    first, second, _ = three(lambda index: agreement.on_first(fail))
+    assert str(first) == "no such file."
+    assert str(second) == "the first host cannot go on; see its message."
 
 
-def said_by_first(value):
-    """Return the messages of `by_first`: that nothing was raised, and the result as bytes."""
-    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    return [np.array(False), np.int32(text.size), text]
+def test_hosts_are_compared_before_they_compute(three):
+    def check(index):
+        ours, inputs, mine = {"seed": 1}, INPUTS, start()
+        if index == 1:
+            ours, inputs = {"seed": 2}, dataclasses.replace(INPUTS, policy={"model.safetensors": "other"})
+            inputs = dataclasses.replace(inputs, code={"mine:reward": {"mine": "y"}}, problems={})
+            mine = start(digest="f" * 16)
+        return check_hosts(ours, inputs, mine)
+
+    for error in three(check):
+        assert isinstance(error, ConfigError)
+        for name in ("the configuration", "the training problems", "the model's files", "your own code", "the source"):
+            assert name in str(error)
+        assert "the tokenizer" not in str(error)
+    assert three(lambda index: check_hosts({"seed": 1}, INPUTS, start())) == [None] * 3
 
 
-def test_what_the_first_host_judges_all_learn_from(two, monkeypatch):
-    """Whatever another one would have said, as of a worker that it had to kill. So do they of what is summed up."""
-    two += said_by_first([[1.0, "7", True, True, {}], [0.5, None, False, None, {"short": 0.25}]])
-    (judged,) = judge_rollouts(TASK, PROBLEMS[:1], rollouts_of([["1", "1"]]))
-    verdict, other = (one.verdict for one in judged.completions)
-    assert verdict == Verdict(1.0, "7", right=True)
-    assert other == Verdict(0.5, None, scored=False)
-    assert other.terms == {"short": 0.25}
-    two += said_by_first([[0.0, None, True, False, {}]] * 2)
-    scores = evaluation_line(0, 0.5).scores
-    two += said_by_first(scores.to_json())
-    assert evaluate(right_and_wrong(), TASK, PROBLEMS[:1], REQUEST, bootstrap=10).scores == scores
-    assert two == []
+def test_a_difference_is_named_with_the_values_of_the_processes(three):
+    def check(index):
+        agreement.check_alike("step 7", {"the seed": 1, "rewards": [index % 2, 5]})
+
+    for error in three(check):
+        assert isinstance(error, TrainingError)
+        assert str(error).startswith(
+            "step 7: the processes differ in rewards ([0, 5] on process 0 and 2, [1, 5] on process 1). Nothing"
+        )
 
 
-def test_where_the_first_host_fails_the_others_end(two, monkeypatch):
-    def fail():
-        raise OSError("no such file")
+def test_every_group_is_judged_by_one_process():
+    for groups in range(9):
+        shares = [share_of(groups, process, 4) for process in range(4)]
+        assert [place for first, last in shares for place in range(first, last)] == list(range(groups))
+        assert max(last - first for first, last in shares) <= -(-groups // 4)
 
-    two.append(np.array(True))
-    with pytest.raises(ConfigError, match="the first host cannot go on; see its message"):
-        agreement.on_first(fail)  # which only the first one does
-    monkeypatch.setattr(processes.jax, "process_index", lambda: 0)
-    two.append(np.array(False))
-    with pytest.raises(OSError, match="no such file"):
-        agreement.on_first(fail)
-    assert two == []
+
+class OfItsProcess:
+    """A reward that depends on the process that judges, as a random one does. It remembers what it was asked."""
+
+    def __init__(self, index):
+        self.index, self.asked = index, []
+        self.unscored = Counter({"killed": index})
+
+    def judge(self, attempts):
+        self.asked += [(attempt.prompt, attempt.completion) for attempt in attempts]
+        if any(attempt.completion == "9" for attempt in attempts):
+            raise WorkerError("no worker starts")
+        terms = {"own": float(self.index)}
+        return [Verdict(self.index + 0.1 * place, "7", right=None, terms=terms) for place, _ in enumerate(attempts)]
+
+
+def test_verdicts_are_the_same_on_all_processes(three):
+    """Each judges whole groups of its own, whatever another would have said; all get all verdicts."""
+    texts = [["1", "2"], ["3", "4"], ["5", "6"], ["7", "8"]]
+    rewards = [OfItsProcess(index) for index in range(3)]
+
+    def judge(index, texts=texts):
+        task = SimpleTask(rewards[index])
+        judged = judge_rollouts(task, PROBLEMS[: len(texts)], rollouts_of(texts))
+        return judged, unscored_of(task.reward)
+
+    (judged, counts), *others = three(judge)
+    assert others == [(judged, counts)] * 2
+    assert counts == {"killed": 3}
+    assert [[completion for _, completion in reward.asked] for reward in rewards] == [
+        ["1", "2"], ["3", "4"], ["5", "6", "7", "8"]
+    ]  # fmt: skip
+    np.testing.assert_allclose(rewards_of(judged)[0], [[0, 0.1], [1, 1.1], [2, 2.1], [2.2, 2.3]])
+    assert [one.text for group in judged for one in group.completions] == list("12345678")
+    assert judged[3].completions[0].verdict.terms == {"own": 2.0}
+
+    first, second, third = three(lambda index: judge(index, [["9", "1"]]))  # the last process's share
+    assert str(third) == "no worker starts"
+    assert str(first) == str(second) == "another host cannot judge its share of the completions; see its message."
+
+
+def test_the_first_process_sums_up_an_evaluation_for_all(three):
+    def score(index):
+        return evaluate(right_and_wrong(), SimpleTask(OfItsProcess(index)), PROBLEMS, REQUEST, bootstrap=10).scores
+
+    scores, *others = three(score)
+    assert others == [scores] * 2
+
+
+class SimpleTask:
+    """The embedded task with another reward."""
+
+    def __init__(self, reward):
+        self.reward = reward
+
+    def __getattr__(self, name):
+        return getattr(TASK, name)

@@ -15,6 +15,7 @@ from grpo_jax.evaluation.judging import (
     judge_rollouts,
     rewards_of,
     right_of,
+    unscored_of,
     warm,
 )
 from grpo_jax.evaluation.sampled import Samples, judge_as_sampled, sample_and_judge
@@ -33,5 +34,6 @@ __all__ = [
     "right_of",
     "sample_and_judge",
     "summarize",
+    "unscored_of",
     "warm",
 ]

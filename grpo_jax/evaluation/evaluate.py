@@ -54,7 +54,7 @@ def evaluate(
         if done < len(problems) and stop():
             return None
     groups = in_order(parts, len(problems)).groups
-    # The first host decides for all, because a majority vote compares answers, too.
+    # The first process decides for all, because a majority vote compares answers, too.
     scores = by_first(lambda: summarize(groups, bootstrap, task.reward).to_json(), NO_VERDICTS)
     return Evaluation(Scores.from_json(scores), groups)
 

@@ -1,18 +1,24 @@
-"""Let a task's reward judge groups of completions."""
+"""Let a task's reward judge groups of completions.
 
+Every process judges a share of the groups, and all get the verdicts of all. So each verdict is made once, and all
+processes learn from the same ones, also where a reward is random or a worker was killed.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
 from grpo_jax.data import Problem, Task, decode
-from grpo_jax.processes import by_first
+from grpo_jax.processes import by_all
 from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 
-NO_VERDICTS = WorkerError("the first host judges for all hosts, and cannot; see its message.")
+NO_VERDICTS = WorkerError("another host cannot judge its share of the completions; see its message.")
 
 
 def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[JudgedGroup]:
@@ -24,13 +30,12 @@ def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) 
     texts = decode(task.tokenizer, rollouts.completion_tokens.reshape(n * g, c), written)
     lengths = rollouts.completion_lengths.ravel().tolist()
     problem_of_each = [problem for problem in problems for _ in range(g)]
-    verdicts = _verdicts(
-        task.reward,
-        [
-            Attempt(problem.prompt, problem.answer, text, ended, length)
-            for problem, text, ended, length in zip(problem_of_each, texts, stopped.tolist(), lengths, strict=True)
-        ],
-    )
+    attempts = [
+        Attempt(problem.prompt, problem.answer, text, ended, length)
+        for problem, text, ended, length in zip(problem_of_each, texts, stopped.tolist(), lengths, strict=True)
+    ]
+    first, last = share_of(n, jax.process_index(), jax.process_count())
+    verdicts = _verdicts(task.reward, attempts[first * g : last * g])
     completions = [Completion(*one) for one in zip(texts, lengths, stopped.tolist(), verdicts, strict=True)]
     return [
         JudgedGroup(problem.id, problem.prompt, problem.answer, completions[place * g : (place + 1) * g])
@@ -38,16 +43,30 @@ def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) 
     ]
 
 
-def warm(reward: Reward) -> None:
-    """Start the reward's processes on the host that judges, because they take long to start."""
-    by_first(reward.warm, NO_VERDICTS)
+def share_of(groups: int, process: int, processes: int) -> tuple[int, int]:
+    """Return the first group that a process judges, and the one after its last.
 
-
-def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
-    """Return the first host's verdicts on every host.
-
-    If each host judged, a worker that was killed or reached a limit on one of them would make their updates differ.
+    Shares are as equal as they can be and follow each other. Groups stay whole, because a reward may compare the
+    completions of a group.
     """
+    return groups * process // processes, groups * (process + 1) // processes
+
+
+def warm(reward: Reward) -> None:
+    """Start the reward's processes, because they take long to start."""
+    by_all(reward.warm, NO_VERDICTS)
+
+
+def unscored_of(reward: Reward) -> Counter[str]:
+    """Return how many completions had no verdict so far, by reason, counted over all processes."""
+    counts: Counter[str] = Counter()
+    for theirs in by_all(lambda: dict(reward.unscored), NO_VERDICTS):
+        counts.update(theirs)
+    return counts
+
+
+def _verdicts(reward: Reward, share: Sequence[Attempt]) -> list[Verdict]:
+    """Return the verdicts of all processes, each of which judges its share."""
 
     def plain() -> list[list[Any]]:
         return [
@@ -58,10 +77,10 @@ def _verdicts(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
                 None if verdict.right is None else bool(verdict.right),
                 {name: float(value) for name, value in verdict.terms.items()},
             ]
-            for verdict in reward.judge(attempts)
+            for verdict in (reward.judge(share) if share else ())
         ]
 
-    return [Verdict(*one) for one in by_first(plain, NO_VERDICTS)]
+    return [Verdict(*one) for theirs in by_all(plain, NO_VERDICTS) for one in theirs]
 
 
 def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:

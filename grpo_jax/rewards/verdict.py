@@ -36,10 +36,13 @@ class Reward(Protocol):
 
     @property
     def unscored(self) -> Counter[str]:
-        """How many attempts have had no verdict so far, by reason."""
+        """How many of the attempts that this process judged have had no verdict so far, by reason."""
 
     def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
-        """Return one verdict for each attempt, in their order."""
+        """Return one verdict for each attempt, in their order.
+
+        All completions of a problem come in one call. If several hosts train, each judges some of the problems.
+        """
 
     def warm(self) -> None:
         """Start whatever takes long to start, in the background. Without this call the first `judge` starts it."""

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import RolloutConfig
 from grpo_jax.data import PromptSource
-from grpo_jax.evaluation import Samples, rewards_of, sample_and_judge
+from grpo_jax.evaluation import Samples, rewards_of, sample_and_judge, unscored_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.runs.ending import TrainingError
@@ -107,7 +107,8 @@ def collect(
         parts.append(sample_batch(cursor + len(collected.judged), rollout.prompts_per_batch))
         collected = _combine(experiment, visits, parts, step)
     if not collected.scored.any():
-        reasons = ", ".join(f"{name}: {n}" for name, n in experiment.task.reward.unscored.items()) or "not finite"
+        counts = unscored_of(experiment.task.reward)
+        reasons = ", ".join(f"{name}: {n}" for name, n in counts.items()) or "not finite"
         raise TrainingError(
             f"step {step}: none of its completions could be scored (so far {reasons}); correct the reward or the "
             "gold answers, and run the same command again."

@@ -35,6 +35,7 @@ from grpo_jax.training.metrics import Metrics
 from grpo_jax.training.profiler import Profiler
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import evaluation_request
+from grpo_jax.training.same_batches import check_same_batches
 from grpo_jax.training.statistics import rollout_statistics, training_groups
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Params, TrainState, UpdateBatch
@@ -200,7 +201,7 @@ def learn(
     experiment: Experiment, state: TrainState, reference: Params | None, collected: Collected, step: int
 ) -> Learned:
     """Update the policy with the groups of a step. The state is donated."""
-    batches = _minibatches(experiment, state.params, reference, collected)
+    batches = _minibatches(experiment, state.params, reference, collected, step)
     arms = _arms(experiment, state.params, batches, step)
     metrics = []
     for batch in batches:
@@ -214,26 +215,32 @@ def _minibatches(
     params: Params,
     reference: Params | None,
     collected: Collected,
+    step: int,
 ) -> list[UpdateBatch]:
     """Return the minibatches of a step on the devices, with the log-probabilities that the objective needs.
 
     These are computed for all minibatches before the first update, under the policy that sampled the batch. Groups
-    without signal are dropped, unless there is a KL term.
+    without signal are dropped, unless there is a KL term. Raise TrainingError if the processes have different
+    minibatches.
     """
     config, chosen = experiment.config, collected.chosen
     keep = collected.signal[chosen]
     if config.objective.kl_coef > 0:
         keep = np.ones_like(keep)  # the KL term is also a loss of groups without signal
+    host_batches = list(
+        make_minibatches(
+            jax.tree.map(lambda array: array[chosen], collected.rollouts),
+            collected.advantages[chosen],
+            keep=keep,
+            minibatches=config.train.minibatches,
+            microbatch_groups=config.train.microbatch_groups,
+            aggregation=experiment.programs.objective.aggregation,
+            denominator=config.objective.denominator,
+        )
+    )
+    check_same_batches(config, host_batches, step)
     batches = []
-    for host_batch in make_minibatches(
-        jax.tree.map(lambda array: array[chosen], collected.rollouts),
-        collected.advantages[chosen],
-        keep=keep,
-        minibatches=config.train.minibatches,
-        microbatch_groups=config.train.microbatch_groups,
-        aggregation=experiment.programs.objective.aggregation,
-        denominator=config.objective.denominator,
-    ):
+    for host_batch in host_batches:
         batch = put(host_batch, update_batch_shardings(host_batch, experiment.programs.shardings))
         logprobs = {}
         if config.objective.old_logprobs == "trainer":
