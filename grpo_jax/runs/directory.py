@@ -7,17 +7,14 @@ import fcntl
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeVar
-
-from tensorboardX import SummaryWriter
-from tensorboardX.proto.summary_pb2 import Summary as EventValues
-from tensorboardX.summary import scalar
 
 from grpo_jax.config import ConfigError
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, read_json, run_config, write_whole
 from grpo_jax.json_record import plain
+from grpo_jax.runs.events import Events
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 from grpo_jax.runs.lines import Line, RunMetrics, Stage
 from grpo_jax.runs.provenance import PROVENANCE_FILE
@@ -46,7 +43,7 @@ class RunDirectory:
         self.path = path
         self.writes = writes
         self._tensorboard = tensorboard and writes
-        self._events: dict[Stage, SummaryWriter] = {}
+        self._events: dict[Stage, Events] = {}
         self._lock: IO[bytes] | None = None
 
     def create(self, folders: Sequence[str] = FOLDERS) -> None:
@@ -139,26 +136,28 @@ class RunDirectory:
         values = line.to_json()
         self._append(METRICS_FILE, [values])
         if self._tensorboard:
-            if line.stage not in self._events:  # void the later events of a process that was killed
+            if line.stage not in self._events:
                 place = self.path / "tensorboard" / line.stage.name.lower()
-                self._events[line.stage] = SummaryWriter(str(place), purge_step=line.step, flush_secs=10)
-            scalars = [
-                scalar(f"{line.tag}/{name}", value)
+                self._events[line.stage] = Events(place, first_step=line.step)
+            numbers = {
+                f"{line.tag}/{name}": value
                 for name, value in values.items()
                 if name != "step" and isinstance(value, int | float) and math.isfinite(value)
-            ]
-            # One event for all of them: an event goes through a queue, which takes as long as writing a line.
-            together = EventValues(value=[value for one in scalars for value in one.value])
-            self._events[line.stage].file_writer.add_summary(together, line.step)
+            }
+            self._events[line.stage].add(line.step, numbers)
 
     def close(self) -> None:
-        """Close the event files, and release the lock. Closing twice is no error."""
-        for writer in self._events.values():
-            writer.close()
-        self._events = {}
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        """Close the event files, and release the lock. Closing twice is no error.
+
+        Raises:
+          OSError: if events cannot be written; the lock is released nevertheless.
+        """
+        with ExitStack() as stack:
+            if self._lock is not None:
+                stack.callback(self._lock.close)
+            for events in self._events.values():
+                stack.callback(events.close)
+            self._lock, self._events = None, {}
 
     def append_rollouts(self, step: int, groups: Iterable[TrainingGroup]) -> None:
         """Append the groups of a step to its file in rollouts/."""

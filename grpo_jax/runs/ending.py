@@ -1,7 +1,11 @@
 """The ways in which a run can end before its last step: requests to stop, and errors."""
 
+import errno
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -15,6 +19,38 @@ class Interrupted(Exception):
 
 class TrainingError(RuntimeError):
     """The run cannot go on. The text says what the user can do."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def full_disk_told() -> Iterator[None]:
+    """Turn an error that a full disk has caused into a sentence.
+
+    Raises:
+      TrainingError: if the disk is full, or the user's quota is used up.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (clause := _full(error)):
+            raise
+        raise TrainingError(
+            f"nothing more can be written: {clause}. What was saved is intact; make room, and the same command "
+            "continues from there."
+        ) from error
+
+
+def _full(error: BaseException | None) -> str:
+    """Return what the system says of a full disk, or "" if neither the error nor one that led to it comes from that."""
+    while error is not None:
+        for number in FULL:
+            if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
+                of_file = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
+                return f"{of_file}{os.strerror(number)}"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 class StopRequest:

@@ -26,7 +26,7 @@ from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory, kept_steps
-from grpo_jax.runs.ending import StopRequest, TrainingError
+from grpo_jax.runs.ending import StopRequest, TrainingError, full_disk_told
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.record import provenance_of, recorded, recorded_date
@@ -99,6 +99,7 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     return _train(experiment, directory, clock, display)
 
 
+@full_disk_told()
 def _train(
     experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display, profile: range = range(0)
 ) -> Summary:

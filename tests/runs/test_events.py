@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+from tensorboardX import record_writer
+
 from grpo_jax.runs.directory import RunDirectory
 from tests.helpers import evaluation_line, train_line
 
@@ -22,3 +25,16 @@ def test_a_steps_numbers_are_one_event_and_one_line(tmp_path):
     line, _ = map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
     expected = {"phase": "train", "step": 7, "kind": "train", "loss": 0.5, "grad_norm": None, "tokens": 3}
     assert {name: line[name] for name in expected} == expected
+
+
+def test_a_full_disk_is_an_error_and_nothing_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_writer, "open_file", lambda path: open("/dev/full", "wb"))  # noqa: SIM115
+    directory = RunDirectory(tmp_path / "run", tensorboard=True)
+    directory.create()
+    with pytest.raises(OSError, match="No space left on device"):
+        for step in range(1, 100):  # more events than a buffer holds
+            directory.append_metrics(train_line(step))
+    with pytest.raises(OSError, match="No space left on device"):
+        directory.close()
+    assert not directory.locked
+    directory.close()

@@ -1,0 +1,49 @@
+"""How a run ends before its last step."""
+
+import errno
+import os
+
+import pytest
+
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.ending import TrainingError, full_disk_told
+from grpo_jax.runs.lines import Stage
+from tests.helpers import train_line
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_told_in_a_sentence_wherever_it_is_noticed(number):
+    def written():
+        raise OSError(number, os.strerror(number), "metrics.jsonl")
+
+    def in_the_background():
+        raise ValueError(f"writing [OS error {number}: {os.strerror(number)}] zarr")
+
+    def while_another_is_handled():
+        try:
+            written()
+        finally:
+            raise RuntimeError("provenance")
+
+    sentence = rf"^nothing more can be written: (metrics.jsonl: )?{os.strerror(number)}\. .*the same command continues"
+    for act in (written, in_the_background, while_another_is_handled):
+        with pytest.raises(TrainingError, match=sentence), full_disk_told():
+            act()
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(PermissionError), full_disk_told():
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_line_that_a_full_disk_cut_off_is_written_again(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.create()
+    for step in (1, 2):
+        directory.append_metrics(train_line(step))
+    whole = (tmp_path / "metrics.jsonl").read_bytes()
+    (tmp_path / "metrics.jsonl").write_bytes(whole[:-7])
+    directory.rewind(Stage.TRAIN, 1)
+    directory.append_metrics(train_line(2))
+    directory.close()
+    assert (tmp_path / "metrics.jsonl").read_bytes() == whole
