@@ -74,7 +74,7 @@ def several(number: int) -> Iterator[Callable[[Callable[[int], Any]], list[Any]]
             process.index = index
             try:
                 return act(index)
-            except Exception as error:
+            except (Exception, KeyboardInterrupt) as error:
                 return error
 
         with ThreadPoolExecutor(number) as pool:
@@ -83,7 +83,7 @@ def several(number: int) -> Iterator[Callable[[Callable[[int], Any]], list[Any]]
             return list(pool.map(lambda index: ready.wait() >= 0 and on_process(index), range(number)))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes, "store", lambda: store)
+        patch.setattr(processes.distributed.global_state, "client", store)
         patch.setattr(processes, "_exchanges", _Exchanges(process))
         patch.setattr(jax, "process_count", lambda: number)
         patch.setattr(jax, "process_index", lambda: process.index)

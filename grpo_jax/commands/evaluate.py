@@ -7,9 +7,10 @@ may be repeated. --suite=test is the configuration's own task.test, which may be
 none, it is the share of training problems that the task holds out. docs/evaluation.md explains where to get the files
 of the suites, and what the numbers mean.
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with every finished suite saved; 1 the engine cannot sample or
-the answers cannot be judged; 2 a mistake in the configuration; 124 another process did not join in time; 130 stopped at
-once by Ctrl-C, before the evaluation began or by a second Ctrl-C.
+Exit codes: 0 finished, or stopped by SIGTERM, SIGHUP or Ctrl-C with every finished suite saved; 1 the engine cannot
+sample, the answers cannot be judged, or nothing can be written; 2 a mistake in the configuration; 124 another process
+did not join in time, or there was no progress for train.stuck_after seconds; 130 stopped at once by Ctrl-C, before the
+evaluation began or by a second Ctrl-C.
 """
 
 from collections.abc import Sequence
@@ -68,10 +69,11 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.reporting.suites import suites_table
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.suite_scores import SUITES_FILE
+        from grpo_jax.runs.together import Together
         from grpo_jax.sampling import EngineError
-        from grpo_jax.training import Interrupted, evaluate_suites
+        from grpo_jax.training import Interrupted, Noticed, Silent, TrainingError, evaluate_suites
     try:
-        with display:
+        with Together(arguments.workdir, config.train.stuck_after) as together, display:
             first = jax.process_index() == 0
             report = evaluate_suites(
                 config,
@@ -79,9 +81,9 @@ def main(argv: Sequence[str]) -> int:
                 arguments.workdir,
                 run=arguments.run,
                 best=arguments.best,
-                display=display if first else None,
+                display=Noticed(display if first else Silent(), together.progressed),
             )
-    except (WorkerError, EngineError) as error:
+    except foreseen as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")

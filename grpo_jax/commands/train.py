@@ -12,9 +12,12 @@ which fields may differ.
 --smoke scales any configuration down to a minimal run of all its parts and prints what it changes. It needs a DIR of
 its own. grpo_jax/config/smoke.py has the rules.
 
-Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1 the training failed; 2 a mistake in
-the configuration; 124 another process did not join in time; 130 stopped at once by Ctrl-C, before there was anything to
-save or by a second Ctrl-C.
+SIGTERM, Ctrl-C and a closed terminal (SIGHUP) stop the run at the next batch of samples, and save it. --stopped-code
+chooses the exit code for that, for clusters that start a run again only if its exit code says so. (xpk restarts on 42.)
+
+Exit codes: 0 finished, or stopped with everything saved; 1 the training failed; 2 a mistake in the configuration; 124
+another process did not join in time, or there was no progress for train.stuck_after seconds (stacks_PROCESS.txt shows
+where); 130 stopped at once by Ctrl-C, before there was anything to save or by a second Ctrl-C.
 """
 
 import argparse
@@ -34,6 +37,14 @@ def main(argv: Sequence[str]) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
     parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="fork this run into a new DIR")
+    parser.add_argument(
+        "--stopped-code",
+        type=int,
+        choices=range(256),
+        default=0,
+        metavar="CODE",
+        help="the exit code of a run that was stopped and saved; default: 0",
+    )
     parser.add_argument("--smoke", action="store_true", help="try a minimal run of all parts")
     parser.add_argument(
         "--profile-steps",
@@ -58,11 +69,12 @@ def main(argv: Sequence[str]) -> int:
 
         from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.directory import RunDirectory
+        from grpo_jax.runs.together import Together
         from grpo_jax.sampling import EngineError
         from grpo_jax.sharding import batch_shards, make_mesh
-        from grpo_jax.training import Interrupted, Origin, TrainingError, train_config
+        from grpo_jax.training import Interrupted, Noticed, Origin, Silent, TrainingError, train_config
     try:
-        with display:
+        with Together(arguments.workdir, config.train.stuck_after) as together, display:
             origin = Origin.parse(arguments.origin) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
@@ -75,7 +87,7 @@ def main(argv: Sequence[str]) -> int:
             summary = train_config(
                 config,
                 arguments.workdir,
-                display if first else None,
+                Noticed(display if first else Silent(), together.progressed),
                 origin=origin,
                 profile=arguments.profile_steps,
             )
@@ -83,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")
-        return 0
+        return int(arguments.stopped_code)
     if first:
         # This takes a second, for which no step should wait.
         from grpo_jax.reporting.report import REPORT_FILE, write_report

@@ -261,6 +261,9 @@ class TrainConfig:
     microbatch_groups: Annotated[Count, Change.ROUNDING] = 1
     # Positions whose logits are in memory at once, and computed again for the gradient; 0: all, and only once.
     logprob_chunk: Annotated[CountOrZero, Change.ROUNDING] = 32
+    # Seconds without progress (a step, or a part of an evaluation) after which the process shows where it is stuck, and
+    # ends; 0 is never. An hour is longer than any step, and than compiling a large model.
+    stuck_after: Annotated[float, Range(0), Change.FREE, Before(0.0)] = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -282,6 +285,9 @@ class CheckpointConfig:
     """The checkpoints that are kept."""
 
     every: Count = 100  # steps: what a killed run loses at most
+    # Minutes after which the next step is saved, too; 0: only `every` decides. It matters where steps take long: half
+    # an hour is little to lose, and much longer than it takes to write a checkpoint.
+    minutes: Annotated[float, Range(0), Before(0.0)] = 30.0
     keep_last: Count = 2  # two, in case the newest is damaged
     keep_best: CountOrZero = 1  # by validation pass@1
 

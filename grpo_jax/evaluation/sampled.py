@@ -60,9 +60,18 @@ def sample_and_judge(
     problems: Sequence[Problem],
     request: SamplingRequest,
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
+    after_part: Callable[[], None] = lambda: None,
 ) -> Samples:
-    """Return the judged groups of all problems, in their order. For arguments and errors see `judge_as_sampled`."""
-    return in_order(list(judge_as_sampled(engine, task, problems, request, while_waiting)), len(problems))
+    """Return the judged groups of all problems, in their order. For arguments and errors see `judge_as_sampled`.
+
+    Args:
+      after_part: is called after each part that the engine finishes. What it raises ends the sampling.
+    """
+    parts = []
+    for part in judge_as_sampled(engine, task, problems, request, while_waiting):
+        parts.append(part)
+        after_part()
+    return in_order(parts, len(problems))
 
 
 def in_order(parts: Sequence[Samples], number: int) -> Samples:

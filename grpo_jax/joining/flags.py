@@ -65,6 +65,7 @@ def join(arguments: argparse.Namespace) -> bool:
     meet(place, seconds)
     import jax
 
+    jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM, which is for `StopRequest`
     try:
         jax.distributed.initialize(
             place.coordinator,

@@ -17,6 +17,10 @@ class Interrupted(Exception):
     """The run was asked to stop and is saved; the same command continues it."""
 
 
+class StopRequested(Exception):
+    """A stop was requested in the middle of a step."""
+
+
 class TrainingError(RuntimeError):
     """The run cannot go on. The text says what the user can do."""
 
@@ -54,13 +58,14 @@ def _full(error: BaseException | None) -> str:
 
 
 class StopRequest:
-    """SIGTERM and Ctrl-C as requests that the loop obeys between two steps, after saving.
+    """Signals as requests that the loop obeys at the next batch, after saving: Ctrl-C, SIGTERM, a closed terminal.
 
-    In this context, the first SIGTERM or Ctrl-C is only recorded, and a second one acts at once, as usual. The first
-    one prints a line immediately, whatever the loop is doing, because users who see no response press Ctrl-C again.
+    In this context, the first signal is only recorded, and a second one acts at once, as usual. The first one prints a
+    line immediately, whatever the loop is doing, because users who see no response press Ctrl-C again. A signal that
+    the process was started to ignore (by nohup, for example) stays ignored.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, *, saving: str = "saving", losing: str = "what is not saved yet") -> None:
         """Make a request that nobody has made yet.
@@ -80,9 +85,15 @@ class StopRequest:
         self._agreed = self._agreed or on_any_process(self._received)
         return self._agreed
 
+    def obey(self) -> None:
+        """Raise StopRequested if any process was asked to stop. All processes must call this at the same places."""
+        if self.requested():
+            raise StopRequested
+
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            self._previous = {number: signal.signal(number, self._request) for number in self.SIGNALS}
+            heeded = [number for number in self.SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            self._previous = {number: signal.signal(number, self._request) for number in heeded}
         return self
 
     def __exit__(

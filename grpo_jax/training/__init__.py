@@ -2,7 +2,7 @@
 
 from grpo_jax.runs.ending import Interrupted, TrainingError
 from grpo_jax.runs.fork import Origin
-from grpo_jax.training.display import Display, Silent
+from grpo_jax.training.display import Display, Noticed, Silent
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore
@@ -13,6 +13,7 @@ __all__ = [
     "Display",
     "Experiment",
     "Interrupted",
+    "Noticed",
     "Origin",
     "Silent",
     "TrainingError",

@@ -66,6 +66,7 @@ def collect(
     *,
     cursor: int,
     step: int,
+    after_part: Callable[[], None] = lambda: None,
 ) -> Collected:
     """Sample and judge the groups of a step, from the prompts at `cursor` on, and compute their advantages.
 
@@ -75,6 +76,7 @@ def collect(
 
     Args:
       experiment: its engine holds the policy after the previous step.
+      after_part: is called after each part that the engine finishes. What it raises ends the step.
 
     Raises:
       TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, or if
@@ -87,7 +89,12 @@ def collect(
         lengths = visits.lengths.expected([problem.id for problem in problems], step)
         request = training_request(experiment.config, step, lengths)
         samples = sample_and_judge(
-            experiment.engine, experiment.task, problems, request, while_waiting=lambda: clock.phase("sampling")
+            experiment.engine,
+            experiment.task,
+            problems,
+            request,
+            while_waiting=lambda: clock.phase("sampling"),
+            after_part=after_part,
         )
         if samples.version != step - 1:
             raise TrainingError(

@@ -1,6 +1,6 @@
 """The interface through which a run shows its progress. `grpo_jax.terminal` implements it for terminals."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 
@@ -28,3 +28,23 @@ class Silent:
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
         pass
+
+
+class Noticed:
+    """Passes everything on to another display, and lets someone know that there is progress."""
+
+    def __init__(self, display: Display, progressed: Callable[[], None]):
+        """Make a display that calls `progressed` whenever something is shown."""
+        self._display, self._progressed = display, progressed
+
+    def note(self, text: str) -> None:
+        self._progressed()
+        self._display.note(text)
+
+    def doing(self, text: str) -> None:
+        self._progressed()
+        self._display.doing(text)
+
+    def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
+        self._progressed()
+        self._display.progress(phase, step, total, values)

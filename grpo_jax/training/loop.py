@@ -6,6 +6,7 @@ metrics of a step are written during the update of the next one.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from grpo_jax.config import Config, to_dict
+from grpo_jax.config import CheckpointConfig, Config, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.json_record import JsonRecord
@@ -22,7 +23,7 @@ from grpo_jax.processes import fetch, of_first, put
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import keep_base
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
-from grpo_jax.runs.ending import Interrupted, StopRequest
+from grpo_jax.runs.ending import Interrupted, StopRequest, StopRequested
 from grpo_jax.runs.lines import EvaluationLine, Stage
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batching import make_minibatches
@@ -107,6 +108,20 @@ def run_steps(run: Run) -> TrainState:
     first_step = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
+    newest, saved_at = saved.step if saved else -1, time.monotonic()  # the step of the newest checkpoint
+
+    def save(score: float | None = None) -> None:
+        """Save the state after this step, unless a checkpoint has it already."""
+        nonlocal newest, saved_at
+        log.flush()
+        if step > newest:
+            with clock.phase("checkpoints"):
+                record = _record(run, step, cursor, prompts_so_far, visits)
+                run.checkpoints.save(step, state, record, score)
+        newest, saved_at = step, time.monotonic()
+
+    def stopped() -> Interrupted:
+        return Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
 
     clock.turn_to("host")
     while True:
@@ -130,27 +145,29 @@ def run_steps(run: Run) -> TrainState:
                 if split is Split.VALIDATION:  # the test split must not choose checkpoints
                     validation_pass_at_1 = pass_at_1
         stopping, finished = run.stop.requested(), step == config.train.steps
-        if stopping or finished or step % config.checkpoint.every == 0:
-            log.flush()
-            if not saved or step > saved.step:  # the checkpoint that the run continued from is there already
-                with clock.phase("checkpoints"):
-                    record = _record(run, step, cursor, prompts_so_far, visits)
-                    run.checkpoints.save(step, state, record, validation_pass_at_1)
+        if stopping or finished or checkpoint_due(config.checkpoint, step, time.monotonic() - saved_at):
+            save(validation_pass_at_1)
         if stopping:  # also at the last step, because evaluations may be missing
-            raise Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
+            raise stopped()
         if finished:
             clock.turn_to("other")
             return state
 
         if step == first_step:
             run.display.doing("compiling the programs of a step")
-        step += 1
-        run.profiler.begin(step)
+        run.profiler.begin(step + 1)
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         # The guard refuses accidental transfers, which would wait for the devices.
+        try:
+            with log.written_on_failure(), jax.transfer_guard("disallow"), clock.phase("rewards"):
+                collected = collect(  # which charges the sampling to its own phase
+                    experiment, source, visits, clock, cursor=cursor, step=step + 1, after_part=run.stop.obey
+                )
+        except StopRequested:  # a step may take so long that what was sampled of it is better given up
+            save()
+            raise stopped() from None
+        step += 1
         with log.written_on_failure(), jax.transfer_guard("disallow"):
-            with clock.phase("rewards"):  # `collect` charges the sampling to its own phase
-                collected = collect(experiment, source, visits, clock, cursor=cursor, step=step)
             engine.unload()  # the update needs the memory
             with clock.phase("compile"):
                 run.compiled()
@@ -179,6 +196,16 @@ def _begin(run: Run) -> tuple[TrainState, Params | None]:
     params = experiment.programs.adapt(params)
     reference = trained_of(params) if experiment.programs.objective.needs_reference else None
     return experiment.programs.init_state(params), reference
+
+
+def checkpoint_due(config: CheckpointConfig, step: int, seconds: float) -> bool:
+    """Return whether to save the state after a step; the first process decides for all.
+
+    Args:
+      seconds: since the last checkpoint.
+    """
+    by_time = config.minutes > 0 and of_first(seconds >= 60 * config.minutes)
+    return by_time or step % config.every == 0
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:

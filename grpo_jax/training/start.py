@@ -210,6 +210,6 @@ def _run(
 def _stop_request(config: Config) -> StopRequest:
     every = config.checkpoint.every
     return StopRequest(
-        saving="this step is finished and saved, then the run ends",
+        saving="the newest finished step is saved, then the run ends",
         losing=f"the steps since the last checkpoint (every {every})",
     )

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import signal
 
 import pytest
 
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.ending import TrainingError, full_disk_told
+from grpo_jax.runs.ending import StopRequest, StopRequested, TrainingError, full_disk_told
 from grpo_jax.runs.lines import Stage
 from tests.helpers import train_line
 
@@ -47,3 +48,29 @@ def test_a_line_that_a_full_disk_cut_off_is_written_again(tmp_path):
     directory.append_metrics(train_line(2))
     directory.close()
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("number", StopRequest.SIGNALS)
+def test_a_signal_is_a_request(number, capfd):
+    before = signal.getsignal(number)
+    with StopRequest(saving="it is saved") as stop:
+        stop.obey()
+        signal.raise_signal(number)
+        assert stop.requested()
+        assert stop.name == number.name
+        with pytest.raises(StopRequested):
+            stop.obey()
+        assert signal.getsignal(number) == before  # a second one acts as usual
+    assert capfd.readouterr().err.startswith(f"{number.name}: it is saved. A second one")
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """As SIGHUP under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.requested()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -31,9 +31,13 @@ def test_a_full_disk_is_an_error_and_nothing_waits(tmp_path, monkeypatch):
     monkeypatch.setattr(record_writer, "open_file", lambda path: open("/dev/full", "wb"))  # noqa: SIM115
     directory = RunDirectory(tmp_path / "run", tensorboard=True)
     directory.create()
-    with pytest.raises(OSError, match="No space left on device"):
+
+    def write():
         for step in range(1, 100):  # more events than a buffer holds
             directory.append_metrics(train_line(step))
+
+    with pytest.raises(OSError, match="No space left on device"):
+        write()
     with pytest.raises(OSError, match="No space left on device"):
         directory.close()
     assert not directory.locked

@@ -39,7 +39,7 @@ from grpo_jax.training import (
     warm_start,
 )
 from grpo_jax.training.late_log import LateLog
-from grpo_jax.training.loop import Progress, evaluations_due
+from grpo_jax.training.loop import Progress, checkpoint_due, evaluations_due
 from tests.helpers import ROOT, make_config, metrics
 
 ONE_DEVICE = jax.devices()[:1]
@@ -184,6 +184,32 @@ def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monke
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     run(tmp_path / "run")
     assert_same_run(whole[0], tmp_path / "run")
+
+
+@pytest.mark.trap(41)
+def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
+    """It need not wait for the step's other batches and its update. The step is made again, bit for bit."""
+    sound, steps = collect.sample_and_judge, itertools.count(1)
+
+    def told(*arguments, **keywords):
+        if next(steps) == 6:
+            terminate()
+        return sound(*arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collect, "sample_and_judge", told)
+        with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 12"):
+            run(tmp_path)
+    assert [line["step"] for line in metrics(tmp_path) if line["kind"] == "train"] == [1, 2, 3, 4, 5]
+    run(tmp_path)
+    assert_same_run(whole[0], tmp_path)
+
+
+def test_when_a_checkpoint_is_due():
+    config = dataclasses.replace(make_config().checkpoint, every=10, minutes=2)
+    assert [step for step in range(1, 31) if checkpoint_due(config, step, 119)] == [10, 20, 30]
+    assert checkpoint_due(config, 1, 120)
+    assert not checkpoint_due(dataclasses.replace(config, minutes=0), 1, 1e9)
 
 
 @pytest.mark.slow

@@ -1,0 +1,129 @@
+"""How the processes of a run end together; here they are threads."""
+
+import threading
+
+import jax
+import pytest
+
+from grpo_jax.config import ConfigError
+from grpo_jax.runs import together
+from grpo_jax.runs.ending import Interrupted, TrainingError
+from grpo_jax.runs.together import Together
+from tests.several_processes import several
+
+BROKEN = jax.errors.JaxRuntimeError("UNKNOWN: Connection closed by peer")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(together, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(together, "LINGER_SECONDS", 2.0)
+
+
+def waits(watched, ended):
+    """As in a computation that needs the other processes."""
+    assert ended.wait(10)
+
+
+def is_killed(watched, ended):
+    """Its threads end, and it says nothing more."""
+    watched._over.set()
+    watched._say = lambda *_: None
+
+
+def fails(error):
+    def act(watched, ended):
+        raise error
+
+    return act
+
+
+def returns(watched, ended):
+    pass
+
+
+def exit_codes(folder, *acts):
+    """Return the exit codes of processes that do this; None where a process ends by itself."""
+    codes = [None] * len(acts)
+
+    def process(index):
+        ended = threading.Event()
+
+        def end(code):
+            codes[index] = code
+            ended.set()
+
+        with Together(folder, 0, end) as watched:
+            acts[index](watched, ended)
+
+    with several(len(acts)) as everywhere:
+        everywhere(process)
+    return codes
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "code"),
+    [
+        (ValueError("boom"), "process 1 failed: ValueError: boom", 1),
+        (TrainingError("no signal."), "process 1 failed: no signal.", 1),
+        (ConfigError("no such field."), "process 1 failed: no such field.", 2),
+        (KeyboardInterrupt(), "process 1 was stopped at once by Ctrl-C", 130),
+    ],
+)
+def test_an_error_on_one_process_ends_all_with_its_words(error, words, code, tmp_path, capsys):
+    assert exit_codes(tmp_path, waits, fails(error), waits) == [code] * 3
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {words}"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_broken_connection_is_explained_by_the_process_at_its_other_end(first, tmp_path, capsys):
+    acts = [fails(BROKEN), fails(TrainingError("the cause."))]
+    assert exit_codes(tmp_path, *(acts if first else acts[::-1]), waits) == [1, 1, 1]
+    printed = capsys.readouterr().err.splitlines()
+    assert printed.count(f"error: process {first} failed: the cause.") == 2  # and once by itself, without its number
+
+
+@pytest.mark.parametrize("other", [fails(BROKEN), waits])
+def test_a_process_that_was_killed_is_named(other, tmp_path, capsys):
+    assert exit_codes(tmp_path, other, is_killed, waits) == [1, None, 1]
+    assert "error: nothing was heard of process 1 for" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_broken_connection_without_a_cause_is_told_as_it_is(tmp_path, capsys):
+    assert exit_codes(tmp_path, waits, fails(BROKEN)) == [1, 1]
+    assert "error: process 1 failed: JaxRuntimeError: UNKNOWN" in capsys.readouterr().err
+
+
+def test_what_is_no_error_ends_nothing(tmp_path, capsys):
+    """A process that is done before the others is not missed."""
+
+    def takes_longer(watched, ended):
+        assert not ended.wait(2 * together.SILENT_LOOKS * together.LOOK_SECONDS)
+
+    assert exit_codes(tmp_path, takes_longer, returns, fails(Interrupted("saved"))) == [None] * 3
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("progresses", [False, True])
+def test_a_process_that_is_stuck_shows_where_and_ends(progresses, tmp_path, capfd):
+    ended = threading.Event()
+    codes = []
+
+    def end(code):
+        codes.append(code)
+        ended.set()
+
+    with Together(tmp_path, 0.5, end) as watched:
+        for _ in range(25):
+            if progresses:
+                watched.progressed()
+            ended.wait(0.04)
+    if progresses:
+        assert codes == []
+        assert capfd.readouterr().err == ""
+    else:
+        assert codes == [124]
+        told = capfd.readouterr().err
+        assert "error: no progress for 0 s (train.stuck_after); the stacks of all threads are above and in" in told
+        for text in (told, (tmp_path / "stacks_0.txt").read_text()):
+            assert "test_a_process_that_is_stuck" in text
