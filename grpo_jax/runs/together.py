@@ -13,6 +13,7 @@ seconds:
 import contextlib
 import faulthandler
 import json
+import math
 import os
 import sys
 import threading
@@ -39,6 +40,7 @@ SILENT_LOOKS = 20  # without a word of a process, until it counts as gone
 MOMENT_LOOKS = 5  # between a failure and the end of the other processes; who is silent as long then is its cause
 LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends last, but waits no longer than this
 
+FORESEEN = (ConfigError, TrainingError, WorkerError)  # errors whose text is a sentence for the user
 STUCK = 124  # exit code, as of `timeout`
 STDERR = 2
 
@@ -53,161 +55,6 @@ class LastWords(JsonRecord):
     cause: bool  # False: it may have failed because another one did
 
 
-class Together:
-    """A context: an error that leaves it ends all processes of the run. A single process only watches for progress."""
-
-    def __init__(self, folder: Path, stuck_after: float, end: Callable[[int], None] = os._exit):
-        """Prepare the thread.
-
-        Args:
-          folder: where stacks are written.
-          stuck_after: seconds without progress; 0: a process may be stuck.
-          end: ends this process with an exit code, at once: its other threads may hang.
-        """
-        self._folder, self._end = folder, end
-        self._looks_to_stuck = stuck_after / LOOK_SECONDS
-        self._index, self._number = jax.process_index(), jax.process_count()
-        self._store = store() if self._number > 1 else None
-        self._idle = 0  # looks since the last progress; not seconds, because the machine may have been suspended
-        self._said = 0
-        self._heard: Mapping[str, str] = {}
-        self._silent: Counter[int] = Counter()  # looks without a word, by process
-        self._words: list[LastWords] = []
-        self._since_failure = 0  # looks
-        self._over = threading.Event()
-        self._ending = threading.Lock()
-        self._thread = threading.Thread(target=self._watch, name="together", daemon=True)
-
-    def progressed(self) -> None:
-        """Note that there was progress."""
-        self._idle = 0
-
-    def __enter__(self) -> "Together":
-        if self._store:
-            self._look()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._store and isinstance(error, Exception | KeyboardInterrupt) and not isinstance(error, Interrupted):
-            self._fail(error)
-        self._over.set()
-        self._thread.join()
-        if self._store:
-            self._say(ENDED, "")
-
-    def _fail(self, error: Exception | KeyboardInterrupt) -> None:
-        """Print an error, leave it with the others, and end this process."""
-        words = last_words(error, self._index)
-        if isinstance(error, FORESEEN):
-            command_line.fail(error, words.code)
-        else:
-            traceback.print_exception(error)
-        self._say(FAILED, json.dumps(words.to_json()))
-        if words.cause:
-            self._leave(words.code)
-        else:
-            self._thread.join()  # it finds the cause, and ends this process
-
-    def _watch(self) -> None:
-        while not self._over.wait(LOOK_SECONDS):
-            self._idle += 1
-            if self._looks_to_stuck and self._idle >= self._looks_to_stuck:
-                self._tell_stacks()
-                self._leave(STUCK)
-                break
-            if self._store:
-                self._look()
-            if self._words:
-                self._since_failure += 1
-            if self._since_failure > MOMENT_LOOKS and not self._ending.locked():
-                words = self._explanation()
-                command_line.fail(words.text, words.code)
-                self._leave(words.code)
-                break
-
-    def _look(self) -> None:
-        """Say that this process is alive, and read what the others say."""
-        self._said += 1
-        self._say(ALIVE, str(self._said))
-        heard = self._read(ALIVE)
-        for key, beat in heard.items():
-            process = int(key)
-            self._silent[process] = self._silent[process] + 1 if self._heard.get(key) == beat else 0
-        self._heard = heard
-        ended = self._read(ENDED)
-        self._silent = Counter({process: n for process, n in self._silent.items() if str(process) not in ended})
-        self._words = [LastWords.from_json(json.loads(text)) for text in self._read(FAILED).values()]
-        if not self._words and self._gone(SILENT_LOOKS):
-            self._words = [self._obituary(SILENT_LOOKS)]
-
-    def _gone(self, looks: int) -> list[int]:
-        """Return the processes of which nothing was heard at so many looks."""
-        return sorted(process for process, n in self._silent.items() if n >= looks and process != self._index)
-
-    def _obituary(self, looks: int) -> LastWords:
-        gone = self._gone(looks)
-        seconds = min(self._silent[process] for process in gone) * LOOK_SECONDS
-        text = (
-            f"nothing was heard of process {' and '.join(map(str, gone))} for {seconds:.0f} s: it was killed, is "
-            "stopped, or its machine is gone; the same command continues from the last checkpoint"
-        )
-        return LastWords(gone[0], text, code=1, cause=True)
-
-    def _explanation(self) -> LastWords:
-        """Return the words of a process that failed by itself; else who is gone; else the words of any."""
-        causes = [words for words in self._words if words.cause]
-        if not causes and self._gone(MOMENT_LOOKS):
-            return self._obituary(MOMENT_LOOKS)
-        return (causes or self._words)[0]
-
-    def _tell_stacks(self) -> None:
-        path = self._folder / f"stacks_{self._index}.txt"
-        with contextlib.suppress(OSError):
-            faulthandler.dump_traceback(STDERR)
-            with open(path, "w", encoding="utf-8") as file:
-                faulthandler.dump_traceback(file)
-        seconds = self._idle * LOOK_SECONDS
-        command_line.fail(
-            f"no progress for {seconds:.0f} s (train.stuck_after); the stacks of all threads are above and in {path}; "
-            "the same command continues from the last checkpoint",
-            STUCK,
-        )
-
-    def _leave(self, code: int) -> None:
-        """End this process; the one with the store waits for the others."""
-        if not self._ending.acquire(blocking=False):  # another thread does it
-            return
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
-        self._say(ENDED, "")
-        deadline = time.monotonic() + LINGER_SECONDS
-        while self._store and self._index == 0 and time.monotonic() < deadline:
-            if len(self._read(ENDED)) + len(self._gone(MOMENT_LOOKS)) >= self._number:
-                break
-            time.sleep(LOOK_SECONDS / 10)
-        self._end(code)
-
-    def _say(self, what: str, text: str) -> None:
-        if self._store:
-            with contextlib.suppress(jax.errors.JaxRuntimeError):  # without the first process JAX ends this one
-                self._store.key_value_set(f"{what}/{self._index}", text, allow_overwrite=True)
-
-    def _read(self, what: str) -> dict[str, str]:
-        """Return what the processes said, by their indices."""
-        assert self._store
-        try:
-            return {key.rpartition("/")[2]: text for key, text in self._store.key_value_dir_get(f"{what}/")}
-        except jax.errors.JaxRuntimeError:
-            return {}
-
-
-FORESEEN = (ConfigError, TrainingError, WorkerError)  # errors whose text is a sentence for the user
-
-
 def last_words(error: Exception | KeyboardInterrupt, process: int) -> LastWords:
     """Return the last words of a process that an error ends."""
     code = {ConfigError: 2, KeyboardInterrupt: 130}.get(type(error), 1)
@@ -219,3 +66,159 @@ def last_words(error: Exception | KeyboardInterrupt, process: int) -> LastWords:
         what = f"failed: {type(error).__name__}: {error}"
     cause = not isinstance(error, jax.errors.JaxRuntimeError)
     return LastWords(process, f"process {process} {what}", code, cause)
+
+
+class Others:
+    """What the processes of a run say to each other, through the store that they share."""
+
+    def __init__(self) -> None:
+        self.index, self.number = jax.process_index(), jax.process_count()
+        self.words: list[LastWords] = []  # that are known at the newest look
+        self._store = store()
+        self._looks = 0
+        self._heard: Mapping[int, str] = {}
+        self._silent: Counter[int] = Counter()  # looks without a word, by process
+        self.look()
+
+    def say(self, what: str, text: str = "") -> None:
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # without the first process JAX ends this one
+            self._store.key_value_set(f"{what}/{self.index}", text, allow_overwrite=True)
+
+    def look(self) -> None:
+        """Say that this process is alive, and read what the others say."""
+        self._looks += 1
+        self.say(ALIVE, str(self._looks))
+        heard, ended = self._read(ALIVE), self._read(ENDED)
+        for process, beat in heard.items():
+            silent = self._heard.get(process) == beat and process not in ended
+            self._silent[process] = self._silent[process] + 1 if silent else 0
+        self._heard = heard
+        self.words = [LastWords.from_json(json.loads(text)) for text in self._read(FAILED).values()]
+        if not self.words and self._gone(SILENT_LOOKS):
+            self.words = [self._obituary(SILENT_LOOKS)]
+
+    def explanation(self) -> LastWords:
+        """Return the words of a process that failed by itself; else who is gone; else the words of any."""
+        causes = [words for words in self.words if words.cause]
+        if not causes and self._gone(MOMENT_LOOKS):
+            return self._obituary(MOMENT_LOOKS)
+        return (causes or self.words)[0]
+
+    def all_ended(self) -> bool:
+        """Return whether no other process looks any more."""
+        return len(self._read(ENDED)) + len(self._gone(MOMENT_LOOKS)) >= self.number
+
+    def _gone(self, looks: int) -> list[int]:
+        """Return the processes of which nothing was heard at so many looks."""
+        return sorted(process for process, n in self._silent.items() if n >= looks and process != self.index)
+
+    def _obituary(self, looks: int) -> LastWords:
+        gone = self._gone(looks)
+        seconds = min(self._silent[process] for process in gone) * LOOK_SECONDS
+        text = (
+            f"nothing was heard of process {' and '.join(map(str, gone))} for {seconds:.0f} s: it was killed, is "
+            "stopped, or its machine is gone; the same command continues from the last checkpoint"
+        )
+        return LastWords(gone[0], text, code=1, cause=True)
+
+    def _read(self, what: str) -> dict[int, str]:
+        """Return what the processes said, by their indices."""
+        try:
+            return {int(key.rpartition("/")[2]): text for key, text in self._store.key_value_dir_get(f"{what}/")}
+        except jax.errors.JaxRuntimeError:
+            return {}
+
+
+class Together:
+    """A context: an error that leaves it ends all processes of the run. A single process only watches for progress."""
+
+    def __init__(self, folder: Path, stuck_after: float, end: Callable[[int], None] = os._exit):
+        """Prepare the thread.
+
+        Args:
+          folder: where stacks are written.
+          stuck_after: seconds without progress; 0: a process may be stuck.
+          end: ends this process with an exit code, at once: its other threads may hang.
+        """
+        self._end = end
+        self._looks_to_stuck = stuck_after / LOOK_SECONDS or math.inf
+        self._idle = 0  # looks since the last progress; not seconds, because the machine may have been suspended
+        self._stacks = folder / f"stacks_{jax.process_index()}.txt"
+        self._others = Others() if jax.process_count() > 1 else None
+        self._over = threading.Event()
+        self._leaving = threading.Lock()
+        self._thread = threading.Thread(target=self._watch, name="together", daemon=True)
+
+    def progressed(self) -> None:
+        """Note that there was progress."""
+        self._idle = 0
+
+    def __enter__(self) -> "Together":
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._others and isinstance(error, Exception | KeyboardInterrupt) and not isinstance(error, Interrupted):
+            self._fail(error, self._others)
+        self._over.set()
+        self._thread.join()
+        if self._others:
+            self._others.say(ENDED)
+
+    def _fail(self, error: Exception | KeyboardInterrupt, others: Others) -> None:
+        """Print an error, leave it with the others, and end this process."""
+        words = last_words(error, others.index)
+        if isinstance(error, FORESEEN):
+            command_line.fail(error, words.code)
+        else:
+            traceback.print_exception(error)
+        others.say(FAILED, json.dumps(words.to_json()))
+        if words.cause:
+            self._leave(words.code)
+        else:
+            self._thread.join()  # it finds the cause, and ends this process
+
+    def _watch(self) -> None:
+        looks_since_failure = 0
+        while not self._over.wait(LOOK_SECONDS):
+            self._idle += 1
+            if self._idle >= self._looks_to_stuck:
+                self._tell_stacks()
+                self._leave(STUCK)
+                break
+            if self._others is None:
+                continue
+            self._others.look()
+            looks_since_failure += bool(self._others.words)
+            if looks_since_failure > MOMENT_LOOKS and not self._leaving.locked():
+                words = self._others.explanation()
+                command_line.fail(words.text, words.code)
+                self._leave(words.code)
+                break
+
+    def _tell_stacks(self) -> None:
+        with contextlib.suppress(OSError):
+            faulthandler.dump_traceback(STDERR)
+            with open(self._stacks, "w", encoding="utf-8") as file:
+                faulthandler.dump_traceback(file)
+        command_line.fail(
+            f"no progress for {self._idle * LOOK_SECONDS:.0f} s (train.stuck_after); the stacks of all threads are "
+            f"above and in {self._stacks}; the same command continues from the last checkpoint",
+            STUCK,
+        )
+
+    def _leave(self, code: int) -> None:
+        """End this process. The first one waits for the others, because they need its store to read its words."""
+        if not self._leaving.acquire(blocking=False):  # another thread does it
+            return
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        if self._others:
+            self._others.say(ENDED)
+            deadline = time.monotonic() + LINGER_SECONDS
+            while self._others.index == 0 and not self._others.all_ended() and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS / 10)
+        self._end(code)

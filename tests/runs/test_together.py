@@ -28,7 +28,7 @@ def waits(watched, ended):
 def is_killed(watched, ended):
     """Its threads end, and it says nothing more."""
     watched._over.set()
-    watched._say = lambda *_: None
+    watched._others.say = lambda *_: None
 
 
 def fails(error):
