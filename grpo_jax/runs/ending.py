@@ -25,7 +25,7 @@ class TrainingError(RuntimeError):
     """The run cannot go on. The text says what the user can do."""
 
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the user's share of it
 
 
 @contextmanager

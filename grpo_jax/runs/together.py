@@ -35,8 +35,9 @@ from grpo_jax.runs.ending import Interrupted, TrainingError
 
 ALIVE, FAILED, ENDED = "grpo_jax/alive", "grpo_jax/failed", "grpo_jax/ended"  # in the store, each with process indices
 
+# A process that is gone must be noticed before JAX's heartbeats do, which end the others with a C++ trace.
 LOOK_SECONDS = 2.0  # between two looks
-SILENT_LOOKS = 20  # without a word of a process, until it counts as gone
+SILENT_LOOKS = 14  # without a word of a process, until it counts as gone
 MOMENT_LOOKS = 5  # between a failure and the end of the other processes; who is silent as long then is its cause
 LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends last, but waits no longer than this
 

@@ -7,12 +7,12 @@ import signal
 import pytest
 
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.ending import StopRequest, StopRequested, TrainingError, full_disk_told
+from grpo_jax.runs.ending import FULL, StopRequest, StopRequested, TrainingError, full_disk_told
 from grpo_jax.runs.lines import Stage
 from tests.helpers import train_line
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("number", FULL)
 def test_a_full_disk_is_told_in_a_sentence_wherever_it_is_noticed(number):
     def written():
         raise OSError(number, os.strerror(number), "metrics.jsonl")
