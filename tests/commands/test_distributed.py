@@ -13,7 +13,7 @@ from tools.compare_commits import loopback_cluster
 
 def start_both(workdir, cache, *, by_hand=False, **changes):
     """Start the launcher in two processes that find each other as under SLURM, or by flags alone."""
-    flags = (*COMMAND, f"--workdir={workdir}", *tiny_flags(**changes))
+    flags = (*COMMAND, "--stopped-code=42", f"--workdir={workdir}", *tiny_flags(**changes))
     processes = []
     for place, variables in enumerate(loopback_cluster(2)):
         joining, cluster = ["--distributed"], variables
@@ -24,16 +24,18 @@ def start_both(workdir, cache, *, by_hand=False, **changes):
     return processes
 
 
-def finish(processes):
+def finish(processes, code=0):
     """Return the lines that each process printed."""
     printed = [process.communicate() for process in processes]
-    assert not any(process.returncode for process in processes), printed
+    assert [process.returncode for process in processes] == [code, code], printed
     return [[line for line in out.splitlines() if "[Gloo]" not in line] for out, _ in printed]
 
 
 @pytest.mark.slow
 def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, monkeypatch):
     changes = {"train__steps": 24, "evaluation__every": 12, "checkpoint__every": 12}
+    # Each process judges one of the two groups of a batch; which groups are replaced depends on the verdicts of both.
+    changes |= {"rollout__prompts_per_batch": 2, "rollout__max_rollouts": 24, "train__minibatches": 2}
     together, apart = tmp_path / "together", tmp_path / "apart"
 
     # The second process will find this base policy in its cache and the first will not: they must go the same way.
@@ -43,7 +45,7 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, mo
     processes = start_both(apart, tmp_path, **changes)
     wait_for(processes[0], apart, "train")
     processes[1].send_signal(signal.SIGTERM)
-    first, second = finish(processes)
+    first, second = finish(processes, code=42)
     (_, at), (_, at_too) = (lines[-1].split(": ") for lines in (first, second))
     assert at == at_too
     assert "the same command continues" in at

@@ -9,6 +9,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.runs import together
 from grpo_jax.runs.ending import Interrupted, TrainingError
 from grpo_jax.runs.together import Together
+from grpo_jax.training import Noticed, Silent
 from tests.several_processes import several
 
 BROKEN = jax.errors.JaxRuntimeError("UNKNOWN: Connection closed by peer")
@@ -116,7 +117,7 @@ def test_a_process_that_is_stuck_shows_where_and_ends(progresses, tmp_path, capf
     with Together(tmp_path, 0.5, end) as watched:
         for _ in range(25):
             if progresses:
-                watched.progressed()
+                Noticed(Silent(), watched.progressed).progress("training", 1, 2, {})
             ended.wait(0.04)
     if progresses:
         assert codes == []
