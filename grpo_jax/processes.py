@@ -88,22 +88,22 @@ def of_first(value: Any) -> Any:
     return _everywhere("a value", value if jax.process_index() == 0 else None)[0]
 
 
-def by_first(act: Callable[[], Any], failed: Exception) -> Any:
+def by_first(act: Callable[[], Any], failed: type[Exception]) -> Any:
     """Let the first process act, and return its result on every process.
 
     Args:
       act: called by the first process alone. Returns a value of a type that JSON has.
-      failed: raised by the other processes if `act` raises anything, so that they do not wait for ever.
+      failed: the error of the other processes if `act` raises anything. It says what `act` has raised.
     """
     return by_all(act if jax.process_index() == 0 else lambda: None, failed)[0]
 
 
-def by_all(act: Callable[[], Any], failed: Exception) -> list[Any]:
+def by_all(act: Callable[[], Any], failed: type[Exception]) -> list[Any]:
     """Let every process act, and return the results of all, in the order of the processes, on every process.
 
     Args:
       act: returns a value of a type that JSON has.
-      failed: raised, if `act` raises anything on other processes, by those on which it does not.
+      failed: the error of processes on which `act` raises nothing, if it does on others. It says what it has raised.
     """
     if jax.process_count() == 1:
         return [act()]
@@ -112,10 +112,17 @@ def by_all(act: Callable[[], Any], failed: Exception) -> list[Any]:
         result = act()
     except Exception as error:
         problem = error
-    everywhere = _everywhere("a result", [problem is None, result])
-    if not all(acted for acted, _ in everywhere):
-        raise problem or failed
+    words = "" if problem is None else _words(problem, failed)
+    everywhere = _everywhere("a result", [words, result])
+    for process, (theirs, _) in enumerate(everywhere):
+        if theirs:
+            raise problem or failed(f"process {process}: {theirs}")
     return [made for _, made in everywhere]
+
+
+def _words(error: Exception, plain: type[Exception]) -> str:
+    """Return what an error says, with its type if it is not a plain one, whose text is a sentence."""
+    return f"{error}" if isinstance(error, plain) and str(error) else f"{type(error).__name__}: {error}"
 
 
 def unlike_on_processes(values: Mapping[str, Any]) -> dict[str, list[Any]]:

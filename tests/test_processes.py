@@ -31,8 +31,8 @@ def test_small_values_are_exchanged(three):
             processes.of_first({"a": [index, None]}),
             processes.on_any_process(index == 2),
             processes.on_any_process(False),
-            processes.by_all(lambda: index, OSError()),
-            processes.by_first(lambda: index, OSError()),
+            processes.by_all(lambda: index, OSError),
+            processes.by_first(lambda: index, OSError),
         )
 
     assert three(exchange) == [({"a": [0, None]}, True, False, [0, 1, 2], 0)] * 3
@@ -46,21 +46,22 @@ def test_processes_at_different_places_do_not_take_each_others_values(three):
 
 def test_an_error_on_one_process_is_raised_on_all(three):
     def act(index):
-        return processes.by_all(lambda: [1][index % 2], OSError("another"))
+        return processes.by_all(lambda: [1][index % 2], OSError)
 
     first, second, third = three(act)
     assert isinstance(second, IndexError)
-    assert str(first) == str(third) == "another"
+    assert isinstance(first, OSError)
+    assert str(first) == str(third) == "process 1: IndexError: list index out of range"
 
     def fail():
         raise ConfigError("no such file.")
 
     first, second, _ = three(lambda index: agreement.on_all(fail if index == 0 else int))
     assert str(first) == "no such file."
-    assert str(second) == "another host cannot go on; see its message."
+    assert str(second) == "process 0: no such file."
     first, second, _ = three(lambda index: agreement.on_first(fail))
     assert str(first) == "no such file."
-    assert str(second) == "the first host cannot go on; see its message."
+    assert str(second) == "process 0: no such file."
 
 
 def test_hosts_are_compared_before_they_compute(three):
@@ -135,7 +136,7 @@ def test_verdicts_are_the_same_on_all_processes(three):
 
     first, second, third = three(lambda index: judge(index, [["9", "1"]]))  # the last process's share
     assert str(third) == "no worker starts"
-    assert str(first) == str(second) == "another host cannot judge its share of the completions; see its message."
+    assert str(first) == str(second) == "process 2: no worker starts"
 
 
 def test_the_first_process_sums_up_an_evaluation_for_all(three):

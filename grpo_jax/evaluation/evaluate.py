@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from grpo_jax.data import Problem, Task
 from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.evaluation.judging import NO_VERDICTS, right_of
+from grpo_jax.evaluation.judging import right_of
 from grpo_jax.evaluation.sampled import in_order, judge_as_sampled
 from grpo_jax.processes import by_first
-from grpo_jax.rewards import Equating, Reward, same_text
+from grpo_jax.rewards import Equating, Reward, WorkerError, same_text
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.runs.lines import Scores, Share
 from grpo_jax.sampling import RolloutEngine, SamplingRequest
@@ -55,7 +55,7 @@ def evaluate(
             return None
     groups = in_order(parts, len(problems)).groups
     # The first process decides for all, because a majority vote compares answers, too.
-    scores = by_first(lambda: summarize(groups, bootstrap, task.reward).to_json(), NO_VERDICTS)
+    scores = by_first(lambda: summarize(groups, bootstrap, task.reward).to_json(), WorkerError)
     return Evaluation(Scores.from_json(scores), groups)
 
 

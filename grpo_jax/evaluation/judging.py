@@ -18,8 +18,6 @@ from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 
-NO_VERDICTS = WorkerError("another host cannot judge its share of the completions; see its message.")
-
 
 def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) -> list[JudgedGroup]:
     """Decode the completions of these problems (host arrays), and let the task's reward judge them all at once."""
@@ -54,13 +52,13 @@ def share_of(groups: int, process: int, processes: int) -> tuple[int, int]:
 
 def warm(reward: Reward) -> None:
     """Start the reward's processes, because they take long to start."""
-    by_all(reward.warm, NO_VERDICTS)
+    by_all(reward.warm, WorkerError)
 
 
 def unscored_of(reward: Reward) -> Counter[str]:
     """Return how many completions had no verdict so far, by reason, counted over all processes."""
     counts: Counter[str] = Counter()
-    for theirs in by_all(lambda: dict(reward.unscored), NO_VERDICTS):
+    for theirs in by_all(lambda: dict(reward.unscored), WorkerError):
         counts.update(theirs)
     return counts
 
@@ -80,7 +78,7 @@ def _verdicts(reward: Reward, share: Sequence[Attempt]) -> list[Verdict]:
             for verdict in (reward.judge(share) if share else ())
         ]
 
-    return [Verdict(*one) for theirs in by_all(plain, NO_VERDICTS) for one in theirs]
+    return [Verdict(*one) for theirs in by_all(plain, WorkerError) for one in theirs]
 
 
 def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:

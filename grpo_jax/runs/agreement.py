@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from grpo_jax.config import ConfigError
-from grpo_jax.processes import by_first, on_any_process, unlike_on_processes
+from grpo_jax.processes import by_all, by_first, unlike_on_processes
 from grpo_jax.runs.ending import TrainingError
 
 T = TypeVar("T")
@@ -16,14 +16,9 @@ def on_all(act: Callable[[], T]) -> T:
     Raises:
       ConfigError: on every process, if it is raised on any.
     """
-    problem, made = None, None
-    try:
-        made = act()
-    except ConfigError as error:
-        problem = error
-    if on_any_process(problem is not None):
-        raise problem or ConfigError("another host cannot go on; see its message.")
-    return made  # type: ignore[return-value]  # there was no problem
+    made: list[T] = []
+    by_all(lambda: made.append(act()), ConfigError)
+    return made[0]
 
 
 def on_first(act: Callable[[], Any]) -> Any:
@@ -35,7 +30,7 @@ def on_first(act: Callable[[], Any]) -> Any:
     Raises:
       ConfigError: on every process, if it is raised on the first.
     """
-    return by_first(act, ConfigError("the first host cannot go on; see its message."))
+    return by_first(act, ConfigError)
 
 
 def check_alike(where: str, values: Mapping[str, Any]) -> None:
