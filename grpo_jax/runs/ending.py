@@ -61,8 +61,8 @@ class StopRequest:
     """Signals as requests that the loop obeys at the next batch, after saving: Ctrl-C, SIGTERM, a closed terminal.
 
     In this context, the first signal is only recorded, and a second one acts at once, as usual. The first one prints a
-    line immediately, whatever the loop is doing, because users who see no response press Ctrl-C again. A signal that
-    the process was started to ignore (by nohup, for example) stays ignored.
+    line immediately, whatever the loop is doing, because users who see no response press Ctrl-C again. Under nohup a
+    closed terminal stays ignored.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -92,7 +92,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
-            heeded = [number for number in self.SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+            nohup = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+            heeded = [number for number in self.SIGNALS if not (nohup and number == signal.SIGHUP)]
             self._previous = {number: signal.signal(number, self._request) for number in heeded}
         return self
 

@@ -6,7 +6,6 @@ for ever, because the number of filled micro-batches decides how often an update
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -28,10 +27,10 @@ def check_same_batches(config: Config, batches: Sequence[UpdateBatch], step: int
         check_alike(f"step {step}", {"the configuration": digest(to_dict(config)), **contents(batches)})
 
 
-def contents(batches: Sequence[UpdateBatch]) -> dict[str, Any]:
+def contents(batches: Sequence[UpdateBatch]) -> dict[str, str]:
     """Return the number of minibatches, and their arrays by name: small ones as they are, others as checksums."""
     return {
-        "the number of minibatches": len(batches),
+        "the number of minibatches": str(len(batches)),
         **{
             f"{jax.tree_util.keystr(path, simple=True, separator='.')} of minibatch {number}": _value(leaf)
             for number, batch in enumerate(batches, start=1)
@@ -40,5 +39,5 @@ def contents(batches: Sequence[UpdateBatch]) -> dict[str, Any]:
     }
 
 
-def _value(array: np.ndarray) -> Any:
-    return array.tolist() if array.size <= FEW else f"{zlib.crc32(np.ascontiguousarray(array)):08x}"
+def _value(array: np.ndarray) -> str:  # a text, because NaN equals itself there
+    return str(array.tolist()) if array.size <= FEW else f"{zlib.crc32(np.ascontiguousarray(array)):08x}"

@@ -110,11 +110,11 @@ def wait_for(process, workdir, kind):
 
 @pytest.mark.slow
 def test_a_signal_saves_and_ends_the_run(tmp_path):
-    """Ctrl-C in the warm start and a closed terminal in training, each followed by the same command."""
+    """Ctrl-C in the warm start and SIGTERM in training, each followed by the same command."""
     workdir = tmp_path / "run"
     flags = tiny_flags(train__steps=100, warm_start__full_steps=100, evaluation__every=0, checkpoint__keep_best=0)
     command = (*COMMAND, f"--workdir={workdir}", f"--config.warm_start.cache_dir={tmp_path}", *flags)
-    stops = ((signal.SIGINT, "warm_start", False, 0), (signal.SIGHUP, "train", True, 42))
+    stops = ((signal.SIGINT, "warm_start", False, 0), (signal.SIGTERM, "train", True, 42))
     for number, kind, continued, code in stops:
         process = start(*command, f"--stopped-code={code}")
         wait_for(process, workdir, kind)

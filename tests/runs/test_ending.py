@@ -50,6 +50,15 @@ def test_a_line_that_a_full_disk_cut_off_is_written_again(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_bytes() == whole
 
 
+@pytest.fixture
+def hangup():
+    """The tests themselves may run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("hangup")
 @pytest.mark.parametrize("number", StopRequest.SIGNALS)
 def test_a_signal_is_a_request(number, capfd):
     before = signal.getsignal(number)
@@ -64,13 +73,10 @@ def test_a_signal_is_a_request(number, capfd):
     assert capfd.readouterr().err.startswith(f"{number.name}: it is saved. A second one")
 
 
-def test_a_signal_that_is_ignored_stays_ignored():
-    """As SIGHUP under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with StopRequest() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert not stop.requested()
-        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGHUP, before)
+@pytest.mark.usefixtures("hangup")
+def test_a_closed_terminal_stays_ignored_under_nohup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with StopRequest() as stop:
+        signal.raise_signal(signal.SIGHUP)
+        assert not stop.requested()
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
