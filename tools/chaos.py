@@ -1,6 +1,6 @@
 """Disturb a run of two processes at random moments, continue it each time, and compare it with an undisturbed run.
 
-    python -m tools.chaos --config=configs/two_grpo.py --faults=30
+    python tools/chaos.py --config=configs/two_grpo.py --faults=30
 
 Both runs make their own warm start, on two processes of this machine. Each fault is one of `FAULTS`, in turn. After it
 both processes must end within `SECONDS`, with exit codes that fit the fault. The moments are drawn uniformly over the
@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from compare_commits import loopback_cluster
+from kill_and_resume import LONGEST_DELAY, compare, lines_written, where
+
 from grpo_jax.commands import words
 from grpo_jax.config import command_line
 from grpo_jax.runs.directory import METRICS_FILE
-from tools.compare_commits import loopback_cluster
-from tools.kill_and_resume import LONGEST_DELAY, compare, lines_written, where
 
 SECONDS = 90.0  # from a fault to the end of both processes
 STOPPED = 42  # the exit code that a stopped run is asked for

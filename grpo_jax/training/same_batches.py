@@ -40,4 +40,4 @@ def contents(batches: Sequence[UpdateBatch]) -> dict[str, str]:
 
 
 def _value(array: np.ndarray) -> str:  # a text, because NaN equals itself there
-    return str(array.tolist()) if array.size <= FEW else f"{zlib.crc32(np.ascontiguousarray(array)):08x}"
+    return str(array.tolist()) if array.size <= FEW else f"{zlib.crc32(array.tobytes()):08x}"
