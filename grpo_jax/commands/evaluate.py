@@ -72,8 +72,9 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.runs.together import Together
         from grpo_jax.sampling import EngineError
         from grpo_jax.training import Interrupted, Noticed, Silent, TrainingError, evaluate_suites
+    foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
-        with Together(arguments.workdir, config.train.stuck_after) as together, display:
+        with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:
             first = jax.process_index() == 0
             report = evaluate_suites(
                 config,

@@ -73,8 +73,9 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.sampling import EngineError
         from grpo_jax.sharding import batch_shards, make_mesh
         from grpo_jax.training import Interrupted, Noticed, Origin, Silent, TrainingError, train_config
+    foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
-        with Together(arguments.workdir, config.train.stuck_after) as together, display:
+        with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:
             origin = Origin.parse(arguments.origin) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
@@ -91,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
                 origin=origin,
                 profile=arguments.profile_steps,
             )
-    except (TrainingError, WorkerError, EngineError) as error:
+    except foreseen as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")

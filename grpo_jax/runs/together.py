@@ -24,14 +24,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 import jax
 
 from grpo_jax.config import ConfigError, command_line
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.processes import store
-from grpo_jax.rewards import WorkerError
-from grpo_jax.runs.ending import Interrupted, TrainingError
+from grpo_jax.runs.ending import Interrupted
 
 ALIVE, FAILED, ENDED = "grpo_jax/alive", "grpo_jax/failed", "grpo_jax/ended"  # in the store, each with process indices
 
@@ -41,7 +41,6 @@ SILENT_LOOKS = 14  # without a word of a process, until it counts as gone
 MOMENT_LOOKS = 5  # between a failure and the end of the other processes; who is silent as long then is its cause
 LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends last, but waits no longer than this
 
-FORESEEN = (ConfigError, TrainingError, WorkerError)  # errors whose text is a sentence for the user
 STUCK = 124  # exit code, as of `timeout`
 STDERR = 2
 
@@ -56,12 +55,15 @@ class LastWords(JsonRecord):
     cause: bool  # False: it may have failed because another one did
 
 
-def last_words(error: Exception | KeyboardInterrupt, process: int) -> LastWords:
+Errors: TypeAlias = tuple[type[Exception], ...]
+
+
+def last_words(error: Exception | KeyboardInterrupt, process: int, foreseen: Errors) -> LastWords:
     """Return the last words of a process that an error ends."""
     code = {ConfigError: 2, KeyboardInterrupt: 130}.get(type(error), 1)
     if isinstance(error, KeyboardInterrupt):
         what = "was stopped at once by Ctrl-C"
-    elif isinstance(error, FORESEEN):
+    elif isinstance(error, foreseen):
         what = f"failed: {error}"
     else:
         what = f"failed: {type(error).__name__}: {error}"
@@ -133,14 +135,16 @@ class Others:
 class Together:
     """A context: an error that leaves it ends all processes of the run. A single process only watches for progress."""
 
-    def __init__(self, folder: Path, stuck_after: float, end: Callable[[int], None] = os._exit):
+    def __init__(self, folder: Path, stuck_after: float, foreseen: Errors = (), end: Callable[[int], None] = os._exit):
         """Prepare the thread.
 
         Args:
           folder: where stacks are written.
           stuck_after: seconds without progress; 0: a process may be stuck.
+          foreseen: errors whose text is a sentence for the user, as that of ConfigError is.
           end: ends this process with an exit code, at once: its other threads may hang.
         """
+        self._foreseen: Errors = (ConfigError, *foreseen)
         self._end = end
         self._looks_to_stuck = stuck_after / LOOK_SECONDS or math.inf
         self._idle = 0  # looks since the last progress; not seconds, because the machine may have been suspended
@@ -170,8 +174,8 @@ class Together:
 
     def _fail(self, error: Exception | KeyboardInterrupt, others: Others) -> None:
         """Print an error, leave it with the others, and end this process."""
-        words = last_words(error, others.index)
-        if isinstance(error, FORESEEN):
+        words = last_words(error, others.index, self._foreseen)
+        if isinstance(error, self._foreseen):
             command_line.fail(error, words.code)
         else:
             traceback.print_exception(error)

@@ -38,7 +38,6 @@ ATTEMPTS = 3  # to give the server some weights, and to sample from them
 CANARY_PROMPTS = 4
 CANARY_TOKENS = 32  # of each
 NAME = "grpo_jax_"  # how the names of this engine's directories begin
-FAILED = EngineError("the first process could not talk to the vLLM server; see its message.")
 
 
 class VllmEngine:
@@ -91,7 +90,7 @@ class VllmEngine:
           EngineError: if the server cannot read them.
         """
         if not self._session:
-            self._session = by_first(self._begin, FAILED)
+            self._session = by_first(self._begin, EngineError)
         self._weights, self._version = weights, version
         earlier, self._directory = self._directory, self._folder / f"{NAME}{self._session}_{self._given:06d}"
         save_checkpoint(
@@ -125,7 +124,7 @@ class VllmEngine:
             self._prove(prompts, request)
             with self._asked(prompts, request, batches[done:]) as asked:
                 for rows, futures in zip(batches[done:], asked, strict=True):
-                    answers = by_first(partial(self._answered, futures), FAILED)
+                    answers = by_first(partial(self._answered, futures), EngineError)
                     if answers is None:
                         break
                     yield FinishedGroups(
@@ -175,7 +174,7 @@ class VllmEngine:
         for _ in range(ATTEMPTS):
             self._label = f"{self._session}.{self._given}"
             self._given += 1
-            if by_first(partial(client.take_weights, self._directory, self._label), FAILED):
+            if by_first(partial(client.take_weights, self._directory, self._label), EngineError):
                 return
         raise EngineError(
             f"the vLLM server at {self._settings.address}: was restarted {ATTEMPTS} times while it read the weights, "
@@ -213,7 +212,7 @@ class VllmEngine:
             answers = [self._ask(client, prompts, row, 0, request, sampling, room) for row in few.tolist()]
             return answers if self._labelled(answers) else None
 
-        answers = by_first(ask, FAILED)
+        answers = by_first(ask, EngineError)
         if answers is None:
             return math.inf
         rollouts = self._rollouts(prompts, few, answers, room)

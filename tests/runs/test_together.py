@@ -54,7 +54,7 @@ def exit_codes(folder, *acts):
             codes[index] = code
             ended.set()
 
-        with Together(folder, 0, end) as watched:
+        with Together(folder, 0, (TrainingError,), end) as watched:
             acts[index](watched, ended)
 
     with several(len(acts)) as everywhere:
@@ -114,7 +114,7 @@ def test_a_process_that_is_stuck_shows_where_and_ends(progresses, tmp_path, capf
         codes.append(code)
         ended.set()
 
-    with Together(tmp_path, 0.5, end) as watched:
+    with Together(tmp_path, 0.5, end=end) as watched:
         for _ in range(25):
             if progresses:
                 Noticed(Silent(), watched.progressed).progress("training", 1, 2, {})
