@@ -30,6 +30,7 @@ def started(monkeypatch):
     """The places at which JAX was started, each with the keyword arguments."""
     calls = []
     monkeypatch.setattr(flags, "meet", lambda place, seconds: None)
+    monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *place, **others: calls.append((Place(*place), others)))
     return calls
 
