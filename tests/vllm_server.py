@@ -49,6 +49,9 @@ class VllmServer:
             programs = self.experiment.programs
             self._read = self._weights = programs.policy_weights(programs.init_params(jax.random.key(99)))
 
+    def begin_with(self, weights) -> None:
+        self._read = self._weights = weights
+
     def knows(self, problems, *requests) -> None:
         """Learn the seeds of the completions of these problems in these requests."""
         prompts = encode_prompts(self.experiment.task, problems)

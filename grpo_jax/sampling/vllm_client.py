@@ -46,7 +46,7 @@ class VllmClient:
     def __init__(self, settings: VllmConfig):
         self._settings = settings
         self._where = f"the vLLM server at {settings.address}"
-        self._open: set[HTTPConnection] = set()
+        self._open: set[socket.socket] = set()  # a connection forgets its own as soon as an answer has begun
         self._closed = threading.Event()
         self._lock = threading.Lock()  # of the two above
 
@@ -119,9 +119,9 @@ class VllmClient:
         """End all requests: those who wait for an answer get an EngineError. The server then gives them up, too."""
         with self._lock:
             self._closed.set()
-            for connection in self._open:
+            for each in self._open:
                 with suppress(OSError):  # it is at its end already
-                    connection.sock.shutdown(socket.SHUT_RDWR)
+                    each.shutdown(socket.SHUT_RDWR)
 
     def _post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
         self._repeated("POST", path, body or {}, lambda _: None)
@@ -175,16 +175,17 @@ class VllmClient:
         """Connect for one request. `close` ends it."""
         host, port = self._settings.host_and_port
         connection = HTTPConnection(host, port, timeout=self._settings.seconds)
+        connection.connect()
+        opened = connection.sock
         try:
-            connection.connect()
             with self._lock:
                 if self._closed.is_set():
                     raise NoAnswer("closed")
-                self._open.add(connection)
+                self._open.add(opened)
             yield connection
         finally:
             with self._lock:
-                self._open.discard(connection)
+                self._open.discard(opened)
             connection.close()
 
 

@@ -1,7 +1,9 @@
 """An engine that samples by a vLLM server, which reads the policy's weights from a directory.
 
 New weights are tried by a canary: a few completions of the request's first prompts, whose log-probabilities by the
-server must be the trainer's. All completions carry the label that the weights were given. If the server was restarted,
+server must be the trainer's. The first weights are tried twice, with a trial between them in which all weights are
+scaled: a reload may leave a part of them behind, and a training step changes them too little to see that. All
+completions carry the label that the weights were given. If the server was restarted,
 or if another run uses it, they carry another one. Then they are thrown away, the server gets the weights again, and the
 same completions are asked for again.
 
@@ -37,6 +39,7 @@ from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
 ATTEMPTS = 3  # to give the server some weights, and to sample from them
 CANARY_PROMPTS = 4
 CANARY_TOKENS = 32  # of each
+SCALE = 1.1  # of all weights in the trial
 NAME = "grpo_jax_"  # how the names of this engine's directories begin
 
 
@@ -78,6 +81,7 @@ class VllmEngine:
         self._weights: Params | None = None
         self._version = 0
         self._proved = False  # whether the canary has shown that the server samples from these weights
+        self._tried = False  # whether the trial has shown that the server reads all weights
         self.capabilities = Capabilities(
             counter_exact=False, coupled_noise=False, exact_logprobs=False, vocab_size=policy.vocab_size
         )
@@ -92,13 +96,9 @@ class VllmEngine:
         if not self._session:
             self._session = by_first(self._begin, EngineError)
         self._weights, self._version = weights, version
-        earlier, self._directory = self._directory, self._folder / f"{NAME}{self._session}_{self._given:06d}"
-        save_checkpoint(
-            self._directory, self._policy, weights, self._config_json, dtype=self._policy.model.compute_dtype
-        )
+        earlier, self._directory = self._directory, self._write(weights)
         self._give()
-        if earlier and jax.process_index() == 0:
-            shutil.rmtree(earlier, ignore_errors=True)
+        _remove(earlier)
 
     def unload(self) -> None:
         """Let go of the weights on this side. The server keeps its own."""
@@ -141,8 +141,7 @@ class VllmEngine:
     def close(self) -> None:
         """Let go of the weights, and remove their directory."""
         self.unload()
-        if self._directory and jax.process_index() == 0:
-            shutil.rmtree(self._directory, ignore_errors=True)
+        _remove(self._directory)
         if self._lock:
             self._lock.close()
         self._session, self._directory, self._lock = "", None, None
@@ -163,6 +162,12 @@ class VllmEngine:
             shutil.rmtree(left, ignore_errors=True)
         return secrets.token_hex(4)
 
+    def _write(self, weights: Params) -> Path:
+        """Write weights to a new directory, and return it."""
+        directory = self._folder / f"{NAME}{self._session}_{self._given:06d}"
+        save_checkpoint(directory, self._policy, weights, self._config_json, dtype=self._policy.model.compute_dtype)
+        return directory
+
     def _give(self) -> None:
         """Let the server read the weights in the directory.
 
@@ -182,20 +187,41 @@ class VllmEngine:
         )
 
     def _prove(self, prompts: PromptBatch, request: SamplingRequest) -> None:
-        """Raise EngineError if the server's log-probabilities are not the trainer's. Then nothing may be sampled."""
+        """Raise EngineError if the server does not sample from the weights. Then nothing may be sampled."""
         if self._proved:
             return
+        self._check(prompts, request, "it has other weights, or computes in another way: start it as")
+        if not self._tried:
+            self._try(prompts, request)
+            self._check(prompts, request, "it does not read weights again that it had before: see")
+        self._proved = self._tried = True
+
+    def _try(self, prompts: PromptBatch, request: SamplingRequest) -> None:
+        """Let the server read scaled weights, and then its own again. Raise EngineError if it does not follow."""
+        weights, directory = self._weights, self._directory
+        with jax.transfer_guard("allow"):
+            self._weights = jax.tree.map(lambda leaf: (leaf * SCALE).astype(leaf.dtype), weights)
+            self._directory = self._write(self._weights)
+        try:
+            self._give()
+            self._check(prompts, request, f"it did not follow when all weights were scaled by {SCALE}: see")
+        finally:
+            _remove(self._directory)
+            self._weights, self._directory = weights, directory
+        self._give()
+
+    def _check(self, prompts: PromptBatch, request: SamplingRequest, otherwise: str) -> None:
+        """Raise EngineError if the server's log-probabilities are not the trainer's, with a clause that says why."""
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._give()
             difference = self._canary(prompts, request)
             if difference <= self._settings.tolerance:  # not if it is NaN
-                self._proved = True
                 return
         raise EngineError(
             f"the vLLM server at {self._settings.address}: its log-probabilities differ from the trainer's by "
-            f"{difference:.2g} in the mean, more than rollout.engine.tolerance={self._settings.tolerance:g}; it has "
-            "other weights, or computes in another way: start it as docs/engines.md says."
+            f"{difference:.2g} in the mean, more than rollout.engine.tolerance={self._settings.tolerance:g}; "
+            f"{otherwise} docs/engines.md."
         )
 
     def _canary(self, prompts: PromptBatch, request: SamplingRequest) -> float:
@@ -305,3 +331,8 @@ class VllmEngine:
             logprobs=logprobs,
             stop_reasons=reasons,
         )
+
+
+def _remove(directory: Path | None) -> None:
+    if directory and jax.process_index() == 0:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -32,6 +32,7 @@ CONFIG = make_config(
 )
 GENERATE, RELOAD, LABEL = "/inference/v1/generate", "/collective_rpc", "/weight_info"
 CANARY = 4  # requests
+TRIED = 3 * CANARY  # requests for the first weights: before, in and after the trial
 STEP = CONFIG.rollout.prompts_per_step * CONFIG.rollout.group_size  # requests
 
 
@@ -118,7 +119,7 @@ def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_m
     local, served = tmp_path / "local", tmp_path / "served"
     train(build(CONFIG, ONE_DEVICE), local)
     evaluation = CONFIG.evaluation.test_problems * CONFIG.evaluation.test_samples
-    to_step_2 = CANARY + evaluation + STEP + CANARY
+    to_step_2 = TRIED + evaluation + STEP + CANARY
     server.faults[GENERATE] = ever(does.fails, after=to_step_2 + STEP // 2)
     with pytest.raises(EngineError, match=r"/inference/v1/generate failed 4 times, .* status 500 .*out of memory"):
         train(with_server(build(CONFIG, ONE_DEVICE), server, tmp_path), served)
@@ -135,7 +136,7 @@ def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_m
 
 
 def taken_over(server):
-    server.faults[GENERATE] = then(does.belongs_to_another, after=CANARY + 6)
+    server.faults[GENERATE] = then(does.belongs_to_another, after=TRIED + 6)
 
 
 def cache_in_use(server):
@@ -147,11 +148,11 @@ def restarted_while_loading(server):
 
 
 def restarted_while_sampling(server):
-    server.faults[GENERATE] = then(does.restarts, after=CANARY + 6)
+    server.faults[GENERATE] = then(does.restarts, after=TRIED + 6)
 
 
 def failing_in_passing(server):
-    server.faults[GENERATE] = then(does.fails, does.drops, does.gives_up, after=CANARY + 3)
+    server.faults[GENERATE] = then(does.fails, does.drops, does.gives_up, after=TRIED + 3)
     server.faults[RELOAD] = then(does.drops)
     server.faults[LABEL] = then(does.fails, does.drops)
 
@@ -159,12 +160,12 @@ def failing_in_passing(server):
 @pytest.mark.parametrize(
     ("fault", "loads"),
     [
-        (lambda server: None, 1),
-        (failing_in_passing, 2),  # the first answer was lost, so the request was made again
-        (cache_in_use, 1),
-        (taken_over, 2),
-        (restarted_while_loading, 2),
-        (restarted_while_sampling, 2),
+        (lambda server: None, 3),
+        (failing_in_passing, 4),  # the first answer was lost, so the request was made again
+        (cache_in_use, 3),
+        (taken_over, 4),
+        (restarted_while_loading, 4),
+        (restarted_while_sampling, 4),
     ],
 )
 def test_what_passes_changes_nothing(experiment, server, engine, expected, fault, loads):
@@ -177,7 +178,7 @@ def test_what_passes_changes_nothing(experiment, server, engine, expected, fault
 def test_a_request_without_an_answer_is_repeated_in_time(experiment, server, make, expected):
     engine = make(experiment, seconds=2.0)
     engine.load(weights_of(experiment), version=7)
-    server.faults[GENERATE] = then(does.hangs, after=CANARY + 1)
+    server.faults[GENERATE] = then(does.hangs, after=TRIED + 1)
     assert_same(sampled(engine, experiment), expected)
 
 
@@ -197,10 +198,21 @@ def deaf(server):
     server.deaf = True  # a reload that keeps the old weights
 
 
+def test_a_reload_that_does_nothing_is_noticed_even_if_the_server_began_with_the_weights(experiment, server, engine):
+    server.begin_with(weights_of(experiment))
+    server.deaf = True
+    engine.load(weights_of(experiment), version=7)
+    with pytest.raises(EngineError, match=r"it did not follow when all weights were scaled by 1\.1: see docs/engines"):
+        sampled(engine, experiment)
+
+
 @pytest.mark.parametrize(
     ("fault", "sentence"),
     [
-        (deaf, "differ from the trainer's by .* more than rollout.engine.tolerance=0.001; it has other weights"),
+        (
+            deaf,
+            "differ from the trainer's by .* more than rollout.engine.tolerance=0.001; it has other weights, or",
+        ),
         ({GENERATE: does.shifted_logprobs}, "differ from the trainer's by 0.25 in the mean"),
         ({GENERATE: does.too_few_logprobs}, "cannot be used: it has . log-probabilities for . tokens; see docs"),
         ({GENERATE: does.logprobs_of_others}, "cannot be used: its log-probabilities are those of other tokens"),
@@ -228,6 +240,7 @@ def test_what_does_not_pass_ends_in_a_sentence(experiment, server, engine, fault
 
 def test_groups_of_a_server_that_loses_its_weights_again_and_again_are_not_used(experiment, server, engine):
     engine.load(weights_of(experiment), version=7)
+    sampled(engine, experiment)
     server.faults[GENERATE] = does.taken_over_after(CANARY)
     with pytest.raises(EngineError, match="lost its weights 3 times while it was sampling"):
         sampled(engine, experiment)
@@ -239,7 +252,7 @@ def test_new_weights_are_new_to_the_server(experiment, server, engine, expected)
     other = sampled(engine, experiment)
     assert not np.array_equal(other.completion_tokens, expected.completion_tokens)
     engine.load(weights_of(experiment), version=7)
-    assert len(set(server.loaded)) == 2
+    assert len(set(server.loaded)) == 3  # with the trial
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
     parts = list(engine.sample(prompts, dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=2)))
     assert [part.places for part in parts] == [[0, 1], [2, 3], [4]]
@@ -266,7 +279,7 @@ def test_the_canary_has_the_temperature_of_the_request(experiment, server, engin
 def test_a_caller_that_gives_up_does_not_wait(experiment, server, make):
     engine = make(experiment, requests=2)
     engine.load(weights_of(experiment), version=7)
-    server.faults[GENERATE] = ever(does.hangs, after=CANARY + 2)
+    server.faults[GENERATE] = ever(does.hangs, after=TRIED + 2)
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
     groups = engine.sample(prompts, dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=1))
     assert next(groups).places == [0]
