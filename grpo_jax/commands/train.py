@@ -73,6 +73,9 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.sampling import EngineError
         from grpo_jax.sharding import batch_shards, make_mesh
         from grpo_jax.training import Interrupted, Noticed, Origin, Silent, TrainingError, train_config
+        from grpo_jax.training.profiler import check_profiler
+    if arguments.profile_steps:
+        check_profiler()
     foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
         with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:

@@ -1,11 +1,24 @@
 """A profiler's trace of some steps of a run."""
 
+import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 
+from grpo_jax.config import ConfigError
+
 PROFILE = "profile"  # the trace's directory in that of the run
+
+
+def check_profiler() -> None:
+    """Raise ConfigError if a trace would crash: libtpu crashes JAX's profiler if it was loaded and found no TPU."""
+    loaded = not jax.config.jax_platforms and importlib.util.find_spec("libtpu") is not None
+    if loaded and jax.default_backend() != "tpu":
+        raise ConfigError(
+            f"--profile-steps: libtpu is installed, but there is no TPU, which crashes JAX's profiler; set "
+            f"JAX_PLATFORMS={jax.default_backend()}, or uninstall libtpu."
+        )
 
 
 class Profiler:
