@@ -1,6 +1,7 @@
 """A profiler's trace of some steps of a run."""
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ PROFILE = "profile"  # the trace's directory in that of the run
 
 def check_profiler() -> None:
     """Raise ConfigError if a trace would crash: libtpu crashes JAX's profiler if it was loaded and found no TPU."""
-    loaded = not jax.config.jax_platforms and importlib.util.find_spec("libtpu") is not None
+    loaded = "JAX_PLATFORMS" not in os.environ and importlib.util.find_spec("libtpu") is not None
     if loaded and jax.default_backend() != "tpu":
         raise ConfigError(
             f"--profile-steps: libtpu is installed, but there is no TPU, which crashes JAX's profiler; set "

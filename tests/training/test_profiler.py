@@ -1,7 +1,5 @@
 """What would crash JAX's profiler; tests/commands/test_train.py has a trace."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from grpo_jax.config import ConfigError
@@ -9,15 +7,14 @@ from grpo_jax.training import profiler
 
 
 def test_libtpu_without_a_tpu_is_refused(monkeypatch):
-    monkeypatch.setattr(profiler.importlib.util, "find_spec", lambda name: name)
-    for platforms, backend in (("cpu", "cpu"), ("", "tpu")):
-        there = SimpleNamespace(
-            config=SimpleNamespace(jax_platforms=platforms), default_backend=lambda name=backend: name
-        )
-        monkeypatch.setattr(profiler, "jax", there)
+    def check(libtpu, backend, **environment):
+        monkeypatch.setattr(profiler.importlib.util, "find_spec", lambda name: libtpu)
+        monkeypatch.setattr(profiler.jax, "default_backend", lambda: backend)
+        monkeypatch.setattr("os.environ", environment)
         profiler.check_profiler()
-    there.default_backend = lambda: "cpu"
+
+    check(None, "cpu")
+    check("libtpu", "tpu")
+    check("libtpu", "cpu", JAX_PLATFORMS="cpu")
     with pytest.raises(ConfigError, match="set JAX_PLATFORMS=cpu, or uninstall libtpu"):
-        profiler.check_profiler()
-    monkeypatch.setattr(profiler.importlib.util, "find_spec", lambda name: None)
-    profiler.check_profiler()
+        check("libtpu", "cpu")
