@@ -15,6 +15,7 @@ import faulthandler
 import json
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -41,6 +42,7 @@ SILENT_LOOKS = 14  # without a word of a process, until it counts as gone
 MOMENT_LOOKS = 5  # between a failure and the end of the other processes; who is silent as long then is its cause
 LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends last, but waits no longer than this
 
+BY_XLA = re.compile(r"[A-Z]+(_[A-Z]+)*: ")  # the beginning of what it says, as in "UNKNOWN: Gloo AllGather failed"
 STUCK = 124  # exit code, as of `timeout`
 STDERR = 2
 
@@ -67,8 +69,8 @@ def last_words(error: Exception | KeyboardInterrupt, process: int, foreseen: Err
         what = f"failed: {error}"
     else:
         what = f"failed: {type(error).__name__}: {error}"
-    cause = not isinstance(error, jax.errors.JaxRuntimeError)
-    return LastWords(process, f"process {process} {what}", code, cause)
+    broken = isinstance(error, jax.errors.JaxRuntimeError | ValueError) and BY_XLA.match(str(error))
+    return LastWords(process, f"process {process} {what}", code, cause=not broken)
 
 
 class Others:

@@ -12,7 +12,8 @@ from grpo_jax.runs.together import Together
 from grpo_jax.training import Noticed, Silent
 from tests.several_processes import several
 
-BROKEN = jax.errors.JaxRuntimeError("UNKNOWN: Connection closed by peer")
+CLOSED = "UNKNOWN: Gloo AllGather failed: Connection closed by peer"
+BROKEN = jax.errors.JaxRuntimeError(CLOSED)
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +85,7 @@ def test_a_broken_connection_is_explained_by_the_process_at_its_other_end(first,
     assert printed.count(f"error: process {first} failed: the cause.") == 2  # and once by itself, without its number
 
 
-@pytest.mark.parametrize("other", [fails(BROKEN), waits])
+@pytest.mark.parametrize("other", [fails(BROKEN), fails(ValueError(CLOSED)), waits])
 def test_a_process_that_was_killed_is_named(other, tmp_path, capsys):
     assert exit_codes(tmp_path, other, is_killed, waits) == [1, None, 1]
     assert "error: nothing was heard of process 1 for" in capsys.readouterr().err.splitlines()[-1]
