@@ -69,19 +69,20 @@ class Fault:
 
 
 KILLED = (-signal.SIGKILL,)
-FAILED = (1, -signal.SIGABRT)  # JAX aborts a process if the first one is gone, or if any is before a run watches itself
+# JAX aborts a process if the first one is gone, or if any is before a run watches itself.
+LEFT = (128 + signal.SIGKILL, -signal.SIGABRT)
 FAULTS = {
-    "the second process is killed": Fault(1, send(signal.SIGKILL), {0: FAILED, 1: KILLED}),
-    "the first process is killed": Fault(0, send(signal.SIGKILL), {0: KILLED, 1: FAILED}),
+    "the second process is killed": Fault(1, send(signal.SIGKILL), {0: LEFT, 1: KILLED}),
+    "the first process is killed": Fault(0, send(signal.SIGKILL), {0: KILLED, 1: LEFT}),
     # A signal that comes before a run listens ends that process, and its end the other one.
     "the second process gets SIGTERM": Fault(
-        1, send(signal.SIGTERM), {0: (STOPPED, *FAILED), 1: (STOPPED, -signal.SIGTERM)}
+        1, send(signal.SIGTERM), {0: (STOPPED, *LEFT), 1: (STOPPED, -signal.SIGTERM)}
     ),
     "the first process gets SIGTERM": Fault(
-        0, send(signal.SIGTERM), {0: (STOPPED, -signal.SIGTERM), 1: (STOPPED, *FAILED)}
+        0, send(signal.SIGTERM), {0: (STOPPED, -signal.SIGTERM), 1: (STOPPED, *LEFT)}
     ),
-    "the second process is halted": Fault(1, send(signal.SIGSTOP), {0: FAILED, 1: KILLED}),  # killed in the end
-    "the disk is full": Fault(0, fill_disk, {0: FAILED, 1: FAILED}),
+    "the second process is halted": Fault(1, send(signal.SIGSTOP), {0: LEFT, 1: KILLED}),  # killed in the end
+    "the disk is full": Fault(0, fill_disk, {0: (1,), 1: (1,)}),
 }
 
 

@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import signal
 import sys
 import threading
 import time
@@ -44,6 +45,7 @@ LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends
 
 BY_XLA = re.compile(r"[A-Z]+(_[A-Z]+)*: ")  # the beginning of what it says, as in "UNKNOWN: Gloo AllGather failed"
 STUCK = 124  # exit code, as of `timeout`
+GONE = 128 + signal.SIGKILL  # exit code of the others, as a shell has for a killed process: clusters start it again
 STDERR = 2
 
 
@@ -124,7 +126,7 @@ class Others:
             f"nothing was heard of process {' and '.join(map(str, gone))} for {seconds:.0f} s: it was killed, is "
             "stopped, or its machine is gone; the same command continues from the last checkpoint"
         )
-        return LastWords(gone[0], text, code=1, cause=True)
+        return LastWords(gone[0], text, GONE, cause=True)
 
     def _read(self, what: str) -> dict[int, str]:
         """Return what the processes said, by their indices."""

@@ -87,7 +87,7 @@ def test_a_broken_connection_is_explained_by_the_process_at_its_other_end(first,
 
 @pytest.mark.parametrize("other", [fails(BROKEN), fails(ValueError(CLOSED)), waits])
 def test_a_process_that_was_killed_is_named(other, tmp_path, capsys):
-    assert exit_codes(tmp_path, other, is_killed, waits) == [1, None, 1]
+    assert exit_codes(tmp_path, other, is_killed, waits) == [137, None, 137]
     assert "error: nothing was heard of process 1 for" in capsys.readouterr().err.splitlines()[-1]
 
 
