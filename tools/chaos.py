@@ -97,7 +97,8 @@ def main(argv: Sequence[str]) -> int:
     fits = True
     with tempfile.TemporaryDirectory() as directory:
         whole, disturbed = Path(directory) / "whole", Path(directory) / "disturbed"
-        if any(process.wait() for process in start(arguments, whole)):
+        if any([process.wait() for process in start(arguments, whole)]):  # noqa: C419 - waits for all of them
+            print(f"the undisturbed run failed: {last_line(whole, 0)}", file=sys.stderr)
             return 1
         total = lines_written(whole)
         print(f"undisturbed: {total} lines of metrics", flush=True)
