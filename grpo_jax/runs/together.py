@@ -39,7 +39,7 @@ ALIVE, FAILED, ENDED = "grpo_jax/alive", "grpo_jax/failed", "grpo_jax/ended"  # 
 
 # A process that is gone must be noticed before JAX's heartbeats do, which end the others with a C++ trace.
 LOOK_SECONDS = 2.0  # between two looks
-SILENT_LOOKS = 14  # without a word of a process, until it counts as gone
+SILENT_LOOKS = 12  # without a word of a process, until it counts as gone
 MOMENT_LOOKS = 5  # between a failure and the end of the other processes; who is silent as long then is its cause
 LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends last, but waits no longer than this
 
@@ -81,6 +81,7 @@ class Others:
     def __init__(self) -> None:
         self.index, self.number = jax.process_index(), jax.process_count()
         self.words: list[LastWords] = []  # that are known at the newest look
+        self.missing = False  # whether one of them has left no words, and is gone
         self._store = store()
         self._looks = 0
         self._heard: Mapping[int, str] = {}
@@ -101,7 +102,8 @@ class Others:
             self._silent[process] = self._silent[process] + 1 if silent else 0
         self._heard = heard
         self.words = [LastWords.from_json(json.loads(text)) for text in self._read(FAILED).values()]
-        if not self.words and self._gone(SILENT_LOOKS):
+        self.missing = not self.words and bool(self._gone(SILENT_LOOKS))
+        if self.missing:
             self.words = [self._obituary(SILENT_LOOKS)]
 
     def explanation(self) -> LastWords:
@@ -201,7 +203,8 @@ class Together:
                 continue
             self._others.look()
             looks_since_failure += bool(self._others.words)
-            if looks_since_failure > MOMENT_LOOKS and not self._leaving.locked():
+            moment = 0 if self._others.missing else MOMENT_LOOKS
+            if looks_since_failure > moment and not self._leaving.locked():
                 words = self._others.explanation()
                 command_line.fail(words.text, words.code)
                 self._leave(words.code)
