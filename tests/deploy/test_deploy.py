@@ -74,10 +74,20 @@ def test_scripts_are_bash_and_executable(script):
     assert subprocess.run(["bash", "-n", script], capture_output=True, text=True).stderr == ""
 
 
-@pytest.mark.parametrize(("code", "again"), [(0, False), (42, True), (1, False), (143, False)])
-def test_slurm_queues_a_stopped_run_again(code, again, machine, capsys):
+@pytest.mark.parametrize(
+    ("code", "restarts", "again"),
+    [(0, 0, False), (42, 99, True), (1, 0, False), (143, 0, False), (124, 49, True), (137, 50, False)],
+)
+def test_slurm_queues_a_stopped_run_again(code, restarts, again, machine, capsys):
     machine.answer("srun", ("", "", code))
-    done = machine.run("bash", DEPLOY / "slurm.sbatch", *FLAGS, "--workdir=/shared/a", SLURM_JOB_ID="7")
+    done = machine.run(
+        "bash",
+        DEPLOY / "slurm.sbatch",
+        *FLAGS,
+        "--workdir=/shared/a",
+        SLURM_JOB_ID="7",
+        SLURM_RESTART_COUNT=str(restarts),
+    )
     assert done.returncode == code
     ((_, *words),) = machine.calls("srun")
     start = words.index("grpo")
