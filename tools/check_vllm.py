@@ -1,9 +1,9 @@
 """Start a vLLM server, sample with it, and compare its log-probabilities with the trainer's.
 
-    python tools/check_vllm.py --vllm=.venv-vllm/bin/vllm --config=configs/smollm2_135m.py
+    python tools/check_vllm.py --vllm=VENV/bin/vllm --config=configs/smollm2_135m.py
 
 The policy is the checkpoint of the configuration; then all of its weights are scaled, and the server must sample from
-the new ones. Each policy samples the first groups of a training step, in float32. docs/engines.md has a result.
+the new ones. Each policy samples the first groups of a training step. docs/engines.md has a result.
 
 Exit code 0 if the completions' log-probabilities are the trainer's, 1 if they are not or the server fails.
 """
@@ -38,11 +38,11 @@ SCALES = (1.0, 1.02)  # of all weights
 
 
 @contextmanager
-def serving(vllm: Path, config: Config, port: int, longest: int, log: Path) -> Iterator[None]:
+def serving(vllm: Path, config: Config, port: int, longest: int, log: Path, more: Sequence[str] = ()) -> Iterator[None]:
     """Run a server, and end it."""
     words = [str(vllm), "serve", config.model.checkpoint, "--host", "127.0.0.1", "--port", str(port)]
     words += ["--enable-scale-out", "--dtype", config.model.compute_dtype, "--max-model-len", str(longest)]
-    words += ["--logprobs-mode", "processed_logprobs"]
+    words += ["--logprobs-mode", "processed_logprobs", *more]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1"} | os.environ | {"VLLM_SERVER_DEV_MODE": "1"}
     with log.open("wb") as file, subprocess.Popen(words, env=environment, stdout=file, stderr=file) as server:
         try:
@@ -108,18 +108,22 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=8321)
     parser.add_argument("--problems", type=int, default=16)
     parser.add_argument("--log", type=Path, default=Path("vllm.log"), help="what the server says")
+    parser.add_argument("--checkpoint", help="instead of the configuration's")
+    parser.add_argument("--enforce-eager", action="store_true", help="start the server sooner; it samples more slowly")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         served = [("weights", folder), ("address", f"127.0.0.1:{arguments.port}"), ("tolerance", "1e-3")]
         config = load(
             arguments.config,
             [(f"rollout.engine.{name}", value) for name, value in served]
-            + [("objective.old_logprobs", "trainer"), ("objective.importance_cap", "2.0")],
+            + [("objective.old_logprobs", "trainer"), ("objective.importance_cap", "2.0")]
+            + [("model.checkpoint", arguments.checkpoint)] * bool(arguments.checkpoint),
         )
         experiment = build(config)
         longest = experiment.task.max_prompt_tokens + config.rollout.max_new_tokens
         try:
-            with serving(arguments.vllm, config, arguments.port, longest, arguments.log):
+            more = ["--enforce-eager"] * arguments.enforce_eager
+            with serving(arguments.vllm, config, arguments.port, longest, arguments.log, more):
                 return _compare(experiment, arguments.problems)
         except EngineError as error:
             print(f"error: {error} (see {arguments.log})", file=sys.stderr)
