@@ -107,7 +107,7 @@ def trained(tmp_path, monkeypatch, time, **changes):
     checkpoints = SimpleNamespace(
         restore_latest=lambda like: None, save=lambda step, state, record, score: np.asarray(state.params)
     )
-    stop = SimpleNamespace(requested=lambda: False)
+    stop = SimpleNamespace(requested=lambda: False, obey=lambda: None)
     problems = {split: [] for split in loop.Split}
     loop.run_steps(loop.Run(Machine(config, time), problems, directory, checkpoints, running, stop, Silent()))
     lines = directory.metrics().training

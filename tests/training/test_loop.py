@@ -189,7 +189,8 @@ def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monke
 @pytest.mark.trap(41)
 def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
     """It need not wait for the step's other batches and its update. The step is made again, bit for bit."""
-    sound, steps = collect.sample_and_judge, itertools.count(1)
+    sound, steps, workdir = collect.sample_and_judge, itertools.count(1), tmp_path / "run"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # `whole` has a warm start, too
 
     def told(*arguments, **keywords):
         if next(steps) == 6:
@@ -199,10 +200,10 @@ def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(collect, "sample_and_judge", told)
         with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 12"):
-            run(tmp_path)
-    assert [line["step"] for line in metrics(tmp_path) if line["kind"] == "train"] == [1, 2, 3, 4, 5]
-    run(tmp_path)
-    assert_same_run(whole[0], tmp_path)
+            run(workdir)
+    assert [line["step"] for line in metrics(workdir) if line["kind"] == "train"] == [1, 2, 3, 4, 5]
+    run(workdir)
+    assert_same_run(whole[0], workdir)
 
 
 def test_when_a_checkpoint_is_due():
