@@ -26,11 +26,11 @@ import pytest  # noqa: E402
 from jax.experimental import topologies  # noqa: E402
 from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
+from grpo_jax.commands import RARE_COLLECTIONS  # noqa: E402
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# Tracing makes millions of small objects, which are garbage at once or stay. With Python's thresholds a tenth of the
-# time goes into looking through those that stay.
-gc.set_threshold(20_000, 20, 20)
+gc.set_threshold(*RARE_COLLECTIONS)  # as in the commands that trace programs
 
 
 def pytest_collection_finish() -> None:

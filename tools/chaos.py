@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from compare_commits import loopback_cluster
-from kill_and_resume import LONGEST_DELAY, compare, lines_written, where
+from kill_and_resume import LONGEST_DELAY, compare, lines_written, train_command, where
 
-from grpo_jax.commands import words
 from grpo_jax.config import command_line
 from grpo_jax.runs.directory import METRICS_FILE
 
@@ -122,9 +121,7 @@ def main(argv: Sequence[str]) -> int:
 
 def start(arguments: argparse.Namespace, workdir: Path) -> Sequence[Process]:
     """Start both processes of a run, each with a cache of its own."""
-    overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
-    command = [*words("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides]
-    command += ["--distributed", f"--stopped-code={STOPPED}"]
+    command = [*train_command(arguments, workdir), "--distributed", f"--stopped-code={STOPPED}"]
     processes = []
     for index, variables in enumerate(loopback_cluster(2)):
         environment = os.environ | variables | {"XDG_CACHE_HOME": f"{workdir}_cache{index}"}

@@ -62,11 +62,16 @@ def main(argv: Sequence[str]) -> int:
         return 1 if code else compare(whole, killed)
 
 
+def train_command(arguments: argparse.Namespace, workdir: Path) -> list[str]:
+    """Return the words that start a run in a process of its own."""
+    overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
+    return [*words("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides]
+
+
 def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[bytes]:
     """Start a run with a cache of its own."""
-    overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
     return subprocess.Popen(
-        [*words("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides],
+        train_command(arguments, workdir),
         env=os.environ | {"XDG_CACHE_HOME": f"{workdir}_cache"},
         stdout=subprocess.DEVNULL,
     )
