@@ -277,7 +277,7 @@ def test_the_canary_has_the_temperature_of_the_request(experiment, server, engin
 
 
 def test_a_caller_that_gives_up_does_not_wait(experiment, server, make):
-    engine = make(experiment, requests=2)
+    engine = make(experiment, requests=1)  # in the order of the prompts
     engine.load(weights_of(experiment), version=7)
     server.faults[GENERATE] = ever(does.hangs, after=TRIED + 2)
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
