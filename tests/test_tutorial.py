@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from grpo_jax.config import ConfigError, load
+from grpo_jax.config import ConfigError, RewardConfig, load
 from grpo_jax.objectives import Outcomes, Terms, make_objective
 from grpo_jax.rewards import Attempt, make_reward
 from grpo_jax.training import train_config
 from tests.helpers import ROOT, TINY, make_config
+from tests.rewards.scripted_service import Scripted
 
 FILES = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL)
 ONE_DEVICE = jax.devices()[:1]
@@ -56,6 +57,18 @@ def test_a_reward_of_ones_own(written):
     right, cut_off = reward.judge([Attempt("2+2=", "4", "4", True, 2), Attempt("2+2=", "4", "5", False, 8)])
     assert (right.reward, right.right) == (pytest.approx(1.05), True)
     assert (cut_off.reward, cut_off.right) == (0.0, False)
+
+
+def test_a_reward_by_a_service(written, monkeypatch):
+    """Here it scores a text by its last character."""
+    served = Scripted(lambda request: {"scores": [int(text[-1]) for text in request["texts"]]})
+    with served.serving() as address:
+        monkeypatch.setenv("SCORE_URL", f"http://{address}/score")
+        reward = make_reward(RewardConfig(terms={"served:SCORE": 0.5}, answer_pattern=r"(\d)"), max_new_tokens=8)
+        verdicts = reward.judge([Attempt("2+2=", "4", str(digit), True, 2) for digit in range(10)])
+    assert [verdict.reward for verdict in verdicts] == [digit / 2 for digit in range(10)]
+    assert [verdict.right for verdict in verdicts] == [digit >= 1 for digit in range(10)]
+    assert sorted(len(request["texts"]) for request in served.requests) == [2, 8]
 
 
 def test_a_task_of_ones_own(written):

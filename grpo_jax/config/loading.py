@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 import grpo_jax
 from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
-from grpo_jax.config.marks import Range
+from grpo_jax.config.marks import MayBeEmpty, Range
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import CONFIGURATION, run_file
@@ -255,13 +255,16 @@ def _check(kind: Any, value: Any, field: str) -> Any:
             raise ConfigError(f"{field}={value!r}: must be one of {', '.join(map(str, choices))}.")
         return value
     if typing.get_origin(base) is tuple:
-        if not isinstance(value, tuple | list) or not value:  # JSON has no tuples
-            raise ConfigError(f"{field}={value!r}: must be a tuple of at least one value.")
+        empty = any(isinstance(mark, MayBeEmpty) for mark in fields.marks(kind))
+        if not isinstance(value, tuple | list) or not (value or empty):  # JSON has no tuples
+            raise ConfigError(f"{field}={value!r}: must be a tuple{'' if empty else ' of at least one value'}.")
         return tuple(_check(typing.get_args(base)[0], item, f"{field}[{index}]") for index, item in enumerate(value))
     if base is float and (type(value) is int or value == "inf"):  # JSON has no infinity
         value = float(value)
-    if type(value) is not base:
-        raise ConfigError(f"{field}={value!r}: must be {_NOUNS[base]}, not {_noun(value)}.")
+    members = typing.get_args(base) if isinstance(base, types.UnionType) else (base,)
+    if type(value) not in members:
+        nouns = " or ".join(_NOUNS[member] for member in members)
+        raise ConfigError(f"{field}={value!r}: must be {nouns}, not {_noun(value)}.")
     for allowed in fields.marks(kind):
         if isinstance(allowed, Range) and not allowed.admits(value):
             raise ConfigError(f"{field}={value!r}: must be {allowed}.")

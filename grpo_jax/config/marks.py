@@ -41,6 +41,11 @@ class Before:
     value: Any
 
 
+@dataclass(frozen=True)
+class MayBeEmpty:
+    """A tuple that may have no values."""
+
+
 Count = Annotated[int, Range(1)]
 CountOrZero = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0, 1e12, open_low=True)]

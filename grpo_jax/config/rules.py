@@ -43,6 +43,16 @@ def _questions(c: Config) -> Iterator[str]:
             "task.hold_out_validation=False: there is no validation split to evaluate on; set it to true, or "
             "evaluation.every to 0."
         )
+    if c.task.chat_variables and not c.task.chat:
+        yield (
+            f"task.chat_variables={c.task.chat_variables}: without a chat template nothing reads them; set task.chat "
+            "to true, or remove them."
+        )
+    if not c.task.model_stop_tokens and not c.task.stop_tokens:
+        yield (
+            "task.model_stop_tokens=False: no token would end a completion; name some in task.stop_tokens, or set it "
+            "to true."
+        )
     if not c.task.tokenizer and not c.model.checkpoint:
         yield "task.tokenizer='': there is no model.checkpoint to take it from; name a directory with a tokenizer."
 

@@ -6,7 +6,7 @@ config file or a flag. `python launch/main.py --config=FILE --print-config` prin
 A field of type `A | None` is a section that may be absent. If several sections are possible (`A | B`), the value of
 their first field decides which one it is. The fields of a section that a config file omits have their defaults.
 
-Annotations mark other properties of a field or a section: `Range`, `Change` and `Before`.
+Annotations mark other properties of a field or a section: `Range`, `Change`, `Before` and `MayBeEmpty`.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +14,18 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from grpo_jax.config.architecture import ArchitectureConfig
-from grpo_jax.config.marks import Before, Change, Count, CountOrZero, NonNegative, Positive, Range, Seed, Share
+from grpo_jax.config.marks import (
+    Before,
+    Change,
+    Count,
+    CountOrZero,
+    MayBeEmpty,
+    NonNegative,
+    Positive,
+    Range,
+    Seed,
+    Share,
+)
 
 
 class ConfigError(ValueError):
@@ -78,6 +89,11 @@ class QuestionsConfig:
     # The user's message, with {question}. The default asks for an answer where the default answer_pattern looks for it.
     template: str = "{question}\nThink step by step, and put the final answer within \\boxed{}."
     chat: bool = True  # use the tokenizer's chat template; False: for models without one
+    # Variables of the chat template, as in {"enable_thinking": False}.
+    chat_variables: dict[str, bool | int | float | str] = field(default_factory=dict)
+    # More tokens that end a completion, each by its text or its id, as in ("</answer>", 151643).
+    stop_tokens: Annotated[tuple[str | int, ...], MayBeEmpty()] = ()
+    model_stop_tokens: bool = True  # whether the tokens that the model's files name end a completion, too
     max_prompt_tokens: Count = 1024  # longer problems are not trained on; nearly all of MATH are shorter
     reward: RewardConfig
 

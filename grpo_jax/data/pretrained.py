@@ -2,14 +2,14 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, did_you_mean
 from grpo_jax.data.tokenizer import encode
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 UNUSED = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # roles that no text here needs
+
+# What a chat template is given in any case, or calls, so that no variable of the configuration may have these names.
+GIVEN = frozenset(("messages", "tools", "documents", "add_generation_prompt"))
 
 # Texts by which tokenizers are compared: white space, digits, composed and decomposed letters, scripts, newlines.
 PROBES = (
@@ -131,16 +134,27 @@ def _one_line(error: BaseException) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 
 
-def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
+def stop_tokens(
+    directory: Path, tokenizer: "PreTrainedTokenizerFast", more: Sequence[str | int] = (), *, of_model: bool = True
+) -> tuple[int, ...]:
     """Return the tokens that end a completion, from generation_config.json, config.json and the tokenizer.
+
+    Args:
+      directory: of the model.
+      tokenizer: of the model.
+      more: `task.stop_tokens`, further tokens by their texts or ids.
+      of_model: whether the tokens that the model's files name are among them.
 
     A chat model often ends a turn with another token than its base model ends a text with (Qwen3: 151645 and 151643,
     Gemma: 1 and 106).
 
     Raises:
-      ConfigError: if there is none, or a file cannot be read.
+      ConfigError: if there is none, a file cannot be read, or the tokenizer has no such token.
     """
-    found = {tokenizer.eos_token_id}
+    named = {_token(tokenizer, token) for token in more}
+    if not of_model:
+        return tuple(sorted(named))
+    found = named | {tokenizer.eos_token_id}
     for name in ("generation_config.json", "config.json"):
         path = directory / name
         if path.is_file():
@@ -151,6 +165,26 @@ def stop_tokens(directory: Path, tokenizer: "PreTrainedTokenizerFast") -> tuple[
             "completion would ever stop; add one."
         )
     return tuple(sorted(found - {None}))
+
+
+def _token(tokenizer: "PreTrainedTokenizerFast", token: str | int) -> int:
+    """Return the id of a token that is named by its text or its id."""
+    vocabulary = tokenizer.get_vocab()
+    if isinstance(token, int):
+        if token not in vocabulary.values():
+            raise ConfigError(
+                f"task.stop_tokens={token}: the tokenizer has no such id; name one up to {max(vocabulary.values())}."
+            )
+        return token
+    if token in vocabulary:  # a name, such as <|im_end|>
+        return vocabulary[token]
+    ids = encode(tokenizer, [token])[0]
+    if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:  # a text, such as a new line, which has another name
+        return ids[0]
+    special = [added.content for added in tokenizer.added_tokens_decoder.values()]
+    raise ConfigError(
+        f"task.stop_tokens={token!r}: is no single token of the tokenizer; {did_you_mean(token, special)}"
+    )
 
 
 def _ends(path: Path, last: int) -> set[int | None]:
@@ -176,6 +210,7 @@ class PromptFormat:
     template: str  # of the user's message, with {question}
     chat: bool  # whether to use the tokenizer's chat template
     date: datetime = field(default_factory=lambda: datetime.now(UTC))  # of the run, for templates that use a date
+    variables: Mapping[str, Any] = field(default_factory=dict)  # of the chat template
 
     def render(self, tokenizer: "PreTrainedTokenizerFast", question: str) -> str:
         """Return the text that precedes a completion."""
@@ -186,9 +221,13 @@ class PromptFormat:
         return self._through_template(tokenizer, self.system, user)
 
     def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        """Raise ConfigError if the chat template cannot be used, or omits the question or the system message."""
+        """Raise ConfigError if the chat template cannot be used, or omits what it is given.
+
+        That is the question, the system message, or a variable.
+        """
         if not self.chat:
             return
+        self._check_variables(tokenizer)
         if self.render(tokenizer, "1 + 1 = ?") == self.render(tokenizer, "2 + 3 = ?"):
             raise ConfigError("task.chat=True: the chat template omits the question; set task.chat to false.")
         user = self.template.replace("{question}", "1 + 1 = ?")
@@ -201,7 +240,18 @@ class PromptFormat:
                 "task.system to ''."
             )
 
-    def _through_template(self, tokenizer: "PreTrainedTokenizerFast", system: str, user: str) -> str:
+    def _check_variables(self, tokenizer: "PreTrainedTokenizerFast") -> None:
+        if not self.variables:
+            return
+        read = _variables_of(self._template(tokenizer)) - tokenizer.special_tokens_map.keys()
+        for name, value in self.variables.items():
+            if name not in read:
+                known = did_you_mean(name, sorted(read)) if read else "it reads none; remove it."
+                raise ConfigError(
+                    f"task.chat_variables.{name}={value!r}: the chat template reads no such variable; {known}"
+                )
+
+    def _template(self, tokenizer: "PreTrainedTokenizerFast") -> str:
         template = tokenizer.chat_template
         if not template:
             raise ConfigError("task.chat=True: the tokenizer has no chat template; set it to false.")
@@ -212,12 +262,16 @@ class PromptFormat:
                     "none is the default; save the right one as chat_template.jinja in its directory."
                 )
             template = template["default"]
+        return str(template)
+
+    def _through_template(self, tokenizer: "PreTrainedTokenizerFast", system: str, user: str) -> str:
+        template = self._template(tokenizer)
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": user})
         try:
             _stop_clock(template, self.date)
             rendered: Any = tokenizer.apply_chat_template(
-                messages, chat_template=template, tokenize=False, add_generation_prompt=True
+                messages, chat_template=template, tokenize=False, add_generation_prompt=True, **self.variables
             )
         except Exception as error:  # a template is a program that comes with the checkpoint, and may raise anything
             given = "a system message and a user message" if system else "a user message"
@@ -233,6 +287,22 @@ class PromptFormat:
         texts = [self.render(tokenizer, question) for question in questions]
         rows = encode(tokenizer, texts, special_tokens=not self.chat)
         return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
+
+
+def _variables_of(template: str) -> frozenset[str]:
+    """Return the names of the variables that a chat template reads, without those that it always gets.
+
+    A template that cannot be compiled has none: rendering it tells what is wrong.
+    """
+    from jinja2 import TemplateError, meta
+    from transformers.utils.chat_template_utils import _compile_jinja_template
+
+    try:
+        environment = _compile_jinja_template(template).environment
+        read = meta.find_undeclared_variables(environment.parse(template))
+    except TemplateError:
+        return frozenset()
+    return frozenset(read) - GIVEN - environment.globals.keys()
 
 
 def _stop_clock(template: str, date: datetime) -> None:

@@ -5,6 +5,7 @@ from grpo_jax.rewards.extraction import last_boxed
 from grpo_jax.rewards.mathematics.pool import WorkerError
 from grpo_jax.rewards.per_attempt import PerAttempt
 from grpo_jax.rewards.registry import REWARDS, make_reward
+from grpo_jax.rewards.service import Service
 from grpo_jax.rewards.verdict import UNSCORED, Attempt, Equating, Reward, Verdict, same_text
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Equating",
     "PerAttempt",
     "Reward",
+    "Service",
     "Verdict",
     "WorkerError",
     "chains",

@@ -9,6 +9,7 @@ from grpo_jax.rewards import terms
 from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from grpo_jax.rewards.per_attempt import PerAttempt
+from grpo_jax.rewards.service import Served, Service
 from grpo_jax.rewards.verdict import Attempt, Equating, Reward, Verdict
 from grpo_jax.rewards.weighted_sum import Term, WeightedSum
 
@@ -81,12 +82,15 @@ def _check_pattern(pattern: str) -> None:
         raise ConfigError(f"task.reward.answer_pattern={pattern!r}: must have exactly one group, which is the answer.")
 
 
-def _of_user(name: str, answer_pattern: str) -> PerAttempt:
-    """Return the reward of `package.module:function`, which returns a number for an `Attempt`; 1 or more is right."""
+def _of_user(name: str, answer_pattern: str) -> Equating:
+    """Return the reward of `package.module:NAME`: a function of an `Attempt`, or a `Service`; 1 or more is right."""
     function = imported("task.reward.terms", name)
+    if isinstance(function, Service):
+        return Served(name, function, answer_pattern)
     if not callable(function):
         raise ConfigError(
-            f"task.reward.terms={name!r}: is no function; name one that takes an Attempt, returns a number."
+            f"task.reward.terms={name!r}: is no function; name one that takes an Attempt and returns a number, or a "
+            "Service."
         )
 
     def verify(attempt: Attempt) -> Verdict:

@@ -10,18 +10,16 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from grpo_jax.config import SamplingConfig, VllmConfig
+from grpo_jax.json_requests import NoAnswer, Refused, Unanswered, repeated, values_of
 from grpo_jax.sampling.engine import EngineError
 
 T = TypeVar("T")
 
-LONGEST_WAIT = 60.0  # seconds between two attempts
-# Beside those from 500 on, which mean that the server failed.
-REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 STOPPED, CUT_OFF = "stop", "length"  # the reasons to finish that a whole completion has
 UNKNOWN = -9999.0  # stands for a log-probability that vLLM does not have
 ROUNDING = 1e-4  # by so much a log-probability may be above 0
@@ -34,10 +32,6 @@ class Answer(NamedTuple):
     logprobs: Sequence[float]  # of these tokens
     stopped: bool  # by a stop token; False: it was cut off at the maximum length
     label: str  # of the weights that sampled it; "" if they changed meanwhile
-
-
-class NoAnswer(Exception):
-    """A request failed in a way that may pass: it is worth repeating."""
 
 
 class VllmClient:
@@ -131,20 +125,20 @@ class VllmClient:
 
         All requests may be repeated: a completion depends on its seed, and the others set something to a value.
         """
-        why: Exception | None = None
-        for attempt in range(self._settings.retries + 1):
-            if attempt:
-                self._closed.wait(min(self._settings.wait * 2 ** (attempt - 1), LONGEST_WAIT))
-            try:
-                return read(self._once(method, path, body))
-            except (NoAnswer, OSError, HTTPException) as error:
-                why = error
-            if self._closed.is_set():
-                raise EngineError(f"{self._where}: the request was given up.") from why
-        raise EngineError(
-            f"{self._where}: {path} failed {self._settings.retries + 1} times, the last time with "
-            f"{type(why).__name__}: {why}; see its log, and run the same command again."
-        ) from why
+        retries = self._settings.retries
+        try:
+            return repeated(lambda: read(self._once(method, path, body)), retries, self._settings.wait, self._pause)
+        except Unanswered as why:
+            self._pause(0.0)
+            raise EngineError(
+                f"{self._where}: {path} failed {retries + 1} times, the last time with {why}; see its log, and run the "
+                "same command again."
+            ) from why
+
+    def _pause(self, seconds: float) -> None:
+        """Wait. Raise EngineError if requests are given up."""
+        if self._closed.wait(seconds):
+            raise EngineError(f"{self._where}: the request was given up.")
 
     def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
         """Return the answer to a request as JSON values.
@@ -158,15 +152,12 @@ class VllmClient:
             connection.request(method, path, content, {"Content-Type": "application/json"})
             with connection.getresponse() as response:
                 text = response.read()
-        said = f"status {response.status} ({text[:300].decode(errors='replace')})"
-        if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR or response.status in REPEATED:
-            raise NoAnswer(said)
-        if response.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            raise EngineError(f"{self._where}: has no {path}; start it as docs/engines.md says.")
-        if response.status >= HTTPStatus.BAD_REQUEST:
-            raise EngineError(f"{self._where}: refuses {path} with {said}; see docs/engines.md.")
         try:
-            return json.loads(text) if text else None
+            return values_of(response.status, text)
+        except Refused as error:
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+                raise EngineError(f"{self._where}: has no {path}; start it as docs/engines.md says.") from error
+            raise EngineError(f"{self._where}: refuses {path} with {error}; see docs/engines.md.") from error
         except ValueError as error:
             raise EngineError(f"{self._where}: answers {path} with no JSON; see docs/engines.md.") from error
 

@@ -76,6 +76,34 @@ def test_overrides_have_the_type_of_their_field(field, text, value):
 SMOLLM2 = CONFIGS / "smollm2_135m.py"
 
 
+def test_values_that_may_have_several_types():
+    flags = [("task.chat_variables.enable_thinking", "false"), ("task.chat_variables.effort", "high")]
+    flags += [("task.stop_tokens", "('</answer>', 7)"), ("task.model_stop_tokens", "false")]
+    config = load(SMOLLM2, flags)
+    assert config.task.chat_variables == {"enable_thinking": False, "effort": "high"}
+    assert config.task.stop_tokens == ("</answer>", 7)
+    assert from_dict(to_dict(config)) == config
+    assert load(SMOLLM2).task.stop_tokens == ()
+    with pytest.raises(
+        ConfigError, match=r"^task\.stop_tokens\[0\]=1\.5: must be a text or a whole number, not a number"
+    ):
+        load(SMOLLM2, [("task.stop_tokens", "(1.5,)")])
+    with pytest.raises(ConfigError, match=r"^task\.stop_tokens='x': must be a tuple\.$"):
+        load(SMOLLM2, [("task.stop_tokens", "x")])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ({"task.chat": "false", "task.chat_variables.x": "1"}, "without a chat template nothing reads them"),
+        ({"task.model_stop_tokens": "false"}, "no token would end a completion"),
+    ],
+)
+def test_fields_of_a_text_that_would_do_nothing_are_refused(flags, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load(SMOLLM2, flags.items())
+
+
 def test_an_absent_section_is_set_by_flags():
     """It begins as its sibling of the same kind, if it has one; else with the defaults."""
     task = load(

@@ -62,6 +62,61 @@ def test_stop_tokens_are_all_that_any_file_names(tmp_path, ends, of_model, expec
     assert stop_tokens(tmp_path, load_tokenizer(tmp_path, "")) == expected
 
 
+def test_stop_tokens_of_the_configuration_are_added_or_replace_the_model_s(directory, tokenizer):
+    assert stop_tokens(directory, tokenizer, ("<turn>", BOS, "\n", "a")) == (
+        *(BOS, EOS, TURN, END),
+        *sorted(encode(tokenizer, ["\n", "a"])[index][0] for index in (0, 1)),
+    )
+    assert stop_tokens(directory, tokenizer, ("<turn>",), of_model=False) == (TURN,)
+
+
+@pytest.mark.parametrize(
+    ("token", "sentence"),
+    [
+        ("<trun>", "task.stop_tokens='<trun>': is no single token of the tokenizer; did you mean <turn>?"),
+        ("ab", "task.stop_tokens='ab': is no single token of the tokenizer; known are <unk>"),
+        ("\u20ac", "is no single token"),
+        (9999, "task.stop_tokens=9999: the tokenizer has no such id; name one up to 100."),
+    ],
+)
+def test_stop_tokens_that_the_tokenizer_lacks(directory, tokenizer, token, sentence):
+    with pytest.raises(ConfigError) as told:
+        stop_tokens(directory, tokenizer, (token,))
+    assert sentence in str(told.value)
+
+
+THINKING = (
+    "{{ bos_token }}{{ messages[-1].content }}{% if enable_thinking is defined and not enable_thinking %}#{% endif %}"
+)
+
+
+def test_variables_of_the_chat_template(directory):
+    tokenizer = load_tokenizer(directory, "")
+    tokenizer.chat_template = THINKING
+    for variables, expected in (({}, "<bos>1"), ({"enable_thinking": False}, "<bos>1#")):
+        asked = PromptFormat("", "{question}", chat=True, variables=variables)
+        asked.check(tokenizer)
+        assert asked.render(tokenizer, "1") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "sentence"),
+    [
+        ("enable_thinkin", THINKING, "reads no such variable; did you mean enable_thinking?"),
+        ("thinking", "{{ messages[0].content }}", "reads no such variable; it reads none; remove it."),
+        ("messages", THINKING, "task.chat_variables.messages=True: the chat template reads no such variable"),
+        ("raise_exception", "{{ raise_exception('x') }}", "reads no such variable"),
+        ("x", "{% for message in %}", "reads no such variable"),
+    ],
+)
+def test_variables_that_the_chat_template_does_not_read(directory, name, template, sentence):
+    tokenizer = load_tokenizer(directory, "")
+    tokenizer.chat_template = template
+    with pytest.raises(ConfigError) as told:
+        PromptFormat("", "{question}", chat=True, variables={name: True}).check(tokenizer)
+    assert sentence in str(told.value)
+
+
 def test_what_a_saved_tokenizer_would_cut_or_fill_up(directory, tmp_path):
     """A tokenizer that is saved after such a call has the setting in its tokenizer.json."""
     saved = load_tokenizer(directory, "")

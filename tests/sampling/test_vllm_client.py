@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from grpo_jax.sampling.vllm_client import Answer, NoAnswer, read_answer
+from grpo_jax.json_requests import NoAnswer
+from grpo_jax.sampling.vllm_client import Answer, read_answer
 
 STOPS = (7, 9)
 

@@ -36,8 +36,12 @@ class Questions:
         mistakes = Mistakes()
         with mistakes:
             self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(self._directory, field)
-            self.stop_tokens: Sequence[int] = stop_tokens(self._directory, self.tokenizer)
-            self._format = PromptFormat(settings.system, settings.template, settings.chat, date)
+            self.stop_tokens: Sequence[int] = stop_tokens(
+                self._directory, self.tokenizer, settings.stop_tokens, of_model=settings.model_stop_tokens
+            )
+            self._format = PromptFormat(
+                settings.system, settings.template, settings.chat, date, settings.chat_variables
+            )
             self._format.check(self.tokenizer)
         mistakes.tell()
         self.max_prompt_tokens = settings.max_prompt_tokens

@@ -1,0 +1,67 @@
+"""HTTP requests whose bodies and answers are JSON: what an answer means, and when a request is repeated."""
+
+import json
+from collections.abc import Callable
+from http import HTTPStatus
+from http.client import HTTPException
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+LONGEST_WAIT = 60.0  # seconds between two attempts
+# Beside those from 500 on, which mean that the server failed.
+REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
+
+
+class NoAnswer(Exception):
+    """A request failed in a way that may pass: it is worth repeating."""
+
+
+class Refused(Exception):
+    """A server refuses a request. The text is what it said."""
+
+    def __init__(self, status: int, said: str):
+        super().__init__(said)
+        self.status = status
+
+
+class Unanswered(Exception):
+    """A request failed as often as it may be repeated. The text is why it failed the last time."""
+
+
+def values_of(status: int, text: bytes) -> Any:
+    """Return the JSON values of an answer, None if it is empty.
+
+    Raises:
+      NoAnswer: if the request is worth repeating.
+      Refused: if the status is that of another error.
+      ValueError: if the answer is no JSON.
+    """
+    said = f"status {status} ({text[:300].decode(errors='replace')})"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in REPEATED:
+        raise NoAnswer(said)
+    if status >= HTTPStatus.MULTIPLE_CHOICES:
+        raise Refused(status, said)
+    return json.loads(text) if text else None
+
+
+def repeated(once: Callable[[], T], retries: int, wait: float, pause: Callable[[float], object]) -> T:
+    """Return what `once` returns, which makes a request. It is called again if there is no answer.
+
+    Args:
+      retries: how many times it is called again.
+      wait: the seconds before the first of these calls. They double up to a minute.
+      pause: waits for some seconds. What it raises ends the attempts.
+
+    Raises:
+      Unanswered: if no call got an answer.
+    """
+    why: Exception | None = None
+    for attempt in range(retries + 1):
+        if attempt:
+            pause(min(wait * 2 ** (attempt - 1), LONGEST_WAIT))
+        try:
+            return once()
+        except (NoAnswer, OSError, HTTPException) as error:
+            why = error
+    raise Unanswered(f"{type(why).__name__}: {why}") from why

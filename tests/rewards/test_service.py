@@ -1,0 +1,95 @@
+"""Rewards of a service: each attempt gets its own reward, or none if the service fails."""
+
+import pytest
+
+from grpo_jax.rewards import UNSCORED, Service
+from grpo_jax.rewards.service import Served
+from tests.rewards.helpers import attempt
+from tests.rewards.scripted_service import Scripted
+
+ATTEMPTS = [attempt("0", str(number)) for number in range(5)]
+
+
+def equal(request):
+    """The service's own opinion: the completion as a number."""
+    return {"rewards": [float(each["completion"]) for each in request["attempts"]]}
+
+
+def judged(answer, attempts=ATTEMPTS, **settings):
+    served = Scripted(answer)
+    with served.serving() as address:
+        service = Service(f"http://{address}/a?b=c", **{"batch": 2, "retries": 2, "wait": 0.0, **settings})
+        reward = Served("mine:SERVICE", service, r"(\d)")
+        return reward.judge(attempts), dict(reward.unscored), served
+
+
+def test_each_attempt_gets_its_own_reward():
+    verdicts, unscored, served = judged(equal, headers={"Authorization": "Bearer x"})
+    assert [verdict.reward for verdict in verdicts] == [0, 1, 2, 3, 4]
+    assert [verdict.right for verdict in verdicts] == [False, True, True, True, True]
+    assert [verdict.answer for verdict in verdicts] == ["0", "1", "2", "3", "4"]
+    assert unscored == {}
+    assert sorted(len(request["attempts"]) for request in served.requests) == [1, 2, 2]
+    assert {headers["Authorization"] for headers in served.headers} == {"Bearer x"}
+    asked = {each["completion"]: each for request in served.requests for each in request["attempts"]}
+    assert asked["3"] == {"prompt": "2+3=", "gold": "0", "completion": "3", "stopped": True, "tokens": 10}
+
+
+@pytest.mark.parametrize("fault", [503, 429, None])
+def test_a_request_without_an_answer_is_repeated(fault):
+    asked = set()
+
+    def second_time(request):
+        new = repr(request) not in asked
+        asked.add(repr(request))
+        return fault if new else equal(request)
+
+    verdicts, unscored, served = judged(second_time)
+    assert [verdict.reward for verdict in verdicts] == [0, 1, 2, 3, 4]
+    assert (unscored, len(served.requests)) == ({}, 6)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "requests"),
+    [
+        (lambda request: 503, "no_answer", 9),
+        (lambda request: 403, "refused", 3),
+        (lambda request: 301, "refused", 3),
+        (lambda request: b"no JSON", "unusable_answer", 3),
+        (lambda request: {"rewards": [1.0]}, "unusable_answer", 3),
+        (lambda request: {"scores": []}, "unusable_answer", 3),
+        (lambda request: {"rewards": ["good"] * 2}, "unusable_answer", 3),
+    ],
+)
+def test_what_the_service_does_not_judge_is_unscored_and_not_wrong(answer, reason, requests, caplog):
+    verdicts, unscored, served = judged(answer, ATTEMPTS[:4] + ATTEMPTS[:2])
+    assert verdicts == [UNSCORED] * 6
+    assert unscored == {reason: 6}
+    assert len(served.requests) == requests
+    assert len(caplog.records) == 1
+    assert "mine:SERVICE leaves completions unscored" in caplog.text
+
+
+def test_a_failed_request_leaves_the_others_alone():
+    verdicts, unscored, _ = judged(lambda r: 403 if r["attempts"][0]["completion"] == "2" else equal(r))
+    assert [verdict.scored for verdict in verdicts] == [True, True, False, False, True]
+    assert unscored == {"refused": 2}
+
+
+def test_no_verdict_and_a_reward_that_is_not_finite_are_unscored():
+    verdicts, unscored, _ = judged(lambda r: b'{"rewards": [null, NaN]}', ATTEMPTS[:2])
+    assert verdicts == [UNSCORED] * 2
+    assert unscored == {"no_verdict": 1, "not_finite": 1}
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"url": "127.0.0.1:80"}, "must begin with http"),
+        ({"url": "file:///etc"}, "must begin with http"),
+        ({"batch": 0}, "batch=0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_a_service(settings, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Service(**{"url": "http://127.0.0.1", **settings})
