@@ -13,8 +13,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from grpo_jax.policy import trained_of, with_trained
-from grpo_jax.processes import barrier, of_first
-from grpo_jax.runs.seals import damage, seal
+from grpo_jax.processes import barrier, by_all, of_first
+from grpo_jax.runs.ending import TrainingError
+from grpo_jax.runs.seals import damage, seal, seal_own
 from grpo_jax.types import TrainState
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,15 @@ def _without_pattern(directory: Path, *, make: bool) -> Path:
 def _trained(state: TrainState) -> TrainState:
     """Return the state with its trained parameters only, as a checkpoint holds it."""
     return dataclasses.replace(state, params=trained_of(state.params))
+
+
+class _Sealed(ocp.StandardCheckpointHandler):  # type: ignore[misc]  # Orbax has no types
+    """Writes a state. As soon as a process has written its part, it computes the checksums of that part."""
+
+    async def async_save(self, directory: os.PathLike[str], *args: Any, **kwargs: Any) -> list[ocp.future.Future]:
+        written = await super().async_save(directory, *args, **kwargs)
+        # Orbax waits for this in the background.
+        return [ocp.future.ChainedFuture(written or [], lambda: seal_own(Path(directory), jax.process_index()))]
 
 
 class Checkpoint(NamedTuple):
@@ -85,7 +95,7 @@ class Checkpoints:
             enable_async_checkpointing=True,
             async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
-        self._manager = ocp.CheckpointManager(self._place, options=self._options)
+        self._manager = self._open()
 
     def save(self, step: int, state: TrainState, record: Mapping[str, Any], score: float | None = None) -> None:
         """Copy the state and return. The checkpoint is written in the background.
@@ -113,7 +123,7 @@ class Checkpoints:
             trained are taken from it.
         """
         for step in of_first(sorted(self._manager.all_steps(), reverse=True)):
-            reason = of_first(damage(self._directory / str(step)) if jax.process_index() == 0 else None)
+            reason = self._damage(step)
             if not reason:
                 return self._restore(step, like)
             logger.warning("checkpoint %d is damaged (%s); falling back to the one before it", step, reason)
@@ -123,15 +133,16 @@ class Checkpoints:
 
     def restore_best(self, like: TrainState) -> Checkpoint | None:
         """Return the checkpoint with the highest score, or None if none has one. Raise ValueError if it is damaged."""
-        step = self._manager.best_step() if self._scored else None
+        step = of_first(self._manager.best_step() if self._scored else None)
         return None if step is None else self._restore_sound(step, like, "the best checkpoint")
 
     def restore_step(self, step: int, like: TrainState) -> Checkpoint | None:
         """Return the checkpoint of a step, or None if it is not kept. Raise ValueError if it is damaged."""
-        return self._restore_sound(step, like, "this checkpoint") if step in self._manager.all_steps() else None
+        kept = of_first(step in self._manager.all_steps())
+        return self._restore_sound(step, like, "this checkpoint") if kept else None
 
     def _restore_sound(self, step: int, like: TrainState, which: str) -> Checkpoint:
-        reason = damage(self._directory / str(step))
+        reason = self._damage(step)
         if reason:
             raise ValueError(f"{self._directory / str(step)}: {which} is damaged ({reason}); take another")
         return self._restore(step, like)
@@ -149,11 +160,21 @@ class Checkpoints:
         self._manager.wait_until_finished()
         self._manager.close()
 
+    def _open(self) -> ocp.CheckpointManager:
+        registry, handler = ocp.handlers.DefaultCheckpointHandlerRegistry(), _Sealed()
+        for arguments in (ocp.args.StandardSave, ocp.args.StandardRestore):
+            registry.add("state", arguments, handler)
+        return ocp.CheckpointManager(self._place, options=self._options, handler_registry=registry)
+
     def _seal(self) -> None:
-        """Seal a checkpoint. Orbax calls this when it is complete, before it renames it."""
-        if jax.process_index() == 0:
-            for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):
-                seal(unfinished)
+        """Seal a checkpoint. On the first process, Orbax calls this when all have written, before it renames it."""
+        for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):
+            seal(unfinished)
+
+    def _damage(self, step: int) -> str:
+        """Return what is wrong with a checkpoint, as a clause, or "". Each process examines a share of it."""
+        place, index, number = self._directory / str(step), jax.process_index(), jax.process_count()
+        return next(filter(None, by_all(lambda: damage(place, index, number), TrainingError)), "")
 
     def _move_aside(self, step: int) -> None:
         self._manager.close()
@@ -163,4 +184,4 @@ class Checkpoints:
             before = sum(1 for path in damaged.iterdir() if path.name.split("_")[0] == str(step))
             (self._directory / str(step)).rename(damaged / (f"{step}_{before}" if before else str(step)))
         barrier(f"checkpoint {step} moved aside")
-        self._manager = ocp.CheckpointManager(self._place, options=self._options)
+        self._manager = self._open()

@@ -6,8 +6,10 @@ docs/runs.md lists all files, with the modules that write them and those that kn
 import fcntl
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -29,6 +31,7 @@ FROM_THE_START = (CONFIG_FILE, PROVENANCE_FILE, "lock")  # written before anythi
 BASE_POLICY = Path("warm_start", "params.safetensors")  # made by the warm start
 METRICS_FILE = "metrics.jsonl"
 STEPS_PER_ROLLOUT_FILE = 100
+BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 
 
 class RunDirectory:
@@ -161,7 +164,7 @@ class RunDirectory:
 
     def append_rollouts(self, step: int, groups: Iterable[TrainingGroup]) -> None:
         """Append the groups of a step to its file in rollouts/."""
-        self._append(_rollout_file(step), [{"phase": Stage.TRAIN.name.lower(), **group.to_json()} for group in groups])
+        self._append(rollout_file(step), ({"phase": _phase(Stage.TRAIN), **group.to_json()} for group in groups))
 
     def write_evaluation(self, name: str, groups: Iterable[JudgedGroup]) -> None:
         """Write the groups of an evaluation to evaluation/NAME.jsonl."""
@@ -175,7 +178,7 @@ class RunDirectory:
         """
         path = self.path / METRICS_FILE
         with _reading(path):
-            return RunMetrics.from_json(_read_lines(path))
+            return RunMetrics.from_json(_lines(path))
 
     def rollouts(self, step: int | None = None) -> Iterator[TrainingGroup]:
         """Yield all groups that were written, in the order of their steps; with `step`, only those of its file.
@@ -184,8 +187,7 @@ class RunDirectory:
           ConfigError: if a line is damaged, or of a newer version. A last line that a killed process left incomplete is
             skipped.
         """
-        every = sorted((self.path / "rollouts").glob("*.jsonl"))
-        for path in every if step is None else [self.path / _rollout_file(step)]:
+        for path in self._rollout_files() if step is None else [self.path / rollout_file(step)]:
             yield from _read_groups(path, TrainingGroup)
 
     def evaluation(self, name: str) -> Iterator[JudgedGroup]:
@@ -193,19 +195,30 @@ class RunDirectory:
         return _read_groups(self.path / "evaluation" / f"{name}.jsonl", JudgedGroup)
 
     def rewind(self, stage: Stage, step: int) -> None:
-        """Remove the lines of later steps of a stage. The run will compute and write them again."""
+        """Remove the lines of later steps of a stage. The run will compute and write them again.
+
+        A stage writes its steps in order. So files are read from their ends, the newest first, and the run's age does
+        not matter.
+        """
         if not self.writes:
             return
-        for path in [self.path / METRICS_FILE, *(self.path / "rollouts").glob("*.jsonl")]:
-            if not path.exists():
-                continue
-            with _reading(path):
-                lines = _read_lines(path)
-            kept = [line for line in lines if line["phase"] != stage.name.lower() or line["step"] <= step]
-            if kept:
-                self.write_lines(str(path.relative_to(self.path)), kept)
-            else:
-                path.unlink()
+        _cut(self.path / METRICS_FILE, stage, step)
+        for path in reversed(self._rollout_files() if stage is Stage.TRAIN else []):
+            if _cut(path, stage, step):
+                return
+
+    def splits_evaluated(self, step: int) -> list[str]:
+        """Return the splits that have been evaluated at the step to which the run was taken back."""
+        path = self.path / METRICS_FILE
+        with _reading(path):
+            lines = (json.loads(text) for _, text in _from_end(path))
+            newest = takewhile(lambda line: line["step"] == step or line["phase"] != _phase(Stage.TRAIN), lines)
+            return [line.split for line in RunMetrics.from_json(newest).evaluations]
+
+    def _rollout_files(self) -> list[Path]:
+        """Return the files in rollouts/ in the order of their steps."""
+        files = (path for path in (self.path / "rollouts").glob("*.jsonl") if path.stem.isdecimal())
+        return sorted(files, key=lambda path: int(path.stem))
 
     def read_record(self, name: str, from_json: Callable[[Mapping[str, Any]], Record]) -> Record | None:
         """Return the record in a JSON file, or None if there is no file. Raise ConfigError if it is damaged."""
@@ -243,7 +256,8 @@ def check_kept(workdir: Path, step: int | None) -> None:
         raise FileNotFoundError(f"{saved}: holds no checkpoint of step {step}; there are {there}")
 
 
-def _rollout_file(step: int) -> str:
+def rollout_file(step: int) -> str:
+    """Return the name of the file with the rollouts of a step."""
     first = (step - 1) // STEPS_PER_ROLLOUT_FILE * STEPS_PER_ROLLOUT_FILE + 1
     return f"rollouts/{first:06d}.jsonl"
 
@@ -255,13 +269,13 @@ def _line(record: Mapping[str, Any]) -> str:
         return json.dumps(plain(record), allow_nan=False) + "\n"
 
 
+def _phase(stage: Stage) -> str:
+    return stage.name.lower()
+
+
 def _read_groups(path: Path, kind: type[Group]) -> Iterator[Group]:
     with _reading(path):
-        lines = _read_lines(path)
-    for line in lines:
-        with _reading(path):
-            group = kind.from_json(line)
-        yield group
+        yield from map(kind.from_json, _lines(path))
 
 
 @contextmanager
@@ -275,9 +289,45 @@ def _reading(path: Path) -> Iterator[None]:
         raise ConfigError(f"{path}: a line is damaged ({error!r}); restore the file.") from error
 
 
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a file as JSON objects. Raise ValueError if a line is not JSON."""
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the lines of a file as JSON objects, but no incomplete last one. Raise ValueError if one is not JSON."""
+    if path.exists():
+        with open(path, encoding="utf-8", newline="\n") as file:
+            yield from (json.loads(text) for text in file if text.endswith("\n"))
+
+
+def _from_end(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file with their places, the last one first, without an incomplete last one."""
     if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1]]  # the last one is empty or incomplete
+        return
+    with open(path, "rb") as file:
+        start, text = file.seek(0, os.SEEK_END), b""
+        while start:
+            size = min(BLOCK, start)
+            start = file.seek(start - size)
+            text = file.read(size) + text
+            end = text.rfind(b"\n") + 1
+            while (begin := text.rfind(b"\n", 0, max(end - 1, 0)) + 1) or (end and not start):
+                yield start + begin, text[begin:end]
+                end = begin
+            text = text[:end]  # the end of a line that begins earlier
+
+
+def _cut(path: Path, stage: Stage, step: int) -> bool:
+    """Cut off the lines of later steps of a stage from the end of a file. Return whether it has any of earlier ones."""
+    keep, of_others = 0, []
+    with _reading(path):
+        for begin, text in _from_end(path):
+            line = json.loads(text)
+            if line["phase"] != _phase(stage):
+                of_others.append(text)
+            elif line["step"] <= step:
+                keep = begin + len(text)
+                break
+    if of_others:  # of the warm start, which is short
+        write_whole(path, (path.read_bytes()[:keep] + b"".join(reversed(of_others))).decode("utf-8"))
+    elif keep:
+        os.truncate(path, keep)
+    else:
+        path.unlink(missing_ok=True)
+    return keep > 0

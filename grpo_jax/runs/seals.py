@@ -1,41 +1,87 @@
 """Seals: checksums of the files in a directory's subdirectories, written last.
 
 With them damage is found before the files are read. Files directly in the directory have no checksum: Orbax keeps only
-metadata of its own there.
+metadata of its own there. Of several processes, each computes the checksums of what it has written.
 """
 
 import json
+import re
 import zlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 SEAL = "seal.json"
 BLOCK = 1 << 24
+AT_ONCE = 4  # files; each takes a core
+OF_PROCESS = re.compile(r"ocdbt\.process_(\d+)")  # what Orbax calls the folder in which a process writes
+
+T = TypeVar("T")
+
+
+def seal_own(directory: Path, process: int) -> None:
+    """Write the checksums of what a process has written in a directory; `seal` will collect them."""
+    for folder in directory.iterdir():
+        if (found := OF_PROCESS.fullmatch(folder.name)) and int(found[1]) == process:
+            _write(folder, _checksums(folder, _names(folder)))
 
 
 def seal(directory: Path) -> None:
     """Write the checksums of all files in the subdirectories of a directory."""
-    files = {
-        str(path.relative_to(directory)): _checksum(path)
-        for folder in directory.iterdir()
-        if folder.is_dir()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    (directory / SEAL).write_text(json.dumps(files, indent=1), encoding="utf-8")
+    collected: dict[str, int] = {}
+    for part in directory.glob(f"*/*/{SEAL}"):
+        folder = part.parent.relative_to(directory)
+        own = json.loads(part.read_text(encoding="utf-8"))
+        collected |= {f"{folder}/{name}": checksum for name, checksum in own.items()}
+        part.unlink()
+    others = [name for name in _names(directory) if "/" in name and name not in collected]
+    _write(directory, collected | _checksums(directory, others))
 
 
-def damage(directory: Path) -> str:
-    """Return what is wrong with a sealed directory, as a clause; "" if nothing has changed."""
+def damage(directory: Path, process: int = 0, processes: int = 1) -> str:
+    """Return what is wrong with a process's share of a sealed directory, as a clause; "" if nothing has changed.
+
+    What a process wrote is the share of the process with the same index, because that one will read it. If there are
+    fewer processes than there were, indices count modulo their number. All else is the share of the first process.
+    """
     try:
         files = json.loads((directory / SEAL).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return f"{SEAL} cannot be read"
-    for name, checksum in files.items():
+
+    def examine(name: str) -> str:
         if not (directory / name).is_file():
             return f"{name} is missing"
-        if _checksum(directory / name) != checksum:
-            return f"{name} has changed since it was written"
-    return ""
+        try:
+            return "" if _checksum(directory / name) == files[name] else f"{name} has changed since it was written"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+
+    share = [name for name in files if _writer(name) % processes == process]
+    return next(filter(None, _of_each(examine, share)), "")
+
+
+def _writer(name: str) -> int:
+    found = OF_PROCESS.search(name)
+    return int(found[1]) if found else 0
+
+
+def _names(directory: Path) -> list[str]:
+    return [str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()]
+
+
+def _write(directory: Path, checksums: dict[str, int]) -> None:
+    (directory / SEAL).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+
+
+def _checksums(directory: Path, names: Sequence[str]) -> dict[str, int]:
+    return dict(zip(names, _of_each(lambda name: _checksum(directory / name), names), strict=True))
+
+
+def _of_each(what: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        return list(pool.map(what, names))
 
 
 def _checksum(path: Path) -> int:

@@ -20,6 +20,7 @@ from grpo_jax.evaluation import evaluate
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import fetch, of_first, put
+from grpo_jax.runs.agreement import on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import keep_base
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
@@ -102,9 +103,7 @@ def run_steps(run: Run) -> TrainState:
         if not engine.capabilities.counter_exact:
             run.display.note("its engine may sample other completions than the uninterrupted run would have got")
     run.directory.rewind(Stage.TRAIN, step)
-    evaluations = run.directory.metrics().evaluations
-    # The splits that were evaluated at this step before the run was stopped.
-    evaluated = of_first([line.split for line in evaluations if line.step == step])
+    evaluated = on_first(lambda: run.directory.splits_evaluated(step))  # before the run was stopped
     first_step = step
     source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))

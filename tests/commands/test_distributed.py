@@ -40,7 +40,8 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, mo
 
     # The second process will find this base policy in its cache and the first will not: they must go the same way.
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "1"))
-    train_config(make_config(**changes), together, devices=jax.devices()[:2])
+    longer = make_config(**changes | {"train__steps": 26})
+    train_config(longer, together, devices=jax.devices()[:2])
 
     processes = start_both(apart, tmp_path, **changes)
     wait_for(processes[0], apart, "train")
@@ -53,7 +54,13 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, mo
     first, second = finish(start_both(apart, tmp_path, by_hand=True, **changes))
     assert any("after RL" in line for line in first)
     assert second == []  # one of them speaks for both
-    for ours, theirs in zip(metrics(apart), metrics(together), strict=True):
+
+    # A single process extends the run. It reads what both have written.
+    assert {path.name[-1] for path in apart.glob("checkpoints/24/state/ocdbt.process_*")} == {"0", "1"}
+    train_config(longer, apart, devices=jax.devices()[:2])
+    assert not (apart / "checkpoints_damaged").exists()
+    lines = [line for line in metrics(apart) if (line["step"], line.get("split")) != (24, "TEST")]
+    for ours, theirs in zip(lines, metrics(together), strict=True):
         assert ours.keys() == theirs.keys()
         for name, value in ours.items():
             if isinstance(value, float):

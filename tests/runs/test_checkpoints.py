@@ -1,6 +1,7 @@
 """Checkpoints: whole or not at all, examined before they are read, and which are kept."""
 
 import dataclasses
+import json
 import logging
 import shutil
 from contextlib import closing
@@ -12,9 +13,11 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 
+from grpo_jax.runs import checkpoints as module
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import kept_steps
 from grpo_jax.types import TrainState
+from tests.several_processes import several
 
 
 def state(value=0.0):
@@ -39,6 +42,27 @@ def restore(directory):
     restored = checkpoints.restore_latest(state())
     checkpoints.close()
     return restored
+
+
+def test_each_process_computes_the_checksums_of_its_part(tmp_path, monkeypatch):
+    sealed = []
+    monkeypatch.setattr(module, "seal_own", lambda place, process: sealed.append((process, [*place.rglob("d/*")])))
+    with closing(Checkpoints(tmp_path, keep_last=3, keep_best=0)) as checkpoints:
+        checkpoints.save(1, state(1), {})
+    ((process, written),) = sealed
+    assert process == 0
+    assert written
+
+
+def test_damage_that_one_process_sees_is_damage_for_all(saved):
+    seal = saved / "3" / "seal.json"
+    seal.write_text(json.dumps(json.loads(seal.read_text()) | {"state/ocdbt.process_1/d/0": 1}))
+    checkpoints = Checkpoints(saved, keep_last=3, keep_best=0, read_only=True)
+    with several(2) as everywhere:
+        errors = everywhere(lambda process: checkpoints.restore_step(3, state()))
+    checkpoints.close()
+    assert [type(error) for error in errors] == [ValueError, ValueError]
+    assert all("state/ocdbt.process_1/d/0 is missing" in str(error) for error in errors)
 
 
 def test_what_is_saved_comes_back(saved):
