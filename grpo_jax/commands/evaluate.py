@@ -28,10 +28,12 @@ from grpo_jax.terminal import LiveDisplay
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="a directory for the results")
+    parser.add_argument(
+        "--workdir", required=True, type=command_line.place, metavar="DIR", help="a directory for the results"
+    )
     parser.add_argument(
         "--suites",
-        type=Path,
+        type=command_line.place,
         default=Path("data/suites"),
         metavar="DIR",
         help="the directory with the files of the suites; default: data/suites",
@@ -43,7 +45,9 @@ def main(argv: Sequence[str]) -> int:
         metavar="NAME",
         help="a suite to evaluate; may be repeated; default: all",
     )
-    parser.add_argument("--run", type=Path, metavar="RUN", help="evaluate the newest policy of this run directory")
+    parser.add_argument(
+        "--run", type=command_line.place, metavar="RUN", help="evaluate the newest policy of this run directory"
+    )
     parser.add_argument(
         "--best", action="store_true", help="evaluate the run's policy with the best validation instead"
     )

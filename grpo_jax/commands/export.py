@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
-    parser.add_argument("--to", required=True, type=Path, metavar="DIR", help="a new directory for the checkpoint")
+    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument(
+        "--to", required=True, type=command_line.place, metavar="DIR", help="a new directory for the checkpoint"
+    )
     parser.add_argument(
         "--best", action="store_true", help="export the checkpoint with the best validation, not the newest"
     )

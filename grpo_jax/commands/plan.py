@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--topology", required=True, metavar="SLICE", help="such as v5e:8x8, v5p:4x4x4, v6e:4x4")
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="a file for all numbers")
+    parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all numbers")
     arguments = command_line.parse(parser, argv)
     if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
         return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)

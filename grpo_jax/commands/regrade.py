@@ -13,7 +13,6 @@ Exit codes: 0 judged; 2 not judged, with the reason.
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.commands import reports_mistakes
@@ -31,8 +30,10 @@ KEEP = 1000
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
-    parser.add_argument("--to", type=Path, metavar="FILE.jsonl", help="a new file for completions judged differently")
+    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument(
+        "--to", type=command_line.place, metavar="FILE.jsonl", help="a new file for completions judged differently"
+    )
     parser.add_argument(
         "--keep", type=int, default=KEEP, metavar="N", help=f"how many of them at most; default: {KEEP}"
     )

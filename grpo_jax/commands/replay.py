@@ -18,7 +18,6 @@ Exit codes: 0 sampled again, equal or not, as the last line says; 2 not sampled,
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from grpo_jax.config import command_line, from_dict
 from grpo_jax.files import run_config
@@ -29,7 +28,7 @@ from grpo_jax.terminal import PlainConsole
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
+    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
     parser.add_argument("--step", required=True, type=int, metavar="S", help="the step that sampled it, from 1")
     parser.add_argument("--prompt", required=True, metavar="P", help="the prompt: a text, a place from 0, or an id")
     parser.add_argument("--sample", required=True, type=int, metavar="I", help="the place in its group, from 0")

@@ -15,7 +15,6 @@ Exit codes: 0 written; 2 not written, with the reason.
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.config import ConfigError, command_line
@@ -31,9 +30,15 @@ TARGETS = (0.7, 0.9)
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the directory of a run or of a study")
-    parser.add_argument("--compare", type=Path, metavar="FILE.svg", help="a file for the curves of all arms")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="a directory for a report that compares the runs")
+    parser.add_argument(
+        "runs", nargs="+", type=command_line.place, metavar="RUN", help="the directory of a run or of a study"
+    )
+    parser.add_argument(
+        "--compare", type=command_line.place, metavar="FILE.svg", help="a file for the curves of all arms"
+    )
+    parser.add_argument(
+        "--to", type=command_line.place, metavar="DIR", help="a directory for a report that compares the runs"
+    )
     parser.add_argument(
         "--baseline", metavar="ARM", help="the arm that the report compares others with; default: the first"
     )

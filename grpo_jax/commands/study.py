@@ -7,7 +7,6 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from grpo_jax.commands import reports_mistakes, words
 from grpo_jax.config import STUDY, command_line, run_file
@@ -20,11 +19,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--study",
         required=True,
-        type=Path,
+        type=command_line.place,
         metavar="FILE",
         help="a Python file with get_study(), or the name of a shipped study",
     )
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the study's directory")
+    parser.add_argument(
+        "--workdir", required=True, type=command_line.place, metavar="DIR", help="the study's directory"
+    )
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as cores")
     parser.add_argument("--commands", action="store_true", help="only print a command per run, for many machines")
     arguments = parser.parse_args(argv)

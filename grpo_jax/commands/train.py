@@ -22,7 +22,6 @@ where); 130 stopped at once by Ctrl-C, before there was anything to save or by a
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from grpo_jax.commands import loading_jax, reports_mistakes
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
@@ -35,8 +34,10 @@ from grpo_jax.terminal import LiveDisplay
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--workdir", required=True, type=Path, metavar="DIR", help="the run's directory")
-    parser.add_argument("--from", dest="origin", metavar="RUN[@STEP]", help="fork this run into a new DIR")
+    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument(
+        "--from", dest="origin", type=command_line.place, metavar="RUN[@STEP]", help="fork this run into a new DIR"
+    )
     parser.add_argument(
         "--stopped-code",
         type=int,
@@ -79,7 +80,7 @@ def main(argv: Sequence[str]) -> int:
     foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
         with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:
-            origin = Origin.parse(arguments.origin) if arguments.origin else None
+            origin = Origin.parse(str(arguments.origin)) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
                 config, whole = smoke(config, batch_shards(make_mesh(config.mesh))), config

@@ -17,6 +17,8 @@ from grpo_jax.config.schema import ConfigError
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE | re.DOTALL)
+
 FORGOTTEN = re.compile(r"--[a-z_]+\.[a-z_.]+")  # a field without --config.
 
 
@@ -72,6 +74,20 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
     arguments = made.parse_args(others)
     arguments.overrides = overrides
     return arguments
+
+
+def place(text: str) -> Path:
+    """Return the path that a flag names. It may be no address: `Path` would make a local folder "gs:" of a bucket's.
+
+    Raises:
+      ArgumentTypeError: if it is an address.
+    """
+    if ADDRESS.fullmatch(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is an address, and files are read and written by path only; mount the bucket or the file system, "
+            "and name a directory in it (docs/clusters.md)."
+        )
+    return Path(text)
 
 
 def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence[tuple[str, str]]) -> int:

@@ -1,5 +1,6 @@
 """Every mistake in a configuration gives one sentence and exit code 2, and creates nothing."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from grpo_jax.commands import CONTINUES
 from grpo_jax.commands import train as command
 from grpo_jax.config import to_dict
 from tests.helpers import ROOT, assert_one_sentence, make_config, start
@@ -157,6 +159,17 @@ def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):
         command.main(["--config=configs/two_grpo.py", *flags])
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", CONTINUES)
+def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    flag = {"report": [], "plan": ["--json"]}.get(name, ["--workdir"])
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(f"grpo_jax.commands.{name}").main([*flag, "gs://bucket/run"])
+    assert ended.value.code == 2
+    assert "gs://bucket/run is an address, and files are read and written by path only" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workdir_under_a_file(tmp_path, capsys):
