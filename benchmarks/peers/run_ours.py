@@ -1,4 +1,4 @@
-"""Run a case's steps with the project: the engine, `collect` and `learn`, as grpo_jax/training/loop.py calls them.
+"""Run a case's steps with the project: `begin_collecting` and `learn`, as grpo_jax/training/loop.py calls them.
 
     python benchmarks/peers/run_ours.py CASE [--config.FIELD=VALUE ...]
 
@@ -21,7 +21,7 @@ from grpo_jax.config import Config, command_line, load
 from grpo_jax.data import PromptSource, Split
 from grpo_jax.training import Experiment, build
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import Collected, collect
+from grpo_jax.training.collect import Collected, begin_collecting
 from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.loop import learn
 from grpo_jax.training.visits import Visits
@@ -67,7 +67,9 @@ def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -
         engine.load(programs.sampling_weights(state.params), version=step - 1)
         cursor = source.begin(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
-            collected = collect(experiment, source, visits, clock, cursor=cursor, step=step)
+            collected = begin_collecting(
+                experiment, source, visits, clock, cursor=cursor, step=step, version=step - 1
+            )()
             engine.unload()
             rollout_seconds = time.perf_counter() - began
             compiled()

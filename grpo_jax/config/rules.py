@@ -224,6 +224,16 @@ def _other_sampler(c: Config) -> Iterator[str]:
         )
 
 
+def _delay(c: Config) -> Iterator[str]:
+    """With a delay completions are an older policy's, and either the ratio or importance weights correct for that."""
+    o, other_reason = c.objective, c.rollout.engine or c.rollout.sampling.truncated
+    if c.rollout.delay and o.old_logprobs == "trainer" and not o.importance_cap and not other_reason:
+        yield (
+            f"rollout.delay={c.rollout.delay}: completions are an older policy's, and the ratio to the newest one does "
+            "not correct for that; set objective.importance_cap to 1 or more, or objective.old_logprobs to 'sampler'."
+        )
+
+
 def _kl(c: Config) -> Iterator[str]:
     if c.objective.kl_coef and c.objective.kl_estimator == "k1":
         yield (
@@ -275,6 +285,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _importance,
     _address,
     _other_sampler,
+    _delay,
     _kl,
     _best,
     _warmup,

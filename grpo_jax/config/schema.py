@@ -223,6 +223,9 @@ class RolloutConfig:
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     engine: VllmConfig | None = None  # what samples; None: the JAX sampler, on the devices that train
+    # Steps between the policy that samples a batch and the one that learns from it. 0 is on-policy, as in the paper. 1
+    # lets a server sample during the update; more than 1 is no faster.
+    delay: CountOrZero = 0
     sampling: SamplingConfig
 
 

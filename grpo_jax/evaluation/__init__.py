@@ -18,11 +18,12 @@ from grpo_jax.evaluation.judging import (
     unscored_of,
     warm,
 )
-from grpo_jax.evaluation.sampled import Samples, judge_as_sampled, sample_and_judge
+from grpo_jax.evaluation.sampled import Samples, begin_sampling, judge_as_sampled, sample_and_judge
 
 __all__ = [
     "Evaluation",
     "Samples",
+    "begin_sampling",
     "best_of_k_with_replacement",
     "bootstrap_interval",
     "evaluate",

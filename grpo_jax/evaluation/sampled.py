@@ -11,7 +11,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, Task, encode_prompts
 from grpo_jax.evaluation.judging import judge_rollouts
 from grpo_jax.runs.groups import JudgedGroup
-from grpo_jax.sampling import RolloutEngine, SamplingRequest
+from grpo_jax.sampling import FinishedGroups, RolloutEngine, SamplingRequest
 from grpo_jax.types import PromptBatch, Rollouts
 
 
@@ -32,7 +32,7 @@ def judge_as_sampled(
     request: SamplingRequest,
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Samples]:
-    """Yield judged groups as the engine finishes them. While a part is judged, the engine samples the next.
+    """Let the engine begin, and return judged groups as it finishes them. While a part is judged, it samples the next.
 
     Args:
       engine: holds the weights to sample from.
@@ -45,6 +45,15 @@ def judge_as_sampled(
         prompts = encode_prompts(task, problems)
         _check_embeddings(prompts, problems, engine.capabilities.vocab_size)
         parts = engine.sample(prompts, request)
+    return _judged(task, problems, parts, while_waiting)
+
+
+def _judged(
+    task: Task,
+    problems: Sequence[Problem],
+    parts: Iterator[FinishedGroups],
+    while_waiting: Callable[[], AbstractContextManager[object]],
+) -> Iterator[Samples]:
     while True:
         with while_waiting():
             part = next(parts, None)
@@ -54,24 +63,38 @@ def judge_as_sampled(
         yield Samples(part.places, groups, part.rollouts, part.version)
 
 
-def sample_and_judge(
+def begin_sampling(
     engine: RolloutEngine,
     task: Task,
     problems: Sequence[Problem],
     request: SamplingRequest,
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     after_part: Callable[[], None] = lambda: None,
-) -> Samples:
-    """Return the judged groups of all problems, in their order. For arguments and errors see `judge_as_sampled`.
+) -> Callable[[], Samples]:
+    """Let the engine begin, and return a function that returns the judged groups of all problems, in their order.
+
+    For other arguments and errors see `judge_as_sampled`.
 
     Args:
       after_part: is called after each part that the engine finishes. What it raises ends the sampling.
     """
-    parts = []
-    for part in judge_as_sampled(engine, task, problems, request, while_waiting):
-        parts.append(part)
-        after_part()
-    return in_order(parts, len(problems))
+    parts = judge_as_sampled(engine, task, problems, request, while_waiting)
+
+    def finish() -> Samples:
+        finished = []
+        for part in parts:
+            finished.append(part)
+            after_part()
+        return in_order(finished, len(problems))
+
+    return finish
+
+
+def sample_and_judge(
+    engine: RolloutEngine, task: Task, problems: Sequence[Problem], request: SamplingRequest
+) -> Samples:
+    """Return the judged groups of all problems, in their order. For errors see `judge_as_sampled`."""
+    return begin_sampling(engine, task, problems, request)()
 
 
 def in_order(parts: Sequence[Samples], number: int) -> Samples:

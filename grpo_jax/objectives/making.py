@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grpo_jax.config import ConfigError, ObjectiveConfig, Range, did_you_mean, imported
+from grpo_jax.config import ConfigError, ObjectiveConfig, Range, RolloutConfig, did_you_mean, imported
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
 from grpo_jax.objectives.objective import Objective
@@ -61,30 +61,41 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
     )
 
 
-def check_minibatches(config: ObjectiveConfig, objective: Objective, group_size: int, minibatches: int) -> None:
-    """Raise ConfigError if an objective allows only one update per batch, and the configuration asks for more.
+def check_updates(config: ObjectiveConfig, objective: Objective, rollout: RolloutConfig, minibatches: int) -> None:
+    """Raise ConfigError if an objective is for the policy that sampled alone, and the configuration asks for more.
+
+    It asks for more if a batch has several updates, or if an older policy samples (`rollout.delay`) and no importance
+    weights correct for that.
 
     Without a ratio to the old policy, as in A log pi, the gradient stays the same when the policy moves. The test below
     measures this: it moves the policy a little, within every clip. So it works for the surrogate of any `Recipe`.
     """
-    if minibatches == 1:
+    uncorrected = rollout.delay > 0 and objective.correction is None
+    if minibatches == 1 and not uncorrected:
         return
-    shape = (1, group_size, 3)
+    shape = (1, rollout.group_size, 3)
     old = jnp.full(shape, -1.0)
     groups = Groups.without_texts(
         completion_lengths=jnp.full(shape[:-1], shape[-1]),
-        advantages=jnp.where(jnp.arange(group_size) % 2 == 0, 1.0, -1.0)[None],
+        advantages=jnp.where(jnp.arange(rollout.group_size) % 2 == 0, 1.0, -1.0)[None],
         sampler_logprobs=old,
         reference_logprobs=old if objective.surrogate_needs_reference else None,
     )
     alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
     gradient = jax.grad(lambda logprobs: alone.loss(logprobs, groups).total)
     moved = old + jnp.linspace(-0.03, 0.02, old.size).reshape(shape)
-    if jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
+    if not jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
+        return
+    if minibatches > 1:
         raise ConfigError(
             f"train.minibatches={minibatches}: {config.name} has no ratio to an old policy and is for one update a "
             "batch; set it to 1, or choose an objective with a ratio, such as grpo."
         )
+    raise ConfigError(
+        f"rollout.delay={rollout.delay}: {config.name} has no ratio to the older policy that samples; set "
+        "objective.old_logprobs to 'trainer' and objective.importance_cap to 1 or more, or choose an objective with a "
+        "ratio, such as grpo."
+    )
 
 
 def needs_reference(config: ObjectiveConfig) -> bool:

@@ -107,6 +107,7 @@ class TrainingGroup(JudgedGroup):
     step: int
     chosen: bool  # False: a new group replaced it, or the step had no room for it
     expected: float | None  # the prompt's reward as estimated before the step; None: not written by an earlier version
+    policy_step: int  # the step after which the policy was saved that sampled all completions
 
     @property
     def signal(self) -> bool:
@@ -118,6 +119,7 @@ class TrainingGroup(JudgedGroup):
         completions = self.completions
         return {
             "step": self.step,
+            "policy_step": self.policy_step,
             **super().to_json(),
             "rewards": [one.reward for one in completions],
             "logprobs": [one.logprob for one in completions],
@@ -135,7 +137,17 @@ class TrainingGroup(JudgedGroup):
             Rollout(**one, advantage=advantage, logprob=logprob, tokens=tokens, token_logprobs=token_logprobs)
             for one, advantage, logprob, tokens, token_logprobs in zip(_completions(line), *columns, strict=True)
         ]
-        return cls(line["id"], line["prompt"], line["gold"], rollouts, line["step"], line["chosen"], line["expected"])
+        step = line["step"]
+        return cls(
+            line["id"],
+            line["prompt"],
+            line["gold"],
+            rollouts,
+            step,
+            line["chosen"],
+            line["expected"],
+            policy_step=line.get("policy_step", step - 1),  # earlier versions had no delay
+        )
 
 
 def _completions(line: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -86,6 +86,7 @@ class SampleStatistics:
     # distribution, which is the policy at temperature 1 and without filters.
     entropy: float
     tokens: int
+    staleness: int  # steps from the policy that sampled to the one that learns: 0 without `rollout.delay`
 
     def to_json(self) -> dict[str, Any]:
         """Return the statistics by their names in a line."""

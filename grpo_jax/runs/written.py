@@ -25,7 +25,7 @@ def find_written(
     Args:
       prompt: as in `find_group`.
       sample: the completion's place in its group.
-      checkpoint: the step whose policy samples it again. If None, it is the one that sampled it, after step - 1.
+      checkpoint: the step whose policy samples it again. If None, it is the one that sampled it.
 
     Raises:
       ConfigError: if there is no such completion.
@@ -39,7 +39,7 @@ def find_written(
             f"--sample={sample}: the group has {len(group.completions)} completions; name one, from 0 to "
             f"{len(group.completions) - 1}."
         )
-    policy_step = step - 1 if checkpoint is None else checkpoint
+    policy_step = group.policy_step if checkpoint is None else checkpoint
     if policy_step and policy_step not in kept_steps(workdir / "checkpoints"):
         raise FileNotFoundError(_not_kept(workdir, config, policy_step))
     return Written(group, place, policy_step)
@@ -98,7 +98,9 @@ def find_group(groups: Sequence[JudgedGroup], prompt: str, step: int) -> int:
 def _not_kept(workdir: Path, config: Config, policy_step: int) -> str:
     kept = sorted({0, *kept_steps(workdir / "checkpoints")})
     every, last = config.logging.rollouts_every, config.train.steps
-    can = [str(step + 1) for step in kept if step < last and every and (step + 1) % every == 0]
+    delay = config.rollout.delay
+    written = [step for step in range(1, last + 1) if every and step % every == 0]
+    can = [str(step) for step in written if max(step - 1 - delay, 0) in kept]
     return (
         f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; the policies after "
         f"{', '.join(map(str, kept))} are (0 is the base policy), so these steps can be replayed: "

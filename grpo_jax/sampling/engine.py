@@ -28,6 +28,8 @@ class Capabilities:
     coupled_noise: bool  # the completions of a group can share their noise; see `grpo_jax.sampling.noise`
     exact_logprobs: bool  # log-probabilities equal the trainer's up to rounding, so the ratio may use them
     vocab_size: int  # token ids from here on are refused
+    # It samples elsewhere, so it can work while the devices compute an update; see `RolloutConfig.delay`.
+    concurrent: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,13 +70,14 @@ class RolloutEngine(Protocol):
         """
 
     def unload(self) -> None:
-        """Release the weights, because an update needs the memory."""
+        """Release the weights, because an update needs the memory. No request is under way."""
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
-        """Yield every prompt's group once, as groups finish.
+        """Return every prompt's group once, as groups finish.
 
-        The engine continues to sample while the caller works on the groups that it was given. If the caller stops
-        iterating, the remaining groups need not be sampled.
+        A concurrent engine begins at the call, others at the first `next`. The engine continues to sample while the
+        caller works on the groups that it was given. If the caller stops iterating, the remaining groups need not be
+        sampled.
 
         Args:
           prompts: host arrays.

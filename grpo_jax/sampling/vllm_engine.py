@@ -16,7 +16,7 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -82,8 +82,13 @@ class VllmEngine:
         self._version = 0
         self._proved = False  # whether the canary has shown that the server samples from these weights
         self._tried = False  # whether the trial has shown that the server reads all weights
+        self._asking = ExitStack()  # gives up what is left of the request that is under way
         self.capabilities = Capabilities(
-            counter_exact=False, coupled_noise=False, exact_logprobs=False, vocab_size=policy.vocab_size
+            counter_exact=False,
+            coupled_noise=False,
+            exact_logprobs=False,
+            vocab_size=policy.vocab_size,
+            concurrent=True,
         )
 
     def load(self, weights: Params, version: int) -> None:
@@ -105,7 +110,7 @@ class VllmEngine:
         self._weights = None
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
-        """Yield the groups of each batch, in order. All completions are asked for at once.
+        """Ask for all completions at once, and return the groups of each batch, in order.
 
         A batch is yielded only if all of its completions come from the weights. If the server had others, this batch
         and all that follow are sampled again.
@@ -117,12 +122,23 @@ class VllmEngine:
             raise RuntimeError("the engine has no weights: load some before sampling")
         number = len(prompts.ids)
         batches = np.split(np.arange(number), range(request.prompts_per_batch, number, request.prompts_per_batch))
+        self._prove(prompts, request)
+        return self._finished(prompts, request, batches, self._ask_for(prompts, request, batches))
+
+    def _finished(
+        self,
+        prompts: PromptBatch,
+        request: SamplingRequest,
+        batches: Sequence[np.ndarray],
+        asked: Sequence[Sequence[Future[Answer]]],
+    ) -> Iterator[FinishedGroups]:
         done = 0
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._give()
-            self._prove(prompts, request)
-            with self._asked(prompts, request, batches[done:]) as asked:
+                self._prove(prompts, request)
+                asked = self._ask_for(prompts, request, batches[done:])
+            try:
                 for rows, futures in zip(batches[done:], asked, strict=True):
                     answers = by_first(partial(self._answered, futures), EngineError)
                     if answers is None:
@@ -131,6 +147,8 @@ class VllmEngine:
                         rows.tolist(), self._rollouts(prompts, rows, answers, self._room), self._version
                     )
                     done += 1
+            finally:
+                self._asking.close()
             if done == len(batches):
                 return
         raise EngineError(
@@ -139,7 +157,8 @@ class VllmEngine:
         )
 
     def close(self) -> None:
-        """Let go of the weights, and remove their directory."""
+        """Give up what was asked for, let go of the weights, and remove their directory."""
+        self._asking.close()
         self.unload()
         _remove(self._directory)
         if self._lock:
@@ -250,33 +269,26 @@ class VllmEngine:
         counted = np.arange(room) < rollouts.completion_lengths[..., None]
         return float(np.abs(scored - rollouts.logprobs)[counted].mean())
 
-    @contextmanager
-    def _asked(
+    def _ask_for(
         self, prompts: PromptBatch, request: SamplingRequest, batches: Sequence[np.ndarray]
-    ) -> Iterator[Sequence[Sequence[Future[Answer]]]]:
-        """Ask for all completions of some batches, and give those up in the end that were not needed.
-
-        Only the first process asks.
-        """
+    ) -> Sequence[Sequence[Future[Answer]]]:
+        """Ask for all completions of some batches, until `_asking` is closed. Only the first process asks."""
         if jax.process_index():
-            yield [()] * len(batches)
-            return
+            return [()] * len(batches)
         client = VllmClient(self._settings)
         pool = ThreadPoolExecutor(self._settings.requests, "vllm")
+        self._asking.callback(pool.shutdown)  # last: the stack unwinds
+        self._asking.callback(client.close)
+        self._asking.callback(pool.shutdown, wait=False, cancel_futures=True)
         how = request, request.sampling, self._room
-        try:
-            yield [
-                [
-                    pool.submit(self._ask, client, prompts, row, sample, *how)
-                    for row in rows.tolist()
-                    for sample in range(request.group_size)
-                ]
-                for rows in batches
+        return [
+            [
+                pool.submit(self._ask, client, prompts, row, sample, *how)
+                for row in rows.tolist()
+                for sample in range(request.group_size)
             ]
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            client.close()
-            pool.shutdown()
+            for rows in batches
+        ]
 
     def _ask(
         self,

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import RolloutConfig
 from grpo_jax.data import PromptSource
-from grpo_jax.evaluation import Samples, rewards_of, sample_and_judge, unscored_of
+from grpo_jax.evaluation import Samples, begin_sampling, rewards_of, unscored_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.runs.ending import TrainingError
@@ -39,6 +39,7 @@ class Collected:
     expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
+    version: int  # of the weights that sampled them: the step after which the policy had them
 
     @property
     def outcomes(self) -> Outcomes:
@@ -58,7 +59,7 @@ class Collected:
         return [one.id for one in self.judged]
 
 
-def collect(
+def begin_collecting(
     experiment: Experiment,
     source: PromptSource,
     visits: Visits,
@@ -66,16 +67,22 @@ def collect(
     *,
     cursor: int,
     step: int,
+    version: int,
     after_part: Callable[[], None] = lambda: None,
-) -> Collected:
-    """Sample and judge the groups of a step, from the prompts at `cursor` on, and compute their advantages.
+) -> Callable[[], Collected]:
+    """Let the engine begin with the groups of a step, and return a function that finishes them.
+
+    The function judges the groups, which are those of the prompts at `cursor` and after it, and computes their
+    advantages. `visits` must not change until then.
 
     If groups were replaced, advantages are computed twice: over all sampled groups to decide which carry signal, then
     over those of the step alone, because an estimator may compare a group with the others of its step. Only sampling
     is charged to a phase of its own; everything else is charged to the clock's current phase.
 
     Args:
-      experiment: its engine holds the policy after the previous step.
+      experiment: its engine holds the policy.
+      step: that will learn from the groups.
+      version: the step after which the policy had its weights.
       after_part: is called after each part that the engine finishes. What it raises ends the step.
 
     Raises:
@@ -84,11 +91,11 @@ def collect(
     """
     rollout = experiment.config.rollout
 
-    def sample_batch(first: int, prompts: int) -> Samples:
+    def begin(first: int, prompts: int) -> Callable[[], Samples]:
         problems = source.take(first, prompts)
         lengths = visits.lengths.expected([problem.id for problem in problems], step)
         request = training_request(experiment.config, step, lengths)
-        samples = sample_and_judge(
+        return begin_sampling(
             experiment.engine,
             experiment.task,
             problems,
@@ -96,10 +103,12 @@ def collect(
             while_waiting=lambda: clock.phase("sampling"),
             after_part=after_part,
         )
-        if samples.version != step - 1:
+
+    def checked(samples: Samples) -> Samples:
+        if samples.version != version:
             raise TrainingError(
                 f"step {step}: the rollout engine sampled with the weights after step {samples.version}, but "
-                "the update needs samples of the newest policy; use an engine that waits for new weights."
+                f"it was given those after step {version}; use an engine that waits for new weights."
             )
         if not np.isfinite(samples.rollouts.logprobs).all():
             raise TrainingError(
@@ -108,22 +117,28 @@ def collect(
             )
         return samples
 
-    parts = [sample_batch(cursor, rollout.prompts_per_step)]
-    collected = _combine(experiment, visits, parts, step)
-    while wants_more(rollout, collected.signal, source.left(cursor)):
-        parts.append(sample_batch(cursor + len(collected.judged), rollout.prompts_per_batch))
+    first = begin(cursor, rollout.prompts_per_step)
+
+    def finish() -> Collected:
+        parts = [checked(first())]
         collected = _combine(experiment, visits, parts, step)
-    if not collected.scored.any():
-        counts = unscored_of(experiment.task.reward)
-        reasons = ", ".join(f"{name}: {n}" for name, n in counts.items()) or "not finite"
-        raise TrainingError(
-            f"step {step}: none of its completions could be scored (so far {reasons}); correct the reward or the "
-            "gold answers, and run the same command again."
+        while wants_more(rollout, collected.signal, source.left(cursor)):
+            more = begin(cursor + len(collected.judged), rollout.prompts_per_batch)
+            parts.append(checked(more()))
+            collected = _combine(experiment, visits, parts, step)
+        if not collected.scored.any():
+            counts = unscored_of(experiment.task.reward)
+            reasons = ", ".join(f"{name}: {n}" for name, n in counts.items()) or "not finite"
+            raise TrainingError(
+                f"step {step}: none of its completions could be scored (so far {reasons}); correct the reward or the "
+                "gold answers, and run the same command again."
+            )
+        advantages = estimate_chosen_alone(
+            partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
         )
-    advantages = estimate_chosen_alone(
-        partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
-    )
-    return dataclasses.replace(collected, advantages=advantages)
+        return dataclasses.replace(collected, advantages=advantages)
+
+    return finish
 
 
 def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
@@ -175,7 +190,7 @@ def _combine(experiment: Experiment, visits: Visits, parts: Sequence[Samples], s
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)
     advantages = _advantages(experiment, outcomes)
     chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
-    return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen)
+    return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen, version=parts[0].version)
 
 
 def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:

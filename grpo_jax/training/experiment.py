@@ -10,7 +10,7 @@ import jax
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check
 from grpo_jax.data import Demonstrable, Task, make_task
-from grpo_jax.objectives import check_minibatches, make_objective
+from grpo_jax.objectives import check_updates, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import different_fields, read_architecture
 from grpo_jax.rewards import make_reward
@@ -53,7 +53,7 @@ def build(
     mistakes = Mistakes()
     with mistakes:
         objective = make_objective(config.objective, config.rollout.group_size)
-        check_minibatches(config.objective, objective, config.rollout.group_size, config.train.minibatches)
+        check_updates(config.objective, objective, config.rollout, config.train.minibatches)
     with mistakes:
         if judges and isinstance(config.task, QuestionsConfig):
             make_reward(config.task.reward, config.rollout.max_new_tokens)

@@ -2,7 +2,8 @@
 
 Sample a group of completions for each prompt from the current policy. Score them with a verifiable reward. Turn the
 rewards of each group into advantages, and drop the groups that carry no signal. Update the policy on the others. The
-metrics of a step are written during the update of the next one.
+metrics of a step are written during the update of the next one. With `rollout.delay`, an earlier policy has sampled the
+groups of a step (`grpo_jax.training.batch_queue`).
 """
 
 import dataclasses
@@ -27,11 +28,13 @@ from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest, StopRequested
 from grpo_jax.runs.lines import EvaluationLine, Stage
 from grpo_jax.training.base_policy import make_base_policy
+from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import Collected, collect
+from grpo_jax.training.collect import Collected
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
+from grpo_jax.training.in_flight import InFlight
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Metrics
 from grpo_jax.training.profiler import Profiler
@@ -67,13 +70,14 @@ class Progress(JsonRecord):
     """The record that a checkpoint holds beside the state."""
 
     step: int
-    cursor: int  # see `run_steps`
+    cursor: int  # see `BatchQueue`
     sampled_prompts: int
     successes: Mapping[str, Any]  # see `DecayedMeans.record`
     seed: int
     config: Mapping[str, Any]
     seconds: Mapping[str, float]  # by phase
     lengths: Mapping[str, Any] | None = None  # like `successes`; None: an earlier version wrote the record
+    in_flight: Sequence[InFlight] = ()  # the batches that wait for the next steps, oldest first
 
 
 def run_steps(run: Run) -> TrainState:
@@ -88,13 +92,14 @@ def run_steps(run: Run) -> TrainState:
     config, experiment, clock, engine = run.config, run.experiment, run.clock, run.experiment.engine
     state, reference = jax.block_until_ready(_begin(run))
     visits = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens)
+    queue = BatchQueue(experiment, PromptSource(run.problems[Split.TRAIN], config.seed), visits, clock)
     saved = run.checkpoints.restore_latest(state)
-    # cursor: the place in the order of prompts. It also counts the prompts that are skipped at the end of an epoch.
-    step, cursor, prompts_so_far = 0, 0, 0
+    step, prompts_so_far = 0, 0
     if saved:
         step, state = saved.step, saved.state
         progress = Progress.from_json(saved.record)
-        cursor, prompts_so_far = progress.cursor, progress.sampled_prompts
+        queue.cursor, prompts_so_far = progress.cursor, progress.sampled_prompts
+        queue.waiting.extend(one.batch() for one in progress.in_flight)
         clock.continue_from(progress.seconds)
         visits.rewards.continue_from(progress.successes)
         if progress.lengths is not None:
@@ -105,7 +110,6 @@ def run_steps(run: Run) -> TrainState:
     run.directory.rewind(Stage.TRAIN, step)
     evaluated = on_first(lambda: run.directory.splits_evaluated(step))  # before the run was stopped
     first_step = step
-    source = PromptSource(run.problems[Split.TRAIN], config.seed)
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
     newest, saved_at = saved.step if saved else -1, time.monotonic()  # the step of the newest checkpoint
 
@@ -115,7 +119,7 @@ def run_steps(run: Run) -> TrainState:
         log.flush()
         if step > newest:
             with clock.phase("checkpoints"):
-                record = _record(run, step, cursor, prompts_so_far, visits)
+                record = _record(run, step, queue, prompts_so_far)
                 run.checkpoints.save(step, state, record, score)
         newest, saved_at = step, time.monotonic()
 
@@ -155,29 +159,26 @@ def run_steps(run: Run) -> TrainState:
         if step == first_step:
             run.display.doing("compiling the programs of a step")
         run.profiler.begin(step + 1)
-        cursor = source.begin(cursor, config.rollout.prompts_per_step)
         # The guard refuses accidental transfers, which would wait for the devices.
         try:
             with log.written_on_failure(), jax.transfer_guard("disallow"), clock.phase("rewards"):
-                collected = collect(  # which charges the sampling to its own phase
-                    experiment, source, visits, clock, cursor=cursor, step=step + 1, after_part=run.stop.obey
-                )
+                queue.sample(step, after_part=run.stop.obey)  # which charges the sampling to its own phase
         except StopRequested:  # a step may take so long that what was sampled of it is better given up
             save()
             raise stopped() from None
         step += 1
         with log.written_on_failure(), jax.transfer_guard("disallow"):
-            engine.unload()  # the update needs the memory
             with clock.phase("compile"):
                 run.compiled()
+            collected = queue.waiting.popleft()
             with clock.phase("update"):
                 learned = learn(experiment, state, reference, collected, step)
+            queue.finish()
         state = learned.state
-        cursor += len(collected.judged)
         prompts_so_far += len(collected.judged)
         lengths = collected.rollouts.completion_lengths
         visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, step)
-        log.push(step, prompts_so_far, rollout_statistics(collected), learned.metrics, learned.arms)
+        log.push(step, prompts_so_far, rollout_statistics(collected, step), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, training_groups(collected, step))
 
@@ -245,7 +246,8 @@ def _minibatches(
 ) -> list[UpdateBatch]:
     """Return the minibatches of a step on the devices, with the log-probabilities that the objective needs.
 
-    These are computed for all minibatches before the first update, under the policy that sampled the batch. Groups
+    These are computed for all minibatches before the first update: under the policy that sampled the batch or, with
+    `rollout.delay`, under the newest one, which is decoupled PPO's proximal policy. Groups
     without signal are dropped, unless there is a KL term. Raise TrainingError if the processes have different
     minibatches.
     """
@@ -308,15 +310,16 @@ def _evaluate(run: Run, split: Split, step: int) -> float | None:
     return first.value
 
 
-def _record(run: Run, step: int, cursor: int, prompts_so_far: int, visits: Visits) -> dict[str, Any]:
+def _record(run: Run, step: int, queue: BatchQueue, prompts_so_far: int) -> dict[str, Any]:
     progress = Progress(
         step=step,
-        cursor=cursor,
+        cursor=queue.cursor,
         sampled_prompts=prompts_so_far,
-        successes=visits.rewards.record(),
+        successes=queue.visits.rewards.record(),
         seed=run.config.seed,
         config=to_dict(run.config),
         seconds=run.clock.read(),
-        lengths=visits.lengths.record(),
+        lengths=queue.visits.lengths.record(),
+        in_flight=tuple(InFlight.of(batch) for batch in queue.waiting),
     )
     return progress.to_json()

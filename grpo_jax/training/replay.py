@@ -1,9 +1,9 @@
 """Replay: sample a completion of a run again, from its policy and its random key.
 
 Random numbers depend on a counter alone. So the policy, the prompt and the completion's place in its group determine
-the completion, and neither its batch nor the steps before it are needed. Step S samples with the policy after step
-S - 1. The whole group is sampled again, because its completions share the keys and values of their prompt. No other
-prompt is sampled.
+the completion, and neither its batch nor the steps before it are needed. Each group is written with the step after
+which its policy was saved. The whole group is sampled again, because its completions share the keys and values of their
+prompt. No other prompt is sampled.
 """
 
 import dataclasses
@@ -92,7 +92,7 @@ def replay(
       step: the training step that sampled it, from 1.
       prompt: its prompt's text; or its place in the step, from 0; or its id. See `find_written`.
       sample: its place in its group, from 0.
-      checkpoint: the step whose policy samples now. If None, it is the policy that sampled then, after step - 1.
+      checkpoint: the step whose policy samples now. If None, it is the policy that sampled then.
       devices: where to compute; all if None. On the run's own devices, numbers agree up to the last digit.
       make_engine: makes the rollout engine of a run that did not sample with `JaxEngine`.
 

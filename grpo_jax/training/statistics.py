@@ -12,8 +12,8 @@ from grpo_jax.types import StopReason
 LOGPROB_DIGITS = 6
 
 
-def rollout_statistics(collected: Collected) -> SampleStatistics:
-    """Compute the statistics of all groups that a step has sampled."""
+def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
+    """Compute the statistics of all groups that were sampled for a step."""
     rewards, scored, rollouts, signal = collected.rewards, collected.scored, collected.rollouts, collected.signal
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     right = right_of(collected.judged)
@@ -41,6 +41,7 @@ def rollout_statistics(collected: Collected) -> SampleStatistics:
         truncated_share=float(truncated.mean()),
         entropy=float(-rollouts.logprobs.sum() / lengths.sum()),
         tokens=int(lengths.sum()),
+        staleness=step - 1 - collected.version,
     )
 
 
@@ -64,6 +65,7 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
             step=step,
             chosen=bool(collected.chosen[index]),
             expected=round(float(collected.expected[index]), 6),
+            policy_step=collected.version,
         )
         for index, group in enumerate(collected.judged)
     ]

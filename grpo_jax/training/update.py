@@ -196,6 +196,9 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
         Measured.SAMPLER_DIFFERENCE_MEAN: OfFirstMinibatch(Mean(difference.sum(), tokens)),
         Measured.SAMPLER_KL: OfFirstMinibatch(mean(divergence)),
     }
+    if groups.old_logprobs is not None:  # otherwise the ratio itself is to the sampler
+        weight = importance_ratio(logprobs, groups.sampler_logprobs, mask)
+        metrics["sampler_sample_share"] = OfFirstMinibatch(EffectiveShare(mean(weight), mean(weight**2)))
     if groups.reference_logprobs is not None:
         divergence = k3(jnp.where(mask, logprobs, 0.0), jnp.where(mask, groups.reference_logprobs, 0.0))
         metrics["reference_kl"] = mean(divergence)

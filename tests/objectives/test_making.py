@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from grpo_jax.config import ConfigError
-from grpo_jax.objectives import OBJECTIVES, Recipe, check_minibatches, make_objective
+from grpo_jax.objectives import OBJECTIVES, Recipe, check_updates, make_objective
 from grpo_jax.objectives.advantages import mean_centered
 from grpo_jax.objectives.surrogates import clipped, policy_gradient
 from grpo_jax.training.experiment import build
@@ -30,8 +30,8 @@ CLIPPED = Recipe(mean_centered, twice_clipped)
 
 
 def check(name, minibatches=2, **changes):
-    config = make_config(objective__name=name, **changes).objective
-    check_minibatches(config, make_objective(config, 2), 2, minibatches)
+    config = make_config(objective__name=name, **changes)
+    check_updates(config.objective, make_objective(config.objective, 2), config.rollout, minibatches)
 
 
 @pytest.mark.parametrize("name", [name for name, recipe in OBJECTIVES.items() if recipe.group_size in (None, 2)])

@@ -17,7 +17,7 @@ THEN = Sample(ROLLOUT, TOKENS)
 
 
 def replayed(now, **changes):
-    group = TrainingGroup(9, "2+3=", "5", [ROLLOUT, ROLLOUT], step=7, chosen=True, expected=0.5)
+    group = TrainingGroup(9, "2+3=", "5", [ROLLOUT, ROLLOUT], step=7, chosen=True, expected=0.5, policy_step=6)
     return Replay(dataclasses.replace(group, **changes), policy_step=6, place=2, index=1, then=THEN, now=now)
 
 

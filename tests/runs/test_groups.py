@@ -28,6 +28,7 @@ TRAINED = TrainingGroup(
     step=7,
     chosen=False,
     expected=0.375,
+    policy_step=5,
 )
 
 # As commit e597795 wrote them.
@@ -76,8 +77,9 @@ def test_an_evaluation_of_an_earlier_version():
 def test_a_group_of_training_of_an_earlier_version():
     line = json.loads(TRAINING)
     group = TrainingGroup.from_json(line)
-    assert group == dataclasses.replace(TRAINED, id=9, completions=TRAINED.completions[:2], expected=None)
-    added = {"version": VERSION, "scored": [True, False], "expected": None}
+    completions = TRAINED.completions[:2]
+    assert group == dataclasses.replace(TRAINED, id=9, completions=completions, expected=None, policy_step=6)
+    added = {"version": VERSION, "scored": [True, False], "expected": None, "policy_step": 6}
     assert {**line, **added} == {"phase": "train", **group.to_json()}
 
 

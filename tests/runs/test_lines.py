@@ -59,6 +59,7 @@ def test_a_step_is_read_as_an_earlier_version_wrote_it():
     assert line.sampled.signal_share_expected == 0.3125
     earlier = {EARLIER_NAMES.get(name, name): value for name, value in json.loads(TRAINING).items()}
     written = line.to_json()
+    assert written.pop("staleness") == 0  # they had no delay
     assert written.keys() == earlier.keys()
     assert {name: value for name, value in written.items() if name != "noise/signal"} == {
         name: value for name, value in earlier.items() if value is not None

@@ -15,7 +15,7 @@ from grpo_jax.rewards import PerAttempt, Verdict
 from grpo_jax.sampling import FinishedGroups, one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import choose_groups, collect, wants_more
+from grpo_jax.training.collect import begin_collecting, choose_groups, wants_more
 from grpo_jax.training.experiment import build
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts, StopReason
@@ -31,7 +31,7 @@ def collected(**changes):
     made = build(make_config(model__architecture__num_layers=2, **easy, **changes), ONE_DEVICE)
     made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
-    return collect(made, source, Visits.begin(100, room=16), Clock(), cursor=0, step=1)
+    return begin_collecting(made, source, Visits.begin(100, room=16), Clock(), cursor=0, step=1, version=0)()
 
 
 def test_batches_do_not_change_what_is_sampled():

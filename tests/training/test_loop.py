@@ -31,6 +31,7 @@ from grpo_jax.training import (
     Origin,
     Silent,
     TrainingError,
+    batch_queue,
     collect,
     loop,
     restore,
@@ -189,7 +190,7 @@ def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monke
 @pytest.mark.trap(41)
 def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
     """It need not wait for the step's other batches and its update. The step is made again, bit for bit."""
-    sound, steps, workdir = collect.sample_and_judge, itertools.count(1), tmp_path / "run"
+    sound, steps, workdir = collect.begin_sampling, itertools.count(1), tmp_path / "run"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # `whole` has a warm start, too
 
     def told(*arguments, **keywords):
@@ -198,7 +199,7 @@ def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
         return sound(*arguments, **keywords)
 
     with monkeypatch.context() as patch:
-        patch.setattr(collect, "sample_and_judge", told)
+        patch.setattr(collect, "begin_sampling", told)
         with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 12"):
             run(workdir)
     assert [line["step"] for line in metrics(workdir) if line["kind"] == "train"] == [1, 2, 3, 4, 5]
@@ -543,9 +544,9 @@ def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, m
     def counted(*arguments, **keywords):
         gc.collect()
         found.append(sum(array.shape == shape for array in jax.live_arrays()))
-        return collect.collect(*arguments, **keywords)
+        return collect.begin_collecting(*arguments, **keywords)
 
-    monkeypatch.setattr(loop, "collect", counted)
+    monkeypatch.setattr(batch_queue, "begin_collecting", counted)
     run(
         tmp_path / "run",
         model__architecture__embed_dim=24,

@@ -34,7 +34,7 @@ def group(step, completions, rewards, *, right=None, prompt="2+3=", gold="5"):
         )
         for text, reward, known in zip(completions, rewards, right, strict=True)
     ]
-    return TrainingGroup(7, prompt, gold, rollouts, step=step, chosen=True, expected=0.5)
+    return TrainingGroup(7, prompt, gold, rollouts, step=step, chosen=True, expected=0.5, policy_step=step - 1)
 
 
 GROUPS = [
@@ -170,7 +170,7 @@ def test_unchanged_verdicts_have_the_signal_that_the_run_logs(objective, changes
     found = collected.__wrapped__(**changes)
     groups = [TrainingGroup.from_json(json.loads(json.dumps(one.to_json()))) for one in training_groups(found, 1)]
     regraded = regrade(groups, reward, make_config(**changes), keep=1)
-    share = rollout_statistics(found).signal_share
+    share = rollout_statistics(found, 1).signal_share
     unlike = float(np.mean(found.rewards[:, 0] != found.rewards[:, 1]))
     assert 0 < unlike < 1
     assert share == unlike if objective == "two_grpo" else share > unlike

@@ -108,7 +108,7 @@ def test_the_groups_of_a_step_are_found_in_their_file(tmp_path):
     directory.create()
     rollout = Rollout("4", 2, True, UNSCORED, 0.0, -1.0, [4, 0], [-0.5, -0.5])
     for step in (99, 100, 101):
-        group = TrainingGroup(step, "2+2=", "4", [rollout], step=step, chosen=True, expected=0.5)
+        group = TrainingGroup(step, "2+2=", "4", [rollout], step=step, chosen=True, expected=0.5, policy_step=step - 1)
         directory.append_rollouts(step, [group] * 2)
     directory.close()
     (tmp_path / "rollouts" / "000001.jsonl").write_text("damaged, and not looked at\n")

@@ -42,6 +42,7 @@ def collected_of(rewards, scored=None):
         expected=np.full(n, 0.5, np.float32),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
         chosen=np.ones(n, bool),
+        version=2,
     )
 
 
@@ -53,7 +54,7 @@ def with_completions(group, changes):
 def statistics(rewards, scored=None, chosen=None):
     collected = collected_of(rewards, scored)
     return rollout_statistics(
-        collected if chosen is None else dataclasses.replace(collected, chosen=np.asarray(chosen))
+        collected if chosen is None else dataclasses.replace(collected, chosen=np.asarray(chosen)), 3
     )
 
 
@@ -68,8 +69,8 @@ def test_what_is_written_down_ends_where_a_completion_does():
         rollouts=dataclasses.replace(collected.rollouts, completion_tokens=tokens),
     )
     (group,) = training_groups(collected, 3)
-    assert (group.id, group.prompt, group.gold, group.step, group.chosen, group.expected) == (
-        7, "1+1", "2", 3, True, 0.5
+    assert (group.id, group.prompt, group.gold, group.step, group.chosen, group.expected, group.policy_step) == (
+        7, "1+1", "2", 3, True, 0.5, 2
     )  # fmt: skip
     first, second = group.completions
     assert (first.tokens, second.tokens) == ([5, 6], [7])
@@ -111,7 +112,7 @@ def test_only_the_stop_reason_tells_a_truncated_completion():
     rollouts = dataclasses.replace(collected.rollouts, completion_lengths=np.array([[3, 3]]))  # as long as may be
     for reasons, share in (([StopReason.STOP, StopReason.STOP], 0.0), ([StopReason.STOP, StopReason.LENGTH], 0.5)):
         seen = dataclasses.replace(collected, rollouts=dataclasses.replace(rollouts, stop_reasons=np.array([reasons])))
-        assert rollout_statistics(seen).truncated_share == share
+        assert rollout_statistics(seen, 3).truncated_share == share
 
 
 @pytest.mark.trap(15)
@@ -172,7 +173,7 @@ def test_terms_of_a_sum_have_means_of_their_own():
     judged = with_completions(
         collected.judged[0], [{"verdict": Verdict(1.0, None, right=True, terms=each)} for each in terms]
     )
-    found = rollout_statistics(dataclasses.replace(collected, judged=[judged]))
+    found = rollout_statistics(dataclasses.replace(collected, judged=[judged]), 3)
     assert found.terms == {"exact": 0.5, "mine:length": -0.5}
     assert found.to_json()["reward/mine:length"] == -0.5
-    assert rollout_statistics(collected).terms == {}
+    assert rollout_statistics(collected, 3).terms == {}
