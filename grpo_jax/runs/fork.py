@@ -25,6 +25,9 @@ from grpo_jax.runs.provenance import ForkedFrom, Provenance
 from grpo_jax.runs.record import RunRecord, provenance_of, read_record, write_record
 from grpo_jax.runs.seals import damage
 
+# What decided the batches that a checkpoint holds if `rollout.delay` is not 0.
+OF_IN_FLIGHT = ("seed", "rollout", "objective")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -101,11 +104,12 @@ def _step(origin: Origin) -> int:
 
 
 def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int) -> None:
+    inherited = (*INHERITED, *OF_IN_FLIGHT) if theirs["rollout"]["delay"] else INHERITED
     for one in differences(theirs, to_dict(config), free=(*CHANGEABLE_FREELY, *ROUNDING)):
-        if covers(INHERITED, one.field):
+        if covers(inherited, one.field):
             raise ConfigError(
-                f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; a fork "
-                f"inherits {', '.join(INHERITED)} from its run, and may differ in everything else."
+                f"--from={origin.run}: {one.field} is {one.first!r} there and {one.second!r} here; this fork "
+                f"inherits {', '.join(inherited)} from its run, and may differ in everything else."
             )
     if config.train.steps <= step:
         raise ConfigError(

@@ -9,11 +9,12 @@ from typing import Any
 from grpo_jax.config import STUDY, ConfigError, did_you_mean, run_file
 from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.studies.pairing import check_pairing
-from grpo_jax.studies.study import Arm, Budget, ComparisonPoints, Study
+from grpo_jax.studies.study import VARIABLE, Arm, Budget, ComparisonPoints, Study
 
 BUDGETS = typing.get_args(Budget)
-FIELDS = ("question", "seeds", "baseline", "matched", "comparisons", "targets", "shared", "arms")
+FIELDS = ("question", "seeds", "baseline", "matched", "comparisons", "targets", "varies", "shared", "arms")
 ARM_FIELDS = ("config", "overrides")
+UNLESS_GIVEN: Mapping[str, Any] = {"varies": ()}  # the other fields must be given
 
 
 def load_study(path: Path) -> Study:
@@ -30,6 +31,7 @@ def checked_study(path: Path, values: object) -> Study:
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")
+    values = UNLESS_GIVEN | dict(values)
     sentence = _damage(values)
     if sentence:
         raise ConfigError(f"{where}: {sentence}")
@@ -51,13 +53,14 @@ def to_json(study: Study) -> dict[str, Any]:
         "matched": study.matched,
         "comparisons": {one.budget: list(one.at) for one in study.comparisons},
         "targets": list(study.targets),
+        "varies": list(study.varies),
         "arms": {arm.name: {"config": arm.config, "overrides": dict(arm.overrides)} for arm in study.arms},
     }
 
 
 def from_json(values: Mapping[str, Any]) -> Study:
     """Return the study that `to_json` wrote. Raises ValueError with a sentence if these values are no study."""
-    values = {**values, "shared": {}}
+    values = {**UNLESS_GIVEN, **values, "shared": {}}
     name = values.pop("name", None)
     sentence = _damage(values) if isinstance(name, str) else "name: is missing."
     if sentence:
@@ -84,6 +87,7 @@ def _study(name: str, values: Mapping[str, Any]) -> Study:
         matched=values["matched"],
         comparisons=tuple(ComparisonPoints(budget, tuple(at)) for budget, at in values["comparisons"].items()),
         targets=tuple(values["targets"]),
+        varies=tuple(values["varies"]),
     )
 
 
@@ -121,6 +125,8 @@ def _kinds(values: Mapping[str, Any]) -> str:
         return f"seeds={seeds!r}: must be a tuple of one or more different whole numbers."
     if len(seeds) > ENUMERATED:
         return f"seeds={seeds!r}: must be at most {ENUMERATED}, so that their sign flips can be enumerated."
+    if not isinstance(values["varies"], tuple | list) or not set(values["varies"]) <= set(VARIABLE):
+        return f"varies={values['varies']!r}: must be a tuple of fields out of {', '.join(VARIABLE)}."
     if not _is_row(targets, float) or not all(0 < target <= 1 for target in targets):
         return f"targets={targets!r}: must be a tuple of shares of right answers, above 0 and at most 1."
     return ""

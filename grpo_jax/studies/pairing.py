@@ -31,6 +31,7 @@ def check_pairing(study: Study, where: str) -> None:
     for name, config in configs.items():
         mistake = (
             _same_conditions(config, reference, study)
+            or _same_delay(config, reference, study)
             or _same_scale(config, reference, study)
             or _same_budget(config, reference, study)
             or _long_enough(config, study)
@@ -63,6 +64,20 @@ def _conditions(config: Config) -> dict[str, Any]:
     values = to_dict(config)
     sections = {name: values[name] for name in ("task", "model", "warm_start", "evaluation", "mesh")}
     return {**sections, "rollout": {"max_new_tokens": config.rollout.max_new_tokens}}
+
+
+def _same_delay(config: Config, reference: Config, study: Study) -> str:
+    if "rollout.delay" in study.varies or not (clause := unlike_delays(config, reference, study.baseline)):
+        return ""
+    return f"{clause}; set it in `shared`, or write `varies` = ('rollout.delay',) if that is the question."
+
+
+def unlike_delays(config: Config, reference: Config, baseline: str) -> str:
+    """Return a clause that tells how two runs differ in staleness; "" if they do not."""
+    mine, its = config.rollout.delay, reference.rollout.delay
+    if mine == its:
+        return ""
+    return f"rollout.delay={mine}, and {baseline} has {its}: one learns from samples of an older policy than the other"
 
 
 def _same_scale(config: Config, reference: Config, study: Study) -> str:

@@ -9,6 +9,8 @@ from typing import Literal
 from grpo_jax.config import CONFIGURATION, SHIPPED, Config, find_file, load
 from grpo_jax.files import SUMMARY_FILE
 
+# Fields in which the arms of a study differ only if it says so.
+VARIABLE = ("rollout.delay",)
 Budget = Literal["rollouts", "prompts", "updates", "tokens", "seconds"]
 
 
@@ -75,6 +77,9 @@ class Study:
     matched: Budget  # the budget of which all arms have spent the same at their ends
     comparisons: tuple[ComparisonPoints, ...]
     targets: tuple[float, ...]  # of validation pass@1; the cost to reach them is reported
+    varies: tuple[
+        str, ...
+    ] = ()  # fields out of `VARIABLE` in which arms may differ, because the question is about them
 
     def runs(self) -> Iterator[StudyRun]:
         """Return all runs, seed by seed, so that the finished runs of an unfinished study are paired."""

@@ -11,7 +11,7 @@ from grpo_jax.files import CONFIG_FILE
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.studies import Arm, Budget, ComparisonPoints, Study
-from grpo_jax.studies.pairing import COUNTED, planned, unlike
+from grpo_jax.studies.pairing import COUNTED, planned, unlike, unlike_delays
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
 SHARES = (0.25, 0.5, 1.0)  # of the budget that every run has spent: curves are compared there
@@ -34,7 +34,8 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
     Raises:
       FileNotFoundError: if a directory has no run, or the run is not finished.
       ConfigError: if there is only one arm; if all arms share fewer than two seeds, or more than can be tested; if an
-        arm has a seed twice, a fork, or a run without validation; or if arms differ in start, test, scale or budget.
+        arm has a seed twice, a fork, or a run without validation; or if arms differ in start, test, delay, scale or
+        budget.
     """
     every = {name: _by_seed(name, directories) for name, directories in arms(workdirs).items()}
     if len(every) < 2:
@@ -127,6 +128,8 @@ def _check_conditions(arms: Mapping[str, Sequence[Finished]], baseline: str, whe
                 f"{where}: {name} differs from {baseline} in {', '.join(fields)}, so the two did not have the same "
                 "start and test; leave one of them out."
             )
+        if clause := unlike_delays(runs[0].config, reference, baseline):
+            raise ConfigError(f"{where}: {name}: {clause}; leave one of them out, or compare them in a study.")
 
 
 def _matched(arms: Mapping[str, Sequence[Finished]], baseline: str, where: Path) -> Budget:
