@@ -410,6 +410,10 @@ SERVED = {
         ),
         ({"objective__old_logprobs": "trainer", "rollout__sampling__top_p": 0.9}, "the gradient is biased"),
         (
+            {"objective__old_logprobs": "trainer", "rollout__delay": 1},
+            "^rollout.delay=1: completions are an older policy's, .* set objective.importance_cap to 1 or more",
+        ),
+        (
             {
                 "objective__old_logprobs": "trainer",
                 "objective__importance_cap": 1.0,

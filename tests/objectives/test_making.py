@@ -44,6 +44,13 @@ def test_what_has_no_ratio_is_for_one_update_a_batch(name):
         check(name)
 
 
+def test_what_has_no_ratio_needs_weights_if_an_older_policy_samples():
+    with pytest.raises(ConfigError, match=r"^rollout\.delay=1: gpg has no ratio to the older policy that samples"):
+        check("gpg", minibatches=1, rollout__delay=1)
+    check("gpg", 1, rollout__delay=1, objective__old_logprobs="trainer", objective__importance_cap=2)
+    check("grpo", 1, rollout__delay=1)
+
+
 @pytest.mark.parametrize("name", ["OURS", "PARTIAL", "OWN"])
 def test_so_is_a_recipe_of_ones_own(name):
     with pytest.raises(ConfigError, match="is for one update a batch"):

@@ -4,6 +4,7 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.studies import load_study
+from grpo_jax.studies.loading import from_json, to_json
 from tests.helpers import CONFIGS, TINY
 from tests.studies.files import ARMS, arms, make, write
 
@@ -79,6 +80,8 @@ REFUSED = {
     "another base policy": ({"arms": arms(warm_start__seed=1)}, "differs from 2-GRPO in warm_start.seed"),
     "other lengths": ({"arms": arms(rollout__max_new_tokens=5)}, "differs from 2-GRPO in rollout.max_new_tokens"),
     "other devices": ({"arms": arms(mesh__data=1)}, "differs from 2-GRPO in mesh.data"),
+    "another delay": ({"arms": arms(rollout__delay=1)}, "arms.G = 4: rollout.delay=1, and 2-GRPO has 0: one learns"),
+    "a field that may not vary": ({"varies": ("task.operators",)}, "must be a tuple of fields out of rollout.delay"),
     "another scale": ({"arms": arms(objective__std_ddof=1)}, "objective.std_ddof=1, and 2-GRPO has 0"),
     "unequal prompts": ({"arms": arms(train__steps=16)}, "spends 128 prompts, and 2-GRPO 96"),
     "unequal rollouts": ({"matched": "rollouts"}, "arms.G = 4: spends 384 rollouts, and 2-GRPO 192"),
@@ -116,6 +119,11 @@ def test_a_file_that_is_no_study(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ConfigError, match="get_study"):
         load_study(path)
+
+
+def test_a_study_may_vary_the_delay(tmp_path):
+    study = make(tmp_path, varies=("rollout.delay",), arms=arms(rollout__delay=1))
+    assert from_json(to_json(study)).varies == study.varies == ("rollout.delay",)
 
 
 def test_what_only_a_run_can_tell_need_not_be_equal(tmp_path):

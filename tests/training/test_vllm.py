@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import threading
 import time
 
 import jax
@@ -11,8 +12,9 @@ import pytest
 from grpo_jax.config import ConfigError, VllmConfig
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.sampling import EngineError
-from grpo_jax.training import build, train
+from grpo_jax.training import build, loop, train
 from grpo_jax.training.engines import make_engine
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine, evaluation_request, training_request
@@ -45,7 +47,7 @@ def experiment():
 def server(experiment):
     """A server that knows all completions of a run of two steps."""
     made, problems = VllmServer(experiment), problems_of(CONFIG, experiment.task)
-    made.knows(problems[Split.TRAIN], *(training_request(CONFIG, step) for step in (1, 2)))
+    made.knows(problems[Split.TRAIN], *(training_request(CONFIG, step) for step in (1, 2, 3, 4)))
     made.knows(problems[Split.TEST], evaluation_request(CONFIG, Split.TEST))
     with serving(made) as made.address:
         yield made
@@ -133,6 +135,33 @@ def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_m
         assert found.keys() == expected.keys()
         for name, value in expected.items():
             assert found[name] == (pytest.approx(value, rel=1e-3, abs=1e-5) if type(value) is float else value), name
+
+
+def test_a_server_samples_during_the_update(server, tmp_path, monkeypatch):
+    """It need not answer before the update has begun, and is given its weights again if it loses them meanwhile."""
+    rollout = dataclasses.replace(CONFIG.rollout, delay=1)
+    config = dataclasses.replace(CONFIG, rollout=rollout, train=dataclasses.replace(CONFIG.train, steps=3))
+    local, served = tmp_path / "local", tmp_path / "served"
+    train(build(config, ONE_DEVICE), local)
+    sound, updating = loop.learn, threading.Event()
+
+    def learn(*arguments):
+        found = sound(*arguments)
+        updating.set()
+        return found
+
+    def waits(handler, answer):
+        (does.honest if updating.wait(300) else does.is_absent)(handler, answer)
+
+    before = TRIED + CONFIG.evaluation.test_problems * CONFIG.evaluation.test_samples + STEP
+    lost = [*[waits] * STEP, *[does.honest] * (CANARY + STEP // 2), does.belongs_to_another]
+    server.faults[GENERATE] = then(*lost, after=before)
+    monkeypatch.setattr(loop, "learn", learn)
+    train(with_server(build(config, ONE_DEVICE), server, tmp_path, seconds=600.0), served)
+    assert written(served) == written(local)
+    groups = list(RunDirectory(served).rollouts())
+    assert [group.policy_step for group in groups[:: rollout.prompts_per_step]] == [0, 0, 1]
+    assert len(server.loaded) == 2 + 4 + 1  # for the trial, of each policy, and once more
 
 
 def taken_over(server):
