@@ -53,7 +53,7 @@ def make(place: Path, size: int, groups: int, tokens: int) -> int:
     completion = Rollout("x" * tokens, tokens, False, verdict, 0.5, -1.5, [12345] * tokens, [-0.123456] * tokens)
     run = RunDirectory(place)
     run.create()
-    run.append_rollouts(1, [TrainingGroup(1, "1+2=", "3", [completion] * 2, 1, True, None)] * groups)
+    run.append_rollouts(1, [TrainingGroup(1, "1+2=", "3", [completion] * 2, 1, True, None, 0)] * groups)
     of_first_step = (place / rollout_file(1)).read_text()
     step, written, statistics = 1, len(of_first_step), SampleStatistics.from_json({})
     while written < size:

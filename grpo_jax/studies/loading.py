@@ -31,7 +31,7 @@ def checked_study(path: Path, values: object) -> Study:
     where = f"--study={path}"
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: get_study() returned {type(values).__name__}; return a dictionary.")
-    values = UNLESS_GIVEN | dict(values)
+    values = {**UNLESS_GIVEN, **values}
     sentence = _damage(values)
     if sentence:
         raise ConfigError(f"{where}: {sentence}")

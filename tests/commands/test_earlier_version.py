@@ -31,7 +31,13 @@ FLAGS = {
     "rollout.lanes": 0,
     "checkpoint.minutes": 0,
 }
-ADDED = (("rollout", "lanes"), ("rollout", "engine"), ("train", "stuck_after"), ("checkpoint", "minutes"))
+ADDED = (
+    ("rollout", "lanes"),
+    ("rollout", "engine"),
+    ("rollout", "delay"),
+    ("train", "stuck_after"),
+    ("checkpoint", "minutes"),
+)
 
 
 SHARED = ["--config.train.microbatch_groups=8"]  # the eight devices of the tests share what one had
