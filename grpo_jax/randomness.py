@@ -70,6 +70,7 @@ class TextStream(enum.StrEnum):
 
     PROBLEMS = "problems of"  # + a split: of the embedded task
     DEMONSTRATIONS = "demonstrations"  # + seed and step: of the warm start
+    TRIED = "tried by a reward"  # + prompt: demonstrations by which the doctor tries a reward
     PROMPT_ORDER = "order of prompts"  # + seed: how training shuffles its problems
     REASONING_GYM = "reasoning_gym"  # + seed: of its generators
     SERVED = "served"  # + seed, stream, step, prompt id and sample index: of completions that a server samples

@@ -14,7 +14,7 @@ FLOORS = (
     {"evaluation", "program_cache"},
     {"training"},
     {"studies", "planning", "analysis"},
-    {"reporting"},
+    {"reporting", "doctor"},
     {"commands"},
     {"__main__"},
 )

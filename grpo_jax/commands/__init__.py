@@ -29,6 +29,7 @@ CONTINUES = {
     "regrade": False,
     "gradients": False,
     "plan": False,
+    "doctor": False,
     "export": False,
 }
 

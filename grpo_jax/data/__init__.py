@@ -1,5 +1,6 @@
 """Data: problems and their splits, tokenizers, tasks, and the order of prompts."""
 
+from grpo_jax.data.pretrained import Conversation
 from grpo_jax.data.problem import Problem, Split, distinct
 from grpo_jax.data.prompts import PromptSource, encode_prompts
 from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task
@@ -7,6 +8,7 @@ from grpo_jax.data.tokenizer import character_tokenizer, decode, encode, pad
 
 __all__ = [
     "TASKS",
+    "Conversation",
     "Demonstrable",
     "Problem",
     "PromptSource",

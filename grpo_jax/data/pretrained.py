@@ -202,6 +202,18 @@ def _ends(path: Path, last: int) -> set[int | None]:
     return set(ends)
 
 
+REPLY = "A reply."  # of a model, to see what a chat template writes after it
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What a chat template makes of a question."""
+
+    prompt: str
+    without_generation_prompt: str  # the same, but ending before the model's turn begins
+    after_reply: str  # what follows a reply of the model; "" if the template does not write replies
+
+
 @dataclass(frozen=True)
 class PromptFormat:
     """The form in which a problem is presented to a model."""
@@ -240,6 +252,26 @@ class PromptFormat:
                 "task.system to ''."
             )
 
+    def conversation(self, tokenizer: "PreTrainedTokenizerFast") -> Conversation | None:
+        """Return what the chat template makes of a question; None if there is none.
+
+        Raises:
+          ConfigError: if the template rejects it.
+        """
+        if not self.chat:
+            return None
+        user = self.template.replace("{question}", "1 + 1 = ?")
+        try:
+            replied = self._through_template(tokenizer, self.system, user, reply=REPLY, begins_turn=False)
+        except ConfigError:  # a template for questions alone
+            replied = ""
+        _, reply, after = replied.rpartition(REPLY)
+        return Conversation(
+            prompt=self._through_template(tokenizer, self.system, user),
+            without_generation_prompt=self._through_template(tokenizer, self.system, user, begins_turn=False),
+            after_reply=after if reply else "",
+        )
+
     def _check_variables(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         if not self.variables:
             return
@@ -264,14 +296,23 @@ class PromptFormat:
             template = template["default"]
         return str(template)
 
-    def _through_template(self, tokenizer: "PreTrainedTokenizerFast", system: str, user: str) -> str:
+    def _through_template(
+        self,
+        tokenizer: "PreTrainedTokenizerFast",
+        system: str,
+        user: str,
+        *,
+        reply: str = "",
+        begins_turn: bool = True,
+    ) -> str:
         template = self._template(tokenizer)
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": user})
+        messages += [{"role": "assistant", "content": reply}] if reply else []
         try:
             _stop_clock(template, self.date)
             rendered: Any = tokenizer.apply_chat_template(
-                messages, chat_template=template, tokenize=False, add_generation_prompt=True, **self.variables
+                messages, chat_template=template, tokenize=False, add_generation_prompt=begins_turn, **self.variables
             )
         except Exception as error:  # a template is a program that comes with the checkpoint, and may raise anything
             given = "a system message and a user message" if system else "a user message"

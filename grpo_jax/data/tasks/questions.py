@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grpo_jax.config import Config, ConfigError, Mistakes, QuestionsConfig
-from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
+from grpo_jax.data.pretrained import Conversation, PromptFormat, load_tokenizer, stop_tokens
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.sources import read_problems
 from grpo_jax.rewards import Reward, make_reward
@@ -68,6 +68,10 @@ class Questions:
 
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
         return self._format.encode(self.tokenizer, [problem.prompt for problem in problems])
+
+    def conversation(self) -> Conversation | None:
+        """Return what the chat template makes of a question; None if the task uses none."""
+        return self._format.conversation(self.tokenizer)
 
     def all_short_enough(self, problems: Sequence[Problem], of: str) -> Sequence[Problem]:
         """Return the problems of a test set, of which none may be left out, or results could not be compared.

@@ -1,0 +1,67 @@
+"""Examine a configuration before a run, on this machine, and say what is wrong with it.
+
+    grpo doctor --config=configs/FILE.py [--config.FIELD=VALUE ...] [--quick] [--json=FILE]
+
+It looks at the configuration, the prompts as tokens, the problems, the reward (on made-up completions), the memory that
+a step needs, and at some 256 rollouts of the base policy with an update of it. docs/doctor.md lists the checks. --quick
+leaves out memory and rollouts, and so needs no weights. No run directory is read or written; a base policy that has to
+be made from scratch is kept in the cache, where the run finds it.
+
+Exit codes: 0 nothing is wrong; 1 warnings: the run would work, and probably not as it was meant; 2 errors: the run
+would be refused, fail or learn nothing.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from grpo_jax.commands import loading_jax, reports_mistakes
+from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.doctor import Diagnosis, refused
+from grpo_jax.files import check_inputs
+from grpo_jax.terminal import LiveDisplay, PlainConsole
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = command_line.parser(__doc__)
+    parser.add_argument("--quick", action="store_true", help="compile nothing, and read no weights")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="a file for all findings")
+    arguments = command_line.parse(parser, argv)
+    if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
+        return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
+    display = LiveDisplay()
+    diagnosis = _diagnosis(arguments, display)
+    show(diagnosis, display.console)
+    if arguments.json:
+        command_line.write("--json", arguments.json, json.dumps(diagnosis.to_json(), indent=1) + "\n")
+    return diagnosis.exit_code
+
+
+def _diagnosis(arguments: argparse.Namespace, display: LiveDisplay) -> Diagnosis:
+    try:
+        config = load(arguments.config, arguments.overrides)
+        check_inputs(config)
+    except ConfigError as mistake:
+        return Diagnosis.of([refused(mistake)])
+    with loading_jax(display):
+        import jax
+
+        from grpo_jax.doctor.examine import examine
+        from grpo_jax.runs.starts import this_start
+    with display:
+        diagnosis = examine(config, display, samples_too=not arguments.quick)
+    display.console.say(str(this_start(jax.devices())))
+    return diagnosis
+
+
+def show(diagnosis: Diagnosis, console: PlainConsole) -> None:
+    """Print a page: a line for each section, with its findings below it."""
+    for section in diagnosis.sections:
+        console.say(f"{section.name}: {len(section.looked_at)} checks")
+        for finding in section.findings:
+            console.say(f"  {finding.severity}: {finding.sentence}")
+    if diagnosis.not_looked_at:
+        console.say(f"not looked at: {', '.join(diagnosis.not_looked_at)}")

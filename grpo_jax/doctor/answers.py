@@ -1,0 +1,204 @@
+"""Checks of the reward, without a model: what it says of gold answers, of others, of nothing and of the question."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from grpo_jax.data import Demonstrable, Problem, Task, encode
+from grpo_jax.doctor.findings import Check, Finding, error, examples, warning
+from grpo_jax.randomness import TextStream, text_generator
+from grpo_jax.rewards import Attempt, Verdict
+
+TRIED = 64  # problems
+OTHERS = 0.05  # the share of problems from which it matters that another answer is right
+COPIES = 0.25  # the same for the question itself; in `0 + 3 - 3 =` the last number happens to be right
+REPEATED = 16  # attempts that are judged twice
+
+# Forms in which a model may write an answer. A reward accepts at least one of them, or there is a mistake.
+FORMS: Sequence[str] = (
+    "{}",
+    "\\boxed{{{}}}",
+    "The answer is {}.",
+    "Answer: {}",
+    "#### {}",
+    "<answer>{}</answer>",
+    "<think>Easy.</think>\n<answer>\\boxed{{{}}}</answer>",
+)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The verdicts on completions of one problem that were made up."""
+
+    problem: Problem
+    gold: Verdict  # on its gold answer, in the form that the reward likes best
+    other: Verdict | None  # on another problem's gold answer in this form; None: there is no other
+    copy: Verdict  # on the question in this form
+    nothing: Verdict  # on no text at all
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of a reward."""
+
+    trials: Sequence[Trial]
+    unscored: Mapping[str, int]  # how many of the made-up completions had no verdict, by reason
+    unstable: int  # of the first gold answers, judged twice: those that had another reward the second time
+    judged_twice: int
+    max_new_tokens: int
+
+    @property
+    def rewards(self) -> set[float]:
+        """All rewards that were given. If there is one, other checks would only say so in other words."""
+        return {
+            round(verdict.reward, 9)
+            for trial in self.trials
+            for verdict in (trial.gold, trial.other, trial.copy, trial.nothing)
+            if verdict is not None and verdict.scored
+        }
+
+    def where(self, which: Callable[[Trial], bool]) -> list[Problem]:
+        """Return the problems of the trials to which something applies."""
+        return [trial.problem for trial in self.trials if which(trial)]
+
+
+def try_reward(task: Task, problems: Sequence[Problem], max_new_tokens: int) -> Trials:
+    """Let the task's reward judge completions that were made up for some problems, and return its verdicts."""
+    tried = [problems[place] for place in range(0, len(problems), -(-len(problems) // TRIED))]
+
+    def attempts(problem: Problem, texts: Sequence[str]) -> list[Attempt]:
+        lengths = [len(row) + 1 for row in encode(task.tokenizer, texts)]
+        return [
+            Attempt(problem.prompt, problem.answer, text, True, min(length, max_new_tokens))
+            for text, length in zip(texts, lengths, strict=True)
+        ]
+
+    trials, golds = [], []
+    for problem in tried:
+        rng = text_generator(TextStream.TRIED, problem.prompt)
+        written = [form.format(problem.answer) for form in FORMS]
+        if isinstance(task, Demonstrable):
+            written.append(task.demonstration(problem, 0.0, rng))
+        asked = attempts(problem, written)
+        verdicts = task.reward.judge(asked)
+        best = max(range(len(asked)), key=lambda place: _rank(verdicts[place]))
+        form = FORMS[best] if best < len(FORMS) else "{}"
+        other = next((one.answer for one in tried if one.answer.strip() != problem.answer.strip()), None)
+        texts = ["", form.format(problem.prompt), *([form.format(other)] if other is not None else [])]
+        nothing, copy, *others = task.reward.judge(attempts(problem, texts))
+        trials.append(Trial(problem, verdicts[best], others[0] if others else None, copy, nothing))
+        golds.append(asked[best])
+    again = task.reward.judge(golds[:REPEATED])
+    return Trials(
+        trials,
+        dict(task.reward.unscored),
+        sum(one != trial.gold for one, trial in zip(again, trials, strict=False)),
+        len(again),
+        max_new_tokens,
+    )
+
+
+def _rank(verdict: Verdict) -> tuple[bool, bool, float]:
+    return verdict.scored, bool(verdict.right), verdict.reward
+
+
+def _reasons(t: Trials) -> str:
+    return ", ".join(f"{reason}: {number}" for reason, number in sorted(t.unscored.items())) or "no reason is given"
+
+
+def _gold_unscored(t: Trials) -> Iterator[Finding]:
+    none = t.where(lambda trial: not trial.gold.scored)
+    if none:
+        yield error(
+            f"task.reward.terms: {len(none)} of {len(t.trials)} gold answers cannot be judged against themselves "
+            f"({_reasons(t)}), such as {examples([problem.answer for problem in none])}; correct the reward, "
+            "task.train.answer_field or answer_format."
+        )
+
+
+def _gold_wrong(t: Trials) -> Iterator[Finding]:
+    wrong = t.where(lambda trial: trial.gold.scored and trial.gold.right is False)
+    if wrong and len(t.rewards) > 1:
+        yield error(
+            f"task.reward.terms: {len(wrong)} of {len(t.trials)} gold answers are wrong against themselves, such as "
+            f"{examples([problem.answer for problem in wrong])} ({len(FORMS)} forms were tried); correct the reward, "
+            "task.reward.answer_pattern or task.train.answer_format."
+        )
+
+
+def _nothing_decides(t: Trials) -> Iterator[Finding]:
+    if t.trials and all(trial.gold.scored and trial.gold.right is None for trial in t.trials):
+        yield error(
+            "task.reward.terms: no term decides what is right, so pass@1 would always be 0; add one that judges "
+            "answers, such as mathematics."
+        )
+
+
+def _constant(t: Trials) -> Iterator[Finding]:
+    if len(t.rewards) == 1:
+        yield error(
+            f"task.reward.terms: the reward is {t.rewards.pop():g} for the gold answers, for other answers, for the "
+            "question itself and for no text at all, so no group carries signal; correct it."
+        )
+
+
+def _another_answer(t: Trials) -> Iterator[Finding]:
+    right = t.where(lambda trial: trial.other is not None and bool(trial.other.right))
+    if len(right) > OTHERS * len(t.trials) and len(t.rewards) > 1:
+        yield warning(
+            f"task.reward.terms: another problem's answer is right for {len(right)} of {len(t.trials)} problems, such "
+            f"as {examples([problem.prompt for problem in right], 1)}; make the reward look at the gold answer."
+        )
+
+
+def _no_text(t: Trials) -> Iterator[Finding]:
+    """A policy would learn to say nothing."""
+    right = t.where(lambda trial: bool(trial.nothing.right))
+    paid = t.where(
+        lambda trial: trial.gold.scored and trial.nothing.scored and trial.nothing.reward > trial.gold.reward
+    )
+    if (right or paid) and len(t.rewards) > 1:
+        yield warning(
+            f"task.reward.terms: an empty completion is right for {len(right)} of {len(t.trials)} problems, and is "
+            f"worth more than the gold answer for {len(paid)}; correct the reward."
+        )
+
+
+def _copies(t: Trials) -> Iterator[Finding]:
+    right = t.where(lambda trial: bool(trial.copy.right))
+    if len(right) > COPIES * len(t.trials) and len(t.rewards) > 1:
+        yield warning(
+            f"task.reward.terms: the question itself is a right answer to {len(right)} of {len(t.trials)} problems, "
+            f"such as {examples([problem.prompt for problem in right], 1)}; use a term that wants a finished answer, "
+            "such as mathematics."
+        )
+
+
+def _unstable(t: Trials) -> Iterator[Finding]:
+    if t.unstable:
+        yield warning(
+            f"task.reward.terms: {t.unstable} of {t.judged_twice} completions had another reward when they were judged "
+            "a second time, so groups get signal from chance; make the reward a function of the completion."
+        )
+
+
+def _finite(t: Trials) -> Iterator[Finding]:
+    large = [trial.gold.reward for trial in t.trials if abs(trial.gold.reward) > 100 or math.isnan(trial.gold.reward)]
+    if large:
+        yield warning(
+            f"task.reward.terms: gold answers are worth up to {max(large, key=abs):g}; objectives expect rewards of "
+            "about 1, so lower the weights."
+        )
+
+
+CHECKS: Sequence[Check[Trials]] = (
+    Check("gold answers that cannot be judged", _gold_unscored),
+    Check("gold answers that are wrong against themselves", _gold_wrong),
+    Check("whether a term decides what is right", _nothing_decides),
+    Check("a reward that is always the same", _constant),
+    Check("answers to other problems", _another_answer),
+    Check("empty completions", _no_text),
+    Check("copies of the question", _copies),
+    Check("whether a reward is the same twice", _unstable),
+    Check("size of the rewards", _finite),
+)
