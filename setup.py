@@ -49,6 +49,13 @@ setup(
     extras_require={
         "tpu": ["jax[tpu]"],
         "cuda": ["jax[cuda13]"],
+        # The compiler for GPUs, for plans. The plugin's version must be jaxlib's, which requirements/gpu_plan.txt pins.
+        "gpu-plan": [
+            "jax-cuda13-plugin>=0.10.2,<0.13",
+            "nvidia-cuda-nvcc>=13",
+            "nvidia-cudnn-cu13>=9.10,<10",
+            "nvidia-nvvm>=13",
+        ],
         "notebook": ["ipykernel>=7"],
         "huggingface": ["datasets>=5.2,<6"],
         "reasoning_gym": ["reasoning-gym==0.1.25"],

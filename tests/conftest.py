@@ -73,21 +73,23 @@ def _runs_share_programs():
 
 
 @pytest.fixture
-def tpu_compiler(monkeypatch):
-    """There is a compiler for TPU, and it compiles anew: what was made for chips that are not there cannot be loaded.
-
-    Skips where libtpu is not installed.
-    """
-    if importlib.util.find_spec("libtpu") is None:
-        reason = "libtpu, the TPU compiler, is not installed; it comes with pip install -e .[test] on Linux x86-64"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-    jax.devices()  # whose compiler has read its flags then; libtpu reads the same variable, and knows other flags
+def compiled_anew(monkeypatch):
+    """No program comes out of the cache: JAX cannot load what was made for chips that are not there."""
+    jax.devices()  # whose compiler has read its flags then; other compilers read the same variable
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     jax.config.update("jax_enable_compilation_cache", False)
     compilation_cache.reset_cache()  # JAX decides once in a process whether there is a cache
     yield
     jax.config.update("jax_enable_compilation_cache", True)
     compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def tpu_compiler(compiled_anew):
+    """There is a compiler for TPU. Skips where libtpu is not installed."""
+    if importlib.util.find_spec("libtpu") is None:
+        reason = "libtpu, the TPU compiler, is not installed; it comes with pip install -e .[test] on Linux x86-64"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
 @pytest.fixture

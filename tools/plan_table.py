@@ -1,8 +1,9 @@
-"""Plan the paper's three models on slices of v5e, v5p and v6e, and write the table of docs/plan.md.
+"""Plan the paper's three models on slices of v5e, v5p and v6e and on H100s, and write the tables of docs/plan.md.
 
     python tools/plan_table.py [--directory=runs/plans]
 
-Each plan is a process of launch/plan.py and takes minutes. Plans whose JSON is in the directory are not made again.
+Each plan is a process of launch/plan.py and takes minutes. Plans whose JSON is in the directory are not made again, and
+a table of whose plans none is there stays as it is.
 """
 
 import argparse
@@ -13,12 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from grpo_jax.planning.chips import CHIPS
 from grpo_jax.planning.plan import Plan
 from grpo_jax.planning.table import MARKDOWN_HEAD, markdown_row
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "plan.md"
-BEGIN, END = "<!-- table: tools/plan_table.py -->", "<!-- end of table -->"
+BEGINNINGS = {platform: f"<!-- table: tools/plan_table.py, {platform} -->" for platform in ("tpu", "gpu")}
+END = "<!-- end of table -->"
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,11 @@ class Cell:
     model: str
     topology: str
     group: int
-    overrides: Mapping[str, object]
+    overrides: Mapping[str, int]
+
+    @property
+    def platform(self) -> str:
+        return CHIPS[self.topology.split(":")[0]].platform
 
     @property
     def name(self) -> str:
@@ -40,29 +47,32 @@ class Cell:
         return ["launch/plan.py", config, f"--topology={self.topology}", *fields, f"--json={to}"]
 
 
-# model -> slice -> (fsdp, tensor, rows of a micro-batch, prompts per sampling batch for pairs, and for 16-GRPO)
+# model -> topology -> (fsdp, tensor, rows of a micro-batch, prompts per sampling batch for pairs, and for 16-GRPO)
 SLICES = {
     "qwen2_5_math_7b": {
         "v5e:8x8": (32, 2, 128, 256, 64),
         "v6e:4x4": (16, 1, 64, 64, 16),
         "v5p:2x2x4": (16, 1, 128, 256, 64),
+        "h100:8": (8, 1, 64, 256, 64),
     },
     "qwen2_5_math_1_5b": {
         "v5e:4x4": (16, 1, 64, 256, 32),
         "v6e:2x4": (8, 1, 64, 256, 64),
         "v5p:2x2x2": (8, 1, 64, 512, 64),
+        "h100:8": (8, 1, 64, 512, 64),
     },
     "deepseek_r1_distill_qwen_1_5b": {
         "v5e:4x4": (16, 1, 32, 128, 16),
         "v6e:2x4": (8, 1, 32, 128, 32),
         "v5p:2x2x2": (8, 1, 32, 256, 64),
+        "h100:8": (8, 1, 32, 256, 64),
     },
 }
 
 
 def cells() -> Iterator[Cell]:
-    """Yield all plans, with the first slice of every model first."""
-    for place in range(3):
+    """Yield all plans, with the first topology of every model first."""
+    for place in range(4):
         for model, slices in SLICES.items():
             topology, (fsdp, tensor, rows, pairs, sixteens) = list(slices.items())[place]
             for group, prompts in ((2, pairs), (16, sixteens)):
@@ -96,20 +106,24 @@ def main(argv: Sequence[str]) -> int:
 
 
 def write(directory: Path) -> None:
-    """Write all plans in the directory into the page, with their commands."""
-    done = [cell for cell in cells() if (directory / f"{cell.name}.json").exists()]
-    rows, commands = [MARKDOWN_HEAD], []
-    for cell in done:
-        plan = Plan.from_json(json.loads((directory / f"{cell.name}.json").read_text()))
-        data = plan.chips // (cell.overrides["mesh.fsdp"] * cell.overrides["mesh.tensor"])  # type: ignore[operator]
-        mesh = f"{data} x {cell.overrides['mesh.fsdp']} x {cell.overrides['mesh.tensor']}"
-        rows.append(markdown_row(cell.model, cell.group, mesh, plan))
-        commands.append("python " + " ".join(cell.command(f"{cell.name}.json")))
-    text = PAGE.read_text()
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    body = "\n".join([*rows, "", "```", *commands, "```"])
-    PAGE.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}")
+    """Write all plans in the directory into the tables of their platforms on the page, with their commands."""
+    for platform, begin in BEGINNINGS.items():
+        done = [cell for cell in cells() if cell.platform == platform and (directory / f"{cell.name}.json").exists()]
+        if not done:
+            continue
+        rows = [MARKDOWN_HEAD, *(_row(cell, directory) for cell in done)]
+        commands = ["python " + " ".join(cell.command(f"{cell.name}.json")) for cell in done]
+        before, rest = PAGE.read_text().split(begin)
+        _, after = rest.split(END, 1)
+        body = "\n".join([*rows, "", "```", *commands, "```"])
+        PAGE.write_text(f"{before}{begin}\n{body}\n{END}{after}")
+
+
+def _row(cell: Cell, directory: Path) -> str:
+    plan = Plan.from_json(json.loads((directory / f"{cell.name}.json").read_text()))
+    data = plan.chips // (cell.overrides["mesh.fsdp"] * cell.overrides["mesh.tensor"])
+    mesh = f"{data} x {cell.overrides['mesh.fsdp']} x {cell.overrides['mesh.tensor']}"
+    return markdown_row(cell.model, cell.group, mesh, plan)
 
 
 if __name__ == "__main__":

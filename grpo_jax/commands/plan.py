@@ -1,11 +1,12 @@
-"""Compile the programs of a training step for a TPU slice, without a TPU, and report whether they fit.
+"""Compile the programs of a training step for TPUs or GPUs, without one, and report whether they fit.
 
     grpo plan --config=configs/FILE.py --topology=v5e:8x8 [--config.FIELD=VALUE ...] [--json=FILE]
 
-docs/plan.md explains the numbers and their limits. For a model with billions of parameters the command takes minutes on
-one CPU core.
+A topology is a TPU slice, or the number of GPUs of a node and the number of nodes: h100:8, h100:8x2. docs/plan.md
+explains the numbers and their limits. For a model with billions of parameters the command takes minutes on one CPU
+core.
 
-Exit codes: 0 it fits; 1 it does not fit; 2 a mistake in the configuration, or no compiler for TPU.
+Exit codes: 0 it fits; 1 it does not fit; 2 a mistake in the configuration, or no compiler for these chips.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--topology", required=True, metavar="SLICE", help="such as v5e:8x8, v5p:4x4x4, v6e:4x4")
+    parser.add_argument("--topology", required=True, metavar="CHIPS", help="such as v5e:8x8, v6e:4x4, h100:8, h100:8x2")
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
     parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all numbers")
     arguments = command_line.parse(parser, argv)
@@ -39,10 +40,13 @@ def main(argv: Sequence[str]) -> int:
     config = load(arguments.config, arguments.overrides)
 
     # These imports take seconds; most mistakes are reported before.
+    import jax
+
     from grpo_jax.data import make_task
     from grpo_jax.planning.plan import DoesNotFit, advice, make_plan
     from grpo_jax.planning.table import show
 
+    jax.config.update("jax_enable_compilation_cache", False)  # JAX cannot load programs for chips that are not there
     task = cache(partial(make_task, config))  # made only if needed: the planned model and data may be absent here
     architecture, prompt_tokens = _architecture(config, task), _prompt_tokens(config, task, arguments.prompt_tokens)
     try:

@@ -1,4 +1,4 @@
-"""Plans: the memory and time that a configuration would need on a TPU slice, estimated without the slice.
+"""Plans: the memory and time that a configuration would need on TPUs or GPUs, estimated without them.
 
 `chips` prepares the environment, which must happen before JAX is imported. So nothing is imported here.
 """

@@ -1,10 +1,12 @@
 """The costs of a compiled program: operations, traffic between chips and time, with every loop counted as it runs.
 
 * Operations are those of convolutions, into which the TPU compiler turns all matrix products, counted as in XLA's cost
-  analysis. With every loop counted once, they must agree with `cost_analysis` (`Costs.flops_once`).
-* Compute time is the number of cycles that the compiler estimated for each operation when it chose its tiles, divided
-  by the chip's clock. `cost_analysis()["optimal_seconds"]` does not help: it is negative for programs with loops.
-* The compiler does not know what happens inside kernels (attention). Their time is their operations over a share of the
+  analysis, and on GPUs those of calls of cuBLAS. With every loop counted once, those of a TPU must agree with
+  `cost_analysis` (`Costs.flops_once`).
+* Compute time on a TPU is the number of cycles that the compiler estimated for each operation when it chose its tiles,
+  divided by the chip's clock. `cost_analysis()["optimal_seconds"]` does not help: it is negative for programs with
+  loops. On a GPU it is the roofline, a lower bound (grpo_jax/planning/roofline.py).
+* The compilers do not know what happens inside kernels (attention). Their time is their operations over a share of the
   peak.
 * For collectives see grpo_jax/planning/collectives.py. Asynchronous ones run beside the computation of the same loop
   body, so the longer of the two counts. The others stop the computation.
@@ -22,10 +24,14 @@ from grpo_jax.json_record import JsonRecord
 from grpo_jax.planning.chips import Chip
 from grpo_jax.planning.collectives import traffic
 from grpo_jax.planning.hlo import Computation, DataLoop, Instruction, Program, visits
+from grpo_jax.planning.roofline import fewest_seconds, matmul_flops
 from grpo_jax.policy.fused_attention import BLOCK
 
 KERNEL_EFFICIENCY = 0.5  # the share of the peak that attention kernels reach: a cautious assumption
-KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}  # matrix products over [T, T] in each of splash attention's kernels
+# Matrix products over [T, T] in each kernel of splash attention, and of cuDNN's attention.
+KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}
+CUDNN_PRODUCTS = {"__cudnn$fmhaSoftmax": 2, "__cudnn$fmhaSoftmaxBackward": 5}
+CUDNN_BLOCK = 128  # how many queries, and keys, a kernel of cuDNN takes at once: an assumption
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Costs(JsonRecord):
     flops: float  # matrix products that the compiler sees
     flops_once: float  # the same with every loop counted once, to compare with cost_analysis
     kernel_flops: float  # matrix products inside attention kernels
-    compute_seconds: float  # the compiler's cycles over the clock
+    compute_seconds: float  # the compiler's cycles over the clock; on GPUs by the roofline
     kernel_seconds: float
     exposed_seconds: float  # of collectives during which nothing is computed
     collective_bytes: Mapping[str, float]  # by kind
@@ -72,20 +78,22 @@ def measure(program: Program, chip: Chip, dynamic: Sequence[DataLoop]) -> Costs:
         place = places.setdefault(visit.place, _Place(visit.times))
         for instruction in visit.computation.instructions.values():
             products = convolution_flops(instruction, visit.computation)
+            products += matmul_flops(instruction, visit.computation)
             flops, once = flops + visit.times * products, once + products
-            found = traffic(instruction, chip)
+            found = traffic(instruction, visit.computation, chip)
             if found and found.channel not in place.channels:
                 place.channels.add(found.channel)
                 sent[found.kind] += visit.times * found.bytes
-                if visit.fused or instruction.opcode.endswith("-start"):
+                if visit.fused or found.beside:
                     place.hidden += found.seconds
                 else:
                     place.exposed += found.seconds
             if visit.fused:
                 continue
-            place.compute += (instruction.cycles or 0) / chip.clock
             inside = kernel_products(instruction)
             kernel_flops += visit.times * inside
+            if not inside:
+                place.compute += _seconds(instruction, visit.computation, program, chip)
             place.kernels += inside / (KERNEL_EFFICIENCY * chip.flops)
     return Costs(
         flops=flops,
@@ -96,6 +104,12 @@ def measure(program: Program, chip: Chip, dynamic: Sequence[DataLoop]) -> Costs:
         exposed_seconds=sum(p.times * (p.exposed + max(0.0, p.hidden - p.compute)) for p in places.values()),
         collective_bytes=dict(sent),
     )
+
+
+def _seconds(instruction: Instruction, computation: Computation, program: Program, chip: Chip) -> float:
+    if chip.flops_per_cycle:
+        return (instruction.cycles or 0) / chip.clock
+    return fewest_seconds(instruction, computation, program, chip)
 
 
 def convolution_flops(instruction: Instruction, computation: Computation) -> float:
@@ -123,17 +137,23 @@ def convolution_flops(instruction: Instruction, computation: Computation) -> flo
 
 
 def kernel_products(instruction: Instruction) -> float:
-    """Return 2 x the products of splash attention's kernels, which compute whole blocks on and below the diagonal."""
-    found = re.match(r"splash_mha_(fwd|dq|dkv)", instruction.name)
-    if not found or instruction.opcode != "custom-call":
+    """Return 2 x the products of an attention kernel, which computes whole blocks on and below the diagonal."""
+    if instruction.custom_call in CUDNN_PRODUCTS:
+        scores = re.search(r'"intermediate_tensor_shape":\s*\{.*?"dimensions":\s*\[([^\]]*)\]', instruction.text)
+        assert scores
+        rows, heads, length, _ = (int(number) for number in re.findall(r"\d+", scores[1]))
+        products, block, size = CUDNN_PRODUCTS[instruction.custom_call], CUDNN_BLOCK, instruction.shapes[0].sizes[-1]
+    elif (found := re.match(r"splash_mha_(fwd|dq|dkv)", instruction.name)) and instruction.opcode == "custom-call":
+        constraints = re.search(r"operand_layout_constraints=\{(.*?)\}, \w+=", instruction.text)
+        queries = re.search(r"bf16\[(?:(\d+),)?(\d+),(\d+),(\d+)\]", constraints[1] if constraints else "")
+        assert queries, f"{instruction.name}: the kernel's queries are not [B, heads, T, head_dim]"
+        rows, heads, length, size = (int(number or 1) for number in queries.groups())  # a single row has no axis
+        products, block = KERNEL_PRODUCTS[found[1]], BLOCK
+    else:
         return 0.0
-    constraints = re.search(r"operand_layout_constraints=\{(.*?)\}, \w+=", instruction.text)
-    queries = re.search(r"bf16\[(?:(\d+),)?(\d+),(\d+),(\d+)\]", constraints[1] if constraints else "")
-    assert queries, f"{instruction.name}: the kernel's queries are not [B, heads, T, head_dim]"
-    rows, heads, length, size = (int(number or 1) for number in queries.groups())  # a single row has no axis
-    blocks = -(-length // min(BLOCK, length))
+    blocks = -(-length // min(block, length))
     visited = (blocks + 1) / (2 * blocks)
-    return 2.0 * KERNEL_PRODUCTS[found[1]] * rows * heads * length * length * size * visited
+    return 2.0 * products * rows * heads * length * length * size * visited
 
 
 def _window(text: str, axes: int) -> dict[str, list[tuple[int, ...]]]:

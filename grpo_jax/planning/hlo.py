@@ -28,8 +28,12 @@ class Shape(NamedTuple):
     sizes: tuple[int, ...]
 
     @property
+    def item_bytes(self) -> int:
+        return ITEM_BYTES.get(self.dtype, 4)
+
+    @property
     def bytes(self) -> int:
-        return math.prod(self.sizes) * ITEM_BYTES.get(self.dtype, 4)
+        return math.prod(self.sizes) * self.item_bytes
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,12 @@ class Instruction:
         found = _CYCLES.search(self.text)
         cycles = int(found[1]) if found else 0
         return cycles if 0 < cycles < 2**50 else None
+
+    @property
+    def custom_call(self) -> str:
+        """The target of a custom call; "" for any other operation."""
+        found = re.search(r'custom_call_target="([^"]*)"', self.text)
+        return found[1] if found and self.opcode == "custom-call" else ""
 
     def called(self, *attributes: str) -> list[str]:
         """Return the names of the computations under these attributes."""
@@ -70,6 +80,10 @@ class Computation:
     @property
     def root(self) -> Instruction:
         return next(i for i in self.instructions.values() if i.root)
+
+    def operands(self, instruction: Instruction) -> list[Instruction]:
+        """Return the instructions whose results an instruction of this computation takes."""
+        return [self.instructions[name] for name in instruction.operands]
 
 
 @dataclass(frozen=True)
@@ -146,6 +160,8 @@ def visits(program: Program, dynamic: Sequence[DataLoop]) -> Iterator[Visit]:
 
 def trip_count(program: Program, around: Computation, loop: Instruction) -> int | None:
     """Return the trip count of a loop that counts from a constant to a constant; None for any other loop."""
+    if known := re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.text):  # as the compiler for GPUs writes it
+        return int(known[1])
     condition = program.computations[loop.called("condition")[0]]
     test = condition.root
     if test.opcode != "compare" or "direction=LT" not in test.text:

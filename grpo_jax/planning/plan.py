@@ -1,4 +1,4 @@
-"""A plan: the programs of a configuration, compiled for a TPU slice, with the memory and time they need there."""
+"""A plan: the programs of a configuration, compiled for TPUs or GPUs, with the memory and time they need there."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -10,7 +10,7 @@ import jax
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.planning import hlo
-from grpo_jax.planning.chips import Chip, find
+from grpo_jax.planning.chips import COMPILERS, Chip, find
 from grpo_jax.planning.costs import Costs, measure
 from grpo_jax.planning.memory import Memory, sample_memory, score_memory, update_memory
 from grpo_jax.policy import Policy
@@ -21,15 +21,22 @@ from grpo_jax.training.programs import abstract_inputs, make_programs, scored, s
 
 
 @dataclass(frozen=True)
+class CostAnalysis(JsonRecord):
+    """What `cost_analysis` says of a program on one chip. It counts every loop once."""
+
+    flops: float
+    bytes: float  # that operations read and write
+    seconds: float  # optimal_seconds, which may be negative
+
+
+@dataclass(frozen=True)
 class ProgramPlan(JsonRecord):
     """One compiled program."""
 
     runs: int  # per step
     memory: Memory
     costs: Costs
-    compiler_flops: float  # by cost_analysis, which counts every loop once
-    compiler_bytes: float  # that operations read and write, by cost_analysis
-    compiler_seconds: float  # optimal_seconds of cost_analysis, which may be negative
+    analysis: CostAnalysis | None  # None: the compiler offers none, as for GPUs
     model_flops: float  # that the model needs on one chip, without recomputation
     seconds: float  # of all runs of a step
 
@@ -40,7 +47,7 @@ class ProgramPlan(JsonRecord):
 
 @dataclass(frozen=True)
 class Plan(JsonRecord):
-    """The plan of a configuration on a slice."""
+    """The plan of a configuration on TPUs or GPUs."""
 
     topology: str
     chip: Chip
@@ -96,7 +103,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
 
     Args:
       config: of the run.
-      topology: a slice such as "v5e:8x8".
+      topology: such as "v5e:8x8" or "h100:8".
       architecture: of the model. Its vocab_size must not be 0.
       prompt_tokens: P.
 
@@ -109,18 +116,18 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     check_batches(config, batch_shards(mesh))
     programs = make_programs(config, mesh, Policy(architecture, config.model, mesh), stop_tokens=(0,))
     inputs = abstract_inputs(programs, config, prompt_tokens)
-    batch = inputs.batch
-    update = _compile("update", programs.update.lower(inputs.state, scored(batch, config)))  # type: ignore[attr-defined]
+    batch, options = inputs.batch, COMPILERS[chip.platform].options
+    update = _compile("update", programs.update.lower(inputs.state, scored(batch, config)), options)  # type: ignore[attr-defined]
     rollout = config.rollout
     lanes = programs.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, prompt_tokens)
     sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
-    sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter))  # type: ignore[attr-defined]
+    sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter), options)  # type: ignore[attr-defined]
     # The first loop is that of the widest bucket. Rows of full length leave nothing to the others.
     full_width = (hlo.DataLoop(len(batch.groups.prompt_lengths)), hlo.DataLoop(0))
     work, n = model_flops(config, architecture, prompt_tokens), len(devices)
     score_plan = None
     if scores := scores_per_minibatch(config):
-        score = _compile("score", programs.logprobs.lower(inputs.state.params, batch))  # type: ignore[attr-defined]
+        score = _compile("score", programs.logprobs.lower(inputs.state.params, batch), options)  # type: ignore[attr-defined]
         score_plan = _program_plan(
             score,
             chip,
@@ -220,9 +227,9 @@ def _decode_loops(config: Config, shards: int, lanes: int) -> Sequence[hlo.DataL
     return hlo.DataLoop(steps, (hlo.DataLoop(refills),)), hlo.DataLoop(0)
 
 
-def _compile(name: str, lowered: Any) -> Any:
+def _compile(name: str, lowered: Any, options: Mapping[str, Any]) -> Any:
     try:
-        return lowered.compile()
+        return lowered.compile(compiler_options=dict(options))
     except jax.errors.JaxRuntimeError as error:
         used = re.search(r"Used \S+ of \S+ hbm\. Exceeded hbm capacity by \S+[^.\s]", str(error))
         if "RESOURCE_EXHAUSTED" not in str(error):
@@ -241,14 +248,13 @@ def _program_plan(
             f"({str(error).splitlines()[0][:120]}), so its time is unknown; try another mesh or another jaxlib."
         ) from error
     costs = measure(hlo.parse(text), chip, dynamic)
-    analysis = compiled.cost_analysis()
+    found = compiled.cost_analysis()
+    names = ("flops", "bytes accessed", "optimal_seconds")
     return ProgramPlan(
         runs=runs,
         memory=memory,
         costs=costs,
-        compiler_flops=analysis["flops"],
-        compiler_bytes=analysis["bytes accessed"],
-        compiler_seconds=analysis["optimal_seconds"],
+        analysis=CostAnalysis(*(found[name] for name in names)) if found else None,
         model_flops=model_flops,
         seconds=runs * costs.seconds,
     )

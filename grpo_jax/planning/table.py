@@ -10,8 +10,10 @@ from grpo_jax.terminal import PlainConsole
 
 GIB = 2**30
 
+HOW_TIMED = {"tpu": "by the compiler's cycles", "gpu": "at least: the roofline"}  # by the chip's platform
+
 MARKDOWN_HEAD = (
-    "| model | group | slice | data x fsdp x tensor | fits | peak GiB: update, score, sample | update MFU | "
+    "| model | group | topology | data x fsdp x tensor | fits | peak GiB: update, score, sample | update MFU | "
     "seconds a step: update, score, sample | chip-hours a step |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
@@ -19,12 +21,14 @@ MARKDOWN_HEAD = (
 
 def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     """Print a plan, and what to change if it does not fit."""
-    size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} {plan.chip.name} chips ({plan.topology})"
+    size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} x {plan.chip.name} ({plan.topology})"
     if plan.lanes:
         console.print(f"Sampling: {plan.lanes} completions at once in each of the shards of a batch.")
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     step = f"{plan.step_seconds:,.0f} s, {plan.step_chip_hours:.2f} chip-hours"
-    console.print(f"Update: estimated MFU {plan.update_mfu:.0%}. Step: {step}.")
+    console.print(
+        f"Update: estimated MFU {plan.update_mfu:.0%}. Step: {step}. Time is {HOW_TIMED[plan.chip.platform]}."
+    )
     console.print("Fits." if plan.fits else "Does not fit. Change " + "; or ".join(advice) + ".")
 
 
@@ -54,9 +58,11 @@ def _costs(plan: Plan) -> Table:
         "TFLOP in attention kernels": lambda p: f"{p.costs.kernel_flops / 1e12:,.1f}",
         "TFLOP that the model needs": lambda p: f"{p.model_flops / 1e12:,.1f}",
         "executed over needed": lambda p: f"{(p.costs.flops + p.costs.kernel_flops) / p.model_flops:.2f}",
-        "counted once, over cost_analysis": lambda p: f"{p.costs.flops_once / p.compiler_flops:.3f}",
-        "GB accessed, loops once (cost_analysis)": lambda p: f"{p.compiler_bytes / 1e9:,.1f}",
-        "s of compute, by the compiler's cycles": lambda p: f"{p.costs.compute_seconds:.2f}",
+        "counted once, over cost_analysis": lambda p: (
+            f"{p.costs.flops_once / p.analysis.flops:.3f}" if p.analysis else "-"
+        ),
+        "GB accessed, loops once (cost_analysis)": lambda p: f"{p.analysis.bytes / 1e9:,.1f}" if p.analysis else "-",
+        f"s of compute, {HOW_TIMED[plan.chip.platform]}": lambda p: f"{p.costs.compute_seconds:.2f}",
         "s in attention kernels, assumed": lambda p: f"{p.costs.kernel_seconds:.2f}",
         "s of exposed collectives": lambda p: f"{p.costs.exposed_seconds:.2f}",
         "s in total": lambda p: f"{p.costs.seconds:.2f}",

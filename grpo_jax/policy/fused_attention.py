@@ -70,8 +70,14 @@ def splash(q: Queries, k: Keys, v: Values, scale: float, *, block: int = BLOCK, 
 
 
 def cudnn(q: Queries, k: Keys, v: Values, scale: float) -> Queries:
-    """Compute cuDNN's flash attention on one device, an NVIDIA GPU of the Ampere generation or later."""
-    return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn")
+    """Compute cuDNN's flash attention on one device, an NVIDIA GPU of the Ampere generation or later.
+
+    JAX refuses odd lengths in training, so T is padded on the right, and no valid token attends to the padding.
+    """
+    length = q.shape[1]
+    q, k, v = (jnp.pad(x, ((0, 0), (0, length % 2), (0, 0), (0, 0))) for x in (q, k, v))
+    seen = jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=True, implementation="cudnn")
+    return seen[:, :length]
 
 
 Kernel = Callable[[Array, Array, Array, float], Array]
