@@ -94,7 +94,7 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 	  --constraint requirements/parity.txt --editable '.[test,parity]'
 	@touch $@
 
-# With the compiler for GPUs, which takes 2.6 GB, in an environment of its own. No GPU is needed.
+# With the compiler for GPUs, which takes 2.3 GB, in an environment of its own. No GPU is needed.
 test-gpu-plan: $(VENV)-gpu-plan/.installed
 	$(VENV)-gpu-plan/bin/python -m pytest tests/planning/test_gpus.py
 
