@@ -16,13 +16,14 @@ wait for what the devices are doing, which is often the sampling of the next bat
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import jax
 import numpy as np
 from jax._src import distributed  # the only way to the store; JAX has no public one
 from jax.experimental import multihost_utils
-from jax.sharding import NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 EXCHANGES = "grpo_jax/exchanges"  # where values are in the store, by the number of their exchange
 PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those that are gone are noticed otherwise
@@ -56,12 +57,30 @@ def put(tree: Any, shardings: Any) -> Any:
         )
 
 
+def gather(tree: Any) -> Any:
+    """Return global arrays of one mesh so that every process has them whole, once the devices have come to this.
+
+    A single process has them anyway.
+    """
+    if jax.process_count() == 1:
+        return tree
+    meshes = [leaf.sharding.mesh for leaf in jax.tree.leaves(tree) if not leaf.is_fully_replicated]
+    return _gathering(meshes[0])(tree) if meshes else tree
+
+
+@cache
+def _gathering(mesh: Mesh) -> Callable[[Any], Any]:
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+
 def fetch(tree: Any) -> Any:
-    """Return global arrays as whole host arrays, on every process."""
+    """Return global arrays as whole host arrays, on every process.
+
+    On several processes, those that are not gathered yet wait for everything that the devices have been given to do.
+    """
     if jax.process_count() == 1:
         return jax.device_get(tree)
-    with jax.transfer_guard("allow"):
-        return multihost_utils.process_allgather(tree, tiled=True)
+    return jax.tree.map(lambda leaf: jax.device_get(gather(leaf)), tree)  # one by one, to take little memory
 
 
 def barrier(name: str) -> None:

@@ -3,17 +3,19 @@
 import dataclasses
 from collections import Counter
 
+import jax
 import numpy as np
 import pytest
 
 from grpo_jax import processes
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, MeshConfig
 from grpo_jax.evaluation import evaluate, judge_rollouts, rewards_of, unscored_of
 from grpo_jax.evaluation.judging import share_of
 from grpo_jax.rewards import Verdict, WorkerError
 from grpo_jax.runs import agreement
 from grpo_jax.runs.claim import check_hosts
 from grpo_jax.runs.ending import TrainingError
+from grpo_jax.sharding import make_mesh, named
 from tests.evaluation.test_evaluate import PROBLEMS, REQUEST, TASK, right_and_wrong, rollouts_of
 from tests.runs.test_claim import INPUTS, start
 from tests.several_processes import several
@@ -155,3 +157,19 @@ class SimpleTask:
 
     def __getattr__(self, name):
         return getattr(TASK, name)
+
+
+def test_arrays_are_gathered_by_the_devices_and_then_read(monkeypatch):
+    """Devices stand for those of several processes. What is whole everywhere is read without another program."""
+    mesh = make_mesh(MeshConfig(4, 2, 1), jax.devices())
+    numbers = {"tokens": np.arange(16).reshape(8, 2), "lengths": np.arange(8), "loss": np.float32(3.5)}
+    tree = {name: jax.device_put(numbers[name], named(mesh, "batch")) for name in ("tokens", "lengths")}
+    tree["loss"] = jax.device_put(numbers["loss"], named(mesh))
+    assert processes.gather(tree) is tree
+    monkeypatch.setattr(jax, "process_count", lambda: 8)
+    with jax.transfer_guard("disallow"):
+        whole = processes.gather(tree)
+        assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(whole))
+        assert processes.gather(whole) is whole
+        for found in (processes.fetch(whole), processes.fetch(tree)):
+            jax.tree.map(np.testing.assert_array_equal, found, numbers)

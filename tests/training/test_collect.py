@@ -12,7 +12,7 @@ from grpo_jax.data import Problem, PromptSource, Split, encode
 from grpo_jax.data.tokenizer import character_tokenizer
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.rewards import PerAttempt, Verdict
-from grpo_jax.sampling import FinishedGroups, one_ahead
+from grpo_jax.sampling import FinishedGroups, ahead, one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import begin_collecting, choose_groups, wants_more
@@ -164,3 +164,12 @@ def test_the_next_batch_is_under_way_when_one_arrives():
         events.append(("arrived", item))
     assert events == [("started", 1), ("started", 2), ("arrived", 1), ("started", 3), ("arrived", 2), ("arrived", 3)]
     assert list(one_ahead(start, [])) == []
+
+
+def test_several_processes_gather_a_batch_before_the_next_is_sampled(monkeypatch):
+    events = []
+    monkeypatch.setattr(ahead, "gather", lambda batch: events.append(("gathered", batch)) or batch)
+    monkeypatch.setattr(ahead, "fetch", lambda batch: events.append(("fetched", batch)) or batch)
+    assert [item for item, _ in one_ahead(lambda item: events.append(("started", item)) or item, [1, 2])] == [1, 2]
+    both = [[("started", item), ("gathered", item)] for item in (1, 2)]
+    assert events == [*both[0], *both[1], ("fetched", 1), ("fetched", 2)]
