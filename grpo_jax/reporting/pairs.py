@@ -1,7 +1,8 @@
 """The pair viewer: two completions of a group side by side, with their common beginning in grey."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from itertools import islice, takewhile
 
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.groups import Rollout, TrainingGroup
@@ -13,13 +14,13 @@ JUDGED = {True: "right", False: "wrong", None: "undecided"}  # also the names of
 
 def pairs_of(run: RunDirectory, shown: int = PAIRS_SHOWN) -> str:
     """Return HTML of this many groups with signal from a run's beginning, and of as many from its end."""
-    return "".join(_pair(group) for group in _to_show(run.rollouts(), shown))
+    first = _with_signal(run.rollouts(), shown)
+    last = _with_signal(takewhile(lambda group: group != first[-1], run.newest_rollouts()), shown) if first else []
+    return "".join(map(_pair, [*first, *reversed(last)]))
 
 
-def _to_show(groups: Iterable[TrainingGroup], shown: int) -> Sequence[TrainingGroup]:
-    """Return the first and the last groups with signal."""
-    valid = [group for group in groups if group.signal]
-    return valid[:shown] + valid[shown:][-shown:]
+def _with_signal(groups: Iterable[TrainingGroup], number: int) -> list[TrainingGroup]:
+    return list(islice((group for group in groups if group.signal), number))
 
 
 def _pair(group: TrainingGroup) -> str:

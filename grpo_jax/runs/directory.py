@@ -190,6 +190,12 @@ class RunDirectory:
         for path in self._rollout_files() if step is None else [self.path / rollout_file(step)]:
             yield from _read_groups(path, TrainingGroup)
 
+    def newest_rollouts(self) -> Iterator[TrainingGroup]:
+        """Yield all groups in the opposite order; what comes earlier is not read before. Raise as `rollouts` does."""
+        for path in reversed(self._rollout_files()):
+            with _reading(path):
+                yield from (TrainingGroup.from_json(json.loads(text)) for _, text in _from_end(path))
+
     def evaluation(self, name: str) -> Iterator[JudgedGroup]:
         """Return the groups of evaluation/NAME.jsonl. Raise ConfigError as `rollouts` does."""
         return _read_groups(self.path / "evaluation" / f"{name}.jsonl", JudgedGroup)

@@ -16,7 +16,9 @@ from grpo_jax.reporting import figures
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.reporting.report import write_report
 from grpo_jax.reporting.summary import show_summary
+from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.terminal import LiveDisplay, PlainConsole
 from tests.helpers import evaluation_result, summary_of, train_line
@@ -83,6 +85,24 @@ def test_pairs_are_shown_with_their_verdicts(tmp_path):
         assert shown in page
     assert 'class="undecided"' in page
     assert "undecided, unscored," in page
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [(0, []), (3, [1, 2, 3]), (7, [1, 2, 3, 4, 5, 6, 7]), (9, [1, 2, 3, 4, 6, 7, 8, 9])],
+)
+def test_pairs_are_from_both_ends(tmp_path, steps, expected):
+    """What lies between is not read: here it is no JSON."""
+    run = RunDirectory(tmp_path)
+    run.create()
+    for step in range(100, 100 * steps + 1, 100):
+        for advantage in (0.0, 1.0):  # a group without signal is not shown
+            one = Rollout("1", 1, True, Verdict(1.0, "1", right=True), advantage, -1.0, [1], [-1.0])
+            run.append_rollouts(step, [TrainingGroup(1, "1+1", "2", [one, one], step, True, None, step - 1)])
+    run.close()
+    if steps > 8:
+        (tmp_path / "rollouts" / "000401.jsonl").write_text("not read\n")
+    assert [int(step) for step in re.findall(r">step (\d+)00: ", pairs_of(run))] == expected
 
 
 def test_the_same_run_gives_the_same_page(workdir):

@@ -41,7 +41,7 @@ def test_what_is_older_is_not_read(tmp_path):
     run = RunDirectory(tmp_path)
     run.create()
     for step in (100, 150, 151, 900_150, 1_000_150):
-        run.append_rollouts(step, [TrainingGroup(1, "1+2=", "3", [], step, True, None)] * 2)
+        run.append_rollouts(step, [TrainingGroup(1, "1+2=", "3", [], step, True, None, step - 1)] * 2)
     files = {path.stem: path for path in (tmp_path / "rollouts").iterdir()}
     assert files.keys() == {"000001", "000101", "900101", "1000101"}
     for stem in ("000001", "000101"):
