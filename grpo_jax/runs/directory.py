@@ -3,6 +3,7 @@
 docs/runs.md lists all files, with the modules that write them and those that know their formats.
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -31,6 +32,7 @@ FROM_THE_START = (CONFIG_FILE, PROVENANCE_FILE, "lock")  # written before anythi
 BASE_POLICY = Path("warm_start", "params.safetensors")  # made by the warm start
 METRICS_FILE = "metrics.jsonl"
 STEPS_PER_ROLLOUT_FILE = 100
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what a file system says that cannot lock
 BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 
 
@@ -64,6 +66,12 @@ class RunDirectory:
                 f"--workdir={self.path}: another process is running in it; wait for it, or name another directory."
             ) from error
         except OSError as error:
+            self.close()
+            if error.errno in NO_LOCKS:
+                raise ConfigError(
+                    f"--workdir={self.path}: is on a file system without locks, so nothing would keep a second process "
+                    "out; mount it with locks (Lustre: -o flock), or name a directory on another."
+                ) from error
             raise ConfigError(
                 f"--workdir={self.path}: cannot be written to ({error.strerror}); name one that you may write to."
             ) from error

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from grpo_jax.config import CONTINUABLE, ConfigError, obstacle, read_recorded, to_dict
 from grpo_jax.runs.claim import claim, keep_base
-from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.directory import NO_LOCKS, RunDirectory
 from grpo_jax.runs.ending import Interrupted
 from grpo_jax.runs.inputs import Inputs, ProblemsDigest, TokenizerDigest, changes
 from grpo_jax.runs.provenance import PROVENANCE_FILE, Start, origin
@@ -45,6 +46,16 @@ def touched(path):
     begin(path, {"seed": 1})
     (path / "metrics.jsonl").touch()
     return path
+
+
+@pytest.mark.parametrize("number", NO_LOCKS)
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
+    def without(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", without)
+    with pytest.raises(ConfigError, match=r"is on a file system without locks, .*; mount it with locks"):
+        begin(tmp_path, {"seed": 1})
 
 
 def test_a_directory_that_nothing_came_of_may_be_another_runs(tmp_path):
