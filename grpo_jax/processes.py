@@ -15,6 +15,7 @@ wait for what the devices are doing, which is often the sampling of the next bat
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -29,6 +30,13 @@ EXCHANGES = "grpo_jax/exchanges"  # where values are in the store, by the number
 PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those that are gone are noticed otherwise
 
 _exchanges = itertools.count()
+_waited = 0.0  # seconds
+
+
+def place() -> tuple[int, int]:
+    """Return the index of this process, and how many there are. JAX's own functions wait for the devices of all."""
+    joined = distributed.global_state
+    return joined.process_id, joined.num_processes
 
 
 def store() -> Any:
@@ -158,6 +166,11 @@ def unlike_on_processes(values: Mapping[str, Any]) -> dict[str, list[Any]]:
     return {name: theirs for name, theirs in of_name.items() if any(one != theirs[0] for one in theirs)}
 
 
+def waited() -> float:
+    """Return for how many seconds this process has waited for others in exchanges. The slowest waits the least."""
+    return _waited
+
+
 def _everywhere(what: str, value: Any) -> list[Any]:
     """Return the values that all processes pass, in the order of the processes.
 
@@ -170,15 +183,18 @@ def _everywhere(what: str, value: Any) -> list[Any]:
     Raises:
       RuntimeError: if a process exchanges something else.
     """
+    global _waited
     shared, number, index = store(), next(_exchanges), jax.process_index()
     place = f"{EXCHANGES}/{number}"
     shared.key_value_set(f"{place}/{index}", json.dumps([what, value]))
+    began = time.monotonic()
     if index == 0:
         values = [shared.blocking_key_value_get(f"{place}/{other}", PATIENCE) for other in range(jax.process_count())]
         shared.key_value_set(f"{place}/all", f"[{', '.join(values)}]")
         if number:  # everybody has passed a value to this exchange, so nobody reads the one before it any more
             shared.key_value_delete(f"{EXCHANGES}/{number - 1}")
     everywhere = json.loads(shared.blocking_key_value_get(f"{place}/all", PATIENCE))
+    _waited += time.monotonic() - began
     exchanged = [theirs for theirs, _ in everywhere]
     if any(theirs != what for theirs in exchanged):
         raise RuntimeError(f"the processes are at different places: they exchange {', '.join(exchanged)}")

@@ -50,6 +50,18 @@ class _Process(threading.local):
     index = 0
 
 
+class _Joined:
+    """What JAX knows of the processes that have joined."""
+
+    def __init__(self, process: _Process, number: int, client: Store) -> None:
+        self._process = process
+        self.num_processes, self.client = number, client
+
+    @property
+    def process_id(self) -> int:
+        return self._process.index
+
+
 class _Exchanges:
     """How many exchanges each process has made."""
 
@@ -83,7 +95,7 @@ def several(number: int) -> Iterator[Callable[[Callable[[int], Any]], list[Any]]
             return list(pool.map(lambda index: ready.wait() >= 0 and on_process(index), range(number)))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(processes.distributed.global_state, "client", store)
+        patch.setattr(processes.distributed, "global_state", _Joined(process, number, store))
         patch.setattr(processes, "_exchanges", _Exchanges(process))
         patch.setattr(jax, "process_count", lambda: number)
         patch.setattr(jax, "process_index", lambda: process.index)

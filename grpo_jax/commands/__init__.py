@@ -81,7 +81,7 @@ def reports_mistakes(main: Callable[[Sequence[str]], int]) -> Callable[[Sequence
 
 
 @contextlib.contextmanager
-def loading_jax(display: LiveDisplay, *, joined: bool = False) -> Iterator[None]:
+def loading_jax(display: LiveDisplay, *, silently: bool = False) -> Iterator[None]:
     """Show on a display that JAX is being loaded. The caller imports it and what needs it inside this context.
 
     These imports take seconds, so a command first reports the mistakes that it can find without them. Do not put them
@@ -90,11 +90,11 @@ def loading_jax(display: LiveDisplay, *, joined: bool = False) -> Iterator[None]
     From then on Python looks for garbage more seldom.
 
     Args:
-      joined: whether the hosts of a run have joined. Then JAX is loaded already, and only one host writes.
+      silently: do not show it. Of several hosts only one writes, and which one is not known yet.
     """
     gc.set_threshold(*RARE_COLLECTIONS)
     with display:
-        if not joined:
+        if not silently:
             display.doing("loading JAX")
         yield
 

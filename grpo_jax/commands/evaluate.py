@@ -19,7 +19,7 @@ from pathlib import Path
 from grpo_jax.commands import loading_jax, reports_mistakes
 from grpo_jax.config import command_line, load
 from grpo_jax.files import check_inputs, run_config
-from grpo_jax.joining import add_flags, join
+from grpo_jax.joining import add_flags, join, several_hosts
 from grpo_jax.suites import find_suites
 from grpo_jax.terminal import LiveDisplay
 
@@ -64,10 +64,9 @@ def main(argv: Sequence[str]) -> int:
             return command_line.fail(f"--run={error}", 2)
     else:
         check_inputs(config)
-    joined = join(arguments)
 
     display = LiveDisplay()
-    with loading_jax(display, joined=joined):
+    with loading_jax(display, silently=several_hosts(arguments)):
         import jax
 
         from grpo_jax.reporting.suites import suites_table
@@ -76,6 +75,7 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.runs.together import Together
         from grpo_jax.sampling import EngineError
         from grpo_jax.training import Interrupted, Noticed, Silent, TrainingError, evaluate_suites
+    join(arguments)
     foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
         with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:

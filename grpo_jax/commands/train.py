@@ -26,7 +26,7 @@ from collections.abc import Sequence
 from grpo_jax.commands import loading_jax, reports_mistakes
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
-from grpo_jax.joining import add_flags, join
+from grpo_jax.joining import add_flags, join, several_hosts
 from grpo_jax.terminal import LiveDisplay
 
 
@@ -62,10 +62,9 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--profile-steps: the run has {config.train.steps} steps; name some of them.")
     if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
         check_inputs(config)
-    joined = join(arguments)
 
     display = LiveDisplay()
-    with loading_jax(display, joined=joined):
+    with loading_jax(display, silently=several_hosts(arguments)):
         import jax
 
         from grpo_jax.rewards import WorkerError
@@ -77,6 +76,7 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.training.profiler import check_profiler
     if arguments.profile_steps:
         check_profiler()
+    join(arguments)
     foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
         with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:

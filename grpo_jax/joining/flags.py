@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from grpo_jax.config import ConfigError
 from grpo_jax.joining.meeting import NotJoined, Place, meet
+from grpo_jax.joining.relay import start_relay
 
 JOIN_SECONDS = 300  # JAX's default
-HEARTBEAT_SECONDS = 50  # half of JAX's default: a run should end within a minute of one of its hosts
+MET_SECONDS = 60  # after which processes that have met must have joined: one may have ended in between
+HEARTBEAT_SECONDS = 100  # JAX's default; `grpo_jax.runs.together` must notice a silent process before JAX does
 
 PLACE = ("coordinator", "processes", "process")
 OTHERS = ("local_devices", "join_seconds", "heartbeat_seconds")
@@ -50,35 +52,47 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def join(arguments: argparse.Namespace) -> bool:
-    """Join the other processes if the flags ask for it, and return whether they do.
+def join(arguments: argparse.Namespace) -> None:
+    """Join the other processes if the flags ask for it. Nothing may have used JAX's devices before.
 
     Raises:
       ConfigError: if flags are missing or contradict each other, here or between processes; if there is no cluster.
       NotJoined: if another process does not come in time.
     """
-    check_flags(arguments)
-    if not arguments.distributed and arguments.coordinator is None:
-        return False
+    if not several_hosts(arguments):
+        return
     seconds = arguments.join_seconds or JOIN_SECONDS
-    place = place_of(arguments, seconds)
-    meet(place, seconds)
-    import jax
+    import jax  # before the meeting, so that all are there a moment after it
 
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM, which is for `StopRequest`
+    place = place_of(arguments, seconds)
+    meet(place, seconds)
+    coordinator = place.coordinator
+    if place.process:
+        coordinator = start_relay(place.address)
+        jax.config.update("jax_check_proxy_envs", False)  # it warns of proxies, which do not lie on this way
     try:
         jax.distributed.initialize(
-            place.coordinator,
+            coordinator,
             place.processes,
             place.process,
             place.local_devices,
             cluster_detection_method="deactivate",  # the place is known
-            initialization_timeout=seconds,
+            initialization_timeout=min(seconds, MET_SECONDS),
             heartbeat_timeout_seconds=arguments.heartbeat_seconds or HEARTBEAT_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
         raise NotJoined(f"{place.coordinator}: the other processes cannot be joined ({error}).") from error
-    return True
+
+
+def several_hosts(arguments: argparse.Namespace) -> bool:
+    """Return whether the flags ask for several processes.
+
+    Raises:
+      ConfigError: if flags are missing or contradict each other.
+    """
+    check_flags(arguments)
+    return arguments.distributed or arguments.coordinator is not None
 
 
 def check_flags(arguments: argparse.Namespace) -> None:

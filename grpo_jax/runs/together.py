@@ -1,9 +1,11 @@
 """The processes of a run end together, with the words of the one that failed; and a process that is stuck ends.
 
-Without this, the others would wait for ever for its part of a computation. A thread of each process looks every few
-seconds:
+Without this, the others would wait for ever for its part of a computation. Two threads of each process do something
+every few seconds. One asks the others, through the first process; the other one, which never waits, looks at the
+answers:
 
-* Each process says that it is alive. One of which nothing is heard any more was killed, or its machine is gone.
+* Each process says that it is alive. One of which nothing is heard any more was killed, or its machine is gone. If the
+  first process does not answer, it is that one.
 * A process that fails leaves its last words with the others, and ends. They end with the same words and exit code,
   after a moment in which they may fail of the same cause. A broken connection is rarely the cause: the process at its
   other end is asked first.
@@ -32,7 +34,7 @@ import jax
 
 from grpo_jax.config import ConfigError, command_line
 from grpo_jax.json_record import JsonRecord
-from grpo_jax.processes import store
+from grpo_jax.processes import place, store
 from grpo_jax.runs.ending import Interrupted
 
 ALIVE, FAILED, ENDED = "grpo_jax/alive", "grpo_jax/failed", "grpo_jax/ended"  # in the store, each with process indices
@@ -78,55 +80,72 @@ def last_words(error: Exception | KeyboardInterrupt, process: int, foreseen: Err
 class Others:
     """What the processes of a run say to each other, through the store that they share."""
 
-    def __init__(self) -> None:
-        self.index, self.number = jax.process_index(), jax.process_count()
+    def __init__(self, index: int, number: int) -> None:
+        """Prepare a process to talk with the others.
+
+        Args:
+          index: of this process.
+          number: of all processes.
+        """
+        self.index, self.number = index, number
         self.words: list[LastWords] = []  # that are known at the newest look
-        self.missing = False  # whether one of them has left no words, and is gone
         self._store = store()
         self._looks = 0
+        self._since_failure = 0  # looks that found last words
+        self._unanswered = 0  # how often `wait` was called since the newest look was over
         self._heard: Mapping[int, str] = {}
         self._silent: Counter[int] = Counter()  # looks without a word, by process
-        self.look()
 
     def say(self, what: str, text: str = "") -> None:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # without the first process JAX ends this one
             self._store.key_value_set(f"{what}/{self.index}", text, allow_overwrite=True)
 
     def look(self) -> None:
-        """Say that this process is alive, and read what the others say."""
+        """Say that this process is alive, and read what the others say. Without the first process this never ends."""
         self._looks += 1
         self.say(ALIVE, str(self._looks))
         heard, ended = self._read(ALIVE), self._read(ENDED)
-        for process, beat in heard.items():
-            silent = self._heard.get(process) == beat and process not in ended
+        for process in range(self.number):
+            silent = self._heard.get(process) == heard.get(process) and process not in ended
             self._silent[process] = self._silent[process] + 1 if silent else 0
         self._heard = heard
         self.words = [LastWords.from_json(json.loads(text)) for text in self._read(FAILED).values()]
-        self.missing = not self.words and bool(self._gone(SILENT_LOOKS))
-        if self.missing:
-            self.words = [self._obituary(SILENT_LOOKS)]
+        self._since_failure += bool(self.words)
+        self._unanswered = 0
+
+    def wait(self) -> None:
+        """Note that as much time has passed as between two looks."""
+        self._unanswered += 1
+
+    def at_an_end(self) -> bool:
+        """Return whether one of them failed a moment ago, or is gone without any last words."""
+        return self._since_failure > MOMENT_LOOKS or (not self.words and bool(self._gone(SILENT_LOOKS)))
 
     def explanation(self) -> LastWords:
         """Return the words of a process that failed by itself; else who is gone; else the words of any."""
         causes = [words for words in self.words if words.cause]
         if not causes and self._gone(MOMENT_LOOKS):
-            return self._obituary(MOMENT_LOOKS)
+            return self._obituary()
         return (causes or self.words)[0]
 
     def all_ended(self) -> bool:
         """Return whether no other process looks any more."""
         return len(self._read(ENDED)) + len(self._gone(MOMENT_LOOKS)) >= self.number
 
+    def _silence(self) -> Mapping[int, int]:
+        """Return for how many looks nothing was heard, by process."""
+        return {**self._silent, 0: max(self._silent[0], self._unanswered)}
+
     def _gone(self, looks: int) -> list[int]:
         """Return the processes of which nothing was heard at so many looks."""
-        return sorted(process for process, n in self._silent.items() if n >= looks and process != self.index)
+        return sorted(process for process, n in self._silence().items() if n >= looks and process != self.index)
 
-    def _obituary(self, looks: int) -> LastWords:
-        gone = self._gone(looks)
-        seconds = min(self._silent[process] for process in gone) * LOOK_SECONDS
+    def _obituary(self) -> LastWords:
+        gone = self._gone(MOMENT_LOOKS)
+        seconds = min(self._silence()[process] for process in gone) * LOOK_SECONDS
         text = (
             f"nothing was heard of process {' and '.join(map(str, gone))} for {seconds:.0f} s: it was killed, is "
-            "stopped, or its machine is gone; the same command continues from the last checkpoint"
+            "stopped, or cannot be reached; the same command continues from the last checkpoint"
         )
         return LastWords(gone[0], text, GONE, cause=True)
 
@@ -154,18 +173,23 @@ class Together:
         self._end = end
         self._looks_to_stuck = stuck_after / LOOK_SECONDS or math.inf
         self._idle = 0  # looks since the last progress; not seconds, because the machine may have been suspended
-        self._stacks = folder / f"stacks_{jax.process_index()}.txt"
-        self._others = Others() if jax.process_count() > 1 else None
+        index, number = place()
+        self._stacks = folder / f"stacks_{index}.txt"
+        self._others = Others(index, number) if number > 1 else None
         self._over = threading.Event()
         self._leaving = threading.Lock()
-        self._thread = threading.Thread(target=self._watch, name="together", daemon=True)
+        self._threads = [
+            threading.Thread(target=act, name="together", daemon=True)
+            for act in ((self._watch, self._listen) if self._others else (self._watch,))
+        ]
 
     def progressed(self) -> None:
         """Note that there was progress."""
         self._idle = 0
 
     def __enter__(self) -> "Together":
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
@@ -173,10 +197,11 @@ class Together:
     ) -> None:
         if self._others and isinstance(error, Exception | KeyboardInterrupt) and not isinstance(error, Interrupted):
             self._fail(error, self._others)
-        self._over.set()
-        self._thread.join()
         if self._others:
             self._others.say(ENDED)
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
 
     def _fail(self, error: Exception | KeyboardInterrupt, others: Others) -> None:
         """Print an error, leave it with the others, and end this process."""
@@ -189,10 +214,13 @@ class Together:
         if words.cause:
             self._leave(words.code)
         else:
-            self._thread.join()  # it finds the cause, and ends this process
+            self._threads[0].join()  # it finds the cause, and ends this process
+
+    def _listen(self) -> None:
+        while self._others and not self._over.wait(LOOK_SECONDS):
+            self._others.look()
 
     def _watch(self) -> None:
-        looks_since_failure = 0
         while not self._over.wait(LOOK_SECONDS):
             self._idle += 1
             if self._idle >= self._looks_to_stuck:
@@ -201,10 +229,8 @@ class Together:
                 break
             if self._others is None:
                 continue
-            self._others.look()
-            looks_since_failure += bool(self._others.words)
-            moment = 0 if self._others.missing else MOMENT_LOOKS
-            if looks_since_failure > moment and not self._leaving.locked():
+            self._others.wait()
+            if self._others.at_an_end() and not self._leaving.locked():
                 words = self._others.explanation()
                 command_line.fail(words.text, words.code)
                 self._leave(words.code)
@@ -229,7 +255,9 @@ class Together:
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
         if self._others:
-            self._others.say(ENDED)
+            told = threading.Thread(target=self._others.say, args=(ENDED,), daemon=True)
+            told.start()
+            told.join(LOOK_SECONDS)  # without the first process it never ends
             deadline = time.monotonic() + LINGER_SECONDS
             while self._others.index == 0 and not self._others.all_ended() and time.monotonic() < deadline:
                 time.sleep(LOOK_SECONDS / 10)

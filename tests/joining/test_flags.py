@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from grpo_jax.config import ConfigError
-from grpo_jax.joining import NotJoined, Place, add_flags, flags, join
+from grpo_jax.joining import NotJoined, Place, add_flags, flags, join, several_hosts
 
 BY_HAND = ["--coordinator=localhost:1", "--processes=4", "--process=3"]
 SLURM = {
@@ -30,6 +30,7 @@ def started(monkeypatch):
     """The places at which JAX was started, each with the keyword arguments."""
     calls = []
     monkeypatch.setattr(flags, "meet", lambda place, seconds: None)
+    monkeypatch.setattr(flags, "start_relay", lambda first: "relay to {}:{}".format(*first))
     monkeypatch.setattr(jax.config, "update", lambda name, value: None)
     monkeypatch.setattr(jax.distributed, "initialize", lambda *place, **others: calls.append((Place(*place), others)))
     return calls
@@ -73,16 +74,18 @@ def test_values_that_cannot_be_read(argv, capsys):
 
 
 def test_a_process_alone_joins_nobody(started):
-    assert not join(parsed())
+    assert not several_hosts(parsed())
+    join(parsed())
     assert started == []
 
 
 def test_processes_are_joined_by_hand(started, monkeypatch):
     monkeypatch.setattr("os.environ", SLURM)  # which counts less than the flags
-    assert join(parsed(*BY_HAND, "--local-devices=2,3", "--join-seconds=9", "--heartbeat-seconds=8"))
-    assert join(parsed(*BY_HAND))
+    assert several_hosts(parsed(*BY_HAND))
+    join(parsed(*BY_HAND, "--local-devices=2,3", "--join-seconds=9", "--heartbeat-seconds=8"))
+    join(parsed(*BY_HAND))
     (place, others), (default, _) = started
-    assert place == Place("localhost:1", 4, 3, (2, 3))
+    assert place == Place("relay to localhost:1", 4, 3, (2, 3))
     assert (others["initialization_timeout"], others["heartbeat_timeout_seconds"]) == (9, 8)
     assert default.local_devices == ()  # all
 
@@ -99,9 +102,9 @@ def test_processes_are_joined_by_hand(started, monkeypatch):
 def test_slurm_says_where_a_process_is(changes, argv, devices, started, monkeypatch):
     environment = SLURM | changes
     monkeypatch.setattr("os.environ", environment)
-    assert join(parsed("--distributed", *argv))
+    join(parsed("--distributed", *argv))
     ((place, _),) = started
-    assert place == Place(f"gpu01:{61440 + 7}", int(environment["SLURM_NTASKS"]), 1, devices)
+    assert place == Place(f"relay to gpu01:{61440 + 7}", int(environment["SLURM_NTASKS"]), 1, devices)
 
 
 def test_without_a_cluster(started, monkeypatch):

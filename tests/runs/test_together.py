@@ -1,6 +1,7 @@
 """How the processes of a run end together; here they are threads."""
 
 import threading
+from types import SimpleNamespace
 
 import jax
 import pytest
@@ -31,6 +32,17 @@ def is_killed(watched, ended):
     """Its threads end, and it says nothing more."""
     watched._over.set()
     watched._others.say = lambda *_: None
+
+
+def is_cut_off(watched, ended):
+    """The first process never answers."""
+
+    def never(*_, **__):
+        ended.wait(10)
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE")
+
+    watched._others._store = SimpleNamespace(key_value_set=never, key_value_dir_get=never)
+    waits(watched, ended)
 
 
 def fails(error):
@@ -89,6 +101,11 @@ def test_a_broken_connection_is_explained_by_the_process_at_its_other_end(first,
 def test_a_process_that_was_killed_is_named(other, tmp_path, capsys):
     assert exit_codes(tmp_path, other, is_killed, waits) == [137, None, 137]
     assert "error: nothing was heard of process 1 for" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_first_process_that_does_not_answer_is_named(tmp_path, capsys):
+    assert exit_codes(tmp_path, is_killed, is_cut_off, is_cut_off) == [None, 137, 137]
+    assert "error: nothing was heard of process 0 for" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_broken_connection_without_a_cause_is_told_as_it_is(tmp_path, capsys):
