@@ -1,11 +1,13 @@
 """The terminal: the table at the end of a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
 
 from grpo_jax.reporting.report import REPORT_FILE
-from grpo_jax.runs.summary import Summary
+from grpo_jax.runs.phases import PHASES
+from grpo_jax.runs.summary import ProcessUse, Summary
 from grpo_jax.terminal import PlainConsole
 
 
@@ -25,6 +27,8 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
             f"{result.mean_length:.1f}",
         )
     console.print(table)
+    if summary.processes:
+        console.print(slowest(summary.processes))
     console.say(
         f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates, "
         f"{summary.signal_share:.1%} of the groups carried signal\n"
@@ -32,6 +36,28 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
         + _process(summary)
         + f"\nreport: {workdir / REPORT_FILE}"
     )
+
+
+def slowest(processes: Sequence[ProcessUse]) -> Table:
+    """Return a table of the process that was slowest in each phase, beside the fastest. Those that wait wait for it."""
+    table = Table(title=f"{len(processes)} processes")
+    for column in ("", "most", "process", "least", "process"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = [
+        *((name.replace("_", " "), "{:.1f} s", [each.seconds[name] for each in processes]) for name in PHASES),
+        ("waited for others", "{:.1f} s", [each.waited for each in processes]),
+        ("memory of the host", "{:.2f} GiB", [each.host_bytes / 2**30 for each in processes]),
+        (
+            "memory of a device",
+            "{:.2f} GiB",
+            [max(each.device_bytes.values(), default=0) / 2**30 for each in processes],
+        ),
+    ]
+    for name, text, values in rows:
+        if any(values):
+            ends = ((value, str(values.index(value))) for value in (max(values), min(values)))
+            table.add_row(name, *(cell for value, process in ends for cell in (text.format(value), process)))
+    return table
 
 
 def _process(summary: Summary) -> str:

@@ -88,10 +88,15 @@ def peak_bytes(mesh: Mesh) -> dict[str, int]:
     """
     unit = 1 if sys.platform == "darwin" else 1024
     peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    counted = [device.memory_stats() or {} for device in mesh.local_devices]
-    if any("peak_bytes_in_use" in stats for stats in counted):
-        peaks["device"] = max(stats.get("peak_bytes_in_use", 0) for stats in counted)
+    if of_devices := device_peaks(mesh):
+        peaks["device"] = max(of_devices.values())
     return peaks
+
+
+def device_peaks(mesh: Mesh) -> dict[int, int]:
+    """Return the most bytes that were in use so far on each device of this process that counts them, by its id."""
+    counted = {device.id: device.memory_stats() or {} for device in mesh.local_devices}
+    return {device: stats["peak_bytes_in_use"] for device, stats in counted.items() if "peak_bytes_in_use" in stats}
 
 
 def _command(arguments: Sequence[str]) -> str:

@@ -72,6 +72,22 @@ class EvaluationResult(JsonRecord):
         )
 
 
+@dataclass(frozen=True)
+class ProcessUse(JsonRecord):
+    """What one of several processes needed."""
+
+    host: str
+    seconds: Mapping[str, float]  # by phase
+    waited: float  # seconds of these in which it waited for others before an exchange; the slowest process the least
+    host_bytes: int  # the most memory that it had used on its host
+    device_bytes: Mapping[int, int]  # and on each of its devices that counts it, by id
+
+    @property
+    def most_on_a_device(self) -> int:
+        """The most bytes that it had used on one of its devices; 0 if none counts them."""
+        return max(self.device_bytes.values(), default=0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Summary(JsonRecord):
     """The result of a finished run. Fields that earlier versions did not write are None."""
@@ -93,6 +109,7 @@ class Summary(JsonRecord):
     seconds_to_first_step: float | None = None
     peak_bytes: Mapping[str, int] | None = None
     lanes: int | None = None  # completions that a training step decoded at once; 0: whole batches
+    processes: Sequence[ProcessUse] | None = None  # if there were several, in their order
     provenance: Provenance | None = None
 
     @property

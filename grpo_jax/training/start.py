@@ -1,6 +1,7 @@
 """Start a run, or continue it from its directory, and train to the end."""
 
 import dataclasses
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -21,7 +22,7 @@ from grpo_jax.config import (
 from grpo_jax.data import Problem, Split
 from grpo_jax.evaluation import warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
-from grpo_jax.processes import barrier, fetch
+from grpo_jax.processes import barrier, by_all, fetch, waited
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
@@ -30,8 +31,8 @@ from grpo_jax.runs.ending import StopRequest, TrainingError, full_disk_told
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.record import provenance_of, recorded, recorded_date
-from grpo_jax.runs.starts import now, peak_bytes, this_start
-from grpo_jax.runs.summary import Summary, summarize_run
+from grpo_jax.runs.starts import device_peaks, now, peak_bytes, this_start
+from grpo_jax.runs.summary import ProcessUse, Summary, summarize_run
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.display import Display, Silent
@@ -198,12 +199,16 @@ def _run(
         )
     metrics = directory.metrics()
     tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
-    summary = summarize_run(config, metrics.training, tests, clock.read(), updates)
+    seconds, mesh = clock.read(), experiment.programs.mesh
+    peaks = peak_bytes(mesh)
+    use = ProcessUse(socket.gethostname(), seconds, round(waited(), 3), peaks["host"], device_peaks(mesh))
+    uses = [ProcessUse.from_json(values) for values in by_all(use.to_json, TrainingError)]
     return dataclasses.replace(
-        summary,
+        summarize_run(config, metrics.training, tests, seconds, updates),
         seconds_to_first_step=clock.to_first_step,
-        peak_bytes=peak_bytes(experiment.programs.mesh),
+        peak_bytes=peaks,
         lanes=lanes,
+        processes=uses if len(uses) > 1 else None,
     )
 
 

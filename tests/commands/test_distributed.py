@@ -5,6 +5,7 @@ import signal
 import jax
 import pytest
 
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import train_config
 from tests.commands.test_train import COMMAND, wait_for
 from tests.helpers import make_config, metrics, start, tiny_flags
@@ -54,6 +55,9 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, mo
     first, second = finish(start_both(apart, tmp_path, by_hand=True, **changes))
     assert any("after RL" in line for line in first)
     assert second == []  # one of them speaks for both
+    summary = RunDirectory(apart).summary()
+    assert [use.seconds["total"] > use.waited > 0 for use in summary.processes] == [True, True]
+    assert summary.processes[0].seconds == summary.seconds
 
     # A single process extends the run. It reads what both have written.
     assert {path.name[-1] for path in apart.glob("checkpoints/24/state/ocdbt.process_*")} == {"0", "1"}

@@ -20,6 +20,8 @@ from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.lines import RunMetrics, Share
+from grpo_jax.runs.phases import PHASES
+from grpo_jax.runs.summary import ProcessUse
 from grpo_jax.terminal import LiveDisplay, PlainConsole
 from tests.helpers import evaluation_result, summary_of, train_line
 from tests.training.test_loop import run
@@ -221,6 +223,23 @@ def test_the_table_at_the_end(tmp_path):
     assert re.search(r"before RL .* 0\.134 .* 0\.126 - 0\.141 .* 0\.652", text)
     assert "19,200 rollouts of 9,600 prompts, 294 updates, 17.6% of the groups carried signal" in text
     assert "total 32.3 s" in text
+
+
+def test_the_table_of_several_processes_names_the_slowest(tmp_path):
+    phases = dict.fromkeys(PHASES, 0.0)
+    uses = [
+        ProcessUse("a", phases | {"sampling": 8.0, "update": 2.0}, 6.5, 2**31, {0: 2**30, 1: 3 * 2**30}),
+        ProcessUse("b", phases | {"sampling": 9.5, "update": 0.5}, 0.5, 2**30, {2: 2**31}),
+    ]
+    summary = dataclasses.replace(SUMMARY, processes=uses)
+    text = shown(lambda display: show_summary(summary, tmp_path, display.console))
+    rows = [" ".join(line.replace("│", " ").split()) for line in text.splitlines()]
+    assert "sampling 9.5 s 1 8.0 s 0" in rows
+    assert "update 2.0 s 0 0.5 s 1" in rows
+    assert "waited for others 6.5 s 0 0.5 s 1" in rows
+    assert "memory of the host 2.00 GiB 0 1.00 GiB 1" in rows
+    assert "memory of a device 3.00 GiB 0 2.00 GiB 1" in rows
+    assert "warm" not in text  # nobody made one
 
 
 VALUES = {"reward {:.2f}": 0.5, "signal {:.2f}": 0.25, "length {:.1f}": 9.0, "{:,.0f} tokens/s": 36100.0}

@@ -8,7 +8,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.provenance import Provenance
 from grpo_jax.runs.starts import this_start
-from grpo_jax.runs.summary import Summary, summarize_run
+from grpo_jax.runs.summary import ProcessUse, Summary, summarize_run
 from tests.helpers import ROOT, evaluation_line, make_config, summary_of, train_line
 
 EARLIER = ROOT / "tests" / "fixtures" / "study" / "runs" / "2-grpo" / "seed_0" / "summary.json"
@@ -33,6 +33,7 @@ def test_the_share_of_groups_with_signal_is_of_all_that_were_sampled():
         {"provenance": Provenance([this_start()], None)},
         {"steps": None},
         {"seconds_to_first_step": 4.5, "peak_bytes": {"host": 1}, "lanes": 16},
+        {"processes": [ProcessUse("a", {"total": 2.0}, 0.5, 3, {0: 7}), ProcessUse("b", {"total": 2.5}, 0.0, 4, {})]},
     ],
 )
 def test_what_is_written_is_what_is_read(changes):
