@@ -96,14 +96,21 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     return [{name: value for name, value in json.loads(line).items() if name not in TIMES} for line in lines]
 
 
+def state_of(workdir: Path) -> tuple[int, Any]:
+    """Return the newest step of a run that was saved, and its state as host arrays."""
+    _, restored = restore(workdir)
+    return restored.step, jax.device_get(restored.state)
+
+
+def equal_arrays(first: Any, second: Any) -> list[bool]:
+    """Return for each array of two states whether it is equal, bit for bit."""
+    return jax.tree.leaves(jax.tree.map(np.array_equal, first, second))
+
+
 def compare(whole: Path, killed: Path) -> int:
     """Print what is equal, and return the exit code."""
-    states = []
-    for workdir in (whole, killed):
-        _, restored = restore(workdir)
-        states.append((restored.step, jax.device_get(restored.state)))
-    (step, first), (other_step, second) = states
-    leaves = jax.tree.leaves(jax.tree.map(np.array_equal, first, second))
+    (step, first), (other_step, second) = state_of(whole), state_of(killed)
+    leaves = equal_arrays(first, second)
     same_state = step == other_step and all(leaves)
     same_metrics = read_metrics(whole) == read_metrics(killed)
     print(f"steps {step} and {other_step}, {sum(leaves)} of {len(leaves)} arrays of the state are equal bit for bit")
