@@ -1,0 +1,109 @@
+"""Run the same short trainings with four devices in one, two and four processes, and compare their results.
+
+    python tools/same_on_processes.py [--runs 2-GRPO LoRA] [--tolerance=1e-3]
+
+All values of metrics.jsonl are compared line by line with those of one process, except wall-clock times, and the
+sampled tokens of every group. The processes find each other on this machine, as under SLURM.
+
+Exit code 0 if everything agrees within --tolerance (0: bit for bit), 1 if something differs, 2 if a run fails.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compare_commits import as_table, compare_runs, last_line, log, loopback_cluster
+
+from grpo_jax.commands import words
+from grpo_jax.terminal import PlainConsole
+
+DEVICES, PROCESSES = 4, (1, 2, 4)
+
+TINY = {
+    "task.operations": "1",
+    "task.operators": "+-*",
+    "task.train_problems": "40",
+    "model.architecture.embed_dim": "16",
+    "model.architecture.num_layers": "1",
+    "model.architecture.head_dim": "8",
+    "model.architecture.mlp_dim": "32",
+    "warm_start.full_steps": "40",
+    "warm_start.skip_steps": "10",
+    "warm_start.batch_size": "32",
+    "warm_start.full_learning_rate": "1e-2",
+    "mesh.data": str(DEVICES),
+    "rollout.prompts_per_step": "8",
+    "rollout.prompts_per_batch": "4",
+    "rollout.max_new_tokens": "4",
+    "train.steps": "8",
+    "train.microbatch_groups": "4",
+    "evaluation.every": "4",
+    "evaluation.validation_problems": "8",
+    "evaluation.validation_samples": "2",
+    "evaluation.test_problems": "8",
+    "evaluation.test_samples": "2",
+    "evaluation.prompts_per_batch": "8",
+    "evaluation.bootstrap": "20",
+    "checkpoint.every": "4",
+}
+RUNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "2-GRPO": ("two_grpo", {}),
+    "16-GRPO": ("grpo_16", {}),
+    "LoRA": ("two_grpo", {f"model.lora.{name}": value for name, value in (("rank", "4"), ("alpha", "8.0"))}),
+    "resampling": ("two_grpo", {"rollout.max_rollouts": "48"}),
+    "lanes and buckets": ("two_grpo", {"rollout.lanes": "4", "rollout.max_new_tokens": "128"}),
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN", help="default: all")
+    parser.add_argument("--tolerance", type=float, default=0.0, help="largest relative difference that is accepted")
+    arguments = parser.parse_args(argv)
+    found = {}
+    with tempfile.TemporaryDirectory() as directory:
+        for name in arguments.runs:
+            for processes in PROCESSES:
+                workdir = Path(directory) / f"{name}_{processes}"
+                codes = [process.wait() for process in start(name, processes, workdir)]
+                if any(codes):
+                    print(f"error: {name} on {processes} processes: {last_line(log(workdir, 0))}", file=sys.stderr)
+                    return 2
+                if processes > 1:
+                    alone = Path(directory) / f"{name}_1"
+                    found[f"{name}, {processes} processes"] = compare_runs(alone, workdir, {})
+                print(f"{name} on {processes} processes: done", file=sys.stderr, flush=True)
+    PlainConsole().print(as_table(found, arguments.tolerance))
+    return int(not all(part.within(arguments.tolerance) for parts in found.values() for part in parts))
+
+
+def start(name: str, processes: int, workdir: Path) -> list["subprocess.Popen[bytes]"]:
+    """Start the processes of a run, which have all devices together."""
+    config, changes = RUNS[name]
+    flags = [f"--config.{field}={value}" for field, value in {**TINY, **changes}.items()]
+    command = [*words("train"), f"--config={config}", f"--workdir={workdir}", *flags]
+    shared = os.environ | {
+        "XDG_CACHE_HOME": str(workdir.with_name("cache")),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES // processes}",
+    }
+    started = []
+    for index, variables in enumerate(loopback_cluster(processes) if processes > 1 else [{}]):
+        with open(log(workdir, index), "wb") as output:
+            started.append(
+                subprocess.Popen(
+                    [*command, *["--distributed"] * (processes > 1)],
+                    env=shared | variables,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                )
+            )
+    return started
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
