@@ -136,20 +136,23 @@ def test_xpk_restarts_a_stopped_run(machine, capsys):
 
 # Fields that SkyPilot knows, with the types of their values: docs.skypilot.co/en/latest/reference/yaml-spec.html
 TASK = {
-    "name": str, "workdir": str, "num_nodes": int, "resources": dict, "envs": dict, "file_mounts": dict, "setup": str,
-    "run": str,
+    "name": str, "workdir": str, "num_nodes": int, "resources": dict, "envs": dict, "file_mounts": dict,
+    "volumes": dict, "setup": str, "run": str,
 }  # fmt: skip
-RESOURCES = {"accelerators": str, "use_spot": bool, "job_recovery": dict}
-MOUNT = {"name": str, "mode": str}
+RESOURCES = {"infra": str, "accelerators": str, "use_spot": bool, "job_recovery": dict}
+# docs.skypilot.co/en/latest/reference/volumes.html
+VOLUME = {"name": str, "type": str, "infra": str, "size": str, "config": dict}
 
 
-def test_sky_starts_the_run_of_the_bucket(machine, capsys):
-    task = yaml.safe_load((DEPLOY / "sky.yaml").read_text())
-    (mount,) = task["file_mounts"].values()
-    for section, fields in ((task, TASK), (task["resources"], RESOURCES), (mount, MOUNT)):
-        assert {name: type(value) for name, value in section.items()} == fields
-    assert task["envs"] == dict.fromkeys(("RUN", "BUCKET", "FLAGS"))
-    assert mount == {"name": "${BUCKET}", "mode": "MOUNT_CACHED"}
+def sky_file(name):
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+@pytest.mark.parametrize("name", ["sky.yaml", "sky-nodes.yaml"])
+def test_sky_starts_the_run_of_all_its_nodes(name, machine, capsys):
+    task = sky_file(name)
+    for section, fields in ((task, TASK), (task["resources"], RESOURCES)):
+        assert {field: type(value) for field, value in section.items()}.items() <= fields.items()
     (machine.place / ".venv" / "bin").mkdir(parents=True)
     (machine.place / ".venv" / "bin" / "activate").touch()
     sky = {"SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2", "SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1"}
@@ -160,6 +163,21 @@ def test_sky_starts_the_run_of_the_bucket(machine, capsys):
     assert given[:3] == ["--config=two_grpo", "--config.seed=1", "--workdir=/grpo/runs/a"]
     assert given[-3:] == ["--coordinator=10.0.0.1:8476", "--processes=2", "--process=1"]
     assert_trains(given, capsys)
+
+
+def test_sky_mounts_what_the_nodes_can_share():
+    task, nodes, volume = map(sky_file, ("sky.yaml", "sky-nodes.yaml", "sky-volume.yaml"))
+    assert task["num_nodes"] == 1
+    assert task["envs"] == dict.fromkeys(("RUN", "BUCKET", "FLAGS"))
+    assert task["file_mounts"] == {"/grpo": {"name": "${BUCKET}", "mode": "MOUNT_CACHED"}}
+    assert nodes["num_nodes"] > 1
+    assert nodes["envs"] == dict.fromkeys(("RUN", "FLAGS"))
+    assert nodes["volumes"] == {"/grpo": volume["name"]}
+    assert nodes["resources"]["infra"] == volume["infra"]
+    assert {field: type(value) for field, value in volume.items()} == VOLUME
+    assert volume["config"] == {"access_mode": "ReadWriteMany"}
+    for part in ("workdir", "setup", "run"):
+        assert nodes[part] == task[part]
 
 
 def commands_of(section):
@@ -179,8 +197,10 @@ def test_the_commands_of_the_page_start_a_run(section, machine):
     done = machine.run("bash", "-euc", commands_of(section), at=ROOT, **place)
     assert done.returncode == 0, done.stderr
     started = [" ".join(words) for words in machine.calls("sbatch", "xpk", "sky", "tee")]
-    (flags,) = re.findall(r"--config=two_grpo[^\n]*", "\n".join(started))
-    load("two_grpo", re.findall(r"--config\.([\w.]+)=(\S+)", flags))  # the fields are there
+    launched = re.findall(r"--config=two_grpo[^\n]*", "\n".join(started))
+    assert launched
+    for flags in launched:
+        load("two_grpo", re.findall(r"--config\.([\w.]+)=(\S+)", flags))  # the fields are there
 
 
 def watch(machine, **variables):
