@@ -180,13 +180,13 @@ class Outcome:
     place: str  # where it was disturbed
     codes: Sequence[int]
     seconds: float  # from the fault to the end of both processes
-    words: Sequence[str]  # the last ones of each process
+    words: Sequence[str]  # the last ones of each process that had any
     mistakes: Sequence[str]  # what was not as expected
 
     def row(self, name: str) -> str:
         """Return a row of a table."""
         codes = " and ".join(map(str, self.codes))
-        words = "<br>".join(dict.fromkeys(words for words in self.words if words))
+        words = "<br>".join(dict.fromkeys(self.words))
         return f"{name} | {self.place} | {codes} | {self.seconds:.0f} | {words} | {'; '.join(self.mistakes) or 'equal'}"
 
 
@@ -287,7 +287,7 @@ def disturb(pair: Pair, fault: Fault, line: float, delay: float) -> Outcome:
             codes[index] = pair.processes[index].wait()
     seconds = time.monotonic() - began
     filler(pair.workdir).unlink(missing_ok=True)
-    words = [last_line(pair.workdir, index) for index in (0, 1)]
+    words = [last_line(pair.workdir, index) for index in (0, 1) if codes[index] > 0]
     if over or codes == {0: 0, 1: 0}:
         place = f"{place}, too late"
     else:
