@@ -50,6 +50,30 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
 
 
+def make_meshes(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> tuple[Mesh, Mesh]:
+    """Make the mesh that trains and the one that samples: one mesh, unless a share of the devices only samples.
+
+    These are the last devices. Their mesh splits the weights along `tensor` as the other one does.
+
+    Raises:
+      ConfigError: if a mesh does not cover its devices, or if devices of several processes are to be shared out.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    if not config.rollout_share:
+        mesh = make_mesh(config, devices)
+        return mesh, mesh
+    share = f"mesh.rollout_share={config.rollout_share:g}"
+    sampling = round(config.rollout_share * len(devices))
+    if not math.isclose(sampling, config.rollout_share * len(devices)) or not 0 < sampling < len(devices):
+        raise ConfigError(f"{share}: must leave whole devices of the {len(devices)} to both parts, as 0.5 does of two.")
+    if len({device.process_index for device in devices}) > 1:
+        raise ConfigError(f"{share}: is for one process, because weights pass from device to device; set it to 0.")
+    return (
+        make_mesh(config, devices[:-sampling]),
+        make_mesh(MeshConfig(tensor=config.tensor), devices[-sampling:]),
+    )
+
+
 def arrange(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
     """Return devices in an array, so that neighbours along an axis are near each other in the network.
 

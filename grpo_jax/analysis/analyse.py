@@ -115,7 +115,7 @@ def analyse(
         resamples=settings.resamples,
         seed=experiment.config.seed,
     )
-    start = this_start(experiment.programs.mesh.devices.flatten().tolist())
+    start = this_start(experiment.devices)
     return GradientAnalysis(
         run=str(workdir),
         provenance=AnalysisProvenance(run=provenance_of(RunDirectory(workdir)), analysis=start),

@@ -97,7 +97,7 @@ def _prompts_at_once(experiment: Experiment, samples: int) -> int:
         rollout.prompts_per_batch * rollout.group_size,
         evaluation.prompts_per_batch * max(evaluation.validation_samples, evaluation.test_samples),
     )
-    shards = batch_shards(experiment.programs.mesh)
+    shards = batch_shards(experiment.samplers.mesh)
     return max(rows // samples // shards, 1) * shards
 
 

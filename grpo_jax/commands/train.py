@@ -21,6 +21,7 @@ where); 130 stopped at once by Ctrl-C, before there was anything to save or by a
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 
 from grpo_jax.commands import loading_jax, reports_mistakes
@@ -71,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.together import Together
         from grpo_jax.sampling import EngineError
-        from grpo_jax.sharding import batch_shards, make_mesh
+        from grpo_jax.sharding import batch_shards, make_meshes
         from grpo_jax.training import Interrupted, Noticed, Origin, Silent, TrainingError, train_config
         from grpo_jax.training.profiler import check_profiler
     if arguments.profile_steps:
@@ -83,7 +84,7 @@ def main(argv: Sequence[str]) -> int:
             origin = Origin.parse(str(arguments.origin)) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
-                config, whole = smoke(config, batch_shards(make_mesh(config.mesh))), config
+                config, whole = smoke(config, math.lcm(*map(batch_shards, make_meshes(config.mesh)))), config
                 check(config)
                 if first:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):

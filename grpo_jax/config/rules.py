@@ -234,6 +234,17 @@ def _delay(c: Config) -> Iterator[str]:
         )
 
 
+def _rollout_share(c: Config) -> Iterator[str]:
+    share = f"mesh.rollout_share={c.mesh.rollout_share:g}"
+    if c.mesh.rollout_share and c.rollout.engine:
+        yield f"{share}: rollout.engine.name={c.rollout.engine.name!r} samples elsewhere; set the share to 0."
+    elif c.mesh.rollout_share and not c.rollout.delay:
+        yield (
+            f"{share}: without a delay the devices that sample and those that train would wait for each other; set "
+            "rollout.delay to 1, or the share to 0."
+        )
+
+
 def _kl(c: Config) -> Iterator[str]:
     if c.objective.kl_coef and c.objective.kl_estimator == "k1":
         yield (
@@ -286,6 +297,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _address,
     _other_sampler,
     _delay,
+    _rollout_share,
     _kl,
     _best,
     _warmup,

@@ -329,6 +329,9 @@ class MeshConfig:
     data: Annotated[int, Range(-1)] = -1  # -1: all devices that fsdp and tensor leave
     fsdp: Count = 1
     tensor: Count = 1
+    # The share of the devices that samples, during the updates, and does nothing else; the other axes are then those of
+    # the rest. 0: all devices do both in turn. It needs `rollout.delay`.
+    rollout_share: Share = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

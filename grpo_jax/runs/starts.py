@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
-from jax.sharding import Mesh
 
 import grpo_jax
 from grpo_jax.runs.provenance import Code, Devices, Host, Start
@@ -81,21 +80,22 @@ def process_age() -> float:
         return time.perf_counter() - LOADED
 
 
-def peak_bytes(mesh: Mesh) -> dict[str, int]:
+def peak_bytes(devices: Sequence[jax.Device]) -> dict[str, int]:
     """Return the most memory that was in use so far: by this process on its host, and on one of its devices.
 
     Devices that do not count their memory, such as CPUs, have no entry.
     """
     unit = 1 if sys.platform == "darwin" else 1024
     peaks = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if of_devices := device_peaks(mesh):
+    if of_devices := device_peaks(devices):
         peaks["device"] = max(of_devices.values())
     return peaks
 
 
-def device_peaks(mesh: Mesh) -> dict[int, int]:
+def device_peaks(devices: Sequence[jax.Device]) -> dict[int, int]:
     """Return the most bytes that were in use so far on each device of this process that counts them, by its id."""
-    counted = {device.id: device.memory_stats() or {} for device in mesh.local_devices}
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    counted = {device.id: device.memory_stats() or {} for device in own}
     return {device: stats["peak_bytes_in_use"] for device, stats in counted.items() if "peak_bytes_in_use" in stats}
 
 

@@ -1,7 +1,7 @@
-"""The reference engine: the JAX sampler, on the devices that train."""
+"""The reference engine: the JAX sampler, on the devices that train or on others."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 import jax
@@ -33,6 +33,7 @@ class JaxEngine:
         vocab_size: int,
         batch: NamedSharding,
         replicated: NamedSharding,
+        weights: Any = None,
     ):
         """Make an engine without weights.
 
@@ -44,38 +45,50 @@ class JaxEngine:
           vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
+          weights: shardings on devices that do nothing else, to which weights are copied; None: they are there already.
         """
         self._sampler, self._continuous, self._lanes = sampler, continuous, lanes
-        self._batch, self._replicated = batch, replicated
+        self._batch, self._replicated, self._place = batch, replicated, weights
         self._weights: Params | None = None
         self._version = 0
         self.capabilities = Capabilities(
-            counter_exact=True, coupled_noise=True, exact_logprobs=True, vocab_size=vocab_size
+            counter_exact=True,
+            coupled_noise=True,
+            exact_logprobs=True,
+            vocab_size=vocab_size,
+            concurrent=weights is not None,
         )
 
     def load(self, weights: Params, version: int) -> None:
         """Sample with these weights from now on."""
-        self._weights, self._version = weights, version
+        self._weights = weights if self._place is None else jax.device_put(weights, self._place)
+        self._version = version
 
     def unload(self) -> None:
         """Release the weights."""
         self._weights = None
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
-        """Yield the groups of each batch.
+        """Return the groups of each batch.
 
-        The last batch is filled up with prompts without tokens, so that one compiled program serves all batches. The
-        groups of these prompts are discarded.
+        The devices are given at most two batches at a time, so that a stop is obeyed after one. Devices that do nothing
+        else are given all at once, because the host has other work. The last batch is filled up with prompts without
+        tokens, so that one compiled program serves all batches. The groups of these prompts are discarded.
         """
         if self._weights is None:
             raise RuntimeError("the engine has no weights: load some before sampling")
-        version = self._version
-        for (rows, _), filled in one_ahead(lambda batch: batch[1], self._batches(self._weights, prompts, request)):
-            yield FinishedGroups(rows[rows >= 0].tolist(), _at(filled, rows >= 0), version)
+        batches: Iterable[tuple[Rows, Rollouts]] = self._batches(self._weights, prompts, request)
+        if self.capabilities.concurrent:
+            batches = list(batches)
+        return self._fetched(batches, self._version)
 
     def close(self) -> None:
         """Release the weights."""
         self.unload()
+
+    def _fetched(self, batches: Iterable[tuple[Rows, Rollouts]], version: int) -> Iterator[FinishedGroups]:
+        for (rows, _), filled in one_ahead(lambda batch: batch[1], batches):
+            yield FinishedGroups(rows[rows >= 0].tolist(), _at(filled, rows >= 0), version)
 
     def _batches(
         self, weights: Params, prompts: PromptBatch, request: SamplingRequest

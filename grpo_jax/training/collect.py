@@ -194,5 +194,6 @@ def _combine(experiment: Experiment, visits: Visits, parts: Sequence[Samples], s
 
 
 def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:
-    found: np.ndarray = fetch(experiment.programs.advantages(put(outcomes, experiment.programs.shardings.replicated)))
+    samplers = experiment.samplers  # whose devices do not wait for an update
+    found: np.ndarray = fetch(samplers.advantages(put(outcomes, samplers.shardings.replicated)))
     return found

@@ -12,24 +12,29 @@ from grpo_jax.sampling import JaxEngine, RolloutEngine, VllmEngine
 from grpo_jax.training.programs import Programs
 
 
-def make_engine(config: Config, programs: Programs, task: Task) -> RolloutEngine:
-    """Return the engine that a configuration names, without weights."""
+def make_engine(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
+    """Return the engine that a configuration names, without weights.
+
+    Args:
+      samplers: the programs for the devices that sample.
+    """
     section = config.rollout.engine
-    return ENGINES["jax" if section is None else section.name](config, programs, task)
+    return ENGINES["jax" if section is None else section.name](config, programs, samplers, task)
 
 
-def _jax(config: Config, programs: Programs, task: Task) -> RolloutEngine:
+def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
     return JaxEngine(
-        sampler=programs.sampler,
-        continuous=programs.continuous,
-        lanes=programs.lanes,
-        vocab_size=programs.policy.vocab_size,
-        batch=programs.shardings.batch,
-        replicated=programs.shardings.replicated,
+        sampler=samplers.sampler,
+        continuous=samplers.continuous,
+        lanes=samplers.lanes,
+        vocab_size=samplers.policy.vocab_size,
+        batch=samplers.shardings.batch,
+        replicated=samplers.shardings.replicated,
+        weights=None if samplers is programs else samplers.shardings.weights,
     )
 
 
-def _vllm(config: Config, programs: Programs, task: Task) -> RolloutEngine:
+def _vllm(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
     settings, policy, checkpoint = config.rollout.engine, programs.policy, config.model.checkpoint
     assert settings is not None
     longest = task.max_prompt_tokens + config.rollout.max_new_tokens
@@ -45,4 +50,4 @@ def _vllm(config: Config, programs: Programs, task: Task) -> RolloutEngine:
 
 
 # By the `name` of its section of the configuration; without a section it is "jax".
-ENGINES: Mapping[str, Callable[[Config, Programs, Task], RolloutEngine]] = {"jax": _jax, "vllm": _vllm}
+ENGINES: Mapping[str, Callable[[Config, Programs, Programs, Task], RolloutEngine]] = {"jax": _jax, "vllm": _vllm}

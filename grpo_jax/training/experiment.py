@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check
 from grpo_jax.data import Demonstrable, Task, make_task
@@ -16,7 +17,7 @@ from grpo_jax.policy.huggingface import different_fields, read_architecture
 from grpo_jax.rewards import make_reward
 from grpo_jax.runs.starts import now
 from grpo_jax.sampling import RolloutEngine
-from grpo_jax.sharding import batch_shards, make_mesh
+from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.engines import make_engine
 from grpo_jax.training.programs import Programs, make_programs
 
@@ -27,9 +28,16 @@ class Experiment:
 
     config: Config
     programs: Programs
+    samplers: Programs  # for the devices that sample: `programs` itself, unless `mesh.rollout_share` splits them off
     task: Task
     engine: RolloutEngine  # samples all completions
     date: str  # the date that the task was built with: UTC, to the second
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        """The devices that train and those that sample."""
+        meshes = {one.mesh: None for one in (self.programs, self.samplers)}
+        return [device for mesh in meshes for device in mesh.devices.flatten()]
 
 
 def build(
@@ -58,8 +66,8 @@ def build(
         if judges and isinstance(config.task, QuestionsConfig):
             make_reward(config.task.reward, config.rollout.max_new_tokens)
     with mistakes:
-        mesh = make_mesh(config.mesh, devices)
-        check_batches(config, batch_shards(mesh))
+        mesh, sampling_mesh = make_meshes(config.mesh, devices)
+        check_batches(config, batch_shards(mesh), batch_shards(sampling_mesh))
     with mistakes:
         task = make_task(config, datetime.fromisoformat(date))
         _check_demonstrations(config, task)
@@ -68,14 +76,19 @@ def build(
     mistakes.tell()
     architecture = _architecture(config, task)
     tokens = min(tokens_of(task), architecture.vocab_size)
-    policy = Policy(architecture, config.model, mesh, tokens=tokens)
-    programs = make_programs(config, mesh, policy, task.stop_tokens)
-    return Experiment(config, programs, task, make_engine(config, programs, task), date)
+
+    def programs_for(mesh: Mesh) -> Programs:
+        policy = Policy(architecture, config.model, mesh, tokens=tokens)
+        return make_programs(config, mesh, policy, task.stop_tokens)
+
+    programs = programs_for(mesh)
+    samplers = programs if sampling_mesh is mesh else programs_for(sampling_mesh)
+    return Experiment(config, programs, samplers, task, make_engine(config, programs, samplers, task), date)
 
 
 def lanes_of_step(experiment: Experiment) -> int:
     """Return how many completions of a training step are decoded at once; 0: whole batches, or not here."""
-    rollout, programs = experiment.config.rollout, experiment.programs
+    rollout, programs = experiment.config.rollout, experiment.samplers
     if rollout.engine:
         return 0
     per_shard = programs.lanes(
@@ -84,20 +97,26 @@ def lanes_of_step(experiment: Experiment) -> int:
     return per_shard * batch_shards(programs.mesh)
 
 
-def check_batches(config: Config, shards: int) -> None:
-    """Raise ConfigError if a batch cannot be split into this many equal shards."""
-    mistakes = Mistakes()
-    for field, number in (
-        ("rollout.prompts_per_batch", config.rollout.prompts_per_batch),
-        ("rollout.lanes", max(config.rollout.lanes, 0)),
-        ("train.microbatch_groups x rollout.group_size", config.train.microbatch_groups * config.rollout.group_size),
-        ("evaluation.prompts_per_batch", config.evaluation.prompts_per_batch),
-        *([("warm_start.batch_size", config.warm_start.batch_size)] if config.warm_start else []),
+def check_batches(config: Config, shards: int, sampling_shards: int | None = None) -> None:
+    """Raise ConfigError if a batch cannot be split into equal shards.
+
+    Args:
+      shards: of training.
+      sampling_shards: of sampling; the same if None.
+    """
+    sampled = sampling_shards or shards
+    mistakes, rows = Mistakes(), config.train.microbatch_groups * config.rollout.group_size
+    for field, number, pieces in (
+        ("rollout.prompts_per_batch", config.rollout.prompts_per_batch, sampled),
+        ("rollout.lanes", max(config.rollout.lanes, 0), sampled),
+        ("train.microbatch_groups x rollout.group_size", rows, shards),
+        ("evaluation.prompts_per_batch", config.evaluation.prompts_per_batch, sampled),
+        *([("warm_start.batch_size", config.warm_start.batch_size, shards)] if config.warm_start else []),
     ):
-        if number % shards:
+        if number % pieces:
             with mistakes:
                 raise ConfigError(
-                    f"{field}={number}: must be divisible by the {shards} devices (mesh.data x mesh.fsdp) that share "
+                    f"{field}={number}: must be divisible by the {pieces} devices (mesh.data x mesh.fsdp) that share "
                     "it."
                 )
     mistakes.tell()

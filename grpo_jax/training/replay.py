@@ -21,7 +21,7 @@ from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.runs.groups import Completion, TrainingGroup
 from grpo_jax.runs.written import alike, find_written
 from grpo_jax.sampling import RolloutEngine
-from grpo_jax.sharding import batch_shards, make_mesh
+from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.experiment import Experiment, check_batches
 from grpo_jax.training.requests import training_request
 from grpo_jax.training.restore import read_config, restore
@@ -132,7 +132,7 @@ def replay(
 def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
     """Return the run's mesh, on which sums have the same order; on other devices, a mesh that splits no batch."""
     try:
-        check_batches(config, batch_shards(make_mesh(config.mesh, devices)))
+        check_batches(config, *map(batch_shards, make_meshes(config.mesh, devices)))
     except ConfigError:
         return MeshConfig(data=1, fsdp=1, tensor=len(devices))
     return config.mesh
@@ -144,7 +144,7 @@ def _sample_again(
     problem = Problem(group.prompt, group.gold).identified(group.id)
     request = dataclasses.replace(
         training_request(experiment.config, group.step),
-        prompts_per_batch=batch_shards(experiment.programs.mesh),  # the smallest batch that these devices can share
+        prompts_per_batch=batch_shards(experiment.samplers.mesh),  # the smallest batch that these devices can share
     )
     experiment.engine.load(experiment.programs.policy_weights(params), policy_step)
     found = sample_and_judge(experiment.engine, experiment.task, [problem], request)

@@ -106,7 +106,7 @@ def _train(
 ) -> Summary:
     config = experiment.config
     problems, inputs = on_all(lambda: _read(experiment))
-    start = this_start(experiment.programs.mesh.devices.flatten().tolist())
+    start = this_start(experiment.devices)
     check_hosts(to_dict(config), inputs, start)
     claimed = claim(
         directory,
@@ -199,9 +199,9 @@ def _run(
         )
     metrics = directory.metrics()
     tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
-    seconds, mesh = clock.read(), experiment.programs.mesh
-    peaks = peak_bytes(mesh)
-    use = ProcessUse(socket.gethostname(), seconds, round(waited(), 3), peaks["host"], device_peaks(mesh))
+    seconds, devices = clock.read(), experiment.devices
+    peaks = peak_bytes(devices)
+    use = ProcessUse(socket.gethostname(), seconds, round(waited(), 3), peaks["host"], device_peaks(devices))
     uses = [ProcessUse.from_json(values) for values in by_all(use.to_json, TrainingError)]
     return dataclasses.replace(
         summarize_run(config, metrics.training, tests, seconds, updates),

@@ -81,7 +81,7 @@ def evaluate_suites(
     hashes = {name: _hash(of_suite) for name, of_suite in problems.items()}
     ours = {"config": to_dict(config), "policy": policy.to_json()}
     inputs = read_inputs(config, experiment.task, {}, files, date)
-    start = this_start(experiment.programs.mesh.devices.flatten().tolist())
+    start = this_start(experiment.devices)
     check_hosts({**ours, "suites": hashes}, inputs, start)
     for note in claim(directory, ours, inputs, start, folders=("evaluation",), read=_recorded).notes:
         display.note(note)

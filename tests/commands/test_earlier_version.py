@@ -37,6 +37,7 @@ ADDED = (
     ("rollout", "delay"),
     ("train", "stuck_after"),
     ("checkpoint", "minutes"),
+    ("mesh", "rollout_share"),
 )
 
 

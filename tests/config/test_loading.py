@@ -421,6 +421,8 @@ SERVED = {
             },
             "set it above 1",
         ),
+        ({"mesh__rollout_share": 0.5}, "^mesh.rollout_share=0.5: without a delay the devices"),
+        (SERVED | {"mesh__rollout_share": 0.5, "rollout__delay": 1}, "^mesh.rollout_share=0.5: .*'vllm' samples elsew"),
         (SERVED | {"objective__old_logprobs": "sampler"}, "set objective.old_logprobs to 'trainer', and"),
         (SERVED | {"objective__importance_cap": 0.0}, "^rollout.engine.name='vllm': its completions are not exactly"),
         (SERVED | {"rollout__sampling__top_k": 5}, "switch these filters of rollout.sampling off"),

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, MeshConfig
 from grpo_jax.data import PromptSource, Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.policy import load_params
@@ -15,7 +15,9 @@ from grpo_jax.processes import put
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
-from grpo_jax.training import Origin, build, replay, train_config
+from grpo_jax.sampling import JaxEngine
+from grpo_jax.sharding import make_meshes
+from grpo_jax.training import Origin, build, loop, replay, train, train_config
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.in_flight import ESTIMATES, InFlight
 from grpo_jax.training.programs import update_batch_shardings
@@ -91,6 +93,47 @@ def test_a_completion_is_replayed_with_the_policy_that_sampled_it(delayed):
     assert replay(delayed, step=4, prompt="0", sample=0, devices=ONE_DEVICE).equal
     with pytest.raises(FileNotFoundError, match=r"policy after step 1 is not kept.* can be replayed: 1, 2, 4"):
         replay(delayed, step=3, prompt="0", sample=0, devices=ONE_DEVICE)
+
+
+def test_devices_that_only_sample_work_during_the_update(delayed, tmp_path, monkeypatch):
+    """They get their work before the update does, on another mesh. So the run is that of one device but for rounding."""
+    calls, sound = [], {name: getattr(module, name) for module, name in ((loop, "learn"), (JaxEngine, "_batches"))}
+
+    def learn(*arguments):
+        calls.append("update")
+        return sound["learn"](*arguments)
+
+    def batches(*arguments):
+        yield from sound["_batches"](*arguments)
+        calls.append("sampled")
+
+    monkeypatch.setattr(loop, "learn", learn)
+    monkeypatch.setattr(JaxEngine, "_batches", batches)
+    experiment = build(configuration(mesh__rollout_share=0.5, rollout__prompts_per_batch=4), jax.devices()[:2])
+    assert [one.mesh.devices.tolist() for one in (experiment.programs, experiment.samplers)] == [
+        [[[device]]] for device in jax.devices()[:2]
+    ]
+    train(experiment, tmp_path)
+    assert calls[:6] == ["sampled"] * 3 + ["update", "sampled", "update"]  # the first: an evaluation, two batches
+    ours, theirs = list(RunDirectory(tmp_path).rollouts()), list(RunDirectory(delayed).rollouts())
+    assert [group.policy_step for group in ours] == [group.policy_step for group in theirs]
+    assert [[one.tokens for one in group.completions] for group in ours] == [
+        [one.tokens for one in group.completions] for group in theirs
+    ]
+    jax.tree.map(
+        lambda one, two: np.testing.assert_allclose(one, two, atol=1e-5), final_state(delayed), final_state(tmp_path)
+    )
+
+
+def test_a_share_of_whole_devices_samples():
+    training, sampling = make_meshes(MeshConfig(tensor=2, rollout_share=0.25), jax.devices()[:8])
+    assert (training.devices.shape, sampling.devices.shape) == ((3, 1, 2), (1, 1, 2))
+    assert [*training.devices.flatten(), *sampling.devices.flatten()] == jax.devices()[:8]
+    for share, devices in ((0.3, 8), (1.0, 8), (0.5, 1)):
+        with pytest.raises(
+            ConfigError, match=f"^mesh.rollout_share={share:g}: must leave whole devices of the {devices}"
+        ):
+            make_meshes(MeshConfig(rollout_share=share), jax.devices()[:devices])
 
 
 @pytest.mark.trap(41)

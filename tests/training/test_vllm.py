@@ -78,7 +78,7 @@ def with_server(experiment, server, folder, **changes):
     section = VllmConfig(address=server.address, weights=str(folder / "weights"), **settings)
     config = experiment.config
     config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, engine=section))
-    engine = make_engine(config, experiment.programs, experiment.task)
+    engine = make_engine(config, experiment.programs, experiment.samplers, experiment.task)
     return dataclasses.replace(experiment, config=config, engine=engine)
 
 
