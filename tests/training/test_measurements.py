@@ -76,3 +76,9 @@ def test_the_effective_sample_is_whole_on_policy_and_smaller_off_it():
         shares.append(results([jax.device_get(metrics)])["effective_sample_share"])
     assert shares[0] == pytest.approx(1.0, abs=1e-5)
     assert 0.5 < shares[1] < 0.98
+    trainer = made.programs.logprobs(params, batch)  # the ratio is to these, and weights correct for the sampler
+    batch = dataclasses.replace(batch, groups=dataclasses.replace(batch.groups, old_logprobs=trainer))
+    _, metrics = made.programs.update(made.programs.init_state(params), batch)
+    found = results([jax.device_get(metrics)])
+    assert found["effective_sample_share"] == pytest.approx(1.0, abs=1e-5)
+    assert found["sampler_sample_share"] == pytest.approx(shares[1], abs=1e-5)
