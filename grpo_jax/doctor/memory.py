@@ -36,11 +36,15 @@ def needs_of(experiment: Experiment) -> Needs:
     update = programs.update.lower(inputs.state, scored(inputs.batch, config)).compile()  # type: ignore[attr-defined]
     peaks = {"update": update_memory(peak_bytes(update), inputs, config).peak}
     if rollout.engine is None:
-        lanes = programs.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, longest)
-        sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
-        sample = sampler.lower(inputs.weights, inputs.prompts, inputs.counter).compile()  # type: ignore[attr-defined]
+        samplers = experiment.samplers
+        given = abstract_inputs(samplers, config, longest)
+        lanes = samplers.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, longest)
+        sampler = samplers.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
+        sample = sampler.lower(given.weights, given.prompts, given.counter).compile()  # type: ignore[attr-defined]
+        own = peak_bytes(sample)  # all that devices hold which only sample
         architecture = programs.policy.architecture
-        peaks["sample"] = sample_memory(peak_bytes(sample), inputs, config, architecture, lanes).peak
+        shared = samplers is programs
+        peaks["sample"] = sample_memory(own, inputs, config, architecture, lanes).peak if shared else own
     return Needs(config, peaks, _limit(programs.mesh.local_devices))
 
 
