@@ -1,10 +1,12 @@
 """Examine a configuration before a run, on this machine, and say what is wrong with it.
 
     grpo doctor --config=configs/FILE.py [--config.FIELD=VALUE ...] [--quick] [--json=FILE]
+        [--recorded=FILE]
 
 It looks at the configuration, the prompts as tokens, the problems, the reward (on made-up completions), the memory that
 a step needs, and at some 256 rollouts of the base policy with an update of it. docs/doctor.md lists the checks. --quick
-leaves out memory and rollouts, and so needs no weights. No run directory is read or written; a base policy that has to
+leaves out memory and rollouts, and so needs no weights. --recorded=FILE compares the first completions with those that
+--json wrote, for example on another machine. No run directory is read or written; a base policy that has to
 be made from scratch is kept in the cache, where the run finds it.
 
 Exit codes: 0 nothing is wrong; 1 warnings: the run would work, and probably not as it was meant; 2 errors: the run
@@ -18,8 +20,8 @@ from pathlib import Path
 
 from grpo_jax.commands import loading_jax, reports_mistakes
 from grpo_jax.config import ConfigError, command_line, load
-from grpo_jax.doctor import Diagnosis, refused
-from grpo_jax.files import check_inputs
+from grpo_jax.doctor import Diagnosis, Tokens, refused
+from grpo_jax.files import check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay, PlainConsole
 
 
@@ -29,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="compile nothing, and read no weights")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a file for all findings")
+    parser.add_argument("--recorded", type=Path, metavar="FILE", help="such a file, whose tokens to compare with")
     arguments = command_line.parse(parser, argv)
     if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
         return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
@@ -42,6 +45,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _diagnosis(arguments: argparse.Namespace, display: LiveDisplay) -> Diagnosis:
     try:
+        recorded = _recorded(arguments.recorded) if arguments.recorded else ()
         config = load(arguments.config, arguments.overrides)
         check_inputs(config)
     except ConfigError as mistake:
@@ -52,9 +56,20 @@ def _diagnosis(arguments: argparse.Namespace, display: LiveDisplay) -> Diagnosis
         from grpo_jax.doctor.examine import examine
         from grpo_jax.runs.starts import this_start
     with display:
-        diagnosis = examine(config, display, samples_too=not arguments.quick)
+        diagnosis = examine(config, display, samples_too=not arguments.quick, recorded=recorded)
     display.console.say(str(this_start(jax.devices())))
     return diagnosis
+
+
+def _recorded(file: Path) -> Sequence[Tokens]:
+    """Return the tokens in a JSON file of an earlier diagnosis. Raise ConfigError if there are none."""
+    try:
+        tokens = [Tokens.from_json(one) for one in read_json(file)["tokens"]]
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"--recorded={file}: holds no tokens ({type(error).__name__}); name what --json wrote without --quick."
+        ) from error
+    return tokens
 
 
 def show(diagnosis: Diagnosis, console: PlainConsole) -> None:

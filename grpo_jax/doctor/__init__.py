@@ -3,6 +3,6 @@
 `grpo_jax.doctor.examine` makes it. The form of a diagnosis is here, and needs no JAX.
 """
 
-from grpo_jax.doctor.findings import Diagnosis, Finding, Section, Severity, refused
+from grpo_jax.doctor.findings import Diagnosis, Finding, Section, Severity, Tokens, refused
 
-__all__ = ["Diagnosis", "Finding", "Section", "Severity", "refused"]
+__all__ = ["Diagnosis", "Finding", "Section", "Severity", "Tokens", "refused"]

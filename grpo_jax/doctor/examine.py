@@ -4,6 +4,7 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,8 +22,10 @@ from grpo_jax.doctor.findings import (
     PROMPTS,
     REWARD,
     SAMPLES,
+    Check,
     Diagnosis,
     Section,
+    Tokens,
     look,
     refused,
     warning,
@@ -44,10 +47,12 @@ from grpo_jax.training.metrics import results
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine
 from grpo_jax.training.visits import Visits
+from grpo_jax.types import Rollouts
 
 ENCODED = 2048  # prompts; a million would take minutes
 ROLLOUTS = 256  # at least, in whole steps
 STEPS = 2  # at least: the first one compiles
+RECORDED = 16  # completions whose tokens a diagnosis keeps
 
 
 def examine(
@@ -56,6 +61,7 @@ def examine(
     devices: Sequence[jax.Device] | None = None,
     *,
     samples_too: bool = True,
+    recorded: Sequence[Tokens] = (),
 ) -> Diagnosis:
     """Return all that checks find out about a configuration. No run directory is read or written.
 
@@ -66,43 +72,50 @@ def examine(
       display: shows what is being done; nothing is shown if None.
       devices: to run on; all if None.
       samples_too: whether to make or read the policy, compile the programs of a step, and sample. This may take long.
+      recorded: the tokens of an earlier diagnosis, to compare with.
     """
-    found: list[Section] = []
-    try:
-        found.extend(_sections(config, display or Silent(), devices, samples_too))
-    except (ConfigError, TrainingError, WorkerError, EngineError) as mistake:
-        found.append(refused(mistake))
-    return Diagnosis.of(found)
-
-
-def _sections(
-    config: Config, display: Display, devices: Sequence[jax.Device] | None, samples_too: bool
-) -> Iterator[Section]:
+    found, tokens = list[Section](), list[Tokens]()
     with _logged() as told:
 
-        def section(name: str, checks: Sequence[Any], evidence: Any) -> Section:
-            """Apply checks, and add what was logged while their evidence was gathered."""
-            looked = look(name, checks, evidence)
-            logged, told[:] = [warning(sentence) for sentence in told], []
-            return Section(name, looked.looked_at, [*looked.findings, *logged])
+        def add(section: Section) -> None:
+            """Add a section, with what was logged while its evidence was gathered."""
+            found.append(replace(section, findings=[*section.findings, *map(warning, told)]))
+            told.clear()
 
-        display.doing("reading the task")
-        experiment = build(config, devices)
-        task = experiment.task
-        with closing(task.reward) as reward, closing(experiment.engine):
-            check_engine(config, experiment.engine.capabilities)
-            by_split = problems_of(config, task)
-            yield section(CONFIGURATION, written.CHECKS, _written(experiment, by_split))
-            yield section(PROMPTS, texts.CHECKS, _texts(experiment, by_split))
-            yield section(PROBLEMS, problems.CHECKS, problems.Problems(config, by_split))
-            display.doing("trying the reward")
-            warm(reward)
-            trials = answers.try_reward(task, by_split[Split.TRAIN], config.rollout.max_new_tokens)
-            yield section(REWARD, answers.CHECKS, trials)
-            if samples_too:
-                display.doing("compiling the programs of a step")
-                yield section(MEMORY, memory.CHECKS, memory.needs_of(experiment))
-                yield section(SAMPLES, samples.CHECKS, _sampled(experiment, by_split[Split.TRAIN], display))
+        try:
+            for evidence, checks, name in _evidence(config, display or Silent(), devices, samples_too, recorded):
+                add(look(name, checks, evidence))
+                tokens += evidence.tokens if isinstance(evidence, samples.Sampled) else []
+        except (ConfigError, TrainingError, WorkerError, EngineError) as mistake:
+            add(refused(mistake))
+    return Diagnosis.of(found, tokens)
+
+
+def _evidence(
+    config: Config,
+    display: Display,
+    devices: Sequence[jax.Device] | None,
+    samples_too: bool,
+    recorded: Sequence[Tokens],
+) -> Iterator[tuple[Any, Sequence[Check[Any]], str]]:
+    """Yield the evidence of each section, with the checks that need it and its name."""
+    display.doing("reading the task")
+    experiment = build(config, devices)
+    task = experiment.task
+    with closing(task.reward) as reward, closing(experiment.engine):
+        check_engine(config, experiment.engine.capabilities)
+        by_split = problems_of(config, task)
+        train = by_split[Split.TRAIN]
+        yield _written(experiment, train), written.CHECKS, CONFIGURATION
+        yield _texts(experiment, by_split), texts.CHECKS, PROMPTS
+        yield problems.Problems(config, by_split), problems.CHECKS, PROBLEMS
+        display.doing("trying the reward")
+        warm(reward)
+        yield answers.try_reward(task, train, config.rollout.max_new_tokens), answers.CHECKS, REWARD
+        if samples_too:
+            display.doing("compiling the programs of a step")
+            yield memory.needs_of(experiment), memory.CHECKS, MEMORY
+            yield _sampled(experiment, train, recorded, display), samples.CHECKS, SAMPLES
 
 
 @contextmanager
@@ -126,14 +139,14 @@ def _logged() -> Iterator[list[str]]:
         logger.propagate = propagated
 
 
-def _written(experiment: Experiment, by_split: Mapping[Split, Sequence[Problem]]) -> written.Written:
+def _written(experiment: Experiment, train: Sequence[Problem]) -> written.Written:
     policy = experiment.programs.policy
     return written.Written(
         config=experiment.config,
         parameters=sum(leaf.size for leaf in jax.tree.leaves(policy.shapes())),
         tied_head=policy.architecture.tied_head,
         platform=experiment.programs.mesh.devices.flat[0].platform,
-        training_problems=len(by_split[Split.TRAIN]),
+        training_problems=len(train),
     )
 
 
@@ -150,7 +163,9 @@ def _texts(experiment: Experiment, by_split: Mapping[Split, Sequence[Problem]]) 
     )
 
 
-def _sampled(experiment: Experiment, train: Sequence[Problem], display: Display) -> samples.Sampled:
+def _sampled(
+    experiment: Experiment, train: Sequence[Problem], recorded: Sequence[Tokens], display: Display
+) -> samples.Sampled:
     """Sample the first steps of the run with the base policy, and update it twice."""
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
     clock, rollout = Clock(), config.rollout
@@ -199,4 +214,25 @@ def _sampled(experiment: Experiment, train: Sequence[Problem], display: Display)
         measured=measured,
         seconds_sampling=seconds[-1] - seconds[-2],
         seconds_update=updates[-1] - updates[-2] if learned_from else math.nan,
+        tokens=_first_tokens(steps[0].rollouts),
+        recorded=recorded,
     )
+
+
+def _first_tokens(rollouts: Rollouts) -> list[Tokens]:
+    """Return the first completion of the first prompts."""
+    return [
+        Tokens(
+            prompt=prompt[:prompt_length].tolist(),
+            completion=completions[0, : lengths[0]].tolist(),
+            logprobs=[round(value, 6) for value in logprobs[0, : lengths[0]].tolist()],
+        )
+        for prompt, prompt_length, completions, lengths, logprobs in zip(
+            rollouts.prompt_tokens[:RECORDED],
+            rollouts.prompt_lengths,
+            rollouts.completion_tokens,
+            rollouts.completion_lengths,
+            rollouts.logprobs,
+            strict=False,
+        )
+    ]

@@ -70,17 +70,27 @@ class Section(JsonRecord):
 
 
 @dataclass(frozen=True)
+class Tokens(JsonRecord):
+    """A completion that was sampled, for a comparison with the same one on another machine or in another dtype."""
+
+    prompt: Sequence[int]
+    completion: Sequence[int]
+    logprobs: Sequence[float]  # of the completion's tokens
+
+
+@dataclass(frozen=True)
 class Diagnosis(JsonRecord):
     """All that was found out about a configuration on a machine."""
 
     sections: Sequence[Section]
     not_looked_at: Sequence[str]  # the names of sections whose evidence could not be had, or was not wanted
+    tokens: Sequence[Tokens] = ()  # a few of the samples
 
     @classmethod
-    def of(cls, sections: Sequence[Section]) -> "Diagnosis":
+    def of(cls, sections: Sequence[Section], tokens: Sequence[Tokens] = ()) -> "Diagnosis":
         """Return the diagnosis that these sections make up."""
         names = [section.name for section in sections]
-        return cls(sections, [name for name in SECTIONS if name not in names])
+        return cls(sections, [name for name in SECTIONS if name not in names], tokens)
 
     @property
     def exit_code(self) -> int:

@@ -1,5 +1,6 @@
 """Checks of groups that the base policy has sampled, of their rewards, and of one update."""
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from grpo_jax.config import Config
-from grpo_jax.doctor.findings import Check, Finding, error, note, warning
+from grpo_jax.doctor.findings import Check, Finding, Tokens, error, note, warning
 from grpo_jax.evaluation import bootstrap_interval, right_of
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.runs.lines import Measured
@@ -35,6 +36,8 @@ class Sampled:
     measured: Mapping[str, float]  # metrics of the update; none if no group carried signal
     seconds_sampling: float  # of a step, without compilation
     seconds_update: float  # NaN if no group carried signal
+    tokens: Sequence[Tokens]  # the first completions
+    recorded: Sequence[Tokens]  # the same, as an earlier diagnosis sampled them; empty: there is none
 
     @property
     def completions(self) -> int:
@@ -143,6 +146,44 @@ def _sampler(s: Sampled) -> Iterator[Finding]:
         )
 
 
+def _recorded(s: Sampled) -> Iterator[Finding]:
+    """Random numbers depend on the seed alone, so only rounding may choose another token, and seldom does."""
+    if not s.recorded:
+        return
+    pairs = list(zip(s.tokens, s.recorded, strict=False))
+    if any(list(now.prompt) != list(then.prompt) for now, then in pairs):
+        yield error(
+            "--recorded: the prompts are other tokens than they were; compare the same configuration and seed, with "
+            "the same problems, tokenizer and chat template."
+        )
+        return
+    limit = TOLERANCE[s.config.model.compute_dtype]
+    other = sum(list(now.completion) != list(then.completion) for now, then in pairs)
+    differences = [
+        abs(a - b)
+        for now, then in pairs
+        for a, b in itertools.islice(zip(now.logprobs, then.logprobs, strict=False), _equal_tokens(now, then))
+    ]
+    mean = float(np.mean(differences)) if differences else math.inf
+    if mean > limit or other > len(pairs) / 2:
+        yield error(
+            f"--recorded: {other} of {len(pairs)} completions are other tokens than they were, and log-probabilities "
+            f"of equal ones differ by {mean:.2g}, where rounding explains {limit:g}; look for another checkpoint, "
+            "dtype or kernel."
+        )
+    else:
+        yield note(
+            f"{len(pairs) - other} of {len(pairs)} completions are the tokens that were recorded, and their "
+            f"log-probabilities differ by {mean:.2g} on average."
+        )
+
+
+def _equal_tokens(now: Tokens, then: Tokens) -> int:
+    """Return how many tokens two completions share at their beginnings."""
+    pairs = zip(now.completion, then.completion, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def _gradient(s: Sampled) -> Iterator[Finding]:
     norm, clip = s.measured.get(Measured.GRADIENT_NORM, 1.0), s.config.optimizer.clip_norm
     if not math.isfinite(norm):
@@ -216,6 +257,7 @@ CHECKS: Sequence[Check[Sampled]] = (
     Check("groups of equal completions", _alike),
     Check("whether the policy knows anything", _uniform),
     Check("log-probabilities of sampler and trainer", _sampler),
+    Check("tokens that were recorded", _recorded),
     Check("gradient of an update", _gradient),
     Check("lengths", _lengths),
     Check("share of pairs with signal", _pairs),

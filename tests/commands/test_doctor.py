@@ -27,6 +27,8 @@ def test_all_sections_of_a_run_with_one_fault(tmp_path, monkeypatch, capsys):
     found = json.loads((tmp_path / "found.json").read_text())
     assert [section["name"] for section in found["sections"]] == list(SECTIONS)
     assert found["not_looked_at"] == []
+    assert [len(one["completion"]) for one in found["tokens"]] == [len(one["logprobs"]) for one in found["tokens"]]
+    assert len(found["tokens"]) == 8  # the prompts of a step
     findings = [finding for section in found["sections"] for finding in section["findings"]]
     assert [finding["severity"] for finding in findings if finding["severity"] != "note"] == ["warning"]
     assert [path.name for path in tmp_path.iterdir()] == ["found.json"]
@@ -58,6 +60,12 @@ def test_what_every_command_refuses_is_on_the_page(flag, sentence, tmp_path, cap
     assert [section["name"] for section in found["sections"]] == ["refused"]
     assert f"  error: {sentence}" in capsys.readouterr().out
     assert found["not_looked_at"] == list(SECTIONS)
+
+
+def test_a_file_without_recorded_tokens(tmp_path, capsys):
+    (tmp_path / "quick.json").write_text('{"sections": []}')
+    assert command.main([f"--config={TWO_GRPO}", f"--recorded={tmp_path / 'quick.json'}"]) == 2
+    assert "quick.json: holds no tokens (KeyError); name what --json wrote without --quick." in capsys.readouterr().out
 
 
 def test_what_is_logged_is_a_warning(monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from grpo_jax.config import RewardConfig, load
 from grpo_jax.data import Problem, Split
 from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
-from grpo_jax.doctor import Severity, answers, memory, problems, samples, texts, written
+from grpo_jax.doctor import Severity, Tokens, answers, memory, problems, samples, texts, written
 from grpo_jax.doctor.findings import look
 from grpo_jax.rewards import PerAttempt, Verdict, make_reward
 from grpo_jax.runs.groups import Completion, JudgedGroup
@@ -306,6 +306,13 @@ def group(*rights, stopped=True, answered=True, text="", reward=None, scored=Tru
     )
 
 
+TOKENS = [Tokens([1, 2], [3, 4, first], [-0.5, -1.0, -0.25]) for first in range(4)]
+
+
+def as_recorded(**changes):
+    return [dataclasses.replace(one, **changes) for one in TOKENS]
+
+
 MIXED = [group(True, False), group(False, False), group(True, True), group(False, True)] * 8
 
 
@@ -321,6 +328,8 @@ def of_samples(groups=MIXED, config=None, **changes):
         measured={Measured.SAMPLER_DIFFERENCE_MEAN: 1e-6, Measured.GRADIENT_NORM: 0.3},
         seconds_sampling=2.0,
         seconds_update=1.0,
+        tokens=TOKENS,
+        recorded=[],
     )
     return dataclasses.replace(found, **changes)
 
@@ -365,6 +374,28 @@ def test_nothing_is_wrong_with_sound_samples():
 )
 def test_samples_that_a_run_would_learn_little_from(changes, severity, sentence):
     assert_one(samples.CHECKS, of_samples(**changes), severity, sentence)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "sentence"),
+    [
+        (as_recorded(prompt=[1, 3]), "--recorded: the prompts are other tokens than they were"),
+        (as_recorded(logprobs=[-0.7, -1.2, -0.5]), "0 of 4 completions are other tokens than they were, and log-prob"),
+        (as_recorded(completion=[9, 4, 0]), "4 of 4 completions are other tokens"),
+    ],
+)
+def test_samples_that_are_not_those_that_were_recorded(recorded, sentence):
+    assert_one(samples.CHECKS, of_samples(recorded=recorded), ERROR, sentence)
+
+
+def test_a_near_tie_is_no_difference():
+    """After another token log-probabilities are not compared."""
+    recorded = [dataclasses.replace(TOKENS[0], completion=[3, 5, 0], logprobs=[-0.50001, -9.0, -9.0]), *TOKENS[1:]]
+    evidence = of_samples(recorded=recorded)
+    assert told(samples.CHECKS, evidence) == []
+    assert "3 of 4 completions are the tokens that were recorded, and their log-probabilities differ by 1e-06" in notes(
+        samples.CHECKS, evidence
+    )
 
 
 def test_another_policy_behind_the_engine():
