@@ -51,14 +51,9 @@ def _diagnosis(arguments: argparse.Namespace, display: LiveDisplay) -> Diagnosis
     except ConfigError as mistake:
         return Diagnosis.of([refused(mistake)])
     with loading_jax(display):
-        import jax
-
         from grpo_jax.doctor.examine import examine
-        from grpo_jax.runs.starts import this_start
     with display:
-        diagnosis = examine(config, display, samples_too=not arguments.quick, recorded=recorded)
-    display.console.say(str(this_start(jax.devices())))
-    return diagnosis
+        return examine(config, display, samples_too=not arguments.quick, recorded=recorded)
 
 
 def _recorded(file: Path) -> Sequence[Tokens]:
@@ -74,8 +69,11 @@ def _recorded(file: Path) -> Sequence[Tokens]:
 
 def show(diagnosis: Diagnosis, console: PlainConsole) -> None:
     """Print a page: a line for each section, with its findings below it."""
+    if diagnosis.start:
+        console.say(str(diagnosis.start))
     for section in diagnosis.sections:
-        console.say(f"{section.name}: {len(section.looked_at)} checks")
+        checks = f"{len(section.looked_at)} check{'s' * (len(section.looked_at) > 1)}"
+        console.say(f"{section.name}: {checks}{'' if section.findings else ', nothing to say'}")
         for finding in section.findings:
             console.say(f"  {finding.severity}: {finding.sentence}")
     if diagnosis.not_looked_at:

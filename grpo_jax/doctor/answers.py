@@ -45,7 +45,6 @@ class Trials:
     unscored: Mapping[str, int]  # how many of the made-up completions had no verdict, by reason
     unstable: int  # of the first gold answers, judged twice: those that had another reward the second time
     judged_twice: int
-    max_new_tokens: int
 
     @property
     def rewards(self) -> set[float]:
@@ -94,7 +93,6 @@ def try_reward(task: Task, problems: Sequence[Problem], max_new_tokens: int) -> 
         dict(task.reward.unscored),
         sum(one != trial.gold for one, trial in zip(again, trials, strict=False)),
         len(again),
-        max_new_tokens,
     )
 
 

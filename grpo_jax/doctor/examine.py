@@ -36,6 +36,7 @@ from grpo_jax.processes import fetch
 from grpo_jax.rewards import WorkerError
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.ending import StopRequest, TrainingError
+from grpo_jax.runs.starts import this_start
 from grpo_jax.sampling import EngineError
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.clock import Clock
@@ -88,7 +89,7 @@ def examine(
                 tokens += evidence.tokens if isinstance(evidence, samples.Sampled) else []
         except (ConfigError, TrainingError, WorkerError, EngineError) as mistake:
             add(refused(mistake))
-    return Diagnosis.of(found, tokens)
+    return Diagnosis.of(found, this_start(devices or jax.devices()), tokens)
 
 
 def _evidence(

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from grpo_jax.config import ConfigError
 from grpo_jax.json_record import JsonRecord
+from grpo_jax.runs.provenance import Start
 
 Evidence = TypeVar("Evidence")
 
@@ -84,13 +85,14 @@ class Diagnosis(JsonRecord):
 
     sections: Sequence[Section]
     not_looked_at: Sequence[str]  # the names of sections whose evidence could not be had, or was not wanted
+    start: Start | None = None  # code, machine and versions; None: refused before they mattered
     tokens: Sequence[Tokens] = ()  # a few of the samples
 
     @classmethod
-    def of(cls, sections: Sequence[Section], tokens: Sequence[Tokens] = ()) -> "Diagnosis":
+    def of(cls, sections: Sequence[Section], start: Start | None = None, tokens: Sequence[Tokens] = ()) -> "Diagnosis":
         """Return the diagnosis that these sections make up."""
         names = [section.name for section in sections]
-        return cls(sections, [name for name in SECTIONS if name not in names], tokens)
+        return cls(sections, [name for name in SECTIONS if name not in names], start, tokens)
 
     @property
     def exit_code(self) -> int:

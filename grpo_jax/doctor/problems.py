@@ -11,6 +11,7 @@ from grpo_jax.data import Problem, Split
 from grpo_jax.doctor.findings import Check, Finding, error, examples, note, warning
 
 MARKS = re.compile(r"(?<!\d)[.,;:?'\"$]|[.,;:?'\"$](?!\d)")  # those between digits belong to a number
+SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")  # those between words and numbers part them
 SOLUTION = re.compile(r"\\boxed\b|####")
 DOMINANT, ENOUGH = 0.9, 20  # the share of one answer, among at least so many problems
 
@@ -35,7 +36,8 @@ class Problems:
 
 def normalised(prompt: str) -> str:
     """Return a prompt without what hardly changes a question: case, white space, punctuation, forms of letters."""
-    return " ".join(MARKS.sub(" ", unicodedata.normalize("NFKC", prompt).casefold()).split())
+    words = MARKS.sub(" ", unicodedata.normalize("NFKC", prompt).casefold()).split()
+    return SPACES.sub("", " ".join(words))
 
 
 def _counts(p: Problems) -> Iterator[Finding]:

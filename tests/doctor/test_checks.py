@@ -183,7 +183,7 @@ def test_nothing_is_wrong_with_sound_problems():
         (
             {"test": [Problem("what is  2+ 2 ?", "4"), Problem("WHAT is 1 + 1", "2")]},
             WARNING,
-            "1 of the 2 test problems",
+            "2 of the 2 test problems",
         ),
         (
             {"train": [*TRAIN, Problem("what is 1 + 1", "2")]},
@@ -205,9 +205,10 @@ def test_problems_that_mislead(planted, severity, sentence):
 
 
 def test_digits_and_operators_are_not_punctuation():
-    different = ["1.5 + 2", "15 + 2", "1,5 + 2", "1.5 - 2", "1.5 * 2", "-1.5 + 2", "1.5 + 2!"]
+    different = ["1.5 + 2", "1 5 + 2", "15 + 2", "1,5 + 2", "1.5 - 2", "1.5 * 2", "-1.5 + 2", "1.5 + 2!"]
     assert len({problems.normalised(text) for text in different}) == len(different)
     assert problems.normalised("What is \uff13, then?") == problems.normalised("what is 3 then")
+    assert problems.normalised("What is 1+ 2?") == problems.normalised("what is  1 +2 ?")
 
 
 # --- The reward.
