@@ -200,8 +200,8 @@ def _sampled(
     updates = [0.0]
     for collected in (learned_from * STEPS)[:STEPS]:
         with clock.phase("update"):
-            learned = jax.block_until_ready(learn(experiment, state, reference, collected, step=1))
-        state = learned.state
+            learned = learn(experiment, state, reference, collected, step=1)
+            state = jax.block_until_ready(learned.state)  # so that the seconds are those of the devices
         measured = measured or results(fetch(learned.metrics))  # the later update is of a policy that has moved
         updates.append(clock.read()["update"])
     lengths = sum(collected.rollouts.completion_lengths.sum() for collected in steps)

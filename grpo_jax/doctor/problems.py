@@ -31,7 +31,9 @@ class Problems:
     def source(self) -> str:
         """Where the training problems come from, as a field with its value."""
         task = self.config.task
-        return f"task.train.path={task.train.path!r}" if isinstance(task, QuestionsConfig) else f"task={task.name!r}"
+        return (
+            f"task.train.path={task.train.path!r}" if isinstance(task, QuestionsConfig) else f"task.name={task.name!r}"
+        )
 
 
 def normalised(prompt: str) -> str:

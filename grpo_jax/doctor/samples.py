@@ -82,14 +82,17 @@ def _signal(s: Sampled) -> Iterator[Finding]:
 
 
 def _cut_off(s: Sampled) -> Iterator[Finding]:
-    cut = sum(not one.stopped for group in s.groups for one in group.completions)
-    room = s.config.rollout.max_new_tokens
+    cut_off = [one for group in s.groups for one in group.completions if not one.stopped]
+    cut, room = len(cut_off), s.config.rollout.max_new_tokens
+    early = sum(one.verdict.answer is None for one in cut_off)
     if cut == s.completions:
         yield warning(
             f"rollout.max_new_tokens={room}: not one of {s.completions} sampled completions ended with a stop token; "
             "raise it, or name the token with which the model ends a text in task.stop_tokens."
         )
-    elif cut > s.completions / 2:
+    elif early > s.completions / 2:
+        yield warning(f"rollout.max_new_tokens={room}: {s.share(early)} were cut off before their answer; raise it.")
+    elif cut > NEARLY_ALL * s.completions:
         yield warning(f"rollout.max_new_tokens={room}: {s.share(cut)} were cut off; raise it.")
 
 

@@ -45,12 +45,12 @@ def _beginning(t: Texts) -> Iterator[Finding]:
     without = sum(row[0] != bos for row in t.rows if row)
     if without:
         yield warning(
-            f"task.chat={t.conversation is not None}: {without} of {len(t.rows)} prompts do not begin with "
+            f"{t.source}: {without} of {len(t.rows)} prompts do not begin with "
             f"{t.tokenizer.bos_token!r}, with which the tokenizer begins a text; add bos_token to the chat template."
         )
     if doubled := sum(list(row[:2]) == [bos, bos] for row in t.rows):
         yield warning(
-            f"task.chat={t.conversation is not None}: {doubled} of {len(t.rows)} prompts begin with "
+            f"{t.source}: {doubled} of {len(t.rows)} prompts begin with "
             f"{t.tokenizer.bos_token!r} twice; remove it from the chat template, or from task.template."
         )
 
@@ -129,7 +129,7 @@ def _room_of_prompts(t: Texts) -> Iterator[Finding]:
 
 
 def _chat_unused(t: Texts) -> Iterator[Finding]:
-    if t.conversation is None and t.tokenizer.chat_template:
+    if isinstance(t.config.task, QuestionsConfig) and t.conversation is None and t.tokenizer.chat_template:
         yield note(
             "task.chat=False: the tokenizer has a chat template; if the model was tuned on conversations, set it to "
             "true."

@@ -337,6 +337,7 @@ def of_samples(groups=MIXED, config=None, **changes):
 
 def test_nothing_is_wrong_with_sound_samples():
     assert told(samples.CHECKS, of_samples()) == []
+    assert told(samples.CHECKS, of_samples([*MIXED[:4], *[group(True, False, stopped=False)] * 9])) == []
 
 
 @pytest.mark.parametrize(
@@ -351,9 +352,14 @@ def test_nothing_is_wrong_with_sound_samples():
             "not one of 18 sampled completions ended with a",
         ),
         (
-            {"groups": [*MIXED[:4], *[group(True, False, stopped=False)] * 5]},
+            {"groups": [*MIXED[:4], *[group(True, False, stopped=False, answered=False)] * 5]},
             WARNING,
-            "10 of 18 sampled completions were",
+            "10 of 18 sampled completions were cut off before their answer; raise it.",
+        ),
+        (
+            {"groups": [MIXED[0], *[group(True, False, stopped=False)] * 40]},
+            WARNING,
+            "80 of 82 sampled completions were cut off; raise it.",
         ),
         (
             {"groups": [group(True, False, answered=False)] * 9},
