@@ -222,8 +222,10 @@ def _pairs(s: Sampled) -> Iterator[Finding]:
         return
     low, high = bootstrap_interval(shares, RESAMPLES, seed=0)
     learned = rollout.prompts_per_step * float(np.mean(s.signal))
-    whole = rollout.prompts_per_step * 2 / share
-    if share >= 0.3:
+    whole, rollouts = rollout.prompts_per_step * 2 / share, rollout.prompts_per_step * rollout.group_size
+    if rollout.group_size > 2:
+        hint = f"as pairs its {rollouts:,} rollouts would hold about {rollouts / 2 * share:,.0f} such pairs"
+    elif share >= 0.3:
         hint = "pairs suit this model and data"
     elif share >= 0.05:
         hint = (

@@ -427,6 +427,8 @@ def test_the_cost_of_a_step_and_whether_pairs_suit_are_noted():
     assert "Completions have 4.0 tokens on average, of rollout.max_new_tokens=4 (64 stop); 50.0% are right." in told
     assert "with probability 0.500 [" in told
     assert "a step of 8 groups of 2 learns from about 4.0 of them; pairs suit this model and data" in told
+    fours = of_samples([group(True, False, False, True)] * 4, make_config(rollout__group_size=4))
+    assert "as pairs its 32 rollouts would hold about 11 such pairs" in notes(samples.CHECKS, fours)
     seldom = [*MIXED[:4], *[group(False, False)] * 16]
     assert "a step full of such pairs needs about 160 rollouts" in notes(samples.CHECKS, of_samples(seldom))
 
