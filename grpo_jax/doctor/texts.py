@@ -40,7 +40,7 @@ class Texts:
 def _beginning(t: Texts) -> Iterator[Finding]:
     """The model wants a BOS if its tokenizer puts one before a text by itself."""
     bos = t.tokenizer.bos_token_id
-    if bos is None or encode(t.tokenizer, ["a"], special_tokens=True)[0][:1] != [bos]:
+    if encode(t.tokenizer, ["a"], special_tokens=True)[0][:1] != [bos]:
         return
     without = sum(row[0] != bos for row in t.rows if row)
     if without:
@@ -119,6 +119,11 @@ def _vocabulary(t: Texts) -> Iterator[Finding]:
         )
 
 
+def _facts(t: Texts) -> Iterator[Finding]:
+    ends = ", ".join(repr(t.tokenizer.convert_ids_to_tokens(token)) for token in t.stop_tokens)
+    yield note(f"Prompts have {min(map(len, t.rows))} to {max(map(len, t.rows))} tokens; completions end with {ends}.")
+
+
 def _room_of_prompts(t: Texts) -> Iterator[Finding]:
     longest, room = max(map(len, t.rows), default=0), getattr(t.config.task, "max_prompt_tokens", 0)
     if longest and room >= max(64, 4 * longest):
@@ -137,6 +142,7 @@ def _chat_unused(t: Texts) -> Iterator[Finding]:
 
 
 CHECKS: Sequence[Check[Texts]] = (
+    Check("lengths of prompts, and stop tokens", _facts),
     Check("first tokens of the prompts", _beginning),
     Check("whether the end of a turn stops a completion", _end_of_turn),
     Check("whether the chat template begins the model's turn", _turn_of_the_model),

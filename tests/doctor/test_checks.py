@@ -158,6 +158,9 @@ def test_what_may_be_meant_is_noted(directory):
     assert "task.chat=False: the tokenizer has a chat template" in notes(
         texts.CHECKS, of_tokenizer(directory, chat=False)
     )
+    assert "Prompts have 23 to 23 tokens; completions end with '<eos>', '<end>'." in notes(
+        texts.CHECKS, of_tokenizer(directory)
+    )
     short = dataclasses.replace(of_tokenizer(directory), config=load(CONFIGS / "my_questions.py"), rows=[[1, 2, 3]])
     assert "task.max_prompt_tokens=256: the longest prompt has 3 tokens" in notes(texts.CHECKS, short)
 
