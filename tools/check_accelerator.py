@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,7 +46,7 @@ ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "configs" / "two_grpo.py"
 PROMPT = 64  # tokens
 
-Fields: TypeAlias = Mapping[str, object]  # of a configuration, by their dotted names
+Fields: TypeAlias = dict[str, object]  # of a configuration, by their dotted names
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,10 @@ class Form:
     repetitions: int = 3  # of what is timed
 
 
-_BATCH = {"rollout.prompts_per_step": 16, "rollout.prompts_per_batch": 16, "train.microbatch_groups": 8}
+_BATCH: Fields = {"rollout.prompts_per_step": 16, "rollout.prompts_per_batch": 16, "train.microbatch_groups": 8}
 _SMALL = {"embed_dim": 32, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2, "head_dim": 8, "mlp_dim": 64}
-_BRIEF = {
-    "task.operations": 1,
-    "train.steps": 4,
+_BRIEF: Fields = {
+    "train.steps": 6,
     "evaluation.test_problems": 8,
     "evaluation.test_samples": 2,
     "evaluation.validation_problems": 8,
@@ -128,7 +127,7 @@ _BRIEF = {
 }
 
 
-def _model(**architecture: int) -> dict[str, object]:
+def _model(**architecture: int) -> Fields:
     return {f"model.architecture.{name}": value for name, value in architecture.items()}
 
 
@@ -160,6 +159,7 @@ FULL = Form(
         "model.compute_dtype": "bfloat16",
         "model.remat": "full",
         "model.attention": "fused",
+        "rollout.lanes": 0,
         "rollout.prompts_per_step": 64,
         "rollout.prompts_per_batch": 64,
         "rollout.max_new_tokens": 512,
@@ -218,21 +218,20 @@ class Setting:
         return np.asarray(fetch(scored))
 
     def minibatch(self) -> UpdateBatch:
-        """Return a minibatch of full rows with random tokens, on the devices."""
-        inputs = abstract_inputs(self.programs, self.config, PROMPT)
+        """Return a minibatch of full rows with random tokens, on the devices. One completion of each pair was right."""
+        batch = abstract_inputs(self.programs, self.config, PROMPT).batch
         rng, vocabulary = np.random.default_rng(1), self.programs.policy.vocab_size
+        values: dict[str, Any] = {
+            "prompt_lengths": PROMPT,
+            "completion_lengths": self.config.rollout.max_new_tokens,
+            "advantages": [1, -1],
+            "sampler_logprobs": -math.log(vocabulary),
+        }
 
         def filled(name: str, like: Any) -> np.ndarray:
-            values = {
-                "prompt_lengths": lambda: np.full(like.shape, PROMPT),
-                "completion_lengths": lambda: np.full(like.shape, self.config.rollout.max_new_tokens),
-                "advantages": lambda: np.resize([1.0, -1.0], like.shape),
-                "sampler_logprobs": lambda: np.full(like.shape, -math.log(vocabulary)),
-            }
-            made = values.get(name, lambda: rng.integers(1, vocabulary, like.shape))()
-            return np.asarray(made, like.dtype)
+            value = values[name] if name in values else rng.integers(1, vocabulary, like.shape)
+            return np.broadcast_to(np.asarray(value, like.dtype), like.shape)
 
-        batch = inputs.batch
         likes = {each.name: getattr(batch.groups, each.name) for each in dataclasses.fields(Groups)}
         groups = Groups(**{name: None if like is None else filled(name, like) for name, like in likes.items()})
         # The first bucket is the widest.

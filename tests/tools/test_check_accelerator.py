@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import jax
 import pytest
 
+from grpo_jax.config import load
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.training.experiment import check_batches
 from tests.helpers import summary_of
 from tools import check_accelerator
-from tools.check_accelerator import SHORT, Machine, Report, Row, Setting, topology_of
+from tools.check_accelerator import DEMO, FULL, SHORT, Machine, Report, Row, Setting, topology_of
 
 BRIEF = dataclasses.replace(
     SHORT, model=SHORT.model | {"rollout.max_new_tokens": 8, "model.architecture.num_layers": 1}
@@ -61,6 +63,16 @@ def test_attention_is_compared(one, monkeypatch):
     )
     (row,) = check_accelerator.fused_attention(one)
     assert not row.passed
+
+
+def test_the_forms_have_valid_configurations():
+    """Nothing of the full one is computed here."""
+    for fields in (FULL.demo, FULL.killed, SHORT.demo, SHORT.killed):
+        load(DEMO, [(name, str(value)) for name, value in fields.items()])
+    for fields in (FULL.model, FULL.timed):
+        setting = Setting.of(fields, jax.devices())
+        check_batches(setting.config, len(jax.devices()))
+        assert setting.prompts.tokens.max() < setting.programs.policy.vocab_size
 
 
 def test_a_row_passes_up_to_its_limit():
