@@ -77,8 +77,9 @@ test-quick: install-all
 
 # The tests that are most likely to fail with another version of Python, JAX or NumPy if all pass with one: command lines
 # and configurations, a run and its directory, the policy, the sampler, and the processes of verifiers. No slow ones.
-VERSIONS := commands/test_earlier_version.py commands/test_mistakes.py commands/test_train.py config \
-  policy/test_policy.py rewards/test_pool.py runs sampling/test_sampler.py training/test_tpu.py
+VERSIONS := commands/test_earlier_version.py::test_a_run_is_continued commands/test_mistakes.py commands/test_train.py \
+  config policy/test_policy.py::test_logits_are_those_of_a_second_implementation rewards/test_pool.py runs \
+  sampling/test_sampler.py training/test_tpu.py
 
 test-versions: install-all
 	$(PYTEST) -m 'not slow' $(VERSIONS:%=tests/%)

@@ -1,8 +1,9 @@
 """The code that a computation runs through, found by what it imports, and a hash of what that code does."""
 
 import ast
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import grpo_jax
 from grpo_jax.config.own_code import source_file
@@ -37,6 +38,7 @@ def program_digest(modules: Iterable[str]) -> str:
     return whole.hexdigest()[:16]
 
 
+@functools.cache  # a process that trains many runs reads the same files again
 def program(source: bytes) -> str:
     """Return the syntax tree of a source as text, without docstrings and without positions in the file."""
     tree = ast.parse(source)
@@ -46,13 +48,16 @@ def program(source: bytes) -> str:
     return ast.dump(tree)
 
 
-def _imports(source: bytes) -> Iterator[tuple[str, str]]:
-    """Yield what a source imports from grpo_jax, wherever in it: a module, and the name taken from it, if any."""
+@functools.cache
+def _imports(source: bytes) -> tuple[tuple[str, str], ...]:
+    """Return what a source imports from grpo_jax, wherever in it: modules, and the names taken from them, if any."""
+    found: list[tuple[str, str]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == PACKAGE)
+            found += ((alias.name, "") for alias in node.names if alias.name.partition(".")[0] == PACKAGE)
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == PACKAGE:
-            yield from ((node.module, alias.name) for alias in node.names)
+            found += ((node.module, alias.name) for alias in node.names)
+    return tuple(found)
 
 
 def _home(module: str, name: str) -> str:

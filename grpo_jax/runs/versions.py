@@ -1,5 +1,6 @@
 """The versions of the code and the libraries that a run was made with."""
 
+import functools
 import hashlib
 import os
 import platform
@@ -37,8 +38,8 @@ def cores() -> int:
 
 def versions() -> dict[str, str]:
     """Return the versions of Python, of this package, and of the libraries that numbers depend on."""
-    return {
-        "python": platform.python_version(),
-        "grpo_jax": grpo_jax.__version__,
-        **{library: version(library) for library in LIBRARIES},
-    }
+    libraries = {library: _version(library) for library in LIBRARIES}
+    return {"python": platform.python_version(), "grpo_jax": grpo_jax.__version__, **libraries}
+
+
+_version = functools.cache(version)  # it searches all that is installed

@@ -1,12 +1,12 @@
 """The decoder: against a second implementation, and by the properties that training relies on."""
 
 import dataclasses
+import functools
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from grpo_jax.config import ArchitectureConfig, MeshConfig, ModelConfig, RopeConfig
@@ -62,28 +62,41 @@ def make(**changes) -> Policy:
     return Policy(dataclasses.replace(ARCHITECTURE, **of_architecture), dataclasses.replace(MODEL, **of_model))
 
 
-def randomised(policy, seed=0):
+# Values and what is compared are NumPy's: an operation of JAX outside of a program is compiled for each of its shapes.
+
+
+@functools.cache
+def initial(policy, seed=0):
+    return jax.device_get(jax.jit(policy.init)(jax.random.key(seed)))
+
+
+@functools.cache
+def randomised(policy):
     """Parameters none of which is at a special value such as a norm's scale of 1 or a bias of 0."""
-    params = jax.jit(policy.init)(jax.random.key(seed))
-    leaves, tree = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-    return jax.tree.unflatten(
-        tree, [leaf + 0.3 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    )
+    draws = np.random.default_rng(1)
+    return jax.tree.map(lambda leaf: leaf + 0.3 * draws.standard_normal(leaf.shape, np.float32), initial(policy))
+
+
+def apply(policy, params, rows):
+    return np.asarray(_apply(policy, params, rows))
 
 
 @partial(jax.jit, static_argnums=0)
-def apply(policy, params, rows):
+def _apply(policy, params, rows):
     return policy.apply(params, rows)
 
 
-@partial(jax.jit, static_argnums=0, static_argnames=("temperature", "chunk"))
 def completion_logprobs(policy, *arguments, **options):
+    return np.asarray(_completion_logprobs(policy, *arguments, **options))
+
+
+@partial(jax.jit, static_argnums=0, static_argnames=("temperature", "chunk"))
+def _completion_logprobs(policy, *arguments, **options):
     return policy.completion_logprobs(*arguments, **options)
 
 
 def tokens(shape, seed=0):
-    return jax.random.randint(jax.random.key(seed), shape, 0, VOCABULARY)
+    return jnp.asarray(np.random.default_rng(seed).integers(VOCABULARY, size=shape, dtype=np.int32))
 
 
 @pytest.mark.trap(31)
@@ -95,15 +108,14 @@ def test_logits_are_those_of_a_second_implementation(name):
     np.testing.assert_allclose(apply(policy, params, row)[0], expected, atol=2e-5)
     scanned = make(**VARIANTS[name], scan_layers=True)
     layers = [params["layers"][str(index)] for index in range(policy.architecture.num_layers)]
-    stacked = params | {"layers": jax.tree.map(lambda *x: jnp.stack(x), *layers)}
+    stacked = params | {"layers": jax.tree.map(lambda *x: np.stack(x), *layers)}
     np.testing.assert_allclose(apply(scanned, stacked, row)[0], expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_scanned_layers_are_unrolled_layers(name):
     unrolled, scanned = make(**VARIANTS[name]), make(**VARIANTS[name], scan_layers=True)
-    params = jax.jit(unrolled.init)(jax.random.key(3))
-    stacked = jax.jit(scanned.init)(jax.random.key(3))
+    params, stacked = initial(unrolled, seed=3), initial(scanned, seed=3)
     layers = [params["layers"][str(index)] for index in range(unrolled.architecture.num_layers)]
     jax.tree.map(np.testing.assert_array_equal, stacked["layers"], jax.tree.map(lambda *x: np.stack(x), *layers))
     row = tokens((3, 7))
@@ -116,8 +128,7 @@ def test_remat_changes_memory_only(remat, scan_layers):
     row = tokens((2, 6))
 
     def gradient(policy):
-        params = jax.jit(policy.init)(jax.random.key(0))
-        return jax.jit(jax.grad(lambda p: (apply(policy, p, row) ** 2).sum()))(params)
+        return jax.jit(jax.grad(lambda params: (policy.apply(params, row) ** 2).sum()))(initial(policy))
 
     plain, other = gradient(make(scan_layers=scan_layers)), gradient(make(scan_layers=scan_layers, remat=remat))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), plain, other)
@@ -126,10 +137,9 @@ def test_remat_changes_memory_only(remat, scan_layers):
 @pytest.mark.parametrize("scan_layers", [False, True])
 def test_every_parameter_has_named_axes(scan_layers):
     policy = make(qkv_bias=True, tied_head=False, scan_layers=scan_layers)
-    params = jax.jit(policy.init)(jax.random.key(0))
     jax.tree.map(
         lambda leaf, axes: pytest.fail(f"{axes} for {leaf.shape}") if len(axes) != leaf.ndim else None,
-        params,
+        policy.shapes(),
         policy.logical_axes(),
     )
 
@@ -138,7 +148,8 @@ def test_causality():
     """No logit changes, by a single bit, with what comes after it; and those after do change."""
     policy = make()
     params, row = randomised(policy), tokens((1, 8))
-    changed = row.at[0, 5].set((row[0, 5] + 1) % VOCABULARY)
+    changed = np.array(row)
+    changed[0, 5] = (row[0, 5] + 1) % VOCABULARY
     before, after = apply(policy, params, row)[0], apply(policy, params, changed)[0]
     np.testing.assert_array_equal(before[:5], after[:5])
     assert (np.abs(before[5:] - after[5:]).max(axis=-1) > 1e-4).all()
@@ -159,11 +170,15 @@ def assert_same_values_and_gradients(policy, params, mesh=None):
     def expected(params):
         return total(full_forward(policy, params, *map(np.asarray, GROUPS), temperature=0.7))
 
-    gradient, logprobs = jax.jit(jax.grad(found, has_aux=True))(params)
-    expected_gradient, expected_logprobs = jax.jit(jax.grad(expected, has_aux=True))(params)
+    gradient, logprobs = jax.device_get(jax.jit(jax.grad(found, has_aux=True))(params))
+    expected_gradient, expected_logprobs = jax.device_get(jax.jit(jax.grad(expected, has_aux=True))(params))
     np.testing.assert_allclose(logprobs, expected_logprobs, atol=1e-5)
-    apart = optax.tree.norm(jax.tree.map(lambda one, other: np.array(one) - other, gradient, expected_gradient))
-    assert float(apart) < 3e-6 * float(optax.tree.norm(expected_gradient))  # float32 sums in another order
+    apart = norm(jax.tree.map(np.subtract, gradient, expected_gradient))
+    assert apart < 3e-6 * norm(expected_gradient)  # float32 sums in another order
+
+
+def norm(tree):
+    return np.linalg.norm(np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(tree)]))
 
 
 @pytest.mark.trap(45)
@@ -218,12 +233,12 @@ def test_completions_of_one_token():
 def test_padding_and_neighbours_change_nothing():
     policy = make()
     params = randomised(policy)
-    prompt, completion, length = tokens((1, 3), 1), tokens((1, 2, 4), 2), jnp.array([3])
+    prompt, completion, length = tokens((1, 3), 1), tokens((1, 2, 4), 2), np.array([3])
     alone = completion_logprobs(policy, params, prompt, length, completion)
-    wide = jnp.pad(prompt, ((0, 0), (0, 6)), constant_values=VOCABULARY - 1)
-    beside = jnp.concatenate([wide, tokens((2, 9), 5)])
+    wide = np.pad(prompt, ((0, 0), (0, 6)), constant_values=VOCABULARY - 1)
+    beside = np.concatenate([wide, tokens((2, 9), 5)])
     together = completion_logprobs(
-        policy, params, beside, jnp.array([3, 9, 1]), jnp.concatenate([completion, tokens((2, 2, 4), 6)])
+        policy, params, beside, np.array([3, 9, 1]), np.concatenate([completion, tokens((2, 2, 4), 6)])
     )
     np.testing.assert_allclose(together[0], alone[0], atol=2e-6)
 
@@ -231,38 +246,39 @@ def test_padding_and_neighbours_change_nothing():
 def test_an_empty_row_gives_no_nan():
     policy = make()
     row = completion_logprobs(
-        policy, randomised(policy), jnp.zeros((1, 3), int), jnp.array([1]), jnp.zeros((1, 2, 3), jnp.int32)
+        policy, randomised(policy), np.zeros((1, 3), np.int32), np.array([1]), np.zeros((1, 2, 3), np.int32)
     )
     assert np.isfinite(row).all()
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 4, 7, 100])
 def test_chunks_change_neither_values_nor_gradients(chunk):
-    policy = make()
-    params = jax.jit(policy.init)(jax.random.key(0))
-    arguments = (tokens((2, 5), 1), jnp.array([5, 3]), tokens((2, 3, 7), 2))
-
-    def total(params, chunk):
-        logprobs = completion_logprobs(policy, params, *arguments, temperature=0.7, chunk=chunk)
-        return (logprobs * jnp.arange(7)[None, None]).sum()
-
-    both = jax.jit(jax.value_and_grad(total), static_argnums=1)
-    whole, pieces = both(params, 0), both(params, chunk)
+    whole, pieces = in_chunks(0), in_chunks(chunk)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), whole, pieces)
+
+
+@functools.cache
+def in_chunks(chunk):
+    policy, arguments = make(), (tokens((2, 5), 1), jnp.array([5, 3]), tokens((2, 3, 7), 2))
+
+    def total(params):
+        logprobs = policy.completion_logprobs(params, *arguments, temperature=0.7, chunk=chunk)
+        return (logprobs * np.arange(7)[None, None]).sum()
+
+    return jax.device_get(jax.jit(jax.value_and_grad(total))(initial(policy)))
 
 
 def test_with_chunks_the_full_logits_never_exist():
     """Neither forward nor backward holds an array of B x C x V elements."""
     policy = make(vocab_size=20_011)
-    params = jax.eval_shape(policy.init, jax.random.key(0))
     b, c = 4, 32
 
     def program(chunk):
         def total(params, prompt, lengths, completion):
-            return completion_logprobs(policy, params, prompt, lengths, completion, chunk=chunk).sum()
+            return policy.completion_logprobs(params, prompt, lengths, completion, chunk=chunk).sum()
 
         shapes = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((b // 2, 6), (b // 2,), (b // 2, 2, c))]
-        return jax.jit(jax.grad(total)).lower(params, *shapes).compile().memory_analysis().temp_size_in_bytes
+        return jax.jit(jax.grad(total)).lower(policy.shapes(), *shapes).compile().memory_analysis().temp_size_in_bytes
 
     full = b * c * 20_011 * 4
     assert program(0) > full
@@ -275,16 +291,18 @@ def test_ids_without_a_token_are_never_predicted(tied_head):
     padded = dataclasses.replace(make(tied_head=tied_head, vocab_size=16), tokens=VOCABULARY)
     exact = make(tied_head=tied_head)
     params = randomised(padded)
-    cut = jax.tree.map(lambda leaf, shape: leaf[tuple(map(slice, shape.shape))], params, exact.init(jax.random.key(0)))
+    cut = jax.tree.map(lambda leaf, shape: leaf[tuple(map(slice, shape.shape))], params, exact.shapes())
     prompt, lengths, completion = tokens((2, 4)), jnp.array([4, 3]), tokens((2, 2, 3), 1)
 
-    def total(policy):
-        return lambda params: completion_logprobs(policy, params, prompt, lengths, completion).sum()
+    @partial(jax.jit, static_argnums=0)
+    @partial(jax.value_and_grad, argnums=1)
+    def both(policy, params):
+        return policy.completion_logprobs(params, prompt, lengths, completion).sum()
 
-    np.testing.assert_allclose(total(padded)(params), total(exact)(cut), rtol=1e-5)
-    assert (apply(padded, params, prompt)[..., VOCABULARY:] == -jnp.inf).all()
-    gradients = jax.grad(total(padded))(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+    total, gradient = jax.device_get(both(padded, params))
+    np.testing.assert_allclose(total, both(exact, cut)[0], rtol=1e-5)
+    assert (apply(padded, params, prompt)[..., VOCABULARY:] == -np.inf).all()
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.trap(20)
@@ -293,10 +311,10 @@ def test_temperature_is_applied_to_the_logits_of_a_free_head():
     policy = make(tied_head=False, logit_cap=3.0)
     params = randomised(policy)
     prompt, completion = tokens((1, 3)), tokens((1, 2), 1)
-    logits = apply(policy, params, jnp.concatenate([prompt, completion], 1))[:, 2:4]
+    logits = apply(policy, params, np.concatenate([prompt, completion], 1))[:, 2:4]
     np.testing.assert_allclose(
-        completion_logprobs(policy, params, prompt, jnp.array([3]), completion[:, None], temperature=0.5)[:, 0],
-        token_logprobs(logits / 0.5, completion),
+        completion_logprobs(policy, params, prompt, np.array([3]), completion[:, None], temperature=0.5)[:, 0],
+        token_logprobs(jnp.asarray(logits / 0.5), completion),
         atol=1e-5,
     )
 
@@ -307,13 +325,18 @@ def test_temperature_is_applied_to_the_logits_of_a_free_head():
 @pytest.mark.parametrize("tied_head", [True, False])
 def test_bfloat16_compute_keeps_float32_parameters_and_logits(tied_head):
     policy = make(compute_dtype="bfloat16", tied_head=tied_head)
-    params = jax.jit(policy.init)(jax.random.key(0))
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    hidden, _ = policy.hidden_states(params, tokens((2, 5)))
+    params = initial(policy)
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    hidden, _ = jax.jit(policy.hidden_states)(params, tokens((2, 5)))
     assert hidden.dtype == jnp.bfloat16
-    logits = policy.logits(params, hidden)
-    assert logits.dtype == jnp.float32
-    assert (logits != logits.astype(jnp.bfloat16).astype(jnp.float32)).mean() > 0.9  # not rounded on the way
+    assert_not_rounded(jax.jit(policy.logits)(params, hidden))
+
+
+def assert_not_rounded(logits):
+    """They were not in bfloat16 on the way."""
+    logits = np.asarray(logits)
+    assert logits.dtype == np.float32
+    assert (logits != logits.astype(jnp.bfloat16).astype(np.float32)).mean() > 0.9
 
 
 @pytest.mark.trap(29)
@@ -323,8 +346,7 @@ def test_caps_are_in_float32_and_the_embedding_scale_in_bfloat16():
     params = randomised(policy)
     row = tokens((2, 8))
     logits = apply(policy, params, row)
-    assert logits.dtype == jnp.float32
-    assert (logits != logits.astype(jnp.bfloat16).astype(jnp.float32)).mean() > 0.9
+    assert_not_rounded(logits)
     assert 2.5 < np.abs(logits).max() < 3.0
     products = jnp.linspace(10.0, 10.1, 64)
     scores = Scoring(1.0, 2.0, None).scores(products)
@@ -356,12 +378,12 @@ def test_windows_are_static_where_layers_are_unrolled_and_data_where_they_are_sc
 
 def test_bfloat16_is_near_float32():
     full, half = make(), make(compute_dtype="bfloat16")
-    params, row = jax.jit(full.init)(jax.random.key(0)), tokens((2, 8))
+    params, row = initial(full), tokens((2, 8))
     np.testing.assert_allclose(apply(half, params, row), apply(full, params, row), atol=0.1)
 
 
 def test_safetensors_round_trip(tmp_path):
-    params = jax.device_get(make(qkv_bias=True, tied_head=False).init(jax.random.key(0)))
+    params = initial(make(qkv_bias=True, tied_head=False))
     save_params(tmp_path / "deep" / "params.safetensors", params)
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["params.safetensors"]
     jax.tree.map(np.testing.assert_array_equal, load_params(tmp_path / "deep" / "params.safetensors"), params)
