@@ -9,7 +9,7 @@ right lines. Tokens are characters.
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
@@ -71,27 +71,12 @@ class ModularExpressions:
         lines = sum(_equation_tokens(left) for left in range(1, self.config.operations))
         return lines + len("6") + len([EOS])
 
-    @property
-    def _expressions(self) -> int:
-        """The number of expressions: shapes of the tree (a Catalan number) x operators x digits."""
-        k = self.config.operations
-        shapes = math.comb(2 * k, k) // (k + 1)
-        return shapes * len(set(self.config.operators)) ** k * self.config.modulus ** (k + 1)
-
     def problems(self, split: Split, number: int = 0, *, at_most: bool = False) -> Sequence[Problem]:
         """Return the problems of a split; see `Task.problems`."""
         number = number or self.config.train_problems
-        rng = text_generator(TextStream.PROBLEMS, split.name)
-        found: dict[str, Problem] = {}
-        for _ in range(min(number * DRAWS_PER_PROBLEM, self._expressions * DRAWS_PER_EXPRESSION)):
-            if len(found) == number:
-                break
-            expression = draw(rng, self.config.operations, self.config.operators, self.config.modulus)
-            prompt = render(expression) + "="
-            if split_of(prompt) is split and prompt not in found:  # most draws belong to another split
-                found[prompt] = Problem(prompt, str(value_of(expression, self.config.modulus)))
+        found = draw_problems(self.config, split, number)
         if len(found) == number or (at_most and found):
-            return list(found.values())
+            return found
         raise ConfigError(
             f"task.operations={self.config.operations}: the {split.name.lower()} split has hardly more than "
             f"{len(found)} such problems, but {number} are requested; raise it, or request fewer problems."
@@ -103,6 +88,28 @@ class ModularExpressions:
     def demonstration(self, problem: Problem, skip_probability: float, rng: random.Random) -> str:
         *lines, answer = reductions(parse(problem.prompt.removesuffix("=")), self.config.modulus)
         return "=".join([line for line in lines if rng.random() >= skip_probability] + [answer])
+
+
+@lru_cache(maxsize=16)  # the runs of one process ask for the same
+def draw_problems(config: ModularExpressionsConfig, split: Split, number: int) -> tuple[Problem, ...]:
+    """Return problems of a split: `number` of them, or fewer if the split seems to have no more."""
+    rng = text_generator(TextStream.PROBLEMS, split.name)
+    found: dict[str, Problem] = {}
+    for _ in range(min(number * DRAWS_PER_PROBLEM, count_expressions(config) * DRAWS_PER_EXPRESSION)):
+        if len(found) == number:
+            break
+        expression = draw(rng, config.operations, config.operators, config.modulus)
+        prompt = render(expression) + "="
+        if split_of(prompt) is split and prompt not in found:  # most draws belong to another split
+            found[prompt] = Problem(prompt, str(value_of(expression, config.modulus)))
+    return tuple(found.values())
+
+
+def count_expressions(config: ModularExpressionsConfig) -> int:
+    """Return the number of expressions: shapes of the tree (a Catalan number) x operators x digits."""
+    k = config.operations
+    shapes = math.comb(2 * k, k) // (k + 1)
+    return shapes * len(set(config.operators)) ** k * config.modulus ** (k + 1)
 
 
 def _equation_tokens(operations: int) -> int:
