@@ -16,10 +16,9 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from compare_commits import as_table, compare_runs, last_line, log, loopback_cluster
+from compare_commits import LineComparison, compare_runs, last_line, log, loopback_cluster
 
 from grpo_jax.commands import words
-from grpo_jax.terminal import PlainConsole
 
 DEVICES, PROCESSES = 4, (1, 2, 4)
 
@@ -65,9 +64,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), metavar="RUN", help="default: all")
     parser.add_argument("--tolerance", type=float, default=0.0, help="largest relative difference that is accepted")
     arguments = parser.parse_args(argv)
-    found = {}
+    differ = False
     with tempfile.TemporaryDirectory() as directory:
         for name in arguments.runs:
+            alone = Path(directory) / f"{name}_1"
             for processes in PROCESSES:
                 workdir = Path(directory) / f"{name}_{processes}"
                 codes = [process.wait() for process in start(name, processes, workdir)]
@@ -75,11 +75,20 @@ def main(argv: Sequence[str]) -> int:
                     print(f"error: {name} on {processes} processes: {last_line(log(workdir, 0))}", file=sys.stderr)
                     return 2
                 if processes > 1:
-                    alone = Path(directory) / f"{name}_1"
-                    found[f"{name}, {processes} processes"] = compare_runs(alone, workdir, {})
-                print(f"{name} on {processes} processes: done", file=sys.stderr, flush=True)
-    PlainConsole().print(as_table(found, arguments.tolerance))
-    return int(not all(part.within(arguments.tolerance) for parts in found.values() for part in parts))
+                    parts = compare_runs(alone, workdir, {})
+                    differ = differ or not all(part.within(arguments.tolerance) for part in parts)
+                    print(f"{name} on {processes} processes: {in_words(parts)}", flush=True)
+    return int(differ)
+
+
+def in_words(parts: Sequence[LineComparison]) -> str:
+    """Return by how much runs differ."""
+    values = sum(part.values for part in parts)
+    differences = [(one.largest, name) for part in parts for name, one in part.differences.items()]
+    if not differences:
+        return f"{values:,} values are equal"
+    largest, name = max(differences)
+    return f"{values:,} values, the largest relative difference is {largest:.1e} ({name})"
 
 
 def start(name: str, processes: int, workdir: Path) -> list["subprocess.Popen[bytes]"]:
