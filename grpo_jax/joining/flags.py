@@ -53,19 +53,32 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def join(arguments: argparse.Namespace) -> None:
-    """Join the other processes if the flags ask for it. Nothing may have used JAX's devices before.
+    """Join the other processes if the flags ask for it; see `join_at`.
 
     Raises:
       ConfigError: if flags are missing or contradict each other, here or between processes; if there is no cluster.
       NotJoined: if another process does not come in time.
     """
-    if not several_hosts(arguments):
-        return
-    seconds = arguments.join_seconds or JOIN_SECONDS
+    if several_hosts(arguments):
+        seconds = arguments.join_seconds or JOIN_SECONDS
+        join_at(place_of(arguments, seconds), seconds, arguments.heartbeat_seconds or HEARTBEAT_SECONDS)
+
+
+def join_at(place: Place, seconds: int = JOIN_SECONDS, heartbeat_seconds: int = HEARTBEAT_SECONDS) -> None:
+    """Join the other processes. Nothing may have used JAX's devices before.
+
+    Args:
+      place: of this process.
+      seconds: to wait for the others.
+      heartbeat_seconds: a process that is silent for so long counts as dead.
+
+    Raises:
+      ConfigError: if the processes contradict each other, or the first cannot listen at the coordinator's port.
+      NotJoined: if another process does not come in time.
+    """
     import jax  # before the meeting, so that all are there a moment after it
 
     jax.config.update("jax_enable_preemption_service", False)  # it would swallow SIGTERM, which is for `StopRequest`
-    place = place_of(arguments, seconds)
     meet(place, seconds)
     coordinator = place.coordinator
     if place.process:
@@ -79,7 +92,7 @@ def join(arguments: argparse.Namespace) -> None:
             place.local_devices,
             cluster_detection_method="deactivate",  # the place is known
             initialization_timeout=min(seconds, MET_SECONDS),
-            heartbeat_timeout_seconds=arguments.heartbeat_seconds or HEARTBEAT_SECONDS,
+            heartbeat_timeout_seconds=heartbeat_seconds,
         )
     except (RuntimeError, ValueError) as error:
         raise NotJoined(f"{place.coordinator}: the other processes cannot be joined ({error}).") from error
