@@ -249,11 +249,11 @@ def start(arguments: argparse.Namespace, workdir: Path, caches: Path, attempt: s
     first, second = loopback_cluster(2)
     address = "JAX_COORDINATOR_ADDRESS"
     cable = Cable(int(first[address].rpartition(":")[2]))
+    cache = caches / "cache"
+    for base in (cache / "grpo_jax").glob("warm_start_*"):
+        base.unlink()
     processes = []
     for index, variables in enumerate((first, second | {address: f"localhost:{cable.port}"})):
-        cache = caches / f"cache{index}"
-        for base in (cache / "grpo_jax").glob("warm_start_*"):
-            base.unlink()
         paths = os.pathsep.join(filter(None, [str(CONFIG.parent), os.environ.get("PYTHONPATH")]))
         environment = os.environ | variables | {"XDG_CACHE_HOME": str(cache), "PYTHONPATH": paths}
         with open(log(workdir, index, attempt), "w", encoding="utf-8") as output:
