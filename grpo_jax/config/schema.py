@@ -224,7 +224,7 @@ class RolloutConfig:
     noise: Literal["independent", "antithetic", "common"] = "independent"
     engine: VllmConfig | None = None  # what samples; None: the JAX sampler, on the devices that train
     # Steps between the policy that samples a batch and the one that learns from it. 0 is on-policy, as in the paper. 1
-    # lets a server sample during the update; more than 1 is no faster.
+    # lets a server, or devices of their own (mesh.rollout_share), sample during the update; more is no faster.
     delay: CountOrZero = 0
     sampling: SamplingConfig
 
