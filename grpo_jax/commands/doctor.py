@@ -30,8 +30,10 @@ def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="compile nothing, and read no weights")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="a file for all findings")
-    parser.add_argument("--recorded", type=Path, metavar="FILE", help="such a file, whose tokens to compare with")
+    parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all findings")
+    parser.add_argument(
+        "--recorded", type=command_line.place, metavar="FILE", help="such a file, whose tokens to compare with"
+    )
     arguments = command_line.parse(parser, argv)
     if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
         return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)

@@ -164,7 +164,7 @@ def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):
 @pytest.mark.parametrize("name", CONTINUES)
 def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    flag = {"report": [], "plan": ["--json"]}.get(name, ["--workdir"])
+    flag = {"report": [], "plan": ["--json"], "doctor": ["--json"]}.get(name, ["--workdir"])
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(f"grpo_jax.commands.{name}").main([*flag, "gs://bucket/run"])
     assert ended.value.code == 2
