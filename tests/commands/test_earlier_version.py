@@ -106,7 +106,7 @@ def test_a_run_with_fewer_fields_is_continued_on_another_mesh(run):
     assert "logging.arms_every: 0 so far, 20 from here on" in display.notes
     assert "mesh.fsdp: 1 so far, 2 from here on" in display.notes
     assert any("last digits" in note for note in display.notes)
-    assert RunDirectory(run).config()["mesh"] == {"data": 2, "fsdp": 2, "tensor": 1}
+    assert RunDirectory(run).config()["mesh"] == {"data": 2, "fsdp": 2, "tensor": 1, "rollout_share": 0.0}
 
 
 @pytest.mark.parametrize("step", [2, 4, 0])
