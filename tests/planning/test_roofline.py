@@ -7,7 +7,7 @@ import pytest
 from grpo_jax.planning import hlo
 from grpo_jax.planning.chips import CHIPS
 from grpo_jax.planning.collectives import participants
-from grpo_jax.planning.costs import CUDNN_BLOCK, kernel_products, measure
+from grpo_jax.planning.costs import CUDNN_BLOCK, KERNEL_EFFICIENCY, kernel_products, measure
 from grpo_jax.planning.roofline import moved_bytes
 
 H100 = replace(CHIPS["h100"], node=8)
@@ -135,4 +135,8 @@ def test_attention_kernels_of_cudnn(direction, products):
     queries = hlo.Shape("bf16", (3, 12, 1024, 64))
     kernel = hlo.Instruction("attention.1", (queries, hlo.Shape("u8", (0,))), "custom-call", (), text, False)
     visited = (1 + CUDNN_BLOCK / 1024) / 2
-    assert kernel_products(kernel) == 2 * products * 3 * 12 * 1024 * 1024 * 64 * visited
+    flops = 2 * products * 3 * 12 * 1024 * 1024 * 64 * visited
+    assert kernel_products(kernel) == flops
+    found = measure(hlo.Program({"main": hlo.Computation("main", {kernel.name: kernel})}, "main"), H100, [])
+    assert found.kernel_seconds == pytest.approx(flops / (KERNEL_EFFICIENCY * H100.flops))
+    assert found.compute_seconds == 0
