@@ -509,7 +509,8 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    lines = (done.stdout + done.stderr).strip().splitlines()
+    """Return the last line of what a process said: of its results, or of its errors if it failed."""
+    lines = (done.stdout + done.stderr if done.returncode else done.stdout).strip().splitlines()
     return lines[-1].strip()[:300] if lines else f"exit code {done.returncode}"
 
 
