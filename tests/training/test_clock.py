@@ -11,7 +11,7 @@ import pytest
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.runs.phases import PHASES, TRAINING, training_seconds, whole
-from grpo_jax.training import Silent, clock, loop
+from grpo_jax.training import Silent, batch_queue, clock, loop
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Mean
@@ -59,7 +59,8 @@ class Machine:
     """An experiment without computations: updates are dispatched at once, and each takes `UPDATE`."""
 
     shardings = objective = None
-    engine = SimpleNamespace(load=lambda weights, version: None, unload=lambda: None)
+    able = SimpleNamespace(concurrent=False)
+    engine = SimpleNamespace(capabilities=able, load=lambda weights, version: None, unload=lambda: None)
 
     def __init__(self, config, time):
         self.config, self.done, self.time = config, 0.0, time
@@ -91,7 +92,6 @@ def trained(tmp_path, monkeypatch, time, **changes):
 
     for name, stub in {
         "_begin": lambda run: (start, None),
-        "collect": slowly(0.0, collected),
         "_minibatches": lambda *of: [None],
         "_arms": lambda *of: {},
         "_evaluate": evaluate,
@@ -102,6 +102,7 @@ def trained(tmp_path, monkeypatch, time, **changes):
         "PromptSource": lambda problems, seed: SimpleNamespace(begin=lambda cursor, prompts: cursor),
     }.items():
         monkeypatch.setattr(loop, name, stub)
+    monkeypatch.setattr(batch_queue, "begin_collecting", lambda *of, **named: lambda: collected)
     directory, running = RunDirectory(tmp_path / "run"), Clock()
     directory.create()
     checkpoints = SimpleNamespace(
