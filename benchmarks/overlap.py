@@ -4,10 +4,11 @@
 
 A fresh policy samples a request of `--batches` batches on a device of each process, in turn without any work of the
 host, and with a wait after each batch that is as long as sampling a batch takes, as for rewards from a server. If work
-and sampling wait for each other, the second takes twice as long as the first. If the next batch is sampled meanwhile,
-only the wait for the last batch is added: the ratio is 1 + 1 / batches.
+and sampling wait for each other, the second takes as long as sampling and all waits together. At best every wait but
+the last overlaps with the sampling of the next batch.
 
-Prints the median of the milliseconds, and of the ratio with its quartiles, as the first process sees them.
+Prints the medians of the milliseconds, and the share of the time that could overlap that did: its median and quartiles,
+as the first process sees them. It is below 0 if the second takes even longer than sampling and waits one after another.
 """
 
 import argparse
@@ -75,9 +76,24 @@ def measure(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
     pairs = [(sampled(step, 0.0), sampled(step, wait)) for step in range(arguments.repetitions)]
     if jax.process_index() == 0:
         without, with_work = (1e3 * statistics.median(times) for times in zip(*pairs, strict=True))
-        low, middle, high = statistics.quantiles((second / first for first, second in pairs), n=4)
+        low, middle, high = statistics.quantiles(
+            (alone + arguments.batches * wait - both) / overlapping(alone, wait, arguments.batches)
+            for alone, both in pairs
+        )
         print(f"{arguments.batches} batches of {at_once} prompts, waits of {1e3 * wait:.0f} ms")
-        print(f"{without:.0f} ms without, {with_work:.0f} with; ratio {middle:.2f}, quartiles {low:.2f} and {high:.2f}")
+        print(
+            f"{without:.0f} ms without, {with_work:.0f} with; {middle:.0%} overlap, quartiles {low:.0%} and {high:.0%}"
+        )
+
+
+def overlapping(alone: float, wait: float, batches: int) -> float:
+    """Return the seconds of sampling and waiting that overlap at best.
+
+    Args:
+      alone: seconds of sampling all batches.
+      wait: seconds after each batch.
+    """
+    return (batches - 1) * min(alone / batches, wait)
 
 
 if __name__ == "__main__":
