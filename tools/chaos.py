@@ -288,10 +288,10 @@ def disturb(pair: Pair, fault: Fault, line: float, delay: float) -> Outcome:
     seconds = time.monotonic() - began
     filler(pair.workdir).unlink(missing_ok=True)
     words = [last_line(pair.workdir, index) for index in (0, 1) if codes[index] > 0]
-    if over or codes == {0: 0, 1: 0}:
+    if codes == {0: 0, 1: 0} and (over or 0 not in fault.codes[0]):
         place = f"{place}, too late"
     else:
-        mistakes += mistakes_of(pair.workdir, fault, codes)
+        mistakes += ["ended before the fault"] * over + mistakes_of(pair.workdir, fault, codes)
     return Outcome(place, [codes[0], codes[1]], seconds, words, mistakes)
 
 
