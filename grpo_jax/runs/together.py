@@ -15,6 +15,7 @@ answers:
 import contextlib
 import faulthandler
 import json
+import logging
 import math
 import os
 import re
@@ -75,6 +76,13 @@ def last_words(error: Exception | KeyboardInterrupt, process: int, foreseen: Err
         what = f"failed: {type(error).__name__}: {error}"
     broken = isinstance(error, jax.errors.JaxRuntimeError | ValueError) and BY_XLA.match(str(error))
     return LastWords(process, f"process {process} {what}", code, cause=not broken)
+
+
+def say_last(error: object, code: int) -> None:
+    """Print an error, after which threads that fail of the same cause, such as those of a checkpoint, print nothing."""
+    logging.disable()
+    threading.excepthook = lambda failed: None
+    command_line.fail(error, code)
 
 
 class Others:
@@ -207,7 +215,7 @@ class Together:
         """Print an error, leave it with the others, and end this process."""
         words = last_words(error, others.index, self._foreseen)
         if isinstance(error, self._foreseen):
-            command_line.fail(error, words.code)
+            say_last(error, words.code)
         else:
             traceback.print_exception(error)
         others.say(FAILED, json.dumps(words.to_json()))
@@ -232,7 +240,7 @@ class Together:
             self._others.wait()
             if self._others.at_an_end() and not self._leaving.locked():
                 words = self._others.explanation()
-                command_line.fail(words.text, words.code)
+                say_last(words.text, words.code)
                 self._leave(words.code)
                 break
 
@@ -241,7 +249,7 @@ class Together:
             faulthandler.dump_traceback(STDERR)
             with open(self._stacks, "w", encoding="utf-8") as file:
                 faulthandler.dump_traceback(file)
-        command_line.fail(
+        say_last(
             f"no progress for {self._idle * LOOK_SECONDS:.0f} s (train.stuck_after); the stacks of all threads are "
             f"above and in {self._stacks}; the same command continues from the last checkpoint",
             STUCK,

@@ -1,5 +1,6 @@
 """How the processes of a run end together; here they are threads."""
 
+import logging
 import threading
 from types import SimpleNamespace
 
@@ -21,6 +22,9 @@ BROKEN = jax.errors.JaxRuntimeError(CLOSED)
 def _quick(monkeypatch):
     monkeypatch.setattr(together, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(together, "LINGER_SECONDS", 2.0)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)  # to have it back
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def waits(watched, ended):
@@ -101,6 +105,15 @@ def test_a_broken_connection_is_explained_by_the_process_at_its_other_end(first,
 def test_a_process_that_was_killed_is_named(other, tmp_path, capsys):
     assert exit_codes(tmp_path, other, is_killed, waits) == [137, None, 137]
     assert "error: nothing was heard of process 1 for" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_threads_that_fail_of_the_same_cause_say_nothing_after_the_last_words(tmp_path, capsys):
+    assert exit_codes(tmp_path, fails(TrainingError("the cause.")), waits) == [1, 1]
+    late = threading.Thread(target=fails(ValueError("of a checkpoint")), args=(None, None))
+    late.start()
+    late.join()
+    logging.getLogger("absl").critical("of a checkpoint")
+    assert capsys.readouterr().err.splitlines()[-1] == "error: process 0 failed: the cause."
 
 
 def test_a_first_process_that_does_not_answer_is_named(tmp_path, capsys):
