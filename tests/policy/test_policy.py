@@ -71,9 +71,9 @@ def initial(policy, seed=0):
 
 
 @functools.cache
-def randomised(policy):
+def randomised(policy, seed=1):
     """Parameters none of which is at a special value such as a norm's scale of 1 or a bias of 0."""
-    draws = np.random.default_rng(1)
+    draws = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: leaf + 0.3 * draws.standard_normal(leaf.shape, np.float32), initial(policy))
 
 
