@@ -41,6 +41,7 @@ from grpo_jax.rewards.mathematics import pool
 
 CONFIG = Path(__file__).with_name("chaos_config.py")
 SECONDS = 90.0  # from a fault to the end of both processes
+WHOLE_RUN = 1800.0  # if the fault should not end them
 STOPPED = 42  # the exit code that a stopped run is asked for
 EARLY = 0.2  # share of the faults before the first line of metrics
 LATEST = 0.95  # share of the lines that have been written when the last faults come
@@ -274,14 +275,15 @@ def disturb(pair: Pair, fault: Fault, line: float, delay: float) -> Outcome:
     place, over, mistakes = where(pair.workdir), pair.ended(), []
     fault.act(pair)
     began = time.monotonic()
+    limit = SECONDS if 0 not in fault.codes[0] else WHOLE_RUN
     codes = {}
     for index in sorted((0, 1), key=lambda index: index in fault.halted):
         if index in fault.halted:
             pair.processes[index].kill()
         try:
-            codes[index] = pair.processes[index].wait(max(began + SECONDS - time.monotonic(), 1))
+            codes[index] = pair.processes[index].wait(max(began + limit - time.monotonic(), 1))
         except subprocess.TimeoutExpired:
-            mistakes.append(f"process {index} did not end in {SECONDS:.0f} s")
+            mistakes.append(f"process {index} did not end in {limit:.0f} s")
             for process in pair.processes:
                 process.kill()
             codes[index] = pair.processes[index].wait()
