@@ -82,7 +82,7 @@ def check_updates(config: ObjectiveConfig, objective: Objective, rollout: Rollou
         reference_logprobs=old if objective.surrogate_needs_reference else None,
     )
     alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
-    gradient = jax.grad(lambda logprobs: alone.loss(logprobs, groups).total)
+    gradient = jax.jit(jax.grad(lambda logprobs: alone.loss(logprobs, groups).total))
     moved = old + jnp.linspace(-0.03, 0.02, old.size).reshape(shape)
     if not jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
         return

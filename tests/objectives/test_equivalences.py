@@ -22,24 +22,23 @@ CLIPS = {"on": (0.2, 0.28), "off": (1.0, float("inf")), "zero": (0.0, 0.0)}
 
 def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="sequence"):
     """The gradient of a loss by the log-probabilities of random completions, off-policy where the clip matters."""
-    groups, size = rewards.shape
-    keys = jax.random.split(jax.random.key(0), 3)
-    lengths = jax.random.randint(keys[0], (groups, size), 1, WIDTH + 1)
-    old = jax.random.uniform(keys[1], (groups, size, WIDTH), minval=-3.0, maxval=-0.1)
-    logprobs = old if clip == "zero" else old + 0.5 * jax.random.normal(keys[2], old.shape)
-    mask = length_mask(lengths, WIDTH)
-    weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
-    advantages = estimator(
-        Outcomes(rewards=rewards, scored=jnp.ones(rewards.shape, bool) if scored is None else scored)
-    )
+    draws = np.random.default_rng(0)
+    lengths = jnp.asarray(draws.integers(1, WIDTH + 1, size=rewards.shape))
+    old = draws.uniform(-3.0, -0.1, size=(*rewards.shape, WIDTH)).astype(np.float32)
+    logprobs = old if clip == "zero" else old + 0.5 * draws.standard_normal(old.shape, np.float32)
+    scored = jnp.asarray(np.ones(rewards.shape, bool) if scored is None else scored)
     clip_low, clip_high = CLIPS[clip]
 
     @jax.jit
-    def total(logprobs):
-        terms = terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages)
+    @jax.grad
+    def of_total(logprobs):
+        mask = length_mask(lengths, WIDTH)
+        weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
+        advantages = estimator(Outcomes(rewards=rewards, scored=scored))
+        terms = terms_of(logprobs, jnp.asarray(old), mask=mask, weights=weights, advantages=advantages)
         return loss(terms, clip_low=clip_low, clip_high=clip_high)
 
-    return jax.grad(total)(logprobs)
+    return np.array(of_total(logprobs))
 
 
 def all_pairs():
