@@ -5,13 +5,14 @@
 Writes a page, NAME.md, and its figures, NAME.json. docs/accelerators/README.md says what is checked. A machine without
 an accelerator runs a short form, with smaller models: it shows that the checks work, and nothing about accelerators.
 
-Exit codes: 0 all checks passed; 1 some did not.
+Exit codes: 0 all checks passed; 1 some did not, or JAX finds no devices.
 """
 
 import argparse
 import dataclasses
 import json
 import math
+import re
 import subprocess
 import sys
 import tempfile
@@ -366,13 +367,13 @@ def speed(machine: Machine) -> Iterator[Row]:
         yield Row(name, "seconds, measured over planned", seconds / each, note=f"planned: {each:.3g} s")
 
 
-# A chip of a plan, and what the name of such a device contains.
-KINDS = {"v5e": "v5 lite", "v5p": "v5p", "v6e": "v6 lite", "a100": "A100", "h100": "H100", "h200": "H200"}
+# A chip of a plan, and a pattern in the name of such a device. A v5p is called "TPU v5p" or "TPU v5".
+KINDS = {"v5e": "v5( lite|e)", "v5p": "v5p?$", "v6e": "v6( lite|e)", "a100": "A100", "h100": "H100", "h200": "H200"}
 
 
 def topology_of(devices: Sequence[jax.Device]) -> str | None:
     """Return these devices as `grpo plan` names them; None if it has no such chips."""
-    name = next((name for name, part in KINDS.items() if part in devices[0].device_kind), None)
+    name = next((name for name, part in KINDS.items() if re.search(part, devices[0].device_kind)), None)
     if name is None:
         return None
     if devices[0].platform != "tpu":
@@ -461,14 +462,17 @@ def main(argv: Sequence[str]) -> int:
     for check in CHECKS:
         report(rows_of(check, machine))
     made = Report(form.name, start, time.monotonic() - began, rows)
-    to.with_suffix(".md").write_text(made.page())
-    to.with_suffix(".json").write_text(json.dumps(made.to_json(), indent=1) + "\n")
+    # Not with_suffix: a name may contain a dot.
+    to.with_name(f"{to.name}.md").write_text(made.page())
+    to.with_name(f"{to.name}.json").write_text(json.dumps(made.to_json(), indent=1) + "\n")
     return 0 if all(row.passed for row in rows) else 1
 
 
 def _default_platform() -> str:
     """Return the platform on which JAX computes, without taking its devices."""
     done = _run([sys.executable, "-c", "import jax; print(jax.default_backend())"])
+    if done.returncode:
+        sys.exit(f"JAX finds no devices: {_last_line(done)}")
     return done.stdout.split()[-1]
 
 

@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _diagnosis(arguments: argparse.Namespace, display: LiveDisplay) -> Diagnosis:
     try:
+        if arguments.recorded and arguments.quick:
+            raise ConfigError(f"--recorded={arguments.recorded}: --quick samples nothing to compare; leave one out.")
         recorded = _recorded(arguments.recorded) if arguments.recorded else ()
         config = load(arguments.config, arguments.overrides)
         check_inputs(config)
@@ -62,6 +64,8 @@ def _recorded(file: Path) -> Sequence[Tokens]:
     """Return the tokens in a JSON file of an earlier diagnosis. Raise ConfigError if there are none."""
     try:
         tokens = [Tokens.from_json(one) for one in read_json(file)["tokens"]]
+        if not tokens:
+            raise ValueError("the list is empty")
     except (OSError, LookupError, TypeError, ValueError) as error:
         raise ConfigError(
             f"--recorded={file}: holds no tokens ({type(error).__name__}); name what --json wrote without --quick."

@@ -4,8 +4,10 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from grpo_jax.config import Config, QuestionsConfig
 from grpo_jax.data import Demonstrable, Problem, Task, encode
 from grpo_jax.doctor.findings import Check, Finding, error, examples, warning
+from grpo_jax.doctor.written import finds_by_pattern
 from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.rewards import Attempt, Verdict
 
@@ -41,10 +43,18 @@ class Trial:
 class Trials:
     """The trials of a reward."""
 
+    config: Config
+    form_known: bool  # whether one of the forms must be right; a reward of the user's own may want quite another text
     trials: Sequence[Trial]
     unscored: Mapping[str, int]  # how many of the made-up completions had no verdict, by reason
     unstable: int  # of the first gold answers, judged twice: those that had another reward the second time
     judged_twice: int
+
+    @property
+    def field(self) -> str:
+        """The field that names the reward."""
+        task = self.config.task
+        return "task.reward.terms" if isinstance(task, QuestionsConfig) else f"task.name={task.name!r}"
 
     @property
     def rewards(self) -> set[float]:
@@ -61,14 +71,14 @@ class Trials:
         return [trial.problem for trial in self.trials if which(trial)]
 
 
-def try_reward(task: Task, problems: Sequence[Problem], max_new_tokens: int) -> Trials:
+def try_reward(config: Config, task: Task, problems: Sequence[Problem]) -> Trials:
     """Let the task's reward judge completions that were made up for some problems, and return its verdicts."""
     tried = [problems[place] for place in range(0, len(problems), -(-len(problems) // TRIED))]
 
     def attempts(problem: Problem, texts: Sequence[str]) -> list[Attempt]:
         lengths = [len(row) + 1 for row in encode(task.tokenizer, texts)]
         return [
-            Attempt(problem.prompt, problem.answer, text, True, min(length, max_new_tokens))
+            Attempt(problem.prompt, problem.answer, text, True, min(length, config.rollout.max_new_tokens))
             for text, length in zip(texts, lengths, strict=True)
         ]
 
@@ -89,9 +99,11 @@ def try_reward(task: Task, problems: Sequence[Problem], max_new_tokens: int) -> 
         golds.append(asked[best])
     again = task.reward.judge(golds[:REPEATED])
     return Trials(
+        config,
+        finds_by_pattern(config) or isinstance(task, Demonstrable),
         trials,
         dict(task.reward.unscored),
-        sum(one != trial.gold for one, trial in zip(again, trials, strict=False)),
+        sum(not _same(one, trial.gold) for one, trial in zip(again, trials, strict=False)),
         len(again),
     )
 
@@ -100,15 +112,25 @@ def _rank(verdict: Verdict) -> tuple[bool, bool, float]:
     return verdict.scored, bool(verdict.right), verdict.reward
 
 
+def _same(one: Verdict, other: Verdict) -> bool:
+    """Return whether two verdicts agree, apart from rounding: that of a reward model depends on its batches."""
+    close = math.isclose(one.reward, other.reward, rel_tol=1e-3, abs_tol=1e-3)
+    return close and (one.scored, one.right) == (other.scored, other.right)
+
+
 def _reasons(t: Trials) -> str:
     return ", ".join(f"{reason}: {number}" for reason, number in sorted(t.unscored.items())) or "no reason is given"
+
+
+def _unless(t: Trials) -> str:
+    return "" if t.form_known else ", unless what it wants is another text than an answer"
 
 
 def _gold_unscored(t: Trials) -> Iterator[Finding]:
     none = t.where(lambda trial: not trial.gold.scored)
     if none:
         yield error(
-            f"task.reward.terms: {len(none)} of {len(t.trials)} gold answers cannot be judged against themselves "
+            f"{t.field}: {len(none)} of {len(t.trials)} gold answers cannot be judged against themselves "
             f"({_reasons(t)}), such as {examples([problem.answer for problem in none])}; correct the reward, "
             "task.train.answer_field or answer_format."
         )
@@ -117,26 +139,28 @@ def _gold_unscored(t: Trials) -> Iterator[Finding]:
 def _gold_wrong(t: Trials) -> Iterator[Finding]:
     wrong = t.where(lambda trial: trial.gold.scored and trial.gold.right is False)
     if wrong and len(t.rewards) > 1:
-        yield error(
-            f"task.reward.terms: {len(wrong)} of {len(t.trials)} gold answers are wrong against themselves, such as "
+        yield (error if t.form_known else warning)(
+            f"{t.field}: {len(wrong)} of {len(t.trials)} gold answers are wrong against themselves, such as "
             f"{examples([problem.answer for problem in wrong])} ({len(FORMS)} forms were tried); correct the reward, "
-            "task.reward.answer_pattern or task.train.answer_format."
+            f"task.reward.answer_pattern or task.train.answer_format{_unless(t)}."
         )
 
 
 def _nothing_decides(t: Trials) -> Iterator[Finding]:
     if t.trials and all(trial.gold.scored and trial.gold.right is None for trial in t.trials):
         yield error(
-            "task.reward.terms: no term decides what is right, so pass@1 would always be 0; add one that judges "
-            "answers, such as mathematics."
+            f"{t.field}: nothing decides what is right, so pass@1 would always be 0; add a term that judges answers, "
+            "such as mathematics."
         )
 
 
 def _constant(t: Trials) -> Iterator[Finding]:
     if len(t.rewards) == 1:
-        yield error(
-            f"task.reward.terms: the reward is {t.rewards.pop():g} for the gold answers, for other answers, for the "
-            "question itself and for no text at all, so no group carries signal; correct it."
+        wrong = all(trial.gold.right is False for trial in t.trials)
+        yield (warning if wrong and not t.form_known else error)(
+            f"{t.field}: the reward is {t.rewards.pop():g} for the gold answers, for other answers, for the "
+            "question itself and for no text at all, so no group carries signal; correct it"
+            f"{_unless(t) if wrong else ''}."
         )
 
 
@@ -144,7 +168,7 @@ def _another_answer(t: Trials) -> Iterator[Finding]:
     right = t.where(lambda trial: trial.other is not None and bool(trial.other.right))
     if len(right) > OTHERS * len(t.trials) and len(t.rewards) > 1:
         yield warning(
-            f"task.reward.terms: another problem's answer is right for {len(right)} of {len(t.trials)} problems, such "
+            f"{t.field}: another problem's answer is right for {len(right)} of {len(t.trials)} problems, such "
             f"as {examples([problem.prompt for problem in right], 1)}; make the reward look at the gold answer."
         )
 
@@ -157,7 +181,7 @@ def _no_text(t: Trials) -> Iterator[Finding]:
     )
     if (right or paid) and len(t.rewards) > 1:
         yield warning(
-            f"task.reward.terms: an empty completion is right for {len(right)} of {len(t.trials)} problems, and is "
+            f"{t.field}: an empty completion is right for {len(right)} of {len(t.trials)} problems, and is "
             f"worth more than the gold answer for {len(paid)}; correct the reward."
         )
 
@@ -166,7 +190,7 @@ def _copies(t: Trials) -> Iterator[Finding]:
     right = t.where(lambda trial: bool(trial.copy.right))
     if len(right) > COPIES * len(t.trials) and len(t.rewards) > 1:
         yield warning(
-            f"task.reward.terms: the question itself is a right answer to {len(right)} of {len(t.trials)} problems, "
+            f"{t.field}: the question itself is a right answer to {len(right)} of {len(t.trials)} problems, "
             f"such as {examples([problem.prompt for problem in right], 1)}; use a term that wants a finished answer, "
             "such as mathematics."
         )
@@ -175,7 +199,7 @@ def _copies(t: Trials) -> Iterator[Finding]:
 def _unstable(t: Trials) -> Iterator[Finding]:
     if t.unstable:
         yield warning(
-            f"task.reward.terms: {t.unstable} of {t.judged_twice} completions had another reward when they were judged "
+            f"{t.field}: {t.unstable} of {t.judged_twice} completions had another reward when they were judged "
             "a second time, so groups get signal from chance; make the reward a function of the completion."
         )
 
@@ -184,7 +208,7 @@ def _finite(t: Trials) -> Iterator[Finding]:
     large = [trial.gold.reward for trial in t.trials if abs(trial.gold.reward) > 100 or math.isnan(trial.gold.reward)]
     if large:
         yield warning(
-            f"task.reward.terms: gold answers are worth up to {max(large, key=abs):g}; objectives expect rewards of "
+            f"{t.field}: gold answers are worth up to {max(large, key=abs):g}; objectives expect rewards of "
             "about 1, so lower the weights."
         )
 

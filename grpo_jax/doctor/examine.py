@@ -31,6 +31,7 @@ from grpo_jax.doctor.findings import (
     warning,
 )
 from grpo_jax.evaluation import unscored_of, warm
+from grpo_jax.objectives import has_ratio
 from grpo_jax.policy import trained_of
 from grpo_jax.processes import fetch
 from grpo_jax.rewards import WorkerError
@@ -112,7 +113,7 @@ def _evidence(
         yield problems.Problems(config, by_split), problems.CHECKS, PROBLEMS
         display.doing("trying the reward")
         warm(reward)
-        yield answers.try_reward(task, train, config.rollout.max_new_tokens), answers.CHECKS, REWARD
+        yield answers.try_reward(config, task, train), answers.CHECKS, REWARD
         if samples_too:
             display.doing("compiling the programs of a step")
             yield memory.needs_of(experiment), memory.CHECKS, MEMORY
@@ -148,6 +149,7 @@ def _written(experiment: Experiment, train: Sequence[Problem]) -> written.Writte
         tied_head=policy.architecture.tied_head,
         platform=experiment.programs.mesh.devices.flat[0].platform,
         training_problems=len(train),
+        has_ratio=has_ratio(experiment.programs.objective, experiment.config.rollout.group_size),
     )
 
 
@@ -212,6 +214,7 @@ def _sampled(
         entropy=float(-sum(collected.rollouts.logprobs.sum() for collected in steps) / lengths),
         vocabulary=min(tokens_of(experiment.task), programs.policy.architecture.vocab_size),
         unscored=unscored_of(experiment.task.reward) - before,
+        has_ratio=has_ratio(programs.objective, rollout.group_size),
         measured=measured,
         seconds_sampling=seconds[-1] - seconds[-2],
         seconds_update=updates[-1] - updates[-2] if learned_from else math.nan,

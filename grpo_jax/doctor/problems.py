@@ -94,12 +94,14 @@ def _blank_answers(p: Problems) -> Iterator[Finding]:
 
 
 def _whole_solutions(p: Problems) -> Iterator[Finding]:
+    if not isinstance(p.config.task, QuestionsConfig):
+        return
     whole = [problem.answer for problem in p.train if SOLUTION.search(problem.answer)]
     if whole:
         form = "after_hashes" if "####" in whole[0] else "boxed"
         yield error(
-            f"task.train.answer_format='plain': {len(whole)} of {len(p.train)} gold answers are whole solutions, such "
-            f"as {examples(whole, 1)}; set it to {form!r}."
+            f"task.train.answer_format={p.config.task.train.answer_format!r}: {len(whole)} of {len(p.train)} gold "
+            f"answers are whole solutions, such as {examples(whole, 1)}; set it to {form!r}."
         )
 
 

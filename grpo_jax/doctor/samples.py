@@ -11,6 +11,7 @@ from jaxtyping import Float
 
 from grpo_jax.config import Config
 from grpo_jax.doctor.findings import Check, Finding, Tokens, error, note, warning
+from grpo_jax.doctor.written import finds_by_pattern
 from grpo_jax.evaluation import bootstrap_interval, right_of
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.runs.lines import Measured
@@ -33,6 +34,7 @@ class Sampled:
     entropy: float  # minus the mean log-probability of the sampled tokens
     vocabulary: int
     unscored: Mapping[str, int]  # how many completions had no verdict, by reason
+    has_ratio: bool  # whether the objective compares the policy with the one that sampled
     measured: Mapping[str, float]  # metrics of the update; none if no group carried signal
     seconds_sampling: float  # of a step, without compilation
     seconds_update: float  # NaN if no group carried signal
@@ -63,7 +65,7 @@ def pair_shares(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, " N"]:
 def _signal(s: Sampled) -> Iterator[Finding]:
     share, right = float(np.mean(s.signal)), float(right_of(s.groups).mean())
     reward = {one.verdict.reward for group in s.groups for one in group.completions if one.verdict.scored}
-    if right > NEARLY_ALL:
+    if right > NEARLY_ALL and share < 0.5:  # with partial credit right completions may differ in their rewards
         yield warning(
             f"task: {right:.0%} of {s.completions} sampled completions are right already, so there is hardly anything "
             "to learn; take harder problems."
@@ -99,7 +101,7 @@ def _cut_off(s: Sampled) -> Iterator[Finding]:
 def _without_answer(s: Sampled) -> Iterator[Finding]:
     stopped = [one for group in s.groups for one in group.completions if one.stopped and one.verdict.scored]
     none = sum(one.verdict.answer is None for one in stopped)
-    if stopped and none > 0.9 * len(stopped):
+    if finds_by_pattern(s.config) and stopped and none > 0.9 * len(stopped):
         yield warning(
             f"task.reward.answer_pattern: {none} of {len(stopped)} sampled completions that ended have no answer where "
             "it is looked for; ask for its form in task.template, or write a pattern that finds it."
@@ -137,7 +139,7 @@ def _uniform(s: Sampled) -> Iterator[Finding]:
 def _sampler(s: Sampled) -> Iterator[Finding]:
     difference, objective = s.measured.get(Measured.SAMPLER_DIFFERENCE_MEAN, 0.0), s.config.objective
     limit = TOLERANCE[s.config.model.compute_dtype]
-    if difference > limit and objective.old_logprobs == "sampler":
+    if difference > limit and objective.old_logprobs == "sampler" and s.has_ratio:
         yield warning(
             f"objective.old_logprobs='sampler': its log-probabilities differ from the trainer's by {difference:.2g} a "
             "token, which the ratio takes for a change of the policy; set it to 'trainer'."

@@ -62,7 +62,7 @@ def _end_of_turn(t: Texts) -> Iterator[Finding]:
     ending = encode(t.tokenizer, [t.conversation.after_reply])[0]
     end = next((token for token in ending if token in t.tokenizer.added_tokens_decoder), None)
     if end is not None and end not in t.stop_tokens:
-        yield error(
+        yield warning(
             f"task.stop_tokens={t.config.task.stop_tokens}: the chat template ends a turn with "
             f"{t.tokenizer.added_tokens_decoder[end].content!r}, at which no completion would stop; add it."
         )
@@ -92,6 +92,8 @@ def _markers(t: Texts) -> Iterator[Finding]:
 
 def _unknown(t: Texts) -> Iterator[Finding]:
     unknown = t.tokenizer.unk_token_id
+    if unknown in (t.tokenizer.bos_token_id, t.tokenizer.eos_token_id):  # one token for all roles, as in GPT-2's
+        return
     having = [list(row) for row in t.rows if unknown is not None and unknown in row]
     if having:
         text = t.tokenizer.backend_tokenizer.decode(having[0], skip_special_tokens=False)

@@ -18,6 +18,11 @@ LARGE_FOR_FLOAT32 = 50_000_000  # on an accelerator, which multiplies bfloat16 s
 BY_PATTERN = ("mathematics", "mathematics_any_form", "exact", "numeric")  # terms that find answers by answer_pattern
 
 
+def finds_by_pattern(config: Config) -> bool:
+    """Return whether a term of the reward judges what `task.reward.answer_pattern` finds."""
+    return isinstance(config.task, QuestionsConfig) and any(term in BY_PATTERN for term in config.task.reward.terms)
+
+
 @dataclass(frozen=True)
 class Written:
     """A configuration, and what is known of its model without the weights."""
@@ -27,6 +32,7 @@ class Written:
     tied_head: bool
     platform: str  # JAX's name of the devices: cpu, gpu or tpu
     training_problems: int
+    has_ratio: bool  # whether the objective compares the policy with the one that sampled
 
 
 def _learning_rate(w: Written) -> Iterator[Finding]:
@@ -57,7 +63,7 @@ def _compute_dtype(w: Written) -> Iterator[Finding]:
 
 def _old_logprobs(w: Written) -> Iterator[Finding]:
     c = w.config
-    if c.model.compute_dtype == "bfloat16" and c.objective.old_logprobs == "sampler":
+    if c.model.compute_dtype == "bfloat16" and c.objective.old_logprobs == "sampler" and w.has_ratio:
         yield warning(
             "objective.old_logprobs='sampler': in bfloat16 the sampler's log-probabilities differ from the trainer's "
             "by rounding, which the ratio takes for a change of the policy; set it to 'trainer'."
@@ -68,7 +74,7 @@ def _answer_asked_for(w: Written) -> Iterator[Finding]:
     task = w.config.task
     if not isinstance(task, QuestionsConfig) or task.reward.answer_pattern:
         return
-    if any(term in BY_PATTERN for term in task.reward.terms) and "boxed" not in task.template + task.system:
+    if finds_by_pattern(w.config) and "boxed" not in task.template + task.system:
         yield warning(
             f"task.template={task.template!r}: does not ask for a \\boxed{{}}, where task.reward.answer_pattern='' "
             "looks for the answer; ask for it, or write a pattern."

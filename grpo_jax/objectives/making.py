@@ -73,18 +73,8 @@ def check_updates(config: ObjectiveConfig, objective: Objective, rollout: Rollou
     uncorrected = rollout.delay > 0 and objective.correction is None
     if minibatches == 1 and not uncorrected:
         return
-    shape = (1, rollout.group_size, 3)
-    old = jnp.full(shape, -1.0)
-    groups = Groups.without_texts(
-        completion_lengths=jnp.full(shape[:-1], shape[-1]),
-        advantages=jnp.where(jnp.arange(rollout.group_size) % 2 == 0, 1.0, -1.0)[None],
-        sampler_logprobs=old,
-        reference_logprobs=old if objective.surrogate_needs_reference else None,
-    )
-    alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
-    gradient = jax.jit(jax.grad(lambda logprobs: alone.loss(logprobs, groups).total))
-    moved = old + jnp.linspace(-0.03, 0.02, old.size).reshape(shape)
-    if not jnp.allclose(gradient(old), gradient(moved), rtol=1e-6, atol=0.0):
+    old, moved = _logprobs(rollout.group_size)
+    if not jnp.allclose(_gradient(objective, old, old), _gradient(objective, moved, old), rtol=1e-6, atol=0.0):
         return
     if minibatches > 1:
         raise ConfigError(
@@ -96,6 +86,36 @@ def check_updates(config: ObjectiveConfig, objective: Objective, rollout: Rollou
         "objective.old_logprobs to 'trainer' and objective.importance_cap to 1 or more, or choose an objective with a "
         "ratio, such as grpo."
     )
+
+
+def has_ratio(objective: Objective, group_size: int) -> bool:
+    """Return whether the gradient of an objective depends on the log-probabilities of the policy that sampled.
+
+    Importance weights between sampler and trainer do not count.
+    """
+    alone = dataclasses.replace(objective, correction=None)
+    old, moved = _logprobs(group_size)
+    return not jnp.allclose(_gradient(alone, old, old), _gradient(alone, old, moved), rtol=1e-6, atol=0.0)
+
+
+def _logprobs(group_size: int) -> tuple[Float[Array, "1 G 3"], Float[Array, "1 G 3"]]:
+    """Return log-probabilities of a group, and others that are within every clip of them."""
+    old = jnp.full((1, group_size, 3), -1.0)
+    return old, old + jnp.linspace(-0.03, 0.02, old.size).reshape(old.shape)
+
+
+def _gradient(
+    objective: Objective, logprobs: Float[Array, "1 G 3"], sampler_logprobs: Float[Array, "1 G 3"]
+) -> Float[Array, "1 G 3"]:
+    """Return the gradient by the policy's log-probabilities, for a group in which every second completion is right."""
+    groups = Groups.without_texts(
+        completion_lengths=jnp.full(logprobs.shape[:-1], logprobs.shape[-1]),
+        advantages=jnp.where(jnp.arange(logprobs.shape[1]) % 2 == 0, 1.0, -1.0)[None],
+        sampler_logprobs=sampler_logprobs,
+        reference_logprobs=jnp.full(logprobs.shape, -1.0) if objective.surrogate_needs_reference else None,
+    )
+    alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
+    return jax.jit(jax.grad(lambda values: alone.loss(values, groups).total))(logprobs)
 
 
 def needs_reference(config: ObjectiveConfig) -> bool:

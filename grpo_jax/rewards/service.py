@@ -57,7 +57,10 @@ class Service:
         parts = urlsplit(self.url)
         if parts.scheme not in CONNECTIONS or not parts.hostname:
             raise ValueError(f"url={self.url!r}: must begin with http:// or https:// and a host")
-        for name, least in (("batch", 1), ("at_once", 1), ("retries", 0)):
+        _ = parts.port  # raises ValueError if it is no port
+        if not self.seconds > 0:
+            raise ValueError(f"seconds={self.seconds}: must be above 0")
+        for name, least in (("batch", 1), ("at_once", 1), ("retries", 0), ("wait", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least {least}")
 

@@ -66,6 +66,11 @@ def test_a_file_without_recorded_tokens(tmp_path, capsys):
     (tmp_path / "quick.json").write_text('{"sections": []}')
     assert command.main([f"--config={TWO_GRPO}", f"--recorded={tmp_path / 'quick.json'}"]) == 2
     assert "quick.json: holds no tokens (KeyError); name what --json wrote without --quick." in capsys.readouterr().out
+    (tmp_path / "quick.json").write_text('{"tokens": []}')
+    assert command.main([f"--config={TWO_GRPO}", f"--recorded={tmp_path / 'quick.json'}"]) == 2
+    assert "quick.json: holds no tokens (ValueError)" in capsys.readouterr().out
+    assert command.main([f"--config={TWO_GRPO}", f"--recorded={tmp_path / 'quick.json'}", "--quick"]) == 2
+    assert "--quick samples nothing to compare; leave one out." in capsys.readouterr().out
 
 
 def test_what_is_logged_is_a_warning(monkeypatch):

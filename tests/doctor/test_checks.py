@@ -11,6 +11,7 @@ from grpo_jax.data import Problem, Split
 from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
 from grpo_jax.doctor import Severity, Tokens, answers, memory, problems, samples, texts, written
 from grpo_jax.doctor.findings import look
+from grpo_jax.objectives import has_ratio, make_objective
 from grpo_jax.rewards import PerAttempt, Verdict, make_reward
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.runs.lines import Measured
@@ -47,7 +48,15 @@ SHIPPED = sorted(path for path in CONFIGS.rglob("*.py") if path.parent.name != "
 
 
 def evidence_of(config, parameters=150_000, platform="cpu", problems=16_384):
-    return written.Written(config, parameters, tied_head=True, platform=platform, training_problems=problems)
+    objective = make_objective(config.objective, config.rollout.group_size)
+    return written.Written(
+        config,
+        parameters,
+        tied_head=True,
+        platform=platform,
+        training_problems=problems,
+        has_ratio=has_ratio(objective, config.rollout.group_size),
+    )
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -87,6 +96,12 @@ BFLOAT16 = {"model__compute_dtype": "bfloat16"}
 )
 def test_a_configuration_that_was_hardly_meant(changes, of_model, sentence):
     assert_one(written.CHECKS, evidence_of(make_config(**changes), **of_model), WARNING, sentence)
+
+
+@pytest.mark.parametrize("name", ["online_dpo", "simpo", "gpg"])
+def test_an_objective_without_a_ratio_may_have_rounded_log_probabilities(name):
+    config = make_config(**BFLOAT16, objective__name=name)
+    assert told(written.CHECKS, evidence_of(config, platform="tpu")) == []
 
 
 def test_an_answer_that_is_not_asked_for():
@@ -135,7 +150,7 @@ def test_nothing_is_wrong_with_sound_prompts(directory):
     [
         ({"template": TEMPLATE.replace("{{ bos_token }}", "")}, WARNING, "1 of 1 prompts do not begin with '<bos>'"),
         ({"template": f"<bos>{TEMPLATE}"}, WARNING, "begin with '<bos>' twice"),
-        ({"stops": (EOS,)}, ERROR, "task.stop_tokens=(): the chat template ends a turn with '<end>', at which"),
+        ({"stops": (EOS,)}, WARNING, "task.stop_tokens=(): the chat template ends a turn with '<end>', at which"),
         (
             {"template": f"{TEMPLATE}<|im_start|>"},
             ERROR,
@@ -207,6 +222,11 @@ def test_problems_that_mislead(planted, severity, sentence):
     assert all(part in finding.sentence for part in sentence.split(".* "))
 
 
+def test_a_task_without_records_may_have_answers_in_boxes():
+    train = [Problem(one.prompt, f"\\boxed{{{one.answer}}}") for one in TRAIN]
+    assert told(problems.CHECKS, problems.Problems(make_config(), {Split.TRAIN: train, Split.TEST: TEST})) == []
+
+
 def test_digits_and_operators_are_not_punctuation():
     different = ["1.5 + 2", "1 5 + 2", "15 + 2", "1,5 + 2", "1.5 - 2", "1.5 * 2", "-1.5 + 2", "1.5 + 2!"]
     assert len({problems.normalised(text) for text in different}) == len(different)
@@ -217,16 +237,20 @@ def test_digits_and_operators_are_not_punctuation():
 # --- The reward.
 
 
-def trials(reward, train=TRAIN, directory=None):
-    if not hasattr(reward, "judge"):
-        reward = PerAttempt("mine", reward)
-    return answers.try_reward(SimpleNamespace(tokenizer=directory, reward=reward), train, max_new_tokens=64)
-
-
 @pytest.fixture
 def tried(directory):
-    tokenizer = load_tokenizer(directory, "")
-    return lambda reward, train=TRAIN: trials(reward, train, tokenizer)
+    """Return a function that tries a reward, which is among the project's terms or, if `mine`, the user's own."""
+    tokenizer, config = load_tokenizer(directory, ""), load(CONFIGS / "smollm2_135m.py")
+
+    def trials(reward, train=TRAIN, *, mine=False):
+        terms = {"mine:REWARD": 1.0} if mine else {"numeric": 1.0}
+        task = dataclasses.replace(config.task, reward=dataclasses.replace(config.task.reward, terms=terms))
+        judge = reward if hasattr(reward, "judge") else PerAttempt("mine", reward)
+        return answers.try_reward(
+            dataclasses.replace(config, task=task), SimpleNamespace(tokenizer=tokenizer, reward=judge), train
+        )
+
+    return trials
 
 
 def verdict(reward):
@@ -264,7 +288,7 @@ TOSSES = itertools.count()
         (raising, ERROR, "25 of 25 gold answers cannot be judged against themselves (KeyError: "),
         (lambda a: verdict(1), ERROR, "the reward is 1 for the gold answers, for other answers, for the question"),
         (lambda a: verdict(0), ERROR, "the reward is 0 for the gold answers"),
-        (lambda a: Verdict(float(a.gold == a.completion), None), ERROR, "no term decides what is right"),
+        (lambda a: Verdict(float(a.gold == a.completion), None), ERROR, "nothing decides what is right"),
         (lambda a: verdict(a.completion[:1].isdigit()), WARNING, "another problem's answer is right for 25 of 25"),
         (lambda a: verdict(a.completion in (a.gold, "")), WARNING, "an empty completion is right for 25 of 25"),
         (
@@ -285,6 +309,28 @@ TOSSES = itertools.count()
 )
 def test_rewards_that_teach_something_else(tried, reward, severity, sentence):
     assert_one(answers.CHECKS, tried(reward), severity, sentence)
+
+
+@pytest.mark.parametrize("format_credit", [0.0, 0.1])
+def test_an_own_reward_may_want_another_text_than_the_gold_answer(tried, format_credit):
+    """Such as an expression with this value. The doctor cannot tell it from a mistake, and says so."""
+
+    def expression(attempt):
+        return verdict(format_credit * attempt.completion.startswith("<answer>"))
+
+    sentence = "unless what it wants is another text than an answer."
+    assert_one(answers.CHECKS, tried(expression, mine=True), WARNING, sentence)
+    assert_one(answers.CHECKS, tried(lambda a: verdict(1), mine=True), ERROR, "no group carries signal; correct it.")
+
+
+def test_rounding_is_no_chance(tried):
+    """The reward of a model depends on the batch in which it is computed."""
+
+    def rounded(attempt):
+        right = attempt.completion == attempt.gold
+        return Verdict(right + 1e-4 * (next(TOSSES) % 2), None, right=right)
+
+    assert told(answers.CHECKS, tried(rounded)) == []
 
 
 # --- The samples.
@@ -329,6 +375,7 @@ def of_samples(groups=MIXED, config=None, **changes):
         entropy=0.5,
         vocabulary=16,
         unscored={"KeyError": 9},
+        has_ratio=True,
         measured={Measured.SAMPLER_DIFFERENCE_MEAN: 1e-6, Measured.GRADIENT_NORM: 0.3},
         seconds_sampling=2.0,
         seconds_update=1.0,
@@ -341,6 +388,9 @@ def of_samples(groups=MIXED, config=None, **changes):
 def test_nothing_is_wrong_with_sound_samples():
     assert told(samples.CHECKS, of_samples()) == []
     assert told(samples.CHECKS, of_samples([*MIXED[:4], *[group(True, False, stopped=False)] * 9])) == []
+    assert told(samples.CHECKS, of_samples([group(True, True)] * 9, signal=[True] * 9)) == []  # with partial credit
+    unread = of_samples([group(True, False, answered=False)] * 9)  # of a task without a pattern for answers
+    assert told(samples.CHECKS, unread) == []
 
 
 @pytest.mark.parametrize(
@@ -365,7 +415,7 @@ def test_nothing_is_wrong_with_sound_samples():
             "80 of 82 sampled completions were cut off; raise it.",
         ),
         (
-            {"groups": [group(True, False, answered=False)] * 9},
+            {"groups": [group(True, False, answered=False)] * 9, "config": load(CONFIGS / "smollm2_135m.py")},
             WARNING,
             "18 of 18 sampled completions that ended have no",
         ),

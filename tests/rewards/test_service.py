@@ -87,7 +87,10 @@ def test_no_verdict_and_a_reward_that_is_not_finite_are_unscored():
     [
         ({"url": "127.0.0.1:80"}, "must begin with http"),
         ({"url": "file:///etc"}, "must begin with http"),
+        ({"url": "http://127.0.0.1:many"}, "[Pp]ort"),
         ({"batch": 0}, "batch=0: must be at least 1"),
+        ({"seconds": 0.0}, "seconds=0.0: must be above 0"),
+        ({"wait": -1.0}, "wait=-1.0: must be at least 0"),
     ],
 )
 def test_what_cannot_be_a_service(settings, sentence):

@@ -130,7 +130,10 @@ def test_killing(process, tmp_path):
         ("NVIDIA H100 80GB HBM3", "gpu", [None] * 8, "h100:8"),
         ("NVIDIA A100-SXM4-80GB", "gpu", [None], "a100:1"),
         ("TPU v5 lite", "tpu", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (1, 1, 0)], "v5e:2x2"),
+        ("TPU v5e", "tpu", [(0, 0, 0), (1, 0, 0)], "v5e:2x1"),
+        ("TPU v5", "tpu", [(0, 0, 0), (1, 1, 1)], "v5p:2x2x2"),
         ("TPU v5p", "tpu", [(0, 0, 0), (1, 1, 1)], "v5p:2x2x2"),
+        ("TPU v6 lite", "tpu", [(0, 0, 0), (1, 1, 0)], "v6e:2x2"),
         ("cpu", "cpu", [None], None),
     ],
 )
@@ -147,13 +150,13 @@ def test_the_command(process, monkeypatch, tmp_path, capsys):
     process(0, "cpu\n")
     monkeypatch.setattr(check_accelerator, "PROCESSES", ())
     monkeypatch.setattr(check_accelerator, "CHECKS", (broken,))
-    assert check_accelerator.main([f"--to={tmp_path / 'made' / 'cpu'}"]) == 1
+    assert check_accelerator.main([f"--to={tmp_path / 'made' / 'cpu.2'}"]) == 1
     assert "FAILED  broken: ended with an error: nan  ValueError: no more" in capsys.readouterr().out
-    page = (tmp_path / "made" / "cpu.md").read_text()
+    page = (tmp_path / "made" / "cpu.2.md").read_text()
     assert "2 checks, 1 of them failed." in page
     assert "| first | this / that | 0.1 | 0.2 | yes |  |" in page
     assert "| broken | ended with an error | nan | - | NO | ValueError: no more |" in page
-    report = Report.from_json(json.loads((tmp_path / "made" / "cpu.json").read_text()))
+    report = Report.from_json(json.loads((tmp_path / "made" / "cpu.2.json").read_text()))
     assert [row.passed for row in report.rows] == [True, False]
     assert report.form == "short"
     monkeypatch.setattr(check_accelerator, "CHECKS", ())
