@@ -65,13 +65,22 @@ def make_meshes(config: MeshConfig, devices: Sequence[jax.Device] | None = None)
     share = f"mesh.rollout_share={config.rollout_share:g}"
     sampling = round(config.rollout_share * len(devices))
     if not math.isclose(sampling, config.rollout_share * len(devices)) or not 0 < sampling < len(devices):
-        raise ConfigError(f"{share}: must leave whole devices of the {len(devices)} to both parts, as 0.5 does of two.")
+        raise ConfigError(
+            f"{share}: must leave whole devices of the {len(devices)} to both parts, as 0.5 does of two; with 0 all "
+            "devices do both in turn."
+        )
     if len({device.process_index for device in devices}) > 1:
         raise ConfigError(f"{share}: is for one process, because weights pass from device to device; set it to 0.")
-    return (
-        make_mesh(config, devices[:-sampling]),
-        make_mesh(MeshConfig(tensor=config.tensor), devices[-sampling:]),
-    )
+    training = len(devices) - sampling
+    try:
+        return (
+            make_mesh(config, devices[:training]),
+            make_mesh(MeshConfig(tensor=config.tensor), devices[training:]),
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"{share}: leaves {training} devices for training and {sampling} for sampling; {error}"
+        ) from None
 
 
 def arrange(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:

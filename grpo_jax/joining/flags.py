@@ -48,7 +48,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--heartbeat-seconds",
         type=_at_least(1),
         metavar="S",
-        help=f"a process that is silent for so long counts as dead; default: {HEARTBEAT_SECONDS}",
+        help="after so long without a sign of a process, JAX ends the others with a trace, unless the run ends them "
+        f"before, with a sentence, which takes half a minute; default: {HEARTBEAT_SECONDS}",
     )
 
 

@@ -26,7 +26,8 @@ def start_relay(first: tuple[str, int]) -> str:
     """
     listener = socket.create_server((HERE, 0))
     threading.Thread(target=_serve, args=(listener, first), name="relay", daemon=True).start()
-    os.environ[NO_PROXY] = HERE
+    exempt = os.environ.get(NO_PROXY, os.environ.get("no_proxy", ""))  # gRPC reads the second if the first is not set
+    os.environ[NO_PROXY] = ",".join([*filter(None, [exempt]), HERE])
     return f"{HERE}:{listener.getsockname()[1]}"
 
 

@@ -113,7 +113,10 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     """
     chip, devices = find(topology)
     if config.mesh.rollout_share:
-        raise ConfigError("mesh.rollout_share: is not planned; plan each part as a slice of its own with a share of 0.")
+        raise ConfigError(
+            f"mesh.rollout_share={config.mesh.rollout_share:g}: is not planned; plan each part as a slice of its own, "
+            "with a share of 0."
+        )
     mesh = make_mesh(config.mesh, devices)
     check_batches(config, batch_shards(mesh))
     programs = make_programs(config, mesh, Policy(architecture, config.model, mesh), stop_tokens=(0,))

@@ -13,11 +13,12 @@ from grpo_jax.joining.relay import start_relay
 def ends(monkeypatch):
     """The near and the far end of a connection through a relay, which began before the first process listened."""
     monkeypatch.setattr(relay, "RETRY_SECONDS", 0.01)
-    monkeypatch.setenv(relay.NO_PROXY, "")
+    monkeypatch.delenv(relay.NO_PROXY, raising=False)
+    monkeypatch.setenv("no_proxy", "rewards.internal")
     with socket.socket() as listener, socket.socket() as near:
         listener.bind(("127.0.0.1", 0))
         host, _, port = start_relay(listener.getsockname()).partition(":")
-        assert os.environ[relay.NO_PROXY] == host
+        assert os.environ[relay.NO_PROXY] == f"rewards.internal,{host}"
         near.settimeout(10)
         near.connect((host, int(port)))
         near.sendall(b"a question")

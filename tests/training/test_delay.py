@@ -134,6 +134,12 @@ def test_a_share_of_whole_devices_samples():
     for share, devices in ((0.3, 8), (1.0, 8), (0.5, 1)):
         with pytest.raises(ConfigError, match=rf"^mesh\.rollout_share={share:g}: .* whole devices of the {devices} "):
             make_meshes(MeshConfig(rollout_share=share), jax.devices()[:devices])
+    for changes, share in (({"data": 8}, 0.25), ({"tensor": 2}, 0.125)):
+        left = 8 - round(8 * share)
+        with pytest.raises(
+            ConfigError, match=rf"^mesh\.rollout_share={share}: leaves {left} devices for training and .*; mesh="
+        ):
+            make_meshes(MeshConfig(**changes, rollout_share=share), jax.devices()[:8])
 
 
 @pytest.mark.trap(41)
