@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from grpo_jax.data import encode_prompts
 from grpo_jax.policy.huggingface import load_checkpoint
 from grpo_jax.processes import fetch, put
 from grpo_jax.randomness import TextStream, spread_seed
+from tests.loopback import served
 
 Fault = Callable[["Handler", Callable[[], Any]], None]
 
@@ -241,27 +242,15 @@ def shifted_logprobs(handler: Handler, answer: Callable[[], Any]) -> None:
     handler.reply(200, values)
 
 
-class _Quiet(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """Say nothing of clients that have left."""
-
-
 @contextmanager
 def serving(server: VllmServer) -> Iterator[str]:
     """Serve, and yield HOST:PORT."""
     handler = type("Bound", (Handler,), {"behind": server})
-    http = _Quiet(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"127.0.0.1:{http.server_address[1]}"
-    finally:
-        server.released.set()
-        http.shutdown()
-        http.server_close()
-        thread.join()
+    with served(handler) as address:
+        try:
+            yield address
+        finally:
+            server.released.set()
 
 
 def then(*faults: Fault, after: int = 0) -> Iterator[Fault]:

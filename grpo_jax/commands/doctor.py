@@ -35,8 +35,7 @@ def main(argv: Sequence[str]) -> int:
         "--recorded", type=command_line.place, metavar="FILE", help="such a file, whose tokens to compare with"
     )
     arguments = command_line.parse(parser, argv)
-    if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
-        return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
+    command_line.check_file("--json", arguments.json)
     display = LiveDisplay()
     diagnosis = _diagnosis(arguments, display)
     show(diagnosis, display.console)

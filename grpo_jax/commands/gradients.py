@@ -41,11 +41,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--sketch", type=int, default=8192, metavar="SIZE", help="numbers in a sketch; default: 8192")
     parser.add_argument("--out", type=command_line.place, metavar="FILE", help="a file for all numbers")
     arguments = parser.parse_args(argv)
-    if arguments.out and (arguments.out.is_dir() or not arguments.out.parent.is_dir()):
-        return command_line.fail(f"--out={arguments.out}: must be a file in a directory that exists", 2)
 
     display = LiveDisplay()
     try:
+        command_line.check_file("--out", arguments.out)
         run_config(arguments.workdir)
         check_kept(arguments.workdir, arguments.step)
         with loading_jax(display):

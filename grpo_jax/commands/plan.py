@@ -33,8 +33,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
     parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all numbers")
     arguments = command_line.parse(parser, argv)
-    if arguments.json and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
-        return command_line.fail(f"--json={arguments.json}: must be a file in a directory that exists", 2)
+    command_line.check_file("--json", arguments.json)
     prepare_environment()
     chip_of(arguments.topology)
     config = load(arguments.config, arguments.overrides)

@@ -105,6 +105,12 @@ def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence
     return 0
 
 
+def check_file(flag: str, path: Path | None) -> None:
+    """Raise ConfigError if a file that a flag names could not be written. None is a flag that is not given."""
+    if path and (path.is_dir() or not path.parent.is_dir()):
+        raise ConfigError(f"{flag}={path}: must be a file in a directory that exists")
+
+
 def write(flag: str, path: Path, text: str) -> None:
     """Write a file that a flag names. Raise ConfigError if that is not possible."""
     try:

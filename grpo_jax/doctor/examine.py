@@ -108,7 +108,8 @@ def _evidence(
         check_engine(config, experiment.engine.capabilities)
         by_split = problems_of(config, task)
         train = by_split[Split.TRAIN]
-        yield _written(experiment, train), written.CHECKS, CONFIGURATION
+        ratio = has_ratio(experiment.programs.objective, config.rollout.group_size)
+        yield _written(experiment, train, ratio), written.CHECKS, CONFIGURATION
         yield _texts(experiment, by_split), texts.CHECKS, PROMPTS
         yield problems.Problems(config, by_split), problems.CHECKS, PROBLEMS
         display.doing("trying the reward")
@@ -117,7 +118,7 @@ def _evidence(
         if samples_too:
             display.doing("compiling the programs of a step")
             yield memory.needs_of(experiment), memory.CHECKS, MEMORY
-            yield _sampled(experiment, train, recorded, display), samples.CHECKS, SAMPLES
+            yield _sampled(experiment, train, ratio, recorded, display), samples.CHECKS, SAMPLES
 
 
 @contextmanager
@@ -141,7 +142,7 @@ def _logged() -> Iterator[list[str]]:
         logger.propagate = propagated
 
 
-def _written(experiment: Experiment, train: Sequence[Problem]) -> written.Written:
+def _written(experiment: Experiment, train: Sequence[Problem], ratio: bool) -> written.Written:
     policy = experiment.programs.policy
     return written.Written(
         config=experiment.config,
@@ -149,7 +150,7 @@ def _written(experiment: Experiment, train: Sequence[Problem]) -> written.Writte
         tied_head=policy.architecture.tied_head,
         platform=experiment.programs.mesh.devices.flat[0].platform,
         training_problems=len(train),
-        has_ratio=has_ratio(experiment.programs.objective, experiment.config.rollout.group_size),
+        has_ratio=ratio,
     )
 
 
@@ -167,7 +168,7 @@ def _texts(experiment: Experiment, by_split: Mapping[Split, Sequence[Problem]]) 
 
 
 def _sampled(
-    experiment: Experiment, train: Sequence[Problem], recorded: Sequence[Tokens], display: Display
+    experiment: Experiment, train: Sequence[Problem], ratio: bool, recorded: Sequence[Tokens], display: Display
 ) -> samples.Sampled:
     """Sample the first steps of the run with the base policy, and update it twice."""
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
@@ -214,7 +215,7 @@ def _sampled(
         entropy=float(-sum(collected.rollouts.logprobs.sum() for collected in steps) / lengths),
         vocabulary=min(tokens_of(experiment.task), programs.policy.architecture.vocab_size),
         unscored=unscored_of(experiment.task.reward) - before,
-        has_ratio=has_ratio(programs.objective, rollout.group_size),
+        has_ratio=ratio,
         measured=measured,
         seconds_sampling=seconds[-1] - seconds[-2],
         seconds_update=updates[-1] - updates[-2] if learned_from else math.nan,

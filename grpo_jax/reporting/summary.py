@@ -47,11 +47,7 @@ def slowest(processes: Sequence[ProcessUse]) -> Table:
         *((name.replace("_", " "), "{:.1f} s", [each.seconds[name] for each in processes]) for name in PHASES),
         ("waited for others", "{:.1f} s", [each.waited for each in processes]),
         ("memory of the host", "{:.2f} GiB", [each.host_bytes / 2**30 for each in processes]),
-        (
-            "memory of a device",
-            "{:.2f} GiB",
-            [max(each.device_bytes.values(), default=0) / 2**30 for each in processes],
-        ),
+        ("memory of a device", "{:.2f} GiB", [each.most_on_a_device / 2**30 for each in processes]),
     ]
     for name, text, values in rows:
         if any(values):

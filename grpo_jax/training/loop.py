@@ -247,9 +247,8 @@ def _minibatches(
     """Return the minibatches of a step on the devices, with the log-probabilities that the objective needs.
 
     These are computed for all minibatches before the first update: under the policy that sampled the batch or, with
-    `rollout.delay`, under the newest one, which is decoupled PPO's proximal policy. Groups
-    without signal are dropped, unless there is a KL term. Raise TrainingError if the processes have different
-    minibatches.
+    `rollout.delay`, under the newest one, which is decoupled PPO's proximal policy. Groups without signal are dropped,
+    unless there is a KL term. Raise TrainingError if the processes have different minibatches.
     """
     config, chosen = experiment.config, collected.chosen
     keep = collected.signal[chosen]
