@@ -86,9 +86,16 @@ def test_a_task_of_ones_own(written):
         ("nowhere:Larger", r"task.factory='nowhere:Larger': cannot be imported"),
         ("larger:verify", r"task.factory='larger:verify': cannot be called with task.parameters="),
         ("builtins:dict", r"task.factory='builtins:dict': its result has no tokenizer, "),
+        (
+            "wordless:Wordless",
+            r"task.factory='wordless:Wordless': its tokenizer is a str; return a tokenizers.Tokenizer",
+        ),
     ],
 )
 def test_what_is_no_task_is_refused(written, factory, sentence):
+    (written / "wordless.py").write_text(
+        "from larger import Larger\n\n\nclass Wordless(Larger):\n    tokenizer = 'all'\n"
+    )
     tiny = [(field, str(value)) for field, value in TINY.items() if not field.startswith("task.")]
     config = load(written / "configs_larger.py", [*tiny, ("task.factory", factory)])
     with pytest.raises(ConfigError, match=sentence):

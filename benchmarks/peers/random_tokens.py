@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 from work import PROMPT_TOKENS, as_ids, as_text, is_void, prompt_ids, reward, stop_tokens
 
 from grpo_jax.data import Problem, Split
@@ -20,9 +19,10 @@ class RandomTokens:
 
     def __init__(self, *, vocabulary: float, stops: float, prompts: float, void: float):
         """Make the task of a case; a configuration's parameters are floats."""
-        words = Tokenizer(models.WordLevel({str(token): token for token in range(int(vocabulary))}, unk_token="0"))
-        words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        self.tokenizer = PreTrainedTokenizerFast(tokenizer_object=words)
+        self.tokenizer = Tokenizer(
+            models.WordLevel({str(token): token for token in range(int(vocabulary))}, unk_token="0")
+        )
+        self.tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
         self.stop_tokens: Sequence[int] = stop_tokens(int(vocabulary), int(stops)) or (NEVER,)
         self.reward = PerAttempt("case", _verdict)
         self._problems = [

@@ -122,11 +122,12 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
 
 def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
     """Write the files that describe a policy from the warm start, for transformers 4 and 5 and vLLM."""
+    from grpo_jax.data import pretrained_tokenizer
     from grpo_jax.policy.huggingface import describe
 
     config, task = experiment.config, experiment.task
     longest = task.max_prompt_tokens + config.rollout.max_new_tokens
-    ends, tokenizer = list(task.stop_tokens), task.tokenizer
+    ends, tokenizer = list(task.stop_tokens), pretrained_tokenizer(task)
     padding = ends[0] if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     # Written even if they are null: transformers has its own tokens for keys that are missing.
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}

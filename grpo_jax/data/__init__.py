@@ -3,10 +3,11 @@
 from grpo_jax.data.pretrained import Conversation
 from grpo_jax.data.problem import Problem, Split, distinct
 from grpo_jax.data.prompts import PromptSource, encode_prompts
-from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task
-from grpo_jax.data.tokenizer import character_tokenizer, decode, encode, pad
+from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task, pretrained_tokenizer
+from grpo_jax.data.tokenizer import EOS, character_tokenizer, decode, encode, pad
 
 __all__ = [
+    "EOS",
     "TASKS",
     "Conversation",
     "Demonstrable",
@@ -21,4 +22,5 @@ __all__ = [
     "encode_prompts",
     "make_task",
     "pad",
+    "pretrained_tokenizer",
 ]

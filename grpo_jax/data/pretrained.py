@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from grpo_jax.config import ConfigError, did_you_mean
 from grpo_jax.data.tokenizer import encode
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # transformers takes a second to import, and mistakes in a config should be reported at once
     from transformers import PreTrainedTokenizerFast
+
+# Otherwise transformers warns on import that PyTorch is missing, which nothing here needs.
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +182,7 @@ def _token(tokenizer: "PreTrainedTokenizerFast", token: str | int) -> int:
         return token
     if token in vocabulary:  # a name, such as <|im_end|>
         return vocabulary[token]
-    ids = encode(tokenizer, [token])[0]
+    ids = encode(tokenizer.backend_tokenizer, [token])[0]
     if len(ids) == 1 and ids[0] != tokenizer.unk_token_id:  # a text, such as a new line, which has another name
         return ids[0]
     special = [added.content for added in tokenizer.added_tokens_decoder.values()]
@@ -326,7 +330,7 @@ class PromptFormat:
     def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:
         """Return the token ids of the rendered questions. Only plain prompts get the tokenizer's special tokens."""
         texts = [self.render(tokenizer, question) for question in questions]
-        rows = encode(tokenizer, texts, special_tokens=not self.chat)
+        rows = encode(tokenizer.backend_tokenizer, texts, special_tokens=not self.chat)
         return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
 
 

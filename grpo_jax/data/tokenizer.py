@@ -1,54 +1,41 @@
 """Tokenizers, and conversion between texts and arrays. Arrays of tokens are padded on the right and have lengths."""
 
-import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Int
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-if TYPE_CHECKING:  # transformers takes a second to import, and mistakes in a config should be reported at once
-    from transformers import PreTrainedTokenizerFast
-
-EOS = "<eos>"
-
-# Otherwise transformers warns on import that PyTorch is missing, which nothing here needs.
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+EOS = "<eos>"  # the end-of-sequence token of `character_tokenizer`
 
 
-def character_tokenizer(alphabet: str) -> "PreTrainedTokenizerFast":
-    """Return a fast tokenizer of single characters and an end-of-sequence token, which is also the padding.
+def character_tokenizer(alphabet: str) -> Tokenizer:
+    """Return a tokenizer of single characters and an end-of-sequence token, whose id is that of the padding, 0.
 
     Many real models pad with the end-of-sequence token, too, so code that recognises padding by its id fails here.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
     vocabulary = {EOS: 0} | {character: index for index, character in enumerate(sorted(set(alphabet)), start=1)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=EOS))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=EOS, pad_token=EOS)
+    tokenizer.add_special_tokens([EOS])
+    return tokenizer
 
 
-def encode(
-    tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str], *, special_tokens: bool = False
-) -> list[list[int]]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool = False) -> list[list[int]]:
     """Return the token ids of each text.
 
     Args:
       special_tokens: whether the tokenizer adds its own special tokens, such as a BOS.
     """
-    encodings = tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=special_tokens)
+    encodings = tokenizer.encode_batch(list(texts), add_special_tokens=special_tokens)
     return [encoding.ids for encoding in encodings]
 
 
-def decode(
-    tokenizer: "PreTrainedTokenizerFast", tokens: Int[np.ndarray, "B C"], lengths: Int[np.ndarray, " B"]
-) -> list[str]:
+def decode(tokenizer: Tokenizer, tokens: Int[np.ndarray, "B C"], lengths: Int[np.ndarray, " B"]) -> list[str]:
     """Return the text of the first `lengths` tokens of each row, without special tokens."""
     rows = [row[:length].tolist() for row, length in zip(tokens, lengths, strict=True)]
-    return tokenizer.backend_tokenizer.decode_batch(rows, skip_special_tokens=True)
+    return tokenizer.decode_batch(rows, skip_special_tokens=True)
 
 
 def pad(rows: Sequence[Sequence[int]], width: int) -> tuple[Int[np.ndarray, "B width"], Int[np.ndarray, " B"]]:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from grpo_jax.config import Config, ConfigError
-from grpo_jax.data import Problem, PromptSource, Split
+from grpo_jax.data import Problem, PromptSource, Split, pretrained_tokenizer
 from grpo_jax.data.tasks import Questions
 from grpo_jax.doctor import answers, memory, problems, samples, texts, written
 from grpo_jax.doctor.findings import (
@@ -159,7 +159,7 @@ def _texts(experiment: Experiment, by_split: Mapping[Split, Sequence[Problem]]) 
     asked = [problem for split in by_split.values() for problem in list(split[:ENCODED])]
     return texts.Texts(
         config=experiment.config,
-        tokenizer=task.tokenizer,
+        tokenizer=pretrained_tokenizer(task),
         stop_tokens=task.stop_tokens,
         embeddings=experiment.programs.policy.architecture.vocab_size,
         rows=task.prompt_tokens(asked),

@@ -40,7 +40,7 @@ class Texts:
 def _beginning(t: Texts) -> Iterator[Finding]:
     """The model wants a BOS if its tokenizer puts one before a text by itself."""
     bos = t.tokenizer.bos_token_id
-    if encode(t.tokenizer, ["a"], special_tokens=True)[0][:1] != [bos]:
+    if encode(t.tokenizer.backend_tokenizer, ["a"], special_tokens=True)[0][:1] != [bos]:
         return
     without = sum(row[0] != bos for row in t.rows if row)
     if without:
@@ -59,7 +59,7 @@ def _end_of_turn(t: Texts) -> Iterator[Finding]:
     """The chat template ends the model's turn with a token, which the model has learned to write."""
     if t.conversation is None or not isinstance(t.config.task, QuestionsConfig):
         return
-    ending = encode(t.tokenizer, [t.conversation.after_reply])[0]
+    ending = encode(t.tokenizer.backend_tokenizer, [t.conversation.after_reply])[0]
     end = next((token for token in ending if token in t.tokenizer.added_tokens_decoder), None)
     if end is not None and end not in t.stop_tokens:
         yield warning(
@@ -81,7 +81,7 @@ def _markers(t: Texts) -> Iterator[Finding]:
     if t.conversation is None:
         return
     written = dict.fromkeys(MARKER.findall(t.conversation.prompt))
-    pieces = {marker: len(encode(t.tokenizer, [marker])[0]) for marker in written}
+    pieces = {marker: len(encode(t.tokenizer.backend_tokenizer, [marker])[0]) for marker in written}
     broken = [marker for marker, number in pieces.items() if number > 1]
     if broken:
         yield error(

@@ -10,7 +10,6 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu import splash_attention
 from jax.sharding import Mesh
 from jaxtyping import Array
 
@@ -42,6 +41,8 @@ def splash(q: Queries, k: Keys, v: Values, scale: float, *, block: int = BLOCK, 
       block: how many queries, and keys, a core holds in memory at once.
       interpret: run the kernel as plain JAX, anywhere.
     """
+    from jax.experimental.pallas.ops.tpu import splash_attention  # it takes a second to import
+
     length, heads = q.shape[1], q.shape[2]
     block = min(block, length + -length % LANES)
     padded = length + -length % block

@@ -103,9 +103,7 @@ def _digest_problems(task: Task, problems: Sequence[Problem]) -> ProblemsDigest:
 def digest_tokenizer(config: Config, task: Task) -> TokenizerDigest:
     """Digest a task's tokenizer."""
     vocabulary = sorted(task.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
-    texts = task.tokenizer.backend_tokenizer.decode_batch(
-        [[place] for _, place in vocabulary], skip_special_tokens=False
-    )
+    texts = task.tokenizer.decode_batch([[place] for _, place in vocabulary], skip_special_tokens=False)
     directory = config.task.tokenizer or config.model.checkpoint if isinstance(config.task, QuestionsConfig) else ""
     return TokenizerDigest(
         vocabulary=_digest([json.dumps([vocabulary, texts]).encode()]),

@@ -157,6 +157,5 @@ def _sample_again(
 
 
 def _tokens(experiment: Experiment, ids: Sequence[int], logprobs: Sequence[float]) -> list[SampledToken]:
-    tokenizer = experiment.task.tokenizer.backend_tokenizer
-    texts = tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
+    texts = experiment.task.tokenizer.decode_batch([[token] for token in ids], skip_special_tokens=False)
     return [SampledToken(*token) for token in zip(ids, texts, logprobs, strict=True)]

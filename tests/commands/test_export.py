@@ -133,7 +133,8 @@ def test_a_policy_from_nothing_knows_its_ends(tmp_path):
     assert config["rope_theta"] == experiment.programs.policy.architecture.rope.theta
     assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
     assert transformers_differs(source) is None
-    assert encode(load_tokenizer(source, ""), ["(1+2)="]) == encode(experiment.task.tokenizer, ["(1+2)="])
+    exported = load_tokenizer(source, "").backend_tokenizer
+    assert encode(exported, ["(1+2)="]) == encode(experiment.task.tokenizer, ["(1+2)="])
 
 
 def test_a_policy_is_restored_without_the_code_that_judged_it(tmp_path):

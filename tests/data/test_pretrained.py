@@ -65,7 +65,7 @@ def test_stop_tokens_are_all_that_any_file_names(tmp_path, ends, of_model, expec
 def test_stop_tokens_of_the_configuration_are_added_or_replace_the_model_s(directory, tokenizer):
     assert stop_tokens(directory, tokenizer, ("<turn>", BOS, "\n", "a")) == (
         *(BOS, EOS, TURN, END),
-        *sorted(encode(tokenizer, ["\n", "a"])[index][0] for index in (0, 1)),
+        *sorted(encode(tokenizer.backend_tokenizer, ["\n", "a"])[index][0] for index in (0, 1)),
     )
     assert stop_tokens(directory, tokenizer, ("<turn>",), of_model=False) == (TURN,)
 
@@ -214,9 +214,9 @@ def test_the_pipeline_is_that_of_the_file(tmp_path, caplog, tokenizer_class, mod
     for text in ("ab a", " ab", "a  b", "<s>ab</s> a"):
         for special in (True, False):
             ids = own.encode(text, add_special_tokens=special).ids
-            assert encode(loaded, [text], special_tokens=special) == [ids]
+            assert encode(loaded.backend_tokenizer, [text], special_tokens=special) == [ids]
             assert loaded.backend_tokenizer.decode(ids) == own.decode(ids)
-    assert encode(loaded, ["ab"], special_tokens=True) == [[1, 6]]  # the file's BOS
+    assert encode(loaded.backend_tokenizer, ["ab"], special_tokens=True) == [[1, 6]]  # the file's BOS
 
 
 def test_tokens_that_only_a_file_beside_it_names(tmp_path):

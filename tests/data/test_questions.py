@@ -160,7 +160,7 @@ def test_what_is_not_trained_on_since_it_is_tested_is_told(make, caplog):
 def test_prompts_and_stop_tokens_are_the_tokenizers(make):
     task = make(MANY, system="Be brief.")
     (row,) = task.prompt_tokens(task.problems(Split.TRAIN, 1))
-    assert task.tokenizer.decode(row) == (
+    assert task.pretrained.decode(row) == (
         f"<bos><turn>system\nBe brief.<end><turn>user\n{task.problems(Split.TRAIN)[0].prompt}<end><turn>assistant\n"
     )
     assert task.stop_tokens == (EOS, END)
@@ -176,4 +176,4 @@ def test_a_tokenizer_without_a_chat_template(make, tmp_path):
     with pytest.raises(ConfigError, match=r"^task.chat=True: the tokenizer has no chat template"):
         make(MANY, tokenizer=str(directory))
     task = make(MANY, tokenizer=str(directory), chat=False)
-    assert task.tokenizer.decode(task.prompt_tokens(task.problems(Split.TRAIN, 1))[0]).startswith("<bos>What is")
+    assert task.pretrained.decode(task.prompt_tokens(task.problems(Split.TRAIN, 1))[0]).startswith("<bos>What is")

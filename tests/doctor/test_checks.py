@@ -247,7 +247,9 @@ def tried(directory):
         task = dataclasses.replace(config.task, reward=dataclasses.replace(config.task.reward, terms=terms))
         judge = reward if hasattr(reward, "judge") else PerAttempt("mine", reward)
         return answers.try_reward(
-            dataclasses.replace(config, task=task), SimpleNamespace(tokenizer=tokenizer, reward=judge), train
+            dataclasses.replace(config, task=task),
+            SimpleNamespace(tokenizer=tokenizer.backend_tokenizer, reward=judge),
+            train,
         )
 
     return trials

@@ -106,7 +106,7 @@ def test_a_template_is_told_the_runs_date(checkpoint):
     (checkpoint / "chat_template.jinja").write_text(TELLS_THE_DATE + CHAT_TEMPLATE)
     config = questions(checkpoint)
     task = make_task(config, datetime.fromisoformat(DATE))
-    text = task._format.render(task.tokenizer, "1+1=")
+    text = task._format.render(task.pretrained, "1+1=")
     assert text.startswith("31 Jan 2026 ")
     before = read(config)
     assert changes(before, read(config)) == []
@@ -115,7 +115,7 @@ def test_a_template_is_told_the_runs_date(checkpoint):
         "the test problems",
         "the training problems",
     ]
-    today = make_task(config)._format.render(task.tokenizer, "1+1=")
+    today = make_task(config)._format.render(task.pretrained, "1+1=")
     assert today.startswith(datetime.now(UTC).strftime("%d %b %Y"))
 
 

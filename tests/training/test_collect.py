@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.data import Problem, PromptSource, Split, encode
-from grpo_jax.data.tokenizer import character_tokenizer
+from grpo_jax.data.tokenizer import EOS, character_tokenizer
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.rewards import PerAttempt, Verdict
 from grpo_jax.sampling import FinishedGroups, ahead, one_ahead
@@ -55,7 +55,7 @@ def test_what_is_learned_from_is_what_was_sampled():
     """Not its text encoded again: "aa" was sampled as two tokens, and this tokenizer has one for it."""
     tokenizer = character_tokenizer("ab")
     tokenizer.add_tokens(["aa"])
-    a, eos = tokenizer.convert_tokens_to_ids("a"), tokenizer.eos_token_id
+    a, eos = tokenizer.token_to_id("a"), tokenizer.token_to_id(EOS)
     assert encode(tokenizer, ["aa"]) != [[a, a]]
     group = Rollouts(
         prompt_tokens=np.array([[a]], np.int32),

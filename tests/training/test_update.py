@@ -310,7 +310,7 @@ def test_policy_and_scores_are_at_the_sampling_temperature():
 @pytest.mark.trap(4)
 def test_a_run_knows_every_stop_token_of_its_task():
     made = experiment()
-    ends = (made.task.stop_tokens[0], made.task.tokenizer.convert_tokens_to_ids("="))
+    ends = (made.task.stop_tokens[0], made.task.tokenizer.token_to_id("="))
     programs = make_programs(made.config, made.programs.mesh, made.programs.adapted, ends)
     prompts = encode_prompts(made.task, made.task.problems(Split.TRAIN, 8))
     weights = programs.sampling_weights(rollouts()[0])

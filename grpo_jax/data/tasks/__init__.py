@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import Config
 from grpo_jax.data.tasks.modular_expressions import ModularExpressions
 from grpo_jax.data.tasks.own import own_task
 from grpo_jax.data.tasks.questions import Questions
 from grpo_jax.data.tasks.task import Demonstrable, Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 # task.name -> a function that builds the task from its section, the whole configuration and the run's date.
 TASKS: Mapping[str, Callable[[Any, Config, datetime], Task]] = {
@@ -30,4 +33,17 @@ def make_task(config: Config, date: datetime | None = None) -> Task:
     return TASKS[config.task.name](config.task, config, date or datetime.now(UTC))
 
 
-__all__ = ["TASKS", "Demonstrable", "ModularExpressions", "Questions", "Task", "make_task"]
+def pretrained_tokenizer(task: Task) -> "PreTrainedTokenizerFast":
+    """Return a task's tokenizer in the form of transformers, which has a chat template and roles of special tokens.
+
+    The tokenizer of a task without a pretrained one gets its stop token as the end-of-sequence token and the padding.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    if isinstance(task, Questions):
+        return task.pretrained
+    end = task.tokenizer.id_to_token(task.stop_tokens[0])
+    return PreTrainedTokenizerFast(tokenizer_object=task.tokenizer, eos_token=end, pad_token=end)
+
+
+__all__ = ["TASKS", "Demonstrable", "ModularExpressions", "Questions", "Task", "make_task", "pretrained_tokenizer"]

@@ -10,16 +10,15 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
+
+from tokenizers import Tokenizer
 
 from grpo_jax.config import ConfigError, ModularExpressionsConfig
 from grpo_jax.data.problem import Problem, Split, split_of
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
 from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, chains
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 Expression: TypeAlias = "int | tuple[str, Expression, Expression]"  # a digit, or (operator, left, right)
 
@@ -44,12 +43,12 @@ class ModularExpressions:
         self.config = config
 
     @cached_property
-    def tokenizer(self) -> "PreTrainedTokenizerFast":
+    def tokenizer(self) -> Tokenizer:
         return character_tokenizer("0123456789()=" + "".join(OPERATORS))
 
     @property
     def stop_tokens(self) -> Sequence[int]:
-        return (self.tokenizer.eos_token_id,)
+        return tuple(encode(self.tokenizer, [EOS])[0])
 
     @cached_property  # it counts what it could not score
     def reward(self) -> Reward:

@@ -1,5 +1,7 @@
 """Tasks that a configuration names by import path."""
 
+from tokenizers import Tokenizer
+
 from grpo_jax.config import ConfigError, OwnTaskConfig, imported
 from grpo_jax.data.tasks.task import Task
 
@@ -22,6 +24,11 @@ def own_task(settings: OwnTaskConfig) -> Task:
             f"task.factory={settings.factory!r}: cannot be called with task.parameters={settings.parameters} "
             f"({type(error).__name__}: {error}); correct one of the two."
         ) from error
+    if not isinstance(getattr(task, "tokenizer", None), Tokenizer | None):
+        raise ConfigError(
+            f"task.factory={settings.factory!r}: its tokenizer is a {type(task.tokenizer).__name__}; return a "
+            "tokenizers.Tokenizer, such as the backend_tokenizer of a fast tokenizer of transformers."
+        )
     missing = [name for name in MEMBERS if not hasattr(task, name)]
     if missing:
         raise ConfigError(

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tokenizers import Tokenizer
+
 from grpo_jax.config import Config, ConfigError, Mistakes, QuestionsConfig
 from grpo_jax.data.pretrained import Conversation, PromptFormat, load_tokenizer, stop_tokens
 from grpo_jax.data.problem import Problem, Split
@@ -35,17 +37,21 @@ class Questions:
         self._directory = Path(settings.tokenizer or config.model.checkpoint)
         mistakes = Mistakes()
         with mistakes:
-            self.tokenizer: PreTrainedTokenizerFast = load_tokenizer(self._directory, field)
+            self.pretrained: PreTrainedTokenizerFast = load_tokenizer(self._directory, field)
             self.stop_tokens: Sequence[int] = stop_tokens(
-                self._directory, self.tokenizer, settings.stop_tokens, of_model=settings.model_stop_tokens
+                self._directory, self.pretrained, settings.stop_tokens, of_model=settings.model_stop_tokens
             )
             self._format = PromptFormat(
                 settings.system, settings.template, settings.chat, date, settings.chat_variables
             )
-            self._format.check(self.tokenizer)
+            self._format.check(self.pretrained)
         mistakes.tell()
         self.max_prompt_tokens = settings.max_prompt_tokens
         self._max_new_tokens = config.rollout.max_new_tokens
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        return self.pretrained.backend_tokenizer
 
     @cached_property
     def reward(self) -> Reward:
@@ -67,11 +73,11 @@ class Questions:
         return found[: number or len(found)]
 
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
-        return self._format.encode(self.tokenizer, [problem.prompt for problem in problems])
+        return self._format.encode(self.pretrained, [problem.prompt for problem in problems])
 
     def conversation(self) -> Conversation | None:
         """Return what the chat template makes of a question; None if the task uses none."""
-        return self._format.conversation(self.tokenizer)
+        return self._format.conversation(self.pretrained)
 
     def all_short_enough(self, problems: Sequence[Problem], of: str) -> Sequence[Problem]:
         """Return the problems of a test set, of which none may be left out, or results could not be compared.

@@ -2,20 +2,19 @@
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
+
+from tokenizers import Tokenizer
 
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.rewards import Reward
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
 
 
 class Task(Protocol):
     """Provides problems, writes them as tokens, and judges completions."""
 
     @property
-    def tokenizer(self) -> "PreTrainedTokenizerFast": ...
+    def tokenizer(self) -> Tokenizer: ...
 
     @property
     def stop_tokens(self) -> Sequence[int]:
