@@ -41,6 +41,8 @@ from grpo_jax.rewards.mathematics import pool
 
 CONFIG = Path(__file__).with_name("chaos_config.py")
 SECONDS = 90.0  # from a fault to the end of both processes
+JOIN_SECONDS = 40  # that a process waits for the other one at the start
+NOT_JOINED = 124  # the exit code of one that waited in vain
 WHOLE_RUN = 1800.0  # if the fault should not end them
 STOPPED = 42  # the exit code that a stopped run is asked for
 EARLY = 0.2  # share of the faults before the first line of metrics
@@ -159,7 +161,7 @@ class Fault:
     disk: bool = False  # whether the run is on a small disk
 
 
-KILLED, LEFT = (-signal.SIGKILL,), (128 + signal.SIGKILL,)
+KILLED, LEFT = (-signal.SIGKILL,), (128 + signal.SIGKILL, NOT_JOINED)
 TOLD, LEFT_TO_IT = (STOPPED, -signal.SIGTERM), (STOPPED, *LEFT)  # a signal that comes before a run listens ends it
 FAULTS = {
     "SIGKILL of the second": Fault(send(signal.SIGKILL, 1), {0: LEFT, 1: KILLED}),
@@ -247,6 +249,7 @@ def equals(workdir: Path, step: int, state: Any, metrics: Sequence[Mapping[str, 
 def start(arguments: argparse.Namespace, workdir: Path, caches: Path, attempt: str = "first") -> Pair:
     """Start both processes of a run. It makes its own warm start, and finds the programs of the earlier runs."""
     command = [*train_command(arguments, workdir), "--distributed", f"--stopped-code={STOPPED}"]
+    command.append(f"--join-seconds={JOIN_SECONDS}")
     first, second = loopback_cluster(2)
     address = "JAX_COORDINATOR_ADDRESS"
     cable = Cable(int(first[address].rpartition(":")[2]))
