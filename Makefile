@@ -23,6 +23,8 @@ PINNED := requirements/$(VERSION).txt
 PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 # Python compiles what it imports; to compile everything would take longer than to install it.
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
+# It must keep what it has compiled, which some images of containers forbid: each start would take seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install install-all demo test test-quick test-versions test-parity test-gpu-plan equivalences \
   check-instrument check-accelerator plan-table bench-peers smollm2 qwen3_tokenizer lint requirements clean

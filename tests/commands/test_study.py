@@ -80,10 +80,10 @@ def test_commands_are_printed_and_nothing_is_run(main, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_study_is_stopped_and_continued(tmp_path):
-    """A study of two arms and two seeds: finished runs stay as they are, and stopped ones continue."""
+    """A study of two arms: a finished run stays as it is, and a stopped one continues."""
     launch = tmp_path / "launch.py"
     launch.write_text(LAUNCH)
-    path, workdir = write(tmp_path), tmp_path / "study"
+    path, workdir = write(tmp_path, seeds=(0,)), tmp_path / "study"
     flags = (str(launch), f"--study={path}", f"--workdir={workdir}", "--jobs=1")
     directories = [run.directory(workdir) for run in load_study(path).runs()]
 
@@ -97,24 +97,22 @@ def test_a_study_is_stopped_and_continued(tmp_path):
     assert err.startswith("SIGTERM: the runs finish their steps and save")
     assert out.endswith("stopped, and saved; the same command continues\n")
     assert "G = 4, seed 0: stopped before its end" in out
-    assert [(directory / "summary.json").exists() for directory in directories] == [True, False, False, False]
+    assert [(directory / "summary.json").exists() for directory in directories] == [True, False]
     first = {file: file.stat().st_mtime_ns for file in directories[0].rglob("*")}
 
     process = start(*flags, XDG_CACHE_HOME=str(tmp_path / "cache"))
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert out.startswith("4 runs, 2 arms x 2 seeds: 1 are finished;")
+    assert out.startswith("2 runs, 2 arms x 1 seeds: 1 are finished;")
     ends = [line for line in out.splitlines() if "test pass@1" in line or "report" in line]
-    assert [line.partition(":")[0] for line in ends] == [
-        "G = 4, seed 0", "2-GRPO, seed 1", "G = 4, seed 1", "report",
-    ]  # fmt: skip
+    assert [line.partition(":")[0] for line in ends] == ["G = 4, seed 0", "report"]
     assert {file: file.stat().st_mtime_ns for file in directories[0].rglob("*")} == first
     summaries = [json.loads((directory / "summary.json").read_text()) for directory in directories]
-    assert [summary["prompts"] for summary in summaries] == [96] * 4
-    assert [summary["rollouts"] for summary in summaries] == [192, 384] * 2
-    assert [summary["seed"] for summary in summaries] == [0, 0, 1, 1]
+    assert [summary["prompts"] for summary in summaries] == [96, 96]
+    assert [summary["rollouts"] for summary in summaries] == [192, 384]
+    assert [summary["seed"] for summary in summaries] == [0, 0]
     # Arms of a seed are paired: one base policy, measured by the same samples.
-    assert summaries[0]["base"] == summaries[1]["base"] != summaries[2]["base"] == summaries[3]["base"]
+    assert summaries[0]["base"] == summaries[1]["base"]
     # Only one run made the base policy.
-    logs = [(workdir / "logs" / f"{slug}.log").read_text() for slug in ("2-grpo.seed_0", "g-=-4.seed_1")]
+    logs = [(workdir / "logs" / f"{slug}.log").read_text() for slug in ("2-grpo.seed_0", "g-=-4.seed_0")]
     assert ["base policy: taken from" in log for log in logs] == [False, True]
