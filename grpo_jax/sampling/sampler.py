@@ -67,7 +67,9 @@ def make_sampler(policy: Policy, sampling: SamplingConfig, *, lanes_per_shard: i
     """Make a function (params, prompts, counter) -> Rollouts of one batch, to be jitted.
 
     Args:
-      policy, sampling, options: as `make_continuous_sampler` takes them.
+      policy: as `make_continuous_sampler` takes it.
+      sampling: likewise.
+      **options: likewise.
       lanes_per_shard: completions of a shard that are decoded at once; 0, or too many: all of the batch, and those of
         a group share a lane.
     """
