@@ -42,10 +42,9 @@ def labelled(pair):
 def takes_at_most(seconds: float, call: Callable[[], object]) -> bool:
     """Return whether one of three calls takes at most so many seconds of this thread's processor time.
 
-    Other threads and processes do not count, and neither do collections of what other tests left. What is too slow is
-    too slow three times.
+    Other threads and processes do not count, and neither does looking for garbage, of which other tests leave much. What
+    is too slow is too slow three times.
     """
-    gc.collect()
     gc.disable()
     try:
         return any(_thread_seconds(call) <= seconds for _ in range(3))
