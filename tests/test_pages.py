@@ -11,7 +11,8 @@ from grpo_jax.runs.suite_scores import SUITES_FILE
 from tests.helpers import ROOT
 
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-NAMED = re.compile(r"(?<![\w./-])(?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:py|md|jsonl|ipynb|svg|txt)\b")
+# Not in links, which `make docs` checks, and not in a run's directory.
+NAMED = re.compile(r"(?<![\w./-])(?<!\]\()(?!runs/\w+/)(?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:py|md|jsonl|ipynb|svg|txt)\b")
 BASES = (ROOT, ROOT / "grpo_jax", ROOT / "tests")  # the pages leave out the first folder of modules and tests
 
 

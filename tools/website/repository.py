@@ -1,8 +1,10 @@
-"""Put files of the repository onto the documentation site: a hook of MkDocs, which `mkdocs.yml` names.
+"""Put files of the repository onto the documentation site: hooks of MkDocs, which `mkdocs.yml` names.
 
 Pages in docs/ link to the repository's files by relative paths, as in `../configs/two_grpo.py`, because code hosts show
 them so. The site knows docs/ alone. So the README becomes its first page, every other page of the repository a page in
 repository/, and every file that a page links to a page with its text. Links between all of these are adapted.
+
+The site is to work without a network, so a page that would load anything from elsewhere is refused.
 """
 
 import posixpath
@@ -10,10 +12,12 @@ import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 LINK = re.compile(r"(?<=\]\()[^)#\s:]+(?=[)#])")  # the path in [text](path) or [text](path#anchor), not an address
+LOADED = re.compile(r"<(?:script|link|img|iframe|source)\b[^>]*?[\"'=](?:https?:)?//[^>]*>")
 PAGES = ("README.md", "DESIGN.md", "CONTRIBUTING.md", "CHANGELOG.md")
 FIRST = "index.md"  # where the site has the README
 OTHERS = "repository/"  # where it has the other files, whether they are pages or shown in pages
@@ -50,6 +54,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return posixpath.relpath(place, posixpath.dirname(here) or ".")
 
     return LINK.sub(adapted, markdown)
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Return the page as it is. Raise PluginError if it would load something from elsewhere."""
+    if elsewhere := LOADED.search(output):
+        raise PluginError(f"{page.file.src_uri}: {elsewhere[0]} is loaded from elsewhere; put it into the repository.")
+    return output
 
 
 def _target(link: re.Match[str], path: str) -> str:
