@@ -42,8 +42,8 @@ def labelled(pair):
 def takes_at_most(seconds: float, call: Callable[[], object]) -> bool:
     """Return whether one of three calls takes at most so many seconds of this thread's processor time.
 
-    Other threads and processes do not count, and neither does looking for garbage, of which other tests leave much. What
-    is too slow is too slow three times.
+    Other threads and processes do not count, and neither does looking for garbage, of which other tests leave much.
+    What is too slow is too slow three times.
     """
     gc.disable()
     try:

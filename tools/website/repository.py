@@ -81,4 +81,4 @@ def _page(path: str, text: str) -> str:
     """Return the Markdown that shows a file."""
     if path.endswith(".md"):
         return text
-    return f"# {path}\n\n````{Path(path).suffix.removeprefix('.')}\n{text}\n````\n"
+    return f"---\nhide: [toc]\n---\n\n# {path}\n\n````{Path(path).suffix.removeprefix('.')}\n{text}\n````\n"
