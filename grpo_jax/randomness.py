@@ -73,6 +73,7 @@ class TextStream(enum.StrEnum):
     TRIED = "tried by a reward"  # + prompt: demonstrations by which the doctor tries a reward
     PROMPT_ORDER = "order of prompts"  # + seed: how training shuffles its problems
     REASONING_GYM = "reasoning_gym"  # + seed: of its generators
+    SELECTION = "selection of prompts"  # + seed, step and cursor
     SERVED = "served"  # + seed, stream, step, prompt id and sample index: of completions that a server samples
 
 

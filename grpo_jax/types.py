@@ -81,6 +81,7 @@ class Groups:
     completion_tokens: Int[Any, "*M G C"]
     completion_lengths: Int[Any, "*M G"]  # 0 for padding, which does not count
     advantages: Float[Any, "*M G"]  # from `Objective.advantages`, over the whole batch of rollouts
+    prompt_weights: Float[Any, "*M"]  # factors of the groups' losses: 1, unless prompts are selected by chance
     sampler_logprobs: Float[Any, "*M G C"]  # under the distribution that the tokens were sampled from
     old_logprobs: Float[Any, "*M G C"] | None  # by the trainer; None: the ratio is taken to sampler_logprobs
     reference_logprobs: Float[Any, "*M G C"] | None  # of the reference policy; None: the objective needs none
@@ -102,6 +103,7 @@ class Groups:
             completion_tokens=np.zeros(sampler_logprobs.shape, np.int32),
             completion_lengths=completion_lengths,
             advantages=advantages,
+            prompt_weights=np.ones(completion_lengths.shape[:-1], np.float32),
             sampler_logprobs=sampler_logprobs,
             old_logprobs=old_logprobs,
             reference_logprobs=reference_logprobs,

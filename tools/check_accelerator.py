@@ -226,6 +226,7 @@ class Setting:
             "prompt_lengths": PROMPT,
             "completion_lengths": self.config.rollout.max_new_tokens,
             "advantages": [1, -1],
+            "prompt_weights": 1,
             "sampler_logprobs": -math.log(vocabulary),
         }
 

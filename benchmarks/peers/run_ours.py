@@ -74,9 +74,9 @@ def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -
             rollout_seconds = time.perf_counter() - began
             compiled()
             state = jax.block_until_ready(learn(experiment, state, None, collected, step).state)
-        cursor += len(collected.judged)
+        cursor += collected.passed
         lengths = collected.rollouts.completion_lengths
-        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, step)
+        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, collected.signal, step)
         yield Step(rollout_seconds, collected)
 
 

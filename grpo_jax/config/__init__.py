@@ -34,10 +34,12 @@ from grpo_jax.config.schema import (
     RewardConfig,
     RolloutConfig,
     SamplingConfig,
+    SkippingSelectionConfig,
     SourceConfig,
     TrainConfig,
     VllmConfig,
     WarmStartConfig,
+    WeightedSelectionConfig,
 )
 from grpo_jax.config.smoke import smoke
 
@@ -72,10 +74,12 @@ __all__ = [
     "RolloutConfig",
     "RopeConfig",
     "SamplingConfig",
+    "SkippingSelectionConfig",
     "SourceConfig",
     "TrainConfig",
     "VllmConfig",
     "WarmStartConfig",
+    "WeightedSelectionConfig",
     "check",
     "command_line",
     "covers",

@@ -3,7 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Iterator
 
-from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig
+from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, WeightedSelectionConfig
 
 
 def _minibatches(c: Config) -> Iterator[str]:
@@ -30,6 +30,23 @@ def _sampling_batches(c: Config) -> Iterator[str]:
         yield (
             f"rollout.max_rollouts={r.max_rollouts}: a step samples {first} rollouts before any is replaced, and then "
             f"{batch} at a time; raise it to at least {first + batch}, or set it to 0 to replace none."
+        )
+
+
+def _selection(c: Config) -> Iterator[str]:
+    """The inverse of a prompt's chance makes the gradient unbiased only if nothing else decides what is averaged."""
+    selection = c.rollout.selection
+    if not isinstance(selection, WeightedSelectionConfig) or not selection.unbiased:
+        return
+    if c.rollout.max_rollouts:
+        yield (
+            f"rollout.max_rollouts={c.rollout.max_rollouts}: whether a group is replaced depends on its rewards, which "
+            "biases the gradient; set it to 0, or rollout.selection.unbiased to false."
+        )
+    if c.objective.denominator == "valid":
+        yield (
+            "objective.denominator='valid': an average over the groups with signal depends on which prompts are "
+            "selected; set it to 'sampled', or rollout.selection.unbiased to false."
         )
 
 
@@ -283,6 +300,7 @@ def _warmup(c: Config) -> Iterator[str]:
 RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _minibatches,
     _sampling_batches,
+    _selection,
     _questions,
     _origin,
     _heads,

@@ -203,6 +203,26 @@ class VllmConfig:
         return parts.hostname, parts.port
 
 
+@dataclass(frozen=True)
+class WeightedSelectionConfig:
+    """Prompts by chance, the likelier the more signal they promise for their tokens: training/selection.py."""
+
+    name: Literal["weighted"]
+    candidates: Count = 4  # prompts of the order of which one is sampled; a pair's chance rises fourfold at most
+    # The share of the chance that all candidates have alike, which bounds the weights: by 5.
+    floor: Annotated[float, Range(0, 1, open_low=True)] = 0.2
+    unbiased: bool = True  # weigh each group by the inverse of its prompt's chance; False: all weigh 1
+
+
+@dataclass(frozen=True)
+class SkippingSelectionConfig:
+    """Prompts in their order, without some whose last groups carried no signal: training/selection.py."""
+
+    name: Literal["skipping"]
+    # The chance to sample a prompt whose last group carried no signal; squared after two such groups, and so on.
+    explore: Annotated[float, Range(0, 1, open_low=True)] = 0.5
+
+
 @dataclass(frozen=True, kw_only=True)
 class RolloutConfig:
     """The samples of one step."""
@@ -214,6 +234,8 @@ class RolloutConfig:
     success_half_life: Positive = 200.0
     # The most rollouts of a step if groups without signal are replaced by new ones; 0: none is replaced.
     max_rollouts: CountOrZero = 0
+    # Which prompts of the order are sampled; None: all, one after the other.
+    selection: WeightedSelectionConfig | SkippingSelectionConfig | None = None
     group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
     # Completions that are decoded at once; the others wait, and take the place of one that has stopped. 0: all of a

@@ -192,7 +192,7 @@ def _sampled(
             steps.append(
                 begin_collecting(experiment, source, visits, clock, cursor=cursor, step=len(steps) + 1, version=0)()
             )
-        cursor += len(steps[-1].judged)
+        cursor += steps[-1].passed
         sampled += steps[-1].rewards.size
         seconds.append(sum(clock.read()[phase] for phase in ("sampling", "rewards")))
     engine.unload()

@@ -51,7 +51,8 @@ class Objective:
         if self.kl_coef:
             assert groups.reference_logprobs is not None
             divergence = self.kl(terms.logprobs, jnp.where(terms.mask, groups.reference_logprobs, 0.0))
-            total += self.kl_coef * (terms.plain_weights * divergence).sum()
+            factors = groups.prompt_weights[..., None, None]
+            total += self.kl_coef * (factors * terms.plain_weights * divergence).sum()
         return LossSum(total, self.aggregation.denominator(groups.completion_lengths).sum())
 
     def cut(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
@@ -71,7 +72,7 @@ class Objective:
         lengths, width = groups.completion_lengths, logprobs.shape[-1]
         mask = length_mask(lengths, width)
         weights = jnp.where(mask, self.aggregation.weight(lengths, width)[..., None], 0.0)
-        corrected = weights
+        corrected = weights * groups.prompt_weights[..., None, None]
         if self.correction is not None:
             ratio = importance_ratio(groups.ratio_denominator, groups.sampler_logprobs, mask)
             corrected *= self.correction(jax.lax.stop_gradient(ratio))

@@ -13,7 +13,7 @@ class Terms:
     """Groups of completions. Off the mask log-probabilities and weights are 0, so padding does not count."""
 
     mask: Bool[Array, "*batch G C"]
-    weights: Float[Array, "*batch G C"]  # by the aggregation, times the correction for the sampler
+    weights: Float[Array, "*batch G C"]  # by the aggregation, times the prompt's weight and the sampler's correction
     plain_weights: Float[Array, "*batch G C"]  # by the aggregation alone
     logprobs: Float[Array, "*batch G C"]  # of the policy to be differentiated
     log_ratio: Float[Array, "*batch G C"]  # to the old policy, clamped

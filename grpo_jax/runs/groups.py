@@ -108,6 +108,7 @@ class TrainingGroup(JudgedGroup):
     chosen: bool  # False: a new group replaced it, or the step had no room for it
     expected: float | None  # the prompt's reward as estimated before the step; None: not written by an earlier version
     policy_step: int  # the step after which the policy was saved that sampled all completions
+    weight: float = 1.0  # a factor of the group's loss
 
     @property
     def signal(self) -> bool:
@@ -128,6 +129,7 @@ class TrainingGroup(JudgedGroup):
             "advantages": [one.advantage for one in completions],
             "expected": self.expected,
             "chosen": self.chosen,
+            "weight": self.weight,
         }
 
     @classmethod
@@ -147,6 +149,7 @@ class TrainingGroup(JudgedGroup):
             line["chosen"],
             line["expected"],
             policy_step=line.get("policy_step", step - 1),  # earlier versions had no delay
+            weight=line.get("weight", 1.0),  # and no selection of prompts
         )
 
 

@@ -70,5 +70,5 @@ class BatchQueue:
             self.experiment.engine.unload()
 
     def _add(self, batch: Collected) -> None:
-        self.cursor += len(batch.judged)
+        self.cursor += batch.passed
         self.waiting.append(batch)

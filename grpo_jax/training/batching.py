@@ -70,6 +70,7 @@ def make_minibatches(
     microbatch_groups: int,
     aggregation: Aggregation,
     denominator: str,
+    prompt_weights: Float[np.ndarray, " N"] | None = None,
 ) -> Iterator[UpdateBatch]:
     """Yield, as host arrays, each minibatch of a rollout batch that keeps a group.
 
@@ -83,7 +84,9 @@ def make_minibatches(
       minibatches: the number of consecutive, equal parts of the prompts; each is one optimizer step.
       microbatch_groups: M, which divides N / minibatches.
       denominator: "sampled" counts dropped groups in the loss's average, "valid" does not.
+      prompt_weights: factors of the groups' losses, which do not change the denominator; None: all are 1.
     """
+    factors = np.ones(len(keep), np.float32) if prompt_weights is None else prompt_weights
     for part in np.split(np.arange(len(keep)), minibatches):
         kept, dropped = part[keep[part]], part[~keep[part]]
         if len(kept) == 0:
@@ -92,7 +95,7 @@ def make_minibatches(
         lengths = rollouts.completion_lengths[dropped]
         dropped_weight = aggregation.denominator(lengths).sum() if denominator == "sampled" else 0.0
         yield UpdateBatch(
-            groups=_select(rollouts, advantages, places),
+            groups=_select(rollouts, advantages, factors, places),
             filled=filled.astype(np.int32),
             dropped_weight=np.float32(dropped_weight),
         )
@@ -120,7 +123,9 @@ def _arrange(
     return places, np.bincount(needed, minlength=len(choice))
 
 
-def _select(rollouts: Rollouts, advantages: np.ndarray, places: Int[np.ndarray, "K M"]) -> Groups:
+def _select(
+    rollouts: Rollouts, advantages: np.ndarray, prompt_weights: np.ndarray, places: Int[np.ndarray, "K M"]
+) -> Groups:
     """Return the groups at these places; -1 stands for a group whose completions have length 0."""
 
     def take(array: np.ndarray) -> np.ndarray:
@@ -134,6 +139,7 @@ def _select(rollouts: Rollouts, advantages: np.ndarray, places: Int[np.ndarray, 
         completion_tokens=take(rollouts.completion_tokens),
         completion_lengths=take(rollouts.completion_lengths),
         advantages=take(advantages),
+        prompt_weights=take(prompt_weights),
         sampler_logprobs=take(rollouts.logprobs),
         old_logprobs=None,
         reference_logprobs=None,

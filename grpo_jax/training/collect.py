@@ -24,6 +24,7 @@ from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import training_request
+from grpo_jax.training.selection import Place, Selected, select_prompts
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts
 
@@ -39,6 +40,8 @@ class Collected:
     expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
+    prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
+    passed: int  # how many places of the order of prompts were sampled or left out
     version: int  # of the weights that sampled them: the step after which the policy had them
 
     @property
@@ -72,8 +75,8 @@ def begin_collecting(
 ) -> Callable[[], Collected]:
     """Let the engine begin with the groups of a step, and return a function that finishes them.
 
-    The function judges the groups, which are those of the prompts at `cursor` and after it, and computes their
-    advantages. `visits` must not change until then.
+    The function judges the groups and computes their advantages. Their prompts are those at `cursor` and after it,
+    without the ones that `rollout.selection` leaves out. `visits` must not change until then.
 
     If groups were replaced, advantages are computed twice: over all sampled groups to decide which carry signal, then
     over those of the step alone, because an estimator may compare a group with the others of its step. Only sampling
@@ -89,10 +92,15 @@ def begin_collecting(
       TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, or if
         no completion could be scored.
     """
-    rollout = experiment.config.rollout
+    rollout, selected = experiment.config.rollout, list[Selected]()
 
-    def begin(first: int, prompts: int) -> Callable[[], Samples]:
-        problems = source.take(first, prompts)
+    def passed() -> int:
+        return sum(each.passed for each in selected)
+
+    def begin(prompts: int) -> Callable[[], Samples]:
+        place = Place(source, cursor + passed(), step)
+        selected.append(select_prompts(experiment.config, visits, place, prompts))
+        problems = selected[-1].problems
         lengths = visits.lengths.expected([problem.id for problem in problems], step)
         request = training_request(experiment.config, step, lengths)
         return begin_sampling(
@@ -117,15 +125,15 @@ def begin_collecting(
             )
         return samples
 
-    first = begin(cursor, rollout.prompts_per_step)
+    first = begin(rollout.prompts_per_step)
 
     def finish() -> Collected:
         parts = [checked(first())]
-        collected = _combine(experiment, visits, parts, step)
-        while wants_more(rollout, collected.signal, source.left(cursor)):
-            more = begin(cursor + len(collected.judged), rollout.prompts_per_batch)
+        collected = _combine(experiment, visits, parts, selected, step)
+        while wants_more(rollout, collected.signal, source.left(cursor) - passed()):
+            more = begin(rollout.prompts_per_batch)
             parts.append(checked(more()))
-            collected = _combine(experiment, visits, parts, step)
+            collected = _combine(experiment, visits, parts, selected, step)
         if not collected.scored.any():
             counts = unscored_of(experiment.task.reward)
             reasons = ", ".join(f"{name}: {n}" for name, n in counts.items()) or "not finite"
@@ -141,14 +149,14 @@ def begin_collecting(
     return finish
 
 
-def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], in_epoch: int) -> bool:
+def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], left: int) -> bool:
     """Return whether to sample one more batch of prompts, to replace groups without signal.
 
     Args:
       signal: which of the groups that the step has sampled so far carry signal.
-      in_epoch: the number of prompts left in the epoch when the step began. Beyond that number prompts would repeat.
+      left: the number of prompts left in the epoch. Beyond that number prompts would repeat.
     """
-    room = min(rollout.max_rollouts // rollout.group_size, in_epoch) - len(signal)
+    room = min(rollout.max_rollouts // rollout.group_size - len(signal), left)
     return int(signal.sum()) < rollout.prompts_per_step and room >= rollout.prompts_per_batch
 
 
@@ -181,7 +189,9 @@ def estimate_chosen_alone(
     return advantages
 
 
-def _combine(experiment: Experiment, visits: Visits, parts: Sequence[Samples], step: int) -> Collected:
+def _combine(
+    experiment: Experiment, visits: Visits, parts: Sequence[Samples], selected: Sequence[Selected], step: int
+) -> Collected:
     """Return all parts as one, with advantages over all their groups."""
     judged = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
@@ -190,7 +200,18 @@ def _combine(experiment: Experiment, visits: Visits, parts: Sequence[Samples], s
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)
     advantages = _advantages(experiment, outcomes)
     chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
-    return Collected(judged, rollouts, rewards, scored, expected, advantages, chosen, version=parts[0].version)
+    return Collected(
+        judged,
+        rollouts,
+        rewards,
+        scored,
+        expected,
+        advantages,
+        chosen,
+        prompt_weights=np.concatenate([each.weights for each in selected]),
+        passed=sum(each.passed for each in selected),
+        version=parts[0].version,
+    )
 
 
 def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:

@@ -18,7 +18,8 @@ from grpo_jax.training.collect import Collected
 from grpo_jax.types import Rollouts
 
 ROLLOUTS = tuple(field.name for field in fields(Rollouts))
-ESTIMATES = ("rewards", "scored", "expected", "advantages", "chosen")  # the other arrays of a `Collected`
+# The other arrays of a `Collected`.
+ESTIMATES = ("rewards", "scored", "expected", "advantages", "chosen", "prompt_weights")
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class InFlight(JsonRecord):
     version: int  # of the weights that sampled it
     groups: Sequence[InFlightGroup]
     arrays: Mapping[str, PackedArray]  # the arrays of a `Collected` by their names
+    passed: int | None = None  # None: an earlier version wrote the record, which selected no prompts
 
     @classmethod
     def of(cls, batch: Collected) -> "InFlight":
@@ -94,11 +96,13 @@ class InFlight(JsonRecord):
                 for one in batch.judged
             ],
             {name: PackedArray.of(array) for name, array in arrays.items()},
+            batch.passed,
         )
 
     def batch(self) -> Collected:
         """Return the batch."""
         arrays = {name: packed.array() for name, packed in self.arrays.items()}
+        arrays.setdefault("prompt_weights", np.ones(len(self.groups), np.float32))
         return Collected(
             judged=[
                 JudgedGroup(one.id, one.prompt, one.gold, [each.completion() for each in one.completions])
@@ -106,5 +110,6 @@ class InFlight(JsonRecord):
             ],
             rollouts=Rollouts(**{name: arrays[name] for name in ROLLOUTS}),
             **{name: arrays[name] for name in ESTIMATES},
+            passed=len(self.groups) if self.passed is None else self.passed,
             version=self.version,
         )

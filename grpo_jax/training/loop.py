@@ -77,6 +77,7 @@ class Progress(JsonRecord):
     config: Mapping[str, Any]
     seconds: Mapping[str, float]  # by phase
     lengths: Mapping[str, Any] | None = None  # like `successes`; None: an earlier version wrote the record
+    streaks: Sequence[tuple[int, int]] = ()  # see `Streaks.record`
     in_flight: Sequence[InFlight] = ()  # the batches that wait for the next steps, oldest first
 
 
@@ -104,6 +105,7 @@ def run_steps(run: Run) -> TrainState:
         visits.rewards.continue_from(progress.successes)
         if progress.lengths is not None:
             visits.lengths.continue_from(progress.lengths)
+        visits.streaks.continue_from(progress.streaks)
         run.display.note(f"continued at step {step} of {config.train.steps}")
         if not engine.capabilities.counter_exact:
             run.display.note("its engine may sample other completions than the uninterrupted run would have got")
@@ -177,7 +179,7 @@ def run_steps(run: Run) -> TrainState:
         state = learned.state
         prompts_so_far += len(collected.judged)
         lengths = collected.rollouts.completion_lengths
-        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, step)
+        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, collected.signal, step)
         log.push(step, prompts_so_far, rollout_statistics(collected, step), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, training_groups(collected, step))
@@ -263,6 +265,7 @@ def _minibatches(
             microbatch_groups=config.train.microbatch_groups,
             aggregation=experiment.programs.objective.aggregation,
             denominator=config.objective.denominator,
+            prompt_weights=collected.prompt_weights[chosen],
         )
     )
     check_same_batches(config, host_batches, step)
@@ -319,6 +322,7 @@ def _record(run: Run, step: int, queue: BatchQueue, prompts_so_far: int) -> dict
         config=to_dict(run.config),
         seconds=run.clock.read(),
         lengths=queue.visits.lengths.record(),
+        streaks=queue.visits.streaks.record(),
         in_flight=tuple(InFlight.of(batch) for batch in queue.waiting),
     )
     return progress.to_json()

@@ -310,6 +310,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
         completion_tokens=np.zeros((k, m, g, c), np.int32),
         completion_lengths=np.zeros((k, m, g), np.int32),
         advantages=np.zeros((k, m, g), np.float32),
+        prompt_weights=np.zeros((k, m), np.float32),
         sampler_logprobs=np.zeros((k, m, g, c), np.float32),
         old_logprobs=None,
         reference_logprobs=None,

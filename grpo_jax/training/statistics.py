@@ -6,6 +6,7 @@ from grpo_jax.evaluation import right_of
 from grpo_jax.runs.groups import Completion, Rollout, TrainingGroup
 from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.training.collect import Collected
+from grpo_jax.training.visits import signal_chance
 from grpo_jax.types import StopReason
 
 # Digits of a token's log-probability in rollouts/: about as many as float32 has, so that replays can compare them.
@@ -20,7 +21,6 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
     accuracy = float(right[scored].mean()) if scored.any() else float("nan")
     comparable = scored.sum(axis=1) >= 2
     truncated = rollouts.stop_reasons == StopReason.LENGTH
-    p = np.clip(collected.expected, 0, 1)
     all_right = (right | ~scored).all(axis=1)
     return SampleStatistics(
         reward=float(rewards[scored].mean()) if scored.any() else float("nan"),
@@ -28,7 +28,7 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
         accuracy=accuracy,
         signal_share=float(signal.mean()),
         signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        signal_share_expected=float((1 - p**group_size - (1 - p) ** group_size).mean()),
+        signal_share_expected=float(signal_chance(collected.expected, group_size).mean()),
         all_right=float((~signal & comparable & all_right).mean()),
         all_wrong=float((~signal & comparable & ~all_right).mean()),
         unjudged=float((~signal & ~comparable).mean()),
@@ -65,6 +65,7 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
             step=step,
             chosen=bool(collected.chosen[index]),
             expected=round(float(collected.expected[index]), 6),
+            weight=float(collected.prompt_weights[index]),
             policy_step=collected.version,
         )
         for index, group in enumerate(collected.judged)

@@ -1,11 +1,12 @@
-"""Estimates of each prompt's expected reward, and of its completions' expected length, from earlier completions.
+"""Estimates of each prompt's expected reward, and of its completions' expected length, from earlier completions; and
+how often in a row it carried no signal.
 
 For rewards in [0, 1] the estimate is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps
 ago counts half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which
 decays in the same way. Lengths are estimated alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,44 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 PRIOR_ROLLOUTS = 2.0
+
+
+def signal_chance(expected: Float[np.ndarray, "*any"], group_size: int) -> Float[np.ndarray, "*any"]:
+    """Return 1 - p^G - (1-p)^G: the chance that a group has both right and wrong completions, 2p(1-p) for pairs.
+
+    Args:
+      expected: p, the expected reward of each prompt, which is cut to [0, 1].
+    """
+    p = np.clip(expected, 0, 1)
+    chance: np.ndarray = 1 - p**group_size - (1 - p) ** group_size
+    return chance
+
+
+class Streaks:
+    """How many groups in a row, up to the newest, carried no signal, for each prompt. The same on every host."""
+
+    def __init__(self) -> None:
+        """Start without any group."""
+        self._prompts: dict[int, int] = {}
+
+    def of(self, prompts: Sequence[int]) -> Int[np.ndarray, " N"]:
+        """Return the streaks of prompts, given by ids."""
+        return np.array([self._prompts.get(prompt, 0) for prompt in prompts], np.int64)
+
+    def observe(self, prompts: Sequence[int], signal: Bool[np.ndarray, " N"]) -> None:
+        """Add the groups of a step."""
+        for prompt, carries in zip(prompts, signal.tolist(), strict=True):
+            streak = self._prompts.pop(prompt, 0)
+            if not carries:
+                self._prompts[prompt] = streak + 1
+
+    def record(self) -> list[tuple[int, int]]:
+        """Return [prompt, streak] of each streak as plain JSON values, for a checkpoint."""
+        return list(self._prompts.items())
+
+    def continue_from(self, record: Iterable[tuple[int, int]]) -> None:
+        """Continue from the streaks that `record` returned."""
+        self._prompts = dict(record)
 
 
 class DecayedMeans:
@@ -74,12 +113,13 @@ class Visits:
     """The estimates of a run."""
 
     rewards: DecayedMeans
-    lengths: DecayedMeans  # in tokens; they only decide which prompts are sampled first
+    lengths: DecayedMeans  # in tokens; the chance of a prompt and the order of sampling depend on them
+    streaks: Streaks
 
     @staticmethod
     def begin(half_life: float, room: int) -> "Visits":
         """Return estimates without any observation. `room` is max_new_tokens."""
-        return Visits(DecayedMeans(half_life, start=0.5), DecayedMeans(half_life, start=room))
+        return Visits(DecayedMeans(half_life, start=0.5), DecayedMeans(half_life, start=room), Streaks())
 
     def observe(
         self,
@@ -87,8 +127,10 @@ class Visits:
         rewards: Float[np.ndarray, "N G"],
         scored: Bool[np.ndarray, "N G"],
         lengths: Int[np.ndarray, "N G"],
+        signal: Bool[np.ndarray, " N"],
         step: int,
     ) -> None:
         """Add the groups of a step. A completion without a verdict only adds its length."""
         self.rewards.observe(prompts, rewards, scored, step)
         self.lengths.observe(prompts, lengths, np.ones(lengths.shape, bool), step)
+        self.streaks.observe(prompts, signal)

@@ -1,5 +1,6 @@
 """The composed objective: sums and weights, aggregation, unscored completions, KL, importance sampling."""
 
+import dataclasses
 import math
 from functools import partial
 
@@ -135,6 +136,24 @@ def test_on_policy_the_loss_is_zero_and_its_gradient_is_not():
     made, old = objective(), logprobs()
     assert float(loss(made, old, old, old, None, LENGTHS, ADVANTAGES).total) == pytest.approx(0.0, abs=1e-6)
     assert np.abs(on_policy_gradient(made)).max() > 0.01
+
+
+@pytest.mark.parametrize("name", ["two_grpo", "rloo", "n_vs_m", "online_dpo"])
+def test_a_groups_weight_multiplies_its_gradient(name):
+    """That of its KL term, too, but not its part of the denominator."""
+    made, old = made_of(name, kl_coef=0.1), logprobs()
+    groups = groups_of(old=old, sampler=old, reference=logprobs(3), lengths=LENGTHS, advantages=ADVANTAGES)
+    weighed = dataclasses.replace(groups, prompt_weights=jnp.array([3.0, 0.5]))
+
+    @jax.jit
+    @partial(jax.value_and_grad, has_aux=True)
+    def of(logprobs, groups):
+        return made.loss(logprobs, groups)
+
+    (_, plain_weight), plain = of(old, groups)
+    (_, weight), found = of(old, weighed)
+    np.testing.assert_allclose(found, plain * jnp.array([3.0, 0.5])[:, None, None], rtol=1e-5, atol=1e-8)
+    assert weight == plain_weight
 
 
 @pytest.mark.trap(14)

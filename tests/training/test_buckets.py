@@ -111,6 +111,7 @@ def assert_gradient_is_the_objectives(name, policy, mesh=None, microbatch_groups
         completion_tokens=found.completion_tokens,
         completion_lengths=found.completion_lengths,
         advantages=advantages,
+        prompt_weights=np.ones(len(advantages), np.float32),
         sampler_logprobs=found.logprobs,
         old_logprobs=None,
         reference_logprobs=found.logprobs - np.float32(0.1),

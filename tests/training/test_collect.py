@@ -137,10 +137,10 @@ def test_what_was_replaced_has_no_part_in_the_advantages_of_a_step():
 def test_how_far_a_step_may_go():
     rollout = dataclasses.replace(make_config().rollout, max_rollouts=24, prompts_per_batch=4)
     first = np.zeros(8, bool)
-    assert wants_more(rollout, first, in_epoch=64)
-    assert not wants_more(rollout, first, in_epoch=11)  # three prompts are left of it
-    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=8), first, in_epoch=64)
-    assert not wants_more(dataclasses.replace(rollout, max_rollouts=0), first, in_epoch=64)
+    assert wants_more(rollout, first, left=56)
+    assert not wants_more(rollout, first, left=3)
+    assert not wants_more(dataclasses.replace(rollout, prompts_per_batch=8), first, left=56)
+    assert not wants_more(dataclasses.replace(rollout, max_rollouts=0), first, left=56)
 
 
 @pytest.mark.trap(41)

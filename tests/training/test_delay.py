@@ -168,7 +168,11 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
         found = getattr(read, name) if found is None else found
         assert found.dtype == array.dtype
         np.testing.assert_array_equal(found, array)
-    assert read.version == batch.version
+    assert (read.version, read.passed) == (batch.version, batch.passed)
+    earlier = record.to_json()
+    del earlier["passed"], earlier["arrays"]["prompt_weights"]  # before prompts were selected
+    read = InFlight.from_json(json.loads(json.dumps(earlier))).batch()
+    assert (read.passed, read.prompt_weights.tolist()) == (2, [1.0, 1.0])
 
 
 def test_a_fork_inherits_what_decided_the_batches_in_flight(delayed, tmp_path):

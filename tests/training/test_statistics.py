@@ -42,6 +42,8 @@ def collected_of(rewards, scored=None):
         expected=np.full(n, 0.5, np.float32),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
         chosen=np.ones(n, bool),
+        prompt_weights=np.ones(n, np.float32),
+        passed=n,
         version=2,
     )
 

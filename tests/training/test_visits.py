@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from grpo_jax.training.visits import DecayedMeans, Visits
+from grpo_jax.training.visits import DecayedMeans, Streaks, Visits, signal_chance
 
 
 def observed(half_life=10.0):
@@ -55,6 +55,23 @@ def test_lengths_are_known_of_completions_without_a_verdict():
     made = Visits.begin(half_life=10, room=32)
     assert made.lengths.expected([7], step=1).tolist() == [32.0]
     rewards, scored, lengths = np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), np.array([[4, 6], [20, 22]])
-    made.observe([7, 8], rewards, scored, lengths, step=1)
+    made.observe([7, 8], rewards, scored, lengths, signal=np.array([True, False]), step=1)
     np.testing.assert_allclose(made.lengths.expected([7, 8, 9], step=1), [(10 + 26) / 4, (42 + 26) / 4, 13], rtol=1e-6)
     assert made.rewards.expected([7], step=1).tolist() == [0.5]
+    assert made.streaks.of([7, 8]).tolist() == [0, 1]
+
+
+@pytest.mark.trap(41)
+def test_a_streak_ends_with_a_signal_and_is_in_checkpoints():
+    made, again = Streaks(), Streaks()
+    for signal in ([False, True, False], [False, False, False], [False, True, True]):
+        made.observe([7, 8, 9], np.array(signal))
+        again.continue_from(json.loads(json.dumps(made.record())))
+        assert made.of([7, 8, 9, 10]).tolist() == again.of([7, 8, 9, 10]).tolist()
+    assert made.of([7, 8, 9, 10]).tolist() == [3, 0, 0, 0]
+
+
+def test_the_chance_of_a_signal_is_that_of_two_kinds():
+    p = np.array([-0.5, 0.0, 0.3, 0.5, 1.0, 2.0])
+    np.testing.assert_allclose(signal_chance(p, 2), 2 * np.clip(p, 0, 1) * (1 - np.clip(p, 0, 1)), atol=1e-12)
+    assert signal_chance(np.array([0.3]), 4)[0] == pytest.approx(1 - 0.3**4 - 0.7**4)
