@@ -208,7 +208,7 @@ class WeightedSelectionConfig:
     """Prompts by chance, the likelier the more signal they promise for their tokens: training/selection.py."""
 
     name: Literal["weighted"]
-    candidates: Count = 4  # prompts of the order of which one is sampled; a pair's chance rises fourfold at most
+    candidates: Count = 4  # prompts of the order for each one that is sampled
     # The share of the chance that all candidates have alike, which bounds the weights: by 5.
     floor: Annotated[float, Range(0, 1, open_low=True)] = 0.2
     unbiased: bool = True  # weigh each group by the inverse of its prompt's chance; False: all weigh 1
@@ -229,13 +229,11 @@ class RolloutConfig:
 
     prompts_per_step: Count = 32  # the batch of the shipped studies
     prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # prefilled at once: it bounds the cache's memory
-    # Steps after which an earlier result of a prompt counts half (training/visits.py). The estimate is logged, and
-    # two_grpo_rescaled uses it.
+    # Steps after which an earlier result of a prompt counts half (training/visits.py). The estimate is logged.
+    # two_grpo_rescaled and a weighted selection use it.
     success_half_life: Positive = 200.0
     # The most rollouts of a step if groups without signal are replaced by new ones; 0: none is replaced.
     max_rollouts: CountOrZero = 0
-    # Which prompts of the order are sampled; None: all, one after the other.
-    selection: WeightedSelectionConfig | SkippingSelectionConfig | None = None
     group_size: Annotated[int, Range(2, 4096), Change.INHERITED] = 2  # completions of each prompt: a pair
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
     # Completions that are decoded at once; the others wait, and take the place of one that has stopped. 0: all of a
@@ -248,6 +246,8 @@ class RolloutConfig:
     # Steps between the policy that samples a batch and the one that learns from it. 0 is on-policy, as in the paper. 1
     # lets a server, or devices of their own (mesh.rollout_share), sample during the update; more is no faster.
     delay: CountOrZero = 0
+    # Which prompts of the order are sampled; None: all, one after the other.
+    selection: WeightedSelectionConfig | SkippingSelectionConfig | None = None
     sampling: SamplingConfig
 
 

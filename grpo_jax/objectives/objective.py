@@ -51,8 +51,8 @@ class Objective:
         if self.kl_coef:
             assert groups.reference_logprobs is not None
             divergence = self.kl(terms.logprobs, jnp.where(terms.mask, groups.reference_logprobs, 0.0))
-            factors = groups.prompt_weights[..., None, None]
-            total += self.kl_coef * (factors * terms.plain_weights * divergence).sum()
+            divergence *= groups.prompt_weights[..., None, None]
+            total += self.kl_coef * (terms.plain_weights * divergence).sum()
         return LossSum(total, self.aggregation.denominator(groups.completion_lengths).sum())
 
     def cut(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:

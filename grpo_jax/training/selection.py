@@ -88,7 +88,9 @@ def _weighted(config: Config, visits: Visits, place: Place, number: int, uniform
     return Selected([candidates[index] for index in chosen], weights.astype(np.float32), size)
 
 
-def inclusion_chances(scores: Float[np.ndarray, " candidates"], number: int, floor: float) -> Float[np.ndarray, " candidates"]:
+def inclusion_chances(
+    scores: Float[np.ndarray, " candidates"], number: int, floor: float
+) -> Float[np.ndarray, " candidates"]:
     """Return the chance of each candidate to be among the `number` sampled ones; the chances add up to that number.
 
     Args:

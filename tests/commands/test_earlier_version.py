@@ -35,6 +35,7 @@ ADDED = (
     ("rollout", "lanes"),
     ("rollout", "engine"),
     ("rollout", "delay"),
+    ("rollout", "selection"),
     ("train", "stuck_after"),
     ("checkpoint", "minutes"),
     ("mesh", "rollout_share"),

@@ -82,7 +82,9 @@ def trained(tmp_path, monkeypatch, time, **changes):
     )
     start = SimpleNamespace(params=Busy(0.0, 0.0, time), updates=np.int32(0))
     rollouts = SimpleNamespace(completion_lengths=None)
-    collected = SimpleNamespace(judged=[None] * 8, prompts=[], rewards=None, scored=None, rollouts=rollouts)
+    collected = SimpleNamespace(
+        passed=8, signal=None, judged=[None] * 8, prompts=[], rewards=None, scored=None, rollouts=rollouts
+    )
 
     def slowly(seconds, value):
         return lambda *of, **named: time.sleep(seconds) or value
