@@ -8,8 +8,11 @@ import functools
 import importlib
 import inspect
 import io
+import json
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 
@@ -88,6 +91,13 @@ def test_the_metrics_of_the_page_on_trouble_exist():
     known = {*OF_STEP, *STATISTICS.values(), *Measured, *re.findall(r'"(\w+)"\] = ', inspect.getsource(update))}
     assert len(named) > 15
     assert named - known == {"peak_bytes"}  # of summary.json
+
+
+def test_the_newest_line_of_a_step_is_printed():
+    (command,) = re.findall(r"^    (grep .*)$", TROUBLESHOOTING.read_text(), re.MULTILINE)
+    here = command.replace("runs/two_grpo", "tests/fixtures/run").replace("python", shlex.quote(sys.executable))
+    printed = subprocess.run(["bash", "-c", here], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (json.loads(printed)["kind"], json.loads(printed)["step"]) == ("train", 4)
 
 
 @pytest.fixture
