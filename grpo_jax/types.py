@@ -96,11 +96,13 @@ class Groups:
         old_logprobs: Float[Any, "*M G C"] | None = None,
         reference_logprobs: Float[Any, "*M G C"] | None = None,
     ) -> "Groups":
-        """Return groups for an objective without a policy: all tokens are 0."""
+        """Return groups for an objective without a policy: completion i repeats token i, so none begin alike."""
         return cls(
             prompt_tokens=np.zeros((*completion_lengths.shape[:-1], 1), np.int32),
             prompt_lengths=np.ones(completion_lengths.shape[:-1], np.int32),
-            completion_tokens=np.zeros(sampler_logprobs.shape, np.int32),
+            completion_tokens=np.broadcast_to(
+                np.arange(sampler_logprobs.shape[-2], dtype=np.int32)[:, None], sampler_logprobs.shape
+            ),
             completion_lengths=completion_lengths,
             advantages=advantages,
             prompt_weights=np.ones(completion_lengths.shape[:-1], np.float32),

@@ -259,6 +259,8 @@ class ObjectiveConfig:
     parameters: dict[str, float] = field(default_factory=dict)  # of this objective alone, such as DPO's beta
     # How tokens are averaged. published: as in the paper that introduced the objective.
     aggregation: Literal["published", "sequence", "token", "group_token", "constant", "sum"] = "published"
+    # Which tokens carry gradient. after_prefix: those from the first one on at which the completions of a group differ.
+    credit: Literal["all", "after_prefix"] = "all"
     # What the loss is averaged over. sampled: all groups of the step, so the gradient's size follows the share with
     # signal. valid: those with signal alone.
     denominator: Literal["sampled", "valid"] = "sampled"

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from grpo_jax.config import ConfigError, ObjectiveConfig, Range, RolloutConfig, did_you_mean, imported
+from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
 from grpo_jax.objectives.objective import Objective
+from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
 from grpo_jax.types import Groups
 
@@ -22,8 +24,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
     """Make the objective that a configuration names, for groups of this size.
 
     Raises:
-      ConfigError: if the name is unknown, the objective is not defined for groups of this size, or a parameter is
-        unknown or out of its range.
+      ConfigError: if the name is unknown, the objective is not defined for groups of this size, a parameter is unknown
+        or out of its range, or the shared prefix carries signal and should carry no gradient.
     """
     recipe = _recipe(config.name)
     if recipe.group_size not in (None, group_size):
@@ -48,6 +50,13 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
             if isinstance(allowed, Range) and not allowed.admits(value):
                 raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
     estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)
+    after_prefix = config.credit == "after_prefix"
+    if after_prefix and not _balances_groups(estimator, group_size):
+        raise ConfigError(
+            f"objective.credit='after_prefix': under {config.name} the advantages of a group do not add up to 0, so "
+            "the tokens with which all its completions begin carry signal; set it to 'all', or choose an objective "
+            "whose baseline is the group's mean, such as grpo."
+        )
     return Objective(
         advantages=estimator,
         surrogate=surrogate,
@@ -58,7 +67,21 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         correction=partial(CORRECTIONS[config.importance_beyond], cap=config.importance_cap)
         if config.importance_cap
         else None,
+        after_prefix=after_prefix,
     )
+
+
+def _balances_groups(estimator: Estimator, group_size: int) -> bool:
+    """Return whether the advantages of every group add up to 0, tried on one of both kinds and on two of one kind."""
+
+    @jax.jit
+    def sums() -> Float[Array, " 3"]:
+        places = jnp.broadcast_to(jnp.arange(group_size), (3, group_size))
+        rewards = jnp.stack([places[0] % 2, places[1] >= 0, places[2] < 0]).astype(jnp.float32)
+        expected = jnp.array([0.3, 0.5, 0.9])
+        return estimator(Outcomes(rewards=rewards, scored=places >= 0, lengths=places + 1, expected=expected)).sum(-1)
+
+    return bool(jnp.allclose(sums(), 0.0, atol=1e-5))
 
 
 def check_updates(config: ObjectiveConfig, objective: Objective, rollout: RolloutConfig, minibatches: int) -> None:

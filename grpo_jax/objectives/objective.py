@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float
 
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import Aggregation
+from grpo_jax.objectives.credit import after_shared_prefix
 from grpo_jax.objectives.ratios import importance_ratio, log_importance_ratio
 from grpo_jax.objectives.terms import Surrogate, Terms
 from grpo_jax.objectives.tokens import length_mask
@@ -25,7 +26,7 @@ class LossSum(NamedTuple):
 
 @dataclass(frozen=True)
 class Objective:
-    """The objective of training. Its methods take arrays; they use neither a model nor token ids."""
+    """The objective of training. Its methods take arrays; they use no model."""
 
     advantages: Estimator  # outcomes of a step -> advantages [N, G]
     surrogate: Surrogate  # terms -> sum over completions, to be minimised
@@ -34,6 +35,7 @@ class Objective:
     kl_coef: float
     kl: Callable[[Array, Array], Array]
     correction: Callable[[Array], Array] | None  # pi_old / pi_sampler -> a factor of the token's weight
+    after_prefix: bool  # whether the surrogate gives no gradient to tokens with which all completions of a group begin
 
     @property
     def needs_reference(self) -> bool:
@@ -50,8 +52,8 @@ class Objective:
         total = self.surrogate(terms)
         if self.kl_coef:
             assert groups.reference_logprobs is not None
-            divergence = self.kl(terms.logprobs, jnp.where(terms.mask, groups.reference_logprobs, 0.0))
-            divergence *= groups.prompt_weights[..., None, None]
+            pair = (jnp.where(terms.mask, each, 0.0) for each in (logprobs, groups.reference_logprobs))
+            divergence = self.kl(*pair) * groups.prompt_weights[..., None, None]
             total += self.kl_coef * (terms.plain_weights * divergence).sum()
         return LossSum(total, self.aggregation.denominator(groups.completion_lengths).sum())
 
@@ -66,7 +68,10 @@ class Objective:
             return self.surrogate(terms), terms.weights
 
         gradient, weights = jax.grad(surrogate, has_aux=True)(logprobs)
-        return (gradient == 0) & (weights > 0) & (groups.advantages != 0)[..., None]
+        counts = (weights > 0) & (groups.advantages != 0)[..., None]
+        if self.after_prefix:
+            counts &= after_shared_prefix(groups)
+        return (gradient == 0) & counts
 
     def _terms(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Terms:
         lengths, width = groups.completion_lengths, logprobs.shape[-1]
@@ -76,6 +81,8 @@ class Objective:
         if self.correction is not None:
             ratio = importance_ratio(groups.ratio_denominator, groups.sampler_logprobs, mask)
             corrected *= self.correction(jax.lax.stop_gradient(ratio))
+        if self.after_prefix:
+            logprobs = jnp.where(after_shared_prefix(groups), logprobs, jax.lax.stop_gradient(logprobs))
         # The reference of a KL term is not passed on to a surrogate that needs none.
         reference = groups.reference_logprobs if self.surrogate_needs_reference else None
         return Terms(

@@ -37,6 +37,7 @@ def objective(**changes) -> Objective:
         "kl_coef": 0.0,
         "kl": k3,
         "correction": None,
+        "after_prefix": False,
     }
     return Objective(**(parts | changes))
 
