@@ -38,6 +38,7 @@ ADDED = (
     ("rollout", "selection"),
     ("train", "stuck_after"),
     ("checkpoint", "minutes"),
+    ("objective", "credit"),
     ("mesh", "rollout_share"),
 )
 

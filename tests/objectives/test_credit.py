@@ -123,8 +123,8 @@ def test_off_policy_it_cancels_where_the_clip_cuts_no_shared_token():
 
 
 def test_only_completions_with_an_advantage_count():
-    """The third of four has no verdict. The others share two tokens, and one of them ends there."""
-    tokens = np.array([[[7, 8, 9, 4], [7, 8, 0, 0], [5, 8, 9, 4], [7, 8, 9, 6]]], np.int32)
+    """The third of four has no verdict. The others share two tokens, and one ends there; the rest is padding."""
+    tokens = np.array([[[7, 8, 9, 4], [7, 8, 9, 4], [5, 8, 9, 4], [7, 8, 9, 6]]], np.int32)
     lengths, advantages = np.array([[4, 2, 4, 4]]), np.array([[1.0, -0.5, 0.0, -0.5]], np.float32)
     zeros = np.zeros(tokens.shape, np.float32)
     groups = groups_of(old=zeros, sampler=zeros, reference=zeros, lengths=lengths, advantages=advantages)
