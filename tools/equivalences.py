@@ -127,7 +127,13 @@ def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
     logprobs = old + moved * jax.random.normal(keys[2], old.shape)
     rewards = jax.random.bernoulli(keys[3], 0.4, shape).astype(jnp.float32)
     advantages = made.advantages(
-        Outcomes(rewards=rewards, scored=jnp.ones(shape, bool), lengths=lengths, expected=jnp.full(64, 0.4))
+        Outcomes(
+            rewards=rewards,
+            scored=jnp.ones(shape, bool),
+            lengths=lengths,
+            expected=jnp.full(64, 0.4),
+            evidence=jnp.full(64, 3.0),
+        )
     )
     reference = logprobs if made.needs_reference else None
 

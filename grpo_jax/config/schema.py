@@ -230,7 +230,7 @@ class RolloutConfig:
     prompts_per_step: Count = 32  # the batch of the shipped studies
     prompts_per_batch: Annotated[Count, Change.ROUNDING] = 32  # prefilled at once: it bounds the cache's memory
     # Steps after which an earlier result of a prompt counts half (training/visits.py). The estimate is logged.
-    # two_grpo_rescaled and a weighted selection use it.
+    # two_grpo_rescaled, history_baseline and a weighted selection use it.
     success_half_life: Positive = 200.0
     # The most rollouts of a step if groups without signal are replaced by new ones; 0: none is replaced.
     max_rollouts: CountOrZero = 0

@@ -21,6 +21,7 @@ class Outcomes:
     scored: Bool[Any, "N G"]
     lengths: Int[Any, "N G"] | None = None  # in tokens, the stop token included
     expected: Float[Any, " N"] | None = None  # reward of each prompt, estimated from its earlier completions
+    evidence: Float[Any, " N"] | None = None  # how many completions that estimate counts as
 
 
 def mean_and_count(values: Float[Array, "N G"], scored: Bool[Array, "N G"]) -> tuple[Array, Array]:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from grpo_jax.objectives import advantages, batch_advantages, paper_surrogates, preferences, surrogates
+from grpo_jax.objectives import (
+    advantages,
+    batch_advantages,
+    historical_advantages,
+    paper_surrogates,
+    preferences,
+    surrogates,
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ OBJECTIVES: Mapping[str, Recipe] = {
     "two_grpo": Recipe(advantages.contrastive, paper_surrogates.two_grpo, group_size=2),
     "n_vs_m": Recipe(advantages.contrastive, paper_surrogates.n_vs_m),
     "two_grpo_rescaled": Recipe(advantages.rescaled, _clipped, group_size=2),
+    # Advantages of pairs and groups with a history.
+    "history_baseline": Recipe(historical_advantages.historical, _clipped, "sum"),
     # Advantages of groups, PPO's clip.
     "grpo": Recipe(advantages.group_normalized, _clipped),
     "dapo": Recipe(advantages.group_normalized, _clipped, "token"),

@@ -23,7 +23,8 @@ def carries_signal(advantages: Float[np.ndarray, "*groups G"]) -> Bool[np.ndarra
     """Return which groups carry signal, which means that some advantage is not 0.
 
     This is the only definition of signal. Under most objectives it needs rewards that differ within the group;
-    `psr`, `nsr`, `w_reinforce` and `reinforce_pp` also learn from groups that are all right or all wrong.
+    `psr`, `nsr`, `w_reinforce` and `reinforce_pp` also learn from groups that are all right or all wrong, and
+    `history_baseline` learns from nearly all of them, because a prompt's history seldom expects just what they bring.
     """
     return (advantages != 0).any(axis=-1)
 
@@ -109,6 +110,7 @@ class TrainingGroup(JudgedGroup):
     expected: float | None  # the prompt's reward as estimated before the step; None: not written by an earlier version
     policy_step: int  # the step after which the policy was saved that sampled all completions
     weight: float = 1.0  # a factor of the group's loss
+    evidence: float | None = None  # how many completions `expected` counts as; None: not written by an earlier version
 
     @property
     def signal(self) -> bool:
@@ -128,6 +130,7 @@ class TrainingGroup(JudgedGroup):
             "token_logprobs": [one.token_logprobs for one in completions],
             "advantages": [one.advantage for one in completions],
             "expected": self.expected,
+            "evidence": self.evidence,
             "chosen": self.chosen,
             "weight": self.weight,
         }
@@ -150,6 +153,7 @@ class TrainingGroup(JudgedGroup):
             line["expected"],
             policy_step=line.get("policy_step", step - 1),  # earlier versions had no delay
             weight=line.get("weight", 1.0),  # and no selection of prompts
+            evidence=line.get("evidence"),
         )
 
 

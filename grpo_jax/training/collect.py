@@ -38,6 +38,7 @@ class Collected:
     rewards: Float[np.ndarray, "N G"]
     scored: Bool[np.ndarray, "N G"]
     expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
+    evidence: Float[np.ndarray, " N"]  # how many rollouts that expectation counts as
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
     prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
@@ -48,7 +49,11 @@ class Collected:
     def outcomes(self) -> Outcomes:
         """The input of an advantage estimator."""
         return Outcomes(
-            rewards=self.rewards, scored=self.scored, lengths=self.rollouts.completion_lengths, expected=self.expected
+            rewards=self.rewards,
+            scored=self.scored,
+            lengths=self.rollouts.completion_lengths,
+            expected=self.expected,
+            evidence=self.evidence,
         )
 
     @property
@@ -196,8 +201,11 @@ def _combine(
     judged = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
-    expected = visits.rewards.expected([one.id for one in judged], step)
-    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected)
+    ids = [one.id for one in judged]
+    expected, evidence = visits.rewards.expected(ids, step), visits.rewards.evidence(ids, step)
+    outcomes = Outcomes(
+        rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected, evidence=evidence
+    )
     advantages = _advantages(experiment, outcomes)
     chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
     return Collected(
@@ -206,6 +214,7 @@ def _combine(
         rewards,
         scored,
         expected,
+        evidence,
         advantages,
         chosen,
         prompt_weights=np.concatenate([each.weights for each in selected]),

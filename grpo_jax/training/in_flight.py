@@ -15,11 +15,12 @@ from grpo_jax.json_record import JsonRecord
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
+from grpo_jax.training.visits import PRIOR_ROLLOUTS
 from grpo_jax.types import Rollouts
 
 ROLLOUTS = tuple(field.name for field in fields(Rollouts))
 # The other arrays of a `Collected`.
-ESTIMATES = ("rewards", "scored", "expected", "advantages", "chosen", "prompt_weights")
+ESTIMATES = ("rewards", "scored", "expected", "evidence", "advantages", "chosen", "prompt_weights")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ class InFlight(JsonRecord):
     def batch(self) -> Collected:
         """Return the batch."""
         arrays = {name: packed.array() for name, packed in self.arrays.items()}
+        # Earlier versions wrote neither of these. No advantage is computed from the evidence again.
         arrays.setdefault("prompt_weights", np.ones(len(self.groups), np.float32))
+        arrays.setdefault("evidence", np.full(len(self.groups), PRIOR_ROLLOUTS, np.float32))
         return Collected(
             judged=[
                 JudgedGroup(one.id, one.prompt, one.gold, [each.completion() for each in one.completions])

@@ -19,6 +19,7 @@ from grpo_jax.objectives import Outcomes, make_objective
 from grpo_jax.rewards import Attempt, Reward
 from grpo_jax.runs.groups import Completion, TrainingGroup, carries_signal
 from grpo_jax.training.collect import choose_groups, estimate_chosen_alone
+from grpo_jax.training.visits import PRIOR_ROLLOUTS
 
 Kind: TypeAlias = Literal["right", "wrong", "unscored"]
 
@@ -107,7 +108,8 @@ def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.n
     rewards, scored = rewards_of(groups)
     lengths = np.array([[one.length for one in group.completions] for group in groups], np.int32)
     expected = np.array([UNKNOWN if group.expected is None else group.expected for group in groups], np.float32)
-    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, expected=expected)
+    evidence = np.array([group.evidence or PRIOR_ROLLOUTS for group in groups], np.float32)
+    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, expected=expected, evidence=evidence)
     advantages = estimate(outcomes)
     chosen = choose_groups(carries_signal(advantages), groups_per_step)
     return int(carries_signal(estimate_chosen_alone(estimate, outcomes, advantages, chosen)).sum())

@@ -66,6 +66,7 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
             chosen=bool(collected.chosen[index]),
             expected=round(float(collected.expected[index]), 6),
             weight=float(collected.prompt_weights[index]),
+            evidence=round(float(collected.evidence[index]), 6),
             policy_step=collected.version,
         )
         for index, group in enumerate(collected.judged)

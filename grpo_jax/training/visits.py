@@ -76,6 +76,11 @@ class DecayedMeans:
         totals, counts = np.array(found, np.float64).reshape(-1, 2).T
         return ((totals + PRIOR_ROLLOUTS * prior) / (counts + PRIOR_ROLLOUTS)).astype(np.float32)
 
+    def evidence(self, prompts: Sequence[int], step: int) -> Float[np.ndarray, " N"]:
+        """Return how many rollouts the expected values count as: the prompts' own ones, decayed, and the prior's."""
+        counts = [self._decayed(self._prompts.get(prompt, (0.0, 0.0, step)), step)[1] for prompt in prompts]
+        return np.array(counts, np.float32) + np.float32(PRIOR_ROLLOUTS)
+
     def observe(
         self,
         prompts: Sequence[int],

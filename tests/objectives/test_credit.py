@@ -142,7 +142,7 @@ def test_only_completions_with_an_advantage_count():
     np.testing.assert_array_equal(cut[0, 0], [False, False, True, True])
 
 
-@pytest.mark.parametrize("name", ["reinforce_pp", "psr", "opo"])
+@pytest.mark.parametrize("name", ["reinforce_pp", "psr", "opo", "history_baseline"])
 def test_prefixes_that_carry_signal_are_not_cut(name):
     with pytest.raises(ConfigError, match=f"credit='after_prefix': under {name} the advantages .* set it to 'all'"):
         made_of(name, credit="after_prefix")

@@ -206,6 +206,7 @@ def test_an_unscored_completion_gets_no_gradient(name):
         scored=jnp.array([[True, True, False, True]]),
         lengths=lengths,
         expected=jnp.array([0.4]),
+        evidence=jnp.array([3.0]),
     )
     old = logprobs(shape=(1, 4, 5))
     found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))
@@ -225,7 +226,11 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
     made = made_of(name)
     old, lengths = logprobs(shape=(1, 2, 5)), jnp.full((1, 2), 5)
     outcomes = Outcomes(
-        rewards=jnp.array([pair]), scored=jnp.ones((1, 2), bool), lengths=lengths, expected=jnp.array([0.4])
+        rewards=jnp.array([pair]),
+        scored=jnp.ones((1, 2), bool),
+        lengths=lengths,
+        expected=jnp.array([0.4]),
+        evidence=jnp.array([3.0]),
     )
     found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))
     better = int(np.argmax(pair))

@@ -25,7 +25,11 @@ def gradient(objective, rewards=REWARDS, lengths=LENGTHS, *, shift=0.3):
     old = jax.random.uniform(keys[0], (*lengths.shape, 5), minval=-3.0, maxval=-0.1)
     logprobs = old + shift * jax.random.normal(keys[1], old.shape)
     outcomes = Outcomes(
-        rewards=rewards, scored=jnp.ones(rewards.shape, bool), lengths=lengths, expected=jnp.full(len(rewards), 0.4)
+        rewards=rewards,
+        scored=jnp.ones(rewards.shape, bool),
+        lengths=lengths,
+        expected=jnp.full(len(rewards), 0.4),
+        evidence=jnp.full(len(rewards), 3.0),
     )
     advantages = objective.advantages(outcomes)
     reference = old if objective.needs_reference else None
@@ -61,6 +65,7 @@ def test_the_table_names_every_parameter_with_its_value():
         ("dapo", {"aggregation": "sequence"}, "grpo"),
         ("dr_grpo", {"aggregation": "sequence"}, "ctr_grpo"),
         ("n_vs_m", {}, "grpo"),
+        ("history_baseline", {"parameters": {"trust": 0.0}}, "rloo"),
         ("w_reinforce", {"parameters": {"positive_weight": 0.0}}, "nsr"),
     ],
 )

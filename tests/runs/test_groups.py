@@ -30,6 +30,7 @@ TRAINED = TrainingGroup(
     expected=0.375,
     policy_step=5,
     weight=0.5,
+    evidence=3.25,
 )
 
 # As commit e597795 wrote them.
@@ -79,8 +80,17 @@ def test_a_group_of_training_of_an_earlier_version():
     line = json.loads(TRAINING)
     group = TrainingGroup.from_json(line)
     completions = TRAINED.completions[:2]
-    assert group == dataclasses.replace(TRAINED, id=9, completions=completions, expected=None, policy_step=6, weight=1)
-    added = {"version": VERSION, "scored": [True, False], "expected": None, "policy_step": 6, "weight": 1.0}
+    assert group == dataclasses.replace(
+        TRAINED, id=9, completions=completions, expected=None, policy_step=6, weight=1, evidence=None
+    )
+    added = {
+        "version": VERSION,
+        "scored": [True, False],
+        "expected": None,
+        "policy_step": 6,
+        "weight": 1.0,
+        "evidence": None,
+    }
     assert {**line, **added} == {"phase": "train", **group.to_json()}
 
 

@@ -332,7 +332,9 @@ def test_the_trainers_old_logprobs_are_not_the_samplers():
     nothing = np.ones(advantages.shape, np.float32)
     off = dataclasses.replace(found, logprobs=found.logprobs - np.float32(0.3))
     weights, chosen = np.ones(8, np.float32), np.ones(8, bool)
-    collected = Collected([], off, nothing, nothing > 0, weights, advantages, chosen, weights, passed=8, version=0)
+    collected = Collected(
+        [], off, nothing, nothing > 0, weights, weights, advantages, chosen, weights, passed=8, version=0
+    )
     (batch,) = _minibatches(made, params, None, collected, step=1)
     count, old = int(collected.signal.sum()), np.array(batch.groups.old_logprobs)
     old = old.reshape(found.logprobs.shape)[:count]
