@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["grpo_jax", "grpo_jax.*"]), *CONFIGS],
     package_dir={"grpo_jax.configs": "configs"},
-    package_data={"grpo_jax": ["py.typed"]},
+    package_data={"grpo_jax": ["py.typed", "reporting/page.css", "reporting/page.js"]},
     entry_points={"console_scripts": ["grpo = grpo_jax.commands:main"]},
     install_requires=[
         "jax>=0.10.2,<0.13",

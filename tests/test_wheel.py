@@ -67,7 +67,9 @@ def test_it_holds_the_package_and_the_configs_and_nothing_else(wheel):
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     expected = {f"grpo_jax/configs/{path.relative_to(CONFIGS)}" for path in CONFIGS.rglob("*.py")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "grpo_jax").rglob("*.py")}
-    assert sorted(names) == sorted(expected | {"grpo_jax/py.typed"})
+    assert sorted(names) == sorted(
+        expected | {"grpo_jax/py.typed", "grpo_jax/reporting/page.css", "grpo_jax/reporting/page.js"}
+    )
 
 
 def test_it_says_its_commands_and_its_version(grpo, tmp_path):

@@ -25,6 +25,7 @@ CONTINUES = {
     "evaluate": True,
     "study": True,
     "report": False,
+    "watch": False,
     "replay": False,
     "regrade": False,
     "gradients": False,

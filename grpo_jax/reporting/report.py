@@ -8,30 +8,32 @@ from typing import Any
 
 from grpo_jax.data import Split
 from grpo_jax.reporting import figures
-from grpo_jax.reporting.page import document, figure_html
+from grpo_jax.reporting.curves import LOGARITHMIC, MOST_STEPS, Curves
+from grpo_jax.reporting.page import LIVE, PageData, ShownRun, document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.reporting.processes import COLUMNS, slowest
+from grpo_jax.reporting.sample_groups import sample_groups
+from grpo_jax.reporting.state import state_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import RunMetrics
-from grpo_jax.runs.provenance import Provenance, origin
+from grpo_jax.runs.provenance import origin
 from grpo_jax.runs.record import provenance_of
-from grpo_jax.runs.summary import EvaluationResult, Summary
+from grpo_jax.runs.summary import EvaluationResult, ProcessUse, Summary
 
 REPORT_FILE = "report.html"  # in the run's directory
-
-# How a run without a summary ended, by the outcome of its last start.
-ENDINGS = {
-    None: "it ended for an unknown reason",
-    "stopped": "it was stopped",
-    "finished": "its summary was not written; the same command writes it",
-}
 
 PAGE = """<h1>{title}</h1>
 {results}
 <p>{origin}</p>
+{processes}
+{live}
+<div class="without-script">
 <div class="figures">{figures}</div>
 <h2>Groups with signal, completions side by side</h2>
 <p>Their common beginning is grey.</p>
 {pairs}
+</div>
+<div class="drawn figures">{time}</div>
 <h2>Configuration</h2>
 <pre>{config}</pre>
 """
@@ -62,21 +64,23 @@ def write_report(workdir: Path) -> Path:
             *figures.measured(metrics),
         ]
     )
-    if summary:
-        caption = "Time by phase. Other is the time before the first step and after the last."
-        shown.append((figures.time_by_phase(summary.seconds), caption))
+    time = "Time by phase. Other is the time before the first step and after the last."
     summary_versions = summary.versions if summary else None
     versions = provenance.starts[-1].versions if provenance and provenance.starts else summary_versions
     title = f"{config['objective']['name']} on {config['task']['name']}, seed {config['seed']}"
     page = PAGE.format(
         title=html.escape(title),
-        results=_results(summary) if summary else _progress(run, config, metrics, provenance),
+        results=_results(summary) if summary else _progress(run, config, metrics),
         origin=html.escape(origin(provenance)),
         figures="".join(figure_html(figure, caption) for figure, caption in shown),
         pairs=pairs_of(run),
+        live=LIVE,
+        time=figure_html(figures.time_by_phase(summary.seconds), time) if summary else "",
+        processes=_processes(summary.processes) if summary and summary.processes else "",
         config=html.escape(json.dumps({"config": config, "versions": versions}, indent=2)),
     )
-    run.write_text(REPORT_FILE, document(title, page))
+    shown_run = ShownRun(0, workdir.name, Curves.of(metrics, MOST_STEPS), sample_groups(run))
+    run.write_text(REPORT_FILE, document(title, page, PageData([shown_run], asks=False, logarithmic=LOGARITHMIC)))
     return workdir / REPORT_FILE
 
 
@@ -93,16 +97,10 @@ def _progress(
     run: RunDirectory,
     config: Mapping[str, Any],
     metrics: RunMetrics,
-    provenance: Provenance | None,
 ) -> str:
     """Return HTML that says how far an unfinished run has come."""
     step = metrics.training[-1].step if metrics.training else 0
-    last = provenance.starts[-1] if provenance and provenance.starts else None
-    outcome = last.outcome if last else None
-    how = "it is running" if run.locked else ENDINGS.get(outcome, f"it {outcome}")
-    if last and last.ended and not run.locked:
-        how += f" ({last.ended})"
-    said = f"Unfinished: {how}, at step {step:,} of {config['train']['steps']:,}."
+    said = f"Unfinished: {state_of(run).said}, at step {step:,} of {config['train']['steps']:,}."
     tested = [line.scores.pass_at[0] for line in metrics.of_split(Split.TEST) if line.step == 0]
     if tested:
         said += f" Test pass@1 before RL: {tested[0].value:.3f} ({tested[0].low:.3f} to {tested[0].high:.3f})."
@@ -112,11 +110,23 @@ def _progress(
     return f"<p>{html.escape(said)}</p>" + (_table(rows) if rows else "")
 
 
+def _processes(uses: Sequence[ProcessUse]) -> str:
+    """Return HTML of the process that was slowest in each phase, beside the fastest."""
+    header = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{cell}</td>' for cell in cells) + "</tr>"
+        for name, *cells in slowest(uses)
+    )
+    return f"<h2>{len(uses)} processes</h2><table><tr>{header}</tr>{rows}</table>"
+
+
 def _table(rows: Sequence[tuple[str, EvaluationResult]]) -> str:
     k = rows[0][1].samples
-    header = "".join(f"<th>{name}</th>" for name in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"))
+    header = "".join(
+        f'<th scope="col">{name}</th>' for name in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens")
+    )
     body = "".join(
-        f"<tr><td>{name}</td>"
+        f'<tr><th scope="row">{name}</th>'
         + "".join(
             f'<td class="number">{cell}</td>'
             for cell in (
@@ -130,4 +140,4 @@ def _table(rows: Sequence[tuple[str, EvaluationResult]]) -> str:
         + "</tr>"
         for name, result in rows
     )
-    return f"<table><tr>{header}</tr>{body}</table>"
+    return f'<div class="wide"><table><tr>{header}</tr>{body}</table></div>'

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.table import Table
 
+from grpo_jax.reporting.processes import COLUMNS, slowest
 from grpo_jax.reporting.report import REPORT_FILE
-from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.summary import ProcessUse, Summary
 from grpo_jax.terminal import PlainConsole
 
@@ -28,7 +28,7 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
         )
     console.print(table)
     if summary.processes:
-        console.print(slowest(summary.processes))
+        console.print(_of_processes(summary.processes))
     console.say(
         f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates, "
         f"{summary.signal_share:.1%} of the groups carried signal\n"
@@ -38,21 +38,12 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
     )
 
 
-def slowest(processes: Sequence[ProcessUse]) -> Table:
-    """Return a table of the process that was slowest in each phase, beside the fastest. Those that wait wait for it."""
+def _of_processes(processes: Sequence[ProcessUse]) -> Table:
     table = Table(title=f"{len(processes)} processes")
-    for column in ("", "most", "process", "least", "process"):
+    for column in COLUMNS:
         table.add_column(column, justify="left" if not column else "right")
-    rows = [
-        *((name.replace("_", " "), "{:.1f} s", [each.seconds[name] for each in processes]) for name in PHASES),
-        ("waited for others", "{:.1f} s", [each.waited for each in processes]),
-        ("memory of the host", "{:.2f} GiB", [each.host_bytes / 2**30 for each in processes]),
-        ("memory of a device", "{:.2f} GiB", [each.most_on_a_device / 2**30 for each in processes]),
-    ]
-    for name, text, values in rows:
-        if any(values):
-            ends = ((value, str(values.index(value))) for value in (max(values), min(values)))
-            table.add_row(name, *(cell for value, process in ends for cell in (text.format(value), process)))
+    for row in slowest(processes):
+        table.add_row(*row)
     return table
 
 

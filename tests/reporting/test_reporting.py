@@ -57,9 +57,11 @@ def shown(act, terminal=False, width=110):
 
 def test_the_page_is_self_contained_and_escaped(workdir):
     page = write_report(workdir).read_text()
-    assert "<script" not in page
+    assert page.count("<script") == 2  # the data and the script of the page
     assert "&lt;script&gt;&amp;" in page
+    assert "\\u003cscript>&" in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
+    assert not re.search(r"url\((?!#)|@import|fetch\(['\"]http", page)
     assert page.count("<svg") == 9
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)

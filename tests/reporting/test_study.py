@@ -74,7 +74,7 @@ def test_the_page_is_whole_and_safe(study):
     assert "Is &lt;it&gt; so?" in page
     assert "<it>" not in page
     assert page.count("<svg") == 4  # three budgets, and phases
-    assert "http" not in page.split("<svg")[0]
+    assert "://" not in page.split("<svg")[0]
     assert "All arms have finished the seeds 0, 1, 2." in page
     assert page.count("seeds or more) means: the difference is not 0") == 1  # of all tables
     files = {path.name for path in (study / "report").iterdir()}

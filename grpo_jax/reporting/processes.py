@@ -1,0 +1,33 @@
+"""The rows of the table of a run's processes, which the terminal and the page show."""
+
+from collections.abc import Sequence
+
+from grpo_jax.runs.phases import PHASES
+from grpo_jax.runs.summary import ProcessUse
+
+COLUMNS = ("", "most", "process", "least", "process")
+
+
+def slowest(processes: Sequence[ProcessUse]) -> list[tuple[str, ...]]:
+    """Return a row for each phase with the process that was slowest in it and the fastest, by COLUMNS.
+
+    Rows follow for the time that processes waited, for which the fast ones wait, and for their memory. Rows in which
+    all values are 0 are left out.
+    """
+    rows = [
+        *((name.replace("_", " "), "{:.1f} s", [each.seconds[name] for each in processes]) for name in PHASES),
+        ("waited for others", "{:.1f} s", [each.waited for each in processes]),
+        ("memory of the host", "{:.2f} GiB", [each.host_bytes / 2**30 for each in processes]),
+        ("memory of a device", "{:.2f} GiB", [each.most_on_a_device / 2**30 for each in processes]),
+    ]
+    return [
+        (
+            name,
+            text.format(max(values)),
+            str(values.index(max(values))),
+            text.format(min(values)),
+            str(values.index(min(values))),
+        )
+        for name, text, values in rows
+        if any(values)
+    ]
