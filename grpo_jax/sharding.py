@@ -24,6 +24,7 @@ RULES: Rules = {
     "kv_heads": "tensor",
     "head_dim": None,
     "mlp": "tensor",
+    "experts": None,  # each device has a part of every expert, so no token travels to another device
     "rank": None,  # of adapters
     None: None,
 }

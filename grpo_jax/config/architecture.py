@@ -16,11 +16,13 @@ class RopeConfig:
     """Rotary positions, and how they are stretched beyond the context length for which a model was made."""
 
     theta: Positive = 10_000.0  # the usual base of the rotary frequencies
-    scaling: Literal["none", "linear", "llama3"] = "none"  # linear and llama3 read the fields below
+    scaling: Literal["none", "linear", "llama3", "yarn"] = "none"  # all but none read fields below
     factor: Annotated[float, Range(1)] = 1.0  # how many times longer than original_length contexts are
-    low_frequency_factor: Positive = 1.0  # llama3: wavelengths above original_length / this are stretched fully
-    high_frequency_factor: Positive = 4.0  # llama3: wavelengths below original_length / this are left alone
-    original_length: Count = 8192  # llama3: context length before the extension
+    low_frequency_factor: Positive = 1.0  # llama3, yarn: wavelengths above original_length / this are stretched fully
+    high_frequency_factor: Positive = 4.0  # llama3, yarn (usually 32): wavelengths below original_length / this are not
+    original_length: Count = 8192  # llama3, yarn: context length before the extension
+    amplitude: NonNegative = 0.0  # yarn: of rotated queries and keys; 0: 0.1 ln(factor) + 1
+    whole_dimensions: bool = True  # yarn: the blend between stretched and not begins and ends at a whole dimension
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +35,26 @@ class ArchitectureConfig:
     num_heads: Count
     num_kv_heads: Count  # grouped-query attention: each serves num_heads / num_kv_heads query heads
     head_dim: Count
-    mlp_dim: Count
+    mlp_dim: Count  # of each expert, if there are experts
+    num_experts: CountOrZero = (
+        0  # Qwen3 MoE: MLPs of a layer, of which a router chooses some for each token; 0: one MLP
+    )
+    experts_per_token: CountOrZero = 0  # Qwen3 MoE: how many it chooses
+    normed_routing: bool = False  # Qwen3 MoE: the weights of a token's experts are divided by their sum
     activation: Literal["silu", "gelu_tanh"] = "silu"  # of the MLP's gate; gelu_tanh: Gemma
     qkv_bias: bool = False  # Qwen2
-    qk_norm: bool = False  # Qwen3, Gemma 3
-    post_norms: bool = False  # Gemma: the outputs of attention and MLP are normed before the residual sum
+    qk_norm: bool = False  # Qwen3, Gemma 3: queries and keys are normed, each head by itself
+    qk_norm_of_all_heads: bool = False  # OLMo 2: they are normed over all heads together
+    pre_norms: bool = True  # not OLMo 2: the inputs of attention and MLP are normed
+    post_norms: bool = False  # Gemma, OLMo 2: the outputs of attention and MLP are normed before the residual sum
     norm_offset: bool = False  # Gemma: norms scale by 1 + their parameter
     scaled_embedding: bool = False  # Gemma: embeddings are multiplied by sqrt(embed_dim)
+    embedding_multiplier: Positive = 1.0  # Granite: of embeddings
+    residual_multiplier: Positive = 1.0  # Granite: of the outputs of attention and MLP
+    logit_divisor: Positive = 1.0  # Granite
     tied_head: bool = False  # the output head is the transposed embedding: most small models
     norm_epsilon: Positive = 1e-6
-    query_scale: NonNegative = 0.0  # Gemma: of the products of queries and keys; 0: head_dim ** -0.5
+    query_scale: NonNegative = 0.0  # Gemma, Granite: of the products of queries and keys; 0: head_dim ** -0.5
     attention_cap: NonNegative = 0.0  # Gemma 2: scores become cap * tanh(scores / cap); 0 is off
     logit_cap: NonNegative = 0.0  # Gemma 2: the same for the logits; 0 is off
     layer_types: tuple[Literal["full", "sliding"], ...] = ("full",)  # of the first layers, repeated for all others
@@ -58,8 +70,17 @@ class ArchitectureConfig:
 
 FULL, SLIDING = "full_attention", "sliding_attention"  # types of layers in a config.json
 
-# Fields whose value a config.json gives, if the family has the key; null is off.
-KEYS: Mapping[str, str] = {"attention_cap": "attn_logit_softcapping", "logit_cap": "final_logit_softcapping"}
+# Fields whose value a config.json gives. Without the key, or if it is null, they have their defaults.
+KEYS: Mapping[str, str] = {
+    "attention_cap": "attn_logit_softcapping",
+    "logit_cap": "final_logit_softcapping",
+    "embedding_multiplier": "embedding_multiplier",
+    "residual_multiplier": "residual_multiplier",
+    "logit_divisor": "logits_scaling",
+    "num_experts": "num_experts",
+    "experts_per_token": "num_experts_per_tok",
+    "normed_routing": "norm_topk_prob",
+}
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,7 @@ class Family:
     features: Mapping[str, Any]  # fields of ArchitectureConfig whose value is not the default for the whole family
     norms: Mapping[str, str]  # a block's norms: our name -> the checkpoint's
     layer_types: Callable[[Mapping[str, Any]], Sequence[str]]  # values -> types of layers, without a key layer_types
+    mlp_dim: str = "intermediate_size"  # the key with the MLP's width
     local_theta: float | None = None  # base of the sliding layers' rotary frequencies; None: that of all layers
 
 
@@ -80,7 +102,7 @@ def _all_full(values: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _all_alike(values: Mapping[str, Any]) -> Sequence[str]:
-    return [SLIDING if values["sliding_window"] else FULL]
+    return [SLIDING if values.get("use_sliding_window", True) and values["sliding_window"] else FULL]
 
 
 def _upper_slide(values: Mapping[str, Any]) -> Sequence[str]:
@@ -157,6 +179,15 @@ _FOUR_NORMS: Mapping[str, str] = {
     "mlp_post_norm": "post_feedforward_layernorm",
 }
 
+_LLAMA = Family(
+    architecture="LlamaForCausalLM",
+    defaults=_DEFAULTS,
+    fixed={**_SILU, "attention_bias": False, "mlp_bias": False},
+    features={},
+    norms=_NORMS,
+    layer_types=_all_full,
+)
+
 _MISTRAL = Family(
     architecture="MistralForCausalLM",
     defaults={
@@ -173,14 +204,7 @@ _MISTRAL = Family(
 )
 
 FAMILIES: Mapping[str, Family] = {  # by the key model_type
-    "llama": Family(
-        architecture="LlamaForCausalLM",
-        defaults=_DEFAULTS,
-        fixed={**_SILU, "attention_bias": False, "mlp_bias": False},
-        features={},
-        norms=_NORMS,
-        layer_types=_all_full,
-    ),
+    "llama": _LLAMA,
     "qwen2": Family(
         architecture="Qwen2ForCausalLM",
         defaults=_QWEN,
@@ -197,9 +221,53 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         norms=_NORMS,
         layer_types=_upper_slide,
     ),
+    "qwen3_moe": Family(
+        architecture="Qwen3MoeForCausalLM",
+        defaults={
+            **_DEFAULTS,
+            "vocab_size": 151936,
+            "hidden_size": 2048,
+            "intermediate_size": 6144,  # of layers without experts, of which there are none
+            "moe_intermediate_size": 768,
+            "num_hidden_layers": 24,
+            "num_key_value_heads": 4,
+            "max_position_embeddings": 32768,
+            "use_sliding_window": False,
+            "sliding_window": 4096,
+            "max_window_layers": 28,  # not read by this family
+            "num_experts": 128,
+            "num_experts_per_tok": 8,
+            "norm_topk_prob": False,
+        },
+        fixed={**_SILU, "attention_bias": False, "decoder_sparse_step": 1, "mlp_only_layers": []},
+        features={"qk_norm": True},
+        norms=_NORMS,
+        layer_types=_all_alike,
+        mlp_dim="moe_intermediate_size",
+    ),
     "mistral": _MISTRAL,
     "ministral": replace(  # Mistral whose layers may differ
         _MISTRAL, architecture="MinistralForCausalLM", defaults={**_MISTRAL.defaults, "layer_types": None}
+    ),
+    "granite": replace(  # Llama with multipliers
+        _LLAMA,
+        architecture="GraniteForCausalLM",
+        defaults={
+            **_DEFAULTS,
+            "embedding_multiplier": 1.0,
+            "attention_multiplier": 1.0,
+            "residual_multiplier": 1.0,
+            "logits_scaling": 1.0,
+            "attention_dropout": 0.0,  # published files have that of pretraining; this decoder has none
+        },
+    ),
+    "olmo2": Family(
+        architecture="Olmo2ForCausalLM",
+        defaults={**_DEFAULTS, "vocab_size": 50304, "rms_norm_eps": 1e-5},
+        fixed={**_SILU, "attention_bias": False},
+        features={"qk_norm": True, "qk_norm_of_all_heads": True, "pre_norms": False, "post_norms": True},
+        norms={"attention_post_norm": "post_attention_layernorm", "mlp_post_norm": "post_feedforward_layernorm"},
+        layer_types=_all_full,
     ),
     "gemma2": Family(
         architecture="Gemma2ForCausalLM",

@@ -103,6 +103,14 @@ def _heads(c: Config) -> Iterator[str]:
         yield f"model.architecture.embed_dim={m.embed_dim}: must be divisible by mesh.fsdp={c.mesh.fsdp}."
 
 
+def _norms(c: Config) -> Iterator[str]:
+    m = c.model.architecture
+    if m is not None and m.qk_norm_of_all_heads and not m.qk_norm:
+        yield "model.architecture.qk_norm_of_all_heads=True: has no effect without qk_norm; set that, too."
+    if m is not None and not m.pre_norms and not m.post_norms:
+        yield "model.architecture.pre_norms=False: nothing would be normed; set post_norms, or leave pre_norms on."
+
+
 def _windows(c: Config) -> Iterator[str]:
     m = c.model.architecture
     if m is not None and "sliding" in m.layer_types and m.sliding_window == 0:
@@ -131,7 +139,7 @@ def _rope(c: Config) -> Iterator[str]:
         return
     for name in ("rope", "local_rope"):
         rope = getattr(c.model.architecture, name)
-        if rope and rope.scaling == "llama3" and rope.low_frequency_factor >= rope.high_frequency_factor:
+        if rope and rope.scaling in ("llama3", "yarn") and rope.low_frequency_factor >= rope.high_frequency_factor:
             yield (
                 f"model.architecture.{name}.low_frequency_factor={rope.low_frequency_factor:g}: must be below "
                 f"model.architecture.{name}.high_frequency_factor={rope.high_frequency_factor:g}."
@@ -142,6 +150,21 @@ def _lora(c: Config) -> Iterator[str]:
     modules = c.model.lora.modules if c.model.lora else ()
     if len(set(modules)) < len(modules):
         yield f"model.lora.modules={modules}: names a module twice; name each once."
+    of_mlp = [name for name in modules if name in ("gate", "up", "down")]
+    if of_mlp and c.model.architecture and c.model.architecture.num_experts:
+        yield (
+            f"model.lora.modules={modules}: experts have no adapters; leave out {', '.join(of_mlp)}, and keep those of "
+            "attention."
+        )
+
+
+def _experts(c: Config) -> Iterator[str]:
+    m = c.model.architecture
+    if m is not None and not (m.num_experts == m.experts_per_token == 0 or 0 < m.experts_per_token <= m.num_experts):
+        yield (
+            f"model.architecture.experts_per_token={m.experts_per_token}: must be from 1 to "
+            f"model.architecture.num_experts={m.num_experts}, or both must be 0."
+        )
 
 
 def _greedy_setting(sampling: SamplingConfig) -> str:
@@ -304,6 +327,8 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _questions,
     _origin,
     _heads,
+    _norms,
+    _experts,
     _windows,
     _fused_attention,
     _rope,

@@ -170,13 +170,15 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
 def model_flops(config: Config, architecture: ArchitectureConfig, prompt_tokens: int) -> dict[str, float]:
     """Return the operations that one run of each program needs on all chips together, for rows of full length.
 
-    A forward pass needs 2 for each parameter of the layers and each token, 2 V D for each token whose logits are
-    needed, and 4 x layers x heads x head_dim for each pair of tokens of which one attends to the other. The prompt of a
-    group is needed once. Scoring is one forward pass, and an update costs three (arXiv 2001.08361, 2204.02311).
+    A forward pass needs 2 for each token and each parameter of the layers that the token meets, 2 V D for each token
+    whose logits are needed, and 4 x layers x heads x head_dim for each pair of tokens of which one attends to the
+    other. The prompt of a group is needed once. Scoring is one forward pass, and an update costs three (arXiv
+    2001.08361, 2204.02311).
     Recomputation does not count.
     """
     a, r = architecture, config.rollout
-    kernels = a.embed_dim * a.head_dim * 2 * (a.num_heads + a.num_kv_heads) + 3 * a.embed_dim * a.mlp_dim
+    mlps = (a.experts_per_token * 3 * a.mlp_dim + a.num_experts) if a.num_experts else 3 * a.mlp_dim
+    kernels = a.embed_dim * (a.head_dim * 2 * (a.num_heads + a.num_kv_heads) + mlps)
     layers, head, pair = a.num_layers * kernels, a.vocab_size * a.embed_dim, a.num_layers * a.num_heads * a.head_dim
     c, row = r.max_new_tokens, prompt_tokens + r.max_new_tokens
     groups = r.prompts_per_step // config.train.minibatches

@@ -10,7 +10,7 @@ them to a mesh. Modules hold parameters only: no random keys, no caches, no swit
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from grpo_jax.config import ArchitectureConfig, LoraConfig, ModelConfig
 from grpo_jax.policy.attention import Attend, Scoring, precision
-from grpo_jax.policy.rope import Rotation, inverse_frequencies, rotate, rotation
+from grpo_jax.policy.rope import Rotation, rotate, rotation
 from grpo_jax.randomness import adapter_key, layer_keys
 from grpo_jax.types import Params
 
@@ -33,6 +33,8 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "silu": jax.nn.silu,
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
 }
+
+EachShard: TypeAlias = Callable[[Callable[[Any, Any], Array], Any, Any], Array]  # (function, parameters, rows) -> rows
 
 KV = tuple[Array, Array]  # rotated keys, and values, of the tokens that a layer reads: [B, T, kv_heads, head_dim]
 
@@ -109,14 +111,17 @@ def _for_module(lora: LoraConfig | None, module: str) -> LoraConfig | None:
 class RMSNorm(nnx.Module):
     """x / rms(x) * scale, in float32 (arXiv 1910.07467). With an offset * (1 + scale), where scale starts at 0."""
 
-    def __init__(self, axis: str, size: int, config: ArchitectureConfig):
+    def __init__(self, sizes: Mapping[str, int], config: ArchitectureConfig):
+        """Make a norm over the last axes of x, with these names and sizes."""
         self.offset = 1 if config.norm_offset else 0
-        self.scale = nnx.Param(jnp.full((size,), 1.0 - self.offset, jnp.float32), axes=(axis,))
+        shape = tuple(sizes.values())
+        self.scale = nnx.Param(jnp.full(shape, 1.0 - self.offset, jnp.float32), axes=tuple(sizes))
+        self.axes = tuple(range(-len(shape), 0))
         self.epsilon = config.norm_epsilon
 
     def __call__(self, x: Array) -> Array:
         wide = x.astype(jnp.float32)
-        wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.epsilon)
+        wide = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=self.axes, keepdims=True) + self.epsilon)
         scale = self.scale[...] + self.offset if self.offset else self.scale[...]
         return (wide * _like(scale, wide)).astype(x.dtype)
 
@@ -133,8 +138,10 @@ class Attention(nnx.Module):
         self.key = Linear(embed, kv_heads, rngs, bias=config.qkv_bias, lora=adapter("key"))
         self.value = Linear(embed, kv_heads, rngs, bias=config.qkv_bias, lora=adapter("value"))
         self.out = Linear(heads, embed, rngs, lora=adapter("out"))
-        self.query_norm = RMSNorm("head_dim", config.head_dim, config) if config.qk_norm else None
-        self.key_norm = RMSNorm("head_dim", config.head_dim, config) if config.qk_norm else None
+        each = {"head_dim": config.head_dim}
+        of_queries, of_keys = (heads, kv_heads) if config.qk_norm_of_all_heads else (each, each)
+        self.query_norm = RMSNorm(of_queries, config) if config.qk_norm else None
+        self.key_norm = RMSNorm(of_keys, config) if config.qk_norm else None
         self.scale = config.query_scale or config.head_dim**-0.5
         self.cap = config.attention_cap
 
@@ -161,23 +168,91 @@ class MLP(nnx.Module):
         return self.down(ACTIVATIONS[self.activation](self.gate(x)) * self.up(x))
 
 
+class Stack(nnx.Module):
+    """A linear layer of each expert: kernel [experts, in, out]. Rows are sorted by their experts."""
+
+    def __init__(self, inputs: dict[str, int], outputs: dict[str, int], experts: dict[str, int], rngs: nnx.Rngs):
+        scale = nnx.initializers.variance_scaling(
+            1.0, "fan_in", "truncated_normal", in_axis=1, out_axis=2, batch_axis=0
+        )
+        axes = experts | inputs | outputs
+        self.kernel = nnx.Param(scale(rngs.params(), tuple(axes.values()), jnp.float32), axes=tuple(axes))
+
+
+class Experts(nnx.Module):
+    """A mixture of gated MLPs: a router chooses some for each token, and weights them (arXiv 1701.06538).
+
+    Every token reaches all of its experts, however many others they have, so no completion depends on its batch. No
+    loss balances the experts: a pretrained router is balanced, and trainers by reinforcement learning leave it alone.
+    """
+
+    def __init__(self, config: ArchitectureConfig, rngs: nnx.Rngs):
+        experts, embed, mlp = {"experts": config.num_experts}, {"embed": config.embed_dim}, {"mlp": config.mlp_dim}
+        self.router = Linear(embed, experts, rngs)
+        self.gate = Stack(embed, mlp, experts, rngs)
+        self.up = Stack(embed, mlp, experts, rngs)
+        self.down = Stack(mlp, embed, experts, rngs)
+        self.config = config
+
+    def __call__(self, x: Array, each_shard: EachShard) -> Array:
+        """Compute the weighted sum of each token's experts.
+
+        Args:
+          x: [B, T, D].
+          each_shard: runs a function of parameters and rows on each shard's rows. Tokens are sorted by their experts,
+            and to sort those of all shards together would send them to other devices.
+        """
+        config = self.config
+        probabilities = jax.nn.softmax(self.router(x).astype(jnp.float32), axis=-1)
+        weights, chosen = jax.lax.top_k(probabilities, config.experts_per_token)
+        if config.normed_routing:
+            weights /= weights.sum(axis=-1, keepdims=True)
+        kernels = [stack.kernel[...].astype(x.dtype) for stack in (self.gate, self.up, self.down)]
+        return each_shard(partial(_mixed, activation=config.activation), kernels, (x, chosen, weights))
+
+
+def _mixed(kernels: list[Array], rows: tuple[Array, Array, Array], activation: str) -> Array:
+    """Compute the sum over each token's chosen experts of weight * expert(x)."""
+    (gate, up, down), (x, chosen, weights) = kernels, rows
+    number = chosen.shape[-1]
+    order = jnp.argsort(chosen.reshape(-1))
+    product = partial(
+        jax.lax.ragged_dot,
+        group_sizes=jnp.bincount(chosen.reshape(-1), length=len(gate)).astype(jnp.int32),
+        precision=precision(x.dtype),
+    )
+    each = x.reshape(-1, x.shape[-1])[order // number]
+    each = product(ACTIVATIONS[activation](product(each, gate)) * product(each, up), down)
+    each = each[jnp.argsort(order)].reshape(*chosen.shape, -1)
+    return (each.astype(jnp.float32) * weights[..., None]).sum(axis=-2).astype(x.dtype)
+
+
 class Block(nnx.Module):
-    """Residual attention and MLP, with a norm before each and, in some families, another one after it."""
+    """Residual attention and MLP, with a norm before each, after each, or both, as the family has it."""
 
     def __init__(self, config: ArchitectureConfig, lora: LoraConfig | None, rngs: nnx.Rngs):
-        norm = partial(RMSNorm, "embed", config.embed_dim, config)
-        self.attention_norm = norm()
+        norm = partial(RMSNorm, {"embed": config.embed_dim}, config)
+        self.multiplier = config.residual_multiplier
+        self.attention_norm = norm() if config.pre_norms else None
         self.attention = Attention(config, lora, rngs)
         self.attention_post_norm = norm() if config.post_norms else None
-        self.mlp_norm = norm()
-        self.mlp = MLP(config, lora, rngs)
+        self.mlp_norm = norm() if config.pre_norms else None
+        self.mlp = Experts(config, rngs) if config.num_experts else MLP(config, lora, rngs)
         self.mlp_post_norm = norm() if config.post_norms else None
 
-    def __call__(self, x: Array, view: View, attend: Attend, context: Any) -> tuple[Array, KV]:
-        attended, kv = self.attention(self.attention_norm(x), view, attend, context)
-        x = x + (attended if self.attention_post_norm is None else self.attention_post_norm(attended))
-        transformed = self.mlp(self.mlp_norm(x))
-        return x + (transformed if self.mlp_post_norm is None else self.mlp_post_norm(transformed)), kv
+    def __call__(self, x: Array, view: View, attend: Attend, context: Any, each_shard: EachShard) -> tuple[Array, KV]:
+        attended, kv = self.attention(_normed(x, self.attention_norm), view, attend, context)
+        x = self._sum(x, _normed(attended, self.attention_post_norm))
+        normed = _normed(x, self.mlp_norm)
+        transformed = self.mlp(normed, each_shard) if isinstance(self.mlp, Experts) else self.mlp(normed)
+        return self._sum(x, _normed(transformed, self.mlp_post_norm)), kv
+
+    def _sum(self, x: Array, y: Array) -> Array:
+        return x + (y if self.multiplier == 1 else (self.multiplier * y.astype(jnp.float32)).astype(y.dtype))
+
+
+def _normed(x: Array, norm: RMSNorm | None) -> Array:
+    return x if norm is None else norm(x)
 
 
 class Decoder(nnx.Module):
@@ -200,7 +275,7 @@ class Decoder(nnx.Module):
             self.layers = nnx.vmap(make_block)(keys)  # one Block whose parameters have a leading layer axis
         else:
             self.layers = nnx.Dict({str(index): make_block(key) for index, key in enumerate(keys)})
-        self.final_norm = RMSNorm("embed", config.embed_dim, config)
+        self.final_norm = RMSNorm({"embed": config.embed_dim}, config)
         embed, vocab = {"embed": config.embed_dim}, {"vocab": config.vocab_size}
         self.head = None if config.tied_head else Linear(embed, vocab, rngs)
 
@@ -212,6 +287,7 @@ class Decoder(nnx.Module):
         contexts: Any,
         place: Callable[[Array], Array],
         gather: Callable[[Params], Params],
+        each_shard: EachShard,
     ) -> tuple[Float[Array, "B T D"], Any]:
         """Compute final hidden states, and every layer's keys and values.
 
@@ -223,6 +299,7 @@ class Decoder(nnx.Module):
             if layers are scanned, a tree whose leaves have a leading axis of layers.
           place: places the activations between layers on the mesh.
           gather: gathers one layer's parameters before they are used.
+          each_shard: runs a function of parameters and of trees of rows on each shard's rows.
         """
         config, model = self.config, self.model
         views = self._views(positions)
@@ -231,7 +308,7 @@ class Decoder(nnx.Module):
         kv: Any
 
         def run(params: Params, x: Array, view: View, context: Any) -> tuple[Array, KV]:
-            x, kv = nnx.merge(graph, nnx.State(gather(params)))(x, view, attend, context)
+            x, kv = nnx.merge(graph, nnx.State(gather(params)))(x, view, attend, context, each_shard)
             return place(x), kv
 
         if model.remat != "none":
@@ -252,17 +329,18 @@ class Decoder(nnx.Module):
         return self.final_norm(x), kv
 
     def _embed(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        dtype = jnp.dtype(self.model.compute_dtype)
+        config, dtype = self.config, jnp.dtype(self.model.compute_dtype)
         x = self.embedding[...].astype(dtype)[tokens]
+        factor = config.embedding_multiplier * (config.embed_dim**0.5 if config.scaled_embedding else 1.0)
         # The factor is rounded to the compute dtype, as when these models were trained: 55.43 becomes 55.5.
-        return x * jnp.asarray(self.config.embed_dim**0.5, dtype) if self.config.scaled_embedding else x
+        return x if factor == 1 else x * jnp.asarray(factor, dtype)
 
     def _views(self, positions: Int[Array, "B T"]) -> dict[str, View]:
         """Return the view of each type of layer in this decoder."""
         config = self.config
         ropes = {"full": (config.rope, None), "sliding": (config.local_rope or config.rope, config.sliding_window)}
         return {
-            kind: View(rotation(inverse_frequencies(rope, config.head_dim), positions), window)
+            kind: View(rotation(rope, config.head_dim, positions), window)
             for kind, (rope, window) in ropes.items()
             if kind in config.layers
         }
@@ -276,7 +354,8 @@ class Decoder(nnx.Module):
             precision=precision(hidden.dtype),
             preferred_element_type=jnp.float32,
         )
-        cap = self.config.logit_cap
+        cap, divisor = self.config.logit_cap, self.config.logit_divisor
+        logits = logits if divisor == 1 else logits / divisor
         return cap * jnp.tanh(logits / cap) if cap else logits
 
 

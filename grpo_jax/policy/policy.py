@@ -1,6 +1,7 @@
 """The policy: pure functions of a plain dictionary of parameters."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ from grpo_jax.policy.decoder import Decoder
 from grpo_jax.policy.fused_attention import fused_causal
 from grpo_jax.policy.group_attention import GroupRows, contiguous, group_attention
 from grpo_jax.randomness import base_policy_key
-from grpo_jax.sharding import SAMPLING_RULES, batch_shards, named, tree_named
+from grpo_jax.sharding import SAMPLING_RULES, batch_shards, named, on_each_shard, tree_named
 from grpo_jax.types import Params
 
 MATRICES = ("kernel", "embedding", *lora.ADAPTERS)  # all other parameters are scales of norms, and biases
@@ -60,6 +61,9 @@ class Policy:
         if self.mesh is None:
             return x
         return jax.lax.with_sharding_constraint(x, named(self.mesh, "batch"))
+
+    def _on_each_shard(self, function: Callable[[Any, Any], Array], params: Any, rows: Any) -> Array:
+        return on_each_shard(self.mesh, function, (None, 0), 0)(params, rows)
 
     @cached_property
     def _layer_axes(self) -> Any:
@@ -133,7 +137,9 @@ class Policy:
         if positions is None:
             positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         attend = attend or self._causal
-        return self._model(params)(tokens, positions, attend, contexts, self._shard_rows, self._gather)
+        return self._model(params)(
+            tokens, positions, attend, contexts, self._shard_rows, self._gather, self._on_each_shard
+        )
 
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Compute the logits of the next token after each hidden state, in float32."""

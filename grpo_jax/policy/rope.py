@@ -12,7 +12,7 @@ from grpo_jax.config import RopeConfig
 
 
 class Rotation(NamedTuple):
-    """Cosines and sines of the angles at every position, computed once and used by all layers."""
+    """Cosines and sines of the angles at every position, times an amplitude, computed once and used by all layers."""
 
     cos: Float[Array, "*batch T half"]
     sin: Float[Array, "*batch T half"]
@@ -41,17 +41,42 @@ def _llama3(frequencies: np.ndarray, config: RopeConfig) -> np.ndarray:
     return keep * frequencies + (1 - keep) * frequencies / config.factor
 
 
+def _yarn(frequencies: np.ndarray, config: RopeConfig) -> np.ndarray:
+    """Scale as YaRN (arXiv 2309.00071): as `_llama3`, but blend linearly in the dimension, not in its turns."""
+    half = len(frequencies)
+
+    def dimension(turns: float) -> float:
+        """Return the place of the frequency that turns so often over the original context."""
+        return half * math.log(config.original_length / (2 * math.pi * turns)) / math.log(config.theta)
+
+    first, last = dimension(config.high_frequency_factor), dimension(config.low_frequency_factor)
+    if config.whole_dimensions:
+        first, last = math.floor(first), math.ceil(last)
+    first, last = max(first, 0), min(last, 2 * half - 1)
+    stretched = np.clip((np.arange(half) - first) / (last - first or 0.001), 0.0, 1.0)
+    return (1 - stretched) * frequencies + stretched * frequencies / config.factor
+
+
 SCALINGS: Mapping[str, Callable[[np.ndarray, RopeConfig], np.ndarray]] = {
     "none": _none,
     "linear": _linear,
     "llama3": _llama3,
+    "yarn": _yarn,
 }
 
 
-def rotation(frequencies: Float[np.ndarray, " half"], positions: Int[Array, "*batch T"]) -> Rotation:
+def amplitude(config: RopeConfig) -> float:
+    """Return the factor of rotated queries and keys. It sharpens attention over YaRN's longer contexts."""
+    if config.scaling != "yarn":
+        return 1.0
+    return config.amplitude or 0.1 * math.log(config.factor) + 1.0
+
+
+def rotation(config: RopeConfig, head_dim: int, positions: Int[Array, "*batch T"]) -> Rotation:
     """Return the rotation at each position, in float32: bfloat16 cannot tell position 257 from 256."""
-    angles = jnp.einsum("...t,f->...tf", positions.astype(jnp.float32), frequencies)
-    return Rotation(jnp.cos(angles), jnp.sin(angles))
+    angles = jnp.einsum("...t,f->...tf", positions.astype(jnp.float32), inverse_frequencies(config, head_dim))
+    cos, sin, factor = jnp.cos(angles), jnp.sin(angles), amplitude(config)
+    return Rotation(cos, sin) if factor == 1 else Rotation(factor * cos, factor * sin)
 
 
 def rotate(x: Float[Array, "*batch T heads head_dim"], by: Rotation) -> Float[Array, "*batch T heads head_dim"]:

@@ -50,6 +50,9 @@ MISTAKES = {
     "--config.objective.importance_cap=2": "set objective.old_logprobs to 'trainer', or the cap to 0",
     "--config.objective.kl_coef=0.1 --config.objective.kl_estimator=k1": "gradient is exactly zero; use 'k2'",
     "--config.objective.kl_coef=0.1 --config.objective.denominator=valid": "set it to 'sampled'",
+    "--config.model.architecture.num_experts=4": "model.architecture.experts_per_token=0: must be from 1 to "
+    "model.architecture.num_experts=4, or both must be 0.",
+    "--config.model.architecture.pre_norms=False": "model.architecture.pre_norms=False: nothing would be normed; set ",
     "--config.optimizer.warmup_updates=1000000": "optimizer.warmup_updates=1000000: must be below the",
     "--config.model.architecture.num_kv_heads=3": "num_kv_heads=3: must divide model.architecture.num_heads=4",
     "--config.model.architecture.head_dim=7": "model.architecture.head_dim=7: must be even",

@@ -29,6 +29,14 @@ LLAMA3 = {
     "high_freq_factor": 4.0,
     "original_max_position_embeddings": 32,
 }
+MOE = {
+    "model_type": "qwen3_moe",
+    "num_experts": 5,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 24,
+    "intermediate_size": 1,  # of layers without experts
+}
+YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
 LOCAL = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
@@ -45,6 +53,22 @@ MODELS = {
     "mistral": {"model_type": "mistral", "sliding_window": 5},
     "mistral_full": {"model_type": "mistral", "sliding_window": None, "tie_word_embeddings": True},
     "ministral": {"model_type": "ministral", "sliding_window": 4, "num_hidden_layers": 4, "layer_types": PATTERN},
+    "qwen3_yarn": {"model_type": "qwen3", "rope_parameters": YARN},
+    "qwen2_yarn": {
+        "model_type": "qwen2",
+        "rope_parameters": YARN | {"truncate": False, "beta_fast": 8.0, "beta_slow": 2.0, "attention_factor": 1.3},
+    },
+    "granite": {
+        "model_type": "granite",
+        "embedding_multiplier": 3.0,
+        "attention_multiplier": 0.2,
+        "residual_multiplier": 0.6,
+        "logits_scaling": 0.5,
+        "tie_word_embeddings": True,
+    },
+    "olmo2": {"model_type": "olmo2"},
+    "qwen3_moe": MOE | {"norm_topk_prob": True},
+    "qwen3_moe_free": MOE | {"num_experts_per_tok": 1},
     "gemma2": GEMMA2 | {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.5},  # strong enough to matter
     "gemma2_free": GEMMA2 | {"final_logit_softcapping": None, "tie_word_embeddings": False},
     "gemma3": GEMMA3 | {"layer_types": PATTERN, "rope_parameters": LOCAL, "final_logit_softcapping": 3.0},

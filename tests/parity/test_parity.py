@@ -95,7 +95,9 @@ def test_the_text_part_of_a_model_with_images(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama3_tied", "qwen2_sliding", "mistral", "gemma2", "gemma3"])
+@pytest.mark.parametrize(
+    "name", ["llama3_tied", "qwen2_sliding", "qwen3_yarn", "mistral", "granite", "olmo2", "gemma2", "gemma3"]
+)
 def test_old_keys_say_the_same(name, folder, tmp_path):
     _, directory = saved(name, folder)
     shutil.copytree(directory, tmp_path / "old")
@@ -104,7 +106,9 @@ def test_old_keys_say_the_same(name, folder, tmp_path):
 
 
 @pytest.mark.parametrize("scan_layers", [False, True])
-@pytest.mark.parametrize("name", ["llama3_tied", "qwen2", "qwen3", "mistral", "gemma2", "gemma3"])
+@pytest.mark.parametrize(
+    "name", ["llama3_tied", "qwen2", "qwen3_yarn", "qwen3_moe", "mistral", "granite", "olmo2", "gemma2", "gemma3"]
+)
 def test_greedy_completions(name, scan_layers, folder):
     """Token for token, from prompts shorter and longer than the windows, past which the completions run."""
     model, directory = saved(name, folder)

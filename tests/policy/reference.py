@@ -1,5 +1,7 @@
 """The decoder written down a second time: NumPy, float64, loops, no caches. Slow, and easy to check by eye."""
 
+import dataclasses
+
 import numpy as np
 
 
@@ -40,7 +42,9 @@ def attention(layer, xs, config, kind):
     queries, keys, values = [], [], []
     for position, x in enumerate(xs):
         q, k, v = (linear(x, layer[name], 1) for name in ("query", "key", "value"))
-        if config.qk_norm:
+        if config.qk_norm_of_all_heads:
+            q, k = rms_norm(q, layer["query_norm"], config), rms_norm(k, layer["key_norm"], config)
+        elif config.qk_norm:
             q = np.array([rms_norm(head, layer["query_norm"], config) for head in q])
             k = np.array([rms_norm(head, layer["key_norm"], config) for head in k])
         queries.append([rotate(head, position, theta) for head in q])
@@ -68,26 +72,39 @@ def activation(x, config):
 
 
 def mlp(layer, x, config):
+    if config.num_experts:
+        return mixture(layer, x, config)
     return linear(activation(linear(x, layer["gate"], 1), config) * linear(x, layer["up"], 1), layer["down"], 1)
+
+
+def mixture(layer, x, config):
+    """One expert after the other, for one token."""
+    scores = np.exp(linear(x, layer["router"], 1))
+    chosen = np.argsort(-scores)[: config.experts_per_token]
+    total = scores[chosen].sum() if config.normed_routing else scores.sum()
+    dense = dataclasses.replace(config, num_experts=0)
+    of = [{name: {"kernel": layer[name]["kernel"][expert]} for name in ("gate", "up", "down")} for expert in chosen]
+    return sum(scores[expert] / total * mlp(kernels, x, dense) for expert, kernels in zip(chosen, of, strict=True))
 
 
 def logits(params, tokens, config):
     """Logits [T, V] of one row of tokens, for unrolled layers."""
     params = to_float64(params)
-    xs = [
-        params["embedding"][token] * (np.sqrt(config.embed_dim) if config.scaled_embedding else 1) for token in tokens
-    ]
+    factor = config.embedding_multiplier * (np.sqrt(config.embed_dim) if config.scaled_embedding else 1)
+    xs = [params["embedding"][token] * factor for token in tokens]
     for index in range(config.num_layers):
         layer = params["layers"][str(index)]
         kind = config.layer_types[index % len(config.layer_types)]
 
-        def after(name, x, layer=layer):
-            return rms_norm(x, layer[name], config) if config.post_norms else x
+        def before(name, x, layer=layer):
+            return rms_norm(x, layer[name], config) if config.pre_norms else x
 
-        normed = [rms_norm(x, layer["attention_norm"], config) for x in xs]
-        attended = attention(layer["attention"], normed, config, kind)
+        def after(name, x, layer=layer):
+            return (rms_norm(x, layer[name], config) if config.post_norms else x) * config.residual_multiplier
+
+        attended = attention(layer["attention"], [before("attention_norm", x) for x in xs], config, kind)
         xs = [x + after("attention_post_norm", a) for x, a in zip(xs, attended, strict=True)]
-        xs = [x + after("mlp_post_norm", mlp(layer["mlp"], rms_norm(x, layer["mlp_norm"], config), config)) for x in xs]
+        xs = [x + after("mlp_post_norm", mlp(layer["mlp"], before("mlp_norm", x), config)) for x in xs]
     final = np.array([rms_norm(x, params["final_norm"], config) for x in xs])
     free = final @ params["embedding"].T if config.tied_head else linear(final, params["head"], 1)
-    return soft_cap(free, config.logit_cap)
+    return soft_cap(free / config.logit_divisor, config.logit_cap)

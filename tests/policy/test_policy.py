@@ -47,6 +47,15 @@ VARIANTS = {
     "multi_head": {"num_kv_heads": 4},
     "multi_query": {"num_kv_heads": 1, "tied_head": False, "qkv_bias": True},
     "mistral": {"qk_norm": False, "tied_head": False, "layer_types": ("sliding",), "sliding_window": 4},
+    "granite": {
+        "qk_norm": False,
+        "query_scale": 0.2,
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.5,
+        "logit_divisor": 2.0,
+    },
+    "qwen3_moe": {"num_experts": 5, "experts_per_token": 2, "normed_routing": True, "tied_head": False},
+    "olmo2": {"qk_norm_of_all_heads": True, "pre_norms": False, "post_norms": True, "tied_head": False},
     "gemma2": GEMMA
     | {"qk_norm": False, "layer_types": ("sliding", "full"), "attention_cap": 2.0, "logit_cap": 3.0, "num_layers": 3},
     "gemma3": GEMMA
@@ -211,6 +220,22 @@ def test_a_row_holds_as_many_completions_as_give_every_shard_a_row(mesh, togethe
     policy = make(attention=attention)
     assert dataclasses.replace(policy, mesh=mesh)._completions_of_a_row(2, 4) == together
     assert_same_values_and_gradients(policy, randomised(policy), mesh)
+
+
+@pytest.mark.parametrize(("scan_layers", "mesh"), [(False, (2, 2, 2)), (True, (2, 1, 1))])
+def test_experts_are_the_same_on_any_mesh(scan_layers, mesh):
+    """Each shard sorts its own tokens by their experts, and holds a part of every expert."""
+    policy = make(**VARIANTS["qwen3_moe"], scan_layers=scan_layers)
+    mesh = make_mesh(MeshConfig(*mesh), jax.devices()[: np.prod(mesh)])
+    assert_same_values_and_gradients(policy, randomised(policy), mesh)
+
+
+def test_no_token_changes_the_experts_of_another():
+    """However many tokens choose an expert, it serves all of them."""
+    policy = make(**VARIANTS["qwen3_moe"], num_layers=1)
+    params, row = randomised(policy), np.asarray(tokens((1, 6)))
+    together = apply(policy, params, np.concatenate([row, *[np.full_like(row, row[0, 0])] * 7]))
+    np.testing.assert_allclose(together[0], apply(policy, params, row)[0], atol=1e-5)
 
 
 def test_a_prompt_is_computed_once():

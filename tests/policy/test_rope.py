@@ -19,12 +19,12 @@ PLAIN = RopeConfig(
     high_frequency_factor=4.0,
     original_length=8192,
 )
+YARN = RopeConfig(theta=10_000.0, scaling="yarn", factor=4.0, high_frequency_factor=32.0, original_length=2048)
 LLAMA3 = dataclasses.replace(PLAIN, theta=500_000.0, scaling="llama3", factor=8.0)
 
 
 def rotated(x, position, config=PLAIN):
-    frequencies = inverse_frequencies(config, x.shape[-1])
-    return rotate(x[None, None, None], rotation(frequencies, jnp.array([[position]])))[0, 0, 0]
+    return rotate(x[None, None, None], rotation(config, x.shape[-1], jnp.array([[position]])))[0, 0, 0]
 
 
 @pytest.mark.trap(31)
@@ -68,3 +68,22 @@ def test_llama3_scaling():
     assert between.any()
     smooth = (8192 / wavelength[between] - 1) / 3
     np.testing.assert_allclose(scaled[between], (1 - smooth) * base[between] / 8 + smooth * base[between], rtol=1e-5)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_yarn_scaling(whole):
+    """Frequencies that turn 32 times in 2,048 tokens are kept, and those that turn once are divided by 4."""
+    base = inverse_frequencies(dataclasses.replace(YARN, scaling="none"), 128).astype(float)
+    scaled = inverse_frequencies(dataclasses.replace(YARN, whole_dimensions=whole), 128).astype(float)
+    # theta^(-i/64) * 2048 / 2 pi is 32 at i = 16.1 and 1 at i = 40.2.
+    first, last = (16, 41) if whole else (16.1, 40.2)
+    stretched = np.clip((np.arange(64) - first) / (last - first), 0, 1)
+    np.testing.assert_allclose(scaled, base * (1 - stretched + stretched / 4), rtol=5e-3)
+    np.testing.assert_allclose(scaled[[15, 42]], base[[15, 42]] * [1, 1 / 4], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("given", "factor"), [(0.0, 1 + 0.1 * math.log(4)), (1.5, 1.5)])
+def test_yarn_makes_rotated_vectors_longer(given, factor):
+    x = jax.random.normal(jax.random.key(0), (16,))
+    turned = rotated(x, 20, dataclasses.replace(YARN, amplitude=given))
+    assert np.linalg.norm(turned) == pytest.approx(factor * np.linalg.norm(x), rel=1e-5)

@@ -43,9 +43,9 @@ def save_adapters(directory: Path, policy: Policy, params: Params, source: Path,
         )
     stored = trained_of(stored_params(policy, file.family))
     pieces = [
-        Piece(PREFIX + name, one.flattened, one, parameter, layer if one.stacked else None)
+        Piece(PREFIX + name, one.flattened, one, parameter, place)
         for one, parameter in zip(all_stored(stored), jax.tree.leaves(trained_of(params)), strict=True)
-        for layer, name in enumerate(one.names)
+        for place, name in one.places()
     ]
     theirs = {path.rpartition(".")[2]: name.rpartition(".")[2] for path, name in BLOCK.items()}
     config = {

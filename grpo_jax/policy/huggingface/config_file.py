@@ -6,20 +6,21 @@ different keys for the same things; both are read.
 
 import dataclasses
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig
 from grpo_jax.config.architecture import FAMILIES, FULL, KEYS, SLIDING, WRAPPERS, Family
-from grpo_jax.policy.huggingface.config_keys import HARMLESS, OFF
+from grpo_jax.policy.huggingface.config_keys import HARMLESS, OFF, RENAMED
 
 LAYER_TYPES: Mapping[str, Literal["full", "sliding"]] = {FULL: "full", SLIDING: "sliding"}
-SCALINGS: Mapping[str, Literal["none", "linear", "llama3"]] = {
+SCALINGS: Mapping[str, Literal["none", "linear", "llama3", "yarn"]] = {
     "default": "none",
     "linear": "linear",
     "llama3": "llama3",
+    "yarn": "yarn",
 }
 ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> the keys that may stand beside it
     kind: frozenset({"type", "rope_type", "rope_theta", "factor", "partial_rotary_factor", *more})
@@ -27,7 +28,13 @@ ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> the keys that
         "default": (),
         "linear": ("original_max_position_embeddings",),
         "llama3": ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
+        "yarn": ("beta_slow", "beta_fast", "original_max_position_embeddings", "attention_factor", "truncate"),
     }.items()
+}
+# Scalings that leave high frequencies alone -> the keys of RopeConfig's low and high factor, with their defaults.
+BLENDS: Mapping[str, Mapping[str, float | None]] = {
+    "llama3": {"low_freq_factor": None, "high_freq_factor": None},
+    "yarn": {"beta_slow": 1.0, "beta_fast": 32.0},
 }
 UNSCALED = RopeConfig()  # for the values that are not read without a scaling
 
@@ -105,6 +112,7 @@ def read_config_file(directory: Path) -> ConfigFile:
         raise ConfigError(f"{where}: cannot be read: {error}; fetch it again.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: is not a JSON object; fetch it again.")
+    values = {RENAMED.get(key, key): value for key, value in values.items()}
     if values.get("model_type") in WRAPPERS:
         return _text_part(where, values)
     return ConfigFile(where, values)
@@ -139,7 +147,7 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
     family = file.family
     for key, only in {**OFF, **family.fixed}.items():
         value = file.values.get(key)
-        if value is not None and value != only:
+        if value is not None and value != only and key not in family.defaults:
             raise file.refuse(key, value, f"is not supported; the only supported value is {json.dumps(only)}")
     file.only_known(file.values, family.defaults.keys() | family.fixed.keys() | OFF.keys() | HARMLESS)
     architectures = file.values.get("architectures")
@@ -150,12 +158,14 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
     def count(key: str, absent: int | None = None) -> int:
         return absent if values[key] is None and absent else file.count(key, values[key])
 
-    def positive_or_off(key: str) -> float:
-        return 0.0 if values.get(key) is None else file.number(key, values[key])
-
     embed_dim, num_heads = count("hidden_size"), count("num_attention_heads")
     rope, local_rope = _ropes(file, family, values)
-    given: dict[str, Any] = {field: positive_or_off(key) for field, key in KEYS.items()}
+    readers: Mapping[type, Callable[[str, Any], Any]] = {bool: file.flag, int: file.count, float: file.number}
+    given = {
+        field.name: readers[type(field.default)](KEYS[field.name], values[KEYS[field.name]])
+        for field in dataclasses.fields(ArchitectureConfig)
+        if values.get(KEYS.get(field.name, "")) is not None
+    }
     architecture = ArchitectureConfig(
         vocab_size=count("vocab_size"),
         embed_dim=embed_dim,
@@ -163,10 +173,10 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
         num_heads=num_heads,
         num_kv_heads=count("num_key_value_heads", num_heads),
         head_dim=count("head_dim", embed_dim // num_heads),
-        mlp_dim=count("intermediate_size"),
+        mlp_dim=count(family.mlp_dim),
         tied_head=file.flag("tie_word_embeddings", values["tie_word_embeddings"]),
         norm_epsilon=file.number("rms_norm_eps", values["rms_norm_eps"]),
-        query_scale=positive_or_off("query_pre_attn_scalar") ** -0.5 if "query_pre_attn_scalar" in values else 0.0,
+        query_scale=_query_scale(file, values),
         **given,
         **_layers(file, family, values),
         rope=rope,
@@ -178,6 +188,14 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
     if architecture.head_dim % 2:
         raise file.refuse("head_dim", architecture.head_dim, "must be even, because RoPE rotates pairs of dimensions")
     return architecture
+
+
+def _query_scale(file: ConfigFile, values: Mapping[str, Any]) -> float:
+    if "query_pre_attn_scalar" in values:
+        return file.number("query_pre_attn_scalar", values["query_pre_attn_scalar"]) ** -0.5
+    if "attention_multiplier" in values:
+        return file.number("attention_multiplier", values["attention_multiplier"])
+    return 0.0
 
 
 def _layers(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,13 +260,16 @@ def _rope(file: ConfigFile, given: Mapping[str, Any], theta: Any, longest: Any) 
     scaled = dataclasses.replace(plain, scaling=SCALINGS[kind], factor=file.number("factor", given.get("factor")))
     if kind == "linear":
         return scaled
+    original = file.count("original_max_position_embeddings", given.get("original_max_position_embeddings", longest))
+    low, high = BLENDS[kind].items()
+    amplitude = given.get("attention_factor")
     return dataclasses.replace(
         scaled,
-        low_frequency_factor=file.number("low_freq_factor", given.get("low_freq_factor")),
-        high_frequency_factor=file.number("high_freq_factor", given.get("high_freq_factor")),
-        original_length=file.count(
-            "original_max_position_embeddings", given.get("original_max_position_embeddings", longest)
-        ),
+        original_length=original,
+        low_frequency_factor=file.number(low[0], given.get(low[0]) or low[1]),
+        high_frequency_factor=file.number(high[0], given.get(high[0]) or high[1]),
+        amplitude=0.0 if amplitude is None else file.number("attention_factor", amplitude),
+        whole_dimensions=file.flag("truncate", given.get("truncate", True)),
     )
 
 
@@ -279,6 +300,7 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
             "vocab_size": a.vocab_size,
             "hidden_size": a.embed_dim,
             "intermediate_size": a.mlp_dim,
+            "moe_intermediate_size": a.mlp_dim,
             "num_hidden_layers": a.num_layers,
             "num_attention_heads": a.num_heads,
             "num_key_value_heads": a.num_kv_heads,
@@ -291,6 +313,7 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
             "sliding_window": a.sliding_window or None,
             "layer_types": [FULL if kind == "full" else SLIDING for kind in a.layers],
             "query_pre_attn_scalar": round(a.query_scale**-2) if a.query_scale else a.head_dim,
+            "attention_multiplier": a.query_scale or a.head_dim**-0.5,
             **{key: getattr(a, field) or None for field, key in KEYS.items()},
         }
         known = {key: value for key, value in values.items() if key in family.defaults or key == "model_type"}
@@ -304,15 +327,17 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
 
 
 def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
-    scaling = {
-        "factor": rope.factor,
-        "low_freq_factor": rope.low_frequency_factor,
-        "high_freq_factor": rope.high_frequency_factor,
-        "original_max_position_embeddings": rope.original_length,
-    }
-    read = {"none": (), "linear": ("factor",), "llama3": tuple(scaling)}[rope.scaling]
     kind = next(theirs for theirs, ours in SCALINGS.items() if ours == rope.scaling)
-    return {"rope_type": kind, "rope_theta": rope.theta, **{key: scaling[key] for key in read}}
+    values: dict[str, Any] = {"rope_type": kind, "rope_theta": rope.theta}
+    if kind != "default":
+        values["factor"] = rope.factor
+    if kind in BLENDS:
+        values["original_max_position_embeddings"] = rope.original_length
+        values |= dict(zip(BLENDS[kind], (rope.low_frequency_factor, rope.high_frequency_factor), strict=True))
+    if kind == "yarn":
+        values["truncate"] = rope.whole_dimensions
+        values |= {"attention_factor": rope.amplitude} if rope.amplitude else {}
+    return values
 
 
 def check_same(file: ConfigFile, architecture: ArchitectureConfig) -> None:
@@ -341,6 +366,7 @@ def settled(architecture: ArchitectureConfig) -> ArchitectureConfig:
         a,
         layer_types=a.layers,
         sliding_window=a.sliding_window if sliding else 0,
+        qk_norm_of_all_heads=a.qk_norm and a.qk_norm_of_all_heads,
         query_scale=round(a.query_scale or a.head_dim**-0.5, 12),
         rope=settled_rope(a.rope),
         local_rope=settled_rope(a.local_rope or a.rope) if sliding else None,

@@ -63,6 +63,8 @@ HARMLESS = frozenset(
         "base_model_tp_plan",
         "base_model_pp_plan",
         "hidden_act",
+        "output_router_logits",
+        "router_aux_loss_coef",  # of a loss that balances experts in pretraining
         "ignore_keys_at_rope_validation",
         "max_length",
         "min_length",
@@ -111,3 +113,5 @@ OFF: Mapping[str, Any] = {
     "pruned_heads": {},
     "is_causal": True,
 }
+# Keys that transformers 5 writes, with the names that published files have.
+RENAMED: Mapping[str, str] = {"num_local_experts": "num_experts"}

@@ -120,12 +120,12 @@ class Piece:
     shape: tuple[int, ...]  # in the file
     stored: Stored
     parameter: Any
-    layer: int | None  # of a stacked parameter
+    place: tuple[int, ...]  # along the parameter's leading axes
 
     def fetch(self) -> np.ndarray:
         """Return the tensor on the host, as it is in the file. All processes take part."""
         with jax.transfer_guard("allow"):
-            array = np.asarray(fetch(self.parameter if self.layer is None else self.parameter[self.layer]))
+            array = np.asarray(fetch(self.parameter[self.place] if self.place else self.parameter))
         flat = array.transpose(self.stored.order).reshape(self.stored.flattened)
         return flat[: self.shape[0]]  # without the rows that pad a vocabulary for the devices
 
@@ -138,9 +138,9 @@ def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
         raise file.refuse("vocab_size", rows, f"the policy has {policy.vocab_size}; name the checkpoint it came from")
 
     def pieces(stored: Stored, parameter: Any) -> Iterator[Piece]:
-        for layer, name in enumerate(stored.names):
+        for place, name in stored.places():
             shape = (rows, *stored.flattened[1:]) if name in VOCABULARY else stored.flattened
-            yield Piece(name, shape, stored, parameter, layer if stored.stacked else None)
+            yield Piece(name, shape, stored, parameter, place)
 
     tree = stored_params(policy, file.family)
     return [

@@ -53,7 +53,7 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
 
 
 def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype: np.dtype[Any]) -> jax.Array:
-    shape = (len(tensors), *stored.shape) if stored.stacked else stored.shape
+    shape = (*stored.leading, *stored.shape)
     holders: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}  # the devices of each piece, which is read once
     for device, index in sharding.addressable_devices_indices_map(shape).items():
         whole = index or (slice(None),) * len(shape)
@@ -69,16 +69,17 @@ def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype:
 
 def _read(stored: Stored, tensors: Sequence[Tensor], index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
     """Return the piece of the parameter that an index (a slice for each axis) selects."""
-    if not stored.stacked:
-        return _read_layer(stored, tensors[0], index, dtype)
-    chosen, inside = tensors[index[0]], index[1:]
-    block = np.empty((len(chosen), *_extent(stored.shape, inside)), dtype)
-    for layer, tensor in enumerate(chosen):
-        block[layer] = _read_layer(stored, tensor, inside, dtype)
+    if not stored.leading:
+        return _read_tensor(stored, tensors[0], index, dtype)
+    outside, inside = index[: len(stored.leading)], index[len(stored.leading) :]
+    chosen = np.arange(len(tensors)).reshape(stored.leading)[tuple(outside)]
+    block = np.empty((*chosen.shape, *_extent(stored.shape, inside)), dtype)
+    for place in np.ndindex(chosen.shape):
+        block[place] = _read_tensor(stored, tensors[int(chosen[place])], inside, dtype)
     return block
 
 
-def _read_layer(stored: Stored, tensor: Tensor, index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
+def _read_tensor(stored: Stored, tensor: Tensor, index: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
     shape, box = list(stored.unflattened), [index[axis] for axis in stored.order]
     wanted = _extent(shape, box)
     shape[0] = tensor.shape[0] * shape[0] // stored.flattened[0]  # the file's vocabulary may be smaller

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import numpy as np
 
 from grpo_jax.config.architecture import Family
 from grpo_jax.policy.lora import ADAPTERS
@@ -27,6 +28,13 @@ BLOCK: Mapping[str, str] = {
     "mlp.gate": "mlp.gate_proj",
     "mlp.up": "mlp.up_proj",
     "mlp.down": "mlp.down_proj",
+}
+# The same of a mixture of experts, with the number of an expert.
+EXPERTS: Mapping[str, str] = {
+    "mlp.router": "mlp.gate",
+    "mlp.gate": "mlp.experts.{}.gate_proj",
+    "mlp.up": "mlp.experts.{}.up_proj",
+    "mlp.down": "mlp.experts.{}.down_proj",
 }
 KIND: Mapping[str, str] = {"kernel": "weight", "scale": "weight", "embedding": "weight", "bias": "bias"} | {
     "lora_a": "lora_A.weight",  # as PEFT names them
@@ -59,13 +67,17 @@ def text_name(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Stored:
-    """How a parameter is stored: as one tensor, or as one for each of its stacked layers."""
+    """How a parameter is stored: as one tensor, or as one for each place along its leading axes."""
 
-    names: tuple[str, ...]
-    stacked: bool  # whether the parameter has a leading axis of layers
-    shape: tuple[int, ...]  # of one layer of the parameter
+    names: tuple[str, ...]  # of the tensors, the last leading axis first
+    leading: tuple[int, ...]  # the sizes of the leading axes: of stacked layers, and of experts
+    shape: tuple[int, ...]  # of the other axes
     inputs: int  # how many leading axes come last in the file
     flattened: tuple[int, ...]  # the tensor's shape in the file
+
+    def places(self) -> Iterator[tuple[tuple[int, ...], str]]:
+        """Yield each place along the leading axes, and the name of the tensor that is stored for it."""
+        return zip(np.ndindex(self.leading), self.names, strict=True)
 
     @property
     def order(self) -> tuple[int, ...]:
@@ -81,30 +93,33 @@ class Stored:
 
 def stored_params(policy: Policy, family: Family) -> Any:
     """Return the tree of parameters, with a `Stored` in place of each array."""
-    layers = range(policy.architecture.num_layers)
+    architecture = policy.architecture
+    modules = {**BLOCK, **(EXPERTS if architecture.num_experts else {}), **family.norms}
 
     def leaf(path: tuple[Any, ...], parameter: jax.ShapeDtypeStruct) -> Stored:
         *module, last = (key.key for key in path)
         if not module or module[0] != "layers":
-            return _stored([f"{OUTSIDE[(module or [last])[0]]}.{KIND[last]}"], False, parameter.shape, module, last)
+            return _stored([f"{OUTSIDE[(module or [last])[0]]}.{KIND[last]}"], (), parameter.shape, module, last)
         stacked = policy.model.scan_layers
         inside = module[1:] if stacked else module[2:]
-        within = {**BLOCK, **family.norms}[".".join(inside)]
-        numbers = layers if stacked else [int(module[1])]
-        names = [f"model.layers.{number}.{within}.{KIND[last]}" for number in numbers]
-        return _stored(names, stacked, parameter.shape[1:] if stacked else parameter.shape, inside, last)
+        within = f"{modules['.'.join(inside)]}.{KIND[last]}"
+        layers = range(architecture.num_layers) if stacked else [int(module[1])]
+        experts = architecture.num_experts if "{}" in within else 0
+        names = [f"model.layers.{layer}.{within.format(n)}" for layer in layers for n in range(experts or 1)]
+        leading = parameter.shape[: stacked + (experts > 0)]
+        return _stored(names, leading, parameter.shape[len(leading) :], inside, last)
 
     return jax.tree_util.tree_map_with_path(leaf, policy.shapes())
 
 
-def _stored(names: list[str], stacked: bool, shape: tuple[int, ...], module: list[str], last: str) -> Stored:
+def _stored(names: list[str], leading: tuple[int, ...], shape: tuple[int, ...], module: list[str], last: str) -> Stored:
     if last == "embedding":
-        return Stored(tuple(names), stacked, shape, 0, shape)
+        return Stored(tuple(names), leading, shape, 0, shape)
     if last in ("kernel", *ADAPTERS):
         of_kernel = 2 if module[-1:] == ["out"] else 1  # attention's output contracts heads and head_dim
         inputs = {"kernel": of_kernel, "lora_a": len(shape) - 1, "lora_b": 1}[last]
-        return Stored(tuple(names), stacked, shape, inputs, (math.prod(shape[inputs:]), math.prod(shape[:inputs])))
-    return Stored(tuple(names), stacked, shape, 0, (math.prod(shape),))
+        return Stored(tuple(names), leading, shape, inputs, (math.prod(shape[inputs:]), math.prod(shape[:inputs])))
+    return Stored(tuple(names), leading, shape, 0, (math.prod(shape),))
 
 
 def all_stored(tree: Any) -> Iterator[Stored]:

@@ -84,7 +84,7 @@ def test_upper_layers_of_qwen_slide_where_its_file_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"model_type": "mamba"}, "model_type='mamba': is not supported; supported are llama, qwen2, qwen3, mistral, "),
+        ({"model_type": "mamba"}, "model_type='mamba': is not supported; supported are llama, qwen2, qwen3, "),
         ({"model_type": "qwen2_moe"}, "model_type='qwen2_moe': is not supported"),
         ({}, "model_type=None: is not supported"),
         (LLAMA3 | {"attention_bias": True}, "attention_bias=True: is not supported; the only supported value is false"),
@@ -94,8 +94,12 @@ def test_upper_layers_of_qwen_slide_where_its_file_says_so(tmp_path):
         (GEMMA3 | {"attn_logit_softcapping": 50.0}, "attn_logit_softcapping=50.0: is not supported"),
         (GEMMA3 | {"use_bidirectional_attention": True}, "use_bidirectional_attention=True: is not supported"),
         (
-            QWEN2_MATH_1_5B | {"rope_scaling": {"type": "yarn", "factor": 4.0}},
-            "rope_type='yarn': is not supported; supported are default, linear, llama3",
+            QWEN2_MATH_1_5B | {"rope_scaling": {"type": "dynamic", "factor": 4.0}},
+            "rope_type='dynamic': is not supported; supported are default, linear, llama3, yarn",
+        ),
+        (
+            QWEN2_MATH_1_5B | {"rope_scaling": {"type": "yarn", "factor": 4.0, "mscale": 1.0}},
+            "rope_parameters.mscale=1.0: is unknown here",
         ),
         (LLAMA3 | {"rope_scaling": {"rope_type": "llama3", "factor": 2}}, "low_freq_factor=None: must be a number"),
         (
