@@ -86,9 +86,11 @@ test-quick: install-all
 
 # The tests that are most likely to fail with another version of Python, JAX or NumPy if all pass with one: command lines
 # and configurations, a run and its directory, the policy, the sampler, and the processes of verifiers. No slow ones.
+SAMPLER := logprobs_are_the_trainers draws_follow_the_distribution the_loop_ends_when_all_have_stopped
 VERSIONS := commands/test_earlier_version.py::test_a_run_is_continued commands/test_mistakes.py commands/test_train.py \
   config policy/test_policy.py::test_logits_are_those_of_a_second_implementation rewards/test_pool.py runs \
-  sampling/test_sampler.py training/test_tpu.py
+  $(SAMPLER:%=sampling/test_sampler.py::test_%) sampling/test_continuous.py::test_no_lane_waits_while_a_completion_waits \
+  training/test_tpu.py
 
 test-versions: install-all
 	$(PYTEST) -m 'not slow' $(VERSIONS:%=tests/%)
