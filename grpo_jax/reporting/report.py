@@ -76,7 +76,7 @@ def write_report(workdir: Path) -> Path:
         pairs=pairs_of(run),
         live=LIVE,
         time=figure_html(figures.time_by_phase(summary.seconds), time) if summary else "",
-        processes=_processes(summary.processes) if summary and summary.processes else "",
+        processes=processes_html(summary.processes) if summary and summary.processes else "",
         config=html.escape(json.dumps({"config": config, "versions": versions}, indent=2)),
     )
     shown_run = ShownRun(0, workdir.name, Curves.of(metrics, MOST_STEPS), sample_groups(run))
@@ -110,7 +110,7 @@ def _progress(
     return f"<p>{html.escape(said)}</p>" + (_table(rows) if rows else "")
 
 
-def _processes(uses: Sequence[ProcessUse]) -> str:
+def processes_html(uses: Sequence[ProcessUse]) -> str:
     """Return HTML of the process that was slowest in each phase, beside the fastest."""
     header = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     rows = "".join(

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.pairs import pairs_of
-from grpo_jax.reporting.report import write_report
+from grpo_jax.reporting.report import processes_html, write_report
 from grpo_jax.reporting.summary import show_summary
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory
@@ -242,6 +242,9 @@ def test_the_table_of_several_processes_names_the_slowest(tmp_path):
     assert "memory of the host 2.00 GiB 0 1.00 GiB 1" in rows
     assert "memory of a device 3.00 GiB 0 2.00 GiB 1" in rows
     assert "warm" not in text  # nobody made one
+    page = " ".join(re.sub(r"<[^>]*>", " ", processes_html(uses)).split())
+    assert "2 processes most process least process" in page
+    assert "sampling 9.5 s 1 8.0 s 0 update 2.0 s 0 0.5 s 1" in page
 
 
 VALUES = {"reward {:.2f}": 0.5, "signal {:.2f}": 0.25, "length {:.1f}": 9.0, "{:,.0f} tokens/s": 36100.0}

@@ -16,6 +16,7 @@ import pytest
 
 from grpo_jax.commands import watch as command
 from grpo_jax.config import ConfigError
+from grpo_jax.reporting import page as page_module
 from grpo_jax.reporting.curves import LOGARITHMIC, Curves
 from grpo_jax.reporting.page import PageData, ShownRun, document
 from grpo_jax.reporting.sample_groups import sample_groups
@@ -31,10 +32,14 @@ HOSTILE = '</script><img src=x onerror="document.title=1"><!--<script>'
 
 def rollout(text, advantage, **changes):
     """A completion of one token for each character and a stop token."""
-    values = {"length": len(text) + 1, "tokens": [1] * (len(text) + 1), "token_logprobs": [-0.5] * (len(text) + 1)}
+    values = {
+        "stopped": True,
+        "length": len(text) + 1,
+        "tokens": [1] * (len(text) + 1),
+        "token_logprobs": [-0.5] * (len(text) + 1),
+    }
     return Rollout(
         text,
-        stopped=True,
         verdict=Verdict(float(advantage > 0), text, right=advantage > 0),
         advantage=advantage,
         logprob=-1.0,
@@ -214,20 +219,51 @@ def test_only_our_script_may_run(run):
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+def in_browser(page, folder):
+    """Return the HTML of what the script has made of a page."""
+    file = folder / "page.html"
+    file.write_text(page)
+    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", "--dump-dom")
+    done = subprocess.run([BROWSER, *flags, file.as_uri()], capture_output=True, text=True, timeout=300)
+    return done.stdout.partition('<div id="live">')[2].partition("<script")[0]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
 def test_a_browser_shows_curves_and_escaped_groups(run, tmp_path):
-    file = tmp_path / "page.html"
-    file.write_text(page_of(run))
-    flags = ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom")
-    done = subprocess.run([BROWSER, *flags, file.as_uri()], capture_output=True, text=True, timeout=300)
-    shown = done.stdout.partition('<div id="live">')[2].partition("<script")[0]
+    shown = in_browser(page_of(run), tmp_path)
     assert "<polyline" in shown
     assert "Horizontal axis" in shown
     assert "<img" not in shown
     texts = html.unescape(re.sub(r"<[^>]*>", "", shown))
     assert texts.count(HOSTILE) == 6  # the prompt and a completion of each group
     assert "3 of 3 groups" in texts
+
+
+# Events as a reader makes them. The arrow key goes to step 2, and + zooms in there.
+ACTS = """
+const speed = [...document.querySelectorAll("figure > svg")].at(-1);
+const choose = (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); };
+const [axis, show, order, colour] = document.querySelectorAll("select");
+choose(axis, "seconds");
+choose(colour, "log-probability");
+choose(show, "any cut off");
+for (const key of ["-", "Escape", "Home", "ArrowRight", "+"])
+  speed.dispatchEvent(new KeyboardEvent("keydown", {key}));
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
+def test_a_browser_obeys_keys_and_choices(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(page_module, "SCRIPT", page_module.SCRIPT + ACTS)
+    cut = rollout("12", 1.0, tokens=[1, 2], token_logprobs=[-0.25, -3.0], length=2, stopped=False)
+    run.append_rollouts(4, [group(4, cut, rollout("13", -1.0))])
+    shown = in_browser(page_of(run), tmp_path)
+    assert "at seconds 2, step 2" in shown
+    assert '<button type="button">Show all' in shown  # it is disabled when all is shown
+    assert "1 of 1 groups" in shown
+    assert '<mark class="heat3" title="log-probability -3">2</mark>' in shown
 
 
 @pytest.mark.parametrize(
