@@ -35,6 +35,7 @@ def make(keep, minibatches=1, microbatch_groups=2, aggregation="sequence", denom
             microbatch_groups=microbatch_groups,
             aggregation=AGGREGATIONS[aggregation],
             denominator=denominator,
+            prompt_weights=made.prompt_lengths / np.float32(4),
         )
     )
 
@@ -55,6 +56,7 @@ def test_groups_stay_whole_and_belong_together(minibatches):
             assert (groups.prompt_tokens[k, m] == number).all()
             np.testing.assert_array_equal(groups.completion_tokens[k, m, :, 0], expected)
             np.testing.assert_array_equal(groups.advantages[k, m], expected)
+            assert groups.prompt_weights[k, m] == number / 4
             np.testing.assert_array_equal(groups.sampler_logprobs[k, m, :, 0], -expected)
     assert seen == [index for index, kept in enumerate(keep) if kept]
 

@@ -331,11 +331,11 @@ def test_the_trainers_old_logprobs_are_not_the_samplers():
     made = experiment(objective__old_logprobs="trainer")
     nothing = np.ones(advantages.shape, np.float32)
     off = dataclasses.replace(found, logprobs=found.logprobs - np.float32(0.3))
-    weights, chosen = np.ones(8, np.float32), np.ones(8, bool)
-    collected = Collected(
-        [], off, nothing, nothing > 0, weights, weights, advantages, chosen, weights, passed=8, version=0
-    )
+    ones, chosen, weights = nothing[:, 0], np.ones(8, bool), np.arange(1, 9, dtype=np.float32)
+    collected = Collected([], off, nothing, nothing > 0, ones, ones, advantages, chosen, weights, passed=8, version=0)
     (batch,) = _minibatches(made, params, None, collected, step=1)
+    carrying = set(weights[collected.signal].tolist())
+    assert set(np.array(batch.groups.prompt_weights).ravel().tolist()) - {0} == carrying
     count, old = int(collected.signal.sum()), np.array(batch.groups.old_logprobs)
     old = old.reshape(found.logprobs.shape)[:count]
     expected, lengths = found.logprobs[collected.signal], found.completion_lengths[collected.signal]

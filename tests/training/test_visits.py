@@ -23,12 +23,14 @@ def test_by_hand():
     """Three of four are right in all. Two of two, with a prior of two rollouts at 3/4: 3.5 of 4. Unknown: the prior."""
     found = observed().expected([7, 8, 9], step=1)
     np.testing.assert_allclose(found, [3.5 / 4, 2.5 / 4, 0.75], rtol=1e-6)
+    assert observed().evidence([7, 9], step=1).tolist() == [4.0, 2.0]
 
 
 def test_what_is_old_counts_less():
     """After a half-life the two rollouts count as one."""
     found = observed().expected([7, 9], step=11)
     np.testing.assert_allclose(found, [(1 + 2 * 0.75) / 3, 0.75], rtol=1e-6)
+    assert observed().evidence([7, 9], step=11).tolist() == [3.0, 2.0]
     assert observed(half_life=1e9).expected([7], step=11)[0] == pytest.approx(3.5 / 4, rel=1e-6)
 
 
