@@ -59,6 +59,9 @@ setup(
         "notebook": ["ipykernel>=7"],
         "huggingface": ["datasets>=5.2,<6"],
         "reasoning_gym": ["reasoning-gym==0.1.25"],
+        "wandb": ["wandb>=0.31,<0.32"],
+        "trackio": ["trackio>=0.43,<0.44"],
+        "mlflow": ["mlflow>=3.17,<4"],
         "smollm2": ["gguf>=0.19,<0.20"],
         "parity": ["peft==0.21.2", "torch==2.13.0"],  # what tests/parity compares with; in an environment of its own
         "test": [

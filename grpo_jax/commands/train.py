@@ -29,6 +29,7 @@ from grpo_jax.config import ConfigError, check, command_line, differences, load,
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.joining import add_flags, join, several_hosts
 from grpo_jax.terminal import LiveDisplay
+from grpo_jax.tracking import check_trackers
 
 
 @reports_mistakes
@@ -63,6 +64,7 @@ def main(argv: Sequence[str]) -> int:
         raise ConfigError(f"--profile-steps: the run has {config.train.steps} steps; name some of them.")
     if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
         check_inputs(config)
+        check_trackers(config)
 
     display = LiveDisplay()
     with loading_jax(display, silently=several_hosts(arguments)):

@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 import grpo_jax
 from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
+from grpo_jax.config.earlier import current, current_flag
 from grpo_jax.config.marks import MayBeEmpty, Range
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.rules import RULES
@@ -43,12 +44,13 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = (), begun: Map
       ConfigError: if the file cannot be read, or with a sentence for every field that is unknown, missing, of the wrong
         type or out of range. If there is no such field, with the sentences of all broken rules between fields.
     """
-    values, mistakes = fields.complete(_run_config_file(path)), Mistakes()
+    values, mistakes = fields.complete(current(_run_config_file(path))), Mistakes()
     if begun is not None:
-        _as_then(values, begun)
+        _as_then(values, current(begun))
     # Fields that choose one of several sections come first, and then the fields of the chosen sections.
     tags = set(fields.tag_fields())
-    for field, text in sorted(overrides, key=lambda override: override[0] not in tags):
+    now = (current_flag(field, text) for field, text in overrides)
+    for field, text in sorted(now, key=lambda override: override[0] not in tags):
         with mistakes:
             _override(values, field, text)
     with mistakes:
@@ -63,7 +65,7 @@ def with_defaults(values: Mapping[str, Any]) -> ConfigDict:
 
     A config file that derives from another one can then read and set any field.
     """
-    return ConfigDict(fields.complete(values))
+    return ConfigDict(fields.complete(current(values)))
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
@@ -92,6 +94,7 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
     Raises:
       ConfigError: if a field is unknown, for example because a later version recorded it.
     """
+    values = current(values)
     if others := list(fields.unknown(values)):
         are = "is no field" if len(others) == 1 else "are no fields"
         raise ConfigError(
@@ -194,7 +197,10 @@ def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) 
 
 
 def _parse(kind: Any, text: str) -> Any:
-    """Return the value that a flag's text stands for. Other text stays text, and `_check` refuses it."""
+    """Return the value that a flag's text stands for. Other text stays text, and `_check` refuses it.
+
+    The texts of a tuple need no quotes: a,b is ("a", "b").
+    """
     if fields.base(kind) is str or typing.get_origin(fields.base(kind)) is Literal:
         return text
     if text in ("true", "false"):
@@ -202,7 +208,7 @@ def _parse(kind: Any, text: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return text
+        return tuple(text.split(",")) if typing.get_origin(fields.base(kind)) is tuple else text
 
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:

@@ -343,7 +343,9 @@ class LoggingConfig:
     # Steps between measurements of the gradient's arms (its parts from positive and from negative advantages), each of
     # which costs about an update; 0 is never.
     arms_every: Annotated[CountOrZero, Before(0)] = 20
-    tensorboard: bool = True
+    # Where the metrics go besides metrics.jsonl: tensorboard, wandb, trackio, mlflow, or a tracker of your own as
+    # package.module:NAME (docs/tracking.md).
+    trackers: Annotated[tuple[str, ...], MayBeEmpty()] = ("tensorboard",)
 
 
 @dataclass(frozen=True)

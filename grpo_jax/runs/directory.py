@@ -6,7 +6,6 @@ docs/runs.md lists all files, with the modules that write them and those that kn
 import errno
 import fcntl
 import json
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -19,7 +18,7 @@ from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, read_json, run_config, wri
 from grpo_jax.json_record import plain
 from grpo_jax.runs.events import Events
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
-from grpo_jax.runs.lines import Line, RunMetrics, Stage
+from grpo_jax.runs.lines import Line, RunMetrics, Stage, numbers
 from grpo_jax.runs.provenance import PROVENANCE_FILE
 from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
 from grpo_jax.runs.summary import Summary
@@ -150,12 +149,7 @@ class RunDirectory:
             if line.stage not in self._events:
                 place = self.path / "tensorboard" / line.stage.name.lower()
                 self._events[line.stage] = Events(place, first_step=line.step)
-            numbers = {
-                f"{line.tag}/{name}": value
-                for name, value in values.items()
-                if name != "step" and isinstance(value, int | float) and math.isfinite(value)
-            }
-            self._events[line.stage].add(line.step, numbers)
+            self._events[line.stage].add(line.step, numbers(values))
 
     def close(self) -> None:
         """Close the event files, and release the lock. Closing twice is no error.

@@ -47,11 +47,6 @@ class Line:
 
     step: int  # of the stage
 
-    @property
-    def tag(self) -> str:
-        """The group of these numbers in TensorBoard."""
-        return self.kind
-
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values."""
         return {"phase": self.stage.name.lower(), "step": self.step, "kind": self.kind}
@@ -229,10 +224,6 @@ class EvaluationLine(Line):
     split: str  # the name of a `grpo_jax.data.Split`
     scores: Scores
 
-    @property
-    def tag(self) -> str:
-        return f"{self.kind}_{self.split.lower()}"
-
     def to_json(self) -> dict[str, Any]:
         return {**super().to_json(), "split": self.split, **self.scores.to_json()}
 
@@ -290,6 +281,20 @@ class RunMetrics:
             of_steps = (getattr(line, budget) for line in self.training)
         used = dict(zip((line.step for line in self.training), of_steps, strict=True))
         return [used.get(line.step, 0) for line in evaluations]
+
+
+def curve(line: Mapping[str, Any]) -> str:
+    """Return the name of the curves that a line in JSON belongs to: its kind, and that of a split, if it has one."""
+    return "_".join(line[name].lower() for name in ("kind", "split") if name in line)
+
+
+def numbers(line: Mapping[str, Any]) -> dict[str, float]:
+    """Return the numbers of a line in JSON, without those that are not finite, by the names of their curves."""
+    return {
+        f"{curve(line)}/{name}": value
+        for name, value in line.items()
+        if name != "step" and isinstance(value, int | float) and math.isfinite(value)
+    }
 
 
 def _of_term(name: str) -> bool:

@@ -27,6 +27,7 @@ from grpo_jax.runs.claim import keep_base
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest, StopRequested
 from grpo_jax.runs.lines import EvaluationLine, Stage
+from grpo_jax.tracking import Trackers
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
@@ -59,6 +60,7 @@ class Run:
     display: Display
     compiled: Callable[[], None] = lambda: None  # waits for the programs of the update
     profiler: Profiler = field(default_factory=Profiler)
+    trackers: Trackers = field(default_factory=Trackers)
 
     @property
     def config(self) -> Config:
@@ -110,6 +112,7 @@ def run_steps(run: Run) -> TrainState:
         if not engine.capabilities.counter_exact:
             run.display.note("its engine may sample other completions than the uninterrupted run would have got")
     run.directory.rewind(Stage.TRAIN, step)
+    run.trackers.begin()
     evaluated = on_first(lambda: run.directory.splits_evaluated(step))  # before the run was stopped
     first_step = step
     log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))

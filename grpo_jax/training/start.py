@@ -33,6 +33,7 @@ from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.record import provenance_of, recorded, recorded_date
 from grpo_jax.runs.starts import device_peaks, now, peak_bytes, this_start
 from grpo_jax.runs.summary import ProcessUse, Summary, summarize_run
+from grpo_jax.tracking import TENSORBOARD, Trackers, check_trackers
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.display import Display, Silent
@@ -64,6 +65,7 @@ def train_config(
     directory = _directory(workdir, config)
     if summary := _left_as_it_is(directory, config, display):
         return summary
+    check_trackers(config)
     notes = on_first(lambda: fork(directory, config, origin) if origin else [])
     display.doing("preparing the task and the programs")
     date = on_first(lambda: recorded_date(directory) or now())
@@ -97,6 +99,7 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     directory = _directory(workdir, experiment.config)
     if summary := _left_as_it_is(directory, experiment.config, display):
         return summary
+    check_trackers(experiment.config)
     return _train(experiment, directory, clock, display)
 
 
@@ -119,19 +122,20 @@ def _train(
     )
     for note in claimed.notes:
         display.note(note)
-    with closing(directory):
+    names = config.logging.trackers if directory.writes else ()
+    with closing(directory), closing(Trackers(names, directory.path, display.note)) as trackers:
         if earlier := directory.summary():  # the run is extended: this is the summary of its first part
             part = earlier.config_hash if earlier.steps is None else f"{earlier.steps:06d}"
             directory.move(SUMMARY_FILE, f"summary_{part}.json")
         with recorded(directory):
-            summary = _run(experiment, problems, directory, clock, display, profile)
+            summary = _run(experiment, problems, directory, clock, display, profile, trackers)
         summary = dataclasses.replace(summary, provenance=provenance_of(directory))
         directory.write_summary(summary)
     return summary
 
 
 def _directory(workdir: Path, config: Config) -> RunDirectory:
-    return RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=config.logging.tensorboard)
+    return RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=TENSORBOARD in config.logging.trackers)
 
 
 def _left_as_it_is(directory: RunDirectory, config: Config, display: Display) -> Summary | None:
@@ -173,6 +177,7 @@ def _run(
     clock: Clock,
     display: Display,
     profile: range,
+    trackers: Trackers,
 ) -> Summary:
     config = experiment.config
     keep = config.checkpoint
@@ -189,7 +194,7 @@ def _run(
             closing(Profiler(profile, directory.path / PROFILE, display.note)) as profiler,
         ):
             state = run_steps(
-                Run(experiment, problems, directory, checkpoints, clock, stop, display, compiled, profiler)
+                Run(experiment, problems, directory, checkpoints, clock, stop, display, compiled, profiler, trackers)
             )
     barrier("run finished")  # what the first process wrote is there for all
     updates = int(fetch(state.updates))

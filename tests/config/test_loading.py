@@ -88,8 +88,9 @@ def test_values_that_may_have_several_types():
         ConfigError, match=r"^task\.stop_tokens\[0\]=1\.5: must be a text or a whole number, not a number"
     ):
         load(SMOLLM2, [("task.stop_tokens", "(1.5,)")])
-    with pytest.raises(ConfigError, match=r"^task\.stop_tokens='x': must be a tuple\.$"):
-        load(SMOLLM2, [("task.stop_tokens", "x")])
+    assert load(SMOLLM2, [("task.stop_tokens", "<a>,<b>")]).task.stop_tokens == ("<a>", "<b>")
+    with pytest.raises(ConfigError, match=r"^task\.stop_tokens=7: must be a tuple\.$"):
+        load(SMOLLM2, [("task.stop_tokens", "7")])
 
 
 @pytest.mark.parametrize(
