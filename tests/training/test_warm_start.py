@@ -20,7 +20,7 @@ DECIDING = (
     ("training/supervised.py", "optax.clip_by_global_norm(1.0)", "optax.clip_by_global_norm(2.0)"),
     ("training/optimizer.py", "beta2: float = 0.999", "beta2: float = 0.99"),
     ("training/warm_start.py", "put(batches(step - 1)", "put(batches(step)"),
-    ("policy/decoder.py", "jnp.mean(wide**2, axis=-1", "jnp.mean(abs(wide), axis=-1"),
+    ("policy/decoder.py", "jnp.mean(wide**2, axis=self.axes", "jnp.mean(abs(wide), axis=self.axes"),
     ("policy/attention.py", "scaled = products * self.scale", "scaled = products"),
     ("objectives/tokens.py", "positions < lengths[..., None]", "positions <= lengths[..., None]"),
     ("data/tasks/modular_expressions.py", "skip_probability", "keep_probability"),
