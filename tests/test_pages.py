@@ -42,5 +42,29 @@ def test_the_page_on_runs_lists_the_files_of_a_run():
     assert sorted(name for name in files if not re.search(rf"`{re.escape(name)}[`/]", page)) == []
 
 
+def rows_of(text, first):
+    """Return the cells of the tables whose first column has this name, row by row."""
+    tables = re.findall(r"^\| (.+?) \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    rows = [row for name, body in tables if name == first for row in body.splitlines()]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
+def test_each_row_of_the_checklist_has_a_status_a_task_figures_and_a_command():
+    page = (ROOT / "docs" / "paper.md").read_text()
+    statuses = {row[0] for row in rows_of(page, "status")}
+    tasks = {task for row in rows_of(page, "task") for task in row[0].split(", ")}
+    rows = rows_of(page, "claim")
+    assert {found.split(", ")[0] for _, found, _ in rows} == statuses
+    for claim, found, measured in rows:
+        status, *on = found.split(", ")
+        assert set(on) <= tasks, claim
+        figures, command = re.fullmatch(r"(.*?) ?\(([^()]+)\)", measured).groups()
+        assert figures or status == "not tried", claim
+        if study := re.fullmatch(r"study `(\w+)`", command):
+            assert (ROOT / "configs" / "studies" / f"{study[1]}.py").exists(), claim
+        else:
+            assert f"# {command}" in page or command in ("below", "docs/results.md"), claim
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
