@@ -45,7 +45,7 @@ def run_config(run: Path) -> dict[str, Any]:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
     if filled:
-        _log_once(f"{path} {filled}")
+        _log_once(f"{path} {filled} (all: grpo config diff {path} {run})")
     return whole
 
 

@@ -8,11 +8,12 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 import rich.console
+from rich.cells import cell_len
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.table import Column
@@ -53,6 +54,34 @@ class PlainConsole(rich.console.Console):
     def say(self, text: str) -> None:
         """Print a line without line breaks, so that its paths and commands can be copied."""
         self.print(text, soft_wrap=True)
+
+
+def columns(rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), widest: int = 48) -> list[str]:
+    """Return rows of cells as lines in aligned columns. The first row is the header.
+
+    Args:
+      right: the headers of columns that are aligned to the right.
+      widest: longer cells push what follows them out of line, instead of making their column wider. The last column
+        has any width.
+    """
+    widths = [max(width for width in map(cell_len, cells) if width <= widest) for cells in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        padded = []
+        for cell, name, width in zip(row, rows[0], widths, strict=True):
+            blanks = " " * (width - cell_len(cell))
+            padded.append(blanks + cell if name in right else cell + blanks)
+        lines.append("  ".join(padded).rstrip())
+    return lines
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in its two largest units, as in 2 h 5 min; below a minute in seconds."""
+    whole = max(round(seconds), 0)
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // part} {smaller}"
+    return f"{whole} s"
 
 
 class LiveDisplay:

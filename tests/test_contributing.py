@@ -108,7 +108,7 @@ def run(script, directory):
 def test_a_new_field_of_the_configuration_is_one_line_in_one_file(copy):
     (line,) = re.findall(r"```python\n(    ema_decay: .*\n)```", PAGE)
     put(copy / "grpo_jax" / "config" / "schema.py", "    max_nonfinite: ", line)
-    assert re.search(r"filled in .*\boptimizer\.ema_decay=0\.0", run(NEW_FIELD, copy))  # beside other new fields
+    assert re.search(r"unlike today's defaults: .*\boptimizer\.ema_decay=0\.0", run(NEW_FIELD, copy))
 
 
 def test_a_new_flag_of_a_model_family_is_two_files(copy):

@@ -1,10 +1,12 @@
 """The command `grpo`, which is also `python -m grpo_jax`. The scripts of launch/ run its subcommands in a checkout.
 
-Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code. A module is imported
+Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code, and a function
+`make_parser()`, which returns the parser of its flags. A module is imported
 only when its command runs, and imports JAX only when it needs it. That takes seconds, and most mistakes are reported
 before it.
 """
 
+import argparse
 import contextlib
 import functools
 import gc
@@ -25,6 +27,7 @@ CONTINUES = {
     "evaluate": True,
     "study": True,
     "report": False,
+    "runs": False,
     "watch": False,
     "replay": False,
     "regrade": False,
@@ -32,6 +35,8 @@ CONTINUES = {
     "plan": False,
     "doctor": False,
     "export": False,
+    "config": False,
+    "completion": False,
 }
 
 # Thresholds of Python's garbage collector. JAX, and the programs that it traces, are millions of objects that stay.
@@ -98,6 +103,12 @@ def loading_jax(display: LiveDisplay, *, silently: bool = False) -> Iterator[Non
         if not silently:
             display.doing("loading JAX")
         yield
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Return the parser of a subcommand's flags."""
+    made: argparse.ArgumentParser = _module(name).make_parser()
+    return made
 
 
 def _module(name: str) -> ModuleType:

@@ -25,16 +25,21 @@ from grpo_jax.files import check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay, PlainConsole
 
 
-@reports_mistakes
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="compile nothing, and read no weights")
     parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all findings")
     parser.add_argument(
         "--recorded", type=command_line.place, metavar="FILE", help="such a file, whose tokens to compare with"
     )
-    arguments = command_line.parse(parser, argv)
+    return parser
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = command_line.parse(make_parser(), argv)
     command_line.check_file("--json", arguments.json)
     display = LiveDisplay()
     diagnosis = _diagnosis(arguments, display)

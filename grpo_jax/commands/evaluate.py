@@ -13,6 +13,7 @@ did not join in time, or there was no progress for train.stuck_after seconds; 13
 evaluation began or by a second Ctrl-C.
 """
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,9 +25,8 @@ from grpo_jax.suites import find_suites
 from grpo_jax.terminal import LiveDisplay
 
 
-@reports_mistakes
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument(
         "--workdir", required=True, type=command_line.place, metavar="DIR", help="a directory for the results"
@@ -52,6 +52,13 @@ def main(argv: Sequence[str]) -> int:
         "--best", action="store_true", help="evaluate the run's policy with the best validation instead"
     )
     add_flags(parser)
+    return parser
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = make_parser()
     arguments = command_line.parse(parser, argv)
     if arguments.best and not arguments.run:
         parser.error("--best: needs a run; name one with --run")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from grpo_jax.training.experiment import Experiment
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
     parser.add_argument(
@@ -41,7 +41,12 @@ def main(argv: Sequence[str]) -> int:
         choices=("float32", "bfloat16", "float16"),
         help="of the written weights; default: float32",
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = make_parser().parse_args(argv)
 
     if arguments.to.exists():
         return command_line.fail(f"--to={arguments.to}: already exists; name a directory that does not.", 2)

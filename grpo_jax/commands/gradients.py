@@ -30,8 +30,8 @@ from grpo_jax.runs.directory import check_kept
 from grpo_jax.terminal import LiveDisplay
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=command_line.place, metavar="RUN", help="the run's directory")
     parser.add_argument("--step", type=int, metavar="N", help="the checkpoint's step; default: the newest")
@@ -40,7 +40,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="for the gradients; default: 4")
     parser.add_argument("--sketch", type=int, default=8192, metavar="SIZE", help="numbers in a sketch; default: 8192")
     parser.add_argument("--out", type=command_line.place, metavar="FILE", help="a file for all numbers")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = make_parser().parse_args(argv)
 
     display = LiveDisplay()
     try:

@@ -9,6 +9,7 @@ core.
 Exit codes: 0 it fits; 1 it does not fit; 2 a mistake in the configuration, or no compiler for these chips.
 """
 
+import argparse
 import dataclasses
 import json
 from collections.abc import Callable, Sequence
@@ -25,14 +26,19 @@ if TYPE_CHECKING:
     from grpo_jax.data import Task
 
 
-@reports_mistakes
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--topology", required=True, metavar="CHIPS", help="such as v5e:8x8, v6e:4x4, h100:8, h100:8x2")
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
     parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all numbers")
-    arguments = command_line.parse(parser, argv)
+    return parser
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = command_line.parse(make_parser(), argv)
     command_line.check_file("--json", arguments.json)
     prepare_environment()
     chip_of(arguments.topology)

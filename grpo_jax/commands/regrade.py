@@ -10,6 +10,7 @@ have sampled other completions.
 Exit codes: 0 judged; 2 not judged, with the reason.
 """
 
+import argparse
 import json
 from collections.abc import Sequence
 from contextlib import closing
@@ -26,9 +27,8 @@ if TYPE_CHECKING:
 KEEP = 1000
 
 
-@reports_mistakes
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
     parser.add_argument(
@@ -37,7 +37,13 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--keep", type=int, default=KEEP, metavar="N", help=f"how many of them at most; default: {KEEP}"
     )
-    arguments = command_line.parse(parser, argv)
+    return parser
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = command_line.parse(make_parser(), argv)
     if arguments.to and (arguments.to.exists() or not arguments.to.parent.is_dir()):
         return command_line.fail(f"--to={arguments.to}: must be a new file in a directory that exists", 2)
     if arguments.keep < 1:

@@ -25,15 +25,20 @@ from grpo_jax.runs.written import find_written
 from grpo_jax.terminal import PlainConsole
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
     parser.add_argument("--step", required=True, type=int, metavar="S", help="the step that sampled it, from 1")
     parser.add_argument("--prompt", required=True, metavar="P", help="the prompt: a text, a place from 0, or an id")
     parser.add_argument("--sample", required=True, type=int, metavar="I", help="the place in its group, from 0")
     parser.add_argument("--checkpoint", type=int, metavar="K", help="sample with the policy after step K, not S - 1")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = make_parser().parse_args(argv)
 
     try:
         completion = {"step": arguments.step, "prompt": arguments.prompt, "sample": arguments.sample}

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 TARGETS = (0.7, 0.9)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "runs", nargs="+", type=command_line.place, metavar="RUN", help="the directory of a run or of a study"
@@ -45,6 +45,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--targets", type=_targets, metavar="A,B", help="pass@1 whose cost the report shows; default: 0.7,0.9"
     )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
         parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")

@@ -12,9 +12,8 @@ from grpo_jax.commands import reports_mistakes, words
 from grpo_jax.config import STUDY, command_line, run_file
 
 
-@reports_mistakes
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--study",
@@ -28,6 +27,13 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as cores")
     parser.add_argument("--commands", action="store_true", help="only print a command per run, for many machines")
+    return parser
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")

@@ -32,9 +32,8 @@ from grpo_jax.terminal import LiveDisplay
 from grpo_jax.tracking import check_trackers
 
 
-@reports_mistakes
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
     parser.add_argument(
@@ -57,7 +56,13 @@ def main(argv: Sequence[str]) -> int:
         help="trace these steps into DIR/profile",
     )
     add_flags(parser)
-    arguments = command_line.parse(parser, argv)
+    return parser
+
+
+@reports_mistakes
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    arguments = command_line.parse(make_parser(), argv)
     begun = arguments.workdir / CONFIG_FILE
     config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
     if arguments.profile_steps.stop > config.train.steps + 1:

@@ -18,8 +18,8 @@ from grpo_jax.config import command_line
 PORT = 6010
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command line, and return the exit code."""
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=command_line.place, metavar="RUN", help="the directory of a run")
     parser.add_argument(
@@ -29,6 +29,12 @@ def main(argv: Sequence[str]) -> int:
         "Whoever reaches another one can read the runs: there is no password",
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"the port; 0 takes a free one; default: {PORT}")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command line, and return the exit code."""
+    parser = make_parser()
     arguments = parser.parse_args(argv)
     if not 0 <= arguments.port < 2**16:
         parser.error(f"--port={arguments.port}: must be from 0 to 65535")

@@ -16,7 +16,7 @@ from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, re
 from grpo_jax.config.marks import NonNegative, Positive, Range
 from grpo_jax.config.mistakes import Mistakes, did_you_mean
 from grpo_jax.config.own_code import imported, own_code, source_digests
-from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file
+from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file, shipped
 from grpo_jax.config.schema import (
     CheckpointConfig,
     Config,
@@ -95,6 +95,7 @@ __all__ = [
     "own_code",
     "read_recorded",
     "run_file",
+    "shipped",
     "smoke",
     "source_digests",
     "to_dict",

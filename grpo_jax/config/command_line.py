@@ -19,6 +19,8 @@ OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE | re.DOTALL)
 
+FIELD = "--config.FIELD"  # as the help shows it
+
 FORGOTTEN = re.compile(r"--[a-z_]+\.[a-z_.]+")  # a field without --config.
 
 
@@ -40,7 +42,7 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
         "--print-config", action="store_true", help="print the values of all fields as JSON and do nothing else"
     )
     made.add_argument(
-        "--config.FIELD",
+        FIELD,
         dest="overrides",
         metavar="VALUE",
         help="set a field of the configuration, as in --config.optimizer.learning_rate=1e-4; may be repeated",

@@ -65,6 +65,15 @@ def tag_fields(section: Any = Config, prefix: str = "") -> Iterator[str]:
             yield from tag_fields(member, f"{prefix}{name}.")
 
 
+def leaves(section: Any = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the annotation of each field that is no section. Members of a union may share names."""
+    for name, kind in hints_of(section).items():
+        if not sections(kind):
+            yield f"{prefix}{name}", kind
+        for member in sections(kind):
+            yield from leaves(member, f"{prefix}{name}.")
+
+
 def is_optional(kind: Any) -> bool:
     """Return whether a section may be absent."""
     return types.NoneType in typing.get_args(base(kind))

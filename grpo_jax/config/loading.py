@@ -83,7 +83,7 @@ class Recorded(NamedTuple):
     """A configuration that a run has recorded, completed, as JSON values."""
 
     values: dict[str, Any]
-    note: str  # says which fields were filled in, as a predicate; "" if none were
+    note: str  # says how many fields were filled in, and which unlike today's defaults, as a predicate; "" if none were
 
 
 def read_recorded(values: Mapping[str, Any]) -> Recorded:
@@ -102,8 +102,12 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
             "made the run, or a later one."
         )
     whole = fields.complete(values, default=lambda field, kind: _as_json(fields.then_of(field, kind)))
-    filled = [f"{one.field}={json.dumps(one.second)}" for one in differences(values, whole)]
-    return Recorded(whole, f"was written by an earlier version; filled in {', '.join(filled)}" if filled else "")
+    if not (filled := len(differences(values, whole))):
+        return Recorded(whole, "")
+    note = f"was written by an earlier version; filled in {filled} newer field{'s' * (filled > 1)}"
+    today = fields.complete(values, default=lambda field, kind: _as_json(fields.default_of(field, kind)))
+    unlike = [f"{one.field}={json.dumps(one.first)}" for one in differences(whole, today)]
+    return Recorded(whole, f"{note}; unlike today's defaults: {', '.join(unlike)}" if unlike else note)
 
 
 def check(config: Config) -> None:

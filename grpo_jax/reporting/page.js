@@ -332,10 +332,8 @@ function duration(seconds) {
 }
 
 function stateRow(run) {
-  const {state, curves} = run, count = curves?.step.length ?? 0, newest = (values) => values?.at(-1) ?? null;
-  const step = newest(curves?.step) ?? 0, back = Math.max(0, count - 1 - SMOOTHED);
-  const pace = count > 1 ? (curves.seconds[count - 1] - curves.seconds[back]) / (step - curves.step[back]) : null;
-  const left = state?.running && pace !== null ? duration(pace * (state.steps - step)) : "–";
+  const {state, curves} = run, newest = (values) => values?.at(-1) ?? null;
+  const step = state?.step ?? 0, left = known(state?.seconds_left ?? null) ? duration(state.seconds_left) : "–";
   const score = newest(curves?.evaluated["pass@1"]?.validation);
   const again = state?.starts > 1 ? `, start ${state.starts}` : "";
   return h("tr", {}, h("th", {scope: "row"}, run.name), h("td", {}, (state?.said ?? "…") + again),

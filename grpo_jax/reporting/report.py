@@ -13,11 +13,11 @@ from grpo_jax.reporting.page import LIVE, PageData, ShownRun, document, figure_h
 from grpo_jax.reporting.pairs import pairs_of
 from grpo_jax.reporting.processes import COLUMNS, slowest
 from grpo_jax.reporting.sample_groups import sample_groups
-from grpo_jax.reporting.state import state_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.runs.provenance import origin
 from grpo_jax.runs.record import provenance_of
+from grpo_jax.runs.state import state_of
 from grpo_jax.runs.summary import EvaluationResult, ProcessUse, Summary
 
 REPORT_FILE = "report.html"  # in the run's directory

@@ -20,9 +20,9 @@ from grpo_jax.json_record import JsonRecord, plain
 from grpo_jax.reporting.curves import Curves
 from grpo_jax.reporting.page import policy, watch_page
 from grpo_jax.reporting.sample_groups import sample_groups
-from grpo_jax.reporting.state import State, state_of
 from grpo_jax.runs.directory import METRICS_FILE, RunDirectory
 from grpo_jax.runs.lines import RunMetrics
+from grpo_jax.runs.state import Condition, State, state_of
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 MARK = 64  # bytes before an offset whose checksum tells whether the file was taken back since
@@ -93,7 +93,7 @@ def make_server(runs: Sequence[Path], address: str, port: int) -> ThreadingHTTPS
 
     def groups(query: dict[str, list[str]]) -> bytes:
         run = RunDirectory(_run(query))
-        return _json(sample_groups(run) if state_of(run).begun else [])
+        return _json(sample_groups(run) if state_of(run).condition is not Condition.NOT_BEGUN else [])
 
     def _run(query: dict[str, list[str]]) -> Path:
         return dict(zip(map(str, range(len(runs))), runs, strict=True))[query.get("run", [""])[0]]

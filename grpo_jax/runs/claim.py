@@ -133,7 +133,7 @@ def _claim(
     except ConfigError as error:
         raise ConfigError(f"--workdir={directory.path}: config.json: {error}") from error
     _check_configuration(directory, whole, ours, free, veto)
-    notes = [f"config.json {filled}"] if filled else []
+    notes = [f"config.json {filled} (it has them all now)"] if filled else []
     notes += _check_inputs(directory, record, inputs)
     directory.create(folders)
     changed = {one.field: (one.first, one.second) for one in differences(whole, ours)}

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import takewhile
@@ -18,7 +19,7 @@ from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, read_json, run_config, wri
 from grpo_jax.json_record import plain
 from grpo_jax.runs.events import Events
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
-from grpo_jax.runs.lines import Line, RunMetrics, Stage, numbers
+from grpo_jax.runs.lines import EvaluationLine, Line, RunMetrics, Stage, TrainLine, numbers, read_line
 from grpo_jax.runs.provenance import PROVENANCE_FILE
 from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
 from grpo_jax.runs.summary import Summary
@@ -182,6 +183,18 @@ class RunDirectory:
         with _reading(path):
             return RunMetrics.from_json(_lines(path))
 
+    def newest_metrics(self) -> Iterator[TrainLine | EvaluationLine]:
+        """Yield the same lines, the last one first; what comes earlier is not read before. Raise as `metrics` does."""
+        path = self.path / METRICS_FILE
+        with _reading(path):
+            yield from filter(None, (read_line(json.loads(text)) for _, text in _from_end(path)))
+
+    @property
+    def last_written(self) -> float | None:
+        """When the run last wrote a line of its metrics, or else its configuration: seconds, UTC. None if never."""
+        files = (self.path / name for name in (METRICS_FILE, CONFIG_FILE))
+        return next((path.stat().st_mtime for path in files if path.exists()), None)
+
     def rollouts(self, step: int | None = None) -> Iterator[TrainingGroup]:
         """Yield all groups that were written, in the order of their steps; with `step`, only those of its file.
 
@@ -242,6 +255,20 @@ class RunDirectory:
                 file.write("".join(_line(record) for record in records))
 
 
+def runs_below(directory: Path) -> Iterator[Path]:
+    """Yield the directories of all training runs at or below a directory. Hidden directories are left out."""
+    try:
+        names = [entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
+    except PermissionError:
+        return
+    if FOLDERS[0] in names and (directory / CONFIG_FILE).is_file():  # models have a config.json, too
+        yield directory
+        return
+    for name in sorted(names, key=_by_numbers):
+        if not name.startswith("."):
+            yield from runs_below(directory / name)
+
+
 def kept_steps(directory: Path) -> list[int]:
     """Return the steps of the checkpoints in a directory, in order; none if there is no directory."""
     names = (path.name for path in directory.iterdir()) if directory.is_dir() else ()
@@ -268,6 +295,11 @@ def rollout_file(step: int) -> str:
     """Return the name of the file with the rollouts of a step."""
     first = (step - 1) // STEPS_PER_ROLLOUT_FILE * STEPS_PER_ROLLOUT_FILE + 1
     return f"rollouts/{first:06d}.jsonl"
+
+
+def _by_numbers(name: str) -> list[tuple[str, int]]:
+    """Return a key that sorts seed_2 before seed_10."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _line(record: Mapping[str, Any]) -> str:

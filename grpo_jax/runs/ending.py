@@ -1,5 +1,6 @@
 """The ways in which a run can end before its last step: requests to stop, and errors."""
 
+import dataclasses
 import errno
 import os
 import signal
@@ -10,6 +11,9 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from grpo_jax.processes import on_any_process
+from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.provenance import FAILED, FINISHED, STOPPED, now
+from grpo_jax.runs.record import read_record, write_record
 from grpo_jax.terminal import acknowledge
 
 
@@ -55,6 +59,28 @@ def _full(error: BaseException | None) -> str:
                 return f"{of_file}{os.strerror(number)}"
         error = error.__cause__ or error.__context__
     return ""
+
+
+@contextmanager
+def recorded(directory: RunDirectory) -> Iterator[None]:
+    """Record when and how the newest start of a directory ended, however this context is left."""
+    outcome = FINISHED
+    try:
+        yield
+    except Interrupted:
+        outcome = STOPPED
+        raise
+    except BaseException as error:
+        outcome = f"{FAILED}: {type(error).__name__}"
+        raise
+    finally:
+        record = read_record(directory)
+        if record and record.provenance.starts:
+            *earlier, newest = record.provenance.starts
+            starts = [*earlier, dataclasses.replace(newest, ended=now(), outcome=outcome)]
+            write_record(
+                directory, dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, starts=starts))
+            )
 
 
 class StopRequest:

@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from grpo_jax.config import Config, QuestionsConfig, own_code, source_digests
-from grpo_jax.data import Problem, Split, Task
 from grpo_jax.json_record import JsonRecord
+
+if TYPE_CHECKING:
+    from grpo_jax.data import Problem, Split, Task  # this imports JAX
 
 Files: TypeAlias = Mapping[str, str]  # name -> digest of the content
 
@@ -67,7 +69,7 @@ class Inputs(JsonRecord):
 
 
 def read_inputs(
-    config: Config, task: Task, problems: Mapping[Split, Sequence[Problem]], policy: Files, date: str
+    config: Config, task: "Task", problems: Mapping["Split", Sequence["Problem"]], policy: Files, date: str
 ) -> Inputs:
     """Digest everything that a configuration reads.
 
@@ -85,11 +87,11 @@ def read_inputs(
     )
 
 
-def _key(split: Split) -> str:
+def _key(split: "Split") -> str:
     return split.name.lower()
 
 
-def _digest_problems(task: Task, problems: Sequence[Problem]) -> ProblemsDigest:
+def _digest_problems(task: "Task", problems: Sequence["Problem"]) -> ProblemsDigest:
     every = list(problems)
     each = [hashlib.sha256(json.dumps([problem.prompt, problem.answer]).encode()).digest() for problem in every]
     return ProblemsDigest(
@@ -100,7 +102,7 @@ def _digest_problems(task: Task, problems: Sequence[Problem]) -> ProblemsDigest:
     )
 
 
-def digest_tokenizer(config: Config, task: Task) -> TokenizerDigest:
+def digest_tokenizer(config: Config, task: "Task") -> TokenizerDigest:
     """Digest a task's tokenizer."""
     vocabulary = sorted(task.tokenizer.get_vocab().items(), key=lambda entry: entry[1])
     texts = task.tokenizer.decode_batch([[place] for _, place in vocabulary], skip_special_tokens=False)
@@ -144,7 +146,7 @@ def problems_of(split: str) -> str:
     return f"the {'training' if split == 'train' else split} problems"
 
 
-def changed_problems(before: Inputs, task: Task, split: Split) -> list[str]:
+def changed_problems(before: Inputs, task: "Task", split: "Split") -> list[str]:
     """Return a clause if all problems of a split are not those that were read."""
     return _unlike_problems(_key(split), before.problems[_key(split)], _digest_problems(task, task.problems(split)))
 

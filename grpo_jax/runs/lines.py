@@ -246,6 +246,16 @@ class WarmStartLine(Line):
         return {**super().to_json(), "loss": self.loss}
 
 
+def read_line(line: Mapping[str, Any]) -> TrainLine | EvaluationLine | None:
+    """Return the step or the evaluation that a line in JSON holds; None for a step of the warm start.
+
+    Raises:
+      KeyError, TypeError, ValueError: if it holds nothing of the kind.
+    """
+    kinds = {kind.kind: kind.from_json for kind in (TrainLine, EvaluationLine)}
+    return kinds[line["kind"]](line) if line["kind"] in kinds else None
+
+
 @dataclass(frozen=True)
 class RunMetrics:
     """The lines of a run's metrics.jsonl, without those of its warm start."""
@@ -256,13 +266,11 @@ class RunMetrics:
     @classmethod
     def from_json(cls, lines: Iterable[Mapping[str, Any]]) -> "RunMetrics":
         """Return the metrics that lines hold. Raise KeyError, TypeError or ValueError if they hold none."""
-        training, evaluations = [], []
-        for line in lines:
-            if line["kind"] == TrainLine.kind:
-                training.append(TrainLine.from_json(line))
-            elif line["kind"] == EvaluationLine.kind:
-                evaluations.append(EvaluationLine.from_json(line))
-        return cls(training, evaluations)
+        read = [read_line(line) for line in lines]
+        return cls(
+            [line for line in read if isinstance(line, TrainLine)],
+            [line for line in read if isinstance(line, EvaluationLine)],
+        )
 
     def of_split(self, split: "Split") -> list[EvaluationLine]:
         """Return the evaluations on a split."""

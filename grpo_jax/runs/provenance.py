@@ -5,11 +5,13 @@ Records of runs, summaries, suites and analyses hold it. `grpo_jax.runs.starts` 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from grpo_jax.json_record import JsonRecord
 
 PROVENANCE_FILE = "provenance.json"  # see `grpo_jax.runs.record`
+FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"  # how a start ended; the error follows FAILED
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Start(JsonRecord):
 
     began: str  # UTC, to the second
     ended: str | None  # None as long as it goes on, and if the process was killed
-    outcome: str | None  # finished, stopped, or failed with an error
+    outcome: str | None  # FINISHED, STOPPED, or FAILED with an error
     command: str
     code: Code
     host: Host
@@ -119,6 +121,11 @@ def origin(provenance: Provenance | None) -> str:
     if forked:
         parts.append(f"forked from {forked.run} at step {forked.step}")
     return "; ".join(parts) + "."
+
+
+def now() -> str:
+    """Return the current time in UTC, to the second, as in 2026-01-31T12:00:00+00:00."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _without_repetitions(texts: Iterable[str]) -> list[str]:

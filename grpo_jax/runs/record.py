@@ -1,17 +1,16 @@
-"""The record of a run, provenance.json: the digests of its inputs, and the provenance of its results."""
+"""The record of a run, provenance.json: the digests of its inputs, and the provenance of its results.
 
-import dataclasses
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+Nothing here imports JAX.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from grpo_jax.json_record import plain
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.ending import Interrupted
 from grpo_jax.runs.inputs import Inputs
 from grpo_jax.runs.provenance import PROVENANCE_FILE, Provenance
-from grpo_jax.runs.starts import now
 
 
 @dataclass(frozen=True)
@@ -57,25 +56,3 @@ def recorded_date(directory: RunDirectory) -> str | None:
     """Return the date of a run, which is the time of its first start; None if there is no record of it."""
     record = None if directory.untouched else read_record(directory)
     return record.inputs.date if record and record.inputs else None
-
-
-@contextmanager
-def recorded(directory: RunDirectory) -> Iterator[None]:
-    """Record when and how the newest start of a directory ended, however this context is left."""
-    outcome = "finished"
-    try:
-        yield
-    except Interrupted:
-        outcome = "stopped"
-        raise
-    except BaseException as error:
-        outcome = f"failed: {type(error).__name__}"
-        raise
-    finally:
-        record = read_record(directory)
-        if record and record.provenance.starts:
-            *earlier, newest = record.provenance.starts
-            starts = [*earlier, dataclasses.replace(newest, ended=now(), outcome=outcome)]
-            write_record(
-                directory, dataclasses.replace(record, provenance=dataclasses.replace(record.provenance, starts=starts))
-            )

@@ -12,13 +12,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import jax
 
 import grpo_jax
-from grpo_jax.runs.provenance import Code, Devices, Host, Start
+from grpo_jax.runs.provenance import Code, Devices, Host, Start, now
 from grpo_jax.runs.versions import code_digest, cores, versions
 
 LOADED = time.perf_counter()
@@ -45,11 +44,6 @@ SECRET_TEXT = re.compile(
     r"|(?i:(?<=[?&]token=)|(?<=[?&]key=)|(?<=[?&]sig=)|(?<=[?&]signature=)|(?<=[?&]password=))[^&\s]+"
     r"|\b(?:hf_|sk-|gh[pousr]_|github_pat_|xox[abp]-|glpat-|AKIA)[\w-]{8,}"
 )
-
-
-def now() -> str:
-    """Return the current time in UTC, to the second, as in 2026-01-31T12:00:00+00:00."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def this_start(devices: Sequence[jax.Device] = ()) -> Start:

@@ -15,7 +15,7 @@ from grpo_jax.objectives import check_updates, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import different_fields, read_architecture
 from grpo_jax.rewards import make_reward
-from grpo_jax.runs.starts import now
+from grpo_jax.runs.provenance import now
 from grpo_jax.sampling import RolloutEngine
 from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.engines import make_engine

@@ -27,11 +27,12 @@ from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory, kept_steps
-from grpo_jax.runs.ending import StopRequest, TrainingError, full_disk_told
+from grpo_jax.runs.ending import StopRequest, TrainingError, full_disk_told, recorded
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
-from grpo_jax.runs.record import provenance_of, recorded, recorded_date
-from grpo_jax.runs.starts import device_peaks, now, peak_bytes, this_start
+from grpo_jax.runs.provenance import now
+from grpo_jax.runs.record import provenance_of, recorded_date
+from grpo_jax.runs.starts import device_peaks, peak_bytes, this_start
 from grpo_jax.runs.summary import ProcessUse, Summary, summarize_run
 from grpo_jax.tracking import TENSORBOARD, Trackers, check_trackers
 from grpo_jax.training.clock import Clock

@@ -23,11 +23,12 @@ from grpo_jax.processes import barrier
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.ending import Interrupted, StopRequest, full_disk_told
+from grpo_jax.runs.ending import Interrupted, StopRequest, full_disk_told, recorded
 from grpo_jax.runs.inputs import Files, checkpoint_files, digest_files, read_inputs
-from grpo_jax.runs.record import provenance_of, recorded, recorded_date
+from grpo_jax.runs.provenance import now
+from grpo_jax.runs.record import provenance_of, recorded_date
 from grpo_jax.runs.seals import SEAL
-from grpo_jax.runs.starts import now, this_start
+from grpo_jax.runs.starts import this_start
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 from grpo_jax.runs.versions import versions
 from grpo_jax.suites import questions_of

@@ -117,7 +117,7 @@ def test_a_run_with_fewer_fields_is_continued_on_another_mesh(run):
     display = Listening()
     train_config(config(mesh__fsdp=2, mesh__tensor=1, mesh__data=2), run, display, jax.devices()[:4])
     filled = next(note for note in display.notes if note.startswith("config.json was written by an earlier version"))
-    assert all(text in filled for text in ("arms_every=0", "mesh={", 'noise="independent"', "std_ddof=0"))
+    assert "arms_every=0" in filled
     assert "logging.arms_every: 0 so far, 20 from here on" in display.notes
     assert "mesh.fsdp: 1 so far, 2 from here on" in display.notes
     assert any("last digits" in note for note in display.notes)

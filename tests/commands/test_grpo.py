@@ -51,13 +51,23 @@ def test_a_command_names_itself_in_its_usage(name, capsys, monkeypatch):
     assert out.startswith(f"usage: grpo {name} ")
 
 
-def test_a_script_of_launch_for_each_command():
+def test_a_script_of_launch_for_each_command_but_what_is_about_grpo_itself():
     scripts = {path.read_text().rpartition('run("')[2].partition('")')[0] for path in (ROOT / "launch").glob("*.py")}
-    assert scripts == set(CONTINUES)
+    assert scripts == set(CONTINUES) - {"completion"}
 
 
-@pytest.mark.parametrize("arguments", ["--help", "train --help", "trian", "train --config=two_grpo --workdir"])
-def test_jax_is_not_imported_to_tell_a_mistake_or_to_help(arguments):
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--help",
+        "train --help",
+        "trian",
+        "train --config=two_grpo --workdir",
+        "runs tests/fixtures",
+        "config diff two_grpo tests/fixtures/run",
+    ],
+)
+def test_jax_is_not_imported_where_nothing_is_computed(arguments):
     program = (
         f"import atexit, sys; sys.argv[1:] = {arguments.split()}; from grpo_jax.commands import main; "
         "atexit.register(lambda: print('jax' in sys.modules, file=sys.stderr)); main()"

@@ -296,8 +296,8 @@ def test_what_an_earlier_version_recorded(tmp_path, caplog):
     for _ in range(2):
         assert run_config(tmp_path) == to_dict(config)
     (line,) = caplog.messages
-    assert line.startswith(f"{tmp_path / 'config.json'} was written by an earlier version; filled in ")
-    assert 'layer_types=["full"]' in line
+    assert line.startswith(f"{tmp_path / 'config.json'} was written by an earlier version; filled in 3 newer fields")
+    assert "unlike today's defaults: logging.arms_every=0 (all: grpo config diff " in line
     values["optimizer"]["momentum"] = 0.9
     (tmp_path / "config.json").write_text(json.dumps(values))
     with pytest.raises(ConfigError, match=r"config\.json: optimizer\.momentum: is no field of this version"):

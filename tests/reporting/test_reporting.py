@@ -124,13 +124,13 @@ def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     for name in ("config.json", "provenance.json", "lock"):
         shutil.copy(workdir / name, tmp_path)
     page = write_report(tmp_path).read_text()  # before its first line
-    assert "Unfinished: it finished" not in page
+    assert "Unfinished: finished" not in page
     assert "at step 0 of 12." in page
     assert "<svg" not in page
     lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "metrics.jsonl").write_text("".join(line for line in lines if json.loads(line)["step"] <= 6))
     record = json.loads((workdir / "provenance.json").read_text())
-    endings = {None: "it ended for an unknown reason", "stopped": "it was stopped", "failed: E": "it failed: E"}
+    endings = {None: "killed (no end was recorded)", "stopped": "stopped", "failed: E": "failed: E"}
     for outcome, said in endings.items():
         record["starts"][-1] |= {"outcome": outcome, "ended": None}
         (tmp_path / "provenance.json").write_text(json.dumps(record))
@@ -141,7 +141,7 @@ def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     assert page.count("<svg") == 8
     directory = RunDirectory(tmp_path)
     directory.create()
-    assert "Unfinished: it is running, at step 6 of 12." in write_report(tmp_path).read_text()
+    assert "Unfinished: running, at step 6 of 12." in write_report(tmp_path).read_text()
     directory.close()
 
 

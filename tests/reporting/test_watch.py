@@ -57,6 +57,7 @@ def run(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     directory.create()
     config = {"train": {"steps": 10}, "task": {"name": "modular_expressions"}, "model": {"checkpoint": ""}}
+    config |= {"evaluation": {"every": 3}}
     directory.write_json("config.json", config)
     for step in (1, 2, 3):
         directory.append_metrics(train_line(step))
@@ -95,7 +96,8 @@ def test_a_page_asks_for_what_is_new(run, tmp_path):
         assert status == 200
         assert '"asks":true' in page
         first = json.loads(ask("/lines?run=0&after=")[1])
-        assert first["state"] == {"begun": True, "running": True, "said": "it is running", "steps": 10, "starts": 0}
+        assert first["state"].items() >= {"condition": "running", "said": "running", "step": 3, "steps": 10}.items()
+        assert first["state"]["seconds_left"] == 7
         assert first["curves"]["step"] == [1, 2, 3]
         assert first["curves"]["evaluated"] == {"pass@1": {"validation": [[3, 0.5, 0.4, 0.6]]}}
         run.append_metrics(train_line(4))
@@ -104,7 +106,7 @@ def test_a_page_asks_for_what_is_new(run, tmp_path):
         assert json.loads(ask(f"/lines?run=0&after={second['after']}")[1])["curves"] is None
         assert [one["step"] for one in json.loads(ask("/groups?run=0")[1])] == [3, 2, 1]
         later = json.loads(ask("/lines?run=1&after=")[1])
-        assert (later["state"]["said"], later["curves"]) == ("it has not begun", None)
+        assert (later["state"]["said"], later["curves"]) == ("not begun", None)
         assert ask("/groups?run=1") == (200, "[]")
 
 

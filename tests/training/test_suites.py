@@ -242,7 +242,7 @@ def test_an_evaluation_of_an_earlier_version_goes_on(whole, checkpoint, tmp_path
     display = Silent()
     display.note = notes.append
     evaluate(configuration(checkpoint), workdir, display=display)
-    assert 'config.json was written by an earlier version; filled in rollout.noise="independent"' in notes
+    assert "config.json was written by an earlier version; filled in 1 newer field (it has them all now)" in notes
     assert (workdir / "suites.json").read_text() == before
 
 
