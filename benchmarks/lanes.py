@@ -1,4 +1,4 @@
-"""Time of sampling completions of unequal length, by the number of lanes (`rollout.lanes`).
+"""Measure the time of sampling completions of unequal length, by the number of lanes (`rollout.lanes`).
 
     python benchmarks/lanes.py [--config=configs/two_grpo.py] [--lanes 0 16 32 64] [--repetitions=20] [--mean-share=4]
 

@@ -1,4 +1,4 @@
-"""Ways to draw a token: how often rounding changes it, and how much processor time a draw takes.
+"""Compare ways to draw a token: how often rounding changes it, and how much processor time a draw takes.
 
     python benchmarks/noise.py [--vocab 50257 152064] [--draws=1000000] [--rows=32] [--repetitions=10]
 

@@ -1,4 +1,4 @@
-"""How much of the host's work passes while the devices sample, on several processes of this machine.
+"""Measure how much of the host's work passes while the devices sample, on several processes of this machine.
 
     python benchmarks/overlap.py [--processes=2] [--batches=6] [--repetitions=10] [--config.FIELD=VALUE ...]
 

@@ -1,4 +1,4 @@
-"""Processor time of the projections of a decode step: q, k and v apart or in one product, and gate and up likewise.
+"""Measure the projections of a decode step: q, k and v apart or in one product, and gate and up likewise.
 
     python benchmarks/projections.py
 

@@ -1,4 +1,4 @@
-"""Decode steps of lanes, counted: prompts in any order, and those first whose completions were the longest before.
+"""Count the decode steps of lanes, with prompts in any order, and with those first that had the longest completions.
 
     python benchmarks/queue_order.py [--prompts=64] [--group-size=2] [--lanes=16] [--room=128] [--requests=1000]
 

@@ -1,4 +1,4 @@
-"""How long a restart is busy with what the run has written, by the run's age.
+"""Measure how long a restart is busy with the files of a run, by the run's age.
 
     python benchmarks/restart.py [--gigabytes=5] [--groups=64] [--tokens=512]
 

@@ -1,4 +1,4 @@
-"""Time of an update whose completions differ in length: each micro-batch in its bucket, against all at full width.
+"""Measure an update of unequal completions: each micro-batch in its bucket, against all at full width.
 
     python benchmarks/update.py [--config=configs/two_grpo.py] [--repetitions=20] [--mean-share=4]
 

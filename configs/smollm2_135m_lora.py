@@ -1,8 +1,8 @@
 """2-GRPO on SmolLM2-135M-Instruct that trains low-rank adapters instead of all parameters.
 
-make smollm2
-python launch/main.py --config=configs/smollm2_135m_lora.py --workdir=runs/smollm2_135m_lora
-python launch/export.py --workdir=runs/smollm2_135m_lora --to=models/smollm2_135m_adapters --adapters
+    make smollm2
+    python launch/main.py --config=configs/smollm2_135m_lora.py --workdir=runs/smollm2_135m_lora
+    python launch/export.py --workdir=runs/smollm2_135m_lora --to=models/smollm2_135m_adapters --adapters
 
 4.9 of 135 million parameters are trained. This configuration has not been run at full length here.
 """

@@ -46,7 +46,7 @@ def values_of(status: int, text: bytes) -> Any:
 
 
 def repeated(once: Callable[[], T], retries: int, wait: float, pause: Callable[[float], object]) -> T:
-    """Return what `once` returns, which makes a request. It is called again if there is no answer.
+    """Make a request by `once`, again if there is no answer, and return its result.
 
     Args:
       retries: how many times it is called again.

@@ -266,7 +266,7 @@ def start(arguments: argparse.Namespace, workdir: Path, caches: Path, attempt: s
 
 
 def disturb(pair: Pair, fault: Fault, line: float, delay: float) -> Outcome:
-    """Do something to a run at a moment, and wait until both processes have ended. What has not in time is killed.
+    """Do something to a run at a moment, wait until both processes have ended, and kill those that are late.
 
     Args:
       line: of metrics, that must have been written.

@@ -1,6 +1,8 @@
 """Groups of sixteen from the newest policy against groups from one that is a step or two older; see off_policy.py.
 
-python launch/study.py --study=configs/studies/off_policy_16.py --workdir=studies/off_policy_16
+    python launch/study.py --study=configs/studies/off_policy_16.py --workdir=studies/off_policy_16
+
+It has not been run; docs/findings.md has the result of off_policy.py.
 """
 
 import off_policy

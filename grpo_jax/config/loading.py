@@ -87,7 +87,7 @@ class Recorded(NamedTuple):
 
 
 def read_recorded(values: Mapping[str, Any]) -> Recorded:
-    """Fill in the fields that did not exist when a run recorded its configuration.
+    """Return a recorded configuration, completed by the fields that did not exist when a run recorded it.
 
     They get the value that all runs had then: that of a `Before` mark, or else the default.
 

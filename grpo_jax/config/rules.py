@@ -34,7 +34,7 @@ def _sampling_batches(c: Config) -> Iterator[str]:
 
 
 def _selection(c: Config) -> Iterator[str]:
-    """The inverse of a prompt's chance makes the gradient unbiased only if nothing else decides what is averaged."""
+    """Refuse a second choice of the groups to average: the inverse of a chance corrects for the selection alone."""
     selection = c.rollout.selection
     if not isinstance(selection, WeightedSelectionConfig) or not selection.unbiased:
         return
@@ -243,7 +243,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _other_sampler(c: Config) -> Iterator[str]:
-    """An engine with kernels of its own samples from a policy that is not exactly the trainer's."""
+    """Require a correction for an engine with kernels of its own, whose policy is not exactly the trainer's."""
     if c.rollout.engine is None:
         return
     name = f"rollout.engine.name={c.rollout.engine.name!r}"
@@ -265,7 +265,7 @@ def _other_sampler(c: Config) -> Iterator[str]:
 
 
 def _delay(c: Config) -> Iterator[str]:
-    """With a delay completions are an older policy's, and either the ratio or importance weights correct for that."""
+    """Require the ratio or importance weights to correct for completions of an older policy."""
     o, other_reason = c.objective, c.rollout.engine or c.rollout.sampling.truncated
     if c.rollout.delay and o.old_logprobs == "trainer" and not o.importance_cap and not other_reason:
         yield (

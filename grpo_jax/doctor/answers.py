@@ -174,7 +174,7 @@ def _another_answer(t: Trials) -> Iterator[Finding]:
 
 
 def _no_text(t: Trials) -> Iterator[Finding]:
-    """A policy would learn to say nothing."""
+    """Warn of a reward for empty completions, from which a policy would learn to say nothing."""
     right = t.where(lambda trial: bool(trial.nothing.right))
     paid = t.where(
         lambda trial: trial.gold.scored and trial.nothing.scored and trial.nothing.reward > trial.gold.reward

@@ -125,7 +125,7 @@ def _alike(s: Sampled) -> Iterator[Finding]:
 
 
 def _uniform(s: Sampled) -> Iterator[Finding]:
-    """A model whose weights or tokenizer are not its own knows nothing."""
+    """Warn of a policy that knows nothing, as with weights or a tokenizer that are not its own."""
     if s.config.rollout.sampling.truncated or s.config.rollout.sampling.temperature != 1:
         return
     if s.entropy > UNIFORM * math.log(s.vocabulary):
@@ -152,7 +152,7 @@ def _sampler(s: Sampled) -> Iterator[Finding]:
 
 
 def _recorded(s: Sampled) -> Iterator[Finding]:
-    """Random numbers depend on the seed alone, so only rounding may choose another token, and seldom does."""
+    """Compare tokens with recorded ones. Keys depend on the seed alone, so only rounding changes tokens, seldom."""
     if not s.recorded:
         return
     pairs = list(zip(s.tokens, s.recorded, strict=False))

@@ -38,7 +38,7 @@ class Texts:
 
 
 def _beginning(t: Texts) -> Iterator[Finding]:
-    """The model wants a BOS if its tokenizer puts one before a text by itself."""
+    """Warn of prompts without a BOS, or with two, if the tokenizer by itself puts one before a text."""
     bos = t.tokenizer.bos_token_id
     if encode(t.tokenizer.backend_tokenizer, ["a"], special_tokens=True)[0][:1] != [bos]:
         return
@@ -56,7 +56,7 @@ def _beginning(t: Texts) -> Iterator[Finding]:
 
 
 def _end_of_turn(t: Texts) -> Iterator[Finding]:
-    """The chat template ends the model's turn with a token, which the model has learned to write."""
+    """Warn if the token by which the chat template ends the model's turn does not stop a completion."""
     if t.conversation is None or not isinstance(t.config.task, QuestionsConfig):
         return
     ending = encode(t.tokenizer.backend_tokenizer, [t.conversation.after_reply])[0]
@@ -77,7 +77,7 @@ def _turn_of_the_model(t: Texts) -> Iterator[Finding]:
 
 
 def _markers(t: Texts) -> Iterator[Finding]:
-    """A template of another model writes markers that this tokenizer has no tokens for."""
+    """Find markers that the tokenizer has no tokens for: the template is that of another model."""
     if t.conversation is None:
         return
     written = dict.fromkeys(MARKER.findall(t.conversation.prompt))

@@ -60,7 +60,7 @@ class Tracker(Protocol):
         """Take a table of sampled pairs."""
 
     def end(self, summary: Mapping[str, float] | None) -> None:
-        """Put everything into safety.
+        """End the tracker: save or send whatever it still holds.
 
         Args:
           summary: the numbers of the run's summary; None if it is not finished, and may be continued.

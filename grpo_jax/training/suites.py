@@ -166,7 +166,7 @@ def _read(
 
 
 def _recorded(values: Mapping[str, Any]) -> Recorded:
-    """Complete the config.json of an evaluation; see `read_recorded`."""
+    """Return the completed config.json of an evaluation; see `read_recorded`."""
     if "config" not in values:  # the config.json of a run, which will be refused
         return Recorded(dict(values), "")
     found = read_recorded(values["config"])

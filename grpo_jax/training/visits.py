@@ -1,5 +1,4 @@
-"""Estimates of each prompt's expected reward, and of its completions' expected length, from earlier completions; and
-how often in a row it carried no signal.
+"""Each prompt's expected reward and length, estimated from earlier completions, and its groups without signal in a row.
 
 For rewards in [0, 1] the estimate is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps
 ago counts half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which
