@@ -3,8 +3,8 @@
     grpo watch runs/two_grpo
     grpo watch runs/two_grpo runs/grpo_16    # beside each other
 
-The command serves one page on this machine and names its address. The page asks for new lines every two seconds. A run
-that does not exist yet is waited for, and a run that is continued is shown on. Ctrl-C ends the command; the runs are
+The command serves one page on this machine and names its address. The page asks for new lines every two seconds. It
+waits for a run that does not exist yet, and goes on with a run that is continued. Ctrl-C ends the command; the runs are
 not touched.
 
 Exit codes: 0 ended by Ctrl-C; 2 not served, with the reason.

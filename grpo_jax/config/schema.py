@@ -205,7 +205,7 @@ class VllmConfig:
 
 @dataclass(frozen=True)
 class WeightedSelectionConfig:
-    """Prompts by chance, the likelier the more signal they promise for their tokens: training/selection.py."""
+    """Prompts by chance: those that promise more signal for their tokens are likelier (training/selection.py)."""
 
     name: Literal["weighted"]
     candidates: Count = 4  # prompts of the order for each one that is sampled
