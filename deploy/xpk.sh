@@ -4,8 +4,8 @@
 #   PROJECT=... ZONE=... CLUSTER=... TPU_TYPE=v6e-16 IMAGE=... STORAGE=... \
 #     deploy/xpk.sh NAME --config=two_grpo --workdir=/data/NAME
 #
-# The flags after the name are those of `grpo train`, with a workdir in the storage, which all hosts mount. Optional: SLICES (1), GRACE (120: seconds to save in
-# when a node is taken away) and RESTARTS (50).
+# The flags after the name are those of `grpo train`, with a workdir in the storage, which all hosts mount. Optional:
+# SLICES (1), GRACE (120: seconds to save in when a node is taken away) and RESTARTS (50).
 set -euo pipefail
 
 name=${1:?the name of the workload}

@@ -2,7 +2,7 @@
 
     python launch/study.py --study=configs/studies/history_baseline.py --workdir=studies/history_baseline
 
-38,400 rollouts of 2,048 problems. With the history pairs that came out level carry signal, too, so nearly every pair
+38,400 rollouts of 2,048 problems. With the history, pairs of equal rewards carry signal, too, so nearly every pair
 enters the update: at equal rollouts an update costs more. "half" lets half of the earlier completions count, and
 "forgetting" halves their count every 50 steps instead of every 200. All arms, 2-GRPO too, sum over tokens: with a mean
 over the tokens of each completion a wrong history would bias the gradient. The gradient's norm is not clipped, because

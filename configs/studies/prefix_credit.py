@@ -2,10 +2,10 @@
 
     python launch/study.py --study=configs/studies/prefix_credit.py --workdir=studies/prefix_credit
 
-38,400 rollouts. With one update per batch the prefix cancels but for what the two lengths leave (2-GRPO divides by a
-completion's length); with four, the clip leaves something, too (grpo_jax/objectives/credit.py). Both are removed. Under
-"sum" and with one update nothing is left to remove, so no arm asks that. With four updates a batch of 32 pairs gives
-four updates of 8 pairs each.
+38,400 rollouts. With one update per batch the prefix cancels, except for a remainder where the two lengths differ
+(2-GRPO divides by a completion's length). With four updates, the clip leaves a remainder, too
+(grpo_jax/objectives/credit.py). Both are removed. Under "sum" and with one update there is no remainder, so no arm
+tests that. With four updates a batch of 32 pairs gives four updates of 8 pairs each.
 """
 
 import unclipped_pairs
