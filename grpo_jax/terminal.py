@@ -1,5 +1,8 @@
 """The terminal: a console that prints data unchanged, and the display of progress.
 
+A bar is drawn only where a line can be drawn again: on a terminal, unless it is a dumb one or the log of a continuous
+integration, which some services give a terminal. Pipes, files and those get whole lines.
+
 Names of directories, arms and suites, and all text that a user or a model wrote, may contain markup of rich (`x[/b]`)
 or control sequences of the terminal. So only this file creates consoles (tests/test_floors.py checks it).
 """
@@ -22,7 +25,8 @@ from rich.text import Text
 STDERR = 2
 WIDTH_ELSEWHERE = 120  # columns, where there is no terminal: in a pipe or a file
 
-SECONDS_BETWEEN_LINES = 10.0  # where there is no terminal to draw a bar on
+# Where no bar is drawn, a line comes every ten seconds at first, and then the more seldom the longer a run goes on.
+SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES, MOST_BETWEEN_LINES = 10.0, 1 / 30, 600.0
 SMOOTHING = 0.9  # single steps are noisy: the bar shows a running mean, metrics.jsonl has every step
 
 # Control characters, and how Python writes them. New lines and tabs are layout.
@@ -31,10 +35,24 @@ CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if
 
 CLEAR_LINE = "\r\x1b[2K"  # of a bar
 
+LEVELS = "▁▂▃▄▅▆▇█"  # of a sparkline
+NARROW = 50  # columns, below which there is no room for the bar itself
+CURVE = 12  # characters of the one beside the bar
+
+
+def can_redraw(*, terminal: bool) -> bool:
+    """Return whether a line can be drawn again where output goes to.
+
+    Args:
+      terminal: whether it goes to a terminal.
+    """
+    dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return terminal and not dumb and os.environ.get("CI", "").lower() in ("", "0", "false")
+
 
 def acknowledge(sentence: str) -> None:
     """Write a line to stderr. Safe in the handler of a signal, which may have interrupted another print."""
-    clear = CLEAR_LINE if os.isatty(STDERR) else ""
+    clear = CLEAR_LINE if can_redraw(terminal=os.isatty(STDERR)) else ""
     with contextlib.suppress(OSError):  # stderr may be closed
         os.write(STDERR, f"{clear}{sentence}\n".encode())
 
@@ -44,12 +62,19 @@ class PlainConsole(rich.console.Console):
 
     def __init__(self, **settings: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
-        if "width" not in settings and not self.is_terminal:
+        terminal = bool(settings.get("force_terminal")) or self.file.isatty()  # FORCE_COLOR makes none of a pipe
+        self.is_interactive = self.is_interactive and can_redraw(terminal=terminal)
+        if "width" not in settings and not terminal:
             self.width = WIDTH_ELSEWHERE
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return the text with its control characters made visible."""
         return super().render_str(text.translate(CONTROLS), **settings)
+
+    @property
+    def shows_curves(self) -> bool:
+        """Whether the characters of a sparkline can be written."""
+        return self.encoding.startswith("utf")
 
     def say(self, text: str) -> None:
         """Print a line without line breaks, so that its paths and commands can be copied."""
@@ -84,30 +109,41 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Return a curve of at most so many characters, from the lowest to the highest of the shown values; "" of none."""
+    size = min(len(values), width)
+    shown = [values[round(place * (len(values) - 1) / max(size - 1, 1))] for place in range(size)]
+    low, high = min(shown, default=0.0), max(shown, default=0.0)
+    return "".join(LEVELS[round((len(LEVELS) - 1) * (value - low) / ((high - low) or 1))] for value in shown)
+
+
 class LiveDisplay:
-    """A `grpo_jax.training.Display` for people: a progress bar on a terminal, and a line every few seconds elsewhere.
+    """A `grpo_jax.training.Display` for people: a bar where one can be drawn, and now and then a line elsewhere.
 
     Use it as a context manager. If phases alternate, such as training and evaluations, each continues where it was.
     """
 
     def __init__(self, console: PlainConsole | None = None):
         self.console = console or PlainConsole()
+        wide = self.console.width >= NARROW
+        bar = (BarColumn(bar_width=24 if self.console.width >= 100 else 8),) if wide else ()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24 if self.console.width >= 100 else 8),
-            _Steps(),
-            TimeElapsedColumn(),
-            _Left(),
+            *bar,
+            _Steps(table_column=Column(no_wrap=True)),
+            *((TimeElapsedColumn(),) if wide else ()),
+            _Left(table_column=Column(no_wrap=True)),
             _Metrics(table_column=Column(ratio=1, no_wrap=True)),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not self.console.is_interactive,
             expand=True,
             transient=True,
         )
         self._phase = ""
         self._tasks: dict[str, Any] = {}
-        self._smooth: dict[str, float] = {}
-        self._last_line = 0.0
+        self._smooth: dict[str, list[float]] = {}  # of all steps
+        self._begun = time.monotonic()
+        self._last_line = -math.inf
 
     def __enter__(self) -> "LiveDisplay":
         self._bar.start()
@@ -124,22 +160,31 @@ class LiveDisplay:
     def doing(self, text: str) -> None:
         """Show what is being done, without a bar."""
         self._show(text, None, 0)
-        if not self.console.is_terminal:
+        if not self.console.is_interactive:
             self.note(f"{text} ...")
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
-        """Move the bar of a phase and show its values, smoothed; where there is no terminal, print a line at times."""
+        """Move the bar of a phase with its values, smoothed, and the curve of the first; or print a line at times."""
         self._show(phase, total, max(step - 1, 0))
         for template, value in values.items():
             if math.isfinite(value):  # a step without verdicts has no reward
-                before = self._smooth.get(template, value)
-                self._smooth[template] = SMOOTHING * before + (1 - SMOOTHING) * value
-        metrics = [template.format(self._smooth.get(template, math.nan)) for template in values]
-        self._bar.update(self._tasks[phase], completed=step, metrics=metrics)
+                before = self._smooth.get(template, [value])[-1]
+                self._smooth.setdefault(template, []).append(SMOOTHING * before + (1 - SMOOTHING) * value)
+        metrics = [template.format(self._smooth.get(template, [math.nan])[-1]) for template in values]
+        curve = [sparkline(self._smooth.get(template, []), CURVE) for template in [*values][:1]]
+        shown = metrics[:1] + (curve if self.console.shows_curves else []) + metrics[1:]
+        self._bar.update(self._tasks[phase], completed=step, metrics=shown)
         self._show_unfinished()
-        if not self.console.is_terminal and time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
+        if not self.console.is_interactive and self._line_is_due():
             self._last_line = time.monotonic()
-            self.note("  ".join([f"{phase} {step}/{total}", *metrics]))
+            left = self._task(phase).time_remaining
+            steps = f"{phase} {step}/{total}" + (f", {duration(left)} left" if left else "")
+            self.note("  ".join([steps, *metrics]))
+
+    def _line_is_due(self) -> bool:
+        now = time.monotonic()
+        seldom = min(SHARE_BETWEEN_LINES * (now - self._begun), MOST_BETWEEN_LINES)
+        return now - self._last_line > max(SECONDS_BETWEEN_LINES, seldom)
 
     def _show(self, phase: str, total: int | None, completed: int) -> None:
         """Show this phase. Finished phases are forgotten, so another one of the same name begins anew."""
@@ -162,8 +207,11 @@ class LiveDisplay:
                 self._show(interrupted[-1], None, 0)
 
     def _ended(self, name: str) -> bool:
-        task = next(task for task in self._bar.tasks if task.id == self._tasks[name])
+        task = self._task(name)
         return task.total is None or task.finished
+
+    def _task(self, name: str) -> Task:
+        return next(task for task in self._bar.tasks if task.id == self._tasks[name])
 
 
 class _Steps(ProgressColumn):

@@ -5,14 +5,18 @@ from pathlib import Path
 
 from rich.table import Table
 
+from grpo_jax.data import Split
 from grpo_jax.reporting.processes import COLUMNS, slowest
 from grpo_jax.reporting.report import REPORT_FILE
+from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.summary import ProcessUse, Summary
-from grpo_jax.terminal import PlainConsole
+from grpo_jax.terminal import PlainConsole, sparkline
+
+WIDTH = 24  # of the learning curve
 
 
 def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None:
-    """Print a run's results, its time by phase, and the path of its page."""
+    """Print a run's results, its learning curve, its time by phase, and the path of its page."""
     k = summary.final.samples
     table = Table(title=f"{summary.final.problems} test problems, {k} samples each")
     for column in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"):
@@ -31,10 +35,26 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
         console.print(_of_processes(summary.processes))
     console.say(
         f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates, "
-        f"{summary.signal_share:.1%} of the groups carried signal\n"
-        + ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in summary.seconds.items())
+        f"{summary.signal_share:.1%} of the groups carried signal"
+    )
+    if console.shows_curves and (curve := _learning_curve(workdir)):
+        console.say(curve)
+    console.say(
+        ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in summary.seconds.items())
         + _process(summary)
         + f"\nreport: {workdir / REPORT_FILE}"
+    )
+
+
+def _learning_curve(workdir: Path) -> str:
+    """Return validation pass@1 from the first evaluation to the last, drawn in a line; "" if there are not two."""
+    lines = RunDirectory(workdir).metrics().of_split(Split.VALIDATION)
+    if len(lines) < 2:
+        return ""
+    shares = [line.scores.pass_at[0].value for line in lines]
+    return (
+        f"validation pass@1: {shares[0]:.3f} {sparkline(shares, WIDTH)} {shares[-1]:.3f}, "
+        f"from step {lines[0].step:,} to {lines[-1].step:,}"
     )
 
 

@@ -162,7 +162,7 @@ def run_steps(run: Run) -> TrainState:
             return state
 
         if step == first_step:
-            run.display.doing("compiling the programs of a step")
+            run.display.doing("compiling the programs of a step, or loading them from the cache")
         run.profiler.begin(step + 1)
         # The guard refuses accidental transfers, which would wait for the devices.
         try:

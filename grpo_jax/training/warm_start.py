@@ -133,7 +133,7 @@ def warm_start(
             display.note(f"base policy: taken from {cached}")
         return placed(found)
     display.note(f"base policy: is made now, and kept as {cached}")
-    display.doing("compiling the warm start")
+    display.doing("compiling the warm start, or loading it from the cache")
     with clock.phase("warm_start"):
         trained, recipes = _train(experiment, settings, batches, taught, cached.stem, run, clock, stop, display)
         params = fetch(trained)

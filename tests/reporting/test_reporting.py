@@ -2,9 +2,11 @@
 
 import dataclasses
 import io
+import itertools
 import json
 import re
 import shutil
+import time
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -22,8 +24,8 @@ from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.summary import ProcessUse
-from grpo_jax.terminal import LiveDisplay, PlainConsole
-from tests.helpers import evaluation_result, summary_of, train_line
+from grpo_jax.terminal import LEVELS, LiveDisplay, PlainConsole, sparkline
+from tests.helpers import evaluation_line, evaluation_result, summary_of, train_line
 from tests.training.test_loop import run
 
 SUMMARY = dataclasses.replace(
@@ -36,6 +38,13 @@ SUMMARY = dataclasses.replace(
     signal_share=0.176,
     seconds={"total": 32.31},
 )
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """No continuous integration, which gets no bar."""
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
 
 
 @pytest.fixture(scope="module")
@@ -225,6 +234,15 @@ def test_the_table_at_the_end(tmp_path):
     assert re.search(r"before RL .* 0\.134 .* 0\.126 - 0\.141 .* 0\.652", text)
     assert "19,200 rollouts of 9,600 prompts, 294 updates, 17.6% of the groups carried signal" in text
     assert "total 32.3 s" in text
+    assert "validation" not in text
+
+
+def test_the_learning_curve_at_the_end(tmp_path):
+    run = RunDirectory(tmp_path)
+    for step, value in ((0, 0.1), (5, 0.5), (10, 0.9)):
+        run.append_metrics(evaluation_line(step, value))
+    text = shown(lambda display: show_summary(SUMMARY, tmp_path, display.console))
+    assert "\nvalidation pass@1: 0.100 ▁▅█ 0.900, from step 0 to 10\n" in text
 
 
 def test_the_table_of_several_processes_names_the_slowest(tmp_path):
@@ -257,20 +275,20 @@ def bar(text):
 
 def test_a_bar_on_a_terminal():
     text = bar(shown(lambda display: display.progress("training", 3, 10, VALUES), terminal=True, width=140))
-    for part in ("training", "3/10", "0:00:00", "left", "reward 0.50  signal 0.25  length 9.0  36,100 tokens/s"):
+    for part in ("training", "3/10", "0:00:00", "left", "reward 0.50", "signal 0.25  length 9.0  36,100 tokens/s"):
         assert part in text
 
 
-@pytest.mark.parametrize("width", [50, 80, 100])
+@pytest.mark.parametrize("width", [40, 50, 80, 100])
 def test_a_narrow_terminal_takes_metrics_away_and_nothing_else(width):
-    """Steps, elapsed and remaining time are always shown. Metrics are shown whole or not at all."""
+    """Steps and the remaining time are always shown. Metrics are shown whole or not at all."""
 
     def act(display):
         for step in (1198, 1199):
             display.progress("training", step, 1200, VALUES)
 
     text = bar(shown(act, terminal=True, width=width))
-    for part in ("training", "1199/1200", "0:00:00", "left"):
+    for part in ("training", "1199/1200", "0:00:00" if width >= 50 else "", "left"):
         assert part in text
     assert ("reward 0.50" in text) == (width >= 80)
     assert "tokens/s" in text or "tok" not in text
@@ -301,6 +319,56 @@ def test_a_phase_that_was_interrupted_is_shown_again_as_soon_as_the_other_ends()
 
 def test_what_has_not_begun_yet_has_no_step_behind_it():
     assert " 0/2 " in bar(shown(lambda display: display.progress("test", 0, 2, {}), terminal=True))
+
+
+@pytest.mark.parametrize(("width", "length"), [(60, 0), (100, 12), (160, 12)])
+def test_the_bar_has_a_curve_where_it_fits(width, length):
+    def act(display):
+        for step in range(1, 100):
+            display.progress("training", step, 100, VALUES | {"reward {:.2f}": step / 100})
+
+    curve = "".join(re.findall(f"[{LEVELS}]", bar(shown(act, terminal=True, width=width))))
+    assert (len(curve), [*curve]) == (length, sorted(curve))
+    assert curve[:1] != curve[-1:] or not length
+
+
+@pytest.mark.parametrize(
+    ("values", "curve"), [([], ""), ([0.5, 0.5], "▁▁"), ([0, 1, 2], "▁▅█"), (range(1000), "▁▃▅▆█"), ([3, 1], "█▁")]
+)
+def test_a_sparkline(values, curve):
+    assert sparkline(values, 5) == curve
+
+
+@pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb")])
+def test_whole_lines_where_no_line_can_be_drawn_again(name, value, monkeypatch):
+    monkeypatch.setenv(name, value)
+    text = shown(lambda display: display.progress("training", 3, 10, VALUES), terminal=True)
+    assert text.startswith("training 3/10  reward 0.50")
+    assert not re.search(r"[\r\x1b]", text)
+
+
+def test_a_forced_color_makes_no_terminal_of_a_pipe(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = PlainConsole(file=io.StringIO())
+    with LiveDisplay(console) as display:
+        display.progress("training", 3, 10, VALUES)
+    assert console.file.getvalue() == "training 3/10  reward 0.50  signal 0.25  length 9.0  36,100 tokens/s\n"
+
+
+def test_lines_become_seldom(monkeypatch):
+    """Ten seconds at first, after an hour two minutes, and never more than ten minutes."""
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def act(display):
+        for now[0] in range(0, 36_000, 20):
+            display.progress("training", 1 + now[0] // 20, 1_800, {})
+
+    steps = [int(re.match(r"training (\d+)/", line)[1]) - 1 for line in shown(act).splitlines()]
+    gaps = {20 * first: 20 * (second - first) for first, second in itertools.pairwise(steps)}
+    assert gaps[0] == 20  # a step takes 20 seconds
+    assert 120 <= next(gap for begin, gap in gaps.items() if begin >= 3600) <= 140
+    assert max(gaps.values()) == 620
 
 
 def test_lines_where_there_is_no_terminal():
