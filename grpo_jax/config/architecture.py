@@ -4,11 +4,12 @@ The differences between families are fields of `ArchitectureConfig`. One row of 
 Defaults of keys that a config.json leaves out are those of transformers 5.23.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
-from grpo_jax.config.marks import Count, CountOrZero, NonNegative, Positive, Range
+from grpo_jax.config.marks import Count, CountOrZero, MayBeEmpty, NonNegative, Positive, Range
 
 
 @dataclass(frozen=True)
@@ -16,13 +17,20 @@ class RopeConfig:
     """Rotary positions, and how they are stretched beyond the context length for which a model was made."""
 
     theta: Positive = 10_000.0  # the usual base of the rotary frequencies
-    scaling: Literal["none", "linear", "llama3", "yarn"] = "none"  # all but none read fields below
+    scaling: Literal["none", "linear", "llama3", "yarn", "longrope"] = "none"  # all but none read fields below
     factor: Annotated[float, Range(1)] = 1.0  # how many times longer than original_length contexts are
     low_frequency_factor: Positive = 1.0  # llama3, yarn: wavelengths above original_length / this are stretched fully
     high_frequency_factor: Positive = 4.0  # llama3, yarn (usually 32): wavelengths below original_length / this are not
-    original_length: Count = 8192  # llama3, yarn: context length before the extension
-    amplitude: NonNegative = 0.0  # yarn: of rotated queries and keys; 0: 0.1 ln(factor) + 1
+    original_length: Count = 8192  # llama3, yarn, longrope: context length before the extension
+    amplitude: NonNegative = 0.0  # yarn, longrope: of rotated queries and keys; 0: by policy/rope.py, from the factor
     whole_dimensions: bool = True  # yarn: the blend between stretched and not begins and ends at a whole dimension
+    # longrope: what each frequency is divided by in rows of at most original_length tokens. Longer ones are refused.
+    short_factors: Annotated[tuple[float, ...], MayBeEmpty()] = ()
+    share: Annotated[float, Range(0, 1, open_low=True)] = 1.0  # Phi-4-mini: of a head's dimensions, how many rotate
+
+    def rotated(self, head_dim: int) -> int:
+        """Return how many dimensions of a head are rotated: the first ones."""
+        return int(head_dim * self.share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +101,8 @@ class Family:
     features: Mapping[str, Any]  # fields of ArchitectureConfig whose value is not the default for the whole family
     norms: Mapping[str, str]  # a block's norms: our name -> the checkpoint's
     layer_types: Callable[[Mapping[str, Any]], Sequence[str]]  # values -> types of layers, without a key layer_types
+    # A block's modules that share a tensor: our name -> the checkpoint's. Their rows follow each other in this order.
+    fused: Mapping[str, str] = field(default_factory=dict)
     mlp_dim: str = "intermediate_size"  # the key with the MLP's width
     local_theta: float | None = None  # base of the sliding layers' rotary frequencies; None: that of all layers
 
@@ -103,6 +113,11 @@ def _all_full(values: Mapping[str, Any]) -> Sequence[str]:
 
 def _all_alike(values: Mapping[str, Any]) -> Sequence[str]:
     return [SLIDING if values.get("use_sliding_window", True) and values["sliding_window"] else FULL]
+
+
+def _alike_if_shorter(values: Mapping[str, Any]) -> Sequence[str]:
+    """A window that holds the longest context is none."""
+    return [SLIDING if (values["sliding_window"] or math.inf) < values["max_position_embeddings"] else FULL]
 
 
 def _upper_slide(values: Mapping[str, Any]) -> Sequence[str]:
@@ -268,6 +283,32 @@ FAMILIES: Mapping[str, Family] = {  # by the key model_type
         features={"qk_norm": True, "qk_norm_of_all_heads": True, "pre_norms": False, "post_norms": True},
         norms={"attention_post_norm": "post_attention_layernorm", "mlp_post_norm": "post_feedforward_layernorm"},
         layer_types=_all_full,
+    ),
+    "phi3": Family(
+        architecture="Phi3ForCausalLM",
+        defaults={
+            **_DEFAULTS,
+            "vocab_size": 32064,
+            "hidden_size": 3072,
+            "intermediate_size": 8192,
+            "max_position_embeddings": 4096,
+            "original_max_position_embeddings": 4096,
+            "partial_rotary_factor": 1.0,
+            "rms_norm_eps": 1e-5,
+            "sliding_window": None,
+            "auto_map": None,  # published files name a copy of transformers' own code
+        },
+        fixed={**_SILU, "attention_bias": False, "mlp_bias": False},
+        features={},
+        norms=_NORMS,
+        layer_types=_alike_if_shorter,
+        fused={
+            "attention.query": "self_attn.qkv_proj",
+            "attention.key": "self_attn.qkv_proj",
+            "attention.value": "self_attn.qkv_proj",
+            "mlp.gate": "mlp.gate_up_proj",
+            "mlp.up": "mlp.gate_up_proj",
+        },
     ),
     "gemma2": Family(
         architecture="Gemma2ForCausalLM",

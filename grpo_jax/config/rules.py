@@ -3,6 +3,7 @@
 import ipaddress
 from collections.abc import Callable, Iterator
 
+from grpo_jax.config.architecture import RopeConfig
 from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, WeightedSelectionConfig
 
 
@@ -135,15 +136,30 @@ def _fused_attention(c: Config) -> Iterator[str]:
 
 
 def _rope(c: Config) -> Iterator[str]:
-    if c.model.architecture is None:
-        return
-    for name in ("rope", "local_rope"):
-        rope = getattr(c.model.architecture, name)
-        if rope and rope.scaling in ("llama3", "yarn") and rope.low_frequency_factor >= rope.high_frequency_factor:
-            yield (
-                f"model.architecture.{name}.low_frequency_factor={rope.low_frequency_factor:g}: must be below "
-                f"model.architecture.{name}.high_frequency_factor={rope.high_frequency_factor:g}."
-            )
+    m = c.model.architecture
+    for name in ("rope", "local_rope") if m else ():
+        if m and (rope := getattr(m, name)):
+            yield from _of_rope(f"model.architecture.{name}", rope, m.head_dim)
+
+
+def _of_rope(name: str, rope: RopeConfig, head_dim: int) -> Iterator[str]:
+    rotated = rope.rotated(head_dim)
+    if rope.share < 1 and (rotated == 0 or rotated % 2):
+        yield (
+            f"{name}.share={rope.share:g}: rotates {rotated} of the model.architecture.head_dim={head_dim} dimensions; "
+            "must be an even number above 0, because RoPE rotates pairs of dimensions."
+        )
+    factors = rope.short_factors
+    if rope.scaling == "longrope" and (len(factors) != rotated // 2 or any(factor <= 0 for factor in factors)):
+        yield (
+            f"{name}.short_factors={factors}: longrope needs {rotated // 2} numbers above 0, one for each pair of "
+            "dimensions that is rotated."
+        )
+    if rope.scaling in ("llama3", "yarn") and rope.low_frequency_factor >= rope.high_frequency_factor:
+        yield (
+            f"{name}.low_frequency_factor={rope.low_frequency_factor:g}: must be below {name}.high_frequency_factor="
+            f"{rope.high_frequency_factor:g}."
+        )
 
 
 def _lora(c: Config) -> Iterator[str]:

@@ -19,8 +19,9 @@ class Rotation(NamedTuple):
 
 
 def inverse_frequencies(config: RopeConfig, head_dim: int) -> Float[np.ndarray, " half"]:
-    """Return the radians per position of each pair of dimensions: theta^(-2i/head_dim), scaled as the config says."""
-    base = config.theta ** (-np.arange(0, head_dim, 2, dtype=np.float64) / head_dim)
+    """Return the radians per position of each pair of dimensions: theta^(-2i/rotated), scaled as the config says."""
+    rotated = config.rotated(head_dim)
+    base = config.theta ** (-np.arange(0, rotated, 2, dtype=np.float64) / rotated)
     return SCALINGS[config.scaling](base, config).astype(np.float32)
 
 
@@ -57,19 +58,29 @@ def _yarn(frequencies: np.ndarray, config: RopeConfig) -> np.ndarray:
     return (1 - stretched) * frequencies + stretched * frequencies / config.factor
 
 
+def _longrope(frequencies: np.ndarray, config: RopeConfig) -> np.ndarray:
+    """Scale as LongRoPE (arXiv 2402.13753): divide each frequency by its own factor, which a search has found."""
+    return frequencies / np.array(config.short_factors)
+
+
 SCALINGS: Mapping[str, Callable[[np.ndarray, RopeConfig], np.ndarray]] = {
     "none": _none,
     "linear": _linear,
     "llama3": _llama3,
     "yarn": _yarn,
+    "longrope": _longrope,
+}
+# The amplitudes of the papers, which sharpen attention over longer contexts.
+AMPLITUDES: Mapping[str, Callable[[RopeConfig], float]] = {
+    "yarn": lambda config: 0.1 * math.log(config.factor) + 1.0,
+    "longrope": lambda config: math.sqrt(1.0 + math.log(config.factor) / math.log(config.original_length)),
 }
 
 
 def amplitude(config: RopeConfig) -> float:
-    """Return the factor of rotated queries and keys. It sharpens attention over YaRN's longer contexts."""
-    if config.scaling != "yarn":
-        return 1.0
-    return config.amplitude or 0.1 * math.log(config.factor) + 1.0
+    """Return the factor of rotated queries and keys."""
+    usual = AMPLITUDES.get(config.scaling)
+    return 1.0 if usual is None else config.amplitude or usual(config)
 
 
 def rotation(config: RopeConfig, head_dim: int, positions: Int[Array, "*batch T"]) -> Rotation:
@@ -80,7 +91,9 @@ def rotation(config: RopeConfig, head_dim: int, positions: Int[Array, "*batch T"
 
 
 def rotate(x: Float[Array, "*batch T heads head_dim"], by: Rotation) -> Float[Array, "*batch T heads head_dim"]:
-    """Rotate dimension i of every head with dimension i + head_dim/2."""
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    """Rotate dimension i of every head with dimension i + half. Those from 2 half on stay as they are."""
+    half = by.cos.shape[-1]
+    first, second, rest = jnp.split(x.astype(jnp.float32), (half, 2 * half), axis=-1)
     cos, sin = by.cos[..., None, :], by.sin[..., None, :]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
+    turned = [first * cos - second * sin, second * cos + first * sin]
+    return jnp.concatenate(turned + ([rest] if rest.size else []), axis=-1).astype(x.dtype)

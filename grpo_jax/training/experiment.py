@@ -177,7 +177,18 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
             f"model.checkpoint={config.model.checkpoint!r}: has embeddings for {wanted} tokens, and the stop token "
             f"{beyond[0]} is not among them; name the tokenizer that belongs to the model."
         )
+    _check_rows(architecture, task.max_prompt_tokens, config.rollout.max_new_tokens)
     return dataclasses.replace(architecture, vocab_size=wanted or tokens)
+
+
+def _check_rows(architecture: ArchitectureConfig, prompt: int, room: int) -> None:
+    for rope in (architecture.rope, architecture.local_rope):
+        if rope and rope.scaling == "longrope" and prompt + room > rope.original_length:
+            raise ConfigError(
+                f"rollout.max_new_tokens={room}: with prompts of up to {prompt} tokens rows may have {prompt + room}, "
+                f"and RoPE scaling longrope rotates all tokens of rows beyond {rope.original_length} otherwise; lower "
+                "it, or the prompts' limit."
+            )
 
 
 def tokens_of(task: Task) -> int:

@@ -52,6 +52,8 @@ ADDED = (
     "model.architecture.logit_divisor",
     "model.architecture.rope.amplitude",
     "model.architecture.rope.whole_dimensions",
+    "model.architecture.rope.share",
+    "model.architecture.rope.short_factors",
 )
 
 

@@ -66,6 +66,8 @@ MISTAKES = {
     "--config.model.architecture.rope.scaling=llama3 --config.model.architecture.rope.low_frequency_factor=4": (
         "must be below"
     ),
+    "--config.model.architecture.rope.share=0.2": "share=0.2: rotates 3 of the model.architecture.head_dim=16 dim",
+    "--config.model.architecture.rope.scaling=longrope": "short_factors=(): longrope needs 8 numbers above 0, one for",
     "--config.evaluation.every=0": "checkpoint.keep_best=1: only evaluations tell which checkpoint is the best",
     "--config.evaluation.sampling.temperature=0": "greedy samples of a problem are all the same",
     "--config.model.checkpoint=x": "a policy is loaded or trained from scratch, not both",

@@ -37,6 +37,13 @@ MOE = {
     "intermediate_size": 1,  # of layers without experts
 }
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 32}
+LONGROPE = {
+    "rope_type": "longrope",
+    "rope_theta": 1000.0,
+    "partial_rotary_factor": 0.75,
+    "short_factor": [1.0, 1.3, 2.5],
+    "long_factor": [1.0, 4.0, 8.0],
+}
 LOCAL = {
     "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
@@ -69,6 +76,15 @@ MODELS = {
     "olmo2": {"model_type": "olmo2"},
     "qwen3_moe": MOE | {"norm_topk_prob": True},
     "qwen3_moe_free": MOE | {"num_experts_per_tok": 1},
+    "phi3": {"model_type": "phi3", "sliding_window": 5},
+    "phi4_mini": {
+        "model_type": "phi3",
+        "head_dim": 8,  # 6 of which are rotated
+        "rope_parameters": LONGROPE,
+        "original_max_position_embeddings": 40,
+        "sliding_window": 200,  # beyond max_position_embeddings
+        "tie_word_embeddings": True,
+    },
     "gemma2": GEMMA2 | {"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.5},  # strong enough to matter
     "gemma2_free": GEMMA2 | {"final_logit_softcapping": None, "tie_word_embeddings": False},
     "gemma3": GEMMA3 | {"layer_types": PATTERN, "rope_parameters": LOCAL, "final_logit_softcapping": 3.0},
@@ -119,6 +135,6 @@ def with_old_keys(directory: Path) -> None:
     if "full_attention" in rope:
         values["rope_local_base_freq"] = rope["sliding_attention"]["rope_theta"]
         rope = rope["full_attention"]
-    values["rope_theta"] = rope.pop("rope_theta")
+    values |= {key: rope.pop(key) for key in ("rope_theta", "partial_rotary_factor") if key in rope}
     values["rope_scaling"] = None if rope["rope_type"] == "default" else rope
     path.write_text(json.dumps(values))

@@ -96,7 +96,19 @@ def test_the_text_part_of_a_model_with_images(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["llama3_tied", "qwen2_sliding", "qwen3_yarn", "mistral", "granite", "olmo2", "gemma2", "gemma3"]
+    "name",
+    [
+        "llama3_tied",
+        "qwen2_sliding",
+        "qwen3_yarn",
+        "mistral",
+        "granite",
+        "olmo2",
+        "phi3",
+        "phi4_mini",
+        "gemma2",
+        "gemma3",
+    ],
 )
 def test_old_keys_say_the_same(name, folder, tmp_path):
     _, directory = saved(name, folder)
@@ -107,7 +119,11 @@ def test_old_keys_say_the_same(name, folder, tmp_path):
 
 @pytest.mark.parametrize("scan_layers", [False, True])
 @pytest.mark.parametrize(
-    "name", ["llama3_tied", "qwen2", "qwen3_yarn", "qwen3_moe", "mistral", "granite", "olmo2", "gemma2", "gemma3"]
+    "name",
+    [
+        *("llama3_tied", "qwen2", "qwen3_yarn", "qwen3_moe", "mistral", "granite", "olmo2", "phi3", "phi4_mini"),
+        *("gemma2", "gemma3"),
+    ],
 )
 def test_greedy_completions(name, scan_layers, folder):
     """Token for token, from prompts shorter and longer than the windows, past which the completions run."""

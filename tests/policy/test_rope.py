@@ -87,3 +87,19 @@ def test_yarn_makes_rotated_vectors_longer(given, factor):
     x = jax.random.normal(jax.random.key(0), (16,))
     turned = rotated(x, 20, dataclasses.replace(YARN, amplitude=given))
     assert np.linalg.norm(turned) == pytest.approx(factor * np.linalg.norm(x), rel=1e-5)
+
+
+def test_a_share_of_the_dimensions_is_rotated():
+    """The first ones, as if the head had no others."""
+    x = jax.random.normal(jax.random.key(0), (16,))
+    turned = rotated(x, 20, dataclasses.replace(PLAIN, share=0.75))
+    np.testing.assert_array_equal(turned, jnp.concatenate([rotated(x[:12], 20), x[12:]]))
+
+
+def test_longrope_scaling():
+    """Each frequency has its own factor, and vectors get longer by sqrt(1 + ln 32 / ln 4096)."""
+    config = RopeConfig(1e4, scaling="longrope", factor=32.0, original_length=4096, short_factors=(1.0, 2.0, 4.0, 5.0))
+    base = inverse_frequencies(dataclasses.replace(config, scaling="none"), 8)
+    np.testing.assert_allclose(inverse_frequencies(config, 8), base / np.array([1, 2, 4, 5]), rtol=1e-6)
+    x = jax.random.normal(jax.random.key(0), (8,))
+    assert np.linalg.norm(rotated(x, 20, config)) == pytest.approx(math.sqrt(17 / 12) * np.linalg.norm(x), rel=1e-5)

@@ -6,7 +6,7 @@ import json
 import jax
 import pytest
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, RopeConfig
 from grpo_jax.data import Problem
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.policy.huggingface import read_architecture
@@ -53,6 +53,14 @@ def test_another_architecture_is_refused(config, fields, names):
     rope = dataclasses.replace(config.model.architecture.rope, theta=5e5)
     with pytest.raises(ConfigError, match="in rope;"):
         architecture_of(changed(config, rope=rope))
+
+
+def test_rows_longer_than_the_short_factors_of_longrope(config):
+    """They would change the rotation of all their tokens, also of those before."""
+    rope = RopeConfig(scaling="longrope", original_length=4, short_factors=(1.0,) * 4)
+    longrope = changed(dataclasses.replace(config, model=dataclasses.replace(config.model, checkpoint="")), rope=rope)
+    with pytest.raises(ConfigError, match="all tokens of rows beyond 4 otherwise; lower"):
+        build(longrope, ONE)
 
 
 def with_token(checkpoint, token, place):

@@ -1,16 +1,16 @@
 """Write adapters into a directory that PEFT loads on top of the checkpoint on which they were trained."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from grpo_jax.config import ConfigError
 from grpo_jax.policy.huggingface.config_file import read_config_file
-from grpo_jax.policy.huggingface.exporter import Piece, write_directory, write_json
-from grpo_jax.policy.huggingface.names import BLOCK, all_stored, stored_params
+from grpo_jax.policy.huggingface.exporter import pieces_of, write_directory, write_json
+from grpo_jax.policy.huggingface.names import BLOCK, stored_params
 from grpo_jax.policy.lora import trained_of
 from grpo_jax.policy.policy import Policy
 from grpo_jax.types import Params
@@ -41,11 +41,16 @@ def save_adapters(directory: Path, policy: Policy, params: Params, source: Path,
             f"{source}: is a model that also reads images, in which PEFT looks for adapters under other names; "
             "leave --adapters out to merge them into the text model."
         )
+    shared = [module for module in lora.modules if any(path.endswith(f".{module}") for path in file.family.fused)]
+    if shared:
+        raise ConfigError(
+            f"{source}: keeps {', '.join(shared)} in tensors of several modules, for which PEFT has one adapter; leave "
+            "--adapters out to merge them."
+        )
     stored = trained_of(stored_params(policy, file.family))
     pieces = [
-        Piece(PREFIX + name, one.flattened, one, parameter, place)
-        for one, parameter in zip(all_stored(stored), jax.tree.leaves(trained_of(params)), strict=True)
-        for place, name in one.places()
+        dataclasses.replace(piece, name=PREFIX + piece.name)
+        for piece in pieces_of(stored, trained_of(params), vocabulary=0)
     ]
     theirs = {path.rpartition(".")[2]: name.rpartition(".")[2] for path, name in BLOCK.items()}
     config = {

@@ -7,6 +7,7 @@ different keys for the same things; both are read.
 import dataclasses
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +17,15 @@ from grpo_jax.config.architecture import FAMILIES, FULL, KEYS, SLIDING, WRAPPERS
 from grpo_jax.policy.huggingface.config_keys import HARMLESS, OFF, RENAMED
 
 LAYER_TYPES: Mapping[str, Literal["full", "sliding"]] = {FULL: "full", SLIDING: "sliding"}
-SCALINGS: Mapping[str, Literal["none", "linear", "llama3", "yarn"]] = {
+SCALINGS: Mapping[str, Literal["none", "linear", "llama3", "yarn", "longrope"]] = {
     "default": "none",
     "linear": "linear",
     "llama3": "llama3",
     "yarn": "yarn",
+    "longrope": "longrope",
+    "su": "longrope",  # its name in Phi-3's first files
 }
+LONGROPE_KEYS = ("short_factor", "long_factor", "original_max_position_embeddings", "attention_factor")
 ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> the keys that may stand beside it
     kind: frozenset({"type", "rope_type", "rope_theta", "factor", "partial_rotary_factor", *more})
     for kind, more in {
@@ -29,6 +33,8 @@ ROPE_KEYS: Mapping[str, frozenset[str]] = {  # a scaling's name -> the keys that
         "linear": ("original_max_position_embeddings",),
         "llama3": ("low_freq_factor", "high_freq_factor", "original_max_position_embeddings"),
         "yarn": ("beta_slow", "beta_fast", "original_max_position_embeddings", "attention_factor", "truncate"),
+        "longrope": LONGROPE_KEYS,
+        "su": LONGROPE_KEYS,
     }.items()
 }
 # Scalings that leave high frequencies alone -> the keys of RopeConfig's low and high factor, with their defaults.
@@ -187,6 +193,13 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
         raise file.refuse("num_key_value_heads", architecture.num_kv_heads, f"must divide the {num_heads} query heads")
     if architecture.head_dim % 2:
         raise file.refuse("head_dim", architecture.head_dim, "must be even, because RoPE rotates pairs of dimensions")
+    for one in (architecture.rope, architecture.local_rope or architecture.rope):
+        rotated, factors = one.rotated(architecture.head_dim), one.short_factors
+        if rotated == 0 or rotated % 2:
+            raise file.refuse("partial_rotary_factor", one.share, "must rotate an even number of dimensions")
+        if one.scaling == "longrope" and len(factors) != rotated // 2:
+            remedy = f"must have {rotated // 2} numbers, one for each rotated pair of dimensions"
+            raise file.refuse("short_factor", list(factors), remedy)
     return architecture
 
 
@@ -236,39 +249,62 @@ def _ropes(file: ConfigFile, family: Family, values: Mapping[str, Any]) -> tuple
 
     `rope_scaling` takes precedence, as in transformers.
     """
-    longest = values["max_position_embeddings"]
     given, new = (file.section(key, values[key]) for key in ("rope_scaling", "rope_parameters"))
     if family.local_theta is None:
-        return _rope(file, given or new, values["rope_theta"], longest), None
+        return _rope(file, given or new, values), None
     if new and not {FULL, SLIDING} <= new.keys():
         raise file.refuse("rope_parameters", dict(new), f"must hold {FULL} and {SLIDING}, as each has its own")
     full, sliding = (file.section(f"rope_parameters.{kind}", new.get(kind)) for kind in (FULL, SLIDING))
     return (
-        _rope(file, {**full, **given}, values["rope_theta"], longest),
-        _rope(file, sliding, values["rope_local_base_freq"], longest),
+        _rope(file, {**full, **given}, values),
+        _rope(file, sliding, {**values, "rope_theta": values["rope_local_base_freq"]}),
     )
 
 
-def _rope(file: ConfigFile, given: Mapping[str, Any], theta: Any, longest: Any) -> RopeConfig:
+def _rope(file: ConfigFile, given: Mapping[str, Any], values: Mapping[str, Any]) -> RopeConfig:
+    """Return a rotation.
+
+    Args:
+      file: for messages.
+      given: `rope_parameters`, or the part of it for a type of layer.
+      values: of the whole file, in which families have some of the same keys, or their defaults.
+    """
     kind = file.choice("rope_type", given.get("rope_type", given.get("type", "default")), list(SCALINGS))
     file.only_known(given, ROPE_KEYS[kind], "rope_parameters.")
-    if given.get("partial_rotary_factor") not in (None, 1.0):
-        raise file.refuse("partial_rotary_factor", given["partial_rotary_factor"], "is not supported; leave it out")
-    plain = dataclasses.replace(UNSCALED, theta=file.number("rope_theta", given.get("rope_theta", theta)))
+    share = given.get("partial_rotary_factor", values.get("partial_rotary_factor", 1.0))
+    if "partial_rotary_factor" not in values and share not in (None, 1.0):
+        raise file.refuse("partial_rotary_factor", share, "is not supported; leave it out")
+    plain = dataclasses.replace(
+        UNSCALED,
+        theta=file.number("rope_theta", given.get("rope_theta", values["rope_theta"])),
+        share=1.0 if share is None else file.number("partial_rotary_factor", share),
+    )
     if kind == "default":
         return plain
-    scaled = dataclasses.replace(plain, scaling=SCALINGS[kind], factor=file.number("factor", given.get("factor")))
-    if kind == "linear":
+    longest, scaling, factor = values["max_position_embeddings"], SCALINGS[kind], given.get("factor")
+    named = values.get("original_max_position_embeddings") or given.get("original_max_position_embeddings", longest)
+    original = file.count("original_max_position_embeddings", named)
+    if scaling == "longrope" and factor is None:
+        factor = max(1.0, file.count("max_position_embeddings", longest) / original)
+    scaled = dataclasses.replace(plain, scaling=scaling, factor=file.number("factor", factor))
+    if scaling == "linear":
         return scaled
-    original = file.count("original_max_position_embeddings", given.get("original_max_position_embeddings", longest))
-    low, high = BLENDS[kind].items()
     amplitude = given.get("attention_factor")
-    return dataclasses.replace(
+    extended = dataclasses.replace(
         scaled,
         original_length=original,
+        amplitude=0.0 if amplitude is None else file.number("attention_factor", amplitude),
+    )
+    if scaling == "longrope":
+        factors = given.get("short_factor")
+        if not isinstance(factors, list):
+            raise file.refuse("short_factor", factors, "must be a list of numbers")
+        return dataclasses.replace(extended, short_factors=tuple(file.number("short_factor", one) for one in factors))
+    low, high = BLENDS[kind].items()
+    return dataclasses.replace(
+        extended,
         low_frequency_factor=file.number(low[0], given.get(low[0]) or low[1]),
         high_frequency_factor=file.number(high[0], given.get(high[0]) or high[1]),
-        amplitude=0.0 if amplitude is None else file.number("attention_factor", amplitude),
         whole_dimensions=file.flag("truncate", given.get("truncate", True)),
     )
 
@@ -287,11 +323,15 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
     """
     a = architecture
     local = a.local_rope or a.rope
-    scaling = {key: value for key, value in _rope_parameters(a.rope).items() if key != "rope_theta"}
+    scaling = _rope_parameters(a.rope)
+    for key in ("rope_theta", "partial_rotary_factor"):
+        scaling.pop(key, None)
     old = {
         "rope_theta": a.rope.theta,
         "rope_scaling": scaling if a.rope.scaling != "none" else None,
         "rope_local_base_freq": local.theta,
+        "partial_rotary_factor": a.rope.share,
+        "original_max_position_embeddings": a.rope.original_length,
     }
     new = {"rope_parameters": {FULL: _rope_parameters(a.rope), SLIDING: _rope_parameters(local)}}
     for model_type, family in FAMILIES.items():
@@ -318,8 +358,9 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
         }
         known = {key: value for key, value in values.items() if key in family.defaults or key == "model_type"}
         described = {**known, **{key: value for key, value in family.fixed.items() if value is not None}}
-        if settled(parse_architecture(ConfigFile("config.json", described))) == settled(a):
-            return {"architectures": [family.architecture], **described}
+        with suppress(ConfigError):  # of families that lack what this architecture has
+            if settled(parse_architecture(ConfigFile("config.json", described))) == settled(a):
+                return {"architectures": [family.architecture], **described}
     raise ConfigError(
         f"model.architecture: no family has this combination of features; families are {', '.join(FAMILIES)}, see "
         "grpo_jax/config/architecture.py."
@@ -329,6 +370,8 @@ def describe(architecture: ArchitectureConfig, max_positions: int) -> dict[str, 
 def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
     kind = next(theirs for theirs, ours in SCALINGS.items() if ours == rope.scaling)
     values: dict[str, Any] = {"rope_type": kind, "rope_theta": rope.theta}
+    if rope.share != 1:
+        values["partial_rotary_factor"] = rope.share
     if kind != "default":
         values["factor"] = rope.factor
     if kind in BLENDS:
@@ -336,7 +379,11 @@ def _rope_parameters(rope: RopeConfig) -> dict[str, Any]:
         values |= dict(zip(BLENDS[kind], (rope.low_frequency_factor, rope.high_frequency_factor), strict=True))
     if kind == "yarn":
         values["truncate"] = rope.whole_dimensions
-        values |= {"attention_factor": rope.amplitude} if rope.amplitude else {}
+    elif kind == "longrope":
+        values["original_max_position_embeddings"] = rope.original_length
+        values["short_factor"] = values["long_factor"] = list(rope.short_factors)  # nothing here reads the long ones
+    if kind in ("yarn", "longrope") and rope.amplitude:
+        values["attention_factor"] = rope.amplitude
     return values
 
 
@@ -360,7 +407,9 @@ def settled(architecture: ArchitectureConfig) -> ArchitectureConfig:
     sliding = "sliding" in a.layers
 
     def settled_rope(rope: RopeConfig) -> RopeConfig:
-        return _rope(ConfigFile("config.json", {}), _rope_parameters(rope), rope.theta, rope.original_length)
+        parameters = _rope_parameters(rope)
+        implied = {"partial_rotary_factor": 1.0, "max_position_embeddings": rope.original_length}
+        return _rope(ConfigFile("config.json", {}), parameters, {**parameters, **implied})
 
     return dataclasses.replace(
         a,

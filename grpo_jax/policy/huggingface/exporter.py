@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 
 from grpo_jax.config import ConfigError
 from grpo_jax.policy.huggingface.config_file import ConfigFile, check_same, parse_architecture, read_config_file
-from grpo_jax.policy.huggingface.names import VOCABULARY, Stored, all_stored, stored_params
+from grpo_jax.policy.huggingface.names import Stored, all_stored, stored_params, tensor_shapes
 from grpo_jax.policy.huggingface.tensor_files import DTYPES, write_tensors
 from grpo_jax.policy.policy import Policy
 from grpo_jax.processes import fetch, on_any_process
@@ -113,21 +113,51 @@ def write_directory(
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A tensor to write."""
+class Part:
+    """A parameter, or its place in the parameter of all layers: a whole tensor, or some of its rows."""
 
-    name: str
-    shape: tuple[int, ...]  # in the file
     stored: Stored
     parameter: Any
     place: tuple[int, ...]  # along the parameter's leading axes
 
     def fetch(self) -> np.ndarray:
-        """Return the tensor on the host, as it is in the file. All processes take part."""
+        """Return the rows on the host, as they are in the file. All processes take part."""
         with jax.transfer_guard("allow"):
             array = np.asarray(fetch(self.parameter[self.place] if self.place else self.parameter))
-        flat = array.transpose(self.stored.order).reshape(self.stored.flattened)
-        return flat[: self.shape[0]]  # without the rows that pad a vocabulary for the devices
+        return array.transpose(self.stored.order).reshape(self.stored.flattened)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A tensor to write."""
+
+    name: str
+    shape: tuple[int, ...]  # in the file
+    parts: Sequence[Part]  # one below the other
+
+    def fetch(self) -> np.ndarray:
+        """Return the tensor on the host, as it is in the file. All processes take part."""
+        rows = [part.fetch() for part in self.parts]
+        whole = rows[0] if len(rows) == 1 else np.concatenate(rows)
+        return whole[: self.shape[0]]  # without the rows that pad a vocabulary for the devices
+
+
+def pieces_of(stored: Any, params: Params, vocabulary: int) -> list[Piece]:
+    """Return all tensors of a checkpoint.
+
+    Args:
+      stored: the tree of `Stored`.
+      params: the parameters.
+      vocabulary: how many rows of the embedding are written.
+    """
+    parts: dict[str, list[Part]] = {}
+    for one, parameter in zip(all_stored(stored), jax.tree.leaves(params), strict=True):
+        for place, name in one.places():
+            parts.setdefault(name, []).append(Part(one, parameter, place))
+    return [
+        Piece(name, shape, sorted(parts[name], key=lambda part: part.stored.first))
+        for name, shape in tensor_shapes(all_stored(stored), vocabulary).items()
+    ]
 
 
 def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
@@ -136,18 +166,7 @@ def _plan(policy: Policy, params: Params, file: ConfigFile) -> list[Piece]:
     rows = parse_architecture(file).vocab_size
     if rows > policy.vocab_size:
         raise file.refuse("vocab_size", rows, f"the policy has {policy.vocab_size}; name the checkpoint it came from")
-
-    def pieces(stored: Stored, parameter: Any) -> Iterator[Piece]:
-        for place, name in stored.places():
-            shape = (rows, *stored.flattened[1:]) if name in VOCABULARY else stored.flattened
-            yield Piece(name, shape, stored, parameter, place)
-
-    tree = stored_params(policy, file.family)
-    return [
-        piece
-        for stored, parameter in zip(all_stored(tree), jax.tree.leaves(params), strict=True)
-        for piece in pieces(stored, parameter)
-    ]
+    return pieces_of(stored_params(policy, file.family), params, rows)
 
 
 def _cut(shapes: Mapping[str, tuple[int, ...]], itemsize: int, most: int) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -191,12 +210,14 @@ def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path
     temporary.mkdir(parents=True)
     # Each version of transformers has its own key; all versions read the older one.
     named = {key: dtype.name for key in ("torch_dtype", "dtype") if key in file.values} or {"torch_dtype": dtype.name}
+    # Without the names of Python files, which are not copied: transformers has the same code.
+    values = {key: value for key, value in {**file.values, **named}.items() if key != "auto_map"}
     if isinstance(source, Path):
         copy_files(source, temporary, COMPANIONS)
-        if named.items() <= file.values.items() and not file.wrapped:
+        if values == file.values and not file.wrapped:
             shutil.copyfile(source / "config.json", temporary / "config.json")
             return
-    write_json(temporary / "config.json", {**file.values, **named})
+    write_json(temporary / "config.json", values)
 
 
 def _finish(

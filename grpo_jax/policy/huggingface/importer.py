@@ -11,7 +11,16 @@ from jax.sharding import Sharding
 
 from grpo_jax.config import ConfigError
 from grpo_jax.policy.huggingface.config_file import check_same, parse_architecture, read_config_file
-from grpo_jax.policy.huggingface.names import BUFFERS, HEAD, VOCABULARY, Stored, all_stored, stored_params, text_name
+from grpo_jax.policy.huggingface.names import (
+    BUFFERS,
+    HEAD,
+    VOCABULARY,
+    Stored,
+    all_stored,
+    stored_params,
+    tensor_shapes,
+    text_name,
+)
 from grpo_jax.policy.huggingface.tensor_files import DTYPES, Tensor, open_tensors
 from grpo_jax.policy.policy import Policy
 from grpo_jax.types import Params
@@ -45,11 +54,17 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
         shardings = jax.tree.map(lambda _: one, wanted)
     dtypes = dtype if isinstance(dtype, dict) else jax.tree.map(lambda _: dtype, wanted)
     return jax.tree.map(
-        lambda stored, sharding, to: _place(stored, [tensors[name] for name in stored.names], sharding, np.dtype(to)),
+        lambda stored, sharding, to: _place(stored, _tensors_of(stored, tensors), sharding, np.dtype(to)),
         wanted,
         shardings,
         dtypes,
     )
+
+
+def _tensors_of(stored: Stored, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the tensors of a parameter, or their rows that hold it. A vocabulary may have fewer rows than here."""
+    whole = [tensors[name] for name in stored.names]
+    return [tensor.rows(stored.first, min(tensor.shape[0], stored.flattened[0])) for tensor in whole]
 
 
 def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype: np.dtype[Any]) -> jax.Array:
@@ -98,11 +113,7 @@ def _check_tensors(
 ) -> None:
     """Refuse a checkpoint of another model than the policy, or without `rows` tokens, before any tensor is read."""
     where = f"model.checkpoint={directory}"
-    shapes = {
-        name: (rows, *stored.flattened[1:]) if name in VOCABULARY else stored.flattened
-        for stored in wanted
-        for name in stored.names
-    }
+    shapes = tensor_shapes(wanted, rows)
     known = set(shapes) | ({HEAD} if policy.architecture.tied_head else set())
     missing = [name for name in shapes if name not in tensors]
     extra = [name for name in tensors if name not in known and not name.endswith(BUFFERS)]

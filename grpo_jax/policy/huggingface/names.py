@@ -1,11 +1,14 @@
 """The tensors of a checkpoint that hold each parameter, and the order of its axes in them.
 
 A Linear's weight is [out, in] in a checkpoint and [*inputs, *outputs] here. So in the file its outputs come first, and
-each group of axes is flattened: the same numbers, read as [*outputs, *inputs].
+each group of axes is flattened: the same numbers, read as [*outputs, *inputs]. A tensor may hold the weights of several
+modules, one below the other.
 """
 
+import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +76,8 @@ class Stored:
     leading: tuple[int, ...]  # the sizes of the leading axes: of stacked layers, and of experts
     shape: tuple[int, ...]  # of the other axes
     inputs: int  # how many leading axes come last in the file
-    flattened: tuple[int, ...]  # the tensor's shape in the file
+    flattened: tuple[int, ...]  # the shape in the file
+    first: int = 0  # the row of the tensors at which it begins: above 0 if they hold other parameters, too
 
     def places(self) -> Iterator[tuple[tuple[int, ...], str]]:
         """Yield each place along the leading axes, and the name of the tensor that is stored for it."""
@@ -94,7 +98,7 @@ class Stored:
 def stored_params(policy: Policy, family: Family) -> Any:
     """Return the tree of parameters, with a `Stored` in place of each array."""
     architecture = policy.architecture
-    modules = {**BLOCK, **(EXPERTS if architecture.num_experts else {}), **family.norms}
+    modules = {**BLOCK, **(EXPERTS if architecture.num_experts else {}), **family.norms, **family.fused}
 
     def leaf(path: tuple[Any, ...], parameter: jax.ShapeDtypeStruct) -> Stored:
         *module, last = (key.key for key in path)
@@ -109,7 +113,15 @@ def stored_params(policy: Policy, family: Family) -> Any:
         leading = parameter.shape[: stacked + (experts > 0)]
         return _stored(names, leading, parameter.shape[len(leading) :], inside, last)
 
-    return jax.tree_util.tree_map_with_path(leaf, policy.shapes())
+    tree: Any = jax.tree_util.tree_map_with_path(leaf, policy.shapes())
+    for layer in [tree["layers"]] if policy.model.scan_layers else tree["layers"].values():
+        rows: Counter[str] = Counter()  # of each tensor, in the parameters before this one
+        for module in family.fused:
+            part, name = module.split(".")
+            for last, stored in layer[part][name].items():
+                layer[part][name][last] = dataclasses.replace(stored, first=rows[stored.names[0]])
+                rows[stored.names[0]] += stored.flattened[0]
+    return tree
 
 
 def _stored(names: list[str], leading: tuple[int, ...], shape: tuple[int, ...], module: list[str], last: str) -> Stored:
@@ -120,6 +132,17 @@ def _stored(names: list[str], leading: tuple[int, ...], shape: tuple[int, ...], 
         inputs = {"kernel": of_kernel, "lora_a": len(shape) - 1, "lora_b": 1}[last]
         return Stored(tuple(names), leading, shape, inputs, (math.prod(shape[inputs:]), math.prod(shape[:inputs])))
     return Stored(tuple(names), leading, shape, 0, (math.prod(shape),))
+
+
+def tensor_shapes(stored: Iterable[Stored], vocabulary: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the tensors that hold these parameters, if the embedding has so many rows."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for one in stored:
+        for name in one.names:
+            so_far = shapes[name][0] if name in shapes else 0
+            rows = vocabulary if name in VOCABULARY else max(so_far, one.first + one.flattened[0])
+            shapes[name] = (rows, *one.flattened[1:])
+    return shapes
 
 
 def all_stored(tree: Any) -> Iterator[Stored]:

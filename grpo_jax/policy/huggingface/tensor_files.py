@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Tensor:
     kind: str  # its type, by the file's name for it
     shape: tuple[int, ...]
     offset: int  # bytes from the file's beginning
+
+    def rows(self, first: int, count: int) -> "Tensor":
+        """Return so many rows of it, from the given one on."""
+        row = math.prod(self.shape[1:]) * DTYPES[self.kind].itemsize
+        return replace(self, shape=(count, *self.shape[1:]), offset=self.offset + first * row)
 
     def read(self, shape: Sequence[int], box: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
         """Read a box of the tensor.

@@ -25,6 +25,7 @@ CONFIGS = {
     "qwen2": SHAPE | {"model_type": "qwen2", "tie_word_embeddings": True, "dtype": "float32"},
     "qwen3": SHAPE | {"model_type": "qwen3", "tie_word_embeddings": True, "dtype": "float32"},
     "mistral": SHAPE | {"model_type": "mistral", "sliding_window": 3, "torch_dtype": "float32"},
+    "phi3": SHAPE | {"model_type": "phi3", "torch_dtype": "float32"},
     "gemma2": SHAPE | {"model_type": "gemma2", "sliding_window": 3, "torch_dtype": "float32"},
     "gemma3_text": SHAPE | {"model_type": "gemma3_text", "sliding_window": 3, "sliding_window_pattern": 2},
 }
@@ -37,6 +38,7 @@ VECTORS = {
     "qwen2": NORMS,
     "qwen3": NORMS | QK,
     "mistral": NORMS,
+    "phi3": NORMS,
     "gemma2": GEMMA,
     "gemma3_text": GEMMA | QK,
 }
@@ -49,12 +51,16 @@ MATRICES = {
     "mlp.up_proj": (32, 16),
     "mlp.down_proj": (16, 32),
 }
+FUSED = {  # tensors of Phi-3, and the matrices that lie in them, one below the other
+    "self_attn.qkv_proj": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
+    "mlp.gate_up_proj": ("mlp.gate_proj", "mlp.up_proj"),
+}
 
 
 def shapes(name):
     """Return the shape of every tensor of this family's model."""
     found = {"model.embed_tokens.weight": (VOCABULARY, 16), "model.norm.weight": (16,)}
-    if name in ("llama", "mistral"):
+    if name in ("llama", "mistral", "phi3"):
         found["lm_head.weight"] = (VOCABULARY, 16)
     for layer in range(3):
         block = f"model.layers.{layer}"
@@ -62,6 +68,22 @@ def shapes(name):
         found |= {f"{block}.{key}.weight": (size,) for key, size in VECTORS[name].items()}
         if name == "qwen2":
             found |= {f"{block}.self_attn.{key}_proj.bias": (size,) for key, size in (("q", 32), ("k", 16), ("v", 16))}
+        for fused, parts in FUSED.items() if name == "phi3" else ():
+            rows = sum(found.pop(f"{block}.{part}.weight")[0] for part in parts)
+            found[f"{block}.{fused}.weight"] = (rows, 16)
+    return found
+
+
+def unfused(tensors):
+    """Return the tensors with those of Phi-3 cut into their matrices."""
+    found = dict(tensors)
+    for layer in range(3):
+        for fused, parts in FUSED.items():
+            ends = np.cumsum([MATRICES[part][0] for part in parts])
+            whole = found.pop(f"model.layers.{layer}.{fused}.weight", None)
+            if whole is not None:
+                cut = np.split(whole, ends[:-1])
+                found |= {f"model.layers.{layer}.{part}.weight": one for part, one in zip(parts, cut, strict=True)}
     return found
 
 

@@ -41,6 +41,29 @@ LLAMA = {
     "use_cache": True,
 }
 
+PHI3 = {
+    "architectures": ["Phi3ForCausalLM"],
+    "attention_bias": False,
+    "attention_dropout": 0.0,
+    "auto_map": {
+        "AutoConfig": "configuration_phi3.Phi3Config",
+        "AutoModelForCausalLM": "modeling_phi3.Phi3ForCausalLM",
+    },
+    "embd_pdrop": 0.0,
+    "hidden_act": "silu",
+    "hidden_size": 3072,
+    "initializer_range": 0.02,
+    "intermediate_size": 8192,
+    "model_type": "phi3",
+    "num_hidden_layers": 32,
+    "original_max_position_embeddings": 4096,
+    "resid_pdrop": 0.0,
+    "rms_norm_eps": 1e-05,
+    "rope_theta": 10000.0,
+    "torch_dtype": "bfloat16",
+    "use_cache": True,
+}
+
 PUBLISHED = {  # name: (parameters, config.json)
     "Qwen2.5-Math-1.5B": (1_543_714_304, QWEN2_MATH_1_5B),
     "Qwen2.5-Math-7B": (
@@ -176,6 +199,44 @@ PUBLISHED = {  # name: (parameters, config.json)
             "torch_dtype": "bfloat16",
             "use_cache": True,
             "vocab_size": 32000,
+        },
+    ),
+    "Phi-3-mini-4k-instruct": (
+        3_821_079_552,
+        PHI3
+        | {
+            "bos_token_id": 1,
+            "eos_token_id": 32000,
+            "max_position_embeddings": 4096,
+            "num_attention_heads": 32,
+            "num_key_value_heads": 32,
+            "pad_token_id": 32000,
+            "rope_scaling": None,
+            "sliding_window": 2047,
+            "tie_word_embeddings": False,
+            "vocab_size": 32064,
+        },
+    ),
+    "Phi-4-mini-instruct": (
+        3_836_021_760,
+        PHI3
+        | {
+            "bos_token_id": 199999,
+            "eos_token_id": 199999,
+            "full_attn_mod": 1,
+            "interpolate_factor": 1,
+            "lm_head_bias": False,
+            "max_position_embeddings": 131072,
+            "mlp_bias": False,
+            "num_attention_heads": 24,
+            "num_key_value_heads": 8,
+            "pad_token_id": 199999,
+            "partial_rotary_factor": 0.75,
+            # The published long factors differ from each other; nothing here reads them.
+            "rope_scaling": {"long_factor": [32.0] * 48, "short_factor": [1.0] * 48, "type": "longrope"},
+            "sliding_window": 262144,
+            "tie_word_embeddings": True,
+            "vocab_size": 200064,
         },
     ),
     "gemma-2-2b": (

@@ -76,4 +76,7 @@ def test_mistakes(tmp_path):
         save_adapters(tmp_path / "adapters", policy.base, params, source)
     with pytest.raises(ConfigError, match="source: already exists; name a directory that does not"):
         save_adapters(source, policy, params, source)
-    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+    fused = write(tmp_path / "fused", "phi3", random_tensors("phi3"))
+    with pytest.raises(ConfigError, match="keeps query, key, value, gate, up in tensors of several modules"):
+        save_adapters(tmp_path / "adapters", *adapted(fused), fused)
+    assert {path.name for path in tmp_path.iterdir()} == {"source", "fused"}

@@ -17,7 +17,7 @@ from grpo_jax.config import ConfigError, MeshConfig
 from grpo_jax.policy.huggingface import describe, exporter, load_checkpoint, read_architecture, save_checkpoint
 from grpo_jax.policy.huggingface.tensor_files import Tensor
 from grpo_jax.sharding import make_mesh, tree_named
-from tests.policy.huggingface.checkpoints import CONFIGS, VOCABULARY, policy_of, random_tensors, write
+from tests.policy.huggingface.checkpoints import CONFIGS, VOCABULARY, policy_of, random_tensors, unfused, write
 from tests.policy.test_policy import make, randomised
 
 ONE = SingleDeviceSharding(jax.devices()[0])
@@ -41,6 +41,7 @@ def test_every_tensor_is_where_it_belongs(name, scan_layers, tmp_path):
     """Each matrix does to a vector what a Linear of transformers does, whose weight is [out, in]."""
     tensors = random_tensors(name)
     policy, params = load(write(tmp_path, name, tensors), scan_layers=scan_layers)
+    tensors = unfused(tensors)
 
     def block(layer):
         if scan_layers:
@@ -122,7 +123,7 @@ def test_shards_and_another_dtype(tmp_path):
 
 @pytest.mark.trap(34)
 @pytest.mark.parametrize("scan_layers", [False, True])
-@pytest.mark.parametrize("name", ["qwen2", "llama", "gemma2", "gemma3_text"])
+@pytest.mark.parametrize("name", ["qwen2", "llama", "phi3", "gemma2", "gemma3_text"])
 def test_eight_devices_compute_what_one_does(name, scan_layers, tmp_path):
     """On a 2 x 2 x 2 mesh, where every device reads its own shard; and from there out again, the same bytes."""
     tensors = random_tensors(name)
@@ -238,6 +239,15 @@ def test_the_text_part_of_a_model_with_images(prefixes, tmp_path):
     save_file(wrapped, source / "model.safetensors")
     with pytest.raises(ConfigError, match=r"it also has another_tower.weight"):
         load(source)
+
+
+def test_rows_of_a_fused_tensor_that_are_missing(tmp_path):
+    tensors = random_tensors("phi3")
+    reshape(tensors, "model.layers.1.self_attn.qkv_proj.weight", (48, 16))
+    with pytest.raises(
+        ConfigError, match=r"layers.1.self_attn.qkv_proj.weight has the shape \(48, 16\), and config.json"
+    ):
+        load(write(tmp_path, "phi3", tensors))
 
 
 MISTAKES = {  # of a checkpoint of Llama: what is done to its tensors, and the sentence

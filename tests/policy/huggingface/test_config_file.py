@@ -17,6 +17,7 @@ from tests.policy.test_policy import VARIANTS, make
 
 GEMMA3 = PUBLISHED["gemma-3-1b"][1]
 LLAMA3 = PUBLISHED["Llama-3.2-1B"][1]
+PHI4 = PUBLISHED["Phi-4-mini-instruct"][1]
 
 
 def read(folder, values):
@@ -47,6 +48,11 @@ def test_what_the_families_differ_in(tmp_path):
     assert [index for index, kind in enumerate(gemma3.layers) if kind == "full"] == [5, 11, 17, 23]
     assert (gemma3.rope.theta, gemma3.local_rope.theta, gemma3.sliding_window) == (1e6, 1e4, 512)
     assert (gemma3.attention_cap, gemma3.logit_cap, gemma3.qk_norm) == (0.0, 0.0, True)
+    phi3, phi4 = published("Phi-3-mini-4k-instruct"), published("Phi-4-mini-instruct")
+    assert (phi3.layer_types, phi3.sliding_window, phi3.rope) == (("sliding",), 2047, RopeConfig())
+    assert (phi4.layer_types, phi4.sliding_window) == (("full",), 0)  # its window is longer than its longest context
+    short = (1.0,) * 48
+    assert phi4.rope == RopeConfig(1e4, "longrope", 32.0, original_length=4096, short_factors=short, share=0.75)
 
 
 @pytest.mark.parametrize("model_type", FAMILIES)
@@ -106,6 +112,9 @@ def test_upper_layers_of_qwen_slide_where_its_file_says_so(tmp_path):
             LLAMA3 | {"rope_parameters": {"partial_rotary_factor": 0.5}, "rope_scaling": None},
             "partial_rotary_factor=0.5",
         ),
+        (PHI4 | {"partial_rotary_factor": 0.4}, "partial_rotary_factor=0.4: must rotate an even number of dimensions"),
+        (PHI4 | {"partial_rotary_factor": 0.5}, "must have 32 numbers, one for each rotated pair"),
+        (PHI4 | {"rope_scaling": {"type": "su", "short_factor": 1.0}}, "short_factor=1.0: must be a list of numbers"),
         (LLAMA3 | {"hidden_size": 0}, "hidden_size=0: must be a whole number above 0"),
         (LLAMA3 | {"hidden_size": "2048"}, "hidden_size='2048': must be a whole number above 0"),
         (LLAMA3 | {"rms_norm_eps": True}, "rms_norm_eps=True: must be a number above 0"),
@@ -224,6 +233,15 @@ def test_a_policy_from_nothing_can_be_described(name, tmp_path):
     described = describe(architecture, max_positions=99)
     expected = {"multi_head": "qwen3", "multi_query": "qwen2", "gemma3": "gemma3_text"}.get(name, name)
     assert described["model_type"] == expected
+    assert settled(read(tmp_path, described)) == settled(architecture)
+    assert settled(read(tmp_path, AutoConfig.from_pretrained(tmp_path).to_dict())) == settled(architecture)
+
+
+def test_a_rotation_of_phi_can_be_described(tmp_path):
+    rope = RopeConfig(share=0.75, scaling="longrope", factor=4.0, amplitude=1.5, short_factors=(1.0, 2.0, 4.0))
+    architecture = make(rope=rope, qk_norm=False, embed_dim=32).architecture
+    described = describe(architecture, max_positions=99)
+    assert described["model_type"] == "phi3"
     assert settled(read(tmp_path, described)) == settled(architecture)
     assert settled(read(tmp_path, AutoConfig.from_pretrained(tmp_path).to_dict())) == settled(architecture)
 
