@@ -37,6 +37,7 @@ setup(
         "scipy>=1.15",
         "jaxtyping>=0.3.11",
         "tensorboardX>=2.6",
+        "fsspec>=2026.2",
         "matplotlib>=3.10",
         "rich>=14",
         "tensorflow-datasets>=4.9.10,<5",
@@ -57,6 +58,9 @@ setup(
             "nvidia-nvvm>=13",
         ],
         "notebook": ["ipykernel>=7"],
+        # Runs in buckets. Others have packages for fsspec, too.
+        "gcs": ["gcsfs>=2026.8"],
+        "s3": ["s3fs>=2026.8"],
         "huggingface": ["datasets>=5.2,<6"],
         "reasoning_gym": ["reasoning-gym==0.1.25"],
         "wandb": ["wandb>=0.31,<0.32"],

@@ -11,7 +11,7 @@ FLOORS = (
     {"files", "json_record", "suites", "terminal", "sharding", "objectives", "rewards"},
     {"policy", "data", "joining"},
     {"sampling", "runs"},
-    {"evaluation", "program_cache", "tracking"},
+    {"evaluation", "mirror", "program_cache", "tracking"},
     {"training"},
     {"studies", "planning", "analysis"},
     {"reporting", "doctor"},

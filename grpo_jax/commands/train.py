@@ -9,25 +9,31 @@ extends the run.
 RUN must have kept the step's checkpoint; without @STEP the fork starts at the newest. grpo_jax/config/schema.py says
 which fields may differ.
 
+The run of a single process can be in a bucket, as --workdir=gs://BUCKET/runs/a. It works in a copy on this machine,
+which is uploaded in the background (docs/buckets.md).
+
 --smoke scales any configuration down to a minimal run of all its parts and prints what it changes. It needs a DIR of
 its own. grpo_jax/config/smoke.py has the rules.
 
 SIGTERM, Ctrl-C and a closed terminal (SIGHUP) stop the run at the next batch of samples, and save it. --stopped-code
 chooses the exit code for that, for clusters that start a run again only if its exit code says so. (xpk restarts on 42.)
 
-Exit codes: 0 finished, or stopped with everything saved; 1 the training failed; 2 a mistake in the configuration; 124
-another process did not join in time, or there was no progress for train.stuck_after seconds (stacks_PROCESS.txt shows
-where); 130 stopped at once by Ctrl-C, before there was anything to save or by a second Ctrl-C.
+Exit codes: 0 finished, or stopped with everything saved; 1 the training failed, or not everything is in the bucket; 2 a
+mistake in the configuration; 124 another process did not join in time, or there was no progress for train.stuck_after
+seconds (stacks_PROCESS.txt shows where); 130 stopped at once by Ctrl-C, before there was anything to save or by a
+second Ctrl-C.
 """
 
 import argparse
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from grpo_jax.commands import loading_jax, reports_mistakes
 from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.joining import add_flags, join, several_hosts
+from grpo_jax.mirror import NotUploaded, is_address, working_copy
 from grpo_jax.terminal import LiveDisplay
 from grpo_jax.tracking import check_trackers
 
@@ -35,7 +41,9 @@ from grpo_jax.tracking import check_trackers
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="the run's directory, or an address such as gs://BUCKET/runs/a"
+    )
     parser.add_argument(
         "--from", dest="origin", type=command_line.place, metavar="RUN[@STEP]", help="fork this run into a new DIR"
     )
@@ -63,15 +71,34 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     arguments = command_line.parse(make_parser(), argv)
-    begun = arguments.workdir / CONFIG_FILE
+    display = LiveDisplay()
+    if not is_address(arguments.workdir):
+        return _train(arguments, Path(arguments.workdir), display)
+    if several_hosts(arguments):
+        raise ConfigError(
+            f"--workdir={arguments.workdir}: only the run of a single process can be in a bucket; name a directory on "
+            "a file system that all hosts share."
+        )
+    code = 0
+    try:
+        with working_copy(arguments.workdir, display.note) as workdir:
+            code = _train(arguments, workdir, display)
+    except NotUploaded as error:
+        failed = command_line.fail(error, 1)
+        return code or failed
+    return code
+
+
+def _train(arguments: argparse.Namespace, workdir: Path, display: LiveDisplay) -> int:
+    """Train in a directory, show the result, and return the exit code."""
+    begun = workdir / CONFIG_FILE
     config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
     if arguments.profile_steps.stop > config.train.steps + 1:
         raise ConfigError(f"--profile-steps: the run has {config.train.steps} steps; name some of them.")
-    if not (arguments.workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
+    if not (workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
         check_inputs(config)
         check_trackers(config)
 
-    display = LiveDisplay()
     with loading_jax(display, silently=several_hosts(arguments)):
         import jax
 
@@ -87,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
     join(arguments)
     foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
-        with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:
+        with Together(workdir, config.train.stuck_after, foreseen) as together, display:
             origin = Origin.parse(str(arguments.origin)) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
@@ -96,10 +123,10 @@ def main(argv: Sequence[str]) -> int:
                 if first:
                     for field, here, there in differences(to_dict(config), to_dict(whole)):
                         display.note(f"smoke: {field}={here}, not {'none' if there is None else there}")
-            before = RunDirectory(arguments.workdir).summary()
+            before = RunDirectory(workdir).summary()
             summary = train_config(
                 config,
-                arguments.workdir,
+                workdir,
                 Noticed(display if first else Silent(), together.progressed),
                 origin=origin,
                 profile=arguments.profile_steps,
@@ -114,9 +141,9 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.reporting.report import REPORT_FILE, write_report
         from grpo_jax.reporting.summary import show_summary
 
-        if summary != before or not (arguments.workdir / REPORT_FILE).exists():
-            write_report(arguments.workdir)
-        show_summary(summary, arguments.workdir, display.console)
+        if summary != before or not (workdir / REPORT_FILE).exists():
+            write_report(workdir)
+        show_summary(summary, workdir, display.console)
     return 0
 
 

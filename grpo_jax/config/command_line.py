@@ -79,15 +79,15 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
 
 
 def place(text: str) -> Path:
-    """Return the path that a flag names. It may be no address: `Path` would make a local folder "gs:" of a bucket's.
+    """Return the path that a flag names. It may be no address: of gs://b, `Path` would make a local folder "gs:".
 
     Raises:
       ArgumentTypeError: if it is an address.
     """
     if ADDRESS.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{text} is an address, and files are read and written by path only; mount the bucket or the file system, "
-            "and name a directory in it (docs/clusters.md)."
+            f"{text} is an address, and only the --workdir of `grpo train` may be one; copy the files to a directory, "
+            "or mount the bucket, and name that (docs/buckets.md)."
         )
     return Path(text)
 

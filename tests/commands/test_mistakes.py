@@ -166,15 +166,20 @@ def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", CONTINUES)
+@pytest.mark.parametrize("name", [name for name in CONTINUES if name not in ("train", "config", "completion")])
 def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     flag = {"report": [], "plan": ["--json"], "doctor": ["--json"]}.get(name, ["--workdir"])
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(f"grpo_jax.commands.{name}").main([*flag, "gs://bucket/run"])
     assert ended.value.code == 2
-    assert "gs://bucket/run is an address, and files are read and written by path only" in capsys.readouterr().err
+    assert "gs://bucket/run is an address, and only the --workdir of `grpo train` may be one" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_run_of_several_hosts_is_in_no_bucket(capsys):
+    assert command.main([*in_the_default_configuration("gs://bucket/run"), "--distributed"]) == 2
+    assert_one_sentence(capsys, "only the run of a single process can be in a bucket; name a directory on a file")
 
 
 def test_workdir_under_a_file(tmp_path, capsys):

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from grpo_jax.commands import report, train
 from grpo_jax.runs.phases import PHASES
@@ -83,6 +84,22 @@ def test_a_finished_run_is_not_run_again(finished, capsys):
     assert f"{workdir}: the run is finished and stays as it is" in out
     assert "after RL" in out
     assert contents(workdir) == before
+
+
+def test_a_run_in_a_bucket(finished, capsys, monkeypatch, tmp_path):
+    """This machine makes a working copy of a run that another one has finished."""
+    workdir, _ = finished
+    files = MemoryFileSystem()
+    for path in contents(workdir):
+        files.put_file(str(path), f"/b/run/{path.relative_to(workdir)}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    command = [f"--config={CONFIGS / 'two_grpo.py'}", "--workdir=memory://b/run", *tiny_flags()]
+    assert train.main(command) == 0
+    out = capsys.readouterr().out
+    assert "memory://b/run: fetching" in out
+    assert "the run is finished and stays as it is" in out
+    assert files.cat_file("/b/run/summary.json") == (workdir / "summary.json").read_bytes()
+    files.store.clear()
 
 
 def test_reports_are_compared(finished, tmp_path, capsys):

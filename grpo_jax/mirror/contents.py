@@ -1,0 +1,125 @@
+"""What of a directory belongs into a bucket, and in which groups.
+
+* Checkpoints: the directories `checkpoints/STEP`, at any depth, once they are sealed. They never change.
+* Records: the JSON files at the top, such as config.json and summary.json. They are small and speak of other files.
+* All other files. Some of them grow, and some are replaced.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from grpo_jax.runs.seals import SEAL
+
+CHECKPOINTS = "checkpoints"
+RECORD = ".json"
+UNFINISHED = ".tmp"  # how files and directories end that will be renamed
+LOCK = "lock"  # means nothing on another machine
+
+
+class Stamp(NamedTuple):
+    """What tells whether a file has changed."""
+
+    size: int
+    modified: int  # nanoseconds
+    inode: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Stamp | None":
+        """Return the stamp of a file, or None if there is no such file."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return None
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+class Record(NamedTuple):
+    """A small file, with its content at the time of its stamp or later."""
+
+    stamp: Stamp | None
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files of a directory at a moment, by their names relative to it."""
+
+    records: Mapping[str, Record]
+    checkpoints: Mapping[str, Sequence[str]]  # the files of each; its seal is the last one
+    others: Sequence[str]
+
+    @property
+    def names(self) -> set[str]:
+        """The names of all files."""
+        return {*self.records, *self.others, *(name for files in self.checkpoints.values() for name in files)}
+
+
+def look(directory: Path) -> Contents:
+    """Return the contents of a directory in which a run may be working.
+
+    Records are read first, and checkpoints are listed before other files. So what a record or a checkpoint builds on is
+    among the files, and has been written.
+    """
+    records = {}
+    for path in sorted(directory.glob(f"*{RECORD}")):
+        with contextlib.suppress(FileNotFoundError):  # it was renamed a moment ago
+            records[path.name] = Record(Stamp.of(path), path.read_bytes())
+    checkpoints = {}
+    for place in _checkpoints(directory):
+        files, seal = _names(directory / place, directory), f"{place}/{SEAL}"
+        checkpoints[place] = [*sorted(files - {seal}), seal]
+    others = _names(directory, directory) - records.keys()
+    return Contents(records, checkpoints, sorted(name for name in others if checkpoint_of(name) is None))
+
+
+def is_record(name: str) -> bool:
+    """Return whether a file is a record."""
+    return "/" not in name and name.endswith(RECORD)
+
+
+def checkpoint_of(name: str) -> str | None:
+    """Return the directory of the checkpoint that a file belongs to; None if it belongs to none."""
+    parts = PurePosixPath(name).parts
+    if CHECKPOINTS not in parts[:-1]:
+        return None
+    return "/".join(parts[: parts.index(CHECKPOINTS) + 2])
+
+
+def is_step(checkpoint: str) -> bool:
+    """Return whether a directory has the name of a finished checkpoint."""
+    return checkpoint.rpartition("/")[2].isdigit()
+
+
+def step_of(checkpoint: str) -> int:
+    """Return the step of a checkpoint's directory."""
+    return int(checkpoint.rpartition("/")[2])
+
+
+def whole(names: Iterable[str]) -> list[str]:
+    """Return these names without those of checkpoints that have no seal among them."""
+    there = set(names)
+    of_checkpoint = {name: checkpoint_of(name) for name in there}
+    return sorted(name for name, place in of_checkpoint.items() if place is None or f"{place}/{SEAL}" in there)
+
+
+def _checkpoints(directory: Path) -> list[str]:
+    """Return the names of all directories of checkpoints that are sealed, in the order of their steps."""
+    found = [
+        Path(place)
+        for place, _, names in os.walk(directory)
+        if SEAL in names and is_step(place) and Path(place).parent.name == CHECKPOINTS
+    ]
+    return [path.relative_to(directory).as_posix() for path in sorted(found, key=lambda path: int(path.name))]
+
+
+def _names(place: Path, directory: Path) -> set[str]:
+    """Return the names of all files in a place of a directory. What vanishes meanwhile is left out."""
+    found = set()
+    for folder, folders, names in os.walk(place):
+        folders[:] = [name for name in folders if not name.endswith(UNFINISHED)]
+        found |= {Path(folder, name) for name in names if not name.endswith(UNFINISHED) and name != LOCK}
+    return {path.relative_to(directory).as_posix() for path in found}

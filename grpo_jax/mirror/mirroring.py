@@ -1,0 +1,260 @@
+"""The working copy of an address, for as long as a process works in it.
+
+Which of both is newer? Each start of a process at an address has an id, which stands there and beside the working copy.
+If both are the same, nobody else has worked there since, and the working copy has all that is there, and perhaps more.
+Otherwise the address counts, and the working copy is moved aside and made anew.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import signal
+import threading
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from grpo_jax.config import ConfigError, command_line
+from grpo_jax.files import user_cache, write_whole
+from grpo_jax.json_record import JsonRecord
+from grpo_jax.mirror.contents import Stamp, look
+from grpo_jax.mirror.download import download, holds_a_directory, objects
+from grpo_jax.mirror.ownership import SIGN_SECONDS, Ownership, newest_owner
+from grpo_jax.mirror.remote import Remote
+from grpo_jax.mirror.upload import COPY, Upload
+
+UPLOAD_SECONDS = 30.0  # between two uploads; longer if they take longer
+RETRY_SECONDS = 5.0  # at the end
+PATIENCE = 300.0  # seconds without any progress, until the end of a run waits no longer
+
+
+class NotUploaded(RuntimeError):
+    """Some files are not at the address. The text says which, why, and what the user can do."""
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an address, as in gs://BUCKET/runs/a, and not a path."""
+    return bool(command_line.ADDRESS.fullmatch(text))
+
+
+@contextmanager
+def working_copy(address: str, note: Callable[[str], None]) -> Iterator[Path]:
+    """Yield a directory on this machine whose content is brought to an address, in the background and at the end.
+
+    If the address holds something newer, the directory is made from it before. If another process takes the address
+    over, this one gets SIGTERM, as if it was asked to stop.
+
+    Args:
+      address: of an object store, as in gs://BUCKET/runs/a.
+      note: shows a line, from any thread.
+
+    Raises:
+      ConfigError: before anything is yielded, if the address cannot be used, or if a process is working there.
+      NotUploaded: at the end, if not everything is at the address.
+    """
+    remote = Remote.at(address)
+    place = _place(remote.address)
+    with _locked(place, remote.address):
+        try:
+            mirror = _begin(remote, place, note)
+        except ConfigError:
+            raise
+        except Exception as error:  # each store has errors of its own
+            raise ConfigError(
+                f"--workdir={remote.address}: cannot be used ({_said(error)}); check its name, the network, and "
+                "that you may read and write there."
+            ) from error
+        try:
+            yield mirror.directory
+        except BaseException:
+            if problem := mirror.close():
+                note(f"warning: {problem}")
+            raise
+        if problem := mirror.close():
+            raise NotUploaded(problem)
+
+
+@dataclass(frozen=True)
+class _State(JsonRecord):
+    """What is known of the address, kept beside the working copy."""
+
+    ids: Sequence[str]  # of starts after which the working copy has all that is at the address
+    known: Mapping[str, Stamp]  # objects that were uploaded, and the stamps of their files
+
+    @classmethod
+    def read(cls, place: Path) -> "_State":
+        try:
+            return cls.from_json(json.loads((place / "state.json").read_text(encoding="utf-8")))
+        except (OSError, KeyError, TypeError, ValueError):  # what it would say can be found out otherwise
+            return cls([], {})
+
+    def write(self, place: Path) -> None:
+        write_whole(place / "state.json", json.dumps(self.to_json()))
+
+
+def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror":
+    """Become the owner of an address, make the working copy the newer one of both, and start the uploads."""
+    directory, state, id = place / "run", _State.read(place), uuid.uuid4().hex
+    earlier = newest_owner(remote)
+    ours = bool(earlier and earlier.owner.id in state.ids and directory.is_dir() and look(directory).records)
+    if ours and earlier:  # the lock says that this owner has ended, and this start follows it
+        _State([earlier.owner.id, id], state.known).write(place)
+    owner = Ownership.take(remote, id, None if ours else earlier, note)
+    there = objects(remote)
+    known: dict[str, Stamp | None] = {name: state.known.get(name) if ours else None for name in there}
+    if not ours:
+        if directory.exists():
+            aside = place / f"superseded_{time.strftime('%Y%m%d_%H%M%S')}"
+            directory.rename(aside)
+            note(f"{remote.address}: holds something else than before; the working copy so far is now {aside}")
+        if holds_a_directory(there):
+            known |= download(remote, there, directory, note)
+        directory.mkdir(exist_ok=True)
+    note(f"{remote.address}: the working copy is {directory}")
+    mirror = _Mirror(remote, directory, known, owner, note, id)
+    mirror.start()
+    return mirror
+
+
+class _Mirror:
+    """Threads that bring a working copy to its address, and give signs of its owner."""
+
+    def __init__(
+        self,
+        remote: Remote,
+        directory: Path,
+        known: dict[str, Stamp | None],
+        owner: Ownership,
+        note: Callable[[str], None],
+        id: str,
+    ):
+        self.directory = directory
+        self._remote, self._known, self._owner, self._note, self._id = remote, known, owner, note, id
+        self._upload = Upload(directory, remote, known, self._look_for_successor)
+        self._closing = threading.Event()
+        self._error: Exception | None = None  # of the newest upload that is over
+        self._successor = ""  # what to say of the process that has taken over
+        self._uploads = threading.Thread(target=self._run, name="uploads", daemon=True)
+        self._signs = threading.Thread(target=self._sign, name="signs", daemon=True)
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._save()
+        self._uploads.start()
+        self._signs.start()
+
+    def close(self) -> str:
+        """Bring the rest, and end. Return a sentence that says what is not at the address; "" if all is there."""
+        self._upload.moved = time.monotonic()
+        self._closing.set()
+        while self._uploads.is_alive() and time.monotonic() < self._upload.moved + PATIENCE:
+            self._uploads.join(1.0)
+        if not self._uploads.is_alive():
+            self._signs.join()
+        if self._successor:
+            return self._successor
+        missing = self._upload.missing()
+        if not missing:
+            with contextlib.suppress(Exception):  # then the next start waits for silence
+                self._owner.sign(ended=True)
+            return ""
+        why = _said(self._error) if self._error else f"no progress for {PATIENCE:.0f} s"
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        return (
+            f"{self._remote.address}: not up to date there are {', '.join(missing[:3])}{more} ({why}). They are in "
+            f"{self.directory}; the same command on this machine brings them there."
+        )
+
+    def _run(self) -> None:
+        pause = UPLOAD_SECONDS
+        while not self._closing.wait(pause) and not self._successor:
+            began = time.monotonic()
+            self._try()
+            pause = max(UPLOAD_SECONDS, time.monotonic() - began)
+        while not self._successor and not self._try():
+            if time.monotonic() > self._upload.moved + PATIENCE:
+                return
+            time.sleep(RETRY_SECONDS)
+
+    def _try(self) -> bool:
+        """Bring what has changed. Return whether that succeeded."""
+        address, before = self._remote.address, self._error
+        try:
+            self._upload.bring()
+            self._error = None
+        except _TakenOver:
+            return False
+        except Exception as error:  # each store has errors of its own
+            self._error = error
+            if before is None:
+                self._note(
+                    f"warning: {address}: cannot be written to ({_said(error)}); the run goes on, and this is tried "
+                    "again"
+                )
+            return False
+        finally:
+            self._save()
+        if before:
+            self._note(f"{address}: can be written to again, and is up to date")
+        return True
+
+    def _look_for_successor(self) -> None:
+        """Raise _TakenOver if another process is the owner. Then this one is asked to stop, once."""
+        if not self._successor and (successor := self._owner.successor()):
+            self._successor = (
+                f"{self._remote.address}: a process on {successor.host} has taken over, because nothing was heard of "
+                f"this one; what is not there is in {self.directory}."
+            )
+            os.kill(os.getpid(), signal.SIGTERM)
+        if self._successor:
+            raise _TakenOver
+
+    def _sign(self) -> None:
+        while self._uploads.is_alive():
+            with contextlib.suppress(Exception):  # another process takes over only after several missing signs
+                self._look_for_successor()
+                self._owner.sign()
+            self._uploads.join(SIGN_SECONDS)
+
+    def _save(self) -> None:
+        uploaded = {name: stamp for name, stamp in dict(self._known).items() if stamp}
+        _State([self._id], uploaded).write(self.directory.parent)
+
+
+@contextmanager
+def _locked(place: Path, address: str) -> Iterator[None]:
+    """Keep other processes of this machine out. The system releases the lock if the process is killed."""
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(
+                f"--workdir={address}: another process on this machine is working in it; wait for it, or name another "
+                "address."
+            ) from error
+        for left in place.glob(f"{COPY}*"):  # by a process that was killed
+            left.unlink()
+        yield
+
+
+def _place(address: str) -> Path:
+    """Return the place on this machine for an address: its working copy, what is known of it, and a lock."""
+    readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", address)[:100]
+    return user_cache() / "buckets" / f"{readable}_{zlib.crc32(address.encode()):08x}"
+
+
+def _said(error: Exception) -> str:
+    """Return what an error of a store says, in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+class _TakenOver(Exception):
+    """Another process is the owner now."""
