@@ -85,15 +85,19 @@ test-quick: install-all
 	$(PYTEST) -m 'not slow'
 
 # The tests that are most likely to fail with another version of Python, JAX or NumPy if all pass with one: command lines
-# and configurations, a run and its directory, the policy, the sampler, and the processes of verifiers. No slow ones.
+# and configurations, a run and its directory, the policy, the sampler, the update, and the processes of verifiers. No
+# slow ones.
+FAMILIES := qwen3 qwen3_moe gemma2
+POOL := workers_are_processes_of_their_own_that_never_import_jax what_one_pair_does_is_no_other_pairs_trouble
 SAMPLER := logprobs_are_the_trainers draws_follow_the_distribution the_loop_ends_when_all_have_stopped
 VERSIONS := commands/test_earlier_version.py::test_a_run_is_continued commands/test_mistakes.py commands/test_train.py \
-  config policy/test_policy.py::test_logits_are_those_of_a_second_implementation rewards/test_pool.py runs \
-  $(SAMPLER:%=sampling/test_sampler.py::test_%) sampling/test_continuous.py::test_no_lane_waits_while_a_completion_waits \
-  training/test_tpu.py
+  config $(FAMILIES:%=policy/test_policy.py::test_logits_are_those_of_a_second_implementation[%]) \
+  $(POOL:%=rewards/test_pool.py::test_%) runs $(SAMPLER:%=sampling/test_sampler.py::test_%) \
+  sampling/test_continuous.py::test_no_lane_waits_while_a_completion_waits \
+  training/test_tpu.py::test_the_demo_compiles[scanned]
 
 test-versions: install-all
-	$(PYTEST) -m 'not slow' $(VERSIONS:%=tests/%)
+	$(PYTEST) -m 'not slow' $(VERSIONS:%='tests/%')
 
 # Against the implementation of transformers, which needs torch: Python 3.11, and an environment of its own.
 test-parity: $(VENV)-parity/.installed

@@ -174,10 +174,10 @@ class LiveDisplay:
         curve = [sparkline(self._smooth.get(template, []), CURVE) for template in [*values][:1]]
         shown = metrics[:1] + (curve if self.console.shows_curves else []) + metrics[1:]
         self._bar.update(self._tasks[phase], completed=step, metrics=shown)
+        left = self._task(phase).time_remaining
         self._show_unfinished()
         if not self.console.is_interactive and self._line_is_due():
             self._last_line = time.monotonic()
-            left = self._task(phase).time_remaining
             steps = f"{phase} {step}/{total}" + (f", {duration(left)} left" if left else "")
             self.note("  ".join([steps, *metrics]))
 

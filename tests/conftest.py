@@ -33,6 +33,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.set_threshold(*RARE_COLLECTIONS)  # as in the commands that trace programs
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """Begin with the files that have slow tests, so that no process is left with them while the others have ended."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def pytest_collection_finish() -> None:
     """Leave the modules, which stay until the end, out of every collection."""
     gc.collect()

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import itertools
 import json
+import math
 import re
 import shutil
 import time
@@ -369,6 +370,15 @@ def test_lines_become_seldom(monkeypatch):
     assert gaps[0] == 20  # a step takes 20 seconds
     assert 120 <= next(gap for begin, gap in gaps.items() if begin >= 3600) <= 140
     assert max(gaps.values()) == 620
+
+
+def test_a_phase_that_ends_within_another_gets_its_line():
+    def act(display):
+        display.progress("training", 3, 10, {})
+        display._last_line = -math.inf
+        display.progress("validation at step 3", 2, 2, {})
+
+    assert shown(act).splitlines() == ["training 3/10", "validation at step 3 2/2"]
 
 
 def test_lines_where_there_is_no_terminal():

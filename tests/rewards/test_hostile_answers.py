@@ -177,9 +177,8 @@ def mutated(text, rng):
     return "".join(characters)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_random_answers_are_answered(mathematics, seed, caplog):
-    rng = random.Random(seed)
+def test_random_answers_are_answered(mathematics, caplog):
+    rng = random.Random(0)
     pairs = [(pair["gold"], mutated(pair["answer"], rng)) for pair in LABELLED]
     outcomes = mathematics.compare(pairs)
     assert set(outcomes) <= OUTCOMES

@@ -40,7 +40,7 @@ def one(tmp_path_factory):
 @pytest.mark.trap(13)
 @pytest.mark.trap(34)
 @pytest.mark.parametrize(
-    ("mesh", "changes"), [("all", {}), ("all", {"model__scan_layers": True, "rollout__lanes": 8}), ("data", {})]
+    ("mesh", "changes"), [("all", {}), ("data", {"model__scan_layers": True, "rollout__lanes": 8})]
 )
 def test_a_mesh_reproduces_one_device(one, tmp_path, mesh, changes):
     """Twenty steps, from the warm start on."""
