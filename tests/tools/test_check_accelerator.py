@@ -12,7 +12,6 @@ import pytest
 from grpo_jax.config import load
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training.experiment import check_batches
-from tests.compilation import OLDER_EMITTERS
 from tests.helpers import summary_of
 from tools import check_accelerator
 from tools.check_accelerator import DEMO, FULL, SHORT, Machine, Report, Row, Setting, topology_of
@@ -27,12 +26,6 @@ def one():
     return Machine(BRIEF, jax.devices()[:1])
 
 
-@pytest.mark.xfail(
-    not OLDER_EMITTERS,
-    raises=jax.errors.JaxRuntimeError,
-    strict=True,
-    reason="jaxlib 0.12 cannot sample in bfloat16 on CPU: it refuses a product with the keys of a cache",
-)
 def test_the_sampler_is_compared_with_the_trainer(one, monkeypatch):
     single, half = check_accelerator.sampler_and_trainer(one)
     assert single.passed
