@@ -177,8 +177,8 @@ def lane_attention(prompt_mask: Bool[Array, "L P"], age: Int[Array, " L"], step:
         to_prompt, to_past, to_self = (jnp.exp(part - top) for part in parts)
         total = to_prompt.sum(axis=-1, keepdims=True) + to_past.sum(axis=-1, keepdims=True) + to_self
         by_past = weighted("nkrc,nkch->nkrh", to_past.reshape(*rows, room), past_v).reshape(grouped.shape)
-        # For the first order of axes einsum puts the values on the left, which jaxlib 0.12 cannot multiply in bfloat16 on
-        # a CPU; for the second, the weights. In float32 the second would round differently from earlier runs.
+        # The order of axes decides whether einsum multiplies values by weights, or weights by values. On a CPU jaxlib
+        # 0.12 can do only the second in bfloat16. In float32 it would round differently from earlier runs.
         if v.dtype == jnp.float32:
             by_prompt = weighted("lekrp,lkph->lekrh", to_prompt, prompt_v)
         else:
