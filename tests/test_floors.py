@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "grpo_jax"
 # From the ground up. Packages on the same floor may not use each other.
 FLOORS = (
     {"types", "config", "json_requests", "processes", "randomness"},
-    {"files", "json_record", "suites", "terminal", "sharding", "objectives", "rewards"},
+    {"files", "hub", "json_record", "suites", "terminal", "sharding", "objectives", "rewards"},
     {"policy", "data", "joining"},
     {"sampling", "runs"},
     {"evaluation", "mirror", "program_cache", "tracking"},

@@ -3,13 +3,20 @@
     grpo export --workdir=runs/smollm2_135m --to=models/trained [--best] [--dtype=bfloat16] [--adapters]
 
 Adapters (model.lora) are merged into the weights; with --adapters they are written alone, in PEFT's format. The
-directory appears complete or not at all.
+directory appears complete or not at all. Its README.md is a model card: scores, data, objective, seed, commands. The
+run does not know the license and the base model's name on the Hugging Face Hub: --license and --base-model state them.
 
-Exit codes: 0 written; 2 not written, with the reason.
+--push=OWNER/NAME also uploads the directory to a new repository of the Hub, which is private unless --public is given.
+The token is that of HF_TOKEN or of `hf auth login`. Read the card before others do: it has the run's commands, with the
+names of your files.
+
+Exit codes: 0 written, and uploaded if asked to; 1 written, but not uploaded, with the reason; 2 not written, with the
+reason; 130 stopped by Ctrl-C.
 """
 
 import argparse
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -18,10 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import Config, ConfigError, MeshConfig, QuestionsConfig, command_line, from_dict
 from grpo_jax.files import run_config
-from grpo_jax.runs.directory import check_kept
+from grpo_jax.hub import NotUploaded, check_name, check_new, upload
+from grpo_jax.runs.directory import RunDirectory, check_kept
+from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
 
 if TYPE_CHECKING:
     from grpo_jax.training.experiment import Experiment
+
+LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the form of the Hub's names
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -41,6 +52,23 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("float32", "bfloat16", "float16"),
         help="of the written weights; default: float32",
     )
+    parser.add_argument(
+        "--license",
+        default="",
+        metavar="NAME",
+        help="the Hub's name of the license, such as apache-2.0; default: unknown",
+    )
+    parser.add_argument(
+        "--base-model", default="", metavar="OWNER/NAME", help="the repository of the checkpoint that was trained"
+    )
+    parser.add_argument(
+        "--evaluation",
+        type=command_line.place,
+        metavar="DIR",
+        help="the results of `grpo evaluate --run` for this policy, to be shown in the model card",
+    )
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload to this new repository of the Hugging Face Hub")
+    parser.add_argument("--public", action="store_true", help="let everybody read that repository")
     return parser
 
 
@@ -54,6 +82,8 @@ def main(argv: Sequence[str]) -> int:
         config = from_dict(run_config(arguments.workdir))
         base = _adapters_base(config) if arguments.adapters else None
         check_kept(arguments.workdir, None)
+        suites = _suites(arguments.evaluation) if arguments.evaluation else None
+        _check_sharing(arguments)
     except (ConfigError, FileNotFoundError) as error:
         return command_line.fail(error, 2)
 
@@ -61,28 +91,97 @@ def main(argv: Sequence[str]) -> int:
     import jax
 
     from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
+    from grpo_jax.reporting.model_card import Exported, model_card
     from grpo_jax.training import restore
 
+    to, dtype = arguments.to, arguments.dtype
     try:
         # Use the devices at hand, not those of the run. No batch is split over `tensor`, so any number works.
         mesh = MeshConfig(data=1, fsdp=1, tensor=jax.device_count())
         experiment, restored = restore(arguments.workdir, mesh=mesh, best=arguments.best, policy_only=True)
+        if suites:
+            _check_evaluated(arguments, suites, restored.step)
+        exported = Exported(
+            name=arguments.push or to.name,
+            step=restored.step,
+            best=arguments.best,
+            dtype=dtype,
+            adapters=arguments.adapters,
+            base_model=arguments.base_model,
+            license=arguments.license,
+            suites=suites,
+        )
+        card = model_card(RunDirectory(arguments.workdir), exported)
         if base:
-            save_adapters(arguments.to, experiment.programs.adapted, restored.state.params, base, arguments.dtype)
+            adapted, params = experiment.programs.adapted, restored.state.params
+            save_adapters(to, adapted, params, base, dtype, base_model=arguments.base_model, card=card)
         else:
             with tempfile.TemporaryDirectory() as temporary:
                 source = _source(experiment, Path(temporary))
-                save_checkpoint(arguments.to, experiment.programs.policy, restored.params, source, arguments.dtype)
+                save_checkpoint(to, experiment.programs.policy, restored.params, source, dtype, card=card)
     except (ConfigError, FileNotFoundError, ValueError) as error:
         return command_line.fail(error, 2)
     if not arguments.adapters and not experiment.config.model.checkpoint and jax.process_index() == 0:
         from grpo_jax.data.pretrained import transformers_differs
 
-        if difference := transformers_differs(arguments.to):
+        if difference := transformers_differs(to):
             print(f"warning: {difference}", file=sys.stderr)
     what = "adapters" if arguments.adapters else "policy"
-    command_line.tell(f"{arguments.to}: the {what} of step {restored.step}, in {arguments.dtype}")
+    command_line.tell(f"{to}: the {what} of step {restored.step}, in {dtype}")
+    return _push(to, arguments.push, public=arguments.public, step=restored.step) if arguments.push else 0
+
+
+def _push(directory: Path, name: str, *, public: bool, step: int) -> int:
+    """Upload an export, and return the exit code. The export stays, whatever happens."""
+    later = f"{directory} is complete, and `hf upload {name} {directory} . --private` uploads it"
+    command_line.tell(f"uploading to {name} ...")
+    try:
+        address = upload(directory, name, public=public, message=f"The policy of step {step}")
+    except NotUploaded as error:
+        return command_line.fail(f"--push={name}: {error}; {later}.", 1)
+    except KeyboardInterrupt:
+        return command_line.fail(f"--push={name}: stopped; {later}.", 130)
+    command_line.tell(f"{address}: {'public' if public else 'private'}")
     return 0
+
+
+def _check_sharing(arguments: argparse.Namespace) -> None:
+    """Raise ConfigError if a flag about the model card or the upload is wrong, or if the Hub says that it will be."""
+    if arguments.license and not LICENSE.fullmatch(arguments.license):
+        raise ConfigError(
+            f"--license={arguments.license}: is no name of a license; take one of "
+            "https://huggingface.co/docs/hub/repositories-licenses, such as apache-2.0."
+        )
+    if arguments.public and not arguments.push:
+        raise ConfigError("--public: nothing is uploaded; name a repository with --push.")
+    if arguments.push and arguments.adapters and not arguments.base_model:
+        raise ConfigError(
+            f"--push={arguments.push}: the adapters would name their base by a path of this machine; name its "
+            "repository with --base-model."
+        )
+    for flag, name, check in (("base-model", arguments.base_model, check_name), ("push", arguments.push, check_new)):
+        try:
+            if name:
+                check(name)
+        except ConfigError as error:
+            raise ConfigError(f"--{flag}={error}") from error
+
+
+def _suites(directory: Path) -> SuiteReport:
+    """Return the results of an evaluation on suites. Raise ConfigError if there are none."""
+    report = RunDirectory(directory).suite_report()
+    if report is None:
+        raise ConfigError(f"--evaluation={directory}: has no {SUITES_FILE}; name the --workdir of `grpo evaluate`.")
+    return report
+
+
+def _check_evaluated(arguments: argparse.Namespace, report: SuiteReport, step: int) -> None:
+    """Raise ConfigError if another policy than the exported one was evaluated."""
+    if Path(report.policy.run).resolve() != arguments.workdir.resolve() or report.policy.step != step:
+        raise ConfigError(
+            f"--evaluation={arguments.evaluation}: is of {report.policy}, not of {arguments.workdir}, step {step}; "
+            "evaluate this policy with `grpo evaluate --run`, or leave the flag out."
+        )
 
 
 def _adapters_base(config: Config) -> Path:

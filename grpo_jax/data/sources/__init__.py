@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from grpo_jax.config import ConfigError, SourceConfig, did_you_mean, imported
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.arithmetic import open_arithmetic
-from grpo_jax.data.sources.huggingface import open_huggingface
+from grpo_jax.data.sources.huggingface import open_huggingface, repository_of
 from grpo_jax.data.sources.json_lines import open_json_lines
 from grpo_jax.data.sources.parquet import open_parquet
 from grpo_jax.data.sources.problems import distinct_problems
@@ -80,6 +80,12 @@ def read_problems(config: SourceConfig, field: str) -> Sequence[Problem]:
         raise ConfigError(f"{field}.{error}") from error
 
 
+def hub_repository(config: SourceConfig) -> str:
+    """Return the repository of the Hugging Face Hub that a source reads, as owner/name; "" if it reads none."""
+    kind = KINDS.get(config.kind)
+    return repository_of(config) if kind and kind.opener is open_huggingface else ""
+
+
 def _open(config: SourceConfig) -> Records:
     if config.kind not in KINDS:
         raise ConfigError(
@@ -119,4 +125,4 @@ def _open_own(config: SourceConfig) -> Records:
     )
 
 
-__all__ = ["KINDS", "Records", "open_records", "read_problems"]
+__all__ = ["KINDS", "Records", "hub_repository", "open_records", "read_problems"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from grpo_jax.config import ConfigError
 from grpo_jax.policy.huggingface.config_file import read_config_file
-from grpo_jax.policy.huggingface.exporter import pieces_of, write_directory, write_json
+from grpo_jax.policy.huggingface.exporter import begin_directory, pieces_of, write_directory, write_json
 from grpo_jax.policy.huggingface.names import BLOCK, stored_params
 from grpo_jax.policy.lora import trained_of
 from grpo_jax.policy.policy import Policy
@@ -19,15 +19,25 @@ PREFIX = "base_model.model."  # of the tensors' names: PEFT wraps the model twic
 FILE = "adapter_model.safetensors"
 
 
-def save_adapters(directory: Path, policy: Policy, params: Params, source: Path, dtype: Any = jnp.float32) -> None:
+def save_adapters(
+    directory: Path,
+    policy: Policy,
+    params: Params,
+    source: Path,
+    dtype: Any = jnp.float32,
+    base_model: str = "",
+    card: str = "",
+) -> None:
     """Write adapters in PEFT's format: whole, or not at all. All processes take part, and the first writes.
 
     Args:
       directory: is created; it must not exist.
       policy: a policy with adapters.
       params: its parameters, on any mesh, of which the adapters are written.
-      source: the checkpoint on which they were trained; adapter_config.json names it.
+      source: the checkpoint on which they were trained.
       dtype: dtype of the tensors: float32, bfloat16 or float16.
+      base_model: the name of that checkpoint in adapter_config.json, from which PEFT loads it; "": its path.
+      card: the model card, README.md; "": there is none.
 
     Raises:
       ConfigError: if the policy has no adapters, or the directory exists or cannot be written.
@@ -56,7 +66,7 @@ def save_adapters(directory: Path, policy: Policy, params: Params, source: Path,
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": str(source),
+        "base_model_name_or_path": base_model or str(source),
         "r": lora.rank,
         "lora_alpha": lora.alpha,
         "target_modules": sorted(theirs[module] for module in lora.modules),
@@ -67,7 +77,7 @@ def save_adapters(directory: Path, policy: Policy, params: Params, source: Path,
     }
 
     def begin(temporary: Path, _: np.dtype[Any]) -> None:
-        temporary.mkdir(parents=True)
+        begin_directory(temporary, card)
         write_json(temporary / "adapter_config.json", config)
 
     shards = {FILE: {piece.name: piece.shape for piece in pieces}}

@@ -55,6 +55,7 @@ def save_checkpoint(
     source: Path | Mapping[str, Any],
     dtype: Any = jnp.bfloat16,
     shard_bytes: int = 5 * 10**9,
+    card: str = "",
 ) -> None:
     """Write a checkpoint in Hugging Face's format: whole, or not at all.
 
@@ -67,6 +68,7 @@ def save_checkpoint(
         values of a config.json, as `describe` returns them.
       dtype: dtype of the tensors: float32, bfloat16 or float16.
       shard_bytes: maximum size of a file, unless one tensor is larger.
+      card: the model card, README.md; "": there is none.
 
     Raises:
       ConfigError: if the directory exists or cannot be written, or the source is another model's.
@@ -74,7 +76,7 @@ def save_checkpoint(
     file = read_config_file(source) if isinstance(source, Path) else ConfigFile("config.json", source)
     plan = _plan(policy, params, file)
     shards = _cut({piece.name: piece.shape for piece in plan}, np.dtype(dtype).itemsize, shard_bytes)
-    write_directory(directory, plan, shards, np.dtype(dtype), partial(_begin, file=file, source=source))
+    write_directory(directory, plan, shards, np.dtype(dtype), partial(_begin, file=file, source=source, card=card))
 
 
 def write_directory(
@@ -205,9 +207,11 @@ def _first_process(directory: Path, act: Callable[[], None], arrays: Iterable[An
         )
 
 
-def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path | Mapping[str, Any]) -> None:
+def _begin(
+    temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path | Mapping[str, Any], card: str
+) -> None:
     """Create the directory with all files but the tensors."""
-    temporary.mkdir(parents=True)
+    begin_directory(temporary, card)
     # Each version of transformers has its own key; all versions read the older one.
     named = {key: dtype.name for key in ("torch_dtype", "dtype") if key in file.values} or {"torch_dtype": dtype.name}
     # Without the names of Python files, which are not copied: transformers has the same code.
@@ -218,6 +222,13 @@ def _begin(temporary: Path, dtype: np.dtype[Any], file: ConfigFile, source: Path
             shutil.copyfile(source / "config.json", temporary / "config.json")
             return
     write_json(temporary / "config.json", values)
+
+
+def begin_directory(temporary: Path, card: str) -> None:
+    """Create the directory, with the model card if there is one."""
+    temporary.mkdir(parents=True)
+    if card:
+        (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
 def _finish(
