@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["grpo_jax", "grpo_jax.*"]), *CONFIGS],
     package_dir={"grpo_jax.configs": "configs"},
-    package_data={"grpo_jax": ["py.typed", "reporting/page.css", "reporting/page.js"]},
+    package_data={"grpo_jax": ["py.typed", "commands/project/*.*", "reporting/page.css", "reporting/page.js"]},
     entry_points={"console_scripts": ["grpo = grpo_jax.commands:main"]},
     install_requires=[
         "jax>=0.10.2,<0.13",
@@ -31,6 +31,7 @@ setup(
         "transformers>=5.23,<6",
         "tokenizers>=0.23,<0.24",
         "safetensors>=0.8,<0.9",
+        "huggingface_hub>=2.4,<3",
         "jinja2>=3.1",  # chat templates; transformers does not declare it
         "ml-collections>=1.1,<2",
         "numpy>=2.4",

@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "grpo_jax"
+PROJECT = PACKAGE / "commands" / "project"  # what `grpo init` writes is a user's code
 
 # From the ground up. Packages on the same floor may not use each other.
 FLOORS = (
@@ -34,7 +35,7 @@ def imports(path):
 def modules():
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
-        if parts[0] != "__init__":
+        if parts[0] != "__init__" and path.parent != PROJECT:
             yield path, parts[0]
 
 

@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 import grpo_jax
-from grpo_jax.commands import CONTINUES
+from grpo_jax.commands import CONTINUES, init
 from tests.helpers import CONFIGS, ROOT, tiny_flags
 
 SOURCES = ("grpo_jax", "configs", "setup.py", "pyproject.toml", "README.md", "LICENSE")
@@ -67,6 +67,7 @@ def test_it_holds_the_package_and_the_configs_and_nothing_else(wheel):
     names = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     expected = {f"grpo_jax/configs/{path.relative_to(CONFIGS)}" for path in CONFIGS.rglob("*.py")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "grpo_jax").rglob("*.py")}
+    expected |= {f"grpo_jax/commands/project/{name}" for name in init.FILES}
     assert sorted(names) == sorted(
         expected | {"grpo_jax/py.typed", "grpo_jax/reporting/page.css", "grpo_jax/reporting/page.js"}
     )

@@ -35,6 +35,7 @@ CONTINUES = {
     "plan": False,
     "doctor": False,
     "export": False,
+    "init": False,
     "config": False,
     "completion": False,
 }
