@@ -49,9 +49,11 @@ def check_new(name: str) -> None:
     except ConfigError:
         raise
     except Exception as error:  # of the HTTP client, which depends on the version of the Hub's library
-        if _status(error) == HTTPStatus.NOT_FOUND:
+        status = _status(error)
+        if status == HTTPStatus.NOT_FOUND:
             return
-        raise ConfigError(f"{name}: {_reason(error, 'the Hub cannot be reached')}.") from error
+        remedy = "" if status else "; connect, or upload it later"
+        raise ConfigError(f"{name}: {_reason(error, 'the Hub cannot be reached')}{remedy}.") from error
     raise ConfigError(f"{name}: {REFUSALS[HTTPStatus.CONFLICT]}.")
 
 

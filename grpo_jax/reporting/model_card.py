@@ -55,15 +55,16 @@ This is {base}, after {steps} steps of reinforcement learning from verifiable re
 {license}
 """
 
-WHOLE = """from transformers import AutoModelForCausalLM as Model
-from transformers import AutoTokenizer"""
-
-ADAPTERS = """from peft import AutoPeftModelForCausalLM as Model
-from transformers import AutoTokenizer"""
+# The imports of a program, and the class that loads the policy.
+WHOLE = "from transformers import AutoModelForCausalLM, AutoTokenizer", "AutoModelForCausalLM"
+ADAPTERS = (
+    "from peft import AutoPeftModelForCausalLM\nfrom transformers import AutoTokenizer",
+    "AutoPeftModelForCausalLM",
+)
 
 CODE = """{imports}
 
-model = Model.from_pretrained({model!r})
+model = {loads}.from_pretrained({model!r})
 tokenizer = AutoTokenizer.from_pretrained({tokenizer!r})
 {inputs}
 tokens = model.generate(**inputs, max_new_tokens={length})[0]
@@ -125,7 +126,7 @@ def model_card(run: RunDirectory, exported: Exported) -> str:
         scores=_scores(config, metrics, exported) + _suites(exported.suites),
         code=_code(config, run, exported),
         facts="\n".join(f"* {fact}" for fact in (*_facts(config, metrics, exported), origin(provenance))),
-        commands=textwrap.indent("\n".join(_commands(provenance)), "    "),
+        commands=_commands(provenance),
         config=json.dumps(to_dict(config), indent=2),
         license=f"`{exported.license}`" if exported.license else UNKNOWN,
     )
@@ -215,11 +216,13 @@ def _facts(config: Config, metrics: RunMetrics, exported: Exported) -> Iterator[
     yield f"Weights: {exported.dtype}"
 
 
-def _commands(provenance: Provenance | None) -> Iterator[str]:
-    """Yield the commands that made the policy, the oldest first, those of the run that it forks included."""
-    forked = provenance.forked_from if provenance else None
-    starts = [*(forked.starts if forked else []), *(provenance.starts if provenance else [])]
-    yield from dict.fromkeys(start.command for start in starts)
+def _commands(provenance: Provenance | None) -> str:
+    """Return the commands that made the policy, the oldest first, those of the run that it forks included."""
+    if provenance is None:
+        return "The command was not recorded."
+    forked = provenance.forked_from.starts if provenance.forked_from else []
+    distinct = dict.fromkeys(start.command for start in (*forked, *provenance.starts))
+    return "Made by:\n\n" + textwrap.indent("\n".join(distinct), "    ")
 
 
 def _code(config: Config, run: RunDirectory, exported: Exported) -> str:
@@ -235,8 +238,10 @@ def _code(config: Config, run: RunDirectory, exported: Exported) -> str:
         inputs = CHAT.format(messages=messages, variables=variables)
     else:
         inputs = PLAIN.format(prompt=task.template.replace("{question}", QUESTION))
+    imports, loads = ADAPTERS if exported.adapters else WHOLE
     return CODE.format(
-        imports=ADAPTERS if exported.adapters else WHOLE,
+        imports=imports,
+        loads=loads,
         model=exported.name,
         tokenizer=base if exported.adapters else exported.name,
         inputs=inputs,

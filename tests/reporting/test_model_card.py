@@ -99,7 +99,7 @@ def test_it_says_how_the_policy_came_about(questions):
     assert "after 2 steps of reinforcement learning" in text
     assert "\n* Data: `openai/gsm8k/main` (huggingface, split `train`)\n* Reward: 1 `mathematics`\n" in text
     assert "grpo_jax 0.1.0, commit 0123456789ab; 1 x cpu on a processor, 2 cores; begun 2026-01-31" in text
-    assert text.count("\n    grpo train --config=a.py '--config.task.template=a `b` {question}'\n") == 1
+    assert text.count("\n\nMade by:\n\n    grpo train --config=a.py '--config.task.template=a `b` {question}'\n") == 1
     assert ModelCard(text).data.to_dict()["datasets"] == ["openai/gsm8k"]
     assert "The run has evaluated neither this policy nor its base." in text
     assert "Spent: 16 prompts, 32 rollouts, " in card(step=2)
