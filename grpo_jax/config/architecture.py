@@ -116,7 +116,7 @@ def _all_alike(values: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _alike_if_shorter(values: Mapping[str, Any]) -> Sequence[str]:
-    """A window that holds the longest context is none."""
+    """Return the one type of all layers: sliding, unless the window holds the longest context."""
     return [SLIDING if (values["sliding_window"] or math.inf) < values["max_position_embeddings"] else FULL]
 
 

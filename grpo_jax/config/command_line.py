@@ -79,7 +79,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
 
 
 def place(text: str) -> Path:
-    """Return the path that a flag names. It may be no address: of gs://b, `Path` would make a local folder "gs:".
+    """Return the path that a flag names. Addresses are refused: for gs://b, `Path` would make a local folder "gs:".
 
     Raises:
       ArgumentTypeError: if it is an address.
