@@ -77,15 +77,12 @@ def main(argv: Sequence[str]) -> int:
         import jax
 
         from grpo_jax.reporting.suites import suites_table
-        from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.suite_scores import SUITES_FILE
         from grpo_jax.runs.together import Together
-        from grpo_jax.sampling import EngineError
-        from grpo_jax.training import Interrupted, Noticed, Silent, TrainingError, evaluate_suites
+        from grpo_jax.training import FORESEEN, Interrupted, Noticed, Silent, evaluate_suites
     join(arguments)
-    foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
-        with Together(arguments.workdir, config.train.stuck_after, foreseen) as together, display:
+        with Together(arguments.workdir, config.train.stuck_after, FORESEEN) as together, display:
             first = jax.process_index() == 0
             report = evaluate_suites(
                 config,
@@ -95,7 +92,7 @@ def main(argv: Sequence[str]) -> int:
                 best=arguments.best,
                 display=Noticed(display if first else Silent(), together.progressed),
             )
-    except foreseen as error:
+    except FORESEEN as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")

@@ -102,19 +102,16 @@ def _train(arguments: argparse.Namespace, workdir: Path, display: LiveDisplay) -
     with loading_jax(display, silently=several_hosts(arguments)):
         import jax
 
-        from grpo_jax.rewards import WorkerError
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.together import Together
-        from grpo_jax.sampling import EngineError
         from grpo_jax.sharding import batch_shards, make_meshes
-        from grpo_jax.training import Interrupted, Noticed, Origin, Silent, TrainingError, train_config
+        from grpo_jax.training import FORESEEN, Interrupted, Origin, Silent, train_config
         from grpo_jax.training.profiler import check_profiler
     if arguments.profile_steps:
         check_profiler()
     join(arguments)
-    foreseen = (TrainingError, WorkerError, EngineError)  # their texts are sentences
     try:
-        with Together(workdir, config.train.stuck_after, foreseen) as together, display:
+        with Together(workdir, config.train.stuck_after, FORESEEN) as together, display:
             origin = Origin.parse(str(arguments.origin)) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
@@ -127,11 +124,12 @@ def _train(arguments: argparse.Namespace, workdir: Path, display: LiveDisplay) -
             summary = train_config(
                 config,
                 workdir,
-                Noticed(display if first else Silent(), together.progressed),
+                display if first else Silent(),
                 origin=origin,
                 profile=arguments.profile_steps,
+                watch=together,
             )
-    except foreseen as error:
+    except FORESEEN as error:
         return command_line.fail(error, 1)
     except Interrupted as stopped:
         command_line.tell(f"{stopped}; the same command continues")

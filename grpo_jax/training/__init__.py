@@ -6,10 +6,11 @@ from grpo_jax.training.display import Display, Noticed, Silent
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.replay import replay
 from grpo_jax.training.restore import restore
-from grpo_jax.training.start import train, train_config
+from grpo_jax.training.start import FORESEEN, train, train_config
 from grpo_jax.training.suites import evaluate_suites
 
 __all__ = [
+    "FORESEEN",
     "Display",
     "Experiment",
     "Interrupted",

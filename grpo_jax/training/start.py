@@ -2,8 +2,8 @@
 
 import dataclasses
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import jax
@@ -23,6 +23,7 @@ from grpo_jax.data import Problem, Split
 from grpo_jax.evaluation import warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
 from grpo_jax.processes import barrier, by_all, fetch, waited
+from grpo_jax.rewards import WorkerError
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
@@ -34,15 +35,19 @@ from grpo_jax.runs.provenance import now
 from grpo_jax.runs.record import provenance_of, recorded_date
 from grpo_jax.runs.starts import device_peaks, peak_bytes, this_start
 from grpo_jax.runs.summary import ProcessUse, Summary, summarize_run
+from grpo_jax.runs.together import Together
+from grpo_jax.sampling import EngineError
 from grpo_jax.tracking import TENSORBOARD, Trackers, check_trackers
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.compile_ahead import compiling_ahead
-from grpo_jax.training.display import Display, Silent
+from grpo_jax.training.display import Display, Noticed, Silent
 from grpo_jax.training.experiment import Experiment, build, lanes_of_step
 from grpo_jax.training.loop import Run, run_steps
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
+
+FORESEEN = (TrainingError, WorkerError, EngineError)  # how a training may fail; their texts are sentences
 
 
 def train_config(
@@ -52,6 +57,7 @@ def train_config(
     devices: Sequence[jax.Device] | None = None,
     origin: Origin | None = None,
     profile: range = range(0),
+    watch: Together | None = None,
 ) -> Summary:
     """Build an experiment from a configuration, train it, and return the run's summary, as `launch/main.py` does.
 
@@ -61,22 +67,25 @@ def train_config(
       devices: the devices to run on; all if None.
       origin: the run and step to fork from, if this run is a fork; see `fork`.
       profile: the steps that a profiler traces.
+      watch: as for `train`.
     """
-    clock, display = Clock(), display or Silent()
-    directory = _directory(workdir, config)
-    if summary := _left_as_it_is(directory, config, display):
-        return summary
-    check_trackers(config)
-    notes = on_first(lambda: fork(directory, config, origin) if origin else [])
-    display.doing("preparing the task and the programs")
-    date = on_first(lambda: recorded_date(directory) or now())
-    experiment = on_all(lambda: build(config, devices, date))
-    for note in notes:
-        display.note(note)
-    return _train(experiment, directory, clock, display, profile)
+    clock, directory = Clock(), _directory(workdir, config)
+    with _watched(watch, workdir, config, display) as display:
+        if summary := _left_as_it_is(directory, config, display):
+            return summary
+        check_trackers(config)
+        notes = on_first(lambda: fork(directory, config, origin) if origin else [])
+        display.doing("preparing the task and the programs")
+        date = on_first(lambda: recorded_date(directory) or now())
+        experiment = on_all(lambda: build(config, devices, date))
+        for note in notes:
+            display.note(note)
+        return _train(experiment, directory, clock, display, profile)
 
 
-def train(experiment: Experiment, workdir: Path, display: Display | None = None) -> Summary:
+def train(
+    experiment: Experiment, workdir: Path, display: Display | None = None, watch: Together | None = None
+) -> Summary:
     """Train an experiment to its end, continuing from its directory, and return the run's summary.
 
     The experiment may have another engine, task or reward than its configuration names (`dataclasses.replace`). The
@@ -85,9 +94,13 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
     A finished run stays as it is. The configuration may differ from that of the directory in the fields that the schema
     marks accordingly (`grpo_jax.config.continuing`). The inputs must be those with which the run was begun.
 
+    If there is no progress for `train.stuck_after` seconds, this process writes where its threads are, and ends with
+    exit code 124. If it is one of several, an error on one of them ends all of them; see `Together`.
+
     Args:
       workdir: the run directory; see `RunDirectory`.
       display: shows progress; nothing is shown if None.
+      watch: notices that there is no progress, and what becomes of the other processes, if the caller has begun one.
 
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
@@ -96,12 +109,19 @@ def train(experiment: Experiment, workdir: Path, display: Display | None = None)
       WorkerError: if the workers of a reward fail.
       EngineError: if the rollout engine cannot sample.
     """
-    clock, display = Clock(), display or Silent()
-    directory = _directory(workdir, experiment.config)
-    if summary := _left_as_it_is(directory, experiment.config, display):
-        return summary
-    check_trackers(experiment.config)
-    return _train(experiment, directory, clock, display)
+    clock, directory = Clock(), _directory(workdir, experiment.config)
+    with _watched(watch, workdir, experiment.config, display) as display:
+        if summary := _left_as_it_is(directory, experiment.config, display):
+            return summary
+        check_trackers(experiment.config)
+        return _train(experiment, directory, clock, display)
+
+
+@contextmanager
+def _watched(watch: Together | None, workdir: Path, config: Config, display: Display | None) -> Iterator[Display]:
+    """Yield a display that tells a watch of progress. If the caller has begun none, it begins and ends here."""
+    with nullcontext(watch) if watch else Together(workdir, config.train.stuck_after, FORESEEN) as together:
+        yield Noticed(display or Silent(), together.progressed)
 
 
 @full_disk_told()

@@ -1,5 +1,6 @@
 """How the processes of a run end together; here they are threads."""
 
+import functools
 import logging
 import threading
 from types import SimpleNamespace
@@ -11,7 +12,8 @@ from grpo_jax.config import ConfigError
 from grpo_jax.runs import together
 from grpo_jax.runs.ending import Interrupted, TrainingError
 from grpo_jax.runs.together import Together
-from grpo_jax.training import Noticed, Silent
+from grpo_jax.training import Noticed, Silent, start, train
+from tests.helpers import make_config
 from tests.several_processes import several
 
 CLOSED = "UNKNOWN: Gloo AllGather failed: Connection closed by peer"
@@ -159,3 +161,17 @@ def test_a_process_that_is_stuck_shows_where_and_ends(progresses, tmp_path, capf
         assert "error: no progress for 0 s (train.stuck_after); the stacks of all threads are above and in" in told
         for text in (told, (tmp_path / "stacks_0.txt").read_text()):
             assert "test_a_process_that_is_stuck" in text
+
+
+def test_training_from_python_is_watched(tmp_path, monkeypatch, capsys):
+    ended, codes = threading.Event(), []
+
+    def end(code):
+        codes.append(code)
+        ended.set()
+
+    monkeypatch.setattr(start, "Together", functools.partial(Together, end=end))
+    monkeypatch.setattr(start, "_train", lambda *_: ended.wait(10))
+    train(SimpleNamespace(config=make_config(train__stuck_after=0.1)), tmp_path)
+    assert codes == [124]
+    assert "no progress for" in capsys.readouterr().err
