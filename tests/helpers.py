@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 from grpo_jax.config import Config, load
-from grpo_jax.runs.lines import EvaluationLine, SampleStatistics, Scores, Share, TrainLine
+from grpo_jax.runs.lines import TIMES, EvaluationLine, SampleStatistics, Scores, Share, TrainLine
 from grpo_jax.runs.summary import EvaluationResult, Summary
 from tests.compilation import XLA_FLAGS
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
-TIMES = ("seconds", "tokens_per_second")
 
 # The demo, in seconds: the easiest task, the smallest policy.
 TINY = {

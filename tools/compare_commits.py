@@ -27,12 +27,12 @@ from typing import Any, TypeAlias
 
 from rich.table import Table
 
+from grpo_jax.runs.lines import TIMES
 from grpo_jax.studies.runner import shares
 from grpo_jax.terminal import PlainConsole
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDES = ("old", "new")
-TIMES = ("seconds", "tokens_per_second")  # differ between any two runs
 ABSENT = "absent"  # stands for a value that only the other side has
 
 # A task so easy that a base policy of 80 steps already earns rewards, and just enough steps that a run crosses the end

@@ -26,9 +26,8 @@ import numpy as np
 
 from grpo_jax.commands import words
 from grpo_jax.config import command_line
+from grpo_jax.runs.lines import TIMES
 from grpo_jax.training import restore
-
-TIMES = ("seconds", "tokens_per_second")  # differ between any two runs
 
 LONGEST_DELAY = 0.5  # seconds between a kill's line of metrics and the kill
 

@@ -14,9 +14,11 @@ def slowest(processes: Sequence[ProcessUse]) -> list[tuple[str, ...]]:
     Rows follow for the time that processes waited, for which the fast ones wait, and for their memory. Rows in which
     all values are 0 are left out.
     """
-    rows = [
+    rows: list[tuple[str, str, list[float]]] = [
         *((name.replace("_", " "), "{:.1f} s", [each.seconds[name] for each in processes]) for name in PHASES),
         ("waited for others", "{:.1f} s", [each.waited for each in processes]),
+        ("slowest in a step", "{:.0f} steps", [float(each.slowest_steps) for each in processes]),
+        ("others waited for it", "{:.1f} s", [each.awaited for each in processes]),
         ("memory of the host", "{:.2f} GiB", [each.host_bytes / 2**30 for each in processes]),
         ("memory of a device", "{:.2f} GiB", [each.most_on_a_device / 2**30 for each in processes]),
     ]

@@ -81,6 +81,8 @@ class ProcessUse(JsonRecord):
     waited: float  # seconds of these in which it waited for others before an exchange; the slowest process the least
     host_bytes: int  # the most memory that it had used on its host
     device_bytes: Mapping[int, int]  # and on each of its devices that counts it, by id
+    slowest_steps: int = 0  # in which it was the slowest; see `Measured`
+    awaited: float = 0.0  # the seconds that another one waited longer than it in these steps
 
     @property
     def most_on_a_device(self) -> int:

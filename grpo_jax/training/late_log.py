@@ -17,6 +17,7 @@ from grpo_jax.sampling import EngineError
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display
 from grpo_jax.training.metrics import Metrics, results
+from grpo_jax.training.slowest import Slowest
 
 
 @dataclass
@@ -28,6 +29,7 @@ class Pending:
     sampled: SampleStatistics
     minibatches: Sequence[Metrics]  # still on the devices
     others: Mapping[str, Any]  # other numbers of the step, still on the devices
+    slowest: Mapping[str, float]  # see `Slowest`
     seconds: float | None = None  # of training, once the step has ended
     tokens_per_second: float = 0.0
 
@@ -46,6 +48,7 @@ class LateLog:
         self._display = display
         self._updates = updates
         self._seconds = clock.training()
+        self._slowest = Slowest()
         self._pending: Pending | None = None
 
     def push(
@@ -65,8 +68,9 @@ class LateLog:
         Raises:
           TrainingError: if more updates in a row were not finite than the config allows.
         """
+        slowest = self._slowest.since_last()
         self.flush()
-        self._pending = Pending(step, prompts, sampled, minibatches, others)
+        self._pending = Pending(step, prompts, sampled, minibatches, others, slowest)
 
     def settle(self) -> None:
         """Wait for the update of the held step, and record how long the step took."""
@@ -97,7 +101,11 @@ class LateLog:
             tokens_per_second=pending.tokens_per_second,
             minibatches=len(pending.minibatches),
             updates=self._updates,
-            measured=update_metrics | {name: float(value) for name, value in fetch(pending.others).items()},
+            measured={
+                **update_metrics,
+                **{name: float(value) for name, value in fetch(pending.others).items()},
+                **pending.slowest,
+            },
         )
         self._directory.append_metrics(line)
         shown = {

@@ -31,6 +31,7 @@ from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.ending import StopRequest, TrainingError, full_disk_told, recorded
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
+from grpo_jax.runs.lines import Measured
 from grpo_jax.runs.provenance import now
 from grpo_jax.runs.record import provenance_of, recorded_date
 from grpo_jax.runs.starts import device_peaks, peak_bytes, this_start
@@ -227,7 +228,16 @@ def _run(
     tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
     seconds, devices = clock.read(), experiment.devices
     peaks = peak_bytes(devices)
-    use = ProcessUse(socket.gethostname(), seconds, round(waited(), 3), peaks["host"], device_peaks(devices))
+    slow = [line.measured for line in metrics.training if line.measured.get(Measured.SLOWEST) == jax.process_index()]
+    use = ProcessUse(
+        socket.gethostname(),
+        seconds,
+        round(waited(), 3),
+        peaks["host"],
+        device_peaks(devices),
+        slowest_steps=len(slow),
+        awaited=round(sum(measured[Measured.SLOWEST_SECONDS] for measured in slow), 3),
+    )
     uses = [ProcessUse.from_json(values) for values in by_all(use.to_json, TrainingError)]
     return dataclasses.replace(
         summarize_run(config, metrics.training, tests, seconds, updates),

@@ -249,8 +249,8 @@ def test_the_learning_curve_at_the_end(tmp_path):
 def test_the_table_of_several_processes_names_the_slowest(tmp_path):
     phases = dict.fromkeys(PHASES, 0.0)
     uses = [
-        ProcessUse("a", phases | {"sampling": 8.0, "update": 2.0}, 6.5, 2**31, {0: 2**30, 1: 3 * 2**30}),
-        ProcessUse("b", phases | {"sampling": 9.5, "update": 0.5}, 0.5, 2**30, {2: 2**31}),
+        ProcessUse("a", phases | {"sampling": 8.0, "update": 2.0}, 6.5, 2**31, {0: 2**30, 1: 3 * 2**30}, 1, 0.5),
+        ProcessUse("b", phases | {"sampling": 9.5, "update": 0.5}, 0.5, 2**30, {2: 2**31}, 9, 6.5),
     ]
     summary = dataclasses.replace(SUMMARY, processes=uses)
     text = shown(lambda display: show_summary(summary, tmp_path, display.console))
@@ -258,6 +258,8 @@ def test_the_table_of_several_processes_names_the_slowest(tmp_path):
     assert "sampling 9.5 s 1 8.0 s 0" in rows
     assert "update 2.0 s 0 0.5 s 1" in rows
     assert "waited for others 6.5 s 0 0.5 s 1" in rows
+    assert "slowest in a step 9 steps 1 1 steps 0" in rows
+    assert "others waited for it 6.5 s 1 0.5 s 0" in rows
     assert "memory of the host 2.00 GiB 0 1.00 GiB 1" in rows
     assert "memory of a device 3.00 GiB 0 2.00 GiB 1" in rows
     assert "warm" not in text  # nobody made one
