@@ -58,6 +58,7 @@ def test_two_processes_are_one_run_also_when_one_of_them_is_stopped(tmp_path, mo
     summary = RunDirectory(apart).summary()
     assert [use.seconds["total"] > use.waited > 0 for use in summary.processes] == [True, True]
     assert summary.processes[0].seconds == summary.seconds
+    assert sum(use.slowest_steps for use in summary.processes) == 24
 
     # A single process extends the run. It reads what both have written.
     assert {path.name[-1] for path in apart.glob("checkpoints/24/state/ocdbt.process_*")} == {"0", "1"}
