@@ -16,7 +16,7 @@ WIDTH = 24  # of the learning curve
 
 
 def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None:
-    """Print a run's results, its learning curve, its time by phase, and the path of its page."""
+    """Print a run's results, its learning curve, its time by phase, and the path of its page if that is written."""
     k = summary.final.samples
     table = Table(title=f"{summary.final.problems} test problems, {k} samples each")
     for column in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"):
@@ -42,8 +42,9 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
     console.say(
         ", ".join(f"{name.replace('_', ' ')} {value:.1f} s" for name, value in summary.seconds.items())
         + _process(summary)
-        + f"\nreport: {workdir / REPORT_FILE}"
     )
+    if (workdir / REPORT_FILE).exists():
+        console.say(f"report: {workdir / REPORT_FILE}")
 
 
 def _learning_curve(workdir: Path) -> str:

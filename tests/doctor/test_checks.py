@@ -43,7 +43,7 @@ def notes(checks, evidence):
 
 # --- The configuration.
 
-PARAMETERS = {"two_grpo": 150_000, "grpo_16": 150_000, "1_5b": 1_540_000_000, "7b": 7_600_000_000}
+PARAMETERS = {"two_grpo": 150_000, "grpo_16": 150_000, "0_5b": 494_000_000, "1_5b": 1_540_000_000, "7b": 7_600_000_000}
 SHIPPED = sorted(path for path in CONFIGS.rglob("*.py") if path.parent.name != "studies" and path.stem != "paper")
 
 
@@ -62,8 +62,9 @@ def evidence_of(config, parameters=150_000, platform="cpu", problems=16_384):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_nothing_is_wrong_with_the_shipped_configurations(path):
     size = next((size for name, size in PARAMETERS.items() if name in path.stem), 135_000_000)
-    platform = "tpu" if path.parent.name == "paper" else "cpu"
-    assert told(written.CHECKS, evidence_of(load(path), size, platform)) == []
+    config = load(path)
+    platform = "tpu" if config.model.compute_dtype == "bfloat16" else "cpu"
+    assert told(written.CHECKS, evidence_of(config, size, platform)) == []
 
 
 LORA = {"model__lora__rank": 8}

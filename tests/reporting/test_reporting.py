@@ -161,6 +161,8 @@ HOSTILE = ("x[lr=1e-3]", "x[/b]", "[red]y[/red]", ":smile:", r"a\[b]", "\x1b[2Jz
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_are_printed_as_they_are(name, tmp_path):
     """Nothing in a path, an arm or a suite is markup, an emoji code or a command to the terminal."""
+    (tmp_path / name).mkdir(parents=True)
+    (tmp_path / name / "report.html").touch()
 
     def act(display):
         show_summary(SUMMARY, tmp_path / name, display.console)
