@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grpo_jax.data import Split
-from grpo_jax.runs.lines import EvaluationLine, Measured, RunMetrics, TrainLine
+from grpo_jax.reporting.panels import PASS_AT_1, Panel, panels_of
+from grpo_jax.runs.lines import EvaluationLine, RunMetrics
 from grpo_jax.runs.phases import PHASES, whole
 
 SMOOTHING_STEPS = 25  # single steps are too noisy to see a trend in
@@ -39,104 +40,30 @@ def to_svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
-def learning_curve(metrics: RunMetrics) -> Figure:
-    """Draw pass@1 on held-out problems with its interval, and the training reward."""
-    figure, axes = _panel("rollouts", "pass@1")
-    evaluations, rewards = metrics.of_split(Split.VALIDATION), [line.sampled.reward for line in metrics.training]
-    axes.plot(_rollouts(metrics.training), _smooth(rewards), color=GREY, linewidth=1, label="training reward")
-    _draw_pass_at_1(axes, evaluations, metrics.spent("rollouts", evaluations), BLUE, "validation")
-    limit_shares([axes])
-    legend_above(axes)
-    return figure
-
-
-def signal(metrics: RunMetrics) -> Figure:
-    """Draw the shares of groups with signal, all right and all wrong, and the bound of the first at the mean reward p.
-
-    The bound is 1 - p^G - (1-p)^G, which is 2p(1-p) for pairs. It is reached if all prompts are equally hard.
-    """
-    figure, axes = _panel("rollouts", "share of groups")
-    rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
-    bound = _smooth(one.signal_share_bound for one in sampled)
-    axes.plot(rollouts, _smooth(one.signal_share for one in sampled), color=BLUE, label="with signal")
-    axes.plot(rollouts, bound, color=BLUE, linestyle=":", label="at equal difficulty")
-    axes.plot(rollouts, _smooth(one.all_right for one in sampled), color=GREEN, linewidth=1, label="all right")
-    axes.plot(rollouts, _smooth(one.all_wrong for one in sampled), color=ORANGE, linewidth=1, label="all wrong")
-    axes.set_ylim(0, 1.02)
-    legend_above(axes)
-    return figure
-
-
-def length_and_entropy(metrics: RunMetrics) -> Figure:
-    """Draw the tokens per completion and the entropy per token."""
-    figure, axes = _panel("rollouts", "tokens a completion")
-    rollouts, sampled = _rollouts(metrics.training), [line.sampled for line in metrics.training]
-    axes.plot(rollouts, _smooth(one.completion_length for one in sampled), color=BLUE)
-    axes.yaxis.label.set_color(BLUE)
-    other = axes.twinx()
-    other.grid(visible=False)
-    other.plot(rollouts, _smooth(one.entropy for one in sampled), color=ORANGE)
-    other.set_ylabel("entropy, nats a token", color=ORANGE)
-    other.set_ylim(bottom=0)
-    return figure
-
-
-def sampler_difference(metrics: RunMetrics) -> Figure:
-    """Draw the difference between the trainer's log-probabilities and the sampler's, in every step with an update."""
-    figure, axes = _panel("rollouts", "nats")
-    training = [line for line in metrics.training if np.isfinite(_measured(line, Measured.SAMPLER_DIFFERENCE))]
-    rollouts = _rollouts(training)
-    for name, label, color in (
-        (Measured.SAMPLER_DIFFERENCE, "largest |difference| of a token", ORANGE),
-        (Measured.SAMPLER_DIFFERENCE_MEAN, "mean |difference|", BLUE),
-        (Measured.SAMPLER_KL, "KL(sampler || trainer)", GREEN),
-    ):
-        values = [_measured(line, name) or np.nan for line in training]  # a logarithmic axis cannot show 0
-        axes.plot(rollouts, values, color=color, linewidth=1, label=label)
-    axes.set_yscale("log")
-    legend_above(axes)
-    return figure
-
-
-# Panels of the update's own numbers: title -> number -> its name in the legend.
-MEASURED = {
-    "loss": {Measured.LOSS: "of the update"},
-    "gradient norm": {Measured.GRADIENT_NORM: "before clipping"},
-    "tokens clipped": {Measured.CLIPPED_BELOW: "share below", Measured.CLIPPED_ABOVE: "share above"},
-    "learning rate": {Measured.LEARNING_RATE: "of the optimizer"},
-}
-
-
-def measured(metrics: RunMetrics) -> list[tuple[Figure, str]]:
-    """Draw the update's own numbers and the terms of the reward, if the lines have them, and return captions, too."""
-    training = metrics.training
-    panels = {
-        title: {label: [_measured(line, name) for line in training] for name, label in of_panel.items()}
-        for title, of_panel in MEASURED.items()
-    }
-    terms = sorted({name for line in training for name in line.sampled.terms})
-    panels["reward of a term"] = {name: [line.sampled.terms.get(name, np.nan) for line in training] for name in terms}
+def of_run(metrics: RunMetrics) -> list[tuple[Figure, str]]:
+    """Draw the panels for which the lines have numbers, and return each with its caption."""
     drawn = []
-    for title, curves in panels.items():
-        there = {label: values for label, values in curves.items() if np.isfinite(values).any()}
-        if there:
-            drawn.append((_curves(training, title, there), f"{title.capitalize()}: {', '.join(there)}."))
+    for panel in panels_of(metrics.training):
+        curves = panel.values(metrics.training)
+        if curves:
+            caption = panel.caption or f"{panel.title.capitalize()}: {', '.join(curves)}."
+            drawn.append((_of_panel(panel, curves, metrics), caption))
     return drawn
 
 
-def _measured(line: TrainLine, name: Measured) -> float:
-    return line.measured.get(name, np.nan)
-
-
-def _rollouts(training: Sequence[TrainLine]) -> list[int]:
-    return [line.rollouts for line in training]
-
-
-def _curves(training: Sequence[TrainLine], title: str, curves: Mapping[str, Sequence[float]]) -> Figure:
-    figure, axes = _panel("rollouts", title)
-    for (label, values), color in zip(curves.items(), itertools.cycle(COLORS), strict=False):
-        axes.plot(_rollouts(training), _smooth(values), color=color, linewidth=1, label=as_label(label))
-    if all(np.nanmin(values) >= 0 for values in curves.values()):
+def _of_panel(panel: Panel, curves: Mapping[str, Sequence[float]], metrics: RunMetrics) -> Figure:
+    figure, axes = _panel("rollouts", panel.title)
+    rollouts, colors = [line.rollouts for line in metrics.training], itertools.cycle(COLORS)
+    if panel is PASS_AT_1:
+        evaluations = metrics.of_split(Split.VALIDATION)
+        _draw_pass_at_1(axes, evaluations, metrics.spent("rollouts", evaluations), next(colors), "validation")
+    for (label, values), color in zip(curves.items(), colors, strict=False):
+        axes.plot(rollouts, _smooth(values), color=color, linewidth=1, label=as_label(label))
+    if panel is PASS_AT_1:
+        limit_shares([axes])
+    elif panel.logarithmic and any(np.nanmax(values) > 0 for values in curves.values()):
+        axes.set_yscale("log", nonpositive="mask")
+    elif all(np.nanmin(values) >= 0 for values in curves.values()):
         axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))  # Matplotlib's margin would reach below 0
     legend_above(axes)
     return figure

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.reporting import figures
-from grpo_jax.reporting.curves import LOGARITHMIC, Curves
+from grpo_jax.reporting.curves import Curves
+from grpo_jax.reporting.panels import LOGARITHMIC
 from grpo_jax.reporting.sample_groups import ShownGroup
 
 STYLE = (files(__package__) / "page.css").read_text(encoding="utf-8")

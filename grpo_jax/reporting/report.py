@@ -8,9 +8,10 @@ from typing import Any
 
 from grpo_jax.data import Split
 from grpo_jax.reporting import figures
-from grpo_jax.reporting.curves import LOGARITHMIC, MOST_STEPS, Curves
+from grpo_jax.reporting.curves import MOST_STEPS, Curves
 from grpo_jax.reporting.page import LIVE, PageData, ShownRun, document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
+from grpo_jax.reporting.panels import LOGARITHMIC
 from grpo_jax.reporting.processes import COLUMNS, slowest
 from grpo_jax.reporting.sample_groups import sample_groups
 from grpo_jax.runs.directory import RunDirectory
@@ -47,23 +48,6 @@ def write_report(workdir: Path) -> Path:
     """
     run = RunDirectory(workdir)
     config, summary, metrics, provenance = run.config(), run.summary(), run.metrics(), provenance_of(run)
-    shown = (
-        []
-        if not metrics.training
-        else [
-            (
-                figures.learning_curve(metrics),
-                "Validation pass@1 (95 % interval over problems), and the training reward.",
-            ),
-            (figures.signal(metrics), "Groups with signal, and the share at equal difficulty, 2p(1-p) for pairs."),
-            (figures.length_and_entropy(metrics), "Length of completions, and entropy of the policy."),
-            (
-                figures.sampler_difference(metrics),
-                "Difference between the sampler's and the trainer's log-probabilities.",
-            ),
-            *figures.measured(metrics),
-        ]
-    )
     time = "Time by phase. Other is the time before the first step and after the last."
     summary_versions = summary.versions if summary else None
     versions = provenance.starts[-1].versions if provenance and provenance.starts else summary_versions
@@ -72,7 +56,7 @@ def write_report(workdir: Path) -> Path:
         title=html.escape(title),
         results=_results(summary) if summary else _progress(run, config, metrics),
         origin=html.escape(origin(provenance)),
-        figures="".join(figure_html(figure, caption) for figure, caption in shown),
+        figures="".join(figure_html(figure, caption) for figure, caption in figures.of_run(metrics)),
         pairs=pairs_of(run),
         live=LIVE,
         time=figure_html(figures.time_by_phase(summary.seconds), time) if summary else "",

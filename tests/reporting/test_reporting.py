@@ -1,13 +1,9 @@
 """The terminal and the page, from a run's own files."""
 
 import dataclasses
-import io
-import itertools
 import json
-import math
 import re
 import shutil
-import time
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -25,8 +21,8 @@ from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.summary import ProcessUse
-from grpo_jax.terminal import LEVELS, LiveDisplay, PlainConsole, sparkline
 from tests.helpers import evaluation_line, evaluation_result, summary_of, train_line
+from tests.test_terminal import shown
 from tests.training.test_loop import run
 
 SUMMARY = dataclasses.replace(
@@ -41,13 +37,6 @@ SUMMARY = dataclasses.replace(
 )
 
 
-@pytest.fixture(autouse=True)
-def terminal(monkeypatch):
-    """No continuous integration, which gets no bar."""
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-
-
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     """A finished run whose completions contain markup that a page must escape."""
@@ -58,13 +47,6 @@ def workdir(tmp_path_factory):
     return directory
 
 
-def shown(act, terminal=False, width=110):
-    console = PlainConsole(file=io.StringIO(), width=width, force_terminal=terminal, color_system=None)
-    with LiveDisplay(console) as display:
-        act(display)
-    return console.file.getvalue()
-
-
 def test_the_page_is_self_contained_and_escaped(workdir):
     page = write_report(workdir).read_text()
     assert page.count("<script") == 2  # the data and the script of the page
@@ -72,7 +54,7 @@ def test_the_page_is_self_contained_and_escaped(workdir):
     assert "\\u003cscript>&" in page
     assert not re.search(r'(?:src|href)="(?!#)', page)
     assert not re.search(r"url\((?!#)|@import|fetch\(['\"]http", page)
-    assert page.count("<svg") == 9
+    assert page.count("<svg") == 11
     for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
         ElementTree.fromstring(svg)
     for text in ("before RL", "after RL", "two_grpo on modular_expressions, seed 0", "learning_rate"):
@@ -95,8 +77,8 @@ def test_pairs_are_shown_with_their_verdicts(tmp_path):
     other = group | {"advantages": [0.0, 0.0, 0.5, -0.5]}
     (tmp_path / "rollouts" / "000001.jsonl").write_text(f"{json.dumps(group)}\n{json.dumps(other)}\n")
     page = pairs_of(RunDirectory(tmp_path))
-    for shown in ('class="right"', "right, reward 0.9,", 'class="wrong"', "wrong, reward 1.2,"):
-        assert shown in page
+    for text in ('class="right"', "right, reward 0.9,", 'class="wrong"', "wrong, reward 1.2,"):
+        assert text in page
     assert 'class="undecided"' in page
     assert "undecided, unscored," in page
 
@@ -148,7 +130,7 @@ def test_an_unfinished_run_says_that_it_is(workdir, tmp_path):
     page = write_report(tmp_path).read_text()
     assert "validation at step 0<" in page
     assert "validation at step 4<" in page
-    assert page.count("<svg") == 8
+    assert page.count("<svg") == 10
     directory = RunDirectory(tmp_path)
     directory.create()
     assert "Unfinished: running, at step 6 of 12." in write_report(tmp_path).read_text()
@@ -188,9 +170,10 @@ def test_the_updates_own_numbers_are_drawn_where_there_are_any():
         train_line(1, {"terms": {"a$b": 0.5}}, measured=measured),
         train_line(2, {"terms": {"a$b": 0.5}}, measured=measured | {"grad_norm": np.nan, "clip_share/low": 0.0}),
     ]
-    drawn = figures.measured(RunMetrics(lines, []))
+    drawn = figures.of_run(RunMetrics(lines, []))
     captions = [caption for _, caption in drawn]
     assert captions == [
+        "Tokens a second: sampled and learned.",
         "Loss: of the update.",
         "Gradient norm: before clipping.",
         "Tokens clipped: share below.",
@@ -198,8 +181,8 @@ def test_the_updates_own_numbers_are_drawn_where_there_are_any():
         "Reward of a term: a$b.",
     ]
     assert "a$b" in figures.to_svg(drawn[-1][0])
-    assert drawn[2][0].axes[0].get_ylim()[0] == 0  # no share is below
-    assert figures.measured(RunMetrics([train_line(1, measured={"loss": np.nan})], [])) == []
+    assert drawn[3][0].axes[0].get_ylim()[0] == 0  # no share is below
+    assert len(figures.of_run(RunMetrics([train_line(1, measured={"loss": np.nan})], []))) == 1
 
 
 def test_a_comparison_of_runs(workdir):
@@ -268,126 +251,3 @@ def test_the_table_of_several_processes_names_the_slowest(tmp_path):
     page = " ".join(re.sub(r"<[^>]*>", " ", processes_html(uses)).split())
     assert "2 processes most process least process" in page
     assert "sampling 9.5 s 1 8.0 s 0 update 2.0 s 0 0.5 s 1" in page
-
-
-VALUES = {"reward {:.2f}": 0.5, "signal {:.2f}": 0.25, "length {:.1f}": 9.0, "{:,.0f} tokens/s": 36100.0}
-
-
-def bar(text):
-    """Return the last state of the bar; the output after it only removes the bar."""
-    return [line for line in re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "\r", text).split("\r") if line.strip()][-1]
-
-
-def test_a_bar_on_a_terminal():
-    text = bar(shown(lambda display: display.progress("training", 3, 10, VALUES), terminal=True, width=140))
-    for part in ("training", "3/10", "0:00:00", "left", "reward 0.50", "signal 0.25  length 9.0  36,100 tokens/s"):
-        assert part in text
-
-
-@pytest.mark.parametrize("width", [40, 50, 80, 100])
-def test_a_narrow_terminal_takes_metrics_away_and_nothing_else(width):
-    """Steps and the remaining time are always shown. Metrics are shown whole or not at all."""
-
-    def act(display):
-        for step in (1198, 1199):
-            display.progress("training", step, 1200, VALUES)
-
-    text = bar(shown(act, terminal=True, width=width))
-    for part in ("training", "1199/1200", "0:00:00" if width >= 50 else "", "left"):
-        assert part in text
-    assert ("reward 0.50" in text) == (width >= 80)
-    assert "tokens/s" in text or "tok" not in text
-
-
-def test_phases_take_turns_on_one_line():
-    def act(display):
-        display.doing("compiling")
-        display.progress("training", 3, 10, VALUES)
-        display.progress("validation at step 3", 1, 2, {})
-        display.progress("training", 4, 10, VALUES)
-
-    last = bar(shown(act, terminal=True))
-    assert "4/10" in last
-    assert "validation" not in last
-    assert shown(act).splitlines()[0] == "compiling ..."
-
-
-def test_a_phase_that_was_interrupted_is_shown_again_as_soon_as_the_other_ends():
-    def act(display):
-        display.progress("training", 3, 10, VALUES)
-        display.progress("validation at step 3", 2, 2, {})
-
-    last = bar(shown(act, terminal=True))
-    assert "3/10" in last
-    assert "validation" not in last
-
-
-def test_what_has_not_begun_yet_has_no_step_behind_it():
-    assert " 0/2 " in bar(shown(lambda display: display.progress("test", 0, 2, {}), terminal=True))
-
-
-@pytest.mark.parametrize(("width", "length"), [(60, 0), (100, 12), (160, 12)])
-def test_the_bar_has_a_curve_where_it_fits(width, length):
-    def act(display):
-        for step in range(1, 100):
-            display.progress("training", step, 100, VALUES | {"reward {:.2f}": step / 100})
-
-    curve = "".join(re.findall(f"[{LEVELS}]", bar(shown(act, terminal=True, width=width))))
-    assert (len(curve), [*curve]) == (length, sorted(curve))
-    assert curve[:1] != curve[-1:] or not length
-
-
-@pytest.mark.parametrize(
-    ("values", "curve"), [([], ""), ([0.5, 0.5], "▁▁"), ([0, 1, 2], "▁▅█"), (range(1000), "▁▃▅▆█"), ([3, 1], "█▁")]
-)
-def test_a_sparkline(values, curve):
-    assert sparkline(values, 5) == curve
-
-
-@pytest.mark.parametrize(("name", "value"), [("CI", "true"), ("TERM", "dumb")])
-def test_whole_lines_where_no_line_can_be_drawn_again(name, value, monkeypatch):
-    monkeypatch.setenv(name, value)
-    text = shown(lambda display: display.progress("training", 3, 10, VALUES), terminal=True)
-    assert text.startswith("training 3/10  reward 0.50")
-    assert not re.search(r"[\r\x1b]", text)
-
-
-def test_a_forced_color_makes_no_terminal_of_a_pipe(monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    console = PlainConsole(file=io.StringIO())
-    with LiveDisplay(console) as display:
-        display.progress("training", 3, 10, VALUES)
-    assert console.file.getvalue() == "training 3/10  reward 0.50  signal 0.25  length 9.0  36,100 tokens/s\n"
-
-
-def test_lines_become_seldom(monkeypatch):
-    """Ten seconds at first, after an hour two minutes, and never more than ten minutes."""
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-
-    def act(display):
-        for now[0] in range(0, 36_000, 20):
-            display.progress("training", 1 + now[0] // 20, 1_800, {})
-
-    steps = [int(re.match(r"training (\d+)/", line)[1]) - 1 for line in shown(act).splitlines()]
-    gaps = {20 * first: 20 * (second - first) for first, second in itertools.pairwise(steps)}
-    assert gaps[0] == 20  # a step takes 20 seconds
-    assert 120 <= next(gap for begin, gap in gaps.items() if begin >= 3600) <= 140
-    assert max(gaps.values()) == 620
-
-
-def test_a_phase_that_ends_within_another_gets_its_line():
-    def act(display):
-        display.progress("training", 3, 10, {})
-        display._last_line = -math.inf
-        display.progress("validation at step 3", 2, 2, {})
-
-    assert shown(act).splitlines() == ["training 3/10", "validation at step 3 2/2"]
-
-
-def test_lines_where_there_is_no_terminal():
-    def act(console):
-        for step in range(1, 5):
-            console.progress("training", step, 10, VALUES)
-
-    assert shown(act).splitlines() == ["training 1/10  reward 0.50  signal 0.25  length 9.0  36,100 tokens/s"]

@@ -17,8 +17,9 @@ import pytest
 from grpo_jax.commands import watch as command
 from grpo_jax.config import ConfigError
 from grpo_jax.reporting import page as page_module
-from grpo_jax.reporting.curves import LOGARITHMIC, Curves
+from grpo_jax.reporting.curves import Curves
 from grpo_jax.reporting.page import PageData, ShownRun, document
+from grpo_jax.reporting.panels import LOGARITHMIC
 from grpo_jax.reporting.sample_groups import sample_groups
 from grpo_jax.reporting.watch import make_server, news
 from grpo_jax.rewards import Verdict
@@ -242,28 +243,55 @@ def test_a_browser_shows_curves_and_escaped_groups(run, tmp_path):
     assert "3 of 3 groups" in texts
 
 
-# Events as a reader makes them. The arrow key goes to step 2, and + zooms in there.
+# Events as a reader makes them. The arrow key goes to step 2, and + zooms in there. What follows each is written down.
 ACTS = """
-const speed = [...document.querySelectorAll("figure > svg")].at(-1);
+const speed = [...document.querySelectorAll("figure > svg")].find((svg) => svg.ariaLabel.startsWith("tokens a second"));
 const choose = (select, value) => { select.value = value; select.dispatchEvent(new Event("change")); };
 const [axis, show, order, colour] = document.querySelectorAll("select");
+const all = [...document.querySelectorAll("button")].find((button) => button.textContent === "Show all");
+const note = (what) => document.getElementById("live").append(
+  `[${what}: ${speed.parentNode.querySelector(".where").textContent}, ${all.disabled ? "all" : "zoomed"}]`);
+const press = (...keys) => keys.forEach((key) => speed.dispatchEvent(new KeyboardEvent("keydown", {key})));
+const point = (what, share) => {
+  const {left, width} = speed.getBoundingClientRect();
+  speed.dispatchEvent(new PointerEvent(`pointer${what}`, {clientX: left + share * width}));
+};
 choose(axis, "seconds");
 choose(colour, "log-probability");
 choose(show, "any cut off");
-for (const key of ["-", "Escape", "Home", "ArrowRight", "+"])
-  speed.dispatchEvent(new KeyboardEvent("keydown", {key}));
+press("-", "Escape", "Home", "ArrowRight");
+note("arrow");
+press("+");
+note("plus");
+press("Escape");
+note("Escape");
+point("move", 0.95);
+note("hover");
+point("down", 0.4); point("move", 0.9); point("up", 0.9);
+point("move", 0.5);
+note("drag");
+speed.dispatchEvent(new MouseEvent("dblclick"));
+point("leave", 0);
+note("double click");
 """
+FOLLOWS = {
+    "arrow": "at seconds 2, step 2, all",
+    "plus": "at seconds 2, step 2, zoomed",
+    "Escape": "at seconds 2, step 2, all",
+    "hover": "at seconds 3, step 3, all",
+    "drag": "at seconds 2, step 2, zoomed",
+    "double click": "newest: seconds 3, step 3, all",
+}
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="needs Chromium")
-def test_a_browser_obeys_keys_and_choices(run, tmp_path, monkeypatch):
+def test_a_browser_obeys_keys_pointer_and_choices(run, tmp_path, monkeypatch):
     monkeypatch.setattr(page_module, "SCRIPT", page_module.SCRIPT + ACTS)
     cut = rollout("12", 1.0, tokens=[1, 2], token_logprobs=[-0.25, -3.0], length=2, stopped=False)
     run.append_rollouts(4, [group(4, cut, rollout("13", -1.0))])
     shown = in_browser(page_of(run), tmp_path)
-    assert "at seconds 2, step 2" in shown
-    assert '<button type="button">Show all' in shown  # it is disabled when all is shown
+    assert dict(re.findall(r"\[([\w ]+): ([^]]*)\]", shown)) == FOLLOWS
     assert "1 of 1 groups" in shown
     assert '<mark class="heat3" title="log-probability -3">2</mark>' in shown
 
