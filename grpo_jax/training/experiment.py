@@ -186,8 +186,8 @@ def _check_rows(architecture: ArchitectureConfig, prompt: int, room: int) -> Non
         if rope and rope.scaling == "longrope" and prompt + room > rope.original_length:
             raise ConfigError(
                 f"rollout.max_new_tokens={room}: with prompts of up to {prompt} tokens rows may have {prompt + room}, "
-                f"and RoPE scaling longrope rotates all tokens of rows beyond {rope.original_length} otherwise; lower "
-                "it, or the prompts' limit."
+                "and RoPE scaling longrope rotates every token of a row differently once it has more than "
+                f"{rope.original_length}; lower it, or the prompts' limit."
             )
 
 
