@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from grpo_jax.config import ConfigError
 from grpo_jax.mirror.contents import Stamp, is_record, whole
 from grpo_jax.mirror.ownership import FOLDER
 from grpo_jax.mirror.remote import Remote
@@ -14,8 +15,24 @@ TRIES = 3  # of each object
 
 
 def objects(remote: Remote) -> dict[str, int]:
-    """Return the names of all objects under an address that belong to the directory, with their sizes."""
-    return {name: size for name, size in remote.sizes().items() if not name.startswith(f"{FOLDER}/")}
+    """Return the names of all objects under an address that belong to the directory, with their sizes.
+
+    Raises:
+      ConfigError: if there are others. What a directory does not hold is removed at its address, so it must be alone.
+    """
+    sizes = remote.sizes()
+    there = {name: size for name, size in sizes.items() if not name.startswith(f"{FOLDER}/")}
+    nested = next((name.partition(f"/{FOLDER}/")[0] for name in there if f"/{FOLDER}/" in name), None)
+    if nested:
+        raise ConfigError(
+            f"--workdir={remote.address}: holds the run {nested}; name that, or an address that holds nothing yet."
+        )
+    if there and len(there) == len(sizes) and not holds_a_directory(there):
+        raise ConfigError(
+            f"--workdir={remote.address}: holds other files, such as {min(there)}; name an address that holds nothing "
+            "yet."
+        )
+    return there
 
 
 def holds_a_directory(there: dict[str, int]) -> bool:

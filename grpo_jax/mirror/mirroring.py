@@ -101,13 +101,16 @@ class _State(JsonRecord):
 def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror":
     """Become the owner of an address, make the working copy the newer one of both, and start the uploads."""
     directory, state, id = place / "run", _State.read(place), uuid.uuid4().hex
+    objects(remote)  # which may refuse the address, before this start leaves anything there
     earlier = newest_owner(remote)
     ours = bool(earlier and earlier.owner.id in state.ids and directory.is_dir() and look(directory).records)
     if ours and earlier:  # the lock says that this owner has ended, and this start follows it
         _State([earlier.owner.id, id], state.known).write(place)
     owner = Ownership.take(remote, id, None if ours else earlier, note)
     there = objects(remote)
-    known: dict[str, Stamp | None] = {name: state.known.get(name) if ours else None for name in there}
+    known: dict[str, Stamp | None] = {}  # without an earlier owner nothing there was uploaded, so nothing is removed
+    if earlier:
+        known |= {name: state.known.get(name) if ours else None for name in there}
     if not ours:
         if directory.exists():
             aside = place / f"superseded_{time.strftime('%Y%m%d_%H%M%S')}"

@@ -44,7 +44,8 @@ class Numbered(NamedTuple):
 
 def newest_owner(remote: Remote) -> Numbered | None:
     """Return the newest owner of an address, or None if it never had one."""
-    numbers = [int(name.rpartition("/")[2]) for name in remote.sizes(FOLDER)]
+    names = (name.removeprefix(f"{FOLDER}/") for name in remote.sizes(FOLDER))
+    numbers = [int(name) for name in names if name.isdecimal()]
     return None if not numbers else Numbered(max(numbers), _read(remote, max(numbers)))
 
 

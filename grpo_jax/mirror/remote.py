@@ -48,12 +48,16 @@ class Remote:
         return cls(address, root.rstrip("/"), files)
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """Return the names of all objects, or of those in a folder, and how many bytes each has."""
+        """Return the names of all objects, or of those in a folder, and how many bytes each has.
+
+        Objects that stand for folders, which some tools make, are left out.
+        """
         try:
             found = self.files.find(self._path(folder), detail=True)
         except FileNotFoundError:
             return {}
-        return {path.removeprefix(f"{self.root}/"): info["size"] for path, info in found.items() if path != self.root}
+        names = {path: path.removeprefix(f"{self.root}/") for path in found if path.startswith(f"{self.root}/")}
+        return {name: found[path]["size"] for path, name in names.items() if name and not name.endswith("/")}
 
     def read(self, name: str) -> bytes | None:
         """Return the content of an object, or None if there is none."""

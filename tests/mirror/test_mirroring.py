@@ -157,6 +157,33 @@ def test_a_process_that_was_followed_is_asked_to_stop_and_writes_nothing_more(ad
     assert Remote.at(address).read("metrics.jsonl") != b"1\n2\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "refusal"),
+    [
+        ("data/questions.jsonl", "holds other files, such as data/questions.jsonl"),
+        ("a/owner/000001", "holds the run a"),
+    ],
+)
+def test_nothing_that_is_not_of_the_run_is_removed(name, refusal, address, machine):
+    """As where somebody names the folder of all runs."""
+    machine("first")
+    remote = Remote.at(address)
+    remote.write(name, b"precious")
+    with pytest.raises(ConfigError, match=f"{refusal}; name"), working_copy(address, silent):
+        pass
+    assert list(remote.sizes()) == [name]
+
+
+def test_what_was_copied_to_an_address_by_other_means_stays(address, machine):
+    machine("first")
+    remote = Remote.at(address)
+    for name in ("config.json", "checkpoints/500/of_another_trainer"):
+        remote.write(name, b"{}")
+    with working_copy(address, silent) as directory:
+        assert [path.name for path in directory.iterdir()] == ["config.json"]
+    assert remote.read("checkpoints/500/of_another_trainer") == b"{}"
+
+
 MISTAKES = {
     "gs://b/run": "--workdir=gs://b/run: the package for gs:// is not installed; run `pip install '.[gcs]'`, or name",
     "file:///tmp/run": "is on this machine; name it by its path",
