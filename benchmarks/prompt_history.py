@@ -31,9 +31,7 @@ def shares(run: Path, after: int) -> tuple[float, float]:
             signals[all_right[group.id]].append(group.signal)
         all_right[group.id] = all(one.verdict.right for one in group.completions)
     if not all(signals.values()):
-        sys.exit(
-            f"error: {run}: too few groups after step {after}; name longer runs, or a smaller --after."
-        )
+        sys.exit(f"error: {run}: too few groups after step {after}; name longer runs, or a smaller --after.")
     return float(np.mean(signals[False])), float(np.mean(signals[True]))
 
 
