@@ -140,11 +140,12 @@ def test_a_checkpoint_that_is_removed_meanwhile_gets_no_seal(remote, tmp_path):
     def remove():
         changes.append(1)
         if len(changes) == 5:  # the first three are other files
-            shutil.rmtree(tmp_path / "checkpoints" / "4")
+            shutil.rmtree(tmp_path / "checkpoints" / "4" / "state")  # and then its seal
 
     upload = Upload(tmp_path, remote, {}, remove)
     upload.bring()
     assert "checkpoints/4/seal.json" not in remote.sizes()
+    shutil.rmtree(tmp_path / "checkpoints" / "4")
     upload.bring()
     assert sorted(remote.sizes()) == ["config.json", "metrics.jsonl", "rollouts/0.jsonl", "rollouts/1.jsonl"]
     assert upload.missing() == []
