@@ -27,13 +27,13 @@ PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile
 # It must keep what it has compiled, which some images of containers forbid: each start would take seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help install install-all demo test test-quick test-versions test-parity test-gpu-plan equivalences \
-  check-instrument check-accelerator plan-table docs bench-peers smollm2 qwen3_tokenizer lint requirements clean
+.PHONY: help install install-all demo test test-quick test-versions test-parity test-trackers test-gpu-plan \
+  equivalences check-instrument check-accelerator plan-table docs bench-peers smollm2 qwen3_tokenizer lint requirements clean
 
 help:
 	@sed -n '1,14s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity,'
-	@echo 'test-gpu-plan, qwen3_tokenizer, lint, requirements, clean.'
+	@echo 'test-trackers, test-gpu-plan, qwen3_tokenizer, lint, requirements, clean.'
 
 install: $(VENV)/.installed
 install-all: $(VENV)/.installed-all
@@ -111,6 +111,19 @@ $(VENV)-parity/.installed: setup.py requirements/python3.11.txt requirements/par
 	  --constraint requirements/parity.txt --editable '.[test,parity]'
 	@touch $@
 
+# With Weights & Biases, trackio and MLflow, offline: Python 3.11, and an environment of its own.
+test-trackers: $(VENV)-trackers/.installed
+	$(VENV)-trackers/bin/python -m pytest tests/tracking/test_services.py
+
+$(VENV)-trackers/.installed: setup.py requirements/python3.11.txt requirements/trackers.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo 'error: trackers are pinned for Python 3.11; name one, as in make test-trackers PYTHON=python3.11'; exit 1; }
+	$(PYTHON) -m venv $(VENV)-trackers
+	grep -vE '^(pillow|pyarrow)==' requirements/python3.11.txt > $(VENV)-trackers/pins.txt
+	$(VENV)-trackers/bin/python -m pip install --disable-pip-version-check --no-compile \
+	  --constraint $(VENV)-trackers/pins.txt --constraint requirements/trackers.txt --editable '.[test,wandb,trackio,mlflow]'
+	@touch $@
+
 # With the compiler for GPUs, which takes 2.3 GB, in an environment of its own. No GPU is needed.
 test-gpu-plan: $(VENV)-gpu-plan/.installed
 	$(VENV)-gpu-plan/bin/python -m pytest tests/planning/test_gpus.py
@@ -179,4 +192,4 @@ requirements:
 	rm -rf $(VENV)-requirements
 
 clean:
-	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-gpu-plan $(VENV)-docs .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-trackers $(VENV)-gpu-plan $(VENV)-docs .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
