@@ -13,13 +13,14 @@ from grpo_jax.data.pretrained import load_tokenizer, stop_tokens, transformers_d
 from grpo_jax.data.tokenizer import encode
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
+from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport
 from grpo_jax.sharding import make_mesh, tree_named
 from grpo_jax.training import restore, train_config
 from grpo_jax.training.experiment import build
 from tests.checkpoints import make_checkpoint as small_checkpoint
 from tests.checkpoints import questions
 from tests.data.tokenizer_files import write_tokenizer
-from tests.helpers import make_config, start
+from tests.helpers import ROOT, assert_one_sentence, make_config, start
 
 ONE = jax.devices()[:1]
 ROWS = np.array([[3, 1, 4, 1, 5, 9, 2, 6]], np.int32)
@@ -152,3 +153,28 @@ def test_a_policy_is_restored_without_the_code_that_judged_it(tmp_path):
         _ = experiment.task.reward
     with pytest.raises(ConfigError, match=r"cannot be imported"):
         restore(run, ONE, step=0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--public"], "--public: nothing is uploaded; name a repository with --push."),
+        (["--license=Apache 2.0"], "--license=Apache 2.0: is no name of a license; take one of "),
+        (["--base-model=SmolLM2"], "--base-model=SmolLM2: is no name of a repository; write owner/name, "),
+        (["--push=SmolLM2"], "--push=SmolLM2: is no name of a repository; write owner/name, "),
+        (["--evaluation=docs"], "--evaluation=docs: has no suites.json; name the --workdir of `grpo evaluate`."),
+    ],
+)
+def test_mistakes_about_sharing_are_told_before_anything_is_read(flags, sentence, tmp_path, capsys):
+    run = ROOT / "tests" / "fixtures" / "run"
+    assert export.main([f"--workdir={run}", f"--to={tmp_path / 'exported'}", *flags]) == 2
+    assert_one_sentence(capsys, f"error: {sentence}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_scores_of_another_policy_are_refused(tmp_path):
+    arguments = export.make_parser().parse_args([f"--workdir={tmp_path}", "--to=x", "--evaluation=y"])
+    report = SuiteReport(EvaluatedPolicy(run=str(tmp_path), step=4), "0" * 16)
+    export._check_evaluated(arguments, report, 4)
+    with pytest.raises(ConfigError, match=rf"--evaluation=y: is of {tmp_path}, step 4, not of {tmp_path}, step 2; "):
+        export._check_evaluated(arguments, report, 2)

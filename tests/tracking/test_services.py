@@ -13,7 +13,7 @@ from collections import defaultdict
 import pytest
 
 from grpo_jax.tracking.tracker import SERVICES
-from tests.tracking.test_trackers import follow, run  # noqa: F401 - a fixture
+from tests.tracking.test_trackers import follow
 
 HEADER = struct.Struct("<IHB")  # of a fragment in LevelDB's log: checksum, length, type
 BLOCK = 1 << 15
@@ -75,7 +75,7 @@ RUNS = {"wandb": wandb_runs, "trackio": trackio_runs, "mlflow": mlflow_runs}  # 
 
 @pytest.mark.filterwarnings("ignore")  # of the packages
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_run_that_is_killed_and_continued_is_one_run_there(name, run):  # noqa: F811
+def test_a_run_that_is_killed_and_continued_is_one_run_there(name, run):
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed")
     assert follow(run, name) == []

@@ -2,8 +2,6 @@
 
 import io
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +12,6 @@ from grpo_jax.tracking.following import Logged, _new, _whole_lines
 from grpo_jax.training import train_config
 from tests.helpers import CONFIGS, make_config
 
-RUN = Path(__file__).parent.parent / "fixtures" / "run"
 KEEPING = """
 import json, pathlib, time
 
@@ -54,12 +51,6 @@ def services(tmp_path, monkeypatch):
     (folder / "services.py").write_text(KEEPING)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-
-
-@pytest.fixture
-def run(tmp_path):
-    """A run that was stopped, as it lies on the disk."""
-    return shutil.copytree(RUN, tmp_path / "run")
 
 
 def follow(run, name, patience=120.0):
