@@ -280,6 +280,20 @@ def _other_sampler(c: Config) -> Iterator[str]:
         )
 
 
+def _speculation(c: Config) -> Iterator[str]:
+    r = c.rollout
+    if r.speculation and r.engine:
+        yield (
+            f"rollout.speculation={r.speculation}: rollout.engine.name={r.engine.name!r} decodes with drafts of its "
+            "own, or none; set it to 0."
+        )
+    elif r.speculation >= r.max_new_tokens:
+        yield (
+            f"rollout.speculation={r.speculation}: must be below rollout.max_new_tokens={r.max_new_tokens}, since no "
+            "completion is longer; set it to a few tokens, or to 0."
+        )
+
+
 def _delay(c: Config) -> Iterator[str]:
     """Require the ratio or importance weights to correct for completions of an older policy."""
     o, other_reason = c.objective, c.rollout.engine or c.rollout.sampling.truncated
@@ -355,6 +369,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _importance,
     _address,
     _other_sampler,
+    _speculation,
     _delay,
     _rollout_share,
     _kl,

@@ -240,6 +240,10 @@ class RolloutConfig:
     # batch. Fewer are faster if lengths differ much, and need a smaller cache. -1: automatic (`automatic_lanes` in
     # sampling/lanes.py), since the best number depends on how many completions there are, and on the device.
     lanes: Annotated[int, Range(-1), Change.ROUNDING, Before(0)] = -1
+    # Tokens that are drafted after each token, and read together with it; those that are right need no step of their
+    # own (sampling/speculation.py). Completions stay the same. 0: none, because on CPUs drafts seldom pay
+    # (docs/performance.md).
+    speculation: Annotated[CountOrZero, Change.ROUNDING] = 0
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     engine: VllmConfig | None = None  # what samples; None: the JAX sampler, on the devices that train

@@ -7,6 +7,7 @@ from grpo_jax.sampling.jax_engine import JaxEngine
 from grpo_jax.sampling.lanes import automatic_lanes, cached_tokens, full_length_steps
 from grpo_jax.sampling.noise import NOISES, Noise
 from grpo_jax.sampling.sampler import ContinuousSampler, Sampler, make_continuous_sampler, make_sampler
+from grpo_jax.sampling.speculation import Earlier
 from grpo_jax.sampling.vllm_engine import VllmEngine
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Capabilities",
     "ContinuousSampler",
     "Counter",
+    "Earlier",
     "EngineError",
     "FinishedGroups",
     "JaxEngine",

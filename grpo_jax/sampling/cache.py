@@ -1,7 +1,7 @@
 """Keys and values of earlier tokens while decoding: the completions of a lane share those of their prompt."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
@@ -23,6 +23,10 @@ class Cache:
     newest token has position `age` sees the last `age` columns that were written. So one write serves all lanes, and
     nothing is moved or cleared when a lane takes another unit.
 
+    Lanes that also read drafts (`speculation.py`) advance by different numbers of tokens, so each has columns of its
+    own: column c holds position c, and a lane sees the columns before `age`. Keys and values of refused drafts lie
+    behind them, and the next ones are written over them.
+
     Layers only read the cache, and return keys and values of the token that they were given: `newest`. These are
     written at the start of the next step, for all layers at once, before anything reads the cache, so the compiler can
     write in place. If they were written at the end of their own step, beside reads of the same buffer, each step would
@@ -33,7 +37,7 @@ class Cache:
 
     prompts: Any  # of KV [L, kv_heads, P, head_dim]
     completions: Any  # of keys [L*E, kv_heads, head_dim, C] and values [L*E, kv_heads, C, head_dim], lane by lane
-    newest: Any  # of KV [L, E, kv_heads, head_dim]
+    newest: Any  # of KV [L, E, kv_heads, head_dim]; with drafts [L, window, kv_heads, head_dim]
 
     def contexts(self) -> Any:
         """Return the keys and values that each layer reads, in the form that the decoder takes."""
@@ -41,16 +45,26 @@ class Cache:
             return list(zip(self.prompts, self.completions, strict=True))
         return (self.prompts, self.completions)
 
-    def write_newest(self, step: Int[Array, ""]) -> "Cache":
-        """Return the cache with `newest`, from the step before this one, written to its column."""
+    def write_newest(self, column: Int[Array, "*L"]) -> "Cache":
+        """Return the cache with `newest`, from the step before this one, written to its columns.
+
+        Args:
+          column: of all lanes; with drafts the first one of each lane.
+        """
 
         def write(axis: int, ring: Array, token: Array) -> Array:
-            column = (step - 1) % ring.shape[axis]
             one_column = jnp.expand_dims(token.reshape(*ring.shape[:-2], -1), axis)
             return jax.lax.dynamic_update_slice_in_dim(ring, one_column, column, axis)
 
-        rings = by_kind(partial(write, -1), partial(write, -2), self.completions, self.newest)
-        return Cache(self.prompts, rings, self.newest)
+        def write_window(axis: int, columns: Array, tokens: Array) -> Array:
+            def of_lane(columns: Array, tokens: Array, first: Array) -> Array:
+                return jax.lax.dynamic_update_slice_in_dim(columns, tokens, first, axis)
+
+            lanes = lane_axis(self.prompts)
+            return jax.vmap(of_lane, (lanes, lanes, 0), lanes)(columns, jnp.moveaxis(tokens, -3, axis), column)
+
+        put = write_window if column.ndim else write
+        return replace(self, completions=by_kind(partial(put, -1), partial(put, -2), self.completions, self.newest))
 
     def take(self, rows: Int[Array, " L"]) -> "Cache":
         """Return the cache of these lanes."""
@@ -60,7 +74,7 @@ class Cache:
             return jnp.take(leaf, rows, axis=axis)
 
         def of_completions(ring: Array, token: Array) -> Array:
-            by_lane = ring.reshape(*token.shape[: axis + 2], *ring.shape[axis + 1 :])
+            by_lane = ring.reshape(*token.shape[: axis + 1], -1, *ring.shape[axis + 1 :])
             return of_lanes(by_lane).reshape(*ring.shape[:axis], -1, *ring.shape[axis + 1 :])
 
         return Cache(
@@ -90,13 +104,14 @@ def by_prompt(layers: Any) -> Any:
     return jax.tree.map(lambda keys: jnp.swapaxes(keys, -3, -2), layers)
 
 
-def empty_cache(prompts: Any, completions: int, room: int) -> Cache:
+def empty_cache(prompts: Any, completions: int, room: int, drafts: int = 0) -> Cache:
     """Return a cache for lanes whose prompts have been prefilled.
 
     Args:
       prompts: keys and values of each lane's prompt, [L, kv_heads, P, head_dim].
-      completions: E, the completions of a lane.
+      completions: E, the completions of a lane; 1 if there are drafts.
       room: C.
+      drafts: that a lane reads beside its newest token.
     """
 
     def ring_of_keys(keys: Array) -> Array:
@@ -104,11 +119,11 @@ def empty_cache(prompts: Any, completions: int, room: int) -> Cache:
 
     def ring(keys: Array) -> Array:
         *layers, lanes, kv_heads, _, head_dim = keys.shape
-        return jnp.zeros((*layers, lanes * completions, kv_heads, room, head_dim), keys.dtype)
+        return jnp.zeros((*layers, lanes * completions, kv_heads, room + drafts, head_dim), keys.dtype)
 
     def token(keys: Array) -> Array:
         *lanes, kv_heads, _, head_dim = keys.shape
-        return jnp.zeros((*lanes, completions, kv_heads, head_dim), keys.dtype)
+        return jnp.zeros((*lanes, completions + drafts, kv_heads, head_dim), keys.dtype)
 
     return Cache(prompts=prompts, completions=by_kind(ring_of_keys, ring, prompts), newest=jax.tree.map(token, prompts))
 
@@ -123,66 +138,90 @@ def copy_row(source: Any, row: Int[Array, ""], target: Any, lane: Int[Array, ""]
     return jax.tree.map(copy, source, target)
 
 
-def lane_attention(prompt_mask: Bool[Array, "L P"], age: Int[Array, " L"], step: Int[Array, ""]) -> Attend:
-    """Return a function by which each completion's newest token attends to its prompt, its past, and itself.
+def lane_attention(
+    prompt_mask: Bool[Array, "L P"], age: Int[Array, " L"], back: Int[Array, "L room"], drafts: int = 0
+) -> Attend:
+    """Return a function by which each completion's newest token, and drafts after it, attend to all that came before.
 
-    The decoder's rows are lanes and its T axis is a lane's completions, so a lane reads its prompt's keys once.
+    The decoder's rows are lanes and its T axis is a lane's completions, so a lane reads its prompt's keys once. With
+    drafts a lane has one completion, and the T axis is a window: its newest token, and the drafts.
 
     Args:
       prompt_mask: the valid positions of the prompt, which come first.
       age: the newest token's position in its completion; the cache holds all tokens before it.
-      step: of the decode loop; the tokens of the step before are the newest in the cache.
+      back: how many tokens each column of the cache lies before the newest token. Those from 1 to `age` are seen.
+      drafts: of a window.
     """
     lengths = prompt_mask.sum(axis=-1)  # a completion's token 0 has this position
+    window = jnp.arange(1 + drafts)
+
+    def seen(scoring: Scoring, visible: Bool[Array, "L keys"], distance: Int[Array, "L keys"]) -> Bool[Array, "..."]:
+        """Return which keys each query of a window sees, given their distance from its first."""
+        distances = distance[:, None] + window[None, :, None]
+        return scoring.within(jnp.broadcast_to(visible[:, None], distances.shape), distances)[:, :, None, None]
 
     def attend(
-        q: Float[Array, "L E heads head_dim"],
-        k: Float[Array, "L E kv_heads head_dim"],
-        v: Float[Array, "L E kv_heads head_dim"],
+        q: Float[Array, "L T heads head_dim"],
+        k: Float[Array, "L T kv_heads head_dim"],
+        v: Float[Array, "L T kv_heads head_dim"],
         scoring: Scoring,
         context: tuple[KV, KV],
-    ) -> Float[Array, "L E heads head_dim"]:
+    ) -> Float[Array, "L T heads head_dim"]:
         (prompt_k, prompt_v), (past_k, past_v) = context
         exact = precision(q.dtype)
-        # Lane l, its completion e, completion n of all, key-value head k, its query head r, feature h of a head,
-        # position p or column c.
+        # Lane l, its token t, completion n of all, key-value head k, its query head r, feature h of a head, position p,
+        # column c. A completion's queries of one key-value head lie behind each other on one axis, also called r.
         grouped = split_groups(q, k.shape[2])
-        by_lane, rows = grouped.shape[:-1], (len(past_k), *grouped.shape[2:-1])
+        *by_lane, kv_heads, share, _ = grouped.shape
 
-        def scores(spec: str, queries: Array, keys: Array) -> Array:
-            products = jnp.einsum(spec, queries, keys, precision=exact, preferred_element_type=jnp.float32)
-            return scoring.scores(products.reshape(*by_lane, -1))
+        def product(spec: str, queries: Array, keys: Array) -> Array:
+            return jnp.einsum(spec, queries, keys, precision=exact, preferred_element_type=jnp.float32)
 
         def weighted(spec: str, weights: Array, values: Array) -> Array:
-            return jnp.einsum(
-                spec, weights.astype(v.dtype), values, precision=exact, preferred_element_type=jnp.float32
-            )
+            return product(spec, weights.astype(v.dtype), values)
 
-        # Products of single vectors, which compilers make neither fast nor part of something else if they are `dot`s.
-        own_k, own_v = k[:, :, :, None, :], v[:, :, :, None, :]
-        of_self = (grouped.astype(jnp.float32) * own_k.astype(jnp.float32)).sum(axis=-1, keepdims=True)
+        def by_completion(x: Array) -> Array:
+            """[L, T, kv_heads, share, any] -> [L*E, kv_heads, window*share, any]"""
+            split = x.reshape(len(past_k), len(window), kv_heads, share, -1)
+            return jnp.swapaxes(split, 1, 2).reshape(len(past_k), kv_heads, len(window) * share, -1)
 
-        room = past_v.shape[-2]
+        def by_token(x: Array) -> Array:
+            """Do the reverse."""
+            split = x.reshape(len(past_k), kv_heads, len(window), share, -1)
+            return jnp.swapaxes(split, 1, 2).reshape(*by_lane, kv_heads, share, -1)
+
+        def of_window(x: Array) -> Array:
+            """[L, T, kv_heads, head_dim] -> [L, E, kv_heads, 1, window, head_dim]"""
+            split = x.reshape(by_lane[0], -1, len(window), *x.shape[2:])
+            return jnp.swapaxes(split, 2, 3)[:, :, :, None]
+
+        # Products of few vectors, which compilers make neither fast nor part of something else if they are `dot`s.
+        own_k, own_v = of_window(k), of_window(v)
+        own = (grouped[..., None, :].astype(jnp.float32) * own_k.astype(jnp.float32)).sum(axis=-1)
+
         in_prompt = jnp.arange(prompt_k.shape[-2])[None]
-        since = 1 + (step - 1 - jnp.arange(room)) % room  # steps since each column was written
-        back = jnp.broadcast_to(since, (len(age), room))
-        sees_prompt = scoring.within(prompt_mask, (lengths + age)[:, None] - in_prompt)[:, None, None, None]
-        sees_past = scoring.within(back <= age[:, None], back)[:, None, None, None]
-        of_prompt = jnp.where(sees_prompt, scores("lekrh,lkph->lekrp", grouped, prompt_k), MASKED)
-        past = scores("nkrh,nkhc->nkrc", grouped.reshape(*rows, -1), past_k)
-        of_past = jnp.where(sees_past, past, MASKED)
+        sees_prompt = seen(scoring, prompt_mask, (lengths + age)[:, None] - in_prompt)
+        sees_past = seen(scoring, (back >= 1) & (back <= age[:, None]), back)
+        before = window[:, None] - window[None]
+        sees_own = scoring.within(before >= 0, before)[None, :, None, None]
+        past = by_token(product("nkrh,nkhc->nkrc", by_completion(grouped), past_k))
+        of_prompt = jnp.where(sees_prompt, scoring.scores(product("ltkrh,lkph->ltkrp", grouped, prompt_k)), MASKED)
+        of_past = jnp.where(sees_past, scoring.scores(past), MASKED)
+        of_own = jnp.where(sees_own, scoring.scores(own), MASKED)
         # The softmax over all three, whose denominator comes last: the parts are never joined, nor divided one by one.
-        parts = (of_prompt, of_past, scoring.scores(of_self))
+        parts = (of_prompt, of_past, of_own)
         top = reduce(jnp.maximum, [part.max(axis=-1, keepdims=True) for part in parts])
-        to_prompt, to_past, to_self = (jnp.exp(part - top) for part in parts)
-        total = to_prompt.sum(axis=-1, keepdims=True) + to_past.sum(axis=-1, keepdims=True) + to_self
-        by_past = weighted("nkrc,nkch->nkrh", to_past.reshape(*rows, room), past_v).reshape(grouped.shape)
+        to_prompt, to_past, to_own = (jnp.exp(part - top) for part in parts)
+        total = to_prompt.sum(axis=-1, keepdims=True) + to_past.sum(axis=-1, keepdims=True)
+        total += to_own.sum(axis=-1, keepdims=True)
+        by_past = by_token(weighted("nkrc,nkch->nkrh", by_completion(to_past), past_v))
         # The order of axes decides whether einsum multiplies values by weights, or weights by values. On a CPU jaxlib
         # 0.12 can do only the second in bfloat16. In float32 it would round differently from earlier runs.
         if v.dtype == jnp.float32:
-            by_prompt = weighted("lekrp,lkph->lekrh", to_prompt, prompt_v)
+            by_prompt = weighted("ltkrp,lkph->ltkrh", to_prompt, prompt_v)
         else:
-            by_prompt = jnp.swapaxes(weighted("lekrp,lkph->lkerh", to_prompt, prompt_v), 1, 2)
-        return ((by_prompt + by_past + to_self * own_v) / total).astype(v.dtype).reshape(q.shape)
+            by_prompt = jnp.swapaxes(weighted("ltkrp,lkph->lktrh", to_prompt, prompt_v), 1, 2)
+        by_own = (to_own[..., None] * own_v).sum(axis=-2)
+        return ((by_prompt + by_past + by_own) / total).astype(v.dtype).reshape(q.shape)
 
     return attend

@@ -14,6 +14,7 @@ from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, SamplingRequest
 from grpo_jax.sampling.lanes import batches_in_flight
 from grpo_jax.sampling.sampler import ContinuousSampler, Sampler
+from grpo_jax.sampling.speculation import Earlier
 from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts
 
@@ -34,6 +35,7 @@ class JaxEngine:
         batch: NamedSharding,
         replicated: NamedSharding,
         weights: Any = None,
+        earlier: Earlier | None = None,
     ):
         """Make an engine without weights.
 
@@ -46,11 +48,13 @@ class JaxEngine:
           batch: where prompts lie.
           replicated: where the counter lies.
           weights: shardings on devices that do nothing else, to which weights are copied; None: they are there already.
+          earlier: what it keeps of completions, if those of `continuous` look up drafts in earlier ones.
         """
         self._sampler, self._continuous, self._lanes = sampler, continuous, lanes
         self._batch, self._replicated, self._place = batch, replicated, weights
         self._weights: Params | None = None
         self._version = 0
+        self._earlier = earlier
         self.capabilities = Capabilities(
             counter_exact=True,
             coupled_noise=True,
@@ -80,15 +84,20 @@ class JaxEngine:
         batches: Iterable[tuple[Rows, Rollouts]] = self._batches(self._weights, prompts, request)
         if self.capabilities.concurrent:
             batches = list(batches)
-        return self._fetched(batches, self._version)
+        return self._fetched(batches, prompts, self._version)
 
     def close(self) -> None:
         """Release the weights."""
         self.unload()
 
-    def _fetched(self, batches: Iterable[tuple[Rows, Rollouts]], version: int) -> Iterator[FinishedGroups]:
+    def _fetched(
+        self, batches: Iterable[tuple[Rows, Rollouts]], prompts: PromptBatch, version: int
+    ) -> Iterator[FinishedGroups]:
         for (rows, _), filled in one_ahead(lambda batch: batch[1], batches):
-            yield FinishedGroups(rows[rows >= 0].tolist(), _at(filled, rows >= 0), version)
+            places, rollouts = rows[rows >= 0], _at(filled, rows >= 0)
+            if self._earlier is not None:
+                self._earlier.remember(prompts.ids[places], rollouts.completion_tokens, rollouts.completion_lengths)
+            yield FinishedGroups(places.tolist(), rollouts, version)
 
     def _batches(
         self, weights: Params, prompts: PromptBatch, request: SamplingRequest
@@ -96,6 +105,8 @@ class JaxEngine:
         """Yield the batches of a request with rollouts that the devices may still be computing."""
         number, at_once, shards = len(prompts.ids), request.prompts_per_batch, batch_shards(self._batch.mesh)
         lanes = self._lanes(number, at_once, request.group_size, prompts.tokens.shape[1])
+        if self._earlier is not None:  # right drafts let a completion overtake the others of its group
+            lanes = lanes or at_once // shards * request.group_size
         in_order = not lanes and number <= at_once  # all are decoded together, so no order is better
         batches = in_batches(number, at_once, shards, None if in_order else request.expected_lengths)
         how = request.sampling, request.group_size, request.noise
@@ -111,10 +122,16 @@ class JaxEngine:
             return
         in_flight = batches_in_flight(lanes, at_once // shards * request.group_size, len(batches))
         program = self._continuous(*how, lanes, in_flight)
-        state = program.empty(weights, device_prompts(batches[0]), counter)
+
+        def earlier(rows: Rows) -> Any:
+            if self._earlier is None:
+                return None
+            return put(self._earlier.of(prompts.ids[rows], request.group_size), self._batch)
+
+        state = program.empty(weights, device_prompts(batches[0]), counter, earlier(batches[0]))
         for fed, rows in enumerate(batches, start=1):
             last = put(np.bool_(fed == len(batches)), self._replicated)
-            state, oldest = program.feed(weights, state, device_prompts(rows), counter, last)
+            state, oldest = program.feed(weights, state, device_prompts(rows), counter, last, earlier(rows))
             if in_flight <= fed < len(batches):
                 yield batches[fed - in_flight], oldest
         yield from zip(batches[-in_flight:], program.finish(weights, state), strict=True)

@@ -38,6 +38,7 @@ class Units:
     sample: Int[Any, "U E"]  # which completions of its group these are
     newest: Int[Any, "U E"]  # token
     stopped: Bool[Any, "U E"]
+    text: Any  # Int[U text], in which drafts are looked up; None: there are no drafts
 
 
 @jax.tree_util.register_dataclass
@@ -59,6 +60,7 @@ class Lanes:
     slot: Int[Any, " L"]  # of the unit's batch
     unit: Int[Any, " L"]  # its place in the batch; any number for an idle lane
     age: Int[Any, " L"]  # the newest token's position in its completion
+    read: Int[Any, " L"]  # the position of the first token that the decoder read in the step before
     work: Units  # [L]
 
     def idle(self) -> Bool[Array, " L"]:
@@ -206,12 +208,12 @@ def a_lane_each(units: Units, prompts: Any, *, room: int) -> tuple[Queue, Lanes,
     own = prompts if in_place else jax.tree.map(lambda leaf: jnp.take(leaf, units.prompt, axis=axis), prompts)
     return (
         Queue(units=units, order=jnp.arange(total), number=jnp.zeros(1, jnp.int32), head=jnp.zeros(1, jnp.int32)),
-        Lanes(slot=zeros, unit=jnp.arange(total), age=zeros, work=units),
+        Lanes(slot=zeros, unit=jnp.arange(total), age=zeros, read=zeros, work=units),
         empty_cache(own, completions, room),
     )
 
 
-def idle_lanes(units: Units, prompts: Any, *, lanes: int, room: int) -> tuple[Lanes, Cache]:
+def idle_lanes(units: Units, prompts: Any, *, lanes: int, room: int, drafts: int) -> tuple[Lanes, Cache]:
     """Return lanes without work, and an empty cache.
 
     Args:
@@ -219,12 +221,13 @@ def idle_lanes(units: Units, prompts: Any, *, lanes: int, room: int) -> tuple[La
       prompts: keys and values of one or more prompts.
       lanes: L.
       room: C.
+      drafts: as `empty_cache` takes it.
     """
     zeros = jnp.zeros(lanes, jnp.int32)
     own = jax.tree.map(lambda leaf: jnp.take(leaf, zeros, axis=lane_axis(prompts)), prompts)
     return (
-        Lanes(slot=zeros, unit=zeros, age=zeros, work=_at(units, zeros)),
-        empty_cache(own, units.sample.shape[1], room),
+        Lanes(slot=zeros, unit=zeros, age=zeros, read=zeros, work=_at(units, zeros)),
+        empty_cache(own, units.sample.shape[1], room, drafts),
     )
 
 
@@ -251,34 +254,40 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, 
     own = jax.lax.fori_loop(0, number, write, own)
     work = jax.tree.map(lambda new, old: jnp.where(_like(takes, new), new, old), fresh, lanes.work)
     age, slot = jnp.where(takes, 0, lanes.age), jnp.where(takes, slot, lanes.slot)
-    return replace(queue, head=queue.head + number), Lanes(slot=slot, unit=unit, age=age, work=work), own
+    return replace(queue, head=queue.head + number), replace(lanes, slot=slot, unit=unit, age=age, work=work), own
 
 
 def record(
     lanes: Lanes,
     completions: Completions,
-    token: Int[Array, "L E"],
-    logprob: Float[Array, "L E"],
-    ends: Bool[Array, "L E"],
+    token: Int[Array, "L E new"],
+    logprob: Float[Array, "L E new"],
+    ends: Bool[Array, "L E new"],
+    kept: Bool[Array, "L new"],
 ) -> tuple[Lanes, Completions]:
-    """Return the lanes and the completions one token later.
+    """Return the lanes and the completions some tokens later.
 
     Args:
-      token: the next one of each lane's completions.
+      token: the next ones of each lane's completions.
       logprob: of these tokens.
       ends: whether the completion ends with the token, if it has not ended before.
+      kept: which tokens count: the first, and any number of those that follow it. No kept one follows an end.
     """
-    age, stopped = lanes.age + 1, lanes.work.stopped
     _, units, _, room = completions.tokens.shape
-    # A completion that has stopped gets a place outside the array, so nothing is written for it.
-    unit = jnp.where(stopped, units, lanes.unit[:, None])
-    place = (lanes.slot[:, None], unit, jnp.arange(token.shape[1]))
-    lanes = replace(
-        lanes, age=age, work=replace(lanes.work, newest=token, stopped=stopped | ends | (age + 1 == room)[:, None])
-    )
+    at = lanes.age[:, None] + 1 + jnp.arange(token.shape[2])[None]
+    kept &= at < room
+    number = jnp.maximum(kept.sum(axis=-1), 1)
+    age, stopped = lanes.age + number, lanes.work.stopped
+    # A token that is not kept, or of a completion that has stopped, gets a place outside the array: it is not written.
+    written = kept[:, None] & ~stopped[..., None]
+    unit = jnp.where(written, lanes.unit[:, None, None], units)
+    place = (lanes.slot[:, None, None], unit, jnp.arange(token.shape[1])[:, None])
+    newest = jnp.take_along_axis(token, (number - 1)[:, None, None], axis=-1)[..., 0]
+    ended = (ends & kept[:, None]).any(axis=-1) | (age + 1 == room)[:, None]
+    lanes = replace(lanes, age=age, read=lanes.age, work=replace(lanes.work, newest=newest, stopped=stopped | ended))
     return lanes, Completions(
-        tokens=completions.tokens.at[*place, age[:, None]].set(token, mode="drop"),
-        logprobs=completions.logprobs.at[*place, age[:, None]].set(logprob, mode="drop"),
+        tokens=completions.tokens.at[*place, at[:, None]].set(token, mode="drop"),
+        logprobs=completions.logprobs.at[*place, at[:, None]].set(logprob, mode="drop"),
         lengths=completions.lengths.at[place].add(1, mode="drop"),
     )
 

@@ -22,7 +22,7 @@ from grpo_jax.config import SamplingConfig
 from grpo_jax.objectives import length_mask
 from grpo_jax.policy import Policy
 from grpo_jax.randomness import Counter, prompt_keys
-from grpo_jax.sampling import lanes
+from grpo_jax.sampling import lanes, speculation
 from grpo_jax.sampling.cache import Cache, by_prompt, lane_attention, lane_axis
 from grpo_jax.sampling.choice import draw, likeliest, noise_size
 from grpo_jax.sampling.filters import filtered
@@ -56,10 +56,11 @@ class DecodeState:
 class ContinuousSampler:
     """Functions that sample one batch of prompts after the other, all of the same shape. They are to be jitted."""
 
-    empty: Callable[[Params, PromptBatch, Counter], DecodeState]  # of the arguments' shapes; no value is read
+    empty: Callable[..., DecodeState]  # (params, prompts, counter[, earlier]): of their shapes; no value is read
     # Take a batch, and decode until none of it waits and the oldest batch in flight is finished. Returns that batch's
     # rollouts, which are valid once W batches have been fed. If `last` is set, decode all. The state is to be donated.
-    feed: Callable[[Params, DecodeState, PromptBatch, Counter, Bool[Array, ""]], tuple[DecodeState, Rollouts]]
+    # With drafts, earlier completions of the batch's prompts follow, as `Earlier` has them.
+    feed: Callable[..., tuple[DecodeState, Rollouts]]  # (params, state, prompts, counter, last[, earlier])
     finish: Callable[[Params, DecodeState], list[Rollouts]]  # of the W batches in flight, the oldest first
 
 
@@ -99,6 +100,7 @@ def make_continuous_sampler(
     noise: Noise = independent,
     lanes_per_shard: int,
     in_flight: int = 1,
+    drafts: int = 0,
 ) -> ContinuousSampler:
     """Make functions that sample batches of prompts. A prompt without tokens gets no completions worth reading.
 
@@ -114,6 +116,8 @@ def make_continuous_sampler(
       lanes_per_shard: completions of a shard that are decoded at once; 0: all of a batch, and those of a group share
         a lane.
       in_flight: W, batches that are decoded at once. The more there are, the later lanes have to wait for the oldest.
+      drafts: tokens that the policy reads after each newest one, to find out whether they are its choices
+        (`speculation.py`); 0: none. With drafts there have to be lanes.
     """
     stops = np.asarray(sorted(set(stop_tokens)), np.int32)
     on_shards = partial(on_each_shard, policy.mesh)
@@ -121,8 +125,8 @@ def make_continuous_sampler(
     def choose(
         logits: Float[Array, "B E V"],
         keys: Key[Array, " B"],
-        samples: Int[Array, "B E"],
-        position: Int[Array, " B"],
+        samples: Int[Array, "B samples"],
+        positions: Int[Array, "B E"],
     ) -> tuple[Int[Array, "B E"], Float[Array, "B E"]]:
         allowed = filtered(logits, sampling)
         if not sampling.temperature:
@@ -132,7 +136,8 @@ def make_continuous_sampler(
         def drawn(key: Key[Array, ""], sample: Int[Array, ""], position: Int[Array, ""]) -> Float[Array, " number"]:
             return noise(key, sample, position, number, max_new_tokens)
 
-        return draw(allowed, jax.vmap(jax.vmap(drawn, (None, 0, None)))(keys, samples, position))
+        samples = jnp.broadcast_to(samples, positions.shape)
+        return draw(allowed, jax.vmap(jax.vmap(drawn, (None, 0, 0)))(keys, samples, positions))
 
     def first_tokens(
         params: Params, prompts: PromptBatch, counter: Counter
@@ -144,14 +149,18 @@ def make_continuous_sampler(
         last = jnp.take_along_axis(hidden, (prompts.lengths - 1)[:, None, None], axis=1)
         logits = jnp.broadcast_to(policy.logits(params, last), (n, group_size, policy.vocab_size))
         samples = jnp.broadcast_to(jnp.arange(group_size), (n, group_size))
-        token, logprob = choose(logits, keys, samples, jnp.zeros(n, jnp.int32))
+        token, logprob = choose(logits, keys, samples, jnp.zeros_like(samples))
         return token, logprob, keys, by_prompt(prompt_kv)
 
     def units_of_shard(
-        token: Int[Array, "N G"], logprob: Float[Array, "N G"], keys: Key[Array, " N"], lengths: Int[Array, " N"]
+        token: Int[Array, "N G"],
+        logprob: Float[Array, "N G"],
+        keys: Key[Array, " N"],
+        prompts: PromptBatch,
+        earlier: Int[Array, "N G C"] | None,
     ) -> tuple[Units, Completions]:
         """Cut the groups of a shard, with their first tokens, into units."""
-        n = len(token)
+        n, lengths = len(token), prompts.lengths
         completions = 1 if lanes_per_shard else group_size
         shape = (n * group_size // completions, completions)
         prompt = jnp.repeat(jnp.arange(n), shape[0] // n)
@@ -163,6 +172,7 @@ def make_continuous_sampler(
             sample=jnp.broadcast_to(jnp.arange(group_size), token.shape).reshape(shape),
             newest=token.reshape(shape),
             stopped=(jnp.isin(token, stops) | empty).reshape(shape) | (max_new_tokens == 1),
+            text=None if earlier is None else speculation.texts(prompts, earlier),
         )
         room = (1, *shape, max_new_tokens)
         return units, Completions(
@@ -171,18 +181,24 @@ def make_continuous_sampler(
             lengths=jnp.ones(room[:-1], jnp.int32),
         )
 
-    def begin(params: Params, prompts: PromptBatch, counter: Counter) -> tuple[Units, Completions, Any]:
+    def begin(
+        params: Params, prompts: PromptBatch, counter: Counter, earlier: Int[Array, "N G C"] | None
+    ) -> tuple[Units, Completions, Any]:
         """Return a batch's units, its completions, and the keys and values of its prompts."""
         token, logprob, keys, prompt_kv = first_tokens(params, prompts, counter)
-        return *on_shards(units_of_shard, (0,) * 4, (0, 1))(token, logprob, keys, prompts.lengths), prompt_kv
+        return *on_shards(units_of_shard, (0,) * 5, (0, 1))(token, logprob, keys, prompts, earlier), prompt_kv
 
-    def empty(params: Params, prompts: PromptBatch, counter: Counter) -> DecodeState:
-        like = jax.eval_shape(begin, params, prompts, counter)
+    def empty(
+        params: Params, prompts: PromptBatch, counter: Counter, earlier: Int[Array, "N G C"] | None = None
+    ) -> DecodeState:
+        like = jax.eval_shape(begin, params, prompts, counter, earlier)
         units, completions, prompt_kv = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
         units = replace(units, stopped=jnp.ones_like(units.stopped))
         axis = lane_axis(prompt_kv)
         idle = on_shards(
-            partial(lanes.idle_lanes, lanes=lanes_per_shard or 1, room=max_new_tokens), (0, axis), (0, axis)
+            partial(lanes.idle_lanes, lanes=lanes_per_shard or 1, room=max_new_tokens, drafts=drafts),
+            (0, axis),
+            (0, axis),
         )
         queue = on_shards(lanes.make_queue, (0,), 0)(units)
         busy, cache = idle(units, prompt_kv)
@@ -200,9 +216,14 @@ def make_continuous_sampler(
         return _laid_out(state, policy.mesh)
 
     def feed(
-        params: Params, state: DecodeState, prompts: PromptBatch, counter: Counter, last: Bool[Array, ""]
+        params: Params,
+        state: DecodeState,
+        prompts: PromptBatch,
+        counter: Counter,
+        last: Bool[Array, ""],
+        earlier: Int[Array, "N G C"] | None = None,
     ) -> tuple[DecodeState, Rollouts]:
-        units, completions, prompt_kv = begin(params, prompts, counter)
+        units, completions, prompt_kv = begin(params, prompts, counter, earlier)
         slot = (state.slot + 1) % in_flight
         if lanes_per_shard:
             queue, busy, cache = on_shards(lanes.make_queue, (0,), 0)(units), state.lanes, state.cache
@@ -252,7 +273,7 @@ def make_continuous_sampler(
         return replace(state, left=left)
 
     def decode(params: Params, prompts: Any, state: DecodeState) -> DecodeState:
-        """Sample the next token of every completion in a lane.
+        """Sample the next token of every completion in a lane; with drafts also those that follow right drafts.
 
         Args:
           prompts: keys and values of the prompts that wait; None: none waits.
@@ -263,15 +284,28 @@ def make_continuous_sampler(
             refill = on_shards(lanes.refill, (0, 0, axis, axis, None), (0, 0, axis))
             queue, busy, own = refill(queue, busy, prompts, own, state.slot)
         work = busy.work
-        cache = replace(state.cache, prompts=own).write_newest(state.step)
+        columns = jnp.arange(max_new_tokens + drafts)[None]
+        if drafts:
+            drafted = on_shards(partial(speculation.look_up, number=drafts), (0, 1), 0)(busy, state.completions)
+            tokens = jnp.concatenate([work.newest, drafted], axis=1)
+            column, back = busy.read, busy.age[:, None] - columns
+        else:
+            tokens, before = work.newest, state.step - 1
+            column = before % max_new_tokens
+            back = jnp.broadcast_to(1 + (before - columns) % max_new_tokens, (len(work.newest), max_new_tokens))
+        cache = replace(state.cache, prompts=own).write_newest(column)
         prompt_width = jax.tree.leaves(own)[0].shape[-2]
-        attend = lane_attention(length_mask(work.prompt_length, prompt_width), busy.age, state.step)
-        # The decoder's rows are lanes, and its time axis is a lane's completions.
-        positions = jnp.broadcast_to((work.prompt_length + busy.age)[:, None], work.newest.shape)
-        hidden, kv = policy.hidden_states(params, work.newest, positions, attend, cache.contexts())
-        token, logprob = choose(policy.logits(params, hidden), work.key, work.sample, busy.age + 1)
-        record = on_shards(lanes.record, (0, 1, 0, 0, 0), (0, 1))
-        busy, completions = record(busy, state.completions, token, logprob, jnp.isin(token, stops))
+        attend = lane_attention(length_mask(work.prompt_length, prompt_width), busy.age, back, drafts)
+        # The decoder's rows are lanes, and its time axis is a lane's completions, or a window of its completion.
+        age = jnp.broadcast_to(busy.age[:, None] + jnp.arange(1 + drafts)[None], tokens.shape)
+        positions = work.prompt_length[:, None] + age
+        hidden, kv = policy.hidden_states(params, tokens, positions, attend, cache.contexts())
+        token, logprob = choose(policy.logits(params, hidden), work.key, work.sample, age + 1)
+        ends = jnp.isin(token, stops)
+        kept = speculation.kept(tokens[:, 1:], token, ends) if drafts else jnp.ones_like(work.stopped[:, :1])
+        record = on_shards(lanes.record, (0, 1, 0, 0, 0, 0), (0, 1))
+        by_completion = (leaf.reshape(*work.newest.shape, -1) for leaf in (token, logprob, ends))
+        busy, completions = record(busy, state.completions, *by_completion, kept)
         return with_left(
             replace(
                 state,

@@ -8,7 +8,7 @@ import jax
 from grpo_jax.config import Config
 from grpo_jax.data import Task
 from grpo_jax.policy.huggingface import describe, read_config_file
-from grpo_jax.sampling import JaxEngine, RolloutEngine, VllmEngine
+from grpo_jax.sampling import Earlier, JaxEngine, RolloutEngine, VllmEngine
 from grpo_jax.training.programs import Programs
 
 
@@ -31,6 +31,7 @@ def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> 
         batch=samplers.shardings.batch,
         replicated=samplers.shardings.replicated,
         weights=None if samplers is programs else samplers.shardings.weights,
+        earlier=Earlier(config.rollout.max_new_tokens) if config.rollout.speculation else None,
     )
 
 

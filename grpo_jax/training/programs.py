@@ -119,7 +119,12 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         sampling: SamplingConfig, group_size: int, noise: str, lanes_per_shard: int, in_flight: int
     ) -> ContinuousSampler:
         made = make_continuous_sampler(
-            policy, sampling, lanes_per_shard=lanes_per_shard, in_flight=in_flight, **settings(group_size, noise)
+            policy,
+            sampling,
+            lanes_per_shard=lanes_per_shard,
+            in_flight=in_flight,
+            drafts=config.rollout.speculation,
+            **settings(group_size, noise),
         )
         return ContinuousSampler(
             empty=jax.jit(made.empty),

@@ -35,6 +35,7 @@ FLAGS = {
 }
 ADDED = (
     "rollout.lanes",
+    "rollout.speculation",
     "rollout.engine",
     "rollout.delay",
     "rollout.selection",

@@ -426,6 +426,11 @@ SERVED = {
         (SERVED | {"mesh__rollout_share": 0.5, "rollout__delay": 1}, "^mesh.rollout_share=0.5: .*'vllm' samples elsew"),
         (SERVED | {"objective__old_logprobs": "sampler"}, "set objective.old_logprobs to 'trainer', and"),
         (SERVED | {"objective__importance_cap": 0.0}, "^rollout.engine.name='vllm': its completions are not exactly"),
+        (
+            SERVED | {"rollout__speculation": 4},
+            "^rollout.speculation=4: rollout.engine.name='vllm' decodes with drafts",
+        ),
+        ({"rollout__speculation": 99}, "^rollout.speculation=99: must be below rollout.max_new_tokens="),
         (SERVED | {"rollout__sampling__top_k": 5}, "switch these filters of rollout.sampling off"),
         (SERVED | {"rollout__engine__address": "10.0.0.1:80"}, "'10.0.0.1:80': is not this machine's own, and whoever"),
         (SERVED | {"rollout__engine__address": "http://127.0.0.1:80"}, "must be HOST:PORT"),
