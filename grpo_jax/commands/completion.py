@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    script, case = SHELLS[make_parser().parse_args(argv).shell]
+    script, case = SHELLS[command_line.read(make_parser(), argv).shell]
     cases = "\n".join(case.format(command=name, words=" ".join(_words(name))) for name in CONTINUES)
     command_line.tell(script.replace("COMMANDS", " ".join(CONTINUES)).replace("CASES", cases).strip())
     return 0

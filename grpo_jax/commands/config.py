@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
 @reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    first, second = make_parser().parse_args(argv).config
+    first, second = command_line.read(make_parser(), argv).config
     found = [one for each in differences(_values(first), _values(second)) for one in _fields(each)]
     if not found:
         return 0
@@ -50,6 +50,8 @@ def _values(path: Path) -> Mapping[str, Any]:
             return run_config(path)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
+    if len(path.parts) > 1 and not path.exists():
+        raise ConfigError(f"{path}: no such run or file; name a run, a config file, or a shipped configuration.")
     return read_json(path) if path.suffix == ".json" and path.is_file() else to_dict(load(path))
 
 

@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    arguments = make_parser().parse_args(argv)
+    arguments = command_line.read(make_parser(), argv)
 
     if arguments.to.exists():
         return command_line.fail(f"--to={arguments.to}: already exists; name a directory that does not.", 2)

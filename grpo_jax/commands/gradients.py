@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    arguments = make_parser().parse_args(argv)
+    arguments = command_line.read(make_parser(), argv)
 
     display = LiveDisplay()
     try:

@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    directory: Path = make_parser().parse_args(argv).directory
+    directory: Path = command_line.read(make_parser(), argv).directory
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if any(directory.iterdir()):

@@ -38,7 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    arguments = make_parser().parse_args(argv)
+    arguments = command_line.read(make_parser(), argv)
 
     try:
         completion = {"step": arguments.step, "prompt": arguments.prompt, "sample": arguments.sample}

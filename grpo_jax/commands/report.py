@@ -51,7 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = command_line.read(parser, argv)
     if arguments.compare and (arguments.compare.suffix != ".svg" or not arguments.compare.parent.is_dir()):
         parser.error(f"--compare={arguments.compare}: must be an .svg file in a directory that exists")
     if arguments.to and arguments.to.is_file():

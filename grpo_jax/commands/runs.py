@@ -42,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    arguments = make_parser().parse_args(argv)
+    arguments = command_line.read(make_parser(), argv)
     if not arguments.directory.is_dir():
         return command_line.fail(f"{arguments.directory}: no such directory; name one with runs in it.", 2)
     states = {run: _state(run) for run in runs_below(arguments.directory)}

@@ -34,7 +34,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = command_line.read(parser, argv)
     if arguments.jobs is not None and arguments.jobs < 1:
         parser.error(f"--jobs={arguments.jobs}: must be at least 1")
 

@@ -35,7 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = make_parser()
-    arguments = parser.parse_args(argv)
+    arguments = command_line.read(parser, argv)
     if not 0 <= arguments.port < 2**16:
         parser.error(f"--port={arguments.port}: must be from 0 to 65535")
     if files := [run for run in arguments.runs if run.is_file()]:

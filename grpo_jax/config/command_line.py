@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config.loading import load, to_dict
+from grpo_jax.config.mistakes import did_you_mean
 from grpo_jax.config.schema import ConfigError
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
@@ -73,9 +74,24 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
             overrides.append((match["field"], text))
     if any(flag.startswith("--print") for flag in others):
         sys.exit(_print_config(made.get_default("config"), others, overrides))
-    arguments = made.parse_args(others)
+    arguments = read(made, others)
     arguments.overrides = overrides
     return arguments
+
+
+def read(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
+    """Return the arguments of a command line. End the process with code 2 if they cannot be read.
+
+    An unknown flag is reported before a required one that is missing, because it may be that one, misspelt. Like
+    argparse, this takes the beginning of a flag for the flag.
+    """
+    # argparse has no public list of them
+    known = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
+    for argument in argv:
+        flag = argument.partition("=")[0]
+        if flag.startswith("--") and not any(one.startswith(flag) for one in known):
+            made.error(f"{flag}: unknown flag; {did_you_mean(flag, known)}")
+    return made.parse_args(argv)
 
 
 def place(text: str) -> Path:

@@ -94,7 +94,10 @@ def _of_user(name: str, answer_pattern: str) -> Equating:
         )
 
     def verify(attempt: Attempt) -> Verdict:
-        reward = float(function(attempt))
+        found = function(attempt)
+        if found is None:
+            raise TypeError("returned None, not a number; does one of its paths lack a return?")
+        reward = float(found)
         return Verdict(reward, extract(attempt.completion, answer_pattern), right=reward >= 1)
 
     return PerAttempt(name, verify)

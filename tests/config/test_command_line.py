@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from grpo_jax.commands import evaluate, plan, regrade, train
+from grpo_jax.commands import evaluate, export, plan, regrade, runs, train
 from grpo_jax.config import load, to_dict
 from tests.helpers import CONFIGS, ROOT
 
@@ -61,6 +61,22 @@ def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, caps
     assert ended.value.code == 2
     assert "did you mean rank?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "argv", "expected"),
+    [
+        (train, ["--confg=two_grpo"], "--confg: unknown flag; did you mean --config?"),
+        (train, ["--config=two_grpo", "--workdr", "runs/x"], "--workdr: unknown flag; did you mean --workdir?"),
+        (runs, ["runs", "--jsn"], "--jsn: unknown flag; did you mean --json?"),
+        (export, ["--work=run"], "required: --to"),  # the beginning of a flag is that flag
+    ],
+)
+def test_a_misspelt_flag_is_named_before_one_that_is_missing(command, argv, expected, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command.main(argv)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def test_a_function_that_fails_leaves_attempts_unscored_and_says_so_once(mine, c
     assert [verdict.scored for verdict in found] == [False, True, False]
     assert made.unscored == {f"my_rewards:mine.{reason}": 2}
     assert len(caplog.records) == (reason != "not_finite")
+    assert ("returned None" in caplog.text) == (body == "return None")
 
 
 @pytest.mark.parametrize(
