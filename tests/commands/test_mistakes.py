@@ -169,7 +169,8 @@ def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):
 @pytest.mark.parametrize("name", [name for name in CONTINUES if name not in ("train", "config", "completion")])
 def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    flag = {"report": [], "plan": ["--json"], "doctor": ["--json"]}.get(name, ["--workdir"])
+    positional: dict[str, list[str]] = {"report": [], "runs": [], "watch": [], "init": []}
+    flag = {**positional, "plan": ["--json"], "doctor": ["--json"]}.get(name, ["--workdir"])
     with pytest.raises(SystemExit) as ended:
         importlib.import_module(f"grpo_jax.commands.{name}").main([*flag, "gs://bucket/run"])
     assert ended.value.code == 2
