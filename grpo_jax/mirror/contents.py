@@ -65,7 +65,7 @@ def look(directory: Path) -> Contents:
     among the files, and has been written.
     """
     records = {}
-    for path in sorted(directory.glob(f"*{RECORD}")):
+    for path in filter(Path.is_file, sorted(directory.glob(f"*{RECORD}"))):
         with contextlib.suppress(FileNotFoundError):  # it was renamed a moment ago
             records[path.name] = Record(Stamp.of(path), path.read_bytes())
     checkpoints = {}

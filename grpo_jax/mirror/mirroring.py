@@ -27,7 +27,7 @@ from grpo_jax.mirror.contents import Stamp, look
 from grpo_jax.mirror.download import download, holds_a_directory, objects
 from grpo_jax.mirror.ownership import SIGN_SECONDS, Ownership, newest_owner
 from grpo_jax.mirror.remote import Remote
-from grpo_jax.mirror.upload import COPY, Upload
+from grpo_jax.mirror.upload import COPY, Emptied, Upload
 
 UPLOAD_SECONDS = 30.0  # between two uploads; longer if they take longer
 RETRY_SECONDS = 5.0  # at the end
@@ -107,21 +107,22 @@ def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror
     if ours and earlier:  # the lock says that this owner has ended, and this start follows it
         _State([earlier.owner.id, id], state.known).write(place)
     owner = Ownership.take(remote, id, None if ours else earlier, note)
-    there = objects(remote)
-    known: dict[str, Stamp | None] = {}  # without an earlier owner nothing there was uploaded, so nothing is removed
-    if earlier:
-        known |= {name: state.known.get(name) if ours else None for name in there}
-    if not ours:
-        if directory.exists():
-            aside = place / f"superseded_{time.strftime('%Y%m%d_%H%M%S')}"
-            directory.rename(aside)
-            note(f"{remote.address}: holds something else than before; the working copy so far is now {aside}")
-        if holds_a_directory(there):
-            known |= download(remote, there, directory, note)
-        directory.mkdir(exist_ok=True)
-    note(f"{remote.address}: the working copy is {directory}")
-    mirror = _Mirror(remote, directory, known, owner, note, id)
-    mirror.start()
+    with owner.preparing():  # a download may take longer than others wait for a sign
+        there = objects(remote)
+        known: dict[str, Stamp | None] = {}  # without an earlier owner nothing there was uploaded: nothing is removed
+        if earlier:
+            known |= {name: state.known.get(name) if ours else None for name in there}
+        if not ours:
+            if directory.exists():
+                aside = place / f"superseded_{time.strftime('%Y%m%d_%H%M%S')}"
+                directory.rename(aside)
+                note(f"{remote.address}: holds something else than before; the working copy so far is now {aside}")
+            if holds_a_directory(there):
+                known |= download(remote, there, directory, note)
+            directory.mkdir(exist_ok=True)
+        note(f"{remote.address}: the working copy is {directory}")
+        mirror = _Mirror(remote, directory, known, owner, note, id)
+        mirror.start()
     return mirror
 
 
@@ -142,7 +143,7 @@ class _Mirror:
         self._upload = Upload(directory, remote, known, self._look_for_successor)
         self._closing = threading.Event()
         self._error: Exception | None = None  # of the newest upload that is over
-        self._successor = ""  # what to say of the process that has taken over
+        self._over = ""  # why nothing more may be uploaded, as a sentence
         self._uploads = threading.Thread(target=self._run, name="uploads", daemon=True)
         self._signs = threading.Thread(target=self._sign, name="signs", daemon=True)
 
@@ -160,8 +161,8 @@ class _Mirror:
             self._uploads.join(1.0)
         if not self._uploads.is_alive():
             self._signs.join()
-        if self._successor:
-            return self._successor
+        if self._over:
+            return self._over
         missing = self._upload.missing()
         if not missing:
             with contextlib.suppress(Exception):  # then the next start waits for silence
@@ -176,11 +177,11 @@ class _Mirror:
 
     def _run(self) -> None:
         pause = UPLOAD_SECONDS
-        while not self._closing.wait(pause) and not self._successor:
+        while not self._closing.wait(pause) and not self._over:
             began = time.monotonic()
             self._try()
             pause = max(UPLOAD_SECONDS, time.monotonic() - began)
-        while not self._successor and not self._try():
+        while not self._over and not self._try():
             if time.monotonic() > self._upload.moved + PATIENCE:
                 return
             time.sleep(RETRY_SECONDS)
@@ -193,6 +194,12 @@ class _Mirror:
             self._error = None
         except _TakenOver:
             return False
+        except Emptied as error:
+            self._over = (
+                f"{address}: {error}; what was uploaded before is there, and the same command continues from it."
+            )
+            self._note(f"warning: {self._over}")
+            return False
         except Exception as error:  # each store has errors of its own
             self._error = error
             if before is None:
@@ -202,20 +209,22 @@ class _Mirror:
                 )
             return False
         finally:
-            self._save()
+            with contextlib.suppress(OSError):  # a full disk, for example: what is not known is uploaded again
+                self._save()
         if before:
             self._note(f"{address}: can be written to again, and is up to date")
         return True
 
     def _look_for_successor(self) -> None:
         """Raise _TakenOver if another process is the owner. Then this one is asked to stop, once."""
-        if not self._successor and (successor := self._owner.successor()):
-            self._successor = (
+        if not self._over and (successor := self._owner.successor()):
+            self._over = (
                 f"{self._remote.address}: a process on {successor.host} has taken over, because nothing was heard of "
                 f"this one; what is not there is in {self.directory}."
             )
-            os.kill(os.getpid(), signal.SIGTERM)
-        if self._successor:
+            if not self._closing.is_set():  # then it is stopping already, and nothing would catch the signal
+                os.kill(os.getpid(), signal.SIGTERM)
+        if self._over:
             raise _TakenOver
 
     def _sign(self) -> None:
@@ -233,17 +242,23 @@ class _Mirror:
 @contextmanager
 def _locked(place: Path, address: str) -> Iterator[None]:
     """Keep other processes of this machine out. The system releases the lock if the process is killed."""
-    place.mkdir(parents=True, exist_ok=True)
-    with open(place / "lock", "wb") as lock:
+    with contextlib.ExitStack() as stack:
         try:
+            place.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(place / "lock", "wb"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for left in place.glob(f"{COPY}*"):  # by a process that was killed
+                left.unlink()
         except BlockingIOError as error:
             raise ConfigError(
                 f"--workdir={address}: another process on this machine is working in it; wait for it, or name another "
                 "address."
             ) from error
-        for left in place.glob(f"{COPY}*"):  # by a process that was killed
-            left.unlink()
+        except OSError as error:
+            raise ConfigError(
+                f"--workdir={address}: there can be no working copy in {place} ({error.strerror}); set XDG_CACHE_HOME "
+                "to a directory that you may write to."
+            ) from error
         yield
 
 

@@ -6,11 +6,14 @@ nothing has changed there for a minute; it compares what it reads, not the clock
 suspended, or cut off, finds another's id when it is back, and writes nothing more.
 """
 
+import contextlib
 import dataclasses
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -90,6 +93,29 @@ class Ownership:
         """Show that this process still works there, or that it has ended."""
         self._owner = dataclasses.replace(self._owner, signs=self._owner.signs + 1, ended=ended)
         self._remote.write(_name(self._number), _content(self._owner))
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Give signs from a thread within this context. An error that leaves it ends the ownership."""
+        over = threading.Event()
+
+        def give_signs() -> None:
+            while not over.wait(SIGN_SECONDS):
+                with contextlib.suppress(Exception):  # each store has errors of its own; the next sign may succeed
+                    self.sign()
+
+        signs = threading.Thread(target=give_signs, name="signs", daemon=True)
+        signs.start()
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            over.set()
+            signs.join()
+            if failed:
+                with contextlib.suppress(Exception):  # then the next start waits for silence
+                    self.sign(ended=True)
 
     def successor(self) -> Owner | None:
         """Return the owner that has followed this process, or None. The store is asked only once in a while."""

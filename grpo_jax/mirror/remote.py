@@ -1,6 +1,7 @@
 """The objects under an address, such as gs://BUCKET/runs/a, by fsspec. Only this module knows fsspec."""
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,14 @@ class Remote:
         """Return the objects under an address, which may hold none yet. No request is made.
 
         Raises:
-          ConfigError: if this machine has no software for such an address.
+          ConfigError: if it names no bucket, or this machine has no software for such an address.
         """
         import fsspec  # takes a fifth of a second, for which only runs in a bucket should wait
 
+        scheme, _, rest = address.partition("://")
+        if not rest.strip("/ "):  # fsspec would take gs:// for a directory of this machine
+            raise ConfigError(f"--workdir={address}: names no bucket; write it as in {scheme}://BUCKET/runs/a.")
         address = address.rstrip("/")
-        scheme = address.partition("://")[0]
         if scheme in LOCAL:
             raise ConfigError(f"--workdir={address}: is on this machine; name it by its path, without {scheme}://.")
         try:
@@ -78,9 +81,16 @@ class Remote:
         """
         self.files.pipe_file(self._path(name), content, mode="create")
 
-    def upload(self, path: Path, name: str) -> None:
-        """Write an object with the content of a file, which must not change meanwhile."""
-        self.files.put_file(str(path), self._path(name))
+    def upload(self, path: Path, name: str, progress: Callable[[], None]) -> None:
+        """Write an object with the content of a file, which must not change meanwhile.
+
+        Args:
+          progress: is called after each part of a large object, from any thread.
+        """
+        import fsspec
+
+        callback = fsspec.callbacks.Callback(hooks={"progress": lambda size, value, **_: progress()})
+        self.files.put_file(str(path), self._path(name), callback=callback)
 
     def download(self, name: str, path: Path) -> None:
         """Copy an object to a file."""

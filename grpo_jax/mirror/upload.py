@@ -21,6 +21,10 @@ COPY = "copy_"  # how copies of files that may grow are called, beside the direc
 AT_ONCE = 8  # objects; a single connection is slower than most networks
 
 
+class Emptied(Exception):
+    """Somebody has removed the directory, or what is in it."""
+
+
 class Upload:
     """Brings a directory to an address, again and again, and only what has changed."""
 
@@ -39,11 +43,15 @@ class Upload:
           before_each: is called before each change at the address. An error that it raises ends the upload.
         """
         self._directory, self._remote, self._known, self._before_each = directory, remote, known, before_each
-        self.moved = time.monotonic()  # when the newest change succeeded
+        self.moved = time.monotonic()  # when anything was brought or removed, be it a part of an object
 
     def bring(self) -> None:
-        """Bring all that has changed. Whatever error the store raises is raised, and then a part of it is there."""
-        now = look(self._directory)
+        """Bring all that has changed. Whatever error the store raises is raised, and then a part of it is there.
+
+        Raises:
+          Emptied: if the directory has lost its records, which no run does. Then nothing is removed at the address.
+        """
+        now = self._look()
         self._remove([name for name in self._known if _taken_back(name, now)])
         self._bring_files(now.others)
         for files in now.checkpoints.values():
@@ -53,7 +61,9 @@ class Upload:
                 self._before_each()
                 self._remote.write(name, record.content)
                 self._brought(name, record.stamp)
-        self._remove(sorted(self._known.keys() - now.names, key=_removed_first))
+        if gone := sorted(self._known.keys() - now.names, key=_removed_first):
+            self._look()  # the files may have vanished because the directory is being removed
+            self._remove(gone)
 
     def missing(self) -> list[str]:
         """Return the names of files that are not there as they are now, and of objects that no file has any more."""
@@ -61,15 +71,21 @@ class Upload:
         changed = (name for name in names if self._known.get(name) != Stamp.of(self._directory / name))
         return sorted({*changed, *(self._known.keys() - names)})
 
+    def _look(self) -> Contents:
+        now = look(self._directory)
+        if not now.records and any(map(is_record, self._known)):
+            raise Emptied(f"{self._directory} was removed or emptied")
+        return now
+
     def _bring_files(self, names: Sequence[str]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for _ in pool.map(self._bring_file, names):
                 pass
 
     def _bring_checkpoint(self, files: Sequence[str]) -> None:
-        """Bring a checkpoint, unless it is there. One that is removed meanwhile gets no seal there."""
+        """Bring a checkpoint, unless it is there, or removed meanwhile. Then it gets no seal there."""
         *parts, seal = files
-        if self._known.get(seal) != Stamp.of(self._directory / seal):
+        if Stamp.of(self._directory / seal) not in (None, self._known.get(seal)):
             self._remove([seal] if seal in self._known else [])  # of an earlier one of the same step
             self._bring_files(parts)
             if all(self._known.get(name) for name in parts):
@@ -86,7 +102,7 @@ class Upload:
             with tempfile.NamedTemporaryFile(dir=self._directory.parent, prefix=COPY) as copy:
                 if checkpoint_of(name) is None:  # it may grow, and a store wants as many bytes as were promised
                     path = Path(shutil.copyfile(path, copy.name))
-                self._remote.upload(path, name)
+                self._remote.upload(path, name, self._progress)
         except FileNotFoundError:
             if Stamp.of(self._directory / name) is not None:  # something else was not found
                 raise
@@ -95,6 +111,9 @@ class Upload:
 
     def _brought(self, name: str, stamp: Stamp | None) -> None:
         self._known[name] = stamp
+        self._progress()
+
+    def _progress(self) -> None:
         self.moved = time.monotonic()
 
     def _remove(self, names: Iterable[str]) -> None:
@@ -102,7 +121,7 @@ class Upload:
             self._before_each()
             self._remote.remove(name)
             self._known.pop(name)
-            self.moved = time.monotonic()
+            self._progress()
 
 
 def _removed_first(name: str) -> int:

@@ -1,8 +1,10 @@
 """A working copy, its address, and other machines with working copies of their own."""
 
 import contextlib
+import errno
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -11,6 +13,7 @@ import pytest
 
 from grpo_jax.config import ConfigError
 from grpo_jax.mirror import NotUploaded, mirroring, ownership, working_copy
+from grpo_jax.mirror.ownership import Ownership, newest_owner
 from grpo_jax.mirror.remote import Remote
 
 
@@ -106,10 +109,10 @@ def test_a_store_that_fails_stops_no_run(address, machine, quickly, monkeypatch)
     remote, notes, works = Remote.at(address), [], False
     put = remote.files.put_file
 
-    def put_file(*arguments):
+    def put_file(*arguments, **settings):
         if not works:
             raise OSError("the network is gone")
-        put(*arguments)
+        put(*arguments, **settings)
 
     def run():
         nonlocal works
@@ -184,7 +187,77 @@ def test_what_was_copied_to_an_address_by_other_means_stays(address, machine):
     assert remote.read("checkpoints/500/of_another_trainer") == b"{}"
 
 
+def test_a_working_copy_that_is_removed_ends_the_uploads_and_takes_nothing_from_the_address(address, machine, quickly):
+    machine("first")
+    remote, notes = Remote.at(address), []
+
+    def run():
+        with working_copy(address, notes.append) as directory:
+            write(directory, "1\n")
+            while remote.read("config.json") is None:
+                time.sleep(0.01)
+            shutil.rmtree(directory)
+
+    with pytest.raises(NotUploaded, match="run was removed or emptied; what was uploaded before is there"):
+        run()
+    assert remote.read("metrics.jsonl") == b"1\n"
+
+
+def test_a_disk_that_is_full_for_a_while_ends_no_uploads(address, machine, quickly, monkeypatch):
+    machine("first")
+    remote = Remote.at(address)
+
+    def full(self, place):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with working_copy(address, silent) as directory:
+        with monkeypatch.context() as for_a_while:
+            for_a_while.setattr(mirroring._State, "write", full)
+            write(directory, "1\n")
+            while remote.read("config.json") is None:
+                time.sleep(0.01)
+        write(directory, "1\n2\n")
+    assert remote.read("metrics.jsonl") == b"1\n2\n"
+
+
+def test_a_long_download_gives_signs_and_one_that_fails_is_followed_at_once(address, machine, quickly, monkeypatch):
+    monkeypatch.setattr(ownership, "SIGN_SECONDS", 0.01)
+    machine("first")
+    with working_copy(address, silent) as directory:
+        write(directory, "1\n")
+
+    def download(remote, *arguments):
+        while newest_owner(remote).owner.signs < 3:
+            time.sleep(0.01)
+        raise OSError("No space left on device")
+
+    machine("second")
+    monkeypatch.setattr(mirroring, "download", download)
+    with pytest.raises(ConfigError, match="No space left"), working_copy(address, silent):
+        pass
+    assert newest_owner(Remote.at(address)).owner.ended
+
+
+def test_a_process_that_was_followed_while_it_ends_gets_no_signal(address, machine, quickly, monkeypatch):
+    """The run has ended and catches no signals any more, so the signal would hide the sentence."""
+    machine("first")
+    killed = []
+    monkeypatch.setattr(os, "kill", lambda *signal: killed.append(signal))
+    monkeypatch.setattr(mirroring, "UPLOAD_SECONDS", 60.0)
+    monkeypatch.setattr(mirroring, "SIGN_SECONDS", 60.0)
+
+    def run():
+        with working_copy(address, silent) as directory:
+            write(directory, "1\n")
+            Ownership.take(Remote.at(address), "another", None, silent)
+
+    with pytest.raises(NotUploaded, match="has taken over"):
+        run()
+    assert killed == []
+
+
 MISTAKES = {
+    "gs://": "--workdir=gs://: names no bucket; write it as in gs://BUCKET/runs/a.",
     "gs://b/run": "--workdir=gs://b/run: the package for gs:// is not installed; run `pip install '.[gcs]'`, or name",
     "file:///tmp/run": "is on this machine; name it by its path",
     "gz://b/run": "Protocol not known: gz; name a bucket as in gs://BUCKET/runs/a",
@@ -198,6 +271,13 @@ def test_what_is_no_usable_address(wrong, sentence, machine, monkeypatch):
     with pytest.raises(ConfigError) as mistake, working_copy(wrong, silent):
         pass
     assert sentence in str(mistake.value)
+
+
+def test_a_place_where_no_working_copy_can_be(address, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(ConfigError, match="; set XDG_CACHE_HOME to a directory"), working_copy(address, silent):
+        pass
 
 
 def test_a_bucket_that_cannot_be_read(address, machine, monkeypatch):

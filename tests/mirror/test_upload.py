@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from grpo_jax.mirror.download import download, objects
-from grpo_jax.mirror.upload import Upload
+from grpo_jax.mirror.upload import Emptied, Upload
 from grpo_jax.runs.directory import kept_steps
 from grpo_jax.runs.seals import damage, seal
 
@@ -152,10 +152,34 @@ def test_a_checkpoint_that_is_removed_meanwhile_gets_no_seal(remote, tmp_path):
 
 
 def test_an_error_of_the_store_is_no_missing_file(remote, tmp_path, monkeypatch):
-    def fail(*arguments):
+    def fail(*arguments, **settings):
         raise FileNotFoundError("no such bucket")
 
     write_run(tmp_path, **BEGUN)
     monkeypatch.setattr(remote.files, "put_file", fail)
     with pytest.raises(FileNotFoundError, match="no such bucket"):
         Upload(tmp_path, remote, {}).bring()
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_directory_that_is_removed_takes_nothing_from_the_address(meanwhile, remote, tmp_path):
+    directory, known = tmp_path / "run", {}
+    write_run(directory, **BEGUN)
+    Upload(directory, remote, known).bring()
+    before = set(remote.sizes())
+    if meanwhile:
+        (directory / "rollouts/0.jsonl").unlink()
+        (directory / "metrics.jsonl").write_text("this is brought when the rest is removed")
+    else:
+        shutil.rmtree(directory)
+    with pytest.raises(Emptied, match="was removed or emptied"):
+        Upload(directory, remote, known, lambda: shutil.rmtree(directory, ignore_errors=True)).bring()
+    assert set(remote.sizes()) == before
+
+
+def test_a_large_object_makes_progress(remote, tmp_path):
+    """Otherwise an upload of minutes counts as one that is stuck."""
+    parts = []
+    (tmp_path / "file").write_bytes(bytes(3 * remote.files.blocksize))
+    remote.upload(tmp_path / "file", "file", lambda: parts.append(1))
+    assert len(parts) >= 3
