@@ -94,4 +94,5 @@ def _status(error: Exception) -> int:
     """Return the status of the answer that an error is about; 0 if there was no answer."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    return error.response.status_code if isinstance(error, HfHubHTTPError) else 0
+    response = error.response if isinstance(error, HfHubHTTPError) else None
+    return 0 if response is None else response.status_code  # some errors of this kind come before any answer

@@ -89,7 +89,10 @@ def columns(rows: Sequence[Sequence[str]], *, right: Sequence[str] = (), widest:
       widest: longer cells push what follows them out of line, instead of making their column wider. The last column
         has any width.
     """
-    widths = [max(width for width in map(cell_len, cells) if width <= widest) for cells in zip(*rows, strict=True)]
+    widths = [
+        max((width for width in map(cell_len, cells) if width <= widest), default=0)
+        for cells in zip(*rows, strict=True)
+    ]
     lines = []
     for row in rows:
         padded = []

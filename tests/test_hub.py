@@ -72,7 +72,7 @@ def hub(monkeypatch):
 
 @pytest.fixture
 def directory(tmp_path):
-    directory = tmp_path / "exported"
+    directory = tmp_path / "exported models"
     directory.mkdir()
     (directory / "README.md").write_text("---\nlicense: unknown\n---\n# Title\n")
     (directory / "model.safetensors").write_bytes(bytes(range(256)))
@@ -140,5 +140,5 @@ def test_an_export_outlives_a_failed_upload(hub, directory, path, status, senten
     assert export._push(directory, NAME, public=False, step=4) == 1
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: --push={NAME}: {sentence}")
-    assert error.endswith(f"{directory} is complete, and `hf upload {NAME} {directory} . --private` uploads it.")
+    assert error.endswith(f"{directory} is complete, and `hf upload {NAME} '{directory}' . --private` uploads it.")
     assert contents(directory) == before

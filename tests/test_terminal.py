@@ -163,3 +163,4 @@ def test_columns_are_aligned_but_for_cells_that_are_too_long():
         f"{'long' * 5}       7  {'x' * 99}",
         "漢      10",
     ]
+    assert columns([("x" * 9, "y" * 9)], widest=8) == [f"{'x' * 9}  {'y' * 9}"]

@@ -17,6 +17,7 @@ reason; 130 stopped by Ctrl-C.
 import argparse
 import json
 import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import Config, ConfigError, MeshConfig, QuestionsConfig, command_line, from_dict
-from grpo_jax.files import run_config
+from grpo_jax.files import read_json, run_config
 from grpo_jax.hub import NotUploaded, check_name, check_new, upload
 from grpo_jax.runs.directory import RunDirectory, check_kept
 from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
@@ -58,9 +59,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="the Hub's name of the license, such as apache-2.0; default: unknown",
     )
-    parser.add_argument(
-        "--base-model", default="", metavar="OWNER/NAME", help="the repository of the checkpoint that was trained"
-    )
+    parser.add_argument("--base-model", metavar="OWNER/NAME", help="the repository of the checkpoint that was trained")
     parser.add_argument(
         "--evaluation",
         type=command_line.place,
@@ -107,14 +106,14 @@ def main(argv: Sequence[str]) -> int:
             best=arguments.best,
             dtype=dtype,
             adapters=arguments.adapters,
-            base_model=arguments.base_model,
+            base_model=arguments.base_model or "",
             license=arguments.license,
             suites=suites,
         )
         card = model_card(RunDirectory(arguments.workdir), exported)
         if base:
             adapted, params = experiment.programs.adapted, restored.state.params
-            save_adapters(to, adapted, params, base, dtype, base_model=arguments.base_model, card=card)
+            save_adapters(to, adapted, params, base, dtype, base_model=exported.base_model, card=card)
         else:
             with tempfile.TemporaryDirectory() as temporary:
                 source = _source(experiment, Path(temporary))
@@ -128,12 +127,12 @@ def main(argv: Sequence[str]) -> int:
             print(f"warning: {difference}", file=sys.stderr)
     what = "adapters" if arguments.adapters else "policy"
     command_line.tell(f"{to}: the {what} of step {restored.step}, in {dtype}")
-    return _push(to, arguments.push, public=arguments.public, step=restored.step) if arguments.push else 0
+    return _push(to, arguments.push, public=arguments.public, step=restored.step) if arguments.push is not None else 0
 
 
 def _push(directory: Path, name: str, *, public: bool, step: int) -> int:
     """Upload an export, and return the exit code. The export stays, whatever happens."""
-    later = f"{directory} is complete, and `hf upload {name} {directory} . --private` uploads it"
+    later = f"{directory} is complete, and `hf upload {name} {shlex.quote(str(directory))} . --private` uploads it"
     command_line.tell(f"uploading to {name} ...")
     try:
         address = upload(directory, name, public=public, message=f"The policy of step {step}")
@@ -152,7 +151,7 @@ def _check_sharing(arguments: argparse.Namespace) -> None:
             f"--license={arguments.license}: is no name of a license; take one of "
             "https://huggingface.co/docs/hub/repositories-licenses, such as apache-2.0."
         )
-    if arguments.public and not arguments.push:
+    if arguments.public and arguments.push is None:
         raise ConfigError("--public: nothing is uploaded; name a repository with --push.")
     if arguments.push and arguments.adapters and not arguments.base_model:
         raise ConfigError(
@@ -161,7 +160,7 @@ def _check_sharing(arguments: argparse.Namespace) -> None:
         )
     for flag, name, check in (("base-model", arguments.base_model, check_name), ("push", arguments.push, check_new)):
         try:
-            if name:
+            if name is not None:
                 check(name)
         except ConfigError as error:
             raise ConfigError(f"--{flag}={error}") from error
@@ -213,7 +212,7 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
     checkpoint = Path(config.model.checkpoint)
     named = config.task.tokenizer if isinstance(config.task, QuestionsConfig) else ""
     generation = checkpoint / "generation_config.json"
-    values = json.loads(generation.read_text(encoding="utf-8")) if generation.exists() else {}
+    values = read_json(generation) if generation.exists() else {}
     ends = values.get("eos_token_id")
     if not named and set(ends if isinstance(ends, list) else [ends]) == set(task.stop_tokens):
         return checkpoint

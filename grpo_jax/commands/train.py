@@ -42,7 +42,11 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument(
-        "--workdir", required=True, metavar="DIR", help="the run's directory, or an address such as gs://BUCKET/runs/a"
+        "--workdir",
+        required=True,
+        type=lambda text: text if is_address(text) else str(command_line.place(text)),
+        metavar="DIR",
+        help="the run's directory, or an address such as gs://BUCKET/runs/a",
     )
     parser.add_argument(
         "--from", dest="origin", type=command_line.place, metavar="RUN[@STEP]", help="fork this run into a new DIR"

@@ -97,15 +97,24 @@ def read(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
 def place(text: str) -> Path:
     """Return the path that a flag names. Addresses are refused: for gs://b, `Path` would make a local folder "gs:".
 
+    So is an empty text, such as that of a variable that is not set. `Path` would take it for the current directory.
+
     Raises:
-      ArgumentTypeError: if it is an address.
+      ArgumentTypeError: if it is one of these, or if the system does not let this process look there.
     """
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty; name a path, such as . for the current directory.")
     if ADDRESS.fullmatch(text):
         raise argparse.ArgumentTypeError(
             f"{text} is an address, and only the --workdir of `grpo train` may be one; copy the files to a directory, "
             "or mount the bucket, and name that (docs/buckets.md)."
         )
-    return Path(text)
+    path = Path(text)
+    try:
+        path.exists()
+    except OSError as error:  # that it does not exist is none
+        raise argparse.ArgumentTypeError(f"{text}: cannot be looked at ({error.strerror}); name another.") from error
+    return path
 
 
 def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence[tuple[str, str]]) -> int:

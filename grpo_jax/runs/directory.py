@@ -259,7 +259,7 @@ def runs_below(directory: Path) -> Iterator[Path]:
     """Yield the directories of all training runs at or below a directory. Hidden directories are left out."""
     try:
         names = [entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)]
-    except PermissionError:
+    except OSError:  # it may not be read, or was removed a moment ago
         return
     if FOLDERS[0] in names and (directory / CONFIG_FILE).is_file():  # models have a config.json, too
         yield directory

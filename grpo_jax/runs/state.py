@@ -54,7 +54,9 @@ def state_of(run: RunDirectory) -> State:
     Raises:
       ConfigError: if a file of it is damaged.
     """
-    planned = run.read_record(CONFIG_FILE, lambda config: (config["train"]["steps"], config["evaluation"]["every"]))
+    planned = run.read_record(
+        CONFIG_FILE, lambda config: (int(config["train"]["steps"]), int(config["evaluation"]["every"]))
+    )
     if planned is None:
         return State(Condition.NOT_BEGUN, Condition.NOT_BEGUN, 0, 0, 0, None, None, None)
     provenance = provenance_of(run)

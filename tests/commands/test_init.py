@@ -43,6 +43,18 @@ def test_the_commands_of_its_readme_have_flags_that_exist(project):
         assert all(word.partition("=")[0] in shown(name) for word in words)
 
 
+@pytest.mark.parametrize(
+    ("directory", "sentence"), [("", "it is empty; name"), ("x" * 300, "cannot be looked at (File")]
+)
+def test_what_is_no_path_is_refused(directory, sentence, tmp_path, monkeypatch, capsys):
+    """An empty text, such as that of a variable that is not set, is not the current directory."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        init.main([directory])
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nothing_is_written_over(tmp_path, capsys):
     (tmp_path / "notes.txt").touch()
     assert init.main([str(tmp_path)]) == 2

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from grpo_jax.commands.runs import main
-from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.directory import RunDirectory, runs_below
 from grpo_jax.runs.provenance import FAILED, STOPPED, Code, Devices, Host, Provenance, Start
 from grpo_jax.runs.record import RunRecord, write_record
 from tests.helpers import evaluation_line, summary_of, train_line
@@ -104,6 +104,19 @@ def test_only_the_end_of_the_metrics_is_read(tmp_path, capsys):
     run.append_metrics(evaluation_line(39, 0.5))
     assert listed(tmp_path, capsys)["run"]["step"] == 39
     run.close()
+
+
+def test_a_configuration_with_a_wrong_value_ends_no_table(tmp_path, capsys):
+    run = begin(tmp_path / "run")
+    run.close()
+    values = run.read_json("config.json")
+    run.write_json("config.json", {**values, "train": {**values["train"], "steps": "many"}})
+    assert main([str(tmp_path)]) == 0
+    assert "is damaged (ValueError(\"invalid literal for int() with base 10: 'many'\"))" in capsys.readouterr().out
+
+
+def test_a_directory_that_vanishes_meanwhile_has_no_runs(tmp_path):
+    assert list(runs_below(tmp_path / "removed")) == []
 
 
 def test_where_there_are_no_runs(tmp_path, capsys):
