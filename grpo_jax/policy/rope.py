@@ -73,7 +73,9 @@ SCALINGS: Mapping[str, Callable[[np.ndarray, RopeConfig], np.ndarray]] = {
 # The amplitudes of the papers, which sharpen attention over longer contexts.
 AMPLITUDES: Mapping[str, Callable[[RopeConfig], float]] = {
     "yarn": lambda config: 0.1 * math.log(config.factor) + 1.0,
-    "longrope": lambda config: math.sqrt(1.0 + math.log(config.factor) / math.log(config.original_length)),
+    "longrope": lambda config: (
+        math.sqrt(1.0 + math.log(config.factor) / math.log(config.original_length)) if config.factor > 1 else 1.0
+    ),
 }
 
 

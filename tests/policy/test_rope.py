@@ -103,3 +103,5 @@ def test_longrope_scaling():
     np.testing.assert_allclose(inverse_frequencies(config, 8), base / np.array([1, 2, 4, 5]), rtol=1e-6)
     x = jax.random.normal(jax.random.key(0), (8,))
     assert np.linalg.norm(rotated(x, 20, config)) == pytest.approx(math.sqrt(17 / 12) * np.linalg.norm(x), rel=1e-5)
+    shorter = dataclasses.replace(config, factor=1e-5)  # as in transformers, no factor makes vectors shorter
+    assert np.linalg.norm(rotated(x, 20, shorter)) == pytest.approx(np.linalg.norm(x), rel=1e-5)
