@@ -311,7 +311,7 @@ def test_a_fork_that_was_never_begun_is_made_anew(tmp_path):
         config = make_config(seed=seed, mesh__fsdp=2, evaluation__prompts_per_batch=4, evaluation__every=2)
         assert fork(workdir, config, Origin(run, 4)) == [f"forked from {run} at step 4"]
         assert workdir.config()["seed"] == seed
-    assert "Unfinished: it ended for an unknown reason, at step 0" in write_report(workdir.path).read_text()
+    assert "Unfinished: killed (no end was recorded), at step 0" in write_report(workdir.path).read_text()
 
 
 def test_where_a_fork_comes_from_as_a_person_writes_it(tmp_path):
