@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, one_line
 
 SECONDS = 10.0  # for the Hub to answer whether there is such a repository
 
@@ -79,15 +79,15 @@ def upload(directory: Path, name: str, *, public: bool, message: str) -> str:
     return str(address)
 
 
-def one_line(error: Exception) -> str:
+def clause(error: Exception) -> str:
     """Return what an error says, as the part of a sentence."""
-    return " ".join(str(error).split())[:300].rstrip(".")
+    return one_line(error)[:300].rstrip(".")
 
 
 def _reason(error: Exception, unanswered: str) -> str:
     """Return why a request failed, as a clause that begins with `unanswered` if the Hub did not answer it."""
     status = _status(error)
-    return REFUSALS.get(status) or f"{'the Hub refuses it' if status else unanswered} ({one_line(error)})"
+    return REFUSALS.get(status) or f"{'the Hub refuses it' if status else unanswered} ({clause(error)})"
 
 
 def _status(error: Exception) -> int:

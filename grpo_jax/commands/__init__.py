@@ -1,9 +1,8 @@
 """The command `grpo`, which is also `python -m grpo_jax`. The scripts of launch/ run its subcommands in a checkout.
 
 Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code, and a function
-`make_parser()`, which returns the parser of its flags. A module is imported
-only when its command runs, and imports JAX only when it needs it. That takes seconds, and most mistakes are reported
-before it.
+`make_parser()`, which returns the parser of its flags. A module is imported only when its command runs, and imports JAX
+only when it needs it. That takes seconds, and most mistakes are reported before it.
 """
 
 import argparse

@@ -14,7 +14,7 @@ from grpo_jax.config.continuing import (
 )
 from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, read_recorded, to_dict, with_defaults
 from grpo_jax.config.marks import NonNegative, Positive, Range
-from grpo_jax.config.mistakes import Mistakes, did_you_mean
+from grpo_jax.config.mistakes import Mistakes, did_you_mean, one_line
 from grpo_jax.config.own_code import imported, own_code, source_digests
 from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file, shipped
 from grpo_jax.config.schema import (
@@ -92,6 +92,7 @@ __all__ = [
     "imported",
     "load",
     "obstacle",
+    "one_line",
     "own_code",
     "read_recorded",
     "run_file",

@@ -38,6 +38,11 @@ class Mistakes:
             raise ConfigError(*self._sentences.values())
 
 
+def one_line(said: object) -> str:
+    """Return a text, or what an error of a library says, in one line, to be quoted in a sentence."""
+    return " ".join(str(said).split())
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
     near = difflib.get_close_matches(word, known, n=1)

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpo_jax.config import ConfigError, did_you_mean
+from grpo_jax.config import ConfigError, did_you_mean, one_line
 from grpo_jax.data.tokenizer import encode
 
 if TYPE_CHECKING:  # transformers takes a second to import, and mistakes in a config should be reported at once
@@ -135,7 +135,7 @@ def _processor_template(directory: Path) -> str | None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def stop_tokens(

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, command_line
+from grpo_jax.config import ConfigError, command_line, one_line
 from grpo_jax.files import user_cache, write_whole
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.mirror.contents import Stamp, look
@@ -270,7 +270,7 @@ def _place(address: str) -> Path:
 
 def _said(error: Exception) -> str:
     """Return what an error of a store says, in one line."""
-    text = " ".join(str(error).split())
+    text = one_line(error)
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 

@@ -61,14 +61,15 @@ def state_of(run: RunDirectory) -> State:
         return State(Condition.NOT_BEGUN, Condition.NOT_BEGUN, 0, 0, 0, None, None, None)
     provenance = provenance_of(run)
     starts = provenance.starts if provenance else []
-    summary = None if run.locked else run.summary()
+    running = run.locked  # asked once: the run may end meanwhile
+    summary = None if running else run.summary()
     if summary is not None:
         steps = summary.steps or planned[0]
         evaluated = Evaluated("test", steps, summary.final.pass_at_1)
         return State(
             Condition.FINISHED, Condition.FINISHED, steps, steps, len(starts), None, evaluated, run.last_written
         )
-    condition, said = (Condition.RUNNING, "running") if run.locked else _ended(starts[-1] if starts else None)
+    condition, said = (Condition.RUNNING, "running") if running else _ended(starts[-1] if starts else None)
     return _unfinished(run, *planned, condition, said, len(starts))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, one_line
 
 
 def _zstandard(contents: bytes) -> bytes:
@@ -50,9 +50,8 @@ def opener(file: Path, path: str) -> Callable[[], BinaryIO]:
             try:
                 contents = decompress(file.read_bytes())
             except (EOFError, OSError, ValueError, lzma.LZMAError, zlib.error) as error:
-                reason = " ".join(str(error).split())
                 raise ConfigError(
-                    f"path={path!r}: {file} cannot be decompressed ({reason}); fetch it again."
+                    f"path={path!r}: {file} cannot be decompressed ({one_line(error)}); fetch it again."
                 ) from error
             return lambda: io.BytesIO(contents)
     return lambda: file.open("rb")

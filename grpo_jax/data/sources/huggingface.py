@@ -8,7 +8,7 @@ from typing import Any
 from grpo_jax.config import ConfigError, SourceConfig
 from grpo_jax.data.sources.arrow import row
 from grpo_jax.data.sources.records import Records
-from grpo_jax.hub import one_line
+from grpo_jax.hub import clause
 
 _REPOSITORY = re.compile(r"(?P<id>[\w.-]+/[\w.-]+)(@(?P<revision>[^/]+))?(/(?P<subset>[^/]+))?")
 _SECONDS = 5.0  # for the Hub to answer; the library itself would try for half a minute
@@ -38,7 +38,7 @@ def open_huggingface(config: SourceConfig) -> Records:
     except ConnectionError as error:
         raise _unreachable(config.path, error) from error
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = one_line(error.__cause__ if isinstance(error.__cause__, Exception) else error)
+        reason = clause(error.__cause__ if isinstance(error.__cause__, Exception) else error)
         raise ConfigError(
             f"path={config.path!r}: split {config.split!r} cannot be read ({reason}); check the name, the"
             " subset and the split."
@@ -74,7 +74,7 @@ def _knock(name: str, revision: str | None, path: str) -> None:
         huggingface_hub.HfApi().dataset_info(name, revision=revision, timeout=_SECONDS)
     except HfHubHTTPError as error:
         raise ConfigError(
-            f"path={path!r}: the Hub refuses it ({one_line(error)}); check the name, or log in with `hf auth login`."
+            f"path={path!r}: the Hub refuses it ({clause(error)}); check the name, or log in with `hf auth login`."
         ) from error
     except Exception as error:  # of the HTTP client, which depends on the version of the Hub's library
         raise _unreachable(path, error) from error
@@ -82,6 +82,6 @@ def _knock(name: str, revision: str | None, path: str) -> None:
 
 def _unreachable(path: str, error: Exception) -> ConfigError:
     return ConfigError(
-        f"path={path!r}: the Hugging Face Hub cannot be reached ({one_line(error)}); connect, or load the data set"
+        f"path={path!r}: the Hugging Face Hub cannot be reached ({clause(error)}); connect, or load the data set"
         " once where there is a network and set HF_HUB_OFFLINE=1 here, or name a directory with its files."
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.config import ConfigError, SourceConfig, one_line
 from grpo_jax.data.sources.arrow import row
 from grpo_jax.data.sources.records import Records, concatenate
 from grpo_jax.files import find_files
@@ -33,9 +33,8 @@ def _open(file: Path, path: str) -> Records:
     from pyarrow import parquet
 
     def bad(error: Exception) -> ConfigError:
-        reason = " ".join(str(error).split())  # it may come on several lines
         return ConfigError(
-            f"path={path!r}: {file} cannot be read as Parquet ({reason}); fetch it again, or correct the kind."
+            f"path={path!r}: {file} cannot be read as Parquet ({one_line(error)}); fetch it again, or correct the kind."
         )
 
     try:
