@@ -18,12 +18,17 @@ logger = logging.getLogger(__name__)
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return the JSON object that a file holds. Raise ConfigError if it holds none."""
+    return json_object(path.read_bytes(), path)
+
+
+def json_object(content: bytes, place: object) -> dict[str, Any]:
+    """Return the JSON object that bytes hold. Raise ConfigError, which names their place, if they hold none."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(content)
     except ValueError as error:
-        raise ConfigError(f"{path}: is damaged ({error}); restore it, or name another directory.") from error
+        raise ConfigError(f"{place}: is damaged ({error}); restore it, or name another directory.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: is damaged (it holds no object); restore it, or name another directory.")
+        raise ConfigError(f"{place}: is damaged (it holds no object); restore it, or name another directory.")
     return values
 
 

@@ -26,16 +26,19 @@ second Ctrl-C.
 
 import argparse
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from grpo_jax.commands import loading_jax, reports_mistakes
-from grpo_jax.config import ConfigError, check, command_line, differences, load, smoke, to_dict
+from grpo_jax.config import Config, ConfigError, check, command_line, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.joining import add_flags, join, several_hosts
-from grpo_jax.mirror import NotUploaded, is_address, working_copy
+from grpo_jax.mirror import NotUploaded, is_address, stored, working_copy
 from grpo_jax.terminal import LiveDisplay
 from grpo_jax.tracking import check_trackers
+
+RECORDS = (CONFIG_FILE, SUMMARY_FILE)  # what is read of a run before JAX is loaded, or other files are fetched
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -77,32 +80,42 @@ def main(argv: Sequence[str]) -> int:
     arguments = command_line.parse(make_parser(), argv)
     display = LiveDisplay()
     if not is_address(arguments.workdir):
-        return _train(arguments, Path(arguments.workdir), display)
+        workdir = Path(arguments.workdir)
+        there = {name: read_json(workdir / name) for name in RECORDS if (workdir / name).is_file()}
+        return _train(arguments, _configuration(arguments, there), workdir, display)
     if several_hosts(arguments):
         raise ConfigError(
             f"--workdir={arguments.workdir}: only the run of a single process can be in a bucket; name a directory on "
             "a file system that all hosts share."
         )
+    config = _configuration(arguments, stored(arguments.workdir, RECORDS))
     code = 0
     try:
         with working_copy(arguments.workdir, display.note) as workdir:
-            code = _train(arguments, workdir, display)
+            code = _train(arguments, config, workdir, display)
     except NotUploaded as error:
         failed = command_line.fail(error, 1)
         return code or failed
     return code
 
 
-def _train(arguments: argparse.Namespace, workdir: Path, display: LiveDisplay) -> int:
-    """Train in a directory, show the result, and return the exit code."""
-    begun = workdir / CONFIG_FILE
-    config = load(arguments.config, arguments.overrides, read_json(begun) if begun.is_file() else None)
+def _configuration(arguments: argparse.Namespace, there: Mapping[str, Mapping[str, Any]]) -> Config:
+    """Return the configuration of a run, checked as far as that is possible without JAX.
+
+    Args:
+      there: those of the run's `RECORDS` that exist.
+    """
+    config = load(arguments.config, arguments.overrides, there.get(CONFIG_FILE))
     if arguments.profile_steps.stop > config.train.steps + 1:
         raise ConfigError(f"--profile-steps: the run has {config.train.steps} steps; name some of them.")
-    if not (workdir / SUMMARY_FILE).exists():  # a finished run reads nothing
+    if SUMMARY_FILE not in there:  # a finished run reads nothing
         check_inputs(config)
         check_trackers(config)
+    return config
 
+
+def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display: LiveDisplay) -> int:
+    """Train in a directory, show the result, and return the exit code."""
     with loading_jax(display, silently=several_hosts(arguments)):
         import jax
 

@@ -6,6 +6,6 @@ there in an order in which the bucket always holds a run that can be continued, 
 the bucket, `ownership.py` keeps other machines out, and `mirroring.py` joins them. Nothing here imports JAX.
 """
 
-from grpo_jax.mirror.mirroring import NotUploaded, is_address, working_copy
+from grpo_jax.mirror.mirroring import NotUploaded, is_address, stored, working_copy
 
-__all__ = ["NotUploaded", "is_address", "working_copy"]
+__all__ = ["NotUploaded", "is_address", "stored", "working_copy"]

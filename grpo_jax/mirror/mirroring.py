@@ -19,13 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from grpo_jax.config import ConfigError, command_line, one_line
-from grpo_jax.files import user_cache, write_whole
+from grpo_jax.files import json_object, user_cache, write_whole
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.mirror.contents import Stamp, look
 from grpo_jax.mirror.download import download, holds_a_directory, objects
-from grpo_jax.mirror.ownership import SIGN_SECONDS, Ownership, newest_owner
+from grpo_jax.mirror.ownership import SIGN_SECONDS, Numbered, Ownership, newest_owner
 from grpo_jax.mirror.remote import Remote
 from grpo_jax.mirror.upload import COPY, Emptied, Upload
 
@@ -41,6 +42,25 @@ class NotUploaded(RuntimeError):
 def is_address(text: str) -> bool:
     """Return whether a text is an address, as in gs://BUCKET/runs/a, and not a path."""
     return bool(command_line.ADDRESS.fullmatch(text))
+
+
+def stored(address: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return those of some JSON files that `working_copy` would yield. No other file is fetched, and none is written.
+
+    Args:
+      address: as for `working_copy`.
+      names: of files, such as config.json.
+
+    Raises:
+      ConfigError: if the address cannot be used, or if a file is damaged.
+    """
+    remote = Remote.at(address)
+    place = _place(remote.address)
+    with _refusing(remote):
+        ours = _is_newer(place, newest_owner(remote))
+        contents = {name: _read(place / "run" / name) if ours else remote.read(name) for name in names}
+    where = place / "run" if ours else remote.address
+    return {name: json_object(content, f"{where}/{name}") for name, content in contents.items() if content is not None}
 
 
 @contextmanager
@@ -61,15 +81,8 @@ def working_copy(address: str, note: Callable[[str], None]) -> Iterator[Path]:
     remote = Remote.at(address)
     place = _place(remote.address)
     with _locked(place, remote.address):
-        try:
+        with _refusing(remote):
             mirror = _begin(remote, place, note)
-        except ConfigError:
-            raise
-        except Exception as error:  # each store has errors of its own
-            raise ConfigError(
-                f"--workdir={remote.address}: cannot be used ({_said(error)}); check its name, the network, and "
-                "that you may read and write there."
-            ) from error
         try:
             yield mirror.directory
         except BaseException:
@@ -78,6 +91,20 @@ def working_copy(address: str, note: Callable[[str], None]) -> Iterator[Path]:
             raise
         if problem := mirror.close():
             raise NotUploaded(problem)
+
+
+@contextmanager
+def _refusing(remote: Remote) -> Iterator[None]:
+    """Raise ConfigError about the address if the store raises anything."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # each store has errors of its own
+        raise ConfigError(
+            f"--workdir={remote.address}: cannot be used ({_said(error)}); check its name, the network, and that you "
+            "may read and write there."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -98,12 +125,22 @@ class _State(JsonRecord):
         write_whole(place / "state.json", json.dumps(self.to_json()))
 
 
+def _is_newer(place: Path, newest: Numbered | None) -> bool:
+    """Return whether the working copy has all that is at the address, and perhaps more.
+
+    Args:
+      newest: the newest owner of the address.
+    """
+    directory = place / "run"
+    return bool(newest and newest.owner.id in _State.read(place).ids and directory.is_dir() and look(directory).records)
+
+
 def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror":
     """Become the owner of an address, make the working copy the newer one of both, and start the uploads."""
     directory, state, id = place / "run", _State.read(place), uuid.uuid4().hex
     objects(remote)  # which may refuse the address, before this start leaves anything there
     earlier = newest_owner(remote)
-    ours = bool(earlier and earlier.owner.id in state.ids and directory.is_dir() and look(directory).records)
+    ours = _is_newer(place, earlier)
     if ours and earlier:  # the lock says that this owner has ended, and this start follows it
         _State([earlier.owner.id, id], state.known).write(place)
     owner = Ownership.take(remote, id, None if ours else earlier, note)
@@ -260,6 +297,13 @@ def _locked(place: Path, address: str) -> Iterator[None]:
                 "to a directory that you may write to."
             ) from error
         yield
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _place(address: str) -> Path:

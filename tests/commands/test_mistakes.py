@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from grpo_jax.commands import CONTINUES
 from grpo_jax.commands import train as command
@@ -181,6 +182,22 @@ def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
 def test_the_run_of_several_hosts_is_in_no_bucket(capsys):
     assert command.main([*in_the_default_configuration("gs://bucket/run"), "--distributed"]) == 2
     assert_one_sentence(capsys, "only the run of a single process can be in a bucket; name a directory on a file")
+
+
+TOLD_BEFORE_FETCHING = ("--config.train.steps=0", "--profile-steps=9:1201", "--config.logging.trackers=nothing")
+
+
+@pytest.mark.parametrize("told", TOLD_BEFORE_FETCHING)
+def test_a_mistake_is_told_before_a_run_is_fetched_from_its_bucket(told, tmp_path, monkeypatch, capsys):
+    """And before anything is written there, such as the sign of an owner."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    files = MemoryFileSystem()
+    files.pipe({f"/b/run/{name}": b"{}" for name in ("config.json", "metrics.jsonl")})
+    assert command.main(in_the_default_configuration("memory://b/run", told)) == 2
+    assert_one_sentence(capsys, told.removeprefix("--config.").partition("=")[0])
+    assert files.find("/b") == ["/b/run/config.json", "/b/run/metrics.jsonl"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_workdir_under_a_file(tmp_path, capsys):

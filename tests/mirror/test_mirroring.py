@@ -12,7 +12,7 @@ import time
 import pytest
 
 from grpo_jax.config import ConfigError
-from grpo_jax.mirror import NotUploaded, mirroring, ownership, working_copy
+from grpo_jax.mirror import NotUploaded, mirroring, ownership, stored, working_copy
 from grpo_jax.mirror.ownership import Ownership, newest_owner
 from grpo_jax.mirror.remote import Remote
 
@@ -64,6 +64,28 @@ def test_a_killed_process_is_continued_on_its_machine_without_waiting(address, m
     with working_copy(address, silent) as directory:
         assert (directory / "metrics.jsonl").read_text() == "1\n2\n"
     assert remote.read("metrics.jsonl") == b"1\n2\n"
+
+
+def test_what_is_stored_is_read_where_a_working_copy_would_begin(address, machine):
+    """Nothing else is fetched, and nothing is written."""
+
+    def seen():
+        return stored(address, ["config.json", "summary.json"])
+
+    machine("first")
+    assert seen() == {}
+    with working_copy(address, silent) as directory:
+        (directory / "config.json").write_text('{"seed": 1}')
+    (directory / "config.json").write_text('{"seed": 2}')  # as by a process that was killed
+    assert seen() == {"config.json": {"seed": 2}}
+    before = Remote.at(address).sizes()
+    machine("second")
+    assert seen() == {"config.json": {"seed": 1}}
+    assert not mirroring.user_cache().exists()
+    assert Remote.at(address).sizes() == before
+    Remote.at(address).write("config.json", b"{")
+    with pytest.raises(ConfigError, match=r"memory://b/run/config\.json: is damaged"):
+        seen()
 
 
 def test_an_older_working_copy_is_kept_aside(address, machine):
