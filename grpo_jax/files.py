@@ -1,9 +1,12 @@
-"""Read and write small files as a whole, and check that the files a configuration names exist."""
+"""Read small files as a whole, write files and directories whole or not at all, and check that a run's inputs exist."""
 
 import glob
 import json
 import logging
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -112,3 +115,21 @@ def write_whole(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
+
+
+@contextmanager
+def whole_directory(directory: Path) -> Iterator[Path]:
+    """Yield a directory to be filled, which gets this name at the end, or is removed if anything fails.
+
+    Raises:
+      OSError: if it cannot be made, or if there is already something else of this name than an empty directory.
+    """
+    directory = directory.absolute()
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # of a killed process that had this number
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,6 +1,5 @@
 """Forks: a fork is a copy of a run at a checkpoint, and continues as a run of its own."""
 
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from grpo_jax.config import (
     digest,
     to_dict,
 )
-from grpo_jax.files import CONFIG_FILE
+from grpo_jax.files import CONFIG_FILE, whole_directory
 from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory, kept_steps
 from grpo_jax.runs.lines import Stage
 from grpo_jax.runs.provenance import ForkedFrom, Provenance
@@ -121,33 +120,30 @@ def _check(origin: Origin, theirs: Mapping[str, Any], config: Config, step: int)
 def _copy(source: RunDirectory, to: Path, step: int, config: Config) -> None:
     """Copy a run's files up to a step. The new directory appears by a rename."""
     to = to.absolute()
-    temporary = to.with_name(f".{to.name}.{os.getpid()}.tmp")
     try:
-        shutil.copytree(source.path / "checkpoints" / str(step), temporary / "checkpoints" / str(step))
-        for folder in ("rollouts", "evaluation"):
-            (temporary / folder).mkdir()
-            for path in sorted((source.path / folder).glob("*.jsonl")):
-                if int(path.name[:6]) <= step:
-                    shutil.copy2(path, temporary / folder)
-        for path in (Path(METRICS_FILE), BASE_POLICY):
-            if (source.path / path).exists():
-                (temporary / path).parent.mkdir(exist_ok=True)
-                shutil.copy2(source.path / path, temporary / path)
-        copy = RunDirectory(temporary)
-        copy.rewind(Stage.TRAIN, step)
-        record = read_record(source)
-        copy.write_json(CONFIG_FILE, to_dict(config))
-        forked = ForkedFrom(
-            run=str(source.path.absolute()),
-            step=step,
-            config_hash=digest(source.config()),
-            starts=record.provenance.starts if record else [],
-        )
-        write_record(copy, RunRecord(record.inputs if record else None, Provenance([], forked)))
-        if to.exists():
-            shutil.rmtree(to)  # nothing was computed there
-        temporary.rename(to)
+        with whole_directory(to) as temporary:
+            shutil.copytree(source.path / "checkpoints" / str(step), temporary / "checkpoints" / str(step))
+            for folder in ("rollouts", "evaluation"):
+                (temporary / folder).mkdir()
+                for path in sorted((source.path / folder).glob("*.jsonl")):
+                    if int(path.name[:6]) <= step:
+                        shutil.copy2(path, temporary / folder)
+            for path in (Path(METRICS_FILE), BASE_POLICY):
+                if (source.path / path).exists():
+                    (temporary / path).parent.mkdir(exist_ok=True)
+                    shutil.copy2(source.path / path, temporary / path)
+            copy = RunDirectory(temporary)
+            copy.rewind(Stage.TRAIN, step)
+            record = read_record(source)
+            copy.write_json(CONFIG_FILE, to_dict(config))
+            forked = ForkedFrom(
+                run=str(source.path.absolute()),
+                step=step,
+                config_hash=digest(source.config()),
+                starts=record.provenance.starts if record else [],
+            )
+            write_record(copy, RunRecord(record.inputs if record else None, Provenance([], forked)))
+            if to.exists():
+                shutil.rmtree(to)  # nothing was computed there
     except OSError as error:
         raise ConfigError(f"--workdir={to}: cannot be written to ({error.strerror}); name another.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

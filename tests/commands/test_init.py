@@ -1,6 +1,9 @@
 """The project that `grpo init` writes."""
 
+import errno
+import os
 import runpy
+import shutil
 import sys
 
 import pytest
@@ -60,3 +63,60 @@ def test_nothing_is_written_over(tmp_path, capsys):
     assert init.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"error: {tmp_path}: is not empty; name a directory that is new or empty.\n"
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def fails_halfway(monkeypatch, fault):
+    """Let a fault come to the third file that is written."""
+    copies, copy = [], shutil.copyfileobj
+
+    def copyfileobj(source, file):
+        copies.append(file.name)
+        if len(copies) == 3:
+            fault()
+        copy(source, file)
+
+    monkeypatch.setattr(shutil, "copyfileobj", copyfileobj)
+
+
+def disk_is_full():
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def user_interrupts():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fault", [disk_is_full, user_interrupts])
+@pytest.mark.parametrize("exists", [False, True])
+def test_all_files_are_written_or_none(exists, fault, tmp_path, monkeypatch):
+    directory = tmp_path / "mine"
+    if exists:
+        directory.mkdir()
+        monkeypatch.chdir(directory)
+    before = list(tmp_path.rglob("*"))
+    with monkeypatch.context() as for_a_while:
+        fails_halfway(for_a_while, fault)
+        if fault is disk_is_full:
+            assert init.main([str(directory)]) == 2
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                init.main([str(directory)])
+    assert list(tmp_path.rglob("*")) == before
+    assert init.main([str(directory)]) == 0
+    assert sorted(os.listdir("." if exists else directory)) == sorted(init.FILES)  # it stays the current directory
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_a_file_that_the_user_writes_meanwhile_is_kept(exists, tmp_path, monkeypatch):
+    theirs = tmp_path / "mine" / "test_project.py"
+
+    def user_writes():
+        theirs.parent.mkdir(exist_ok=True)
+        theirs.write_text("mine")
+
+    if exists:
+        theirs.parent.mkdir()
+    fails_halfway(monkeypatch, user_writes)
+    assert init.main([str(theirs.parent)]) == 2
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [theirs]
+    assert theirs.read_text() == "mine"
