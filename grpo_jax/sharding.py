@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
 
-from grpo_jax.config import ConfigError, MeshConfig
+from grpo_jax.config import ConfigError, MeshConfig, counted
 
 Rules: TypeAlias = Mapping[str | None, str | tuple[str, ...] | None]  # logical axis -> mesh axes
 
@@ -45,7 +45,7 @@ def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -
     if data * fixed != len(devices):
         raise ConfigError(
             f"mesh={config.data}x{config.fsdp}x{config.tensor} (data x fsdp x tensor): does not cover the "
-            f"{len(devices)} devices; set mesh.data to -1 and fsdp x tensor to a divisor of {len(devices)}."
+            f"{counted(len(devices), 'device')}; set mesh.data to -1 and fsdp x tensor to a divisor of {len(devices)}."
         )
     grid = arrange((data, config.fsdp, config.tensor), devices)
     return Mesh(grid, ("data", "fsdp", "tensor"), axis_types=(AxisType.Auto,) * 3)
@@ -80,7 +80,7 @@ def make_meshes(config: MeshConfig, devices: Sequence[jax.Device] | None = None)
         )
     except ConfigError as error:
         raise ConfigError(
-            f"{share}: leaves {training} devices for training and {sampling} for sampling; {error}"
+            f"{share}: leaves {counted(training, 'device')} for training and {sampling} for sampling; {error}"
         ) from None
 
 

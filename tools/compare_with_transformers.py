@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from grpo_jax.config import Config, ConfigError, command_line, load
+from grpo_jax.config import Config, ConfigError, agreeing, command_line, counted, load
 from grpo_jax.data import Problem, Split, decode
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.training.base_policy import read_checkpoint
@@ -44,7 +44,9 @@ def main(argv: Sequence[str]) -> int:
     prompts = experiment.task.prompt_tokens(problems)
     theirs = _theirs(config, prompts, experiment.task.stop_tokens)
     differing = [place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]]
-    print(f"{len(problems) - len(differing)} of {len(problems)} greedy completions are the same token for token")
+    same = len(problems) - len(differing)
+    are = agreeing(same, "is", "are")
+    print(f"{same} of {counted(len(problems), 'greedy completion')} {are} the same token for token")
     if differing:
         place = differing[0]
         for name, tokens in (("ours", ours[place]), ("theirs", theirs[place])):

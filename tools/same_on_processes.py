@@ -21,6 +21,7 @@ from pathlib import Path
 from compare_commits import ABSENT, Line, last_line, log, loopback_cluster, metrics, relative_difference, tokens
 
 from grpo_jax.commands import words
+from grpo_jax.config import counted
 
 DEVICES, PROCESSES = 4, (1, 2, 4)
 
@@ -74,13 +75,16 @@ def main(argv: Sequence[str]) -> int:
                 workdir = Path(directory) / f"{name}_{processes}"
                 codes = [process.wait() for process in start(name, processes, workdir)]
                 if any(codes):
-                    print(f"error: {name} on {processes} processes: {last_line(log(workdir, 0))}", file=sys.stderr)
+                    print(
+                        f"error: {name} on {counted(processes, 'process')}: {last_line(log(workdir, 0))}",
+                        file=sys.stderr,
+                    )
                     return 2
                 if processes > 1:
                     farthest = max(largest(lines(alone), lines(workdir)) for lines in (trained, tokens))
                     differ = differ or farthest[0] > arguments.tolerance
                     verdict = "the largest difference is {:.1e} ({})".format(*farthest) if farthest[0] else "equal"
-                    print(f"{name} on {processes} processes: {verdict}", flush=True)
+                    print(f"{name} on {counted(processes, 'process')}: {verdict}", flush=True)
     return int(differ)
 
 

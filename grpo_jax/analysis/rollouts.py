@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import Config, ConfigError
+from grpo_jax.config import Config, ConfigError, counted
 from grpo_jax.data import Problem, Split, distinct
 from grpo_jax.evaluation import rewards_of, right_of, sample_and_judge
 from grpo_jax.objectives import AGGREGATIONS, make_objective
@@ -85,7 +85,9 @@ def check_weights(config: Config) -> None:
 def _problems(experiment: Experiment, number: int) -> Sequence[Problem]:
     every = distinct(experiment.task.problems(Split.TRAIN))
     if number > len(every):
-        raise ConfigError(f"--prompts={number}: the task has {len(every)} training problems; lower it to that.")
+        raise ConfigError(
+            f"--prompts={number}: the task has {counted(len(every), 'training problem')}; lower it to that."
+        )
     chosen = generator(HostStream.ANALYSED_PROMPTS, experiment.config.seed).permutation(len(every))[:number]
     return [every[place] for place in chosen]
 

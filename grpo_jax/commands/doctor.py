@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from grpo_jax.commands import loading_jax, reports_mistakes
-from grpo_jax.config import ConfigError, command_line, load
+from grpo_jax.config import ConfigError, command_line, counted, load
 from grpo_jax.doctor import Diagnosis, Tokens, refused
 from grpo_jax.files import check_inputs, read_json
 from grpo_jax.terminal import LiveDisplay, PlainConsole
@@ -82,7 +82,7 @@ def show(diagnosis: Diagnosis, console: PlainConsole) -> None:
     if diagnosis.start:
         console.say(str(diagnosis.start))
     for section in diagnosis.sections:
-        checks = f"{len(section.looked_at)} check{'s' * (len(section.looked_at) > 1)}"
+        checks = counted(len(section.looked_at), "check")
         console.say(f"{section.name}: {checks}{'' if section.findings else ', nothing to say'}")
         for finding in section.findings:
             console.say(f"  {finding.severity}: {finding.sentence}")

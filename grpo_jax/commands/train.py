@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.commands import loading_jax, reports_mistakes
-from grpo_jax.config import Config, ConfigError, check, command_line, differences, load, smoke, to_dict
+from grpo_jax.config import Config, ConfigError, check, command_line, counted, differences, load, smoke, to_dict
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE, check_inputs, read_json
 from grpo_jax.joining import add_flags, join, several_hosts
 from grpo_jax.mirror import NotUploaded, is_address, stored, working_copy
@@ -107,7 +107,7 @@ def _configuration(arguments: argparse.Namespace, there: Mapping[str, Mapping[st
     """
     config = load(arguments.config, arguments.overrides, there.get(CONFIG_FILE))
     if arguments.profile_steps.stop > config.train.steps + 1:
-        raise ConfigError(f"--profile-steps: the run has {config.train.steps} steps; name some of them.")
+        raise ConfigError(f"--profile-steps: the run has {counted(config.train.steps, 'step')}; name some of them.")
     if SUMMARY_FILE not in there:  # a finished run reads nothing
         check_inputs(config)
         check_trackers(config)

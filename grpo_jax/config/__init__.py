@@ -14,7 +14,7 @@ from grpo_jax.config.continuing import (
 )
 from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, read_recorded, to_dict, with_defaults
 from grpo_jax.config.marks import NonNegative, Positive, Range
-from grpo_jax.config.mistakes import Mistakes, did_you_mean, one_line
+from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.own_code import imported, own_code, source_digests
 from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file, shipped
 from grpo_jax.config.schema import (
@@ -41,6 +41,7 @@ from grpo_jax.config.schema import (
     WarmStartConfig,
     WeightedSelectionConfig,
 )
+from grpo_jax.config.sentences import agreeing, counted, did_you_mean, one_line
 from grpo_jax.config.smoke import smoke
 
 __all__ = [
@@ -80,8 +81,10 @@ __all__ = [
     "VllmConfig",
     "WarmStartConfig",
     "WeightedSelectionConfig",
+    "agreeing",
     "check",
     "command_line",
+    "counted",
     "covers",
     "did_you_mean",
     "differences",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config.loading import load, to_dict
-from grpo_jax.config.mistakes import did_you_mean
 from grpo_jax.config.schema import ConfigError
+from grpo_jax.config.sentences import did_you_mean
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 

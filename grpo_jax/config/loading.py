@@ -24,10 +24,11 @@ from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
 from grpo_jax.config.earlier import current, current_flag
 from grpo_jax.config.marks import MayBeEmpty, Range
-from grpo_jax.config.mistakes import Mistakes, did_you_mean
+from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import CONFIGURATION, run_file
 from grpo_jax.config.schema import Config, ConfigError
+from grpo_jax.config.sentences import agreeing, counted, did_you_mean
 
 T = TypeVar("T")
 
@@ -96,7 +97,7 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
     """
     values = current(values)
     if others := list(fields.unknown(values)):
-        are = "is no field" if len(others) == 1 else "are no fields"
+        are = agreeing(len(others), "is no field", "are no fields")
         raise ConfigError(
             f"{', '.join(others)}: {are} of this version of grpo_jax ({grpo_jax.__version__}); use the version that "
             "made the run, or a later one."
@@ -104,7 +105,7 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
     whole = fields.complete(values, default=lambda field, kind: _as_json(fields.then_of(field, kind)))
     if not (filled := len(differences(values, whole))):
         return Recorded(whole, "")
-    note = f"was written by an earlier version; filled in {filled} newer field{'s' * (filled > 1)}"
+    note = f"was written by an earlier version; filled in {counted(filled, 'newer field')}"
     today = fields.complete(values, default=lambda field, kind: _as_json(fields.default_of(field, kind)))
     unlike = [f"{one.field}={json.dumps(one.first)}" for one in differences(whole, today)]
     return Recorded(whole, f"{note}; unlike today's defaults: {', '.join(unlike)}" if unlike else note)
@@ -227,7 +228,7 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     missing = [f"{prefix}{name}" for name in hints if name not in values]
     if missing:
         with mistakes:
-            are = "is missing; give it a value" if len(missing) == 1 else "are missing; give them values"
+            are = agreeing(len(missing), "is missing; give it a value", "are missing; give them values")
             raise ConfigError(f"{', '.join(missing)}: {are}, see grpo_jax/config/schema.py.")
     for name, hint in hints.items():
         if name in values:

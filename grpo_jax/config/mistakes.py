@@ -1,7 +1,5 @@
-"""Collect all mistakes of a configuration, so that users see them at once, and suggest remedies."""
+"""Collect all mistakes of a configuration, so that users see them at once."""
 
-import difflib
-from collections.abc import Sequence
 from types import TracebackType
 
 from grpo_jax.config.schema import ConfigError
@@ -36,14 +34,3 @@ class Mistakes:
         """Raise one ConfigError with a sentence for each wrong field, if there is any."""
         if self._sentences:
             raise ConfigError(*self._sentences.values())
-
-
-def one_line(said: object) -> str:
-    """Return a text, or what an error of a library says, in one line, to be quoted in a sentence."""
-    return " ".join(str(said).split())
-
-
-def did_you_mean(word: str, known: Sequence[str]) -> str:
-    """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."

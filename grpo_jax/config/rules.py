@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 from grpo_jax.config.architecture import RopeConfig
 from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, WeightedSelectionConfig
+from grpo_jax.config.sentences import counted
 
 
 def _minibatches(c: Config) -> Iterator[str]:
@@ -17,8 +18,8 @@ def _minibatches(c: Config) -> Iterator[str]:
     groups = c.rollout.prompts_per_step // c.train.minibatches
     if groups % c.train.microbatch_groups:
         yield (
-            f"train.microbatch_groups={c.train.microbatch_groups}: must divide the {groups} groups of a minibatch "
-            "(rollout.prompts_per_step / train.minibatches)."
+            f"train.microbatch_groups={c.train.microbatch_groups}: must divide the {counted(groups, 'group')} of a "
+            "minibatch (rollout.prompts_per_step / train.minibatches)."
         )
 
 
@@ -29,8 +30,9 @@ def _sampling_batches(c: Config) -> Iterator[str]:
     first, batch = r.prompts_per_step * r.group_size, r.prompts_per_batch * r.group_size
     if r.max_rollouts and r.max_rollouts < first + batch:
         yield (
-            f"rollout.max_rollouts={r.max_rollouts}: a step samples {first} rollouts before any is replaced, and then "
-            f"{batch} at a time; raise it to at least {first + batch}, or set it to 0 to replace none."
+            f"rollout.max_rollouts={r.max_rollouts}: a step samples {counted(first, 'rollout')} before any is "
+            f"replaced, and then {batch} at a time; raise it to at least {first + batch}, or set it to 0 to replace "
+            "none."
         )
 
 
@@ -152,8 +154,8 @@ def _of_rope(name: str, rope: RopeConfig, head_dim: int) -> Iterator[str]:
     factors = rope.short_factors
     if rope.scaling == "longrope" and (len(factors) != rotated // 2 or any(factor <= 0 for factor in factors)):
         yield (
-            f"{name}.short_factors={factors}: longrope needs {rotated // 2} numbers above 0, one for each pair of "
-            "dimensions that is rotated."
+            f"{name}.short_factors={factors}: longrope needs {counted(rotated // 2, 'number')} above 0, one for each "
+            "pair of dimensions that is rotated."
         )
     if rope.scaling in ("llama3", "yarn") and rope.low_frequency_factor >= rope.high_frequency_factor:
         yield (
@@ -345,8 +347,8 @@ def _warmup(c: Config) -> Iterator[str]:
     updates = c.train.steps * c.train.minibatches
     if c.optimizer.warmup_updates >= updates:
         yield (
-            f"optimizer.warmup_updates={c.optimizer.warmup_updates}: must be below the {updates} updates of the run "
-            "(train.steps x train.minibatches)."
+            f"optimizer.warmup_updates={c.optimizer.warmup_updates}: must be below the {counted(updates, 'update')} of "
+            "the run (train.steps x train.minibatches)."
         )
 
 

@@ -12,8 +12,8 @@ from types import FrameType, ModuleType
 from typing import Any
 
 import grpo_jax
-from grpo_jax.config.mistakes import did_you_mean
 from grpo_jax.config.schema import ConfigError
+from grpo_jax.config.sentences import did_you_mean
 
 _PLACES = [Path(grpo_jax.__file__).parents[above] / "configs" for above in (0, 1)]
 SHIPPED = next((place for place in _PLACES if place.is_dir()), _PLACES[0])  # in an installed package, or beside it

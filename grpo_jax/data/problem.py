@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, agreeing, counted
 
 logger = logging.getLogger(__name__)
 
@@ -94,10 +94,12 @@ def distinct(problems: Sequence[Problem]) -> Sequence[Problem]:
     by_key = {problem.key: problem for problem in problems}
     if len(by_key) < len(problems):
         twice = next(key for key, number in Counter(problem.key for problem in problems).items() if number > 1)
+        repeated = len(problems) - len(by_key)
         logger.warning(
-            "%d of %d problems repeat an earlier prompt, such as %r; each counts as often as it occurs",
-            len(problems) - len(by_key),
-            len(problems),
+            "%d of %s %s an earlier prompt, such as %r; each counts as often as it occurs",
+            repeated,
+            counted(len(problems), "problem"),
+            agreeing(repeated, "repeats", "repeat"),
             by_key[twice].prompt[:80],
         )
     taken = {problem.id for problem in problems}

@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Int
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
+from grpo_jax.config import counted
+
 EOS = "<eos>"  # the end-of-sequence token of `character_tokenizer`
 
 
@@ -47,6 +49,6 @@ def pad(rows: Sequence[Sequence[int]], width: int) -> tuple[Int[np.ndarray, "B w
     tokens = np.zeros((len(rows), width), np.int32)
     for index, row in enumerate(rows):
         if len(row) > width:
-            raise ValueError(f"a row of {len(row)} tokens does not fit into {width}")
+            raise ValueError(f"a row of {counted(len(row), 'token')} does not fit into {width}")
         tokens[index, : len(row)] = row
     return tokens, np.array([len(row) for row in rows], np.int32)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from grpo_jax.config import Config, QuestionsConfig
+from grpo_jax.config import Config, QuestionsConfig, agreeing, counted
 from grpo_jax.data import Demonstrable, Problem, Task, encode
 from grpo_jax.doctor.findings import Check, Finding, error, examples, warning
 from grpo_jax.doctor.written import finds_by_pattern
@@ -130,9 +130,10 @@ def _gold_unscored(t: Trials) -> Iterator[Finding]:
     none = t.where(lambda trial: not trial.gold.scored)
     if none:
         yield error(
-            f"{t.field}: {len(none)} of {len(t.trials)} gold answers cannot be judged against themselves "
-            f"({_reasons(t)}), such as {examples([problem.answer for problem in none])}; correct the reward, "
-            "task.train.answer_field or answer_format."
+            f"{t.field}: {len(none)} of {counted(len(t.trials), 'gold answer')} cannot be judged against "
+            f"{agreeing(len(none), 'itself', 'themselves')} ({_reasons(t)}), such as "
+            f"{examples([problem.answer for problem in none])}; correct the reward, task.train.answer_field or "
+            "answer_format."
         )
 
 
@@ -140,7 +141,8 @@ def _gold_wrong(t: Trials) -> Iterator[Finding]:
     wrong = t.where(lambda trial: trial.gold.scored and trial.gold.right is False)
     if wrong and len(t.rewards) > 1:
         yield (error if t.form_known else warning)(
-            f"{t.field}: {len(wrong)} of {len(t.trials)} gold answers are wrong against themselves, such as "
+            f"{t.field}: {len(wrong)} of {counted(len(t.trials), 'gold answer')} "
+            f"{agreeing(len(wrong), 'is wrong against itself', 'are wrong against themselves')}, such as "
             f"{examples([problem.answer for problem in wrong])} ({len(FORMS)} forms were tried); correct the reward, "
             f"task.reward.answer_pattern or task.train.answer_format{_unless(t)}."
         )
@@ -168,8 +170,8 @@ def _another_answer(t: Trials) -> Iterator[Finding]:
     right = t.where(lambda trial: trial.other is not None and bool(trial.other.right))
     if len(right) > OTHERS * len(t.trials) and len(t.rewards) > 1:
         yield warning(
-            f"{t.field}: another problem's answer is right for {len(right)} of {len(t.trials)} problems, such "
-            f"as {examples([problem.prompt for problem in right], 1)}; make the reward look at the gold answer."
+            f"{t.field}: another problem's answer is right for {len(right)} of {counted(len(t.trials), 'problem')}, "
+            f"such as {examples([problem.prompt for problem in right], 1)}; make the reward look at the gold answer."
         )
 
 
@@ -181,7 +183,7 @@ def _no_text(t: Trials) -> Iterator[Finding]:
     )
     if (right or paid) and len(t.rewards) > 1:
         yield warning(
-            f"{t.field}: an empty completion is right for {len(right)} of {len(t.trials)} problems, and is "
+            f"{t.field}: an empty completion is right for {len(right)} of {counted(len(t.trials), 'problem')}, and is "
             f"worth more than the gold answer for {len(paid)}; correct the reward."
         )
 
@@ -190,7 +192,7 @@ def _copies(t: Trials) -> Iterator[Finding]:
     right = t.where(lambda trial: bool(trial.copy.right))
     if len(right) > COPIES * len(t.trials) and len(t.rewards) > 1:
         yield warning(
-            f"{t.field}: the question itself is a right answer to {len(right)} of {len(t.trials)} problems, "
+            f"{t.field}: the question itself is a right answer to {len(right)} of {counted(len(t.trials), 'problem')}, "
             f"such as {examples([problem.prompt for problem in right], 1)}; use a term that wants a finished answer, "
             "such as mathematics."
         )
@@ -199,8 +201,8 @@ def _copies(t: Trials) -> Iterator[Finding]:
 def _unstable(t: Trials) -> Iterator[Finding]:
     if t.unstable:
         yield warning(
-            f"{t.field}: {t.unstable} of {t.judged_twice} completions had another reward when they were judged "
-            "a second time, so groups get signal from chance; make the reward a function of the completion."
+            f"{t.field}: {t.unstable} of {counted(t.judged_twice, 'completion')} had another reward when they were "
+            "judged a second time, so groups get signal from chance; make the reward a function of the completion."
         )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from grpo_jax.config import Config, QuestionsConfig
+from grpo_jax.config import Config, QuestionsConfig, agreeing, counted
 from grpo_jax.data import Problem, Split
 from grpo_jax.doctor.findings import Check, Finding, error, examples, note, warning
 
@@ -53,9 +53,10 @@ def _leaks(p: Problems) -> Iterator[Finding]:
         if shared:
             twin = trained[normalised(shared[0].prompt)]
             yield warning(
-                f"{p.source}: {len(shared)} of the {len(problems)} {split.name.lower()} problems are also trained on, "
-                f"apart from case, spaces and punctuation, such as {examples([shared[0].prompt, twin.prompt])}; remove "
-                "them from one of the two."
+                f"{p.source}: {len(shared)} of the {counted(len(problems), f'{split.name.lower()} problem')} "
+                f"{agreeing(len(shared), 'is', 'are')} also trained on, "
+                f"apart from case, spaces and punctuation, such as {examples([shared[0].prompt, twin.prompt])}; leave "
+                "each out of one of the two."
             )
 
 
@@ -68,10 +69,11 @@ def _repetitions(p: Problems) -> Iterator[Finding]:
             again.append(problem)
             contrary += [problem] * (earlier.answer != problem.answer)
     if again:
-        other = f"; {len(contrary)} of them have another answer" if contrary else ""
+        other = f", {len(contrary)} with another answer" if contrary else ""
         yield warning(
-            f"{p.source}: {len(again)} of {len(p.train)} training problems repeat an earlier one apart from case, "
-            f"spaces and punctuation, such as {examples([again[0].prompt], 1)}{other}; remove them."
+            f"{p.source}: {len(again)} of {counted(len(p.train), 'training problem')} "
+            f"{agreeing(len(again), 'repeats', 'repeat')} an earlier one apart from case, spaces and "
+            f"punctuation{other}, such as {examples([again[0].prompt], 1)}; leave each out but once."
         )
 
 
@@ -79,8 +81,8 @@ def _dominant_answer(p: Problems) -> Iterator[Finding]:
     (answer, times), *_ = Counter(problem.answer for problem in p.train).most_common(1)
     if len(p.train) >= ENOUGH and times >= DOMINANT * len(p.train):
         yield warning(
-            f"{p.source}: {times} of {len(p.train)} gold answers are {answer!r}, so a policy that always says this is "
-            "right; name another answer_field, or balance the problems."
+            f"{p.source}: {times} of {counted(len(p.train), 'gold answer')} are {answer!r}, so a policy that always "
+            "says this is right; name another answer_field, or balance the problems."
         )
 
 
@@ -88,8 +90,8 @@ def _blank_answers(p: Problems) -> Iterator[Finding]:
     blank = [problem.prompt for problem in p.train if not problem.answer.strip()]
     if blank:
         yield error(
-            f"{p.source}: {len(blank)} of {len(p.train)} gold answers are empty, such as that of {examples(blank, 1)}; "
-            "remove these problems."
+            f"{p.source}: {len(blank)} of {counted(len(p.train), 'gold answer')} {agreeing(len(blank), 'is', 'are')} "
+            f"empty, such as that of {examples(blank, 1)}; remove such problems."
         )
 
 
@@ -100,8 +102,10 @@ def _whole_solutions(p: Problems) -> Iterator[Finding]:
     if whole:
         form = "after_hashes" if "####" in whole[0] else "boxed"
         yield error(
-            f"task.train.answer_format={p.config.task.train.answer_format!r}: {len(whole)} of {len(p.train)} gold "
-            f"answers are whole solutions, such as {examples(whole, 1)}; set it to {form!r}."
+            f"task.train.answer_format={p.config.task.train.answer_format!r}: {len(whole)} of "
+            f"{counted(len(p.train), 'gold answer')} "
+            f"{agreeing(len(whole), 'is a whole solution', 'are whole solutions')}, such as {examples(whole, 1)}; set "
+            f"it to {form!r}."
         )
 
 
@@ -112,8 +116,9 @@ def _long_answers(p: Problems) -> Iterator[Finding]:
     longer = [problem.answer for problem in p.train if len(problem.answer) > limit]
     if longer:
         yield warning(
-            f"task.reward.max_characters={limit}: {len(longer)} of {len(p.train)} gold answers are longer, so nothing "
-            f"can equal them; raise it to {max(map(len, longer))}, or name another answer_field."
+            f"task.reward.max_characters={limit}: {len(longer)} of {counted(len(p.train), 'gold answer')} "
+            f"{agreeing(len(longer), 'is', 'are')} longer, and so always wrong; raise it to {max(map(len, longer))}, "
+            "or name another answer_field."
         )
 
 

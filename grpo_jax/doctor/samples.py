@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from grpo_jax.config import Config
+from grpo_jax.config import Config, agreeing, counted
 from grpo_jax.doctor.findings import Check, Finding, Tokens, error, note, warning
 from grpo_jax.doctor.written import finds_by_pattern
 from grpo_jax.evaluation import bootstrap_interval, right_of
@@ -47,7 +47,7 @@ class Sampled:
 
     def share(self, number: float) -> str:
         """Return a number of completions as a part of all."""
-        return f"{number:.0f} of {self.completions} sampled completions"
+        return f"{number:.0f} of {counted(self.completions, 'sampled completion')}"
 
 
 def pair_shares(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, " N"]:
@@ -67,19 +67,19 @@ def _signal(s: Sampled) -> Iterator[Finding]:
     reward = {one.verdict.reward for group in s.groups for one in group.completions if one.verdict.scored}
     if right > NEARLY_ALL and share < 0.5:  # with partial credit right completions may differ in their rewards
         yield warning(
-            f"task: {right:.0%} of {s.completions} sampled completions are right already, so there is hardly anything "
-            "to learn; take harder problems."
+            f"task: {right:.0%} of {counted(s.completions, 'sampled completion')} are right already, so there is "
+            "hardly anything to learn; take harder problems."
         )
     elif not any(s.signal) and len(reward) == 1:
         yield error(
-            f"task: all {s.completions} sampled completions have the reward {reward.pop():g}, so no group carries "
-            "signal; take easier problems, a stronger model, or a reward with partial credit."
+            f"task: all {counted(s.completions, 'sampled completion')} have the reward {reward.pop():g}, so no group "
+            "carries signal; take easier problems, a stronger model, or a reward with partial credit."
         )
     elif share < FEW:
         yield warning(
-            f"task: {sum(s.signal)} of {len(s.groups)} groups carry signal, so an update learns from hardly anything; "
-            "take problems that are neither too easy nor too hard, raise rollout.group_size, or set "
-            "rollout.max_rollouts."
+            f"task: {sum(s.signal)} of {counted(len(s.groups), 'group')} {agreeing(sum(s.signal), 'carries', 'carry')} "
+            "signal, so an update learns from hardly anything; take problems that are neither too easy nor too hard, "
+            "raise rollout.group_size, or set rollout.max_rollouts."
         )
 
 
@@ -89,8 +89,8 @@ def _cut_off(s: Sampled) -> Iterator[Finding]:
     early = sum(one.verdict.answer is None for one in cut_off)
     if cut == s.completions:
         yield warning(
-            f"rollout.max_new_tokens={room}: not one of {s.completions} sampled completions ended with a stop token; "
-            "raise it, or name the token with which the model ends a text in task.stop_tokens."
+            f"rollout.max_new_tokens={room}: not one of {counted(s.completions, 'sampled completion')} ended with a "
+            "stop token; raise it, or name the token with which the model ends a text in task.stop_tokens."
         )
     elif early > s.completions / 2:
         yield warning(f"rollout.max_new_tokens={room}: {s.share(early)} were cut off before their answer; raise it.")
@@ -103,8 +103,9 @@ def _without_answer(s: Sampled) -> Iterator[Finding]:
     none = sum(one.verdict.answer is None for one in stopped)
     if finds_by_pattern(s.config) and stopped and none > 0.9 * len(stopped):
         yield warning(
-            f"task.reward.answer_pattern: {none} of {len(stopped)} sampled completions that ended have no answer where "
-            "it is looked for; ask for its form in task.template, or write a pattern that finds it."
+            f"task.reward.answer_pattern: {none} of {counted(len(stopped), 'sampled completion')} that ended "
+            f"{agreeing(none, 'has', 'have')} no answer where it is looked for; ask for its form in task.template, or "
+            "write a pattern that finds it."
         )
 
 
@@ -119,8 +120,9 @@ def _alike(s: Sampled) -> Iterator[Finding]:
     alike = sum(len({one.text for one in group.completions}) == 1 for group in s.groups)
     if alike > 0.9 * len(s.groups):
         yield warning(
-            f"rollout.sampling.temperature={s.config.rollout.sampling.temperature:g}: in {alike} of {len(s.groups)} "
-            "groups all completions are the same, so they cannot differ in their rewards; raise it."
+            f"rollout.sampling.temperature={s.config.rollout.sampling.temperature:g}: in {alike} of "
+            f"{counted(len(s.groups), 'group')} all completions are the same, so they cannot differ in their rewards; "
+            "raise it."
         )
 
 
@@ -172,14 +174,15 @@ def _recorded(s: Sampled) -> Iterator[Finding]:
     mean = float(np.mean(differences)) if differences else math.inf
     if mean > limit or other > len(pairs) / 2:
         yield error(
-            f"--recorded: {other} of {len(pairs)} completions are other tokens than they were, and log-probabilities "
-            f"of equal ones differ by {mean:.2g}, where rounding explains {limit:g}; look for another checkpoint, "
-            "dtype or kernel."
+            f"--recorded: {other} of {counted(len(pairs), 'completion')} {agreeing(other, 'consists', 'consist')} of "
+            f"other tokens than before, and log-probabilities of equal ones differ by {mean:.2g}, where rounding "
+            f"explains {limit:g}; look for another checkpoint, dtype or kernel."
         )
     else:
         yield note(
-            f"{len(pairs) - other} of {len(pairs)} completions are the tokens that were recorded, and their "
-            f"log-probabilities differ by {mean:.2g} on average."
+            f"{len(pairs) - other} of {counted(len(pairs), 'completion')} "
+            f"{agreeing(len(pairs) - other, 'consists', 'consist')} of the recorded tokens. Their log-probabilities "
+            f"differ by {mean:.2g} on average."
         )
 
 
@@ -226,7 +229,9 @@ def _pairs(s: Sampled) -> Iterator[Finding]:
     learned = rollout.prompts_per_step * float(np.mean(s.signal))
     whole, rollouts = rollout.prompts_per_step * 2 / share, rollout.prompts_per_step * rollout.group_size
     if rollout.group_size > 2:
-        hint = f"as pairs its {rollouts:,} rollouts would hold about {rollouts / 2 * share:,.0f} such pairs"
+        hint = (
+            f"as pairs its {counted(rollouts, 'rollout', ',')} would hold about {rollouts / 2 * share:,.0f} such pairs"
+        )
     elif share >= 0.3:
         hint = "pairs suit this model and data"
     elif share >= 0.05:
@@ -241,8 +246,9 @@ def _pairs(s: Sampled) -> Iterator[Finding]:
         )
     yield note(
         f"A pair holds one right and one wrong completion with probability {share:.3f} [{low:.3f}, {high:.3f}] "
-        f"(2p(1-p), from {s.completions} rollouts of {len(s.groups)} problems); a step of {rollout.prompts_per_step} "
-        f"groups of {rollout.group_size} learns from about {learned:.1f} of them; {hint}."
+        f"(2p(1-p), from {counted(s.completions, 'rollout')} of {counted(len(s.groups), 'problem')}); a step of "
+        f"{counted(rollout.prompts_per_step, 'group')} of {rollout.group_size} learns from about {learned:.1f} of "
+        f"them; {hint}."
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from grpo_jax.config import Config, QuestionsConfig
+from grpo_jax.config import Config, QuestionsConfig, agreeing, counted
 from grpo_jax.data import Conversation, encode
 from grpo_jax.doctor.findings import Check, Finding, error, examples, note, warning
 
@@ -45,12 +45,13 @@ def _beginning(t: Texts) -> Iterator[Finding]:
     without = sum(row[0] != bos for row in t.rows if row)
     if without:
         yield warning(
-            f"{t.source}: {without} of {len(t.rows)} prompts do not begin with "
-            f"{t.tokenizer.bos_token!r}, with which the tokenizer begins a text; add bos_token to the chat template."
+            f"{t.source}: {without} of {counted(len(t.rows), 'prompt')} {agreeing(without, 'does', 'do')} not begin "
+            f"with {t.tokenizer.bos_token!r}, with which the tokenizer begins a text; add bos_token to the chat "
+            "template."
         )
     if doubled := sum(list(row[:2]) == [bos, bos] for row in t.rows):
         yield warning(
-            f"{t.source}: {doubled} of {len(t.rows)} prompts begin with "
+            f"{t.source}: {doubled} of {counted(len(t.rows), 'prompt')} {agreeing(doubled, 'begins', 'begin')} with "
             f"{t.tokenizer.bos_token!r} twice; remove it from the chat template, or from task.template."
         )
 
@@ -86,7 +87,8 @@ def _markers(t: Texts) -> Iterator[Finding]:
     if broken:
         yield error(
             f"{t.source}: its chat template writes {examples(broken)}, which its tokenizer reads as "
-            f"{pieces[broken[0]]} tokens; the template belongs to another model, so replace chat_template.jinja."
+            f"{counted(pieces[broken[0]], 'token')}; the template belongs to another model, so replace "
+            "chat_template.jinja."
         )
 
 
@@ -98,8 +100,9 @@ def _unknown(t: Texts) -> Iterator[Finding]:
     if having:
         text = t.tokenizer.backend_tokenizer.decode(having[0], skip_special_tokens=False)
         yield warning(
-            f"{t.source}: {len(having)} of {len(t.rows)} prompts contain {t.tokenizer.unk_token!r}, such as "
-            f"{examples([text], 1)}; its tokenizer cannot write them, so name another task.tokenizer, or remove them."
+            f"{t.source}: {len(having)} of {counted(len(t.rows), 'prompt')} "
+            f"{agreeing(len(having), 'contains', 'contain')} {t.tokenizer.unk_token!r}, such as {examples([text], 1)}; "
+            "its tokenizer cannot write that, so name another task.tokenizer, or remove such prompts."
         )
 
 
@@ -107,8 +110,9 @@ def _beyond_embeddings(t: Texts) -> Iterator[Finding]:
     beyond = [max(row) for row in t.rows if row and max(row) >= t.embeddings]
     if beyond:
         yield error(
-            f"{t.source}: {len(beyond)} of {len(t.rows)} prompts have tokens up to {max(beyond)}, and the model "
-            f"has embeddings for {t.embeddings}; name the tokenizer that belongs to the model as task.tokenizer."
+            f"{t.source}: {len(beyond)} of {counted(len(t.rows), 'prompt')} {agreeing(len(beyond), 'has', 'have')} "
+            f"tokens up to {max(beyond)}, and the model has embeddings for {t.embeddings}; name the tokenizer that "
+            "belongs to the model as task.tokenizer."
         )
 
 
@@ -116,22 +120,25 @@ def _vocabulary(t: Texts) -> Iterator[Finding]:
     tokens = len(t.tokenizer)
     if tokens < TOO_FEW_TOKENS * t.embeddings:
         yield warning(
-            f"{t.source}: its tokenizer has {tokens:,} tokens and the model {t.embeddings:,} embeddings, so they "
-            "hardly belong together; name the model's own as task.tokenizer."
+            f"{t.source}: its tokenizer has {counted(tokens, 'token', ',')} and the model {t.embeddings:,} "
+            "embeddings, so they hardly belong together; name the model's own as task.tokenizer."
         )
 
 
 def _facts(t: Texts) -> Iterator[Finding]:
     ends = ", ".join(repr(t.tokenizer.convert_ids_to_tokens(token)) for token in t.stop_tokens)
-    yield note(f"Prompts have {min(map(len, t.rows))} to {max(map(len, t.rows))} tokens; completions end with {ends}.")
+    yield note(
+        f"Prompts have {min(map(len, t.rows))} to {counted(max(map(len, t.rows)), 'token')}; completions end with "
+        f"{ends}."
+    )
 
 
 def _room_of_prompts(t: Texts) -> Iterator[Finding]:
     longest, room = max(map(len, t.rows), default=0), getattr(t.config.task, "max_prompt_tokens", 0)
     if longest and room >= max(64, 4 * longest):
         yield note(
-            f"task.max_prompt_tokens={room}: the longest prompt has {longest} tokens, and every cache has room for "
-            f"{room}; lower it to save memory."
+            f"task.max_prompt_tokens={room}: the longest prompt has {counted(longest, 'token')}, and every cache has "
+            f"room for {room}; lower it to save memory."
         )
 
 

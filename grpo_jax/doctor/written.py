@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from grpo_jax.config import Config, QuestionsConfig
+from grpo_jax.config import Config, QuestionsConfig, counted
 from grpo_jax.doctor.findings import Check, Finding, note, warning
 
 # The learning rates of the shipped configurations lie within a factor of nine of .0775 / sqrt(parameters): 2e-4 for
@@ -94,8 +94,8 @@ def _epochs(w: Written) -> Iterator[Finding]:
     epochs = c.train.steps * c.rollout.prompts_per_step / max(w.training_problems, 1)
     if epochs >= 50:
         yield note(
-            f"train.steps={c.train.steps}: shows each of the {w.training_problems:,} training problems about "
-            f"{epochs:,.0f} times, so expect the test score to stop rising before the reward does."
+            f"train.steps={c.train.steps}: shows each of the {counted(w.training_problems, 'training problem', ',')} "
+            f"about {epochs:,.0f} times, so expect the test score to stop rising before the reward does."
         )
 
 
@@ -104,8 +104,8 @@ def _warm_up(w: Written) -> Iterator[Finding]:
     updates = c.train.steps * c.train.minibatches
     if c.optimizer.warmup_updates > updates / 2:
         yield warning(
-            f"optimizer.warmup_updates={c.optimizer.warmup_updates}: is more than half of the {updates} updates of the "
-            "run, so the learning rate is hardly ever what it is set to; lower it."
+            f"optimizer.warmup_updates={c.optimizer.warmup_updates}: is more than half of the "
+            f"{counted(updates, 'update')} of the run, so the learning rate is hardly ever what it is set to; lower it."
         )
 
 
@@ -113,8 +113,8 @@ def _checkpoints(w: Written) -> Iterator[Finding]:
     c = w.config
     if c.checkpoint.every > c.train.steps and not c.checkpoint.minutes:
         yield warning(
-            f"checkpoint.every={c.checkpoint.every}: the run has {c.train.steps} steps, so nothing is saved before its "
-            "end, and a killed run loses everything; lower it, or set checkpoint.minutes."
+            f"checkpoint.every={c.checkpoint.every}: the run has {counted(c.train.steps, 'step')}, so nothing is saved "
+            "before its end, and a killed run loses everything; lower it, or set checkpoint.minutes."
         )
 
 
@@ -122,8 +122,8 @@ def _evaluations(w: Written) -> Iterator[Finding]:
     c = w.config
     if c.evaluation.every > c.train.steps:
         yield warning(
-            f"evaluation.every={c.evaluation.every}: the run has {c.train.steps} steps, so there is no evaluation "
-            "between its beginning and its end; lower it."
+            f"evaluation.every={c.evaluation.every}: the run has {counted(c.train.steps, 'step')}, so there is no "
+            "evaluation between its beginning and its end; lower it."
         )
 
 

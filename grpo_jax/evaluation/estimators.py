@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Float, Int
 
+from grpo_jax.config import counted
 from grpo_jax.randomness import HostStream, generator
 
 Same: TypeAlias = Callable[[str, Sequence[str]], Sequence[bool]]
@@ -43,7 +44,7 @@ def best_of_k_with_replacement(correct: Int[np.ndarray, " problems"], n: int, k:
 
 def _check_draws(n: int, k: int) -> None:
     if not 1 <= k <= n:
-        raise ValueError(f"k={k}: must be between 1 and the {n} samples of a problem")
+        raise ValueError(f"k={k}: must be between 1 and the {counted(n, 'sample')} of a problem")
 
 
 def majority_correct(answers: Sequence[str | None], correct: Sequence[bool], gold: str, same: Same) -> float:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, counted
 from grpo_jax.json_record import JsonRecord
 
 PATIENCE = 5.0  # seconds in which a process that has connected says who it is
@@ -79,8 +79,9 @@ def meet(place: Place, seconds: float) -> None:
     if answer.missing:
         numbers = ", ".join(map(str, answer.missing))
         raise NotJoined(
-            f"{len(answer.missing)} of {place.processes} processes did not come to {place.coordinator} within "
-            f"{seconds:g} s: {numbers} (counted from 0); look at what they printed, or wait longer with --join-seconds."
+            f"{len(answer.missing)} of {counted(place.processes, 'process')} did not come to {place.coordinator} "
+            f"within {seconds:g} s: {numbers} (counted from 0); look at what they printed, or wait longer with "
+            "--join-seconds."
         )
 
 

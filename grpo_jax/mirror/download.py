@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, counted
 from grpo_jax.mirror.contents import Stamp, is_record, whole
 from grpo_jax.mirror.ownership import FOLDER
 from grpo_jax.mirror.remote import Remote
@@ -50,7 +50,7 @@ def download(remote: Remote, there: dict[str, int], directory: Path, note: Calla
     """
     names = whole(there)
     size = sum(there[name] for name in names)
-    note(f"{remote.address}: fetching {len(names)} files, {size / 1e9:.2f} GB, to {directory}")
+    note(f"{remote.address}: fetching {counted(len(names), 'file')}, {size / 1e9:.2f} GB, to {directory}")
     temporary = directory.with_name(f"{directory.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -62,7 +62,7 @@ def download(remote: Remote, there: dict[str, int], directory: Path, note: Calla
             try:
                 remote.download(name, path)
                 if path.stat().st_size != there[name]:
-                    raise OSError(f"{name} has {path.stat().st_size} bytes instead of {there[name]}")
+                    raise OSError(f"{name} has {counted(path.stat().st_size, 'byte')} instead of {there[name]}")
                 return
             except Exception:  # each store has errors of its own
                 if attempt == TRIES - 1:

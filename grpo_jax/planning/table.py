@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from rich.console import Group
 from rich.table import Table
 
+from grpo_jax.config import counted
 from grpo_jax.planning.plan import Plan, ProgramPlan
 from grpo_jax.terminal import PlainConsole
 
@@ -23,7 +24,7 @@ def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     """Print a plan, and what to change if it does not fit."""
     size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} x {plan.chip.name} ({plan.topology})"
     if plan.lanes:
-        console.print(f"Sampling: {plan.lanes} completions at once in each of the shards of a batch.")
+        console.print(f"Sampling: {counted(plan.lanes, 'completion')} at once in each of the shards of a batch.")
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     step = f"{plan.step_seconds:,.0f} s, {plan.step_chip_hours:.2f} chip-hours"
     console.print(

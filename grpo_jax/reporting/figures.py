@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grpo_jax.config import counted
 from grpo_jax.data import Split
 from grpo_jax.reporting.panels import PASS_AT_1, Panel, panels_of
 from grpo_jax.runs.lines import EvaluationLine, RunMetrics
@@ -153,7 +154,7 @@ def _draw_arm(axes: Axes, runs: Sequence[RunMetrics], budget: str, color: str, l
     values = np.array([[line.scores.pass_at[0].value for line in curve[:shared]] for curve in curves])
     x = np.mean([x[:shared] for x in used], axis=0)
     axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=color, alpha=0.2, linewidth=0)
-    label = f"{label}, range of {len(runs)} seeds"
+    label = f"{label}, range of {counted(len(runs), 'seed')}"
     axes.plot(x, values.mean(axis=0), color=color, marker="o", markersize=3, label=label)
 
 

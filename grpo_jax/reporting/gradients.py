@@ -7,6 +7,7 @@ from typing import TypeAlias
 from rich import box
 from rich.table import Table
 
+from grpo_jax.config import counted
 from grpo_jax.runs.estimates import Estimate, TestedEstimate
 from grpo_jax.runs.gradients import (
     Advantage,
@@ -36,11 +37,11 @@ def show_gradients(analysis: GradientAnalysis, console: PlainConsole) -> None:
     vectors = f"gradients sketched to {analysis.sketch:,} numbers" if analysis.sketch else "whole gradients"
     reward = "-" if analysis.reward is None else f"{analysis.reward:.3f}"
     console.say(
-        f"{analysis.run}, step {analysis.step}: {analysis.prompts:,} prompts x {analysis.samples} rollouts, mean "
-        f"reward {reward}, {analysis.mean_length:.1f} tokens, {analysis.unscored:,} unscored; {vectors}, aggregation "
-        f"{analysis.aggregation}. Brackets are 95 % intervals over prompts, each for its number alone. A sign is "
-        "resolved at 5 % for all comparisons of its kind together (Holm), so it may be unresolved although its "
-        "interval excludes 0.",
+        f"{analysis.run}, step {analysis.step}: {counted(analysis.prompts, 'prompt', ',')} x "
+        f"{counted(analysis.samples, 'rollout')}, mean reward {reward}, {analysis.mean_length:.1f} tokens, "
+        f"{analysis.unscored:,} unscored; {vectors}, aggregation {analysis.aggregation}. Brackets are 95 % intervals "
+        "over prompts, each for its number alone. A sign is resolved at 5 % for all comparisons of its kind together "
+        "(Holm), so it may be unresolved although its interval excludes 0.",
     )
     if analysis.provenance:
         console.say(f"The run: {origin(analysis.provenance.run)}")
@@ -184,7 +185,7 @@ def _weighting(weighting: WeightingBySize) -> Table:
         "cosine with pairs": lambda found: cosine(found.cosine),
     }
     return _table(
-        f"Proposition 5.1: the expected gradient by group size ({weighting.prompts:,} prompts)",
+        f"Proposition 5.1: the expected gradient by group size ({counted(weighting.prompts, 'prompt', ',')})",
         {name: {size: shown(found) for size, found in weighting.sizes.items()} for name, shown in columns.items()},
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from grpo_jax.config import Config, OwnTaskConfig, QuestionsConfig, from_dict, own_code, to_dict
+from grpo_jax.config import Config, OwnTaskConfig, QuestionsConfig, counted, from_dict, own_code, to_dict
 from grpo_jax.data import Split
 from grpo_jax.data.sources import hub_repository
 from grpo_jax.runs.directory import RunDirectory
@@ -200,8 +200,8 @@ def _facts(config: Config, metrics: RunMetrics, exported: Exported) -> Iterator[
     else:
         yield f"Data and reward: the task `{task.factory if isinstance(task, OwnTaskConfig) else task.name}`"
     yield (
-        f"Objective: `{objective.name}`, groups of {rollout.group_size}, {rollout.prompts_per_step} prompts per step, "
-        f"completions of at most {rollout.max_new_tokens:,} tokens"
+        f"Objective: `{objective.name}`, groups of {rollout.group_size}, {counted(rollout.prompts_per_step, 'prompt')} "
+        f"per step, completions of at most {counted(rollout.max_new_tokens, 'token', ',')}"
     )
     yield f"Optimizer: Adam, learning rate {optimizer.learning_rate:g} ({optimizer.schedule})"
     if config.model.lora:
@@ -209,8 +209,8 @@ def _facts(config: Config, metrics: RunMetrics, exported: Exported) -> Iterator[
     for line in metrics.training:
         if line.step == exported.step:
             yield (
-                f"Spent: {line.prompts:,} prompts, {line.rollouts:,} rollouts, {line.updates:,} updates, "
-                f"{line.seconds:,.0f} seconds of training"
+                f"Spent: {counted(line.prompts, 'prompt', ',')}, {counted(line.rollouts, 'rollout', ',')}, "
+                f"{counted(line.updates, 'update', ',')}, {line.seconds:,.0f} seconds of training"
             )
     yield f"Seed: {config.seed}"
     yield f"Weights: {exported.dtype}"

@@ -28,6 +28,7 @@ const number = (value) => !known(value) ? "–"
   : value === 0 || (Math.abs(value) >= 0.001 && Math.abs(value) < 1e6) || Number.isInteger(value)
     ? value.toLocaleString("en", {maximumSignificantDigits: Number.isInteger(value) ? 15 : 4})
     : Number(value.toPrecision(3)).toExponential();
+const counted = (value, noun) => `${number(value)} ${noun}${value === 1 ? "" : "s"}`;
 const choice = (label, options, chosen, act) => h("label", {}, label + " ",
   h("select", {onchange: (event) => act(event.target.value)},
     ...options.map(([value, text]) => h("option", {value, selected: value === chosen}, text))));
@@ -284,7 +285,7 @@ function textOf(one, characters, shared) {
 function cell(one, characters, shared) {
   const judged = one.right === true ? "right" : one.right === false ? "wrong" : "undecided";
   const facts = [judged, one.reward === null ? "unscored" : `reward ${number(one.reward)}`, one.cut_off ? "cut off" : null,
-    `${number(one.length)} tokens`, `log-probability ${number(one.logprob)}`, `advantage ${number(one.advantage)}`];
+    counted(one.length, "token"), `log-probability ${number(one.logprob)}`, `advantage ${number(one.advantage)}`];
   return h("td", {class: judged}, textOf(one, characters, shared), h("small", {}, facts.filter(Boolean).join(", ")));
 }
 
@@ -305,7 +306,7 @@ function fill() {
   chosen.sort((a, b) => order(b) - order(a) || b.step - a.step);
   body.replaceChildren(...chosen.slice(0, table.rows).map(row));
   more.hidden = chosen.length <= table.rows;
-  found.textContent = `${Math.min(table.rows, chosen.length)} of ${chosen.length} groups, from a sample of ${runs[table.run].groups.length}.`;
+  found.textContent = `${Math.min(table.rows, chosen.length)} of ${counted(chosen.length, "group")}, from a sample of ${runs[table.run].groups.length}.`;
 }
 
 const selected = (label, name, options) => choice(label, options, table[name], (value) => { table[name] = value; table.rows = ROWS; fill(); });

@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterable
 from itertools import islice, takewhile
 
+from grpo_jax.config import counted
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.runs.written import alike
@@ -38,6 +39,6 @@ def _cell(one: Rollout, shared: int) -> str:
     return (
         f'<p class="{judged}"><code><span class="same">{html.escape(one.text[:shared])}</span>'
         f"{html.escape(one.text[shared:])}</code><br>{judged}, {worth}, "
-        f"{one.stop_reason} after {one.length} tokens, log-probability "
+        f"{one.stop_reason} after {counted(one.length, 'token')}, log-probability "
         f"{one.logprob:.2f}, advantage {one.advantage:+.2f}</p>"
     )

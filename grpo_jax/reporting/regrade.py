@@ -6,6 +6,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
+from grpo_jax.config import agreeing, counted
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.regrade import Regraded, Tally
 
@@ -15,8 +16,11 @@ ROWS = 10  # at most, of consecutive steps
 def show_regraded(regraded: Regraded, console: PlainConsole) -> None:
     """Print which verdicts changed, and accuracy and signal under both rewards."""
     console.print(regraded_table(regraded))
-    of = f"of {regraded.completions:,} completions"
-    console.print(f"{regraded.verdicts:,} {of} have another verdict, {regraded.changed_rewards:,} another reward")
+    of = f"of {counted(regraded.completions, 'completion', ',')}"
+    console.print(
+        f"{regraded.verdicts:,} {of} {agreeing(regraded.verdicts, 'has', 'have')} another verdict, "
+        f"{regraded.changed_rewards:,} another reward"
+    )
     for (then, now), number in sorted(regraded.changes.items()):
         console.print(f"  {then} -> {now}: {number:,}")
 

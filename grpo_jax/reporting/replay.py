@@ -6,6 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from grpo_jax.config import counted
 from grpo_jax.runs.groups import TrainingGroup
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.replay import Replay, Sample, SampledToken
@@ -38,9 +39,9 @@ def verdict(replay: Replay) -> str:
     then, now, largest = len(replay.then.tokens), len(replay.now.tokens), replay.largest_difference
     apart = "" if largest is None else f"largest |difference| of log-probabilities {largest:.1e}"
     if replay.equal:
-        return f"all {then} tokens are equal; {apart}"
+        return f"the same {counted(then, 'token')}; {apart}"
     before = f"; before that, {apart}" if apart else ""
-    return f"tokens differ from place {replay.alike} on ({then} tokens then, {now} now){before}"
+    return f"tokens differ from place {replay.alike} on ({counted(then, 'token')} then, {now} now){before}"
 
 
 def _row(place: int, then: SampledToken | None, now: SampledToken | None, *, comparable: bool) -> list[str | Text]:
@@ -62,7 +63,7 @@ def _sample(sample: Sample) -> str:
     judged = {True: "right", False: "wrong", None: "no verdict"}[one.verdict.right]
     reward = "unscored" if one.reward is None else f"reward {one.reward:g}, {judged}"
     total = sum(token.logprob for token in sample.tokens)
-    end = f"{one.stop_reason} after {len(sample.tokens)} tokens"
+    end = f"{one.stop_reason} after {counted(len(sample.tokens), 'token')}"
     return f"{one.text!r}: {reward}; {end}, log-probability {total:.4f}"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from grpo_jax.config import counted
 from grpo_jax.data import Split
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.curves import MOST_STEPS, Curves
@@ -71,9 +72,10 @@ def write_report(workdir: Path) -> Path:
 def _results(summary: Summary) -> str:
     table = _table([("before RL", summary.base), ("after RL", summary.final)])
     return (
-        f"<p>{summary.final.problems} test problems, {summary.final.samples} samples each; "
-        f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates; "
-        f"{summary.signal_share:.1%} of the groups carried signal.</p>{table}"
+        f"<p>{counted(summary.final.problems, 'test problem')}, {counted(summary.final.samples, 'sample')} each; "
+        f"{counted(summary.rollouts, 'rollout', ',')} of {counted(summary.prompts, 'prompt', ',')}, "
+        f"{counted(summary.updates, 'update', ',')}; {summary.signal_share:.1%} of the groups carried "
+        f"signal.</p>{table}"
     )
 
 
@@ -101,7 +103,7 @@ def processes_html(uses: Sequence[ProcessUse]) -> str:
         f'<tr><th scope="row">{name}</th>' + "".join(f'<td class="number">{cell}</td>' for cell in cells) + "</tr>"
         for name, *cells in slowest(uses)
     )
-    return f"<h2>{len(uses)} processes</h2><table><tr>{header}</tr>{rows}</table>"
+    return f"<h2>{counted(len(uses), 'process')}</h2><table><tr>{header}</tr>{rows}</table>"
 
 
 def _table(rows: Sequence[tuple[str, EvaluationResult]]) -> str:

@@ -3,6 +3,7 @@
 from rich import box
 from rich.table import Table
 
+from grpo_jax.config import counted
 from grpo_jax.runs.provenance import origin
 from grpo_jax.runs.suite_scores import SuiteReport
 
@@ -11,7 +12,7 @@ def suites_table(report: SuiteReport) -> Table:
     """Return the results in suites.json as a table of at most 80 columns, in per cent."""
     n = report.samples
     table = Table(
-        title=f"{report.policy}: {n} samples of each problem, in per cent",
+        title=f"{report.policy}: {counted(n, 'sample')} of each problem, in per cent",
         caption=f"mean, pass, best and maj are mean@{n}, pass@{n}, best@{n} and maj@{n}. best@{n} draws {n} times "
         f"with replacement, as verl does; pass@{n} is the unbiased estimate.\n" + origin(report.provenance),
         box=box.SIMPLE_HEAD,

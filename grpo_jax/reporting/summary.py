@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from grpo_jax.config import counted
 from grpo_jax.data import Split
 from grpo_jax.reporting.processes import COLUMNS, slowest
 from grpo_jax.reporting.report import REPORT_FILE
@@ -18,7 +19,7 @@ WIDTH = 24  # of the learning curve
 def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None:
     """Print a run's results, its learning curve, its time by phase, and the path of its page if that is written."""
     k = summary.final.samples
-    table = Table(title=f"{summary.final.problems} test problems, {k} samples each")
+    table = Table(title=f"{counted(summary.final.problems, 'test problem')}, {counted(k, 'sample')} each")
     for column in ("", "pass@1", "95 % interval", f"pass@{k}", f"maj@{k}", "tokens"):
         table.add_column(column, justify="left" if not column else "right")
     for name, result in (("before RL", summary.base), ("after RL", summary.final)):
@@ -34,8 +35,8 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
     if summary.processes:
         console.print(_of_processes(summary.processes))
     console.say(
-        f"{summary.rollouts:,} rollouts of {summary.prompts:,} prompts, {summary.updates:,} updates, "
-        f"{summary.signal_share:.1%} of the groups carried signal"
+        f"{counted(summary.rollouts, 'rollout', ',')} of {counted(summary.prompts, 'prompt', ',')}, "
+        f"{counted(summary.updates, 'update', ',')}, {summary.signal_share:.1%} of the groups carried signal"
     )
     if console.shows_curves and (curve := _learning_curve(workdir)):
         console.say(curve)
@@ -60,7 +61,7 @@ def _learning_curve(workdir: Path) -> str:
 
 
 def _of_processes(processes: Sequence[ProcessUse]) -> Table:
-    table = Table(title=f"{len(processes)} processes")
+    table = Table(title=f"{counted(len(processes), 'process')}")
     for column in COLUMNS:
         table.add_column(column, justify="left" if not column else "right")
     for row in slowest(processes):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from grpo_jax.config import counted
 from grpo_jax.json_record import JsonRecord
 
 PROVENANCE_FILE = "provenance.json"  # see `grpo_jax.runs.record`
@@ -72,9 +73,9 @@ class Start(JsonRecord):
     def machine_name(self) -> str:
         """The devices and the hosts, as a phrase."""
         host = self.host
-        name = f"{host.processor}, {host.cores} core{'s' * (host.cores != 1)}"
+        name = f"{host.processor}, {counted(host.cores, 'core')}"
         if host.processes > 1:
-            name = f"{host.processes} hosts of {name}"
+            name = f"{counted(host.processes, 'host')} of {name}"
         return f"{self.devices} on {name}" if self.devices.count else name
 
     def __str__(self) -> str:
@@ -117,7 +118,7 @@ def origin(provenance: Provenance | None) -> str:
         + (f", ended {last.ended}" if last.ended else ", no end recorded"),
     ]
     if len(starts) > 1:
-        parts.append(f"{len(starts)} starts")
+        parts.append(counted(len(starts), "start"))
     if forked:
         parts.append(f"forked from {forked.run} at step {forked.step}")
     return "; ".join(parts) + "."

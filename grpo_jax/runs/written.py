@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from grpo_jax.config import Config, ConfigError
+from grpo_jax.config import Config, ConfigError, counted
 from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
 
@@ -36,7 +36,7 @@ def find_written(
     group = groups[place]
     if not 0 <= sample < len(group.completions):
         raise ConfigError(
-            f"--sample={sample}: the group has {len(group.completions)} completions; name one, from 0 to "
+            f"--sample={sample}: the group has {counted(len(group.completions), 'completion')}; name one, from 0 to "
             f"{len(group.completions) - 1}."
         )
     policy_step = group.policy_step if checkpoint is None else checkpoint

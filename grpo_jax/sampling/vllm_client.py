@@ -14,7 +14,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from grpo_jax.config import SamplingConfig, VllmConfig
+from grpo_jax.config import SamplingConfig, VllmConfig, counted
 from grpo_jax.json_requests import NoAnswer, Refused, Unanswered, repeated, values_of
 from grpo_jax.sampling.engine import EngineError
 
@@ -131,8 +131,8 @@ class VllmClient:
         except Unanswered as why:
             self._pause(0.0)
             raise EngineError(
-                f"{self._where}: {path} failed {retries + 1} times, the last time with {why}; see its log, and run the "
-                "same command again."
+                f"{self._where}: {path} failed {counted(retries + 1, 'time')}, the last time with {why}; see its log, "
+                "and run the same command again."
             ) from why
 
     def _pause(self, seconds: float) -> None:
@@ -208,18 +208,20 @@ def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
     if reason not in (STOPPED, CUT_OFF):
         raise NoAnswer(f"the completion was given up ({reason!r})")
     if len(logprobs) != len(tokens):
-        raise ValueError(f"it has {len(logprobs)} log-probabilities for {len(tokens)} tokens")
+        raise ValueError(f"it has {len(logprobs)} log-probabilities for {counted(len(tokens), 'token')}")
     if named != tokens:
         raise ValueError("its log-probabilities are those of other tokens")
     if not all(math.isfinite(each) and UNKNOWN < each <= ROUNDING for each in logprobs):
         raise ValueError("it lacks the log-probability of a token")
     if not 0 < len(tokens) <= room:
-        raise ValueError(f"it has {len(tokens)} tokens, and 1 to {room} were asked for")
+        raise ValueError(f"it has {counted(len(tokens), 'token')}, and 1 to {room} were asked for")
     if any(token in stop_tokens for token in tokens[:-1]):
         raise ValueError("it goes on after a stop token")
     stopped = tokens[-1] in stop_tokens
     if reason == STOPPED and not stopped:
         raise ValueError(f"it stops at the token {tokens[-1]}, which is no stop token")
     if not stopped and len(tokens) < room:
-        raise ValueError(f"it was cut off after {len(tokens)} tokens of {room}; raise the server's --max-model-len")
+        raise ValueError(
+            f"it was cut off after {counted(len(tokens), 'token')} of {room}; raise the server's --max-model-len"
+        )
     return Answer(tokens, logprobs, stopped, labels[0] if len(labels) == 1 else "")

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 import grpo_jax
-from grpo_jax.config import command_line, digest, to_dict
+from grpo_jax.config import command_line, counted, digest, to_dict
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.studies.directory import begin
 from grpo_jax.studies.study import Arm, Study, StudyRun
@@ -74,8 +74,8 @@ def run_study(
     every = list(study.runs())
     todo = [run for run in every if not run.finished(workdir)]
     tell(
-        f"{len(every)} runs, {len(study.arms)} arms x {len(study.seeds)} seeds: {len(every) - len(todo)} are finished; "
-        f"at most {jobs} at a time, with their output in {workdir / 'logs'}"
+        f"{counted(len(every), 'run')}, {counted(len(study.arms), 'arm')} x {counted(len(study.seeds), 'seed')}: "
+        f"{len(every) - len(todo)} finished; at most {jobs} at a time, with their output in {workdir / 'logs'}"
     )
     free = shares(jobs)
     turns = _Turns(study, workdir)

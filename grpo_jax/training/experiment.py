@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
-from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check
+from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check, counted
 from grpo_jax.data import Demonstrable, Task, make_task
 from grpo_jax.objectives import check_updates, make_objective
 from grpo_jax.policy import Policy
@@ -116,8 +116,8 @@ def check_batches(config: Config, shards: int, sampling_shards: int | None = Non
         if number % pieces:
             with mistakes:
                 raise ConfigError(
-                    f"{field}={number}: must be divisible by the {pieces} devices (mesh.data x mesh.fsdp) that share "
-                    "it."
+                    f"{field}={number}: must be divisible by the {counted(pieces, 'device')} (mesh.data x mesh.fsdp) "
+                    "that share it."
                 )
     mistakes.tell()
 
@@ -133,7 +133,7 @@ def _check_demonstrations(config: Config, task: Task) -> None:
     if config.rollout.max_new_tokens < task.max_solution_tokens:
         raise ConfigError(
             f"rollout.max_new_tokens={config.rollout.max_new_tokens}: full solutions take up to "
-            f"{task.max_solution_tokens} tokens; raise it to that."
+            f"{counted(task.max_solution_tokens, 'token')}; raise it to that."
         )
 
 
@@ -169,13 +169,14 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
     tokens, wanted = tokens_of(task), architecture.vocab_size
     if wanted and wanted < tokens and not config.model.checkpoint:
         raise ConfigError(
-            f"model.architecture.vocab_size={wanted}: the tokenizer has {tokens} tokens; set it to 0, or at least that."
+            f"model.architecture.vocab_size={wanted}: the tokenizer has {counted(tokens, 'token')}; set it to 0, or at "
+            "least that."
         )
     beyond = [token for token in task.stop_tokens if wanted and token >= wanted]
     if beyond:
         raise ConfigError(
-            f"model.checkpoint={config.model.checkpoint!r}: has embeddings for {wanted} tokens, and the stop token "
-            f"{beyond[0]} is not among them; name the tokenizer that belongs to the model."
+            f"model.checkpoint={config.model.checkpoint!r}: has embeddings for {counted(wanted, 'token')}, and the "
+            f"stop token {beyond[0]} is not among them; name the tokenizer that belongs to the model."
         )
     _check_rows(architecture, task.max_prompt_tokens, config.rollout.max_new_tokens)
     return dataclasses.replace(architecture, vocab_size=wanted or tokens)
@@ -185,9 +186,9 @@ def _check_rows(architecture: ArchitectureConfig, prompt: int, room: int) -> Non
     for rope in (architecture.rope, architecture.local_rope):
         if rope and rope.scaling == "longrope" and prompt + room > rope.original_length:
             raise ConfigError(
-                f"rollout.max_new_tokens={room}: with prompts of up to {prompt} tokens rows may have {prompt + room}, "
-                "and RoPE scaling longrope rotates every token of a row differently once it has more than "
-                f"{rope.original_length}; lower it, or the prompts' limit."
+                f"rollout.max_new_tokens={room}: with prompts of up to {counted(prompt, 'token')} rows may have "
+                f"{prompt + room}, and RoPE scaling longrope rotates every token of a row differently once it has more "
+                f"than {rope.original_length}; lower it, or the prompts' limit."
             )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import Config
+from grpo_jax.config import Config, counted
 from grpo_jax.processes import fetch
 from grpo_jax.rewards import WorkerError
 from grpo_jax.runs.directory import RunDirectory
@@ -130,7 +130,7 @@ class LateLog:
         in_a_row = int(update_metrics.get(Measured.NONFINITE_IN_A_ROW, 0))
         if in_a_row > self._config.optimizer.max_nonfinite:
             raise TrainingError(
-                f"step {step}: {in_a_row} updates in a row had gradients that are not finite, and "
-                f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; they did not change the policy. "
+                f"step {step}: {counted(in_a_row, 'update')} in a row had gradients that are not finite, and "
+                f"optimizer.max_nonfinite={self._config.optimizer.max_nonfinite}; none changed the policy. "
                 "Lower optimizer.learning_rate or optimizer.clip_norm, and start a new run with another --workdir."
             )

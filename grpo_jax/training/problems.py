@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from grpo_jax.config import Config, ConfigError, Mistakes
+from grpo_jax.config import Config, ConfigError, Mistakes, counted
 from grpo_jax.data import Problem, Split, Task, distinct
 
 
@@ -44,7 +44,7 @@ def take(task: Task, split: Split, number: int, field: str) -> Sequence[Problem]
     found = task.problems(split, number)
     if len(found) < max(number, 1):
         raise ConfigError(
-            f"{field}={number}: the task has {len(found)} problems in the {split.name.lower()} split; lower it, or "
-            "give the task more."
+            f"{field}={number}: the task has {counted(len(found), 'problem')} in the {split.name.lower()} split; lower "
+            "it, or give the task more."
         )
     return distinct(found)

@@ -13,6 +13,7 @@ from grpo_jax.config import (
     CONTINUABLE,
     ROUNDING,
     Config,
+    counted,
     differing,
     digest,
     obstacle,
@@ -207,7 +208,9 @@ def _run(
     with _stop_request(config) as stop, closing(experiment.task.reward), closing(experiment.engine):
         warm(experiment.task.reward)
         if lanes:
-            display.note(f"{lanes} completions of a step are decoded at once (rollout.lanes={config.rollout.lanes})")
+            display.note(
+                f"a step decodes {counted(lanes, 'completion')} at once (rollout.lanes={config.rollout.lanes})"
+            )
         with (
             closing(
                 Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)

@@ -14,7 +14,18 @@ from typing import Any
 
 import jax
 
-from grpo_jax.config import Config, ConfigError, QuestionsConfig, Recorded, SourceConfig, digest, read_recorded, to_dict
+from grpo_jax.config import (
+    Config,
+    ConfigError,
+    QuestionsConfig,
+    Recorded,
+    SourceConfig,
+    agreeing,
+    counted,
+    digest,
+    read_recorded,
+    to_dict,
+)
 from grpo_jax.data import Problem, Split
 from grpo_jax.data.sources import read_problems
 from grpo_jax.data.tasks import Questions
@@ -110,7 +121,10 @@ def evaluate_suites(
                 evaluation = _evaluate(experiment, name, of_suite, stop, display)
             if evaluation is None:
                 finished = sum(each in report.suites for each in problems)
-                raise Interrupted(f"{stop.name}: {finished} of {len(problems)} suites are done and saved")
+                raise Interrupted(
+                    f"{stop.name}: {finished} of {counted(len(problems), 'suite')} {agreeing(finished, 'is', 'are')} "
+                    "done and saved"
+                )
             made = True
             directory.write_evaluation(name, evaluation.groups)
             report.suites[name] = SuiteScores(

@@ -22,7 +22,7 @@ def test_it_is_shown_with_its_verdict(run, capsys):
     assert f"prompt: {group.prompt!r} (answer {group.gold!r})" in out
     assert f"advantage {group.completions[1].advantage:+.4f}" in out
     last = out.splitlines()[-1]
-    assert last.startswith(f"all {group.completions[1].length} tokens are equal; largest |difference|")
+    assert last.startswith(f"the same {group.completions[1].length} tokens; largest |difference|")
     assert float(last.split()[-1]) < 1e-5
 
 
@@ -37,7 +37,7 @@ def test_in_a_process_of_its_own(run):
     process = start("launch/replay.py", f"--workdir={run}", "--step=1", "--prompt=0", "--sample=0", JAX_PLATFORMS="cpu")
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert "tokens are equal" in out.splitlines()[-1]
+    assert "the same " in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_long_problems_are_not_trained_on_and_never_left_out_of_a_test(make, cap
     task = make([*MANY[:50], long], test=MANY[50:60])
     assert long not in prompts(task, Split.TRAIN) + prompts(task, Split.VALIDATION)
     assert "task.max_prompt_tokens=64: 1 of " in caplog.text
-    said = r"^task.max_prompt_tokens=64: 1 of the 1 problems of the test split are longer, .*; raise it to 79,"
+    said = r"^task.max_prompt_tokens=64: 1 of the 1 problem of the test split is longer, .*; raise it to 79,"
     with pytest.raises(ConfigError, match=said):
         make(MANY[:50], test=[long]).problems(Split.TEST)
 
@@ -126,7 +126,7 @@ FEW = MANY[:10]
             "raise task.max_prompt_tokens to 29, or lower rollout.prompts_per_step",
         ),
         (Split.VALIDATION, {"hold_out_validation": False}, "set task.hold_out_validation to true"),
-        (Split.TEST, {}, "evaluation.test_problems=9: the test split has 1 problems, of 10 in task.train"),
+        (Split.TEST, {}, "evaluation.test_problems=9: the test split has 1 problem, of 10 in task.train"),
         (Split.TEST, {}, "; name a source for tests as task.test, or lower evaluation.test_problems, or name"),
     ],
 )
@@ -154,7 +154,7 @@ def test_of_a_few_problems_one_is_held_out_for_each_split(make, caplog):
 
 def test_what_is_not_trained_on_since_it_is_tested_is_told(make, caplog):
     make(MANY[:100], test=MANY[90:110]).problems(Split.TRAIN)
-    assert "10 of the 100 problems of task.train are also in task.test, so they are not trained on" in caplog.text
+    assert "10 of the 100 problems of task.train are also in task.test, and so not trained on" in caplog.text
 
 
 def test_prompts_and_stop_tokens_are_the_tokenizers(make):

@@ -149,16 +149,16 @@ def test_nothing_is_wrong_with_sound_prompts(directory):
 @pytest.mark.parametrize(
     ("planted", "severity", "sentence"),
     [
-        ({"template": TEMPLATE.replace("{{ bos_token }}", "")}, WARNING, "1 of 1 prompts do not begin with '<bos>'"),
-        ({"template": f"<bos>{TEMPLATE}"}, WARNING, "begin with '<bos>' twice"),
+        ({"template": TEMPLATE.replace("{{ bos_token }}", "")}, WARNING, "1 of 1 prompt does not begin with '<bos>'"),
+        ({"template": f"<bos>{TEMPLATE}"}, WARNING, "1 of 1 prompt begins with '<bos>' twice"),
         ({"stops": (EOS,)}, WARNING, "task.stop_tokens=(): the chat template ends a turn with '<end>', at which"),
         (
             {"template": f"{TEMPLATE}<|im_start|>"},
             ERROR,
             "writes '<|im_start|>', which its tokenizer reads as 12 tokens",
         ),
-        ({"question": "3 \u20ac + 1"}, WARNING, "1 of 1 prompts contain '<unk>'"),
-        ({"embeddings": 50}, ERROR, "1 of 1 prompts have tokens up to "),
+        ({"question": "3 \u20ac + 1"}, WARNING, "1 of 1 prompt contains '<unk>'"),
+        ({"embeddings": 50}, ERROR, "1 of 1 prompt has tokens up to "),
         ({"embeddings": 32_000}, WARNING, "its tokenizer has 101 tokens and the model 32,000 embeddings"),
     ],
 )
@@ -207,12 +207,12 @@ def test_nothing_is_wrong_with_sound_problems():
         (
             {"train": [*TRAIN, Problem("what is 1 + 1", "2")]},
             WARNING,
-            "1 of 26 training problems repeat an earlier one",
+            "1 of 26 training problems repeats an earlier one",
         ),
-        ({"train": [*TRAIN, Problem("what is 1 + 1", "3")]}, WARNING, "; 1 of them have another answer; remove them."),
+        ({"train": [*TRAIN, Problem("what is 1 + 1", "3")]}, WARNING, ", 1 with another answer, such as"),
         ({"train": [Problem(one.prompt, "yes") for one in TRAIN]}, WARNING, "25 of 25 gold answers are 'yes'"),
-        ({"train": [*TRAIN, Problem("What?", " ")]}, ERROR, "1 of 26 gold answers are empty, such as that of 'What?'"),
-        ({"train": [*TRAIN, Problem("What?", "2+2 is \\boxed{4}")]}, ERROR, "whole solutions, .* set it to 'boxed'"),
+        ({"train": [*TRAIN, Problem("What?", " ")]}, ERROR, "1 of 26 gold answers is empty, such as that of 'What?'"),
+        ({"train": [*TRAIN, Problem("What?", "2+2 is \\boxed{4}")]}, ERROR, "a whole solution, .* set it to 'boxed'"),
         ({"train": [*TRAIN, Problem("What?", "2+2 is 4 #### 4")]}, ERROR, "set it to 'after_hashes'"),
         ({"train": [*TRAIN, Problem("What?", "4" * 101)]}, WARNING, "task.reward.max_characters=100: 1 of 26 gold"),
     ],
@@ -401,7 +401,7 @@ def test_nothing_is_wrong_with_sound_samples():
     [
         ({"groups": [group(True, True)] * 9}, WARNING, "100% of 18 sampled completions are right already"),
         ({"groups": [group(False, False)] * 9}, ERROR, "all 18 sampled completions have the reward 0, so no group"),
-        ({"groups": [group(False, False)] * 99 + [group(True, False)]}, WARNING, "1 of 100 groups carry signal"),
+        ({"groups": [group(False, False)] * 99 + [group(True, False)]}, WARNING, "1 of 100 groups carries signal"),
         (
             {"groups": [group(True, False, stopped=False)] * 9},
             WARNING,
@@ -443,8 +443,11 @@ def test_samples_that_a_run_would_learn_little_from(changes, severity, sentence)
     ("recorded", "sentence"),
     [
         (as_recorded(prompt=[1, 3]), "--recorded: the prompts are other tokens than they were"),
-        (as_recorded(logprobs=[-0.7, -1.2, -0.5]), "0 of 4 completions are other tokens than they were, and log-prob"),
-        (as_recorded(completion=[9, 4, 0]), "4 of 4 completions are other tokens"),
+        (
+            as_recorded(logprobs=[-0.7, -1.2, -0.5]),
+            "0 of 4 completions consist of other tokens than before, and log-prob",
+        ),
+        (as_recorded(completion=[9, 4, 0]), "4 of 4 completions consist of other tokens"),
     ],
 )
 def test_samples_that_are_not_those_that_were_recorded(recorded, sentence):
@@ -456,7 +459,7 @@ def test_a_near_tie_is_no_difference():
     recorded = [dataclasses.replace(TOKENS[0], completion=[3, 5, 0], logprobs=[-0.50001, -9.0, -9.0]), *TOKENS[1:]]
     evidence = of_samples(recorded=recorded)
     assert told(samples.CHECKS, evidence) == []
-    assert "3 of 4 completions are the tokens that were recorded, and their log-probabilities differ by 1e-06" in notes(
+    assert "3 of 4 completions consist of the recorded tokens. Their log-probabilities differ by 1e-06" in notes(
         samples.CHECKS, evidence
     )
 

@@ -48,14 +48,14 @@ def test_nothing_is_wrong(asked):
         ({"chat_variables": {"enable_thinking": False}}, "the chat template reads no such variable; it reads none"),
         (
             {"more_training": [{"question": "9 + 9 =" * 90, "answer": 18}]},
-            "1 of 26 problems are longer, so they are left",
+            "1 of 26 problems is longer, and so left",
         ),
         (
             {"more_tests": [{"question": "1 + 1 =", "answer": 2}]},
-            "1 of the 25 problems of task.train are also in task.t",
+            "1 of the 25 problems of task.train is also in task.t",
         ),
-        ({"more_tests": [{"question": "1 + 1=", "answer": 2}]}, "1 of the 9 test problems are also trained on, apart"),
-        ({"more_training": [{"question": "Who?", "answer": "Ada"}]}, "cannot be judged against themselves (numeric.un"),
+        ({"more_tests": [{"question": "1 + 1=", "answer": 2}]}, "1 of the 9 test problems is also trained on, apart"),
+        ({"more_training": [{"question": "Who?", "answer": "Ada"}]}, "cannot be judged against itself (numeric.un"),
         ({"more_training": [{"question": "Who?", "answer": " "}]}, "is empty there; name another field, or repair the"),
     ],
 )

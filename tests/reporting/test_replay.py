@@ -35,7 +35,7 @@ def test_equal_tokens():
     moved = with_tokens(*(token._replace(logprob=token.logprob - 2e-6) for token in THEN.tokens))
     text = shown(replayed(moved))
     assert "step 7, prompt 2, sample 1; policy after step 6" in text
-    assert text.endswith("all 3 tokens are equal; largest |difference| of log-probabilities 2.0e-06\n")
+    assert text.endswith("the same 3 tokens; largest |difference| of log-probabilities 2.0e-06\n")
     assert ["0", "3", "'a'", "-0.500000", "-0.500002", "-2.0e-06"] in [line.split() for line in text.splitlines()]
     assert "reward 1, right; stop after 3 tokens, log-probability -1.7500, advantage -1.0000\n" in text
 

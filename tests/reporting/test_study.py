@@ -188,7 +188,7 @@ def test_a_study_that_goes_on_is_of_the_seeds_that_are_paired(study):
     assert "2 seeds are too few to estimate the power of the study" in page
     assert final[""] == "too few seeds"  # two differences that are equal by chance resolve nothing
     (StudyRun(read_study(study).arms[1], 1).directory(study) / "summary.json").unlink()
-    with pytest.raises(ConfigError, match=r"all arms have finished 1 seeds, but a comparison needs two; continue the"):
+    with pytest.raises(ConfigError, match=r"all arms have finished 1 seed, but a comparison needs two; continue the"):
         write_study_report(study)
     values = json.loads((study / "study.json").read_text())
     (study / "study.json").write_text(json.dumps({**values, "seeds": [0]}))

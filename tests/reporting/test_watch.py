@@ -292,7 +292,7 @@ def test_a_browser_obeys_keys_pointer_and_choices(run, tmp_path, monkeypatch):
     run.append_rollouts(4, [group(4, cut, rollout("13", -1.0))])
     shown = in_browser(page_of(run), tmp_path)
     assert dict(re.findall(r"\[([\w ]+): ([^]]*)\]", shown)) == FOLLOWS
-    assert "1 of 1 groups" in shown
+    assert "1 of 1 group, from" in shown
     assert '<mark class="heat3" title="log-probability -3">2</mark>' in shown
 
 

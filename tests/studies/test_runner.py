@@ -69,7 +69,7 @@ def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
         "2-grpo seed_1",
         "g-=-4 seed_1",
     ]
-    assert told[0].startswith("4 runs, 2 arms x 2 seeds: 0 are finished; at most 1 at a time")
+    assert told[0].startswith("4 runs, 2 arms x 2 seeds: 0 finished; at most 1 at a time")
     assert told[1:3] == [
         "2-GRPO, seed 0: begun, run 1 of 4",
         "2-GRPO, seed 0: test pass@1 0.250 -> 0.500 in 1.5 minutes",
@@ -78,7 +78,7 @@ def test_all_runs_are_made_once_seed_by_seed(programs, tmp_path):
 
     runner.run_study(make(tmp_path, seeds=(0, 1, 2)), tmp_path, 1, TRAIN, told.append)
     assert all(len(begun(run, tmp_path)) == 1 for run in study.runs())
-    assert told[9].startswith("6 runs, 2 arms x 3 seeds: 4 are finished;")
+    assert told[9].startswith("6 runs, 2 arms x 3 seeds: 4 finished;")
     assert len(told) == 14
 
 

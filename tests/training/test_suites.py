@@ -267,7 +267,7 @@ def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
     for sentence, attempt in {
         r"--suite=math500: unknown; did you mean math_500\?": lambda: evaluate(config, workdir, ["math500"]),
         "--suite=math_500: .* has none of math_500.jsonl": lambda: evaluate(config, workdir, directory=tmp_path),
-        r"max_prompt_tokens=200: 1 of the 2 problems of math_500 are longer, .*; raise it to 204,": (
+        r"max_prompt_tokens=200: 1 of the 2 problems of math_500 is longer, .*; raise it to 204,": (
             lambda: evaluate(short, workdir)
         ),
         "suites consist of questions": lambda: evaluate(make_config(), workdir),

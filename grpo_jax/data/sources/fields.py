@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from grpo_jax.config import counted
 from grpo_jax.data.sources.golds import REPAIR
 
 
@@ -46,6 +47,7 @@ def _missing(value: Any, names: Sequence[str]) -> str:
     if isinstance(value, list | tuple | np.ndarray):
         if name.isdecimal() and int(name) < len(value):
             return _missing(value[int(name)], rest)
-        return f"has no such field; the list has {len(value)} elements, numbered from 0, but no {name!r}; {REPAIR}"
+        elements = counted(len(value), "element")
+        return f"has no such field; the list has {elements}, numbered from 0, but no {name!r}; {REPAIR}"
     kind = "nothing (null)" if value is None else f"a value of the type {type(value).__name__}"
     return f"has no such field; {name!r} cannot be looked up in {kind}; {REPAIR}"

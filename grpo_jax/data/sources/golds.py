@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from grpo_jax.config import counted
+
 REPAIR = "name another field, or repair the record"
 MAX_CHARACTERS = 25  # of a float without an exponent
 
@@ -87,8 +89,8 @@ def _of_list(values: "list[Any] | tuple[Any, ...] | np.ndarray") -> str:
         return text_of_answer(values[()])
     if len(values) != 1:
         raise ValueError(
-            f"holds a list of {len(values)} answers there, but only one can be judged; name one, as in answer.0, or "
-            "write them as one text"
+            f"holds a list of {counted(len(values), 'answer')} there, but only one can be judged; name one, as in "
+            "answer.0, or write them as one text"
         )
     return text_of_answer(values[0])
 

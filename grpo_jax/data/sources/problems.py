@@ -5,7 +5,7 @@ import re
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 
-from grpo_jax.config import ConfigError, SourceConfig
+from grpo_jax.config import ConfigError, SourceConfig, agreeing, counted
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.fields import pick
 from grpo_jax.data.sources.golds import REPAIR, text, text_of_answer
@@ -49,12 +49,15 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
         contradictions += answers.setdefault(problem.key, problem.answer) != problem.answer
     if contradictions:
         logger.warning(
-            "%s: %d records have the prompt of an earlier one and another answer; the first counts.",
+            "%s: %s %s the prompt of an earlier one and another answer; the first counts.",
             config.path,
-            contradictions,
+            counted(contradictions, "record"),
+            agreeing(contradictions, "has", "have"),
         )
     if len(kept) < len(records):
-        logger.info("%s: kept %d records of %d; the others repeat a prompt.", config.path, len(kept), len(records))
+        logger.info(
+            "%s: kept %s of %d; the others repeat a prompt.", config.path, counted(len(kept), "record"), len(records)
+        )
     return RandomAccess(len(kept), lambda place: _problem(records, kept[place], config))
 
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from tokenizers import Tokenizer
 
-from grpo_jax.config import ConfigError, ModularExpressionsConfig
+from grpo_jax.config import ConfigError, ModularExpressionsConfig, agreeing, counted
 from grpo_jax.data.problem import Problem, Split, split_of
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
 from grpo_jax.randomness import TextStream, text_generator
@@ -78,7 +78,8 @@ class ModularExpressions:
             return found
         raise ConfigError(
             f"task.operations={self.config.operations}: the {split.name.lower()} split has hardly more than "
-            f"{len(found)} such problems, but {number} are requested; raise it, or request fewer problems."
+            f"{counted(len(found), 'such problem')}, but {number} {agreeing(number, 'is', 'are')} requested; raise it, "
+            "or request fewer problems."
         )
 
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
-from grpo_jax.config import Config, ConfigError, Mistakes, QuestionsConfig
+from grpo_jax.config import Config, ConfigError, Mistakes, QuestionsConfig, agreeing, counted
 from grpo_jax.data.pretrained import Conversation, PromptFormat, load_tokenizer, stop_tokens
 from grpo_jax.data.problem import Problem, Split
 from grpo_jax.data.sources import read_problems
@@ -92,8 +92,9 @@ class Questions:
         longer = sum(length > self.max_prompt_tokens for length in lengths)
         if longer:
             raise ConfigError(
-                f"task.max_prompt_tokens={self.max_prompt_tokens}: {longer} of the {len(problems)} problems of {of} "
-                f"are longer, but none may be left out; raise it to {max(lengths)}, the length of the longest."
+                f"task.max_prompt_tokens={self.max_prompt_tokens}: {longer} of the {counted(len(problems), 'problem')} "
+                f"of {of} {agreeing(longer, 'is', 'are')} longer, but none may be left out; raise it to "
+                f"{max(lengths)}, the length of the longest."
             )
         return problems
 
@@ -105,11 +106,12 @@ class Questions:
         test = _by_hash(given, Split.TEST) if own is None else list(read_problems(own, "task.test"))
         tested = {problem.key for problem in test}
         untested = [problem for problem in given if problem.key not in tested]
-        if own and len(untested) < len(given):
+        if own and (shared := len(given) - len(untested)):
             logger.warning(
-                "%d of the %d problems of task.train are also in task.test, so they are not trained on",
-                len(given) - len(untested),
-                len(given),
+                "%d of the %s of task.train %s also in task.test, and so not trained on",
+                shared,
+                counted(len(given), "problem"),
+                agreeing(shared, "is", "are"),
             )
         validation = _by_hash(untested, Split.VALIDATION) if settings.hold_out_validation else []
         held_out = {problem.key for problem in validation}
@@ -118,10 +120,11 @@ class Questions:
         longer = {p.key for p, length in zip(untested, lengths, strict=True) if length > self.max_prompt_tokens}
         if longer:
             logger.warning(
-                "task.max_prompt_tokens=%d: %d of %d problems are longer, so they are left out",
+                "task.max_prompt_tokens=%d: %d of %s %s longer, and so left out",
                 self.max_prompt_tokens,
                 len(longer),
-                len(untested),
+                counted(len(untested), "problem"),
+                agreeing(len(longer), "is", "are"),
             )
 
         def short_enough(problems: Sequence[Problem]) -> list[Problem]:
@@ -176,7 +179,7 @@ class _Splits:
         ]
         if split is Split.TEST and settings.test:
             there = len(self.problems[split])
-            return f"task.test has {there} problems; lower {_WANTED[split]}, or name a larger source there"
+            return f"task.test has {counted(there, 'problem')}; lower {_WANTED[split]}, or name a larger source there"
         remedies = [
             remedy
             for helps, remedy in (
@@ -192,8 +195,8 @@ class _Splits:
             if helps
         ]
         return (
-            f"the {split.name.lower()} split has {len(self.problems[split])} problems, of {self.given} in task.train"
-            f"{' (' + ', '.join(went) + ')' if went else ''}; {', or '.join(remedies)}"
+            f"the {split.name.lower()} split has {counted(len(self.problems[split]), 'problem')}, of {self.given} in "
+            f"task.train{' (' + ', '.join(went) + ')' if went else ''}; {', or '.join(remedies)}"
         )
 
 
@@ -203,8 +206,8 @@ def _by_hash(problems: Sequence[Problem], split: Split) -> list[Problem]:
     if not found and problems:
         found = [min(problems, key=lambda problem: problem.key)]
         logger.warning(
-            "task.train: none of its %d problems has a hash of the %s split, so this one with the lowest is used: %r",
-            len(problems),
+            "task.train: none of its %s has a hash of the %s split, so this one with the lowest is used: %r",
+            counted(len(problems), "problem"),
             split.name.lower(),
             found[0].prompt[:60],
         )

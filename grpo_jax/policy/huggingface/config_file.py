@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig
+from grpo_jax.config import ArchitectureConfig, ConfigError, RopeConfig, counted
 from grpo_jax.config.architecture import FAMILIES, FULL, KEYS, SLIDING, WRAPPERS, Family
 from grpo_jax.policy.huggingface.config_keys import HARMLESS, OFF, RENAMED
 
@@ -198,7 +198,7 @@ def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
         if rotated == 0 or rotated % 2:
             raise file.refuse("partial_rotary_factor", one.share, "must rotate an even number of dimensions")
         if one.scaling == "longrope" and len(factors) != rotated // 2:
-            remedy = f"must have {rotated // 2} numbers, one for each rotated pair of dimensions"
+            remedy = f"must have {counted(rotated // 2, 'number')}, one for each rotated pair of dimensions"
             raise file.refuse("short_factor", list(factors), remedy)
     return architecture
 

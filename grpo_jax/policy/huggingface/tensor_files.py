@@ -17,7 +17,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, counted
 
 DTYPES: Mapping[str, np.dtype[Any]] = {
     "F32": np.dtype(np.float32),
@@ -114,8 +114,8 @@ def _read_header(file: Path) -> dict[str, Tensor]:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(LONGEST_HEADER, size - 8):
             raise ConfigError(
-                f"model.checkpoint={file}: {size} bytes are too few for a header of {length}; the file is truncated or "
-                "no safetensors file, fetch it again."
+                f"model.checkpoint={file}: has {counted(size, 'byte')}, too few for a header of {length}; the file is "
+                "truncated or no safetensors file, fetch it again."
             )
         text = stream.read(length)
     try:
@@ -135,7 +135,9 @@ def _read_header(file: Path) -> dict[str, Tensor]:
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise ConfigError(f"model.checkpoint={file}: its header is damaged ({error}); fetch it again.") from error
     if expected != size:
-        raise ConfigError(f"model.checkpoint={file}: has {size} bytes, and its header says {expected}; fetch it again.")
+        raise ConfigError(
+            f"model.checkpoint={file}: has {counted(size, 'byte')}, and its header says {expected}; fetch it again."
+        )
     return tensors
 
 

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import to_dict
+from grpo_jax.config import counted, to_dict
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
@@ -45,7 +45,7 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"curves_{comparison.budget}": (
                 curves(results, comparison),
                 f"Validation pass@1 by {UNITS.get(comparison.budget, comparison.budget)}: means of "
-                f"{len(results.seeds)} seeds, with pointwise 95 % t intervals.",
+                f"{counted(len(results.seeds), 'seed')}, with pointwise 95 % t intervals.",
             )
             for comparison in results.study.comparisons
         },

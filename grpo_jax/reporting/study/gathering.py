@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, did_you_mean, digest
+from grpo_jax.config import ConfigError, counted, did_you_mean, digest
 from grpo_jax.evaluation.paired import ENUMERATED
 from grpo_jax.files import CONFIG_FILE
 from grpo_jax.reporting.study.runs import Finished, Results, check_scale, read_run
@@ -47,7 +47,7 @@ def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[flo
     every_seed = sorted({seed for runs in every.values() for seed in runs})
     seeds = tuple(seed for seed in every_seed if all(seed in runs for runs in every.values()))
     if len(seeds) > ENUMERATED:
-        raise ConfigError(f"{where}: all arms have {len(seeds)} seeds; name runs of at most {ENUMERATED}.")
+        raise ConfigError(f"{where}: all arms have {counted(len(seeds), 'seed')}; name runs of at most {ENUMERATED}.")
     if len(seeds) < 2:
         had = "; ".join(f"{name}: {', '.join(map(str, sorted(runs)))}" for name, runs in every.items())
         raise ConfigError(f"{where}: a comparison needs two seeds that all arms have ({had}); run more seeds.")

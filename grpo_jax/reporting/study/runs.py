@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from grpo_jax.config import Config, ConfigError, from_dict
+from grpo_jax.config import Config, ConfigError, counted, from_dict
 from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.summary import Summary
@@ -60,7 +60,7 @@ def read_results(study: Study, workdir: Path) -> Results:
     if len(seeds) < 2:
         remedy = f"continue the study (missing are {'; '.join(missing[:4])}...)" if missing else "add seeds to it"
         raise ConfigError(
-            f"{workdir}: all arms have finished {len(seeds)} seeds, but a comparison needs two; {remedy}."
+            f"{workdir}: all arms have finished {counted(len(seeds), 'seed')}, but a comparison needs two; {remedy}."
         )
     arms = {arm.name: [read_run(StudyRun(arm, seed).directory(workdir)) for seed in seeds] for arm in study.arms}
     check_scale(arms, workdir)

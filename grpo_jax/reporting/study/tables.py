@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grpo_jax.config import agreeing, counted
 from grpo_jax.evaluation.paired import (
     Decision,
     at_budget,
@@ -87,9 +88,10 @@ def arms_table(results: Results) -> Table:
     header = ("arm", "test pass@1", "± over problems", "pass@k", "rollouts", "prompts", "updates")
     return Table(
         "arms",
-        f"Test pass@1 at the end: the mean over {len(results.seeds)} seeds with its interval over seeds. ± is half the "
-        "width of a run's own interval, which is over problems. Seconds are those of training: wall-clock time without "
-        "start, warm start, compilation, evaluation and checkpoints. Each interval has a level of 95 % on its own.",
+        f"Test pass@1 at the end: the mean over {counted(len(results.seeds), 'seed')} with its interval over seeds. ± "
+        "is half the width of a run's own interval, which is over problems. Seconds are those of training: wall-clock "
+        "time without start, warm start, compilation, evaluation and checkpoints. Each interval has a level of 95 % "
+        "on its own.",
         (*header, "groups with signal", "seconds"),
         tuple(row(name, runs) for name, runs in results.arms.items()),
     )
@@ -214,7 +216,8 @@ def time_table(results: Results) -> Table:
 def power_sentence(results: Results) -> str:
     """Return a sentence on the power of the study at its end."""
     if len(results.seeds) < MIN_SEEDS:
-        return f"{len(results.seeds)} seeds are too few to estimate the power of the study."
+        are = agreeing(len(results.seeds), "is", "are")
+        return f"{counted(len(results.seeds), 'seed')} {are} too few to estimate the power of the study."
     finals = {name: [run.summary.final.pass_at_1.value for run in runs] for name, runs in results.arms.items()}
     base, unequal = finals[results.study.baseline], _unmatched(results)
     compared = [name for name in results.others if name not in unequal]
@@ -224,8 +227,8 @@ def power_sentence(results: Results) -> str:
     if not parts:
         return f"No arm has spent the same {results.study.matched} as {results.study.baseline}, so none is compared."
     return (
-        f"With {len(results.seeds)} seeds, a true difference of test pass@1 to {results.study.baseline} is found with "
-        f"80 % power, at the level 5 %, if it is at least this large: {'; '.join(parts)}."
+        f"With {counted(len(results.seeds), 'seed')}, a true difference of test pass@1 to {results.study.baseline} is "
+        f"found with 80 % power, at the level 5 %, if it is at least this large: {'; '.join(parts)}."
     )
 
 
@@ -310,6 +313,7 @@ def method(results: Results) -> str:
     n = len(results.seeds)
     return (
         f"{RESOLVED} p is that of the row's own paired t test, and Holm is the same p corrected for the table. flips "
-        f"is the exact p of the row alone, from all 2^{n} sign flips; with {n} seeds it is at least {2 / 2**n:.4f}. ± "
-        "is the true difference that as many seeds with the same spread would find with 80 % power at the row's level."
+        f"is the exact p of the row alone, from all 2^{n} sign flips; with {counted(n, 'seed')} it is at least "
+        f"{2 / 2**n:.4f}. ± is the true difference that as many seeds with the same spread would find with 80 % power "
+        "at the row's level."
     )

@@ -68,7 +68,7 @@ def test_dots_go_into_records_and_numbers_into_lists():
     assert pick(record, "prompt.0.content") == "1+1"
     assert pick(record, "reward.gold.0") == b"2"
     for field, message in {
-        "prompt.1.content": "the list has 1 elements, numbered from 0, but no '1'",
+        "prompt.1.content": "the list has 1 element, numbered from 0, but no '1'",
         "prompt.first": "but no 'first'",
         "prompt.0.role": "it has content",
         "prompt.0.content.0": "'0' cannot be looked up in a value of the type str",
@@ -170,7 +170,7 @@ def test_a_prompt_is_kept_once_and_the_others_are_counted(read, caplog):
 def test_contradictions_are_warned_of(read, caplog):
     problems = read([RECORDS[0], RECORDS[0] | {"answer": "3"}])
     assert [problem.answer for problem in problems] == ["2"]
-    assert "1 records have the prompt of an earlier one and another answer" in caplog.text
+    assert "1 record has the prompt of an earlier one and another answer" in caplog.text
 
 
 @pytest.mark.trap(41)

@@ -314,8 +314,8 @@ def damage(path, text):
 FILES = {
     "truncated": (lambda p: cut(p, p.stat().st_size - 1), "bytes, and its header says"),
     "longer": (lambda p: p.write_bytes(p.read_bytes() + b"x"), "bytes, and its header says"),
-    "header cut": (lambda p: cut(p, 100), "100 bytes are too few for a header of"),
-    "empty": (lambda p: cut(p, 0), "0 bytes are too few for a header of 0"),
+    "header cut": (lambda p: cut(p, 100), "has 100 bytes, too few for a header of"),
+    "empty": (lambda p: cut(p, 0), "has 0 bytes, too few for a header of 0"),
     "no safetensors": (lambda p: p.write_bytes(b"version https://git-lfs"), "too few for a header"),
     "no JSON": (lambda p: damage(p, b"{{"), "its header is damaged"),
     "no object": (lambda p: damage(p, b"[]"), "its header is damaged"),

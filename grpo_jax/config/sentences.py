@@ -1,0 +1,30 @@
+"""Parts of sentences for users."""
+
+import difflib
+from collections.abc import Sequence
+
+
+def counted(number: int, noun: str, form: str = "") -> str:
+    """Return a number and its noun, as in "1 gold answer" or "2 gold answers".
+
+    Args:
+      noun: in the singular.
+      form: how the number is written, as in `format`: "," separates thousands.
+    """
+    return f"{number:{form}} {agreeing(number, noun, f'{noun}es' if noun.endswith('s') else f'{noun}s')}"
+
+
+def agreeing(number: int, one: str, several: str) -> str:
+    """Return the form of a word, such as "is" or "are", that agrees with a number."""
+    return one if number == 1 else several
+
+
+def one_line(said: object) -> str:
+    """Return a text, or what an error of a library says, in one line, to be quoted in a sentence."""
+    return " ".join(str(said).split())
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
