@@ -17,6 +17,7 @@ import sys
 import pytest
 
 from grpo_jax.config import Config, fields, load
+from grpo_jax.config.elsewhere import EQUAL, SIMILAR
 from grpo_jax.rewards import Attempt, make_reward
 from grpo_jax.runs.lines import OF_STEP, STATISTICS, Measured
 from grpo_jax.studies.loading import load_study
@@ -80,6 +81,23 @@ def test_the_fields_that_a_page_names_exist(page):
         lines = [line.rpartition(" | ")[2] for line in lines]
     named = {field for line in lines for field in FIELD.findall(line) if not field.startswith(WITH_ANY_KEY)}
     assert sorted(named - set(schema())) == []
+
+
+def test_the_page_on_other_systems_has_the_names_that_commands_know():
+    """And the other way round, but for names that are the same here, and those without a field."""
+    known, ours = EQUAL | SIMILAR, {field.rpartition(".")[2] for field, _ in fields.leaves()}
+    there, unknown = dict.fromkeys(known, ""), []
+    for theirs, here in re.findall(r"^\| (`.*) \| (.*) \|$", COMING.read_text(), re.MULTILINE):
+        values = False
+        for name, value in re.findall(r"`([\w.]+)(=[^`]*)?`", theirs):
+            words = name.split(".")
+            found = known.keys() & {".".join(words[first:]) for first in range(len(words))}
+            there |= {each: there[each] + here for each in found}
+            if not (found or words[-1] in ours or values) and FIELD.search(here):
+                unknown.append(name)
+            values = values or bool(value)  # what follows `name=value` may be more of its values
+    assert {name: field for name, field in known.items() if f"`{field}" not in there[name]} == {}
+    assert unknown == []
 
 
 def test_the_metrics_of_the_page_on_trouble_exist():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from grpo_jax.config.elsewhere import suggestion
 from grpo_jax.config.loading import load, to_dict
 from grpo_jax.config.schema import ConfigError
 from grpo_jax.config.sentences import did_you_mean
@@ -21,8 +22,6 @@ OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE | re.DOTALL)
 
 FIELD = "--config.FIELD"  # as the help shows it
-
-FORGOTTEN = re.compile(r"--[a-z_]+\.[a-z_.]+")  # a field without --config.
 
 
 def parser(description: str, config: str | None = None) -> argparse.ArgumentParser:
@@ -62,8 +61,6 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
     for argument in rest:
         match = OVERRIDE.fullmatch(argument)
         if not match:
-            if FORGOTTEN.match(argument):
-                made.error(f"{argument}: did you mean --config.{argument[2:]}?")
             others.append(argument)
         elif match["text"] is not None:
             overrides.append((match["field"], match["text"]))
@@ -72,26 +69,33 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
             if text is None:
                 made.error(f"{argument}: needs a value, as in {argument}=VALUE")
             overrides.append((match["field"], text))
+    _refuse_unknown(made, others)
     if any(flag.startswith("--print") for flag in others):
         sys.exit(_print_config(made.get_default("config"), others, overrides))
-    arguments = read(made, others)
+    arguments = made.parse_args(others)
     arguments.overrides = overrides
     return arguments
 
 
 def read(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
-    """Return the arguments of a command line. End the process with code 2 if they cannot be read.
+    """Return the arguments of a command line. End the process with code 2 if they cannot be read."""
+    _refuse_unknown(made, argv)
+    return made.parse_args(argv)
 
-    An unknown flag is reported before a required one that is missing, because it may be that one, misspelt. Like
-    argparse, this takes the beginning of a flag for the flag.
+
+def _refuse_unknown(made: argparse.ArgumentParser, argv: Sequence[str]) -> None:
+    """End the process with code 2 if a flag is unknown. Like argparse, take the beginning of a flag for the flag.
+
+    It is reported before a required one that is missing, because it may be that one, misspelt.
     """
     # argparse has no public list of them
     known = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
     for argument in argv:
-        flag = argument.partition("=")[0]
+        flag, equals, text = argument.partition("=")
         if flag.startswith("--") and not any(one.startswith(flag) for one in known):
-            made.error(f"{flag}: unknown flag; {did_you_mean(flag, known)}")
-    return made.parse_args(argv)
+            fields = FIELD in known
+            one = suggestion(flag[2:], flag, known, value=equals + text) if fields else did_you_mean(flag, known)
+            made.error(f"{flag}: unknown flag; {one}")
 
 
 def place(text: str) -> Path:

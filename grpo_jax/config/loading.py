@@ -23,6 +23,7 @@ import grpo_jax
 from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
 from grpo_jax.config.earlier import current, current_flag
+from grpo_jax.config.elsewhere import suggestion
 from grpo_jax.config.marks import MayBeEmpty, Range
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
@@ -157,7 +158,8 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
         union, chosen = kind, fields.section_for(kind, section)
         known = fields.hints_of(chosen) if chosen else {fields.tag(kind): str} if fields.sections(kind) else {}
         if name not in known:
-            raise ConfigError(f"--config.{field}={text}: unknown field {where}; {did_you_mean(name, list(known))}")
+            there = suggestion(field, name, list(known), value=f"={text}")
+            raise ConfigError(f"--config.{field}={text}: unknown field {where}; {there}")
         if depth < len(sections):
             if section.get(name) is None and fields.sections(known[name]):
                 section[name] = _beginning(known, section, name)
@@ -222,9 +224,8 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     for name in values:
         if name not in hints:
             with mistakes:
-                raise ConfigError(
-                    f"{prefix}{name}={values[name]!r}: unknown field; {did_you_mean(str(name), list(hints))}"
-                )
+                there = suggestion(f"{prefix}{name}", str(name), list(hints), before="")
+                raise ConfigError(f"{prefix}{name}={values[name]!r}: unknown field; {there}")
     missing = [f"{prefix}{name}" for name in hints if name not in values]
     if missing:
         with mistakes:

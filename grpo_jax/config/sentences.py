@@ -26,5 +26,10 @@ def one_line(said: object) -> str:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}."
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else f"known are {', '.join(known)}."
+
+
+def nearest(word: str, known: Sequence[str], likeness: float = 0.6) -> str:
+    """Return the known name that an unknown one may mean; "" if none is as like it, on a scale from 0 to 1."""
+    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=likeness)), "")

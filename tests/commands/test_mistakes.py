@@ -17,7 +17,10 @@ from tests.helpers import ROOT, assert_one_sentence, make_config, start
 # flags -> what the sentence must say: the field, its value, and the remedy
 MISTAKES = {
     "--config.optimizer.learning_rat=1": "unknown field optimizer.learning_rat; did you mean learning_rate?",
-    "--config.optimiser.learning_rate=1": "unknown field optimiser; did you mean optimizer?",
+    "--config.optimiser.kl_coef=1": "unknown field optimiser; did you mean --config.objective.kl_coef=1?",
+    "--config.optimiser.nonsense=1": "unknown field optimiser; did you mean optimizer?",
+    "--config.train.learning_rate=1": "train.learning_rate; did you mean --config.optimizer.learning_rate=1?",
+    "--config.rollout.num_generations=2": "rollout.num_generations; did you mean --config.rollout.group_size=2?",
     "--config.nonsense=1": "unknown field nonsense; known are seed, task,",
     "--config.model=1": "is a section; set one of its fields",
     "--config.optimizer.learning_rate=fast": "optimizer.learning_rate='fast': must be a number, not a text",
@@ -156,7 +159,18 @@ def test_a_directory_of_another_configuration(tmp_path, capsys):
         (["--config.seed"], "main.py: error:"),
         (["--seed=1"], "main.py: error:"),
         ([], "main.py: error:"),
-        (["--workdir=x", "--optimizer.learning_rate=1"], "did you mean --config.optimizer.learning_rate=1?"),
+        (["--optimizer.learning_rate=1"], "did you mean --config.optimizer.learning_rate=1?\n"),
+        (["--task.reward.terms.boxed_format=1"], "did you mean --config.task.reward.terms.boxed_format=1?\n"),
+        (["--learning_rate=3"], "--learning_rate: unknown flag; did you mean --config.optimizer.learning_rate=3?\n"),
+        (["--learning_rte", "3"], "--learning_rte: unknown flag; did you mean --config.optimizer.learning_rate?\n"),
+        (["--lr=3"], "did you mean --config.optimizer.learning_rate=3?\n"),
+        (["--actor_rollout_ref.actor.optim.lr=3"], "did you mean --config.optimizer.learning_rate=3?\n"),
+        (["--rollout.n=2"], "did you mean --config.rollout.group_size=2?\n"),
+        (["--num-generations=2", "--print-config"], "did you mean --config.rollout.group_size=2?\n"),
+        (["--epsilon=1"], "did you mean --config.objective.clip_low=1 or --config.optimizer.epsilon=1?\n"),
+        (["--objective.epsilon=1"], "did you mean --config.objective.clip_low=1?\n"),
+        (["--output_dir=x"], "did you mean --workdir=x?\n"),
+        (["--max_steps=9"], "the nearest is --config.train.steps, which takes other values (docs/coming_from.md).\n"),
     ],
 )
 def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):

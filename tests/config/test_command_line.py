@@ -57,7 +57,7 @@ def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, caps
     expected = to_dict(load(CONFIGS / "smollm2_135m.py", [("model.lora.rank", "8")]))
     assert json.loads(capsys.readouterr().out) == expected
     with pytest.raises(SystemExit) as ended:
-        command.main([*flags, "--workdir=run", "--config.model.lora.rang=8", "--print-config"])
+        command.main([*flags, "--config.model.lora.rang=8", "--print-config"])
     assert ended.value.code == 2
     assert "did you mean rank?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

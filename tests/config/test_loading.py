@@ -233,6 +233,10 @@ def test_what_is_nowhere_is_named(tmp_path):
             "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'sede': 1})",
             "sede=1: unknown field; did you mean seed?",
         ),
+        (
+            "from ml_collections import ConfigDict\ndef get_config(): return ConfigDict({'train': {'lr': 1.0}})",
+            "train.lr=1.0: unknown field; did you mean optimizer.learning_rate?",
+        ),
     ],
 )
 def test_a_config_file_that_is_none(tmp_path, text, sentence):
