@@ -16,7 +16,7 @@ REFUSALS: Mapping[int, str] = {
 }
 
 
-class NotUploaded(Exception):
+class PushFailed(Exception):
     """A directory was not uploaded, or not all of it. The text says why, as a clause."""
 
 
@@ -66,7 +66,7 @@ def upload(directory: Path, name: str, *, public: bool, message: str) -> str:
       message: of the commit.
 
     Raises:
-      NotUploaded: for any reason.
+      PushFailed: for any reason.
     """
     from huggingface_hub import HfApi
 
@@ -75,7 +75,7 @@ def upload(directory: Path, name: str, *, public: bool, message: str) -> str:
         address = api.create_repo(name, private=not public)
         api.upload_folder(repo_id=name, folder_path=directory, commit_message=message)
     except Exception as error:  # of the HTTP client, the storage behind the Hub, or the check of the model card
-        raise NotUploaded(_reason(error, "the upload has failed")) from error
+        raise PushFailed(_reason(error, "the upload has failed")) from error
     return str(address)
 
 

@@ -1,6 +1,8 @@
 """Imports point down: each package may use only those on lower floors."""
 
 import ast
+import builtins
+from collections import Counter
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent / "grpo_jax"
@@ -90,3 +92,16 @@ def test_only_the_terminal_makes_consoles():
             for alias in node.names
         }
         assert path == PACKAGE / "terminal.py" or not imported & {"rich.console", "rich.console.Console", "rich.print"}
+
+
+def test_errors_have_names_of_their_own():
+    """Whoever reads `except NAME` knows which error it is."""
+    known = {name for name, kind in vars(builtins).items() if isinstance(kind, type) and issubclass(kind, Exception)}
+    names = Counter(
+        node.name
+        for path, _ in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and known & {ast.unparse(base) for base in node.bases}
+    )
+    assert names["ConfigError"] == 1
+    assert [name for name, number in names.items() if number > 1] == []

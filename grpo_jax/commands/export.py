@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from grpo_jax.config import Config, ConfigError, MeshConfig, QuestionsConfig, command_line, from_dict
 from grpo_jax.files import read_json, run_config
-from grpo_jax.hub import NotUploaded, check_name, check_new, upload
+from grpo_jax.hub import PushFailed, check_name, check_new, upload
 from grpo_jax.runs.directory import RunDirectory, check_kept
 from grpo_jax.runs.suite_scores import SUITES_FILE, SuiteReport
 
@@ -136,7 +136,7 @@ def _push(directory: Path, name: str, *, public: bool, step: int) -> int:
     command_line.tell(f"uploading to {name} ...")
     try:
         address = upload(directory, name, public=public, message=f"The policy of step {step}")
-    except NotUploaded as error:
+    except PushFailed as error:
         return command_line.fail(f"--push={name}: {error}; {later}.", 1)
     except KeyboardInterrupt:
         return command_line.fail(f"--push={name}: stopped; {later}.", 130)
