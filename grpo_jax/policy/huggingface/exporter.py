@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from grpo_jax.config import ConfigError
-from grpo_jax.policy.huggingface.config_file import ConfigFile, check_same, parse_architecture, read_config_file
+from grpo_jax.policy.huggingface.architecture import check_same, parse_architecture
+from grpo_jax.policy.huggingface.config_file import ConfigFile, read_config_file
 from grpo_jax.policy.huggingface.names import Stored, all_stored, stored_params, tensor_shapes
 from grpo_jax.policy.huggingface.tensor_files import DTYPES, write_tensors
 from grpo_jax.policy.policy import Policy

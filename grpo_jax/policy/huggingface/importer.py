@@ -10,7 +10,8 @@ import numpy as np
 from jax.sharding import Sharding
 
 from grpo_jax.config import ConfigError
-from grpo_jax.policy.huggingface.config_file import check_same, parse_architecture, read_config_file
+from grpo_jax.policy.huggingface.architecture import check_same, parse_architecture
+from grpo_jax.policy.huggingface.config_file import read_config_file
 from grpo_jax.policy.huggingface.names import (
     BUFFERS,
     HEAD,

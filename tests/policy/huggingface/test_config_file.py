@@ -11,7 +11,7 @@ from grpo_jax.config import ConfigError, ModelConfig, RopeConfig
 from grpo_jax.config.architecture import FAMILIES
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import describe, read_architecture
-from grpo_jax.policy.huggingface.config_file import settled
+from grpo_jax.policy.huggingface.architecture import settled
 from tests.policy.huggingface.configs import PUBLISHED, QWEN2_MATH_1_5B
 from tests.policy.test_policy import VARIANTS, make
 
