@@ -25,6 +25,7 @@ import enum
 import hashlib
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -161,6 +162,7 @@ def _fold_in(key: Key[Array, ""], number: Any) -> Key[Array, ""]:
     return jax.random.wrap_key_data(jnp.stack(words), impl=PRNG)
 
 
+@partial(jax.jit, inline=True)  # it is traced once for each shape, not at each use
 def _threefry(key: UInt32[Array, "2"], *counter: UInt32[Array, "*shape"]) -> tuple[UInt32[Array, "*shape"], ...]:
     """Encrypt two words by Threefry-2x32 with 20 rounds (Salmon et al., 2011), all of which the compiler can fuse.
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import jax
@@ -26,6 +26,17 @@ from grpo_jax.types import Params
 MATRICES = ("kernel", "embedding", *lora.ADAPTERS)  # all other parameters are scales of norms, and biases
 
 
+def _decoder(architecture: ArchitectureConfig, model: ModelConfig, key: Array) -> Decoder:
+    return Decoder(architecture, model, nnx.Rngs(params=key))
+
+
+@lru_cache(maxsize=64)  # policies on different meshes, which share an architecture, share it
+def _graph_of(architecture: ArchitectureConfig, model: ModelConfig) -> tuple[nnx.GraphDef[Decoder], Any]:
+    """Return the structure of a decoder without its parameters, and the shapes of these."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: _decoder(architecture, model, base_policy_key(0))))
+    return graph, state
+
+
 @dataclass(frozen=True)
 class Policy:
     """A decoder of this shape. It holds no arrays, and all methods can be called inside `jax.jit`."""
@@ -40,18 +51,13 @@ class Policy:
         """V, the number of logits. It includes ids from `tokens` on."""
         return self.architecture.vocab_size
 
-    @cached_property
+    @property
     def _graph(self) -> tuple[nnx.GraphDef[Decoder], Any]:
-        model = nnx.eval_shape(lambda: self._make(base_policy_key(0)))
-        graph, state = nnx.split(model)
-        return graph, state
+        return _graph_of(self.architecture, self.model)
 
     @property
     def _causal(self) -> Attend:
         return fused_causal(self.mesh) if self.model.attention == "fused" else causal
-
-    def _make(self, key: Array) -> Decoder:
-        return Decoder(self.architecture, self.model, nnx.Rngs(params=key))
 
     def _model(self, params: Params) -> Decoder:
         return nnx.merge(self._graph[0], nnx.State(params))
@@ -86,7 +92,7 @@ class Policy:
 
     def init(self, key: Array) -> Params:
         """Make initial parameters: a nested dictionary of float32 arrays."""
-        return nnx.to_pure_dict(nnx.state(self._make(key)))
+        return nnx.to_pure_dict(nnx.state(_decoder(self.architecture, self.model, key)))
 
     def shapes(self) -> Params:
         """Return the tree of parameters, with a `jax.ShapeDtypeStruct` in place of each array."""

@@ -38,9 +38,9 @@ def test_expressions_against_pythons_own_arithmetic(operations):
 
     rng = random.Random(operations)
     for _ in range(200):
-        expression = draw(rng, operations, "+-*", 10)
-        text = render(expression)
-        assert parse(text) == expression
+        text = draw(rng, operations, "+-*", 10)
+        expression = parse(text)
+        assert render(expression) == text
         assert value_of(expression, 10) == value(ast.parse(text, mode="eval").body) % 10
         lines = reductions(expression, 10)
         assert len(lines) == operations

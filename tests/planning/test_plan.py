@@ -32,9 +32,30 @@ def plan_of(made):
     return make_plan(made, "v5e:2x2", made.model.architecture, prompt_tokens=PROMPT)
 
 
+def by_the_command_line(path):
+    """Return a plan that the launcher has written, in a process of its own."""
+    fields = [f"--config.{field}={value}" for field, value in SMALL.items()]
+    done = start(
+        "launch/plan.py",
+        "--config=configs/two_grpo.py",
+        "--topology=v5e:2x2",
+        f"--prompt-tokens={PROMPT}",
+        f"--json={path}",
+        *fields,
+        XLA_FLAGS="",  # libtpu ends a process whose flags it does not know
+    )
+    out, err = done.communicate(timeout=500)
+    assert done.returncode == 0, err
+    assert "Fits." in out
+    written = json.loads(path.read_text())
+    assert written["fits"]
+    assert written["topology"] == "v5e:2x2"
+    return Plan.from_json(written)
+
+
 @pytest.mark.slow
-def test_a_plan(tpu_compiler):
-    scanned, flat = planned(), planned(model__scan_layers=False)
+def test_a_plan(tpu_compiler, tmp_path):
+    scanned, flat = by_the_command_line(tmp_path / "plan.json"), planned(model__scan_layers=False)
     # 4/3 of the model's needs for what is computed twice; kernels compute their diagonal blocks whole.
     for plan in (scanned, flat):
         done = plan.update.costs.flops + plan.update.costs.kernel_flops
@@ -210,23 +231,3 @@ def test_what_is_not_said_is_the_tasks():
     model = dataclasses.replace(questions.model, architecture=embedded.model.architecture)
     with pytest.raises(ConfigError, match="vocab_size=0: a plan reads no tokenizer"):
         command._architecture(dataclasses.replace(questions, model=model), none)
-
-
-@pytest.mark.slow
-def test_the_command_line(tmp_path):
-    fields = [f"--config.{field}={value}" for field, value in SMALL.items()]
-    done = start(
-        "launch/plan.py",
-        "--config=configs/two_grpo.py",
-        "--topology=v5e:2x2",
-        f"--prompt-tokens={PROMPT}",
-        f"--json={tmp_path / 'plan.json'}",
-        *fields,
-        XLA_FLAGS="",  # libtpu ends a process whose flags it does not know
-    )
-    out, err = done.communicate(timeout=500)
-    assert done.returncode == 0, err
-    assert "Fits." in out
-    plan = json.loads((tmp_path / "plan.json").read_text())
-    assert plan["fits"]
-    assert plan["topology"] == "v5e:2x2"

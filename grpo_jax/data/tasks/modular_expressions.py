@@ -98,10 +98,10 @@ def draw_problems(config: ModularExpressionsConfig, split: Split, number: int) -
     for _ in range(min(number * DRAWS_PER_PROBLEM, count_expressions(config) * DRAWS_PER_EXPRESSION)):
         if len(found) == number:
             break
-        expression = draw(rng, config.operations, config.operators, config.modulus)
-        prompt = render(expression) + "="
+        text = draw(rng, config.operations, config.operators, config.modulus)
+        prompt = f"{text}="
         if split_of(prompt) is split and prompt not in found:  # most draws belong to another split
-            found[prompt] = Problem(prompt, str(value_of(expression, config.modulus)))
+            found[prompt] = Problem(prompt, str(value_of(parse(text), config.modulus)))
     return tuple(found.values())
 
 
@@ -117,17 +117,18 @@ def _equation_tokens(operations: int) -> int:
     return (operations + 1) + operations + 2 * (operations - 1) + 1
 
 
-def draw(rng: random.Random, operations: int, operators: str, modulus: int) -> Expression:
-    """Return a random expression. At every node the operations are divided uniformly between left and right."""
+def draw(rng: random.Random, operations: int, operators: str, modulus: int) -> str:
+    """Return a random expression as `render` writes it. Operations are divided uniformly between left and right."""
+
+    def operand(operations: int) -> str:
+        text = draw(rng, operations, operators, modulus)
+        return f"({text})" if operations else text
+
     if operations == 0:
-        return int(rng.random() * modulus)
+        return str(int(rng.random() * modulus))
     operator = operators[int(rng.random() * len(operators))]
     left = int(rng.random() * operations)
-    return (
-        operator,
-        draw(rng, left, operators, modulus),
-        draw(rng, operations - 1 - left, operators, modulus),
-    )
+    return f"{operand(left)}{operator}{operand(operations - 1 - left)}"
 
 
 def render(expression: Expression) -> str:
