@@ -36,7 +36,7 @@ def make_checkpoint(directory: Path, *, seed: int = 0, embed_dim: int = 16, num_
     model = make_config(**{f"model__architecture__{field}": value for field, value in shape.items()}).model
     assert model.architecture is not None
     policy = Policy(model.architecture, model)
-    params = jax.jit(policy.init)(jax.random.key(seed))
+    params = policy.init(jax.random.key(seed))
     save_checkpoint(directory, policy, params, describe(policy.architecture, MAX_POSITIONS), "float32")
     tokenizer.save_pretrained(str(directory))
     ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])

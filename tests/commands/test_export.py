@@ -91,7 +91,7 @@ def make_checkpoint(directory, architecture):
 
     model = make_config().model
     policy = Policy(architecture, model)
-    params = jax.jit(policy.init)(jax.random.key(5))
+    params = policy.init(jax.random.key(5))
     save_checkpoint(directory, policy, params, describe(architecture, 256), "float32")
     return write_tokenizer(directory)
 

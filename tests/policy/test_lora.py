@@ -19,7 +19,7 @@ TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 13, (2, 7)), jnp.int32
 def started(**changes):
     """A policy with adapters, fresh."""
     policy = make(lora=LORA, **changes)
-    return policy, jax.jit(policy.init)(jax.random.key(0))
+    return policy, policy.init(jax.random.key(0))
 
 
 def learned(**changes):
@@ -48,7 +48,7 @@ def test_at_first_the_adapted_policy_is_the_base_policy(scan_layers):
     """The same key gives the same kernels, and the adapters add nothing: one factor is zero."""
     policy, params = started(scan_layers=scan_layers)
     base = without_adapters(params)
-    jax.tree.map(np.testing.assert_array_equal, base, jax.jit(policy.base.init)(jax.random.key(0)))
+    jax.tree.map(np.testing.assert_array_equal, base, policy.base.init(jax.random.key(0)))
     # Two programs, which a compiler may round apart: float32's last digits.
     adapted, plain = jax.jit(policy.apply)(params, TOKENS), jax.jit(policy.base.apply)(base, TOKENS)
     np.testing.assert_allclose(adapted, plain, rtol=0, atol=1e-5)

@@ -72,11 +72,13 @@ def make(**changes) -> Policy:
 
 
 # Values and what is compared are NumPy's: an operation of JAX outside of a program is compiled for each of its shapes.
+# Initial values are the exception: policies share most shapes, and a program that makes them all takes four times as
+# long to trace and compile as its operations.
 
 
 @functools.cache
 def initial(policy, seed=0):
-    return jax.device_get(jax.jit(policy.init)(jax.random.key(seed)))
+    return jax.device_get(policy.init(jax.random.key(seed)))
 
 
 @functools.cache

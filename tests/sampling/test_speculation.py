@@ -40,7 +40,7 @@ def test_completions_are_the_same_for_any_drafts(monkeypatch, group_size, lanes,
     monkeypatch.setattr(grpo_jax.sampling.sampler, "NARROWEST", 2)
     mesh = make_mesh(MeshConfig(data=2, fsdp=2, tensor=2)) if on_mesh else None
     one = make(**VARIANTS["gemma3"], scan_layers=True)  # with windows of 3 tokens
-    params = jax.device_get(jax.jit(one.init)(jax.random.key(0)))
+    params = jax.device_get(one.init(jax.random.key(0)))
     settings = SETTINGS | {"group_size": group_size, "noise": noise}
     plain = jax.device_get(jax.jit(make_sampler(one, sampling, **settings))(params, EIGHT, COUNTER))
     assert len(np.unique(plain.completion_lengths)) > 2
@@ -69,7 +69,7 @@ def test_the_engine_drafts_from_the_visit_before():
     """Three batches, the last one filled up. A first visit, such as a replay, has no earlier completions."""
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     policy, at_once = dataclasses.replace(make(), mesh=mesh), 3
-    params = jax.device_get(jax.jit(policy.init)(jax.random.key(0)))
+    params = jax.device_get(policy.init(jax.random.key(0)))
     settings = SETTINGS | {"group_size": 1}
     plain = jax.device_get(jax.jit(make_sampler(policy, PLAIN, **settings))(params, EIGHT, COUNTER))
     given = []
