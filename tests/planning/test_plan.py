@@ -56,8 +56,8 @@ def by_the_command_line(path):
 @pytest.mark.slow
 def test_a_plan(tpu_compiler, tmp_path):
     plan = by_the_command_line(tmp_path / "plan.json")
-    # 4/3 of the model's needs for what is computed twice; kernels compute their diagonal blocks whole. If scanned layers
-    # were counted once, there would be hardly more than half (test_costs.py compares them with unrolled ones).
+    # 4/3 of the model's needs for what is computed twice; kernels compute their diagonal blocks whole. If scans
+    # were counted as one layer, there would be hardly more than half (test_costs.py compares them with unrolled ones).
     done = plan.update.costs.flops + plan.update.costs.kernel_flops
     assert 1.2 < done / plan.update.model_flops < 1.6
     assert plan.sample.costs.flops == pytest.approx(plan.sample.model_flops, rel=0.05)
