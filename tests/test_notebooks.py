@@ -96,7 +96,7 @@ def test_they_run(monkeypatch, tmp_path):
     assert "distance between the two" in printed["two_grpo"]
     assert "'model.safetensors'" in printed["language_model"]
     assert "two_grpo: of the advantages" in printed["your_task"]
-    assert "15 are finished" in printed["reading_a_study"]
+    assert "15 finished" in printed["reading_a_study"]
     assert ": resolved" in printed["reading_a_study"]
 
 

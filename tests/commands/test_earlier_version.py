@@ -192,7 +192,7 @@ def test_a_study_is_continued_and_reported(tmp_path, capsys, monkeypatch):
     before = [path.read_bytes() for path in finished]
     assert study.main([f"--study={FIXTURES / 'tiny.py'}", f"--workdir={workdir}", "--jobs=1"]) == 0
     told = capsys.readouterr().out
-    assert "3 are finished" in told
+    assert "3 finished" in told
     assert "G = 4, seed 1: test pass@1" in told
     assert [path.read_bytes() for path in finished] == before
     assert len(sorted(workdir.rglob("summary.json"))) == 4

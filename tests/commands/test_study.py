@@ -103,7 +103,7 @@ def test_a_study_is_stopped_and_continued(tmp_path):
     process = start(*flags, XDG_CACHE_HOME=str(tmp_path / "cache"))
     out, err = process.communicate()
     assert (process.returncode, err) == (0, "")
-    assert out.startswith("2 runs, 2 arms x 1 seeds: 1 are finished;")
+    assert out.startswith("2 runs, 2 arms x 1 seed: 1 finished;")
     ends = [line for line in out.splitlines() if "test pass@1" in line or "report" in line]
     assert [line.partition(":")[0] for line in ends] == ["G = 4, seed 0", "report"]
     assert {file: file.stat().st_mtime_ns for file in directories[0].rglob("*")} == first
