@@ -103,8 +103,8 @@ def shifts(height):
 def assert_same_gradient(first, second):
     """Compare the first moments of two states after one step, which are their gradients but for a factor.
 
-    Parameters would not do. Adam divides each entry of the first gradient by its own size, so it hides a wrong scale, and
-    an entry that is nothing but an error of rounding moves as far as any other.
+    Parameters would not do. Adam divides each entry of the first gradient by its own size, so it hides a wrong scale,
+    and an entry that is nothing but an error of rounding moves as far as any other.
     """
     one, other = (jax.device_get(optax.tree.get(state.opt_state, "mu")) for state in (first, second))
     largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(one))
