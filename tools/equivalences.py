@@ -133,6 +133,7 @@ def _gradient(made: Objective, size: int, moved: float) -> np.ndarray:
             lengths=lengths,
             expected=jnp.full(64, 0.4),
             evidence=jnp.full(64, 3.0),
+            success=jnp.full(64, 0.4),
         )
     )
     reference = logprobs if made.needs_reference else None

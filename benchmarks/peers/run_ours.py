@@ -76,7 +76,8 @@ def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -
             state = jax.block_until_ready(learn(experiment, state, None, collected, step).state)
         cursor += collected.passed
         lengths = collected.rollouts.completion_lengths
-        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, collected.signal, step)
+        outcomes = collected.rewards, collected.successes, collected.scored
+        visits.observe(collected.prompts, *outcomes, lengths, collected.signal, step)
         yield Step(rollout_seconds, collected)
 
 

@@ -15,6 +15,7 @@ from grpo_jax.evaluation.judging import (
     judge_rollouts,
     rewards_of,
     right_of,
+    successes_of,
     unscored_of,
     warm,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "rewards_of",
     "right_of",
     "sample_and_judge",
+    "successes_of",
     "summarize",
     "unscored_of",
     "warm",

@@ -88,6 +88,13 @@ def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"],
     return rewards, scored & np.isfinite(rewards)
 
 
+def successes_of(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, "N G"]:
+    """Return 1 for right completions and 0 for wrong ones; if the reward does not say, the reward, cut to [0, 1]."""
+    rewards, _ = rewards_of(groups)
+    says = np.array([[one.verdict.right is not None for one in group.completions] for group in groups])
+    return np.where(says, right_of(groups), np.clip(rewards, 0, 1)).astype(np.float32)
+
+
 def right_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
     """Return which completions are right; False if the reward does not say."""
     return np.array([[one.verdict.right is True for one in group.completions] for group in groups])

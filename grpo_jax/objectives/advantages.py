@@ -100,7 +100,7 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
 def rescaled(
     outcomes: Outcomes, *, floor: Annotated[float, Range(0, 0.5, open_low=True)] = 0.05, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
-    """Return `contrastive` times 1/sqrt(p(1-p)), where p is the expected reward of the prompt.
+    """Return `contrastive` times 1/sqrt(p(1-p)), where p is the chance that a completion of the prompt is right.
 
     In expectation pairs weight a prompt by p(1-p), and large groups by sqrt(p(1-p)) (the paper's Proposition 5.1). If p
     were known, this factor would give pairs the weighting of large groups. It is estimated from the prompt's earlier
@@ -109,9 +109,9 @@ def rescaled(
     Args:
       floor: p is clipped to [floor, 1 - floor], which bounds the factor: by 4.6 at 0.05.
     """
-    assert outcomes.expected is not None
-    expected = jnp.clip(outcomes.expected, floor, 1 - floor)[:, None]
-    return contrastive(outcomes, tolerance=tolerance) / jnp.sqrt(expected * (1 - expected))
+    assert outcomes.success is not None
+    success = jnp.clip(outcomes.success, floor, 1 - floor)[:, None]
+    return contrastive(outcomes, tolerance=tolerance) / jnp.sqrt(success * (1 - success))
 
 
 def focal(

@@ -78,7 +78,7 @@ def _balances_groups(estimator: Estimator, group_size: int) -> bool:
     def sums() -> Float[Array, " 3"]:
         places = jnp.broadcast_to(jnp.arange(group_size), (3, group_size))
         rewards = jnp.stack([places[0] % 2, places[1] >= 0, places[2] < 0]).astype(jnp.float32)
-        past = {"expected": jnp.array([0.3, 0.5, 0.9]), "evidence": jnp.full(3, 2.0)}
+        past = {"expected": jnp.array([0.3, 0.5, 0.9]), "evidence": jnp.full(3, 2.0), "success": jnp.full(3, 0.4)}
         return estimator(Outcomes(rewards=rewards, scored=places >= 0, lengths=places + 1, **past)).sum(-1)
 
     return bool(jnp.allclose(sums(), 0.0, atol=1e-5))

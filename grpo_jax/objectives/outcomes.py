@@ -20,8 +20,10 @@ class Outcomes:
     rewards: Float[Any, "N G"]
     scored: Bool[Any, "N G"]
     lengths: Int[Any, "N G"] | None = None  # in tokens, the stop token included
-    expected: Float[Any, " N"] | None = None  # reward of each prompt, estimated from its earlier completions
+    # Of each prompt, estimated from its earlier completions:
+    expected: Float[Any, " N"] | None = None  # reward
     evidence: Float[Any, " N"] | None = None  # how many completions that estimate counts as
+    success: Float[Any, " N"] | None = None  # the chance that a completion is right, whatever it is rewarded with
 
 
 def mean_and_count(values: Float[Array, "N G"], scored: Bool[Array, "N G"]) -> tuple[Array, Array]:

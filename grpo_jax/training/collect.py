@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.config import RolloutConfig
 from grpo_jax.data import PromptSource
-from grpo_jax.evaluation import Samples, begin_sampling, rewards_of, unscored_of
+from grpo_jax.evaluation import Samples, begin_sampling, rewards_of, successes_of, unscored_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
 from grpo_jax.runs.ending import TrainingError
@@ -39,6 +39,7 @@ class Collected:
     scored: Bool[np.ndarray, "N G"]
     expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
     evidence: Float[np.ndarray, " N"]  # how many rollouts that expectation counts as
+    success: Float[np.ndarray, " N"]  # the chance to be right of each prompt's completions before this step
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
     prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
@@ -54,12 +55,18 @@ class Collected:
             lengths=self.rollouts.completion_lengths,
             expected=self.expected,
             evidence=self.evidence,
+            success=self.success,
         )
 
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
         """The groups that carry signal."""
         return carries_signal(self.advantages)
+
+    @property
+    def successes(self) -> Float[np.ndarray, "N G"]:
+        """How far each completion is right; see `successes_of`."""
+        return successes_of(self.judged)
 
     @property
     def prompts(self) -> list[int]:
@@ -202,24 +209,26 @@ def _combine(
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
     ids = [one.id for one in judged]
-    expected, evidence = visits.rewards.expected(ids, step), visits.rewards.evidence(ids, step)
-    outcomes = Outcomes(
-        rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, expected=expected, evidence=evidence
+    past = {
+        "expected": visits.rewards.expected(ids, step),
+        "evidence": visits.rewards.evidence(ids, step),
+        "success": visits.successes.expected(ids, step),
+    }
+    advantages = _advantages(
+        experiment, Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, **past)
     )
-    advantages = _advantages(experiment, outcomes)
     chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
     return Collected(
         judged,
         rollouts,
         rewards,
         scored,
-        expected,
-        evidence,
-        advantages,
-        chosen,
+        advantages=advantages,
+        chosen=chosen,
         prompt_weights=np.concatenate([each.weights for each in selected]),
         passed=sum(each.passed for each in selected),
         version=parts[0].version,
+        **past,
     )
 
 

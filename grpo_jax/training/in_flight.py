@@ -20,7 +20,7 @@ from grpo_jax.types import Rollouts
 
 ROLLOUTS = tuple(field.name for field in fields(Rollouts))
 # The other arrays of a `Collected`.
-ESTIMATES = ("rewards", "scored", "expected", "evidence", "advantages", "chosen", "prompt_weights")
+ESTIMATES = ("rewards", "scored", "expected", "evidence", "success", "advantages", "chosen", "prompt_weights")
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,10 @@ class InFlight(JsonRecord):
     def batch(self) -> Collected:
         """Return the batch."""
         arrays = {name: packed.array() for name, packed in self.arrays.items()}
-        # Earlier versions wrote neither of these. No advantage is computed from the evidence again.
+        # Earlier versions wrote none of these. No advantage is computed again from the last two.
         arrays.setdefault("prompt_weights", np.ones(len(self.groups), np.float32))
         arrays.setdefault("evidence", np.full(len(self.groups), PRIOR_ROLLOUTS, np.float32))
+        arrays.setdefault("success", np.clip(arrays["expected"], 0, 1))
         return Collected(
             judged=[
                 JudgedGroup(one.id, one.prompt, one.gold, [each.completion() for each in one.completions])

@@ -74,11 +74,12 @@ class Progress(JsonRecord):
     step: int
     cursor: int  # see `BatchQueue`
     sampled_prompts: int
-    successes: Mapping[str, Any]  # see `DecayedMeans.record`
+    successes: Mapping[str, Any]  # of rewards: see `DecayedMeans.record`
     seed: int
     config: Mapping[str, Any]
     seconds: Mapping[str, float]  # by phase
     lengths: Mapping[str, Any] | None = None  # like `successes`; None: an earlier version wrote the record
+    right: Mapping[str, Any] | None = None  # likewise: of right completions
     streaks: Sequence[tuple[int, int]] = ()  # see `Streaks.record`
     in_flight: Sequence[InFlight] = ()  # the batches that wait for the next steps, oldest first
 
@@ -105,6 +106,7 @@ def run_steps(run: Run) -> TrainState:
         queue.waiting.extend(one.batch() for one in progress.in_flight)
         clock.continue_from(progress.seconds)
         visits.rewards.continue_from(progress.successes)
+        visits.successes.continue_from(progress.successes if progress.right is None else progress.right)
         if progress.lengths is not None:
             visits.lengths.continue_from(progress.lengths)
         visits.streaks.continue_from(progress.streaks)
@@ -182,7 +184,8 @@ def run_steps(run: Run) -> TrainState:
         state = learned.state
         prompts_so_far += len(collected.judged)
         lengths = collected.rollouts.completion_lengths
-        visits.observe(collected.prompts, collected.rewards, collected.scored, lengths, collected.signal, step)
+        outcomes = collected.rewards, collected.successes, collected.scored
+        visits.observe(collected.prompts, *outcomes, lengths, collected.signal, step)
         log.push(step, prompts_so_far, rollout_statistics(collected, step), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             run.directory.append_rollouts(step, training_groups(collected, step))
@@ -325,6 +328,7 @@ def _record(run: Run, step: int, queue: BatchQueue, prompts_so_far: int) -> dict
         config=to_dict(run.config),
         seconds=run.clock.read(),
         lengths=queue.visits.lengths.record(),
+        right=queue.visits.successes.record(),
         streaks=queue.visits.streaks.record(),
         in_flight=tuple(InFlight.of(batch) for batch in queue.waiting),
     )

@@ -109,7 +109,8 @@ def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.n
     lengths = np.array([[one.length for one in group.completions] for group in groups], np.int32)
     expected = np.array([UNKNOWN if group.expected is None else group.expected for group in groups], np.float32)
     evidence = np.array([group.evidence or PRIOR_ROLLOUTS for group in groups], np.float32)
-    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, expected=expected, evidence=evidence)
+    past = {"expected": expected, "evidence": evidence, "success": np.clip(expected, 0, 1)}  # of signal alone
+    outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, **past)
     advantages = estimate(outcomes)
     chosen = choose_groups(carries_signal(advantages), groups_per_step)
     return int(carries_signal(estimate_chosen_alone(estimate, outcomes, advantages, chosen)).sum())

@@ -8,7 +8,7 @@ and the run's seed, so a continued run selects the same prompts, on any mesh.
 
     q_i = floor / n + (1 - floor) s_i / sum_j s_j,      s_i = sqrt(v_i / c_i),      v_i = 1 - p_i^G - (1 - p_i)^G,
 
-with p_i the estimate of its expected reward, so that v_i is 2p(1-p) for pairs, and c_i the estimated length of its
+with p_i the estimate of its chance to be right, so that v_i is 2p(1-p) for pairs, and c_i the estimated length of its
 completions. If the squared length of a group's gradient is proportional to its chance of a signal v_i, these s_i give
 the mean of all candidates' gradients the least variance for the tokens (for independent draws: minimise
 sum_i v_i / q_i where sum_i q_i c_i is given). The estimates may be wrong: then only the variance is larger.
@@ -80,7 +80,7 @@ def _weighted(config: Config, visits: Visits, place: Place, number: int, uniform
     size = min(selection.candidates * number, place.source.left(place.cursor))
     candidates = place.source.take(place.cursor, size)
     ids = [problem.id for problem in candidates]
-    signal = signal_chance(visits.rewards.expected(ids, place.step), config.rollout.group_size)
+    signal = signal_chance(visits.successes.expected(ids, place.step), config.rollout.group_size)
     lengths = visits.lengths.expected(ids, place.step)
     chances = inclusion_chances(np.sqrt(signal / lengths), number, selection.floor)
     chosen = systematic_sample(chances, shift=uniform())

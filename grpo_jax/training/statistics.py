@@ -28,7 +28,7 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
         accuracy=accuracy,
         signal_share=float(signal.mean()),
         signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        signal_share_expected=float(signal_chance(collected.expected, group_size).mean()),
+        signal_share_expected=float(signal_chance(collected.success, group_size).mean()),
         all_right=float((~signal & comparable & all_right).mean()),
         all_wrong=float((~signal & comparable & ~all_right).mean()),
         unjudged=float((~signal & ~comparable).mean()),

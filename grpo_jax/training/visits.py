@@ -1,8 +1,9 @@
-"""Each prompt's expected reward and length, estimated from earlier completions, and its groups without signal in a row.
+"""What is known of each prompt from earlier completions: reward, chance to be right, length, groups without signal.
 
-For rewards in [0, 1] the estimate is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps
-ago counts half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which
-decays in the same way. Lengths are estimated alike.
+The chance to be right is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps ago counts
+half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which decays in
+the same way. Rewards and lengths are estimated alike. A reward may have any scale (2 for right, or -1 for wrong), so it
+says nothing about the chance, which is counted by itself.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +16,14 @@ from jaxtyping import Bool, Float, Int, Shaped
 PRIOR_ROLLOUTS = 2.0
 
 
-def signal_chance(expected: Float[np.ndarray, "*any"], group_size: int) -> Float[np.ndarray, "*any"]:
+def signal_chance(success: Float[np.ndarray, "*any"], group_size: int) -> Float[np.ndarray, "*any"]:
     """Return 1 - p^G - (1-p)^G: the chance that a group has both right and wrong completions, 2p(1-p) for pairs.
 
     Args:
-      expected: p, the expected reward of each prompt, which is cut to [0, 1].
+      success: p, the chance to be right of each prompt's completions, which is cut to [0, 1]: an earlier version may
+        have estimated it by rewards.
     """
-    p = np.clip(expected, 0, 1)
+    p = np.clip(success, 0, 1)
     chance: np.ndarray = 1 - p**group_size - (1 - p) ** group_size
     return chance
 
@@ -117,18 +119,21 @@ class Visits:
     """The estimates of a run."""
 
     rewards: DecayedMeans
+    successes: DecayedMeans  # 1 of a right completion, 0 of a wrong one
     lengths: DecayedMeans  # in tokens; the chance of a prompt and the order of sampling depend on them
     streaks: Streaks
 
     @staticmethod
     def begin(half_life: float, room: int) -> "Visits":
         """Return estimates without any observation. `room` is max_new_tokens."""
-        return Visits(DecayedMeans(half_life, start=0.5), DecayedMeans(half_life, start=room), Streaks())
+        rewards, successes = DecayedMeans(half_life, start=0.5), DecayedMeans(half_life, start=0.5)
+        return Visits(rewards, successes, DecayedMeans(half_life, start=room), Streaks())
 
     def observe(
         self,
         prompts: Sequence[int],
         rewards: Float[np.ndarray, "N G"],
+        successes: Float[np.ndarray, "N G"],
         scored: Bool[np.ndarray, "N G"],
         lengths: Int[np.ndarray, "N G"],
         signal: Bool[np.ndarray, " N"],
@@ -136,5 +141,6 @@ class Visits:
     ) -> None:
         """Add the groups of a step. A completion without a verdict only adds its length."""
         self.rewards.observe(prompts, rewards, scored, step)
+        self.successes.observe(prompts, successes, scored, step)
         self.lengths.observe(prompts, lengths, np.ones(lengths.shape, bool), step)
         self.streaks.observe(prompts, signal)

@@ -143,7 +143,7 @@ def test_opo_with_equal_lengths_is_mean_centered():
 
 def test_rescaled_pairs_by_hand():
     """1/sqrt(p(1-p)) is 2 at 1/2, 2.5 at 0.2, and bounded at the ends."""
-    group = outcomes([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], expected=jnp.array([0.5, 0.2, 0.0, 0.5]))
+    group = outcomes([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]], success=jnp.array([0.5, 0.2, 0.0, 0.5]))
     bound = 1 / (0.05 * 0.95) ** 0.5
     np.testing.assert_allclose(rescaled(group), [[2, -2], [-2.5, 2.5], [bound, -bound], [0, 0]], rtol=1e-6)
     assert rescaled(group, floor=0.01)[2, 0] > 10
@@ -152,7 +152,7 @@ def test_rescaled_pairs_by_hand():
 def test_the_rescaled_pair_weighs_prompts_as_a_large_group_does():
     """E[A r] over pairs is p(1-p), times 1/sqrt(p(1-p)) what an infinite group gives: sqrt(p(1-p))."""
     for p in (0.1, 0.3, 0.5, 0.8):
-        of_a_valid_pair = rescaled(outcomes([[1.0, 0.0]], expected=jnp.array([p])))[0, 0]
+        of_a_valid_pair = rescaled(outcomes([[1.0, 0.0]], success=jnp.array([p])))[0, 0]
         assert 2 * p * (1 - p) * float(of_a_valid_pair) / 2 == pytest.approx((p * (1 - p)) ** 0.5, rel=1e-5)
 
 

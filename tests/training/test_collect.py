@@ -10,13 +10,15 @@ import pytest
 
 from grpo_jax.data import Problem, PromptSource, Split, encode
 from grpo_jax.data.tokenizer import EOS, character_tokenizer
-from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.evaluation import sample_and_judge, successes_of
 from grpo_jax.rewards import PerAttempt, Verdict
+from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import FinishedGroups, ahead, one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import begin_collecting, choose_groups, wants_more
 from grpo_jax.training.experiment import build
+from grpo_jax.training.statistics import rollout_statistics
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts, StopReason
 from tests.helpers import make_config
@@ -25,13 +27,35 @@ ONE_DEVICE = jax.devices()[:1]
 
 
 @cache
-def collected(**changes):
+def collected(visits=None, **changes):
     """A step of a fresh policy, half of whose completions of `x+y=` are right if the task is modulo 2."""
     easy = {"task__modulus": 2, "task__operations": 2, "task__train_problems": 64, "rollout__max_new_tokens": 12}
     made = build(make_config(model__architecture__num_layers=2, **easy, **changes), ONE_DEVICE)
     made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
-    return begin_collecting(made, source, Visits.begin(100, room=16), Clock(), cursor=0, step=1, version=0)()
+    visits = visits or Visits.begin(100, room=16)
+    return begin_collecting(made, source, visits, Clock(), cursor=0, step=1, version=0)()
+
+
+@pytest.mark.parametrize(("right", "wrong"), [(2.0, 0.0), (1.0, -1.0)])
+def test_what_a_right_completion_is_worth_does_not_change_a_prompts_chance(right, wrong):
+    """Every second completion was right, so a pair's advantage is divided by 1/2, and half of the pairs differ."""
+    changes = {"objective__name": "two_grpo_rescaled", "rollout__prompts_per_step": 64}
+    visits, prompts, successes = Visits.begin(100, room=16), collected(**changes).prompts, np.tile([1.0, 0.0], (64, 1))
+    rewards, always = np.where(successes, right, wrong), np.ones((64, 2), bool)
+    visits.observe(prompts, rewards, successes, always, np.ones((64, 2), int), always[:, 0], step=1)
+    found = collected(visits, **changes)
+    assert found.signal.any()
+    np.testing.assert_allclose(np.abs(found.advantages[found.signal]), 2.0, rtol=1e-6)
+    np.testing.assert_allclose(found.expected, (right + wrong) / 2)
+    assert rollout_statistics(found, step=1).signal_share_expected == 0.5
+
+
+def test_completions_are_right_as_the_reward_says_or_else_by_its_size():
+    verdicts = [Verdict(-1.0, None, right=True), Verdict(2.0, None, right=False)]
+    verdicts += [Verdict(reward, None) for reward in (-1.0, 0.25, 2.0)]
+    group = JudgedGroup(7, "1+1=", "2", [Completion("", 1, True, verdict) for verdict in verdicts])
+    assert successes_of([group]).tolist() == [[1.0, 0.0, 0.0, 0.25, 1.0]]
 
 
 def test_batches_do_not_change_what_is_sampled():

@@ -170,9 +170,12 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
         np.testing.assert_array_equal(found, array)
     assert (read.version, read.passed) == (batch.version, batch.passed)
     earlier = record.to_json()
-    del earlier["passed"], earlier["arrays"]["prompt_weights"], earlier["arrays"]["evidence"]  # as earlier versions
+    del earlier["passed"]  # as earlier versions
+    for name in ("prompt_weights", "evidence", "success"):
+        del earlier["arrays"][name]
     read = InFlight.from_json(json.loads(json.dumps(earlier))).batch()
     assert (read.passed, read.prompt_weights.tolist()) == (2, [1.0, 1.0])
+    np.testing.assert_array_equal(read.success, read.expected)
 
 
 def test_a_fork_inherits_what_decided_the_batches_in_flight(delayed, tmp_path):

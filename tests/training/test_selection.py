@@ -106,12 +106,16 @@ PROBLEMS = [Problem(str(number), "") for number in range(300)]
 
 
 def visited():
-    """Half of the prompts were right eight times, the others four times. The last 0, 1 or 2 groups had no signal."""
+    """Half of the prompts were right eight times, the others four times. The last 0, 1 or 2 groups had no signal.
+
+    A right completion is worth 2, which makes the mean reward of the others that of a prompt that is always right.
+    """
     visits = Visits.begin(half_life=1e9, room=8)
     ids = [problem.id for problem in PROBLEMS]
     rewards = np.zeros((300, 8), np.float32)
     rewards[::2], rewards[1::2, :4] = 1, 1
-    visits.rewards.observe(ids, rewards, rewards >= 0, step=1)
+    visits.rewards.observe(ids, 2 * rewards, rewards >= 0, step=1)
+    visits.successes.observe(ids, rewards, rewards >= 0, step=1)
     for index, problem in enumerate(PROBLEMS):
         for _ in range(index % 3):
             visits.streaks.observe([problem.id], np.array([False]))

@@ -41,6 +41,7 @@ def collected_of(rewards, scored=None):
         scored=scored,
         expected=np.full(n, 0.5, np.float32),
         evidence=np.full(n, 2.0, np.float32),
+        success=np.full(n, 0.5, np.float32),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
         chosen=np.ones(n, bool),
         prompt_weights=np.ones(n, np.float32),

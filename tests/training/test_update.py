@@ -339,7 +339,8 @@ def test_the_trainers_old_logprobs_are_not_the_samplers():
     nothing = np.ones(advantages.shape, np.float32)
     off = dataclasses.replace(found, logprobs=found.logprobs - np.float32(0.3))
     ones, chosen, weights = nothing[:, 0], np.ones(8, bool), np.arange(1, 9, dtype=np.float32)
-    collected = Collected([], off, nothing, nothing > 0, ones, ones, advantages, chosen, weights, passed=8, version=0)
+    past = (ones, ones, ones)
+    collected = Collected([], off, nothing, nothing > 0, *past, advantages, chosen, weights, passed=8, version=0)
     (batch,) = _minibatches(made, params, None, collected, step=1)
     carrying = set(weights[collected.signal].tolist())
     assert set(np.array(batch.groups.prompt_weights).ravel().tolist()) - {0} == carrying

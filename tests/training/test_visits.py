@@ -57,7 +57,7 @@ def test_lengths_are_known_of_completions_without_a_verdict():
     made = Visits.begin(half_life=10, room=32)
     assert made.lengths.expected([7], step=1).tolist() == [32.0]
     rewards, scored, lengths = np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), np.array([[4, 6], [20, 22]])
-    made.observe([7, 8], rewards, scored, lengths, signal=np.array([True, False]), step=1)
+    made.observe([7, 8], rewards, rewards, scored, lengths, signal=np.array([True, False]), step=1)
     np.testing.assert_allclose(made.lengths.expected([7, 8, 9], step=1), [(10 + 26) / 4, (42 + 26) / 4, 13], rtol=1e-6)
     assert made.rewards.expected([7], step=1).tolist() == [0.5]
     assert made.streaks.of([7, 8]).tolist() == [0, 1]
