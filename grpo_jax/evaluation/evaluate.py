@@ -62,7 +62,8 @@ def evaluate(
 def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> Scores:
     """Return the scores of these groups, with 95 % intervals over problems.
 
-    An unscored completion counts as wrong. The reward decides which answers are equivalent in a majority vote.
+    An unscored completion counts as wrong, but not in the mean reward. The reward decides which answers are equivalent
+    in a majority vote.
     """
     n = len(judged[0].completions)
     right = right_of(judged)
@@ -79,6 +80,7 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
         ]
     )
     every = [one for group in judged for one in group.completions]
+    rewards = [one.reward for one in every if one.reward is not None]
 
     def share(values: Float[np.ndarray, " N"]) -> Share:
         return Share(float(values.mean()), *bootstrap_interval(values, bootstrap, seed=0))
@@ -87,7 +89,7 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
         pass_at=[share(pass_at_k(correct, n, k)) for k in range(1, n + 1)],
         mean=share(correct / n),
         majority=share(majority),
-        mean_reward=float(np.mean([one.verdict.reward for one in every])),
+        mean_reward=float(np.mean(rewards)) if rewards else float("nan"),
         mean_length=float(np.mean([one.length for one in every])),
         truncated_share=float(np.mean([not one.stopped for one in every])),
         unscored=sum(not one.verdict.scored for one in every),

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_all
-from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError
+from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, as_it_counts
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 
@@ -75,17 +75,17 @@ def _verdicts(reward: Reward, share: Sequence[Attempt]) -> list[Verdict]:
                 None if verdict.right is None else bool(verdict.right),
                 {name: float(value) for name, value in verdict.terms.items()},
             ]
-            for verdict in (reward.judge(share) if share else ())
+            for verdict in (map(as_it_counts, reward.judge(share)) if share else ())
         ]
 
     return [Verdict(*one) for theirs in by_all(plain, WorkerError) for one in theirs]
 
 
 def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"], Bool[np.ndarray, "N G"]]:
-    """Return the rewards of groups of one size, and which are scored. A reward that is not finite is not scored."""
+    """Return the rewards of groups of one size, and which are scored."""
     rewards = np.array([[one.verdict.reward for one in group.completions] for group in groups], np.float32)
     scored = np.array([[one.verdict.scored for one in group.completions] for group in groups])
-    return rewards, scored & np.isfinite(rewards)
+    return rewards, scored
 
 
 def successes_of(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, "N G"]:

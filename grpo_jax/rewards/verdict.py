@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 
@@ -29,6 +29,17 @@ class Verdict:
 
 
 UNSCORED = Verdict(reward=0.0, answer=None, scored=False)
+LARGEST_REWARD = 3.4e38  # advantages are computed in float32
+
+
+def as_it_counts(verdict: Verdict) -> Verdict:
+    """Return a verdict of any reward as all numbers take it: without a finite reward, no verdict was possible.
+
+    What is not scored is neither right nor wrong.
+    """
+    if verdict.scored and abs(verdict.reward) <= LARGEST_REWARD:  # False for NaN
+        return verdict
+    return replace(verdict, reward=0.0, scored=False, right=None)
 
 
 class Reward(Protocol):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
+from grpo_jax.json_record import plain
+
 if TYPE_CHECKING:
     from grpo_jax.data import Split  # this imports JAX
 
@@ -168,12 +170,12 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of an evaluation. A completion that could not be scored counts as wrong."""
+    """The scores of an evaluation. In the shares, a completion that could not be scored counts as wrong."""
 
     pass_at: Sequence[Share]  # the unbiased pass@k, for every k from 1 to the number of samples
     mean: Share  # mean@n
     majority: Share  # maj@n
-    mean_reward: float
+    mean_reward: float  # of the scored completions
     mean_length: float  # of completions, in tokens
     truncated_share: float  # of completions
     unscored: int  # completions
@@ -191,7 +193,7 @@ class Scores:
         return {
             **{name: share.value for name, share in shares.items()},
             "interval": {name: [share.low, share.high] for name, share in shares.items()},
-            "mean_reward": self.mean_reward,
+            "mean_reward": plain(self.mean_reward),
             "mean_length": self.mean_length,
             "truncated_share": self.truncated_share,
             "unscored": self.unscored,

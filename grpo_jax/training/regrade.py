@@ -16,7 +16,7 @@ import numpy as np
 from grpo_jax.config import Config
 from grpo_jax.evaluation import rewards_of
 from grpo_jax.objectives import Outcomes, make_objective
-from grpo_jax.rewards import Attempt, Reward
+from grpo_jax.rewards import Attempt, Reward, as_it_counts
 from grpo_jax.runs.groups import Completion, TrainingGroup, carries_signal
 from grpo_jax.training.collect import choose_groups, estimate_chosen_alone
 from grpo_jax.training.visits import PRIOR_ROLLOUTS
@@ -86,15 +86,12 @@ def kind(one: Completion) -> Kind:
 
 def _judged_again(groups: Sequence[TrainingGroup], reward: Reward) -> list[TrainingGroup]:
     """Judge all completions of a step together, as in training, and return their groups with the new verdicts."""
-    verdicts = iter(
-        reward.judge(
-            [
-                Attempt(group.prompt, group.gold, one.text, one.stopped, one.length)
-                for group in groups
-                for one in group.completions
-            ]
-        )
-    )
+    attempts = [
+        Attempt(group.prompt, group.gold, one.text, one.stopped, one.length)
+        for group in groups
+        for one in group.completions
+    ]
+    verdicts = map(as_it_counts, reward.judge(attempts))
     return [
         dataclasses.replace(
             group, completions=[dataclasses.replace(one, verdict=next(verdicts)) for one in group.completions]

@@ -1,6 +1,8 @@
 """Judging and summarizing completions."""
 
+import dataclasses
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import pytest
 from grpo_jax.config import ModularExpressionsConfig, SamplingConfig
 from grpo_jax.data import Split, encode, pad
 from grpo_jax.data.tasks import ModularExpressions
-from grpo_jax.evaluation import evaluate, judge_rollouts, summarize
+from grpo_jax.evaluation import evaluate, judge_rollouts, rewards_of, right_of, summarize
 from grpo_jax.rewards import Attempt, Verdict, make_reward
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import Counter as Place
@@ -67,6 +69,35 @@ def test_a_stop_token_that_is_not_special_is_no_part_of_the_text():
     rollouts = rollouts_of([["3", "4"]], cut_off={"4"})
     rollouts.completion_tokens[0, 0, 1] = digit
     assert [one.text for one in judge_rollouts(TASK, PROBLEMS[:1], rollouts)[0].completions] == ["3", "4"]
+
+
+@pytest.mark.trap(16)
+@pytest.mark.parametrize("reward", [float("nan"), float("inf"), 1e39])
+def test_what_has_no_finite_reward_is_unscored(reward):
+    """A reward of one's own may return anything. 1e39 is infinite in float32, in which advantages are computed."""
+
+    class Own:
+        unscored = Counter()  # noqa: RUF012
+
+        def judge(self, attempts):
+            return [Verdict(reward if a.completion == "1" else -1.0, None, right=a.completion == "1") for a in attempts]
+
+        def warm(self):
+            pass
+
+        close = warm
+
+    judged = judge_rollouts(
+        SimpleNamespace(tokenizer=TASK.tokenizer, reward=Own()), PROBLEMS[:1], rollouts_of([["1", "2"]])
+    )
+    rewards, scored = rewards_of(judged)
+    assert (rewards.tolist(), scored.tolist()) == ([[0.0, -1.0]], [[False, True]])
+    assert not right_of(judged).any()
+    scores = summarize(judged, 10, Own())
+    assert (scores.unscored, scores.mean_reward, scores.mean.value) == (1, -1.0, 0.0)
+    (group,) = judged
+    none = summarize([dataclasses.replace(group, completions=group.completions[:1])], 10, Own())
+    assert none.to_json()["mean_reward"] is None
 
 
 ANSWERS = {problem.prompt: problem.answer for problem in PROBLEMS}
