@@ -39,11 +39,11 @@ def judge_as_sampled(
       while_waiting: returns a context that is entered while waiting for the engine.
 
     Raises:
-      ConfigError: if a prompt has a token for which the policy has no embedding.
+      ConfigError: if a prompt has no tokens, or a token for which the policy has no embedding.
     """
     with while_waiting():
         prompts = encode_prompts(task, problems)
-        _check_embeddings(prompts, problems, engine.capabilities.vocab_size)
+        _check_tokens(prompts, problems, engine.capabilities.vocab_size)
         parts = engine.sample(prompts, request)
     return _judged(task, problems, parts, while_waiting)
 
@@ -116,7 +116,12 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     return Samples(range(number), [groups[index] for index in order], rollouts, oldest)
 
 
-def _check_embeddings(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:
+def _check_tokens(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:
+    if not prompts.lengths.all():  # an engine takes such a prompt for the filling of a batch
+        raise ConfigError(
+            f"the prompt {problems[int(prompts.lengths.argmin())].prompt[:80]!r} has no tokens, so nothing can follow "
+            "it; remove it from the data, or write something around it with task.template."
+        )
     beyond = (prompts.tokens >= embeddings).any(axis=1)
     if beyond.any():
         row = int(beyond.argmax())

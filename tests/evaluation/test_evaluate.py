@@ -1,13 +1,14 @@
 """Judging and summarizing completions."""
 
 import dataclasses
+import re
 from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from grpo_jax.config import ModularExpressionsConfig, SamplingConfig
+from grpo_jax.config import ConfigError, ModularExpressionsConfig, SamplingConfig
 from grpo_jax.data import Split, encode, pad
 from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.evaluation import evaluate, judge_rollouts, rewards_of, right_of, summarize
@@ -121,6 +122,18 @@ def test_evaluate_brings_groups_into_the_order_of_their_problems():
     assert scores.majority.value == 0.5  # "" and the answer have a vote each
     assert scores.mean_length == 2.0
     assert scores.mean_reward == 0.5
+
+
+def test_a_prompt_without_tokens_is_refused():
+    """It would be the filling of a batch, whose completions end at once."""
+
+    class Silent(ModularExpressions):
+        def prompt_tokens(self, problems):
+            rows = super().prompt_tokens(problems)
+            return [[] if problem == PROBLEMS[1] else row for problem, row in zip(problems, rows, strict=True)]
+
+    with pytest.raises(ConfigError, match=re.escape(f"the prompt {PROBLEMS[1].prompt!r} has no tokens")):
+        evaluate(right_and_wrong(), Silent(TASK.config), PROBLEMS, REQUEST, bootstrap=10)
 
 
 def test_evaluate_can_be_stopped():
