@@ -4,8 +4,8 @@
 
 Only the reward of the configuration's task is used. Its data, tokenizer and model may be absent, and nothing runs on
 devices. --to names a new file for the first --keep completions that are judged differently, one per line. The run's own
-objective decides which groups carry signal. Note that the run learned from its own reward: with another reward it would
-have sampled other completions.
+objective decides which groups carry signal. The steps before a fork are not its own and are left out. Note that the run
+learned from its own reward: with another reward it would have sampled other completions.
 
 Exit codes: 0 judged; 2 not judged, with the reason.
 """
@@ -58,26 +58,34 @@ def main(argv: Sequence[str]) -> int:
         from grpo_jax.reporting.regrade import show_regraded
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.provenance import origin
-        from grpo_jax.runs.record import provenance_of
+        from grpo_jax.runs.record import forked_from, provenance_of
         from grpo_jax.runs.starts import this_start
         from grpo_jax.training.regrade import regrade
         from grpo_jax.training.restore import read_config
 
-        of_run = read_config(arguments.workdir)
+        directory, of_run = RunDirectory(arguments.workdir), read_config(arguments.workdir)
+        forked = forked_from(directory)
+        own = (group for group in directory.rollouts() if not forked or group.step > forked.step)
         with closing(_reward(config)) as reward:
             reward.warm()
-            regraded = regrade(RunDirectory(arguments.workdir).rollouts(), reward, of_run, keep=arguments.keep)
+            regraded = regrade(own, reward, of_run, keep=arguments.keep)
             reasons = dict(reward.unscored)
     except FileNotFoundError as error:
         return command_line.fail(error, 2)
     if not regraded.completions:
+        since = f" since it was forked from {forked.run} at step {forked.step}" if forked else ""
         return command_line.fail(
-            f"--workdir={arguments.workdir}: has no recorded completions (logging.rollouts_every); name a run that has",
+            f"--workdir={arguments.workdir}: has no recorded completions{since} (logging.rollouts_every); name a run "
+            "that has",
             2,
         )
     console = PlainConsole()
     show_regraded(regraded, console)
-    console.print(f"the run: {origin(provenance_of(RunDirectory(arguments.workdir)))}", soft_wrap=True, markup=False)
+    console.print(f"the run: {origin(provenance_of(directory))}", soft_wrap=True, markup=False)
+    if forked:
+        console.say(
+            f"steps up to {forked.step:,} are left out: {forked.run} learned from them, perhaps by another objective"
+        )
     console.print(f"judged now by {this_start()}", soft_wrap=True, markup=False)
     if reasons:
         console.print(f"unscored now, by reason: {', '.join(f'{name}: {n:,}' for name, n in reasons.items())}")

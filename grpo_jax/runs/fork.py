@@ -21,7 +21,7 @@ from grpo_jax.files import CONFIG_FILE, whole_directory
 from grpo_jax.runs.directory import BASE_POLICY, METRICS_FILE, RunDirectory, kept_steps
 from grpo_jax.runs.lines import Stage
 from grpo_jax.runs.provenance import ForkedFrom, Provenance
-from grpo_jax.runs.record import RunRecord, provenance_of, read_record, write_record
+from grpo_jax.runs.record import RunRecord, forked_from, provenance_of, read_record, write_record
 from grpo_jax.runs.seals import damage
 
 # What decided the batches that a checkpoint holds if `rollout.delay` is not 0.
@@ -61,8 +61,7 @@ def fork(directory: RunDirectory, config: Config, origin: Origin) -> list[str]:
         raise ConfigError(f"--workdir={directory.path}: is a file; name a new directory for a fork.")
     if directory.locked:
         raise ConfigError(f"--workdir={directory.path}: another process is running in it; name a new one for a fork.")
-    provenance = provenance_of(directory)
-    forked = provenance.forked_from if provenance else None
+    provenance, forked = provenance_of(directory), forked_from(directory)
     begun = bool(provenance and provenance.starts)
     if not directory.untouched and (begun or not forked):  # else nothing was computed here
         if not forked or Path(forked.run) != run or origin.step not in (None, forked.step):

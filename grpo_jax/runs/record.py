@@ -10,7 +10,7 @@ from typing import Any
 from grpo_jax.json_record import plain
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.inputs import Inputs
-from grpo_jax.runs.provenance import PROVENANCE_FILE, Provenance
+from grpo_jax.runs.provenance import PROVENANCE_FILE, ForkedFrom, Provenance
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,15 @@ def provenance_of(directory: RunDirectory) -> Provenance | None:
     """Return the provenance of a run, or None if an earlier version did not record it."""
     record = read_record(directory)
     return None if record is None else record.provenance
+
+
+def forked_from(directory: RunDirectory) -> ForkedFrom | None:
+    """Return the run and the step that a fork starts from; None if it is no fork.
+
+    The directory's rollouts up to that step were sampled and learned from under the configuration of that run.
+    """
+    provenance = provenance_of(directory)
+    return provenance.forked_from if provenance else None
 
 
 def recorded_date(directory: RunDirectory) -> str | None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from grpo_jax.config import Config, ConfigError, counted
 from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.groups import JudgedGroup, TrainingGroup
+from grpo_jax.runs.record import forked_from
 
 
 class Written(NamedTuple):
@@ -46,8 +47,17 @@ def find_written(
 
 
 def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGroup]:
-    """Return the groups that a step has written to rollouts/. Raise ConfigError if there are none."""
+    """Return the groups that a step has written to rollouts/.
+
+    Raises:
+      ConfigError: if there are none, or if another run has sampled them, of which this one is a fork.
+    """
     directory, place = RunDirectory(workdir), workdir / "rollouts"
+    if (forked := forked_from(directory)) and 1 <= step <= forked.step:
+        raise ConfigError(
+            f"--step={step}: {forked.run} has sampled it, perhaps with another seed, because {workdir} was forked from "
+            f"it at step {forked.step}; name that run."
+        )
     groups = [group for group in directory.rollouts(max(step, 1)) if group.step == step]
     others = [] if groups else [group.step for group in directory.rollouts()]
     every = f"logging.rollouts_every={config.logging.rollouts_every}"
@@ -99,7 +109,9 @@ def _not_kept(workdir: Path, config: Config, policy_step: int) -> str:
     kept = sorted({0, *kept_steps(workdir / "checkpoints")})
     every, last = config.logging.rollouts_every, config.train.steps
     delay = config.rollout.delay
-    written = [step for step in range(1, last + 1) if every and step % every == 0]
+    forked = forked_from(RunDirectory(workdir))
+    first = forked.step + 1 if forked else 1
+    written = [step for step in range(first, last + 1) if every and step % every == 0]
     can = [str(step) for step in written if max(step - 1 - delay, 0) in kept]
     return (
         f"{workdir / 'checkpoints'}: the policy after step {policy_step} is not kept; the policies after "

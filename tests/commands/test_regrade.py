@@ -1,5 +1,6 @@
 """The command `regrade`."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -9,6 +10,8 @@ import pytest
 
 from grpo_jax.commands.regrade import main
 from grpo_jax.runs.directory import RunDirectory
+from grpo_jax.runs.provenance import ForkedFrom
+from grpo_jax.runs.record import read_record, write_record
 from grpo_jax.training import train_config
 from tests.helpers import ROOT, assert_one_sentence, make_config, tiny_flags
 
@@ -34,6 +37,18 @@ def test_the_same_reward_changes_nothing(run, tmp_path, capsys):
     assert main([f"--workdir={run}", *SAME, f"--to={tmp_path / 'differing.jsonl'}"]) == 0
     assert "0 of 192 completions have another verdict, 0 another reward" in capsys.readouterr().out
     assert (tmp_path / "differing.jsonl").read_text() == ""
+
+
+def test_steps_before_a_fork_are_left_out(run, tmp_path, capsys):
+    """They carried signal for the objective of another run."""
+    fork = RunDirectory(shutil.copytree(run, tmp_path / "fork"))
+    record = read_record(fork)
+    forked = dataclasses.replace(record.provenance, forked_from=ForkedFrom("runs/first", 2, "", []))
+    write_record(fork, dataclasses.replace(record, provenance=forked))
+    assert main([f"--workdir={fork.path}", *SAME]) == 0
+    out = capsys.readouterr().out
+    assert "0 of 128 completions have another verdict" in out
+    assert "steps up to 2 are left out: runs/first learned from them" in out
 
 
 def expected(run):

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 
+from grpo_jax.commands import regrade
 from grpo_jax.commands.replay import main
 from grpo_jax.runs.directory import RunDirectory
-from tests.helpers import assert_one_sentence, start
+from grpo_jax.runs.fork import Origin, fork
+from tests.helpers import assert_one_sentence, make_config, start, tiny_flags
 
 
 def replay(workdir, step="3", prompt="2", sample="1", *more):
@@ -30,6 +32,21 @@ def test_another_policy(run, capsys):
     assert replay(run, "4", "1", "0", "--checkpoint=0") == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("tokens differ") or float(last.split()[-1]) > 1e-3
+
+
+def test_what_was_sampled_before_a_fork_is_its_origins(run, tmp_path, capsys):
+    """It has another seed. Only the steps after it could be sampled again with that."""
+    changes = {"optimizer__warmup_updates": 1, "evaluation__every": 0, "checkpoint__keep_best": 0, "train__steps": 9}
+    fork(RunDirectory(tmp_path / "fork"), make_config(seed=1, **changes), Origin(run, 3))
+    for step in ("1", "3"):
+        assert replay(tmp_path / "fork", step) == 2
+        sentence = f"--step={step}: {run} has sampled it, perhaps with another seed, because {tmp_path / 'fork'} was"
+        assert_one_sentence(capsys, sentence)
+    assert replay(tmp_path / "fork", "4") == 2
+    assert_one_sentence(capsys, "has no completions of this step")
+    flags = ["--config=configs/two_grpo.py", *tiny_flags()]
+    assert regrade.main([f"--workdir={tmp_path / 'fork'}", *flags]) == 2
+    assert_one_sentence(capsys, f"has no recorded completions since it was forked from {run} at step 3 (")
 
 
 @pytest.mark.slow
