@@ -66,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
         directory, of_run = RunDirectory(arguments.workdir), read_config(arguments.workdir)
         forked = forked_from(directory)
         own = (group for group in directory.rollouts() if not forked or group.step > forked.step)
-        with closing(_reward(config)) as reward:
+        with closing(_reward(config, of_run.rollout.max_new_tokens)) as reward:
             reward.warm()
             regraded = regrade(own, reward, of_run, keep=arguments.keep)
             reasons = dict(reward.unscored)
@@ -95,11 +95,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def _reward(config: Config) -> "Reward":
-    """Return the reward of a configuration's task. Only if it has no section of its own is the whole task made."""
+def _reward(config: Config, max_new_tokens: int) -> "Reward":
+    """Return the reward of a configuration's task. Only if it has no section of its own is the whole task made.
+
+    Args:
+      max_new_tokens: of the run that sampled the completions, for rewards of their lengths.
+    """
     from grpo_jax.data import make_task
     from grpo_jax.rewards import make_reward
 
     if isinstance(config.task, QuestionsConfig):
-        return make_reward(config.task.reward, config.rollout.max_new_tokens)
+        return make_reward(config.task.reward, max_new_tokens)
     return make_task(config).reward

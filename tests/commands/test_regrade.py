@@ -51,6 +51,15 @@ def test_steps_before_a_fork_are_left_out(run, tmp_path, capsys):
     assert "steps up to 2 are left out: runs/first learned from them" in out
 
 
+def test_lengths_are_judged_by_the_limit_of_the_run(run, tmp_path):
+    """Its completions have at most 4 tokens. That is far from the limit of the other configuration."""
+    overlong = ("--config.task.reward.terms.overlong=1", "--config.task.reward.overlong_tokens=4")
+    assert main([f"--workdir={run}", *OTHER, *overlong, f"--to={tmp_path / 'differing.jsonl'}"]) == 0
+    lines = map(json.loads, (tmp_path / "differing.jsonl").read_text().splitlines())
+    fresh = {len(line["completion"]): line["now"]["reward"] for line in lines if line["now"]["verdict"] == "wrong"}
+    assert fresh[1] == -0.5  # a token and the one that ends it
+
+
 def expected(run):
     """Yield the completions for which the last digit gives another verdict than the chain's value."""
     for group in RunDirectory(run).rollouts():
