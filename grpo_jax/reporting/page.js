@@ -51,31 +51,27 @@ function extend(curves, more) {
 
 // Return running means over the last steps. Steps without a value are skipped.
 function smoothed(values) {
-  const window = [];
-  let sum = 0;
-  return values.map((value) => {
-    window.push(value);
-    if (known(value)) sum += value;
-    if (window.length > SMOOTHED) { const old = window.shift(); if (known(old)) sum -= old; }
-    const count = window.filter(known).length;
-    return count ? sum / count : null;
+  return values.map((_, index) => {
+    const window = values.slice(Math.max(0, index - SMOOTHED + 1), index + 1).filter(known);
+    return window.length ? window.reduce((sum, value) => sum + value, 0) / window.length : null;
   });
 }
 
-// Return the curves of a panel: {label, run, place, points: [{x, y, low, high, step, seconds}]}.
+// Return the curves of a panel: {label, run, place, points: [{x, y, low, high, step, seconds}], few}. A few evaluations,
+// such as those of the test problems before and after training, are points: a line would say what lies between them.
 function curvesOf(title) {
   const found = [];
   for (const run of runs.filter((one) => one.curves)) {
     const {curves} = run;
     let place = 0;
-    const add = (label, points) => points.length && found.push({label, run, place: place++, points});
+    const add = (label, points, few = false) => points.length && found.push({label, run, place: place++, points, few});
     const at = new Map(curves.step.map((step, index) => [step, index]));
     for (const [label, rows] of Object.entries(curves.evaluated[title] ?? {}))
       add(label, rows.filter(([step]) => step === 0 || at.has(step) || view.axis === "step").map(([step, y, low, high]) => {
         const index = at.get(step);
         const x = view.axis === "step" ? step : step === 0 ? 0 : curves[view.axis][index];
         return {x, y, low, high, step, seconds: step === 0 ? 0 : curves.seconds[index]};
-      }));
+      }), rows.length < 3);
     for (const [label, values] of Object.entries(curves.trained[title] ?? {})) {
       const shown = view.smooth ? smoothed(values) : values;
       add(label, shown.map((y, index) => (
@@ -137,10 +133,12 @@ function makePanel(title) {
       const every = Math.ceil(curve.points.length / (2 * width));
       const points = curve.points.filter((_, index) => index % every === 0 || index === curve.points.length - 1);
       const path = (of) => points.map((p) => `${x(p.x).toFixed(1)},${y(of(p)).toFixed(1)}`);
-      if (points[0]?.low != null)
+      if (curve.few) for (const p of points)
+        svg.append(s("line", {class: `curve ${curve.color}`, x1: x(p.x), x2: x(p.x), y1: y(p.low), y2: y(p.high)}));
+      else if (points[0]?.low != null)
         svg.append(s("polygon", {class: `band ${curve.color}`, points: [...path((p) => p.low), ...path((p) => p.high).reverse()].join(" ")}));
-      svg.append(s("polyline", {class: `curve ${curve.color}`, points: path((p) => p.y).join(" "), "stroke-dasharray": curve.dash}));
-      if (points.length < 40) for (const p of points) svg.append(s("circle", {class: curve.color, cx: x(p.x), cy: y(p.y), r: 2}));
+      if (!curve.few) svg.append(s("polyline", {class: `curve ${curve.color}`, points: path((p) => p.y).join(" "), "stroke-dasharray": curve.dash}));
+      if (points.length < 40) for (const p of points) svg.append(s("circle", {class: curve.color, cx: x(p.x), cy: y(p.y), r: curve.few ? 4 : 2}));
     }
     const selection = s("rect", {class: "selection", y: PLOT.top, height: floor - PLOT.top, width: 0});
     const hair = s("line", {class: "hair", y1: PLOT.top, y2: floor, visibility: "hidden"});
@@ -163,7 +161,8 @@ function makePanel(title) {
       const text = number(p.y) + (p.low == null ? "" : ` (${number(p.low)} to ${number(p.high)})`);
       said.push(`${name} ${text}`);
       const swatch = s("svg", {class: "swatch", width: 18, height: 8, "aria-hidden": "true"},
-        s("line", {class: `curve ${curve.color}`, x1: 0, x2: 18, y1: 4, y2: 4, "stroke-dasharray": curve.dash}));
+        curve.few ? s("circle", {class: curve.color, cx: 9, cy: 4, r: 4})
+          : s("line", {class: `curve ${curve.color}`, x1: 0, x2: 18, y1: 4, y2: 4, "stroke-dasharray": curve.dash}));
       return h("li", {}, swatch, `${name} `, h("b", {}, text));
     }));
     const longest = curves.reduce((a, b) => b.points.length > a.points.length ? b : a);
@@ -233,7 +232,7 @@ const controls = h("div", {class: "controls"},
     (axis) => { view.axis = axis; zoom(null); }),
   h("label", {}, h("input", {type: "checkbox", checked: true, onchange: (event) => { view.smooth = event.target.checked; draw(); }}),
     ` mean of ${SMOOTHED} steps`),
-  reset, h("span", {class: "hint"}, "Drag to zoom. Validation has 95 % intervals."));
+  reset, h("span", {class: "hint"}, "Drag to zoom. Evaluations have 95 % intervals."));
 
 // Groups ------------------------------------------------------------------------------------------------------------
 

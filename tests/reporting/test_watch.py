@@ -236,6 +236,7 @@ def in_browser(page, folder):
 def test_a_browser_shows_curves_and_escaped_groups(run, tmp_path):
     shown = in_browser(page_of(run), tmp_path)
     assert "<polyline" in shown
+    assert shown.count('r="4"') == 2  # the only evaluation, in its panel and in the legend
     assert "Horizontal axis" in shown
     assert "<img" not in shown
     texts = html.unescape(re.sub(r"<[^>]*>", "", shown))
