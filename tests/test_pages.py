@@ -10,7 +10,7 @@ from grpo_jax.runs.directory import BASE_POLICY, FOLDERS, FROM_THE_START, METRIC
 from grpo_jax.runs.suite_scores import SUITES_FILE
 from tests.helpers import ROOT
 
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 # Not in links, which `make docs` checks, and not in a run's directory.
 NAMED = re.compile(r"(?<![\w./-])(?<!\]\()(?!runs/\w+/)(?:[a-z_0-9]+/)+[a-z_0-9]+\.(?:py|md|jsonl|ipynb|svg|txt)\b")
 BASES = (ROOT, ROOT / "grpo_jax", ROOT / "tests")  # the pages leave out the first folder of modules and tests

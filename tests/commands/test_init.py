@@ -40,9 +40,10 @@ def test_its_questions_fill_a_step_and_all_splits(project):
 
 
 def test_the_commands_of_its_readme_have_flags_that_exist(project):
-    found = commands(project / "README.md")
-    assert [name for name, _ in found] == ["doctor", "train", "train", "export"]
-    for name, words in found:
+    *others, doctor, smoke, first, export = commands(project / "README.md")
+    assert [command.name for command in others if not command.needs] == []
+    assert [doctor.name, smoke.name, first.name, export.name] == ["doctor", "train", "train", "export"]
+    for name, words, _ in (doctor, smoke, first, export):
         assert all(word.partition("=")[0] in shown(name) for word in words)
 
 
