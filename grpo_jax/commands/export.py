@@ -89,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
     command_line.tell("loading JAX ...")  # takes seconds; most mistakes are reported before
     import jax
 
-    from grpo_jax.policy.huggingface import save_adapters, save_checkpoint
+    from grpo_jax.policy.huggingface import read_config_file, save_adapters, save_checkpoint
     from grpo_jax.reporting.model_card import Exported, model_card
     from grpo_jax.training import restore
 
@@ -113,7 +113,8 @@ def main(argv: Sequence[str]) -> int:
         card = model_card(RunDirectory(arguments.workdir), exported)
         if base:
             adapted, params = experiment.programs.adapted, restored.state.params
-            save_adapters(to, adapted, params, base, dtype, base_model=exported.base_model, card=card)
+            base_model = exported.base_model or str(base)
+            save_adapters(to, adapted, params, read_config_file(base), dtype, base_model, card)
         else:
             with tempfile.TemporaryDirectory() as temporary:
                 source = _source(experiment, Path(temporary))

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from grpo_jax.config import LoraConfig
 from grpo_jax.policy import trained_of, with_trained
-from grpo_jax.policy.huggingface import save_adapters
+from grpo_jax.policy.huggingface import read_config_file, save_adapters
 from tests.parity.models import saved
 from tests.parity.test_parity import apply, assert_same, load, right_padded
 
@@ -26,6 +26,8 @@ LORA = LoraConfig(rank=4, alpha=6.0, modules=("query", "key", "value", "out", "g
         ("qwen2", True, LORA.modules),
         ("qwen3", False, ("query", "value")),
         ("gemma3", True, ("out", "down")),
+        ("phi3", False, LORA.modules),  # of which PEFT has one adapter for each tensor of several modules
+        ("phi3", True, ("query", "value", "up")),
     ],
 )
 def test_peft_computes_what_we_do(name, scan_layers, modules, tmp_path):
@@ -38,7 +40,7 @@ def test_peft_computes_what_we_do(name, scan_layers, modules, tmp_path):
         lambda leaf: jnp.asarray(generator.normal(0, 0.3, leaf.shape), jnp.float32), trained_of(policy.shapes())
     )
     params = with_trained(frozen, adapters)
-    save_adapters(tmp_path / "adapters", policy, params, directory)
+    save_adapters(tmp_path / "adapters", policy, params, read_config_file(directory))
     model = AutoModelForCausalLM.from_pretrained(directory, attn_implementation="eager").eval()
     ours, before = apply(policy, params, right_padded()), apply(plain, frozen, right_padded())
     assert np.abs(ours - before).max() > 0.1

@@ -2,11 +2,12 @@
 
 from grpo_jax.policy.huggingface.adapters import save_adapters
 from grpo_jax.policy.huggingface.architecture import describe, different_fields, read_architecture
-from grpo_jax.policy.huggingface.config_file import read_config_file
+from grpo_jax.policy.huggingface.config_file import ConfigFile, read_config_file
 from grpo_jax.policy.huggingface.exporter import save_checkpoint
 from grpo_jax.policy.huggingface.importer import load_checkpoint
 
 __all__ = [
+    "ConfigFile",
     "describe",
     "different_fields",
     "load_checkpoint",

@@ -118,9 +118,13 @@ def stored_params(policy: Policy, family: Family) -> Any:
         rows: Counter[str] = Counter()  # of each tensor, in the parameters before this one
         for module in family.fused:
             part, name = module.split(".")
-            for last, stored in layer[part][name].items():
-                layer[part][name][last] = dataclasses.replace(stored, first=rows[stored.names[0]])
+            of_module = layer[part][name]
+            for last, stored in of_module.items():
+                of_module[last] = dataclasses.replace(stored, first=rows[stored.names[0]])
                 rows[stored.names[0]] += stored.flattened[0]
+            if "lora_b" in of_module:  # whether or not the modules before this one have adapters
+                first = of_module["kernel"].first
+                of_module["lora_b"] = dataclasses.replace(of_module["lora_b"], first=first)
     return tree
 
 
