@@ -5,6 +5,7 @@
 #   make equivalences  the paper's identities between objectives, with constants and measured errors
 #   make check-instrument  known bugs put into a copy of the code one by one, and the test that catches each
 #   make check-accelerator  GPUs or TPUs of this machine against its CPU, and their speed; without them, a short form
+#   make check-vllm  a vLLM server on this machine's CPU, whose log-probabilities must be the trainer's
 #   make plan-table  the paper's models on TPU slices and GPUs, in docs/plan.md; without either, in about an hour
 #   make docs      the documentation as a site, in build/site; open build/site/index.html
 #   make bench-peers  training steps of this project, Tunix, TRL and a loop in plain JAX in turn, each in its environment
@@ -29,10 +30,10 @@ PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile --n
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install install-all demo test test-quick test-versions test-parity test-trackers test-gpu-plan \
-  equivalences check-instrument check-accelerator plan-table docs bench-peers smollm2 qwen3_tokenizer lint requirements clean
+  equivalences check-instrument check-accelerator check-vllm plan-table docs bench-peers smollm2 qwen3_tokenizer lint requirements clean
 
 help:
-	@sed -n '1,14s|^# *||p' Makefile
+	@sed -n '1,15s|^# *||p' Makefile
 	@echo 'Others: install, install-all (with the tools of tests), test-quick, test-versions, test-parity,'
 	@echo 'test-trackers, test-gpu-plan, qwen3_tokenizer, lint, requirements, clean.'
 
@@ -148,6 +149,21 @@ TO ?= reports/accelerator
 check-accelerator: install
 	$(PY) tools/check_accelerator.py --to=$(TO)
 
+# A vLLM server samples from SmolLM2: first it gets whole weights, then adapters alone. Python 3.11, an environment of its
+# own of 3 GB, and a quarter of an hour on two cores.
+CHECK_VLLM := tools/check_vllm.py --python=$(VENV)-vllm/bin/python --enforce-eager
+
+check-vllm: smollm2 $(VENV)-vllm/.installed
+	$(PY) $(CHECK_VLLM) --config=configs/smollm2_135m.py --untie
+	$(PY) $(CHECK_VLLM) --config=configs/smollm2_135m_lora.py
+
+$(VENV)-vllm/.installed: requirements/vllm.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo 'error: vLLM is pinned for Python 3.11; name one, as in make check-vllm PYTHON=python3.11'; exit 1; }
+	$(PYTHON) -m venv $(VENV)-vllm
+	$(VENV)-vllm/bin/python -m pip install --disable-pip-version-check --no-compile --no-deps --requirement $<
+	@touch $@
+
 # TRAPS="23 24" tries the bugs of these traps of docs/traps.md only.
 check-instrument: install-all
 	$(PY) tools/check_instrument.py $(TRAPS:%=--trap=%)
@@ -197,4 +213,4 @@ requirements:
 	rm -rf $(VENV)-requirements
 
 clean:
-	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-trackers $(VENV)-gpu-plan $(VENV)-docs .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-requirements $(VENV)-parity $(VENV)-trackers $(VENV)-gpu-plan $(VENV)-vllm $(VENV)-docs .venv-peers build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -37,12 +37,22 @@ def values_of(status: int, text: bytes) -> Any:
       Refused: if the status is that of another error.
       ValueError: if the answer is no JSON.
     """
+    check_status(status, text)
+    return json.loads(text) if text else None
+
+
+def check_status(status: int, text: bytes) -> None:
+    """Check the status of an answer.
+
+    Raises:
+      NoAnswer: if the request is worth repeating.
+      Refused: if the status is that of another error.
+    """
     said = f"status {status} ({text[:300].decode(errors='replace')})"
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in REPEATED:
         raise NoAnswer(said)
     if status >= HTTPStatus.MULTIPLE_CHOICES:
         raise Refused(status, said)
-    return json.loads(text) if text else None
 
 
 def repeated(once: Callable[[], T], retries: int, wait: float, pause: Callable[[float], object]) -> T:

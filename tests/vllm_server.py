@@ -5,6 +5,7 @@ The seed of a request tells which completion it asks for. So a run with this ser
 
 import dataclasses
 import json
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from grpo_jax.config import SamplingConfig
 from grpo_jax.data import encode_prompts
-from grpo_jax.policy.huggingface import load_checkpoint
+from grpo_jax.policy.huggingface import describe, load_checkpoint, save_checkpoint
 from grpo_jax.processes import fetch, put
 from grpo_jax.randomness import TextStream, spread_seed
 from tests.loopback import served
@@ -26,32 +29,42 @@ Fault = Callable[["Handler", Callable[[], Any]], None]
 
 
 class VllmServer:
-    """Samples from what /collective_rpc has read, once /reset_prefix_cache was called. `faults` make it misbehave."""
+    """Samples from what /collective_rpc has read, once /reset_prefix_cache was called. `faults` make it misbehave.
+
+    A request that names adapters gets a completion by these on the model that the server was started with.
+    """
 
     def __init__(self, experiment):
         self.experiment = experiment
+        programs = experiment.programs
+        self.model = programs.init_params(jax.random.key(99))  # what it is started with
+        self.max_lora_rank = 16  # --enable-lora --max-lora-rank; 0: started without these
         self.faults: dict[str, Iterator[Fault]] = {}  # by path; the next request meets the next one
         self.asked: list[str] = []  # the paths of all requests
-        self.loaded: list[str] = []  # the directories that were read
+        self.loaded: list[str] = []  # the directories of weights that were read
+        self.read: list[str] = []  # those of adapters
         self.released = threading.Event()  # ends faults that wait
         self._lock = threading.RLock()
         self._known: dict[int, tuple[Any, Any, int, int]] = {}
         self.restart()
 
     def restart(self) -> None:
-        """Forget everything that a new process would not know. It samples from other weights."""
+        """Forget everything that a new process would not know. It samples from the model that it is started with."""
         self.take_over("default")
+        self._adapters: dict[str, Any] = {}
+        self._newest = self._weights  # what the adapters that were read last make of the model
         self.paused = self.deaf = False
 
     def take_over(self, label: str) -> None:
         """Take other weights than those of its client."""
         with self._lock:
             self.label, self._groups = label, {}
-            programs = self.experiment.programs
-            self._read = self._weights = programs.policy_weights(programs.init_params(jax.random.key(99)))
+            self._read = self._weights = self.experiment.programs.policy_weights(self.model)
 
-    def begin_with(self, weights) -> None:
-        self._read = self._weights = weights
+    def begin_with(self, model) -> None:
+        """Start again, with this model."""
+        self.model = model
+        self.restart()
 
     def knows(self, problems, *requests) -> None:
         """Learn the seeds of the completions of these problems in these requests."""
@@ -89,12 +102,59 @@ class VllmServer:
         assert body["method"] == "reload_weights"
         assert body["kwargs"]["is_checkpoint_format"] is True
         self.loaded.append(body["kwargs"]["weights_path"])
+        weights = self._load(Path(self.loaded[-1]))
+        if not self.deaf:
+            self._read = weights
+        return {"results": [None]}
+
+    def _load(self, directory):
         programs = self.experiment.programs
         dtypes = jax.tree.map(lambda leaf: leaf.dtype, programs.policy.shapes())
-        params = load_checkpoint(Path(self.loaded[-1]), programs.policy, programs.shardings.params, dtypes)
+        return programs.policy_weights(load_checkpoint(directory, programs.policy, programs.shardings.params, dtypes))
+
+    def v1_unload_lora_adapter(self, query, body):
+        name = body["lora_name"]
+        if self._adapters.pop(name, None) is None:
+            raise Refusal(404, f"The lora adapter '{name}' cannot be found.")
+        return Text(f"Success: LoRA adapter '{name}' removed successfully.")
+
+    def v1_load_lora_adapter(self, query, body):
+        name, path = body["lora_name"], Path(body["lora_path"])
+        if name in self._adapters:
+            raise Refusal(400, f"The lora adapter '{name}' has already been loaded.")
+        assert not body.get("load_inplace")  # with which vLLM reads the files in every pass
+        self.read.append(str(path))
+        if not (path / "adapter_config.json").exists():
+            raise Refusal(404, f"Loading lora {name} failed: No adapter found for <path>")
+        try:
+            found = self._with_adapters(path)
+        except (ValueError, SafetensorError) as error:
+            raise Refusal(500, f"Call to add_lora method failed: Worker failed with error '{error}'") from error
         if not self.deaf:
-            self._read = programs.policy_weights(params)
-        return {"results": [None]}
+            self._newest = found
+        self._adapters[name] = self._newest
+        return Text(f"Success: LoRA adapter '{name}' added successfully.")
+
+    def _with_adapters(self, path):
+        """The model that it is started with, with PEFT's adapters added to the tensors of its checkpoint."""
+        values = json.loads((path / "adapter_config.json").read_text())
+        if not self.max_lora_rank:
+            raise ValueError("LoRA is not enabled. Use --enable-lora to enable LoRA.")
+        if values["r"] > self.max_lora_rank:
+            raise ValueError(f"LoRA rank {values['r']} is greater than max_lora_rank {self.max_lora_rank}.")
+        policy = self.experiment.programs.policy
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / "model"
+            save_checkpoint(checkpoint, policy, self.model, describe(policy.architecture, 64), "float32")
+            tensors = load_file(checkpoint / "model.safetensors")
+            adapters = load_file(path / "adapter_model.safetensors")
+            for a in [name for name in adapters if name.endswith(".lora_A.weight")]:
+                module, b = a.removesuffix(".lora_A.weight"), a.replace("lora_A", "lora_B")
+                assert module.split(".")[-1] in values["target_modules"]
+                change = values["lora_alpha"] / values["r"] * adapters[b] @ adapters[a]
+                tensors[f"{module.removeprefix('base_model.model.')}.weight"] += change
+            save_file(tensors, checkpoint / "model.safetensors")
+            return self._load(checkpoint)
 
     def reset_prefix_cache(self, query, body):
         assert query == "reset_running_requests=true"  # without it the cache stays if anything runs
@@ -110,7 +170,10 @@ class VllmServer:
         prompt, counter, group_size, sample = self._known[asked["seed"]]
         assert body["token_ids"] == prompt.tokens[0, : prompt.lengths[0]].tolist()
         sampling = SamplingConfig(**{name: asked[name] for name in ("temperature", "top_k", "top_p", "min_p")})
-        group = self._group(prompt, counter, group_size, sampling)
+        name = body.get("model")
+        if name is not None and name not in self._adapters:
+            raise Refusal(404, f"The model `{name}` does not exist.")
+        group = self._group(prompt, counter, group_size, sampling, name)
         length = min(int(group.completion_lengths[0, sample]), asked["max_tokens"])
         tokens = group.completion_tokens[0, sample, :length].tolist()
         logprobs = group.logprobs[0, sample, :length].tolist()
@@ -123,14 +186,23 @@ class VllmServer:
         spans = [{"version": self.label, "start": 0, "end": length}]
         return {"request_id": "1", "choices": [choice | {"weight_versions": spans}]}
 
-    def _group(self, prompt, counter, group_size, sampling):
-        key = int(prompt.ids[0]), *map(int, dataclasses.astuple(counter)), group_size, sampling
+    def _group(self, prompt, counter, group_size, sampling, adapters):
+        key = int(prompt.ids[0]), *map(int, dataclasses.astuple(counter)), group_size, sampling, adapters
         if key not in self._groups:
             programs = self.experiment.programs
             sample = programs.sampler(sampling, group_size, "independent")
             on_devices = put(prompt, programs.shardings.batch), put(counter, programs.shardings.replicated)
-            self._groups[key] = fetch(sample(self._weights, *on_devices))
+            weights = self._weights if adapters is None else self._adapters[adapters]
+            self._groups[key] = fetch(sample(weights, *on_devices))
         return self._groups[key]
+
+
+class Refusal(Exception):
+    """An answer with a status and vLLM's words."""
+
+
+class Text(str):
+    """An answer that is no JSON."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -152,7 +224,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def reply(self, status: int, values: Any, missing: int = 0) -> None:
         """Send an answer, or all but its last bytes."""
-        content = json.dumps(values).encode() if values is not None else b""
+        words = values if isinstance(values, Text) else json.dumps(values)
+        content = words.encode() if values is not None else b""
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -165,6 +238,9 @@ class Handler(BaseHTTPRequestHandler):
 def honest(handler: Handler, answer: Callable[[], Any]) -> None:
     try:
         handler.reply(200, answer())
+    except Refusal as refusal:
+        status, message = refusal.args
+        handler.reply(status, {"error": {"message": message, "code": status}})
     except AssertionError as error:
         handler.reply(400, {"error": {"message": f"not as vLLM expects: {error!r}"}})
 
@@ -208,6 +284,19 @@ def taken_over_after(completions: int) -> Iterator[Fault]:
         act(handler, answer)
 
     return ever(fault)
+
+
+def reads_half(handler: Handler, answer: Callable[[], Any]) -> None:
+    """The server finds the first half of the adapters' file."""
+    file = next(handler.behind.folder.glob("*/adapter_model.safetensors"))
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    honest(handler, answer)
+
+
+def finds_nothing(handler: Handler, answer: Callable[[], Any]) -> None:
+    """The server sees another directory under the name of the weights."""
+    next(handler.behind.folder.glob("*/adapter_config.json")).unlink()
+    honest(handler, answer)
 
 
 def not_yet(handler: Handler, answer: Callable[[], Any]) -> None:

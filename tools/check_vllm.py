@@ -1,15 +1,19 @@
 """Start a vLLM server, sample with it, and compare its log-probabilities with the trainer's.
 
-    python tools/check_vllm.py --vllm=VENV/bin/vllm --config=configs/smollm2_135m.py
+    make check-vllm
+    python tools/check_vllm.py --python=VENV/bin/python --config=configs/smollm2_135m.py
 
 The policy is the checkpoint of the configuration; then all of its weights are scaled, and the server must sample from
-the new ones. Each policy samples the first groups of a training step. docs/engines.md has a result.
+the new ones. If the configuration trains adapters, the server gets these alone: fresh ones, which change nothing, and
+then others. Each policy samples the first groups of a training step. docs/engines.md has results.
 
 Exit code 0 if the completions' log-probabilities are the trainer's, 1 if they are not or the server fails.
 """
 
 import argparse
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +27,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from grpo_jax.config import Config, load
 from grpo_jax.data import Split
@@ -34,16 +39,23 @@ from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.requests import training_request
 from grpo_jax.types import Params, Rollouts
 
-SCALES = (1.0, 1.02)  # of all weights
+SCALE = 1.02  # of all weights of the second policy
+SHARE = 0.02  # or by how much its adapters change their kernels
 
 
 @contextmanager
-def serving(vllm: Path, config: Config, port: int, longest: int, log: Path, more: Sequence[str] = ()) -> Iterator[None]:
+def serving(
+    python: Path, config: Config, port: int, longest: int, log: Path, more: Sequence[str] = ()
+) -> Iterator[None]:
     """Run a server, and end it."""
-    words = [str(vllm), "serve", config.model.checkpoint, "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--enable-scale-out", "--dtype", config.model.compute_dtype, "--max-model-len", str(longest)]
-    words += ["--logprobs-mode", "processed_logprobs", *more]
+    # The command `vllm` does not find the version of vLLM's package for CPUs, which has another name.
+    words = [str(python), "-m", "vllm.entrypoints.openai.api_server", "--model", config.model.checkpoint]
+    words += ["--host", "127.0.0.1", "--port", str(port), "--enable-scale-out", "--max-model-len", str(longest)]
+    words += ["--dtype", config.model.compute_dtype, "--logprobs-mode", "processed_logprobs", *more]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "1"} | os.environ | {"VLLM_SERVER_DEV_MODE": "1"}
+    if config.model.lora:
+        words += ["--enable-lora", "--max-lora-rank", str(config.model.lora.rank)]
+        environment["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     with log.open("wb") as file, subprocess.Popen(words, env=environment, stdout=file, stderr=file) as server:
         try:
             _wait(f"http://127.0.0.1:{port}/health", server)
@@ -65,9 +77,14 @@ def _wait(url: str, server: subprocess.Popen[bytes], seconds: float = 600) -> No
 
 def _compare(experiment: Experiment, problems: int) -> int:
     """Print how far the server is from the trainer, and return the exit code."""
-    score = jax.jit(experiment.programs.policy.completion_logprobs)
-    base = read_checkpoint(experiment)
-    policies = [experiment.programs.policy_weights(jax.tree.map(lambda leaf, s=s: leaf * s, base)) for s in SCALES]
+    programs = experiment.programs
+    score = jax.jit(programs.adapted.completion_logprobs)
+    params = programs.adapt(read_checkpoint(experiment))
+    if experiment.config.model.lora:
+        changed = programs.adapted.with_other_adapters(params, SHARE)
+    else:
+        changed = jax.tree.map(lambda leaf: leaf * SCALE, params)
+    policies = [programs.sampling_weights(each) for each in (params, changed)]
     request = training_request(experiment.config, step=1)
     print("policy    tokens   seconds   mean |difference|   largest   under the other policy   again the same")
     for version, weights in enumerate(policies):
@@ -100,30 +117,49 @@ def _difference(experiment: Experiment, score: Any, weights: Params, rollouts: R
     return differences
 
 
+def untie(checkpoint: Path, to: Path) -> None:
+    """Copy a checkpoint whose head is its embedding, with a head of its own that has the same values.
+
+    A reload of weights leaves a tied head behind in some builds of vLLM.
+    """
+    shutil.copytree(checkpoint, to)
+    values = json.loads((to / "config.json").read_text())
+    (to / "config.json").write_text(json.dumps(values | {"tie_word_embeddings": False}))
+    tensors = load_file(to / "model.safetensors")
+    save_file(tensors | {"lm_head.weight": tensors["model.embed_tokens.weight"]}, to / "model.safetensors")
+
+
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vllm", required=True, type=Path, help="the program of that name")
+    parser.add_argument("--python", required=True, type=Path, help="the interpreter of vLLM's environment")
     parser.add_argument("--config", default="configs/smollm2_135m.py", help="names a checkpoint")
     parser.add_argument("--port", type=int, default=8321)
     parser.add_argument("--problems", type=int, default=16)
     parser.add_argument("--log", type=Path, default=Path("vllm.log"), help="what the server says")
-    parser.add_argument("--checkpoint", help="instead of the configuration's")
+    parser.add_argument("--untie", action="store_true", help="with a copy of the checkpoint that has a head of its own")
     parser.add_argument("--enforce-eager", action="store_true", help="start the server sooner; it samples more slowly")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        served = [("weights", folder), ("address", f"127.0.0.1:{arguments.port}"), ("tolerance", "1e-3")]
-        config = load(
-            arguments.config,
-            [(f"rollout.engine.{name}", value) for name, value in served]
-            + [("objective.old_logprobs", "trainer"), ("objective.importance_cap", "2.0")]
-            + [("model.checkpoint", arguments.checkpoint)] * bool(arguments.checkpoint),
-        )
+        settings = {
+            "rollout.engine.weights": folder,
+            "rollout.engine.address": f"127.0.0.1:{arguments.port}",
+            "rollout.engine.tolerance": "1e-3",
+            "objective.old_logprobs": "trainer",
+            "objective.importance_cap": "2.0",
+        }
+        config = load(arguments.config, list(settings.items()))
+        if arguments.untie:
+            untie(Path(config.model.checkpoint), Path(folder) / "untied")
+            settings["model.checkpoint"] = str(Path(folder) / "untied")
+        if config.model.lora:
+            settings["rollout.engine.adapters"] = "alone"
+        config = load(arguments.config, list(settings.items()))
         experiment = build(config)
         longest = experiment.task.max_prompt_tokens + config.rollout.max_new_tokens
         try:
             more = ["--enforce-eager"] * arguments.enforce_eager
-            with serving(arguments.vllm, config, arguments.port, longest, arguments.log, more):
+            with serving(arguments.python, config, arguments.port, longest, arguments.log, more):
                 return _compare(experiment, arguments.problems)
         except EngineError as error:
             print(f"error: {error} (see {arguments.log})", file=sys.stderr)

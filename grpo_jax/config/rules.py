@@ -253,6 +253,11 @@ def _address(c: Config) -> Iterator[str]:
         )
 
 
+def _adapters(c: Config) -> Iterator[str]:
+    if c.rollout.engine and c.rollout.engine.adapters == "alone" and c.model.lora is None:
+        yield "rollout.engine.adapters='alone': all parameters are trained; set it to 'merged', or set model.lora."
+
+
 def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -370,6 +375,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _truncation,
     _importance,
     _address,
+    _adapters,
     _other_sampler,
     _speculation,
     _delay,

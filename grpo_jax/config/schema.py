@@ -186,6 +186,9 @@ class VllmConfig:
     remote: Annotated[bool, Change.FREE] = False
     # A directory that the server sees under the same name. Weights pass through it.
     weights: Annotated[str, Change.FREE]
+    # How the adapters of model.lora reach the server: merged into whole weights, or alone, in much smaller files. For
+    # "alone" the server needs --enable-lora, and the checkpoint that is trained.
+    adapters: Annotated[Literal["merged", "alone"], Change.ROUNDING] = "merged"
     requests: Annotated[Count, Change.FREE] = 256  # at once; vLLM decodes as many by default
     seconds: Annotated[Positive, Change.FREE] = 600.0  # for one answer, waiting in the server's queue included
     retries: Annotated[CountOrZero, Change.FREE] = 8  # of a request that gets no answer: enough for a restart

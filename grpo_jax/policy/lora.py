@@ -51,6 +51,39 @@ def merge_adapters(params: Params, scale: float, *, stacked: bool) -> Params:
     }
 
 
+def has_adapters(params: Params) -> bool:
+    """Return whether any of these parameters are adapters."""
+    return bool(_adapters(params))
+
+
+def other_adapters(params: Params, scale: float, share: float, *, stacked: bool) -> Params:
+    """Return parameters with other adapters, which depend on no earlier B and change every kernel.
+
+    B is a multiple of A^T W, so a kernel changes in the directions of A, by a multiple of what it has there.
+
+    Args:
+      scale: s.
+      share: the size of s A B as a share of the size of W, both by the sum of squares.
+      stacked: whether W, A and B have a leading axis of layers.
+    """
+    if ADAPTERS[0] in params:
+        kernel, a = (params[name].astype(jnp.float32) for name in ("kernel", ADAPTERS[0]))
+        of_layer = partial(_b_from_kernel, scale=scale, share=share)
+        b: Array = (jax.vmap(of_layer) if stacked else of_layer)(kernel, a)
+        return params | {ADAPTERS[1]: b.astype(params[ADAPTERS[1]].dtype)}
+    return {
+        name: other_adapters(node, scale, share, stacked=stacked) if isinstance(node, dict) else node
+        for name, node in params.items()
+    }
+
+
+def _b_from_kernel(kernel: Array, a: Array, scale: float, share: float) -> Array:
+    inputs = tuple(range(a.ndim - 1))
+    b = jnp.tensordot(a, kernel, axes=(inputs, inputs), precision=precision(a.dtype))
+    change = jnp.tensordot(a, b, axes=1, precision=precision(a.dtype))
+    return b * (share / scale) * jnp.linalg.norm(kernel) / jnp.linalg.norm(change)
+
+
 def _adapters(params: Params) -> Params:
     """Return the adapters, in branches of the tree that lead to them."""
     inner = {name: _adapters(node) for name, node in params.items() if isinstance(node, dict)}

@@ -128,6 +128,12 @@ class Policy:
         adapters = self.model.lora
         return lora.merge_adapters(params, adapters.scale, stacked=self.model.scan_layers) if adapters else params
 
+    def with_other_adapters(self, params: Params, share: float) -> Params:
+        """Return parameters whose adapters change each kernel by a share of its size; see `lora.other_adapters`."""
+        assert self.model.lora is not None
+        scale, stacked = self.model.lora.scale, self.model.scan_layers
+        return lora.other_adapters(params, scale, share, stacked=stacked)
+
     def hidden_states(
         self,
         params: Params,

@@ -65,7 +65,8 @@ class RolloutEngine(Protocol):
         """Sample with these weights from now on.
 
         Args:
-          weights: of the policy without adapters, in the compute dtype and laid out for sampling.
+          weights: in the compute dtype and laid out for sampling; of the policy without adapters, unless the engine's
+            section asks for these.
           version: the training step after which the policy had them.
         """
 

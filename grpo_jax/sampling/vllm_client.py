@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from grpo_jax.config import SamplingConfig, VllmConfig, counted
-from grpo_jax.json_requests import NoAnswer, Refused, Unanswered, repeated, values_of
+from grpo_jax.json_requests import NoAnswer, Refused, Unanswered, check_status, repeated, values_of
 from grpo_jax.sampling.engine import EngineError
 
 T = TypeVar("T")
 
+LOAD_ADAPTERS = "/v1/load_lora_adapter"
 STOPPED, CUT_OFF = "stop", "length"  # the reasons to finish that a whole completion has
 UNKNOWN = -9999.0  # stands for a log-probability that vLLM does not have
+UNUSABLE = "add_lora"  # vLLM's word with status 500 for adapters that it cannot use; its own sentence follows
 ROUNDING = 1e-4  # by so much a log-probability may be above 0
 
 
@@ -32,6 +34,9 @@ class Answer(NamedTuple):
     logprobs: Sequence[float]  # of these tokens
     stopped: bool  # by a stop token; False: it was cut off at the maximum length
     label: str  # of the weights that sampled it; "" if they changed meanwhile
+
+
+NO_ADAPTERS = Answer((), (), stopped=False, label="")  # the server was restarted, and knows the adapters no more
 
 
 class VllmClient:
@@ -45,15 +50,23 @@ class VllmClient:
         self._lock = threading.Lock()  # of the two above
 
     def generate(
-        self, prompt: Sequence[int], *, seed: int, sampling: SamplingConfig, room: int, stop_tokens: Collection[int]
+        self,
+        prompt: Sequence[int],
+        *,
+        seed: int,
+        sampling: SamplingConfig,
+        room: int,
+        stop_tokens: Collection[int],
+        adapters: str = "",
     ) -> Answer:
-        """Return a completion of a prompt.
+        """Return a completion of a prompt, or `NO_ADAPTERS`.
 
         Args:
           prompt: token ids.
           seed: of its random numbers.
           room: the maximum length in tokens.
           stop_tokens: each of these ends it, and no other.
+          adapters: the name under which the server has read them; "": it samples without.
 
         Raises:
           EngineError: if the server refuses the request, does not answer, or answers with anything but a completion.
@@ -72,42 +85,82 @@ class VllmClient:
             "detokenize": False,
         }
 
-        def read(values: Any) -> Answer:
+        path, body = "/inference/v1/generate", {"token_ids": list(prompt), "sampling_params": parameters}
+
+        def once() -> Answer:
             try:
+                values = self._once("POST", path, {**body, "model": adapters} if adapters else body)
                 return read_answer(values, room, stop_tokens)
+            except Refused as error:
+                if _about(adapters, error):
+                    return NO_ADAPTERS
+                raise
             except ValueError as error:
                 raise EngineError(f"{self._where}: its answer cannot be used: {error}; see docs/engines.md.") from error
 
-        return self._repeated(
-            "POST", "/inference/v1/generate", {"token_ids": list(prompt), "sampling_params": parameters}, read
-        )
+        return self._repeated(path, once)
 
-    def take_weights(self, directory: Path, label: str) -> bool:
+    def take_weights(self, directory: Path, label: str, adapters: str = "") -> bool:
         """Let the server sample from the weights in a directory. What it was sampling is given up.
 
         The label is set before the weights are read, and read afterwards. The server forgets it when it is restarted,
         and another client overwrites it. So a server that has it has read these weights.
 
         Args:
-          directory: in Hugging Face's format.
+          directory: in Hugging Face's format, or in PEFT's.
           label: another one than all before.
+          adapters: the name under which the server then has them, if the directory holds adapters alone; else "".
 
         Returns:
-          Whether it still is there.
+          Whether the label still is there.
         """
         self._post("/pause?mode=abort")
         self._post("/update_weight_version", {"new_version": label})
-        self._post(
-            "/collective_rpc",
-            {
-                "method": "reload_weights",
-                "kwargs": {"weights_path": str(directory), "is_checkpoint_format": True},
-                "timeout": self._settings.seconds,
-            },
-        )
-        self._repeated("POST", "/reset_prefix_cache?reset_running_requests=true", {}, _succeeded)
+        if adapters:
+            self._repeated(LOAD_ADAPTERS, lambda: self._replace_adapters(directory, adapters))
+        else:
+            self._post(
+                "/collective_rpc",
+                {
+                    "method": "reload_weights",
+                    "kwargs": {"weights_path": str(directory), "is_checkpoint_format": True},
+                    "timeout": self._settings.seconds,
+                },
+            )
+        self._post("/reset_prefix_cache?reset_running_requests=true", read=_succeeded)
         self._post("/resume")
-        return self._repeated("GET", "/weight_info", None, lambda values: bool(values == {"weight_version": label}))
+        return self._repeated(
+            "/weight_info", lambda: bool(self._once("GET", "/weight_info") == {"weight_version": label})
+        )
+
+    def _replace_adapters(self, directory: Path, name: str) -> None:
+        """Let the server read the adapters in a directory, in place of those that have this name, if any have it.
+
+        These are unloaded first. With `load_inplace` vLLM would read the files again in every pass through the model
+        (github.com/vllm-project/vllm/issues/33791).
+        """
+
+        def ask(path: str, body: Mapping[str, str]) -> None:
+            check_status(*self._send("POST", path, body))  # the answer is no JSON
+
+        try:
+            ask("/v1/unload_lora_adapter", {"lora_name": name})
+        except Refused as error:
+            if error.status != HTTPStatus.NOT_FOUND:  # none have it, or the server has no such path
+                raise
+        try:
+            ask(LOAD_ADAPTERS, {"lora_name": name, "lora_path": str(directory)})
+        except Refused as error:
+            if not _about(name, error):
+                raise
+            raise EngineError(
+                f"{self._where}: does not find the adapters ({error}); rollout.engine.weights must be a directory that "
+                "both sides see under the same name."
+            ) from error
+        except NoAnswer as error:
+            if UNUSABLE not in str(error):
+                raise
+            raise EngineError(f"{self._where}: cannot use the adapters: {error}; see docs/engines.md.") from error
 
     def close(self) -> None:
         """End all requests: those who wait for an answer get an EngineError. The server then gives them up, too."""
@@ -117,17 +170,26 @@ class VllmClient:
                 with suppress(OSError):  # it is at its end already
                     each.shutdown(socket.SHUT_RDWR)
 
-    def _post(self, path: str, body: Mapping[str, Any] | None = None) -> None:
-        self._repeated("POST", path, body or {}, lambda _: None)
+    def _post(
+        self, path: str, body: Mapping[str, Any] | None = None, read: Callable[[Any], object] = lambda _: None
+    ) -> None:
+        self._repeated(path, lambda: read(self._once("POST", path, body or {})))
 
-    def _repeated(self, method: str, path: str, body: Mapping[str, Any] | None, read: Callable[[Any], T]) -> T:
-        """Return what `read` makes of the answer. The request is repeated as often as the settings allow.
+    def _repeated(self, path: str, once: Callable[[], T]) -> T:
+        """Return what `once` makes of the answer to a request, which is repeated as often as the settings allow.
 
         All requests may be repeated: a completion depends on its seed, and the others set something to a value.
+
+        Raises:
+          EngineError: if the server refuses it, or does not answer.
         """
         retries = self._settings.retries
         try:
-            return repeated(lambda: read(self._once(method, path, body)), retries, self._settings.wait, self._pause)
+            return repeated(once, retries, self._settings.wait, self._pause)
+        except Refused as error:
+            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+                raise EngineError(f"{self._where}: has no {path}; start it as docs/engines.md says.") from error
+            raise EngineError(f"{self._where}: refuses {path} with {error}; see docs/engines.md.") from error
         except Unanswered as why:
             self._pause(0.0)
             raise EngineError(
@@ -140,26 +202,28 @@ class VllmClient:
         if self._closed.wait(seconds):
             raise EngineError(f"{self._where}: the request was given up.")
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Return the answer to a request as JSON values.
 
         Raises:
           NoAnswer, OSError, HTTPException: if it is worth repeating.
-          EngineError: if it is not.
+          Refused: if the server refuses it.
+          EngineError: if the answer is no JSON.
         """
+        answer = self._send(method, path, body)
+        try:
+            return values_of(*answer)
+        except ValueError as error:
+            raise EngineError(f"{self._where}: answers {path} with no JSON; see docs/engines.md.") from error
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
+        """Return the status and the text of the answer to a request."""
         content = None if body is None else json.dumps(body)
         with self._connection() as connection:
             connection.request(method, path, content, {"Content-Type": "application/json"})
             with connection.getresponse() as response:
                 text = response.read()
-        try:
-            return values_of(response.status, text)
-        except Refused as error:
-            if error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-                raise EngineError(f"{self._where}: has no {path}; start it as docs/engines.md says.") from error
-            raise EngineError(f"{self._where}: refuses {path} with {error}; see docs/engines.md.") from error
-        except ValueError as error:
-            raise EngineError(f"{self._where}: answers {path} with no JSON; see docs/engines.md.") from error
+        return response.status, text
 
     @contextmanager
     def _connection(self) -> Iterator[HTTPConnection]:
@@ -178,6 +242,11 @@ class VllmClient:
             with self._lock:
                 self._open.discard(opened)
             connection.close()
+
+
+def _about(adapters: str, error: Refused) -> bool:
+    """Return whether a server refuses a request because it knows no adapters of this name, and not the path."""
+    return bool(adapters) and error.status == HTTPStatus.NOT_FOUND and adapters in str(error)
 
 
 def _succeeded(values: Any) -> None:

@@ -1,11 +1,13 @@
 """An engine that samples by a vLLM server, which reads the policy's weights from a directory.
 
+These are whole weights, or adapters alone, for a server that has the other weights. The engine writes what it is given.
+
 New weights are tried by a canary: a few completions of the request's first prompts, whose log-probabilities by the
 server must be the trainer's. The first weights are tried twice, with a trial between them in which all weights are
-scaled: a reload may leave a part of them behind, and a training step changes them too little to see that. All
-completions carry the label that the weights were given. If the server was restarted,
-or if another run uses it, they carry another one. Then they are thrown away, the server gets the weights again, and the
-same completions are asked for again.
+scaled, or all adapters replaced: a reload may leave a part of them behind, and a training step changes them too little
+to see that. All completions carry the label that the weights were given. If the server was restarted, or if another run
+uses it, they carry another one. Then they are thrown away, the server gets the weights again, and the same completions
+are asked for again.
 
 Every process of a run calls this engine. The first one talks to the server, and tells the others what it was told.
 """
@@ -14,7 +16,7 @@ import fcntl
 import math
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -27,8 +29,8 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Float
 
 from grpo_jax.config import ConfigError, SamplingConfig, VllmConfig
-from grpo_jax.policy import Policy
-from grpo_jax.policy.huggingface import save_checkpoint
+from grpo_jax.policy import Policy, has_adapters
+from grpo_jax.policy.huggingface import ConfigFile, save_adapters, save_checkpoint
 from grpo_jax.processes import by_first, fetch, put
 from grpo_jax.randomness import TextStream, spread_seed
 from grpo_jax.sampling.engine import Capabilities, EngineError, FinishedGroups, SamplingRequest
@@ -40,7 +42,7 @@ ATTEMPTS = 3  # to give the server some weights, and to sample from them
 CANARY_PROMPTS = 4
 CANARY_TOKENS = 32  # of each
 SCALE = 1.1  # of all weights in the trial
-NAME = "grpo_jax_"  # how the names of this engine's directories begin
+NAME = "grpo_jax_"  # how the names of this engine's directories and adapters begin
 
 
 class VllmEngine:
@@ -51,7 +53,7 @@ class VllmEngine:
         settings: VllmConfig,
         *,
         policy: Policy,
-        config_json: Mapping[str, Any],
+        config_file: ConfigFile,
         stop_tokens: Sequence[int],
         max_new_tokens: int,
         score: Callable[..., Float[Array, "M G C"]],
@@ -61,15 +63,15 @@ class VllmEngine:
 
         Args:
           settings: where the server is, and how to talk to it.
-          policy: of the weights, without adapters.
-          config_json: the values of the policy's config.json.
+          policy: of the weights; if it has adapters, the weights may be those of its `base`, too.
+          config_file: config.json of the policy, and of the server's model.
           stop_tokens: each of these tokens ends a completion.
           max_new_tokens: the maximum length of a completion, C.
           score: (weights, prompt_tokens, prompt_lengths, completion_tokens, temperature=) -> log-probabilities by the
-            trainer's program; see `Policy.completion_logprobs`.
+            trainer's program, with and without adapters; see `Policy.completion_logprobs`.
           batch: where prompts lie.
         """
-        self._settings, self._policy, self._config_json = settings, policy, config_json
+        self._settings, self._policy, self._config_file = settings, policy, config_file
         self._stop_tokens, self._room = stop_tokens, max_new_tokens
         self._score, self._batch = score, batch
         self._folder = Path(settings.weights).expanduser().resolve()
@@ -78,6 +80,7 @@ class VllmEngine:
         self._given = 0  # how often the server got weights
         self._label = ""
         self._directory: Path | None = None
+        self._adapters = ""  # the name under which the server has the adapters; "" if it gets whole weights
         self._weights: Params | None = None
         self._version = 0
         self._proved = False  # whether the canary has shown that the server samples from these weights
@@ -101,6 +104,7 @@ class VllmEngine:
         if not self._session:
             self._session = by_first(self._begin, EngineError)
         self._weights, self._version = weights, version
+        self._adapters = f"{NAME}{self._session}" if has_adapters(weights) else ""
         earlier, self._directory = self._directory, self._write(weights)
         self._give()
         _remove(earlier)
@@ -182,9 +186,13 @@ class VllmEngine:
         return secrets.token_hex(4)
 
     def _write(self, weights: Params) -> Path:
-        """Write weights to a new directory, and return it."""
+        """Write weights, or their adapters if they have any, to a new directory, and return it."""
         directory = self._folder / f"{NAME}{self._session}_{self._given:06d}"
-        save_checkpoint(directory, self._policy, weights, self._config_json, dtype=self._policy.model.compute_dtype)
+        dtype = self._policy.model.compute_dtype
+        if has_adapters(weights):
+            save_adapters(directory, self._policy, weights, self._config_file, dtype)
+        else:
+            save_checkpoint(directory, self._policy.base, weights, self._config_file.values, dtype)
         return directory
 
     def _give(self) -> None:
@@ -198,7 +206,7 @@ class VllmEngine:
         for _ in range(ATTEMPTS):
             self._label = f"{self._session}.{self._given}"
             self._given += 1
-            if by_first(partial(client.take_weights, self._directory, self._label), EngineError):
+            if by_first(partial(client.take_weights, self._directory, self._label, self._adapters), EngineError):
                 return
         raise EngineError(
             f"the vLLM server at {self._settings.address}: was restarted {ATTEMPTS} times while it read the weights, "
@@ -216,14 +224,19 @@ class VllmEngine:
         self._proved = self._tried = True
 
     def _try(self, prompts: PromptBatch, request: SamplingRequest) -> None:
-        """Let the server read scaled weights, and then its own again. Raise EngineError if it does not follow."""
+        """Let the server read other weights, and then its own again. Raise EngineError if it does not follow."""
         weights, directory = self._weights, self._directory
+        assert weights is not None
         with jax.transfer_guard("allow"):
-            self._weights = jax.tree.map(lambda leaf: (leaf * SCALE).astype(leaf.dtype), weights)
+            if has_adapters(weights):
+                self._weights, tried = self._policy.with_other_adapters(weights, SCALE - 1), "it got other adapters"
+            else:
+                self._weights = jax.tree.map(lambda leaf: (leaf * SCALE).astype(leaf.dtype), weights)
+                tried = f"all weights were scaled by {SCALE}"
             self._directory = self._write(self._weights)
         try:
             self._give()
-            self._check(prompts, request, f"it did not follow when all weights were scaled by {SCALE}: see")
+            self._check(prompts, request, f"it did not follow when {tried}: see")
         finally:
             _remove(self._directory)
             self._weights, self._directory = weights, directory
@@ -309,6 +322,7 @@ class VllmEngine:
             sampling=sampling,
             room=room,
             stop_tokens=self._stop_tokens,
+            adapters=self._adapters,
         )
 
     def _answered(self, futures: Sequence[Future[Answer]]) -> list[Answer] | None:

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
+from jaxtyping import Array
 
 from grpo_jax.config import Config
 from grpo_jax.data import Task
-from grpo_jax.policy.huggingface import describe, read_config_file
+from grpo_jax.policy import has_adapters
+from grpo_jax.policy.huggingface import ConfigFile, describe, read_config_file
 from grpo_jax.sampling import Earlier, JaxEngine, RolloutEngine, VllmEngine
 from grpo_jax.training.programs import Programs
+from grpo_jax.types import Params
 
 
 def make_engine(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
@@ -36,16 +39,25 @@ def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> 
 
 
 def _vllm(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
-    settings, policy, checkpoint = config.rollout.engine, programs.policy, config.model.checkpoint
+    settings, checkpoint = config.rollout.engine, config.model.checkpoint
     assert settings is not None
     longest = task.max_prompt_tokens + config.rollout.max_new_tokens
+    if checkpoint:
+        config_file = read_config_file(Path(checkpoint))
+    else:
+        config_file = ConfigFile("config.json", describe(programs.policy.architecture, longest))
+
+    def score(weights: Params, *of_rows: Array, temperature: float) -> Array:
+        policy = programs.adapted if has_adapters(weights) else programs.policy
+        return policy.completion_logprobs(weights, *of_rows, temperature=temperature)
+
     return VllmEngine(
         settings,
-        policy=policy,
-        config_json=read_config_file(Path(checkpoint)).values if checkpoint else describe(policy.architecture, longest),
+        policy=programs.adapted,
+        config_file=config_file,
         stop_tokens=task.stop_tokens,
         max_new_tokens=config.rollout.max_new_tokens,
-        score=jax.jit(policy.completion_logprobs, static_argnames="temperature"),
+        score=jax.jit(score, static_argnames="temperature"),
         batch=programs.shardings.batch,
     )
 

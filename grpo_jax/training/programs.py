@@ -37,7 +37,7 @@ from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Logprobs, Update, make_logprobs, make_update
 from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 
-# Parameters for the sampler: in the compute dtype, and not sharded along fsdp.
+# Parameters for a rollout engine: in the compute dtype, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
 
 # Where `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so that many could
@@ -72,7 +72,7 @@ class Programs:
     adapt: Callable[[Params], Params]  # parameters of `policy` -> of `adapted`
     merge: Callable[[Params], Params]  # the reverse
     init_state: Callable[[Params], TrainState]  # of `adapted`; copies the trained parameters
-    sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`; needed once per policy version
+    sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`, for the engine; once per policy version
     policy_weights: Callable[[Params], SamplingWeights]  # of `policy`
     lanes: Callable[[int, int, int, int], int]  # (prompts of a request, at once, group_size, P) -> lanes per shard
     sampler: Callable[..., Sampler]  # (sampling, group_size[, noise, lanes per shard]) -> jitted, of SamplingWeights
@@ -143,7 +143,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         adapt=_make_adapt(adapted, config.seed, shardings),
         merge=_make_merge(adapted, shardings),
         init_state=make_init_state(tx, shardings.state),
-        sampling_weights=jax.jit(lambda params: policy.cast(adapted.merge(params)), out_shardings=shardings.weights),
+        sampling_weights=_make_sampling_weights(config, mesh, adapted),
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
         lanes=partial(_lanes_per_shard, config, mesh, policy),
         sampler=sampler,
@@ -252,6 +252,15 @@ def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Para
     return jax.jit(policy.merge, out_shardings=shardings.params) if policy.model.lora else lambda params: params
 
 
+def _make_sampling_weights(config: Config, mesh: Mesh, policy: Policy) -> Callable[[Params], SamplingWeights]:
+    """Make a function from the policy's parameters to the engine's weights: adapters are merged, if it wants that."""
+    if config.rollout.engine and config.rollout.engine.adapters == "alone":
+        return jax.jit(policy.cast, out_shardings=_of_params(mesh, policy, SAMPLING_RULES))
+    base = policy.base
+    shardings = _of_params(mesh, base, SAMPLING_RULES)
+    return jax.jit(lambda params: base.cast(policy.merge(params)), out_shardings=shardings)
+
+
 def make_init_state(tx: optax.GradientTransformation, shardings: TrainState) -> Callable[[Params], TrainState]:
     """Make a function from parameters to the state before the first update.
 
@@ -305,7 +314,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     m = config.train.microbatch_groups
     k = config.rollout.prompts_per_step // config.train.minibatches // m
     state = abstract_state(programs)
-    weights = jax.eval_shape(programs.sampling_weights, state.params)
+    weights = jax.eval_shape(programs.policy_weights, programs.policy.shapes())
     prompts = PromptBatch(
         ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
     )

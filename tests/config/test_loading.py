@@ -439,6 +439,10 @@ SERVED = {
         (SERVED | {"rollout__engine__address": "10.0.0.1:80"}, "'10.0.0.1:80': is not this machine's own, and whoever"),
         (SERVED | {"rollout__engine__address": "http://127.0.0.1:80"}, "must be HOST:PORT"),
         (SERVED | {"rollout__engine__address": "127.0.0.1"}, "must be HOST:PORT"),
+        (
+            SERVED | {"rollout__engine__adapters": "alone"},
+            "^rollout.engine.adapters='alone': all parameters are trained; set it to 'merged', or set model.lora",
+        ),
     ],
 )
 def test_combinations_that_would_be_wrong_in_silence_are_refused(changes, sentence):

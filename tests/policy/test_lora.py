@@ -110,6 +110,34 @@ def test_the_gradient_is_that_of_the_merged_kernels_factors(scan_layers):
     compare(found, dense, trained)
 
 
+@pytest.mark.parametrize("scan_layers", [False, True])
+def test_other_adapters_change_each_kernel_by_a_share_of_its_size(scan_layers):
+    """Whatever B was: the server of a run that begins and of one that goes on are tried by adapters alike."""
+    policy, params = started(scan_layers=scan_layers)
+    other = policy.with_other_adapters(params, 0.1)
+    again = policy.with_other_adapters(
+        with_trained(params, jax.tree.map(lambda b: b + 1, _only(params, "lora_b"))), 0.1
+    )
+    jax.tree.map(np.testing.assert_array_equal, other, again)
+    base, merged = without_adapters(params), policy.merge(other)
+    for path, before in jax.tree.leaves_with_path(base):
+        after = merged
+        for key in path:
+            after = after[key.key]
+        if path[-1].key != "kernel" or len(path) < 4:
+            np.testing.assert_array_equal(after, before)
+            continue
+        of_layers = (after, before) if scan_layers else (after[None], before[None])
+        for one, earlier in zip(*of_layers, strict=True):
+            assert np.linalg.norm(one - earlier) == pytest.approx(0.1 * np.linalg.norm(earlier), rel=1e-3)
+
+
+def _only(tree, name):
+    """The leaves of this name, in branches of the tree that lead to them."""
+    inner = {key: _only(node, name) for key, node in tree.items() if isinstance(node, dict)}
+    return {key: node for key, node in inner.items() if node} | {key: tree[key] for key in (name,) if key in tree}
+
+
 def test_what_is_trained_is_taken_out_and_put_back():
     policy, params = started()
     _, moved = learned()

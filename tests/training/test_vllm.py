@@ -9,9 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.config import ConfigError, VllmConfig
+from grpo_jax.config import ConfigError, LoraConfig, VllmConfig
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.evaluation import sample_and_judge
+from grpo_jax.policy import load_params, trained_of, with_trained
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.sampling import EngineError
 from grpo_jax.training import build, loop, train
@@ -32,7 +33,15 @@ CONFIG = make_config(
     checkpoint__keep_best=0,
     checkpoint__every=1,
 )
+LORA = LoraConfig(rank=2, alpha=4.0)
+ADAPTED = dataclasses.replace(
+    CONFIG,
+    model=dataclasses.replace(CONFIG.model, lora=LORA),
+    optimizer=dataclasses.replace(CONFIG.optimizer, learning_rate=0.03),
+    logging=dataclasses.replace(CONFIG.logging, arms_every=0),
+)
 GENERATE, RELOAD, LABEL = "/inference/v1/generate", "/collective_rpc", "/weight_info"
+UNLOAD, LOAD = "/v1/unload_lora_adapter", "/v1/load_lora_adapter"
 CANARY = 4  # requests
 TRIED = 3 * CANARY  # requests for the first weights: before, in and after the trial
 STEP = CONFIG.rollout.prompts_per_step * CONFIG.rollout.group_size  # requests
@@ -72,12 +81,17 @@ def engine(experiment, make):
     return make(experiment)
 
 
+def served_config(config, server, folder, **changes):
+    """The configuration with the server as its engine."""
+    settings = {"wait": 0.01, "seconds": 20.0, "retries": 3, "tolerance": 1e-3, "requests": 8} | changes
+    server.folder = folder / "weights"
+    section = VllmConfig(address=server.address, weights=str(server.folder), **settings)
+    return dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, engine=section))
+
+
 def with_server(experiment, server, folder, **changes):
     """The experiment with the server as its engine."""
-    settings = {"wait": 0.01, "seconds": 20.0, "retries": 3, "tolerance": 1e-3, "requests": 8} | changes
-    section = VllmConfig(address=server.address, weights=str(folder / "weights"), **settings)
-    config = experiment.config
-    config = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, engine=section))
+    config = served_config(experiment.config, server, folder, **changes)
     engine = make_engine(config, experiment.programs, experiment.samplers, experiment.task)
     return dataclasses.replace(experiment, config=config, engine=engine)
 
@@ -116,19 +130,19 @@ def written(workdir):
     return [(group["id"], group["tokens"], group["advantages"]) for group in map(json.loads, lines)]
 
 
-def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_middle(server, tmp_path):
+def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_middle(experiment, server, tmp_path):
     """The step that fails leaves nothing behind, and the same command continues."""
     local, served = tmp_path / "local", tmp_path / "served"
-    train(build(CONFIG, ONE_DEVICE), local)
+    train(experiment, local)
     evaluation = CONFIG.evaluation.test_problems * CONFIG.evaluation.test_samples
     to_step_2 = TRIED + evaluation + STEP + CANARY
     server.faults[GENERATE] = ever(does.fails, after=to_step_2 + STEP // 2)
     with pytest.raises(EngineError, match=r"/inference/v1/generate failed 4 times, .* status 500 .*out of memory"):
-        train(with_server(build(CONFIG, ONE_DEVICE), server, tmp_path), served)
+        train(with_server(experiment, server, tmp_path), served)
     assert [line["step"] for line in steps(served)] == [0, 1]
     assert [entry.name for entry in (tmp_path / "weights").iterdir()] == ["lock"]
     del server.faults[GENERATE]
-    train(with_server(build(CONFIG, ONE_DEVICE), server, tmp_path), served)
+    train(with_server(experiment, server, tmp_path), served)
     assert written(served) == written(local)
     assert len(written(local)) == 2 * CONFIG.rollout.prompts_per_step
     for found, expected in zip(steps(served), steps(local), strict=True):
@@ -138,11 +152,12 @@ def test_a_run_equals_that_of_the_local_engine_also_if_the_server_fails_in_the_m
 
 
 def test_a_server_samples_during_the_update(server, tmp_path, monkeypatch):
-    """It need not answer before the update has begun, and is given its weights again if it loses them meanwhile."""
-    rollout = dataclasses.replace(CONFIG.rollout, delay=1)
-    config = dataclasses.replace(CONFIG, rollout=rollout, train=dataclasses.replace(CONFIG.train, steps=3))
-    local, served = tmp_path / "local", tmp_path / "served"
-    train(build(config, ONE_DEVICE), local)
+    """It need not answer before the update has begun, and is given its adapters again if it loses them meanwhile."""
+    rollout = dataclasses.replace(ADAPTED.rollout, delay=1)
+    config = dataclasses.replace(ADAPTED, rollout=rollout, train=dataclasses.replace(ADAPTED.train, steps=3))
+    local, served, experiment = tmp_path / "local", tmp_path / "served", build(config, ONE_DEVICE)
+    train(experiment, local)
+    server.begin_with(load_params(local / "warm_start" / "params.safetensors"))
     sound, updating = loop.learn, threading.Event()
 
     def learn(*arguments):
@@ -154,14 +169,17 @@ def test_a_server_samples_during_the_update(server, tmp_path, monkeypatch):
         (does.honest if updating.wait(300) else does.is_absent)(handler, answer)
 
     before = TRIED + CONFIG.evaluation.test_problems * CONFIG.evaluation.test_samples + STEP
-    lost = [*[waits] * STEP, *[does.honest] * (CANARY + STEP // 2), does.belongs_to_another]
+    lost = [*[waits] * STEP, *[does.honest] * (CANARY + STEP // 2), does.restarts]
     server.faults[GENERATE] = then(*lost, after=before)
     monkeypatch.setattr(loop, "learn", learn)
-    train(with_server(build(config, ONE_DEVICE), server, tmp_path, seconds=600.0), served)
+    alone = with_server(experiment, server, tmp_path, adapters="alone", seconds=600.0)
+    sampling_weights = build(alone.config, ONE_DEVICE).programs.sampling_weights
+    programs = dataclasses.replace(experiment.programs, sampling_weights=sampling_weights)
+    train(dataclasses.replace(alone, programs=programs), served)
     assert written(served) == written(local)
     groups = list(RunDirectory(served).rollouts())
     assert [group.policy_step for group in groups[:: rollout.prompts_per_step]] == [0, 0, 1]
-    assert len(server.loaded) == 2 + 4 + 1  # for the trial, of each policy, and once more
+    assert (server.loaded, len(server.read)) == ([], 2 + 4 + 1)  # for the trial, of each policy, and once more
 
 
 def taken_over(server):
@@ -350,3 +368,124 @@ def test_what_a_server_cannot_do_is_refused(engine):
     assert (able.counter_exact, able.exact_logprobs) == (False, False)
     with pytest.raises(ConfigError, match=r"rollout.noise='antithetic': the rollout engine cannot couple"):
         check_engine(make_config(rollout__noise="antithetic", objective__old_logprobs="trainer"), able)
+
+
+@pytest.fixture(scope="module")
+def adapted():
+    """An experiment that trains adapters."""
+    return build(ADAPTED, ONE_DEVICE)
+
+
+def adapters_of(adapted, model, seed=0):
+    """Weights with adapters that have learned something, on a model."""
+    params = adapted.programs.adapt(model)
+    generator = np.random.default_rng(seed)
+    moved = jax.tree.map(lambda leaf: leaf + generator.normal(0, 0.2, leaf.shape).astype("f4"), trained_of(params))
+    return with_trained(params, moved)
+
+
+@pytest.fixture(scope="module")
+def model(experiment):
+    return experiment.programs.init_params(jax.random.key(3))
+
+
+@pytest.fixture(scope="module")
+def expected_with_adapters(experiment, adapted, model):
+    """The same groups by the JAX sampler, with the adapters merged."""
+    experiment.engine.load(adapted.programs.sampling_weights(adapters_of(adapted, model)), version=7)
+    return sampled(experiment.engine, experiment)
+
+
+def sends_adapters(server, engine, adapted, model, fault=None):
+    """The groups of some problems by a server that gets the adapters alone, and misbehaves."""
+    server.begin_with(model)
+    if fault:
+        fault(server)
+    weights = adapted.programs.adapted.cast(adapters_of(adapted, model))
+    engine.load(weights, version=7)
+    return sampled(engine, adapted)
+
+
+def a_lost_answer(server):
+    server.faults[LOAD] = then(does.drops)
+    server.faults[UNLOAD] = then(does.fails)
+
+
+def a_restart_while_loading(server):
+    server.faults[LOAD] = then(does.restarts)
+
+
+def a_restart_while_sampling(server):
+    server.faults[GENERATE] = then(does.restarts, after=TRIED + 6)
+
+
+@pytest.mark.parametrize(
+    ("fault", "reads"),
+    [(None, 3), (a_lost_answer, 4), (a_restart_while_loading, 4), (a_restart_while_sampling, 4)],
+)
+def test_adapters_alone_are_sampled_from(adapted, server, make, model, expected_with_adapters, fault, reads):
+    found = sends_adapters(server, make(adapted), adapted, model, fault)
+    assert_same(found, expected_with_adapters)
+    assert (server.loaded, len(server.read)) == ([], reads)
+    if fault is None:
+        first = ["/pause", "/update_weight_version", UNLOAD, LOAD, "/reset_prefix_cache", "/resume", LABEL, GENERATE]
+        assert server.asked[: len(first)] == first
+
+
+def without_lora(server):
+    server.max_lora_rank = 0
+
+
+def with_a_smaller_rank(server):
+    server.max_lora_rank = 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (without_lora, "cannot use the adapters: status 500 .*LoRA is not enabled. Use --enable-lora"),
+        (with_a_smaller_rank, "cannot use the adapters: status 500 .*LoRA rank 2 is greater than max_lora_rank 1"),
+        (deaf, "differ from the trainer's by .* it has other weights, or computes in another way"),
+        ({LOAD: does.is_absent}, "has no /v1/load_lora_adapter; start it as docs/engines.md says"),
+        ({LOAD: does.fails}, "/v1/load_lora_adapter failed 4 times, the last time with NoAnswer: status 500"),
+        ({LOAD: does.reads_half}, "cannot use the adapters: status 500 .*incomplete metadata"),
+        ({LOAD: does.finds_nothing}, "does not find the adapters .* rollout.engine.weights must be a directory"),
+        ({GENERATE: does.is_absent}, "has no /inference/v1/generate"),
+    ],
+)
+def test_adapters_that_the_server_does_not_take_end_in_a_sentence(adapted, server, make, model, fault, sentence):
+    def misbehave(server):
+        if callable(fault):
+            fault(server)
+        else:
+            server.faults |= {path: ever(each) for path, each in fault.items()}
+
+    with pytest.raises(EngineError, match=f"the vLLM server at 127.0.0.1:.*{sentence}"):
+        sends_adapters(server, make(adapted), adapted, model, misbehave)
+
+
+def test_adapters_that_add_nothing_yet_are_tried_all_the_same(adapted, server, make, model):
+    """At first B is zero: a server without the adapters samples from the same policy."""
+    server.begin_with(model)
+    deaf(server)
+    engine = make(adapted)
+    engine.load(adapted.programs.adapted.cast(adapted.programs.adapt(model)), version=0)
+    with pytest.raises(EngineError, match=r"it did not follow when it got other adapters: see docs/engines\.md"):
+        sampled(engine, adapted)
+
+
+def test_a_server_that_keeps_earlier_adapters_is_noticed(adapted, server, make, model, expected_with_adapters):
+    engine = make(adapted)
+    assert_same(sends_adapters(server, engine, adapted, model), expected_with_adapters)
+    deaf(server)
+    engine.load(adapted.programs.adapted.cast(adapters_of(adapted, model, seed=1)), version=8)
+    with pytest.raises(EngineError, match=r"differ from the trainer's by .* it has other weights"):
+        sampled(engine, adapted)
+
+
+def test_whole_weights_reach_a_server_that_had_adapters(adapted, server, make, model, expected):
+    """As those of an analysis or an evaluation do, for which adapters are merged."""
+    engine = make(adapted)
+    sends_adapters(server, engine, adapted, model)
+    engine.load(adapted.programs.policy_weights(model), version=8)
+    assert_same(sampled(engine, adapted), expected)
