@@ -206,6 +206,7 @@ def test_an_unscored_completion_gets_no_gradient(name):
         scored=jnp.array([[True, True, False, True]]),
         lengths=lengths,
         expected=jnp.array([0.4]),
+        success=jnp.array([0.4]),
         evidence=jnp.array([3.0]),
     )
     old = logprobs(shape=(1, 4, 5))
@@ -230,6 +231,7 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
         scored=jnp.ones((1, 2), bool),
         lengths=lengths,
         expected=jnp.array([0.4]),
+        success=jnp.array([0.4]),
         evidence=jnp.array([3.0]),
     )
     found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))

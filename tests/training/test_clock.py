@@ -83,7 +83,14 @@ def trained(tmp_path, monkeypatch, time, **changes):
     start = SimpleNamespace(params=Busy(0.0, 0.0, time), updates=np.int32(0))
     rollouts = SimpleNamespace(completion_lengths=None)
     collected = SimpleNamespace(
-        passed=8, signal=None, judged=[None] * 8, prompts=[], rewards=None, scored=None, rollouts=rollouts
+        passed=8,
+        signal=None,
+        judged=[None] * 8,
+        prompts=[],
+        rewards=None,
+        successes=None,
+        scored=None,
+        rollouts=rollouts,
     )
 
     def slowly(seconds, value):
