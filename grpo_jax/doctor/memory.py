@@ -40,7 +40,7 @@ def needs_of(experiment: Experiment) -> Needs:
         given = abstract_inputs(samplers, config, longest)
         lanes = samplers.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, longest)
         sampler = samplers.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
-        sample = sampler.lower(given.weights, given.prompts, given.counter).compile()  # type: ignore[attr-defined]
+        sample = sampler.lower(given.weights, given.prompts, given.counter, *given.earlier).compile()  # type: ignore[attr-defined]
         own = peak_bytes(sample)  # all that devices hold which only sample
         architecture = programs.policy.architecture
         shared = samplers is programs

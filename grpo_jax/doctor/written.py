@@ -135,6 +135,15 @@ def _tied_head(w: Written) -> Iterator[Finding]:
         )
 
 
+def _drafts(w: Written) -> Iterator[Finding]:
+    drafts = w.config.rollout.speculation
+    if drafts and w.platform == "cpu":
+        yield warning(
+            f"rollout.speculation={drafts}: each step of decoding reads {drafts + 1} rows for every completion, which "
+            "costs a CPU about as much as right drafts save, or more (docs/performance.md); set it to 0."
+        )
+
+
 CHECKS: Sequence[Check[Written]] = (
     Check("learning rate for the model's size", _learning_rate),
     Check("dtype of activations for model and devices", _compute_dtype),
@@ -146,4 +155,5 @@ CHECKS: Sequence[Check[Written]] = (
     Check("whether anything is saved before the end", _checkpoints),
     Check("whether anything is evaluated before the end", _evaluations),
     Check("tied heads with a server", _tied_head),
+    Check("whether drafts pay on these devices", _drafts),
 )

@@ -77,6 +77,7 @@ def cache_bytes(inputs: AbstractInputs, config: Config, architecture: Architectu
         group_size=r.group_size,
         prompt_tokens=inputs.prompts.tokens.shape[1],
         room=r.max_new_tokens,
+        drafts=r.speculation,
     )
     heads = -(-a.num_kv_heads // config.mesh.tensor)
     item = 2 if config.model.compute_dtype == "bfloat16" else 4

@@ -57,6 +57,7 @@ class Plan(JsonRecord):
     sample: ProgramPlan
     score: ProgramPlan | None  # None: the objective needs no log-probabilities but the sampler's
     update: ProgramPlan
+    drafts: int = 0  # that the policy reads after each newest token
 
     @property
     def programs(self) -> dict[str, ProgramPlan]:
@@ -126,7 +127,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     rollout = config.rollout
     lanes = programs.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, prompt_tokens)
     sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
-    sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter), options)  # type: ignore[attr-defined]
+    sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter, *inputs.earlier), options)  # type: ignore[attr-defined]
     # The first loop is that of the widest bucket. Rows of full length leave nothing to the others.
     full_width = (hlo.DataLoop(len(batch.groups.prompt_lengths)), hlo.DataLoop(0))
     work, n = model_flops(config, architecture, prompt_tokens), len(devices)
@@ -164,6 +165,7 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
             model_flops=work["update"] / n,
             memory=update_memory(peak_bytes(update), inputs, config),
         ),
+        drafts=rollout.speculation,
     )
 
 
@@ -223,13 +225,17 @@ class DoesNotFit(Exception):
 
 
 def _decode_loops(config: Config, shards: int, lanes: int) -> Sequence[hlo.DataLoop]:
-    """Return the sampler's loops for completions of full length: none is left to the narrower loops."""
+    """Return the sampler's loops for completions of full length: none is left to the narrower loops.
+
+    No draft is right, so the steps are as many as without drafts.
+    """
     r = config.rollout
     steps, refills = full_length_steps(
         lanes,
         prompts=r.prompts_per_batch // shards,
         group_size=r.group_size,
         room=r.max_new_tokens,
+        drafts=r.speculation,
     )
     return hlo.DataLoop(steps, (hlo.DataLoop(refills),)), hlo.DataLoop(0)
 

@@ -25,6 +25,12 @@ def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     size = f"{plan.parameters / 1e9:.2f}B parameters on {plan.chips} x {plan.chip.name} ({plan.topology})"
     if plan.lanes:
         console.print(f"Sampling: {counted(plan.lanes, 'completion')} at once in each of the shards of a batch.")
+    if plan.drafts:
+        console.print(
+            f"Drafts: a decode step reads {plan.drafts + 1} rows for each completion. None is assumed to be right; "
+            f"if a share s of them is, there are 1 + {plan.drafts} s times fewer steps. A plan with "
+            "rollout.speculation=0 shows from which share on they pay."
+        )
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     step = f"{plan.step_seconds:,.0f} s, {plan.step_chip_hours:.2f} chip-hours"
     console.print(

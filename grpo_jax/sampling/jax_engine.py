@@ -1,6 +1,7 @@
 """The reference engine: the JAX sampler, on the devices that train or on others."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, TypeVar
 
@@ -43,7 +44,8 @@ class JaxEngine:
           sampler: (sampling, group_size, noise) -> a jitted `Sampler` of whole batches.
           continuous: (sampling, group_size, noise, lanes per shard, batches in flight) -> a jitted `ContinuousSampler`.
             Both keep what they have made.
-          lanes: (prompts of a request, of a batch, group_size, P) -> lanes per shard; 0: whole batches are decoded.
+          lanes: (prompts of a request, of a batch, group_size, P) -> lanes per shard; 0: whole batches are decoded,
+            without drafts.
           vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
@@ -105,33 +107,30 @@ class JaxEngine:
         """Yield the batches of a request with rollouts that the devices may still be computing."""
         number, at_once, shards = len(prompts.ids), request.prompts_per_batch, batch_shards(self._batch.mesh)
         lanes = self._lanes(number, at_once, request.group_size, prompts.tokens.shape[1])
-        if self._earlier is not None:  # right drafts let a completion overtake the others of its group
-            lanes = lanes or at_once // shards * request.group_size
         in_order = not lanes and number <= at_once  # all are decoded together, so no order is better
         batches = in_batches(number, at_once, shards, None if in_order else request.expected_lengths)
         how = request.sampling, request.group_size, request.noise
         counter = put(request.counter, self._replicated)
 
-        def device_prompts(rows: Rows) -> PromptBatch:
+        def placed(rows: Rows) -> tuple[PromptBatch, Any]:
+            """Return a batch's prompts on the devices, and the completions in which their drafts are looked up."""
             taken = _at(prompts, rows)
-            return put(dataclasses.replace(taken, lengths=np.where(rows < 0, 0, taken.lengths)), self._batch)
+            earlier = None if self._earlier is None else self._earlier.of(taken.ids, request.group_size)
+            return put((dataclasses.replace(taken, lengths=np.where(rows < 0, 0, taken.lengths)), earlier), self._batch)
 
+        inputs = map(placed, batches)  # each is placed when its turn comes
         if not lanes:
             whole = self._sampler(*how)
-            yield from ((rows, whole(weights, device_prompts(rows), counter)) for rows in batches)
+            for rows, (given, _) in zip(batches, inputs, strict=True):
+                yield rows, whole(weights, given, counter)
             return
         in_flight = batches_in_flight(lanes, at_once // shards * request.group_size, len(batches))
         program = self._continuous(*how, lanes, in_flight)
-
-        def earlier(rows: Rows) -> Any:
-            if self._earlier is None:
-                return None
-            return put(self._earlier.of(prompts.ids[rows], request.group_size), self._batch)
-
-        state = program.empty(weights, device_prompts(batches[0]), counter, earlier(batches[0]))
-        for fed, rows in enumerate(batches, start=1):
+        first = next(inputs)
+        state = program.empty(weights, first[0], counter, first[1])
+        for fed, (given, earlier) in enumerate(itertools.chain([first], inputs), start=1):
             last = put(np.bool_(fed == len(batches)), self._replicated)
-            state, oldest = program.feed(weights, state, device_prompts(rows), counter, last, earlier(rows))
+            state, oldest = program.feed(weights, state, given, counter, last, earlier)
             if in_flight <= fed < len(batches):
                 yield batches[fed - in_flight], oldest
         yield from zip(batches[-in_flight:], program.finish(weights, state), strict=True)

@@ -88,15 +88,16 @@ class Left:
     oldest: Int[Any, " shards"]  # those of them that belong to the oldest batch in flight
 
 
-def each_group_has_a_lane(lanes: int, prompts: int, group_size: int) -> bool:
-    """Return whether no completion of a shard has to wait; then a lane takes a whole group.
+def each_group_has_a_lane(lanes: int, prompts: int, group_size: int, drafts: int = 0) -> bool:
+    """Return whether no completion of a shard has to wait; then a lane takes a whole group, if there are no drafts.
 
     Args:
       lanes: of the shard, at most; 0: any number.
       prompts: of the shard.
       group_size: G.
+      drafts: that follow each newest token. Right ones let a completion overtake the others of its group.
     """
-    return not 0 < lanes < prompts * group_size
+    return not drafts and not 0 < lanes < prompts * group_size
 
 
 def automatic_lanes(
@@ -149,7 +150,7 @@ def batches_in_flight(lanes: int, batch: int, batches: int) -> int:
     return min(batches, 1 + math.ceil(lanes / (SHARE * batch)))
 
 
-def cached_tokens(lanes: int, *, prompts: int, group_size: int, prompt_tokens: int, room: int) -> int:
+def cached_tokens(lanes: int, *, prompts: int, group_size: int, prompt_tokens: int, room: int, drafts: int = 0) -> int:
     """Return how many tokens' keys and values a shard has room for while sampling.
 
     Args:
@@ -158,14 +159,15 @@ def cached_tokens(lanes: int, *, prompts: int, group_size: int, prompt_tokens: i
       group_size: G.
       prompt_tokens: P.
       room: C.
+      drafts: as `each_group_has_a_lane` takes them. With drafts there have to be lanes.
     """
     waiting = prompts * prompt_tokens
-    if each_group_has_a_lane(lanes, prompts, group_size):
+    if each_group_has_a_lane(lanes, prompts, group_size, drafts):
         return waiting + prompts * group_size * room
-    return waiting + lanes * (prompt_tokens + room)
+    return waiting + lanes * (prompt_tokens + room + drafts)
 
 
-def full_length_steps(lanes: int, *, prompts: int, group_size: int, room: int) -> tuple[int, float]:
+def full_length_steps(lanes: int, *, prompts: int, group_size: int, room: int, drafts: int = 0) -> tuple[int, float]:
     """Return a shard's decode steps if all completions have full length, and how many units a step's lanes take.
 
     Args:
@@ -173,8 +175,9 @@ def full_length_steps(lanes: int, *, prompts: int, group_size: int, room: int) -
       prompts: of the shard.
       group_size: G.
       room: C.
+      drafts: as `cached_tokens` takes them. None of them is right.
     """
-    if each_group_has_a_lane(lanes, prompts, group_size):
+    if each_group_has_a_lane(lanes, prompts, group_size, drafts):
         return room - 1, 0.0
     completions = prompts * group_size
     steps = -(-completions // lanes) * (room - 1)

@@ -31,7 +31,7 @@ from grpo_jax.sampling.noise import Noise, independent
 from grpo_jax.sharding import batch_shards, named, on_each_shard
 from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
 
-Sampler: TypeAlias = Callable[[Params, PromptBatch, Counter], Rollouts]
+Sampler: TypeAlias = Callable[..., Rollouts]  # (params, prompts, counter[, earlier])
 
 NARROWER = 4  # how many times fewer lanes the next loop has
 NARROWEST = 64  # lanes of a shard: a loop of fewer saves less than it takes to compile
@@ -64,8 +64,10 @@ class ContinuousSampler:
     finish: Callable[[Params, DecodeState], list[Rollouts]]  # of the W batches in flight, the oldest first
 
 
-def make_sampler(policy: Policy, sampling: SamplingConfig, *, lanes_per_shard: int = 0, **options: Any) -> Sampler:
-    """Make a function (params, prompts, counter) -> Rollouts of one batch, to be jitted.
+def make_sampler(
+    policy: Policy, sampling: SamplingConfig, *, lanes_per_shard: int = 0, drafts: int = 0, **options: Any
+) -> Sampler:
+    """Make a function (params, prompts, counter[, earlier]) -> Rollouts of one batch, to be jitted.
 
     Args:
       policy: as `make_continuous_sampler` takes it.
@@ -73,17 +75,17 @@ def make_sampler(policy: Policy, sampling: SamplingConfig, *, lanes_per_shard: i
       **options: likewise.
       lanes_per_shard: completions of a shard that are decoded at once; 0, or too many: all of the batch, and those of
         a group share a lane.
+      drafts: as `make_continuous_sampler` takes them. Then earlier completions follow the counter.
     """
 
-    def sample(params: Params, prompts: PromptBatch, counter: Counter) -> Rollouts:
+    def sample(params: Params, prompts: PromptBatch, counter: Counter, *earlier: Int[Array, "N G C"]) -> Rollouts:
         prompts_per_shard = len(prompts.ids) // _shards(policy)
-        alone = each_group_has_a_lane(lanes_per_shard, prompts_per_shard, options["group_size"])
+        alone = each_group_has_a_lane(lanes_per_shard, prompts_per_shard, options["group_size"], drafts)
         continuous = make_continuous_sampler(
-            policy, sampling, lanes_per_shard=0 if alone else lanes_per_shard, **options
+            policy, sampling, lanes_per_shard=0 if alone else lanes_per_shard, drafts=drafts, **options
         )
-        state, _ = continuous.feed(
-            params, continuous.empty(params, prompts, counter), prompts, counter, jnp.array(True)
-        )
+        state = continuous.empty(params, prompts, counter, *earlier)
+        state, _ = continuous.feed(params, state, prompts, counter, jnp.array(True), *earlier)
         return continuous.finish(params, state)[0]
 
     return sample

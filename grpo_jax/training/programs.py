@@ -75,7 +75,8 @@ class Programs:
     sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`, for the engine; once per policy version
     policy_weights: Callable[[Params], SamplingWeights]  # of `policy`
     lanes: Callable[[int, int, int, int], int]  # (prompts of a request, at once, group_size, P) -> lanes per shard
-    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise, lanes per shard]) -> jitted, of SamplingWeights
+    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise, lanes per shard]) -> jitted, of SamplingWeights.
+    # With `rollout.speculation` it reads drafts if it has lanes.
     continuous: Callable[..., ContinuousSampler]  # (sampling, group_size, noise, lanes per shard, batches in flight)
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
@@ -111,7 +112,10 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     def sampler(
         sampling: SamplingConfig, group_size: int, noise: str = "independent", lanes_per_shard: int = 0
     ) -> Sampler:
-        made = make_sampler(policy, sampling, lanes_per_shard=lanes_per_shard, **settings(group_size, noise))
+        drafts = config.rollout.speculation if lanes_per_shard else 0
+        made = make_sampler(
+            policy, sampling, lanes_per_shard=lanes_per_shard, drafts=drafts, **settings(group_size, noise)
+        )
         return jax.jit(made, out_shardings=shardings.batch)
 
     @cache
@@ -171,6 +175,8 @@ def _lanes_per_shard(
 ) -> int:
     """Return how many lanes a shard has for a request; 0: whole batches are decoded, with a lane for each group.
 
+    With drafts each completion of a batch has a lane then: right drafts let it overtake the others of its group.
+
     Args:
       prompts: of the request.
       at_once: prompts of a batch.
@@ -192,7 +198,8 @@ def _lanes_per_shard(
             parameters=sum(leaf.size for leaf in jax.tree.leaves(policy.shapes())),
             cached_per_token=2 * model.num_layers * model.num_kv_heads * model.head_dim,
         )
-    return lanes if lanes < completions else 0
+    everything = at_once // shards * group_size if config.rollout.speculation else 0
+    return lanes if 0 < lanes < completions else everything
 
 
 def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, microbatch_groups: int) -> Shardings:
@@ -297,6 +304,7 @@ class AbstractInputs:
     weights: SamplingWeights
     prompts: PromptBatch
     counter: Counter
+    earlier: Sequence[Any]  # the completions in which drafts are looked up; empty without drafts
     batch: UpdateBatch
 
 
@@ -318,6 +326,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     prompts = PromptBatch(
         ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
     )
+    earlier = [np.zeros((sampled, g, c), np.int32)] * bool(config.rollout.speculation)
     groups = Groups(
         prompt_tokens=np.zeros((k, m, p), np.int32),
         prompt_lengths=np.zeros((k, m), np.int32),
@@ -336,6 +345,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
         weights=_with_shardings(weights, shardings.weights),
         prompts=_with_shardings(prompts, jax.tree.map(lambda _: shardings.batch, prompts)),
         counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),
+        earlier=_with_shardings(earlier, [shardings.batch] * len(earlier)),
         batch=_with_shardings(batch, update_batch_shardings(batch, shardings)),
     )
 

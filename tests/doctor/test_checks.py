@@ -90,6 +90,7 @@ BFLOAT16 = {"model__compute_dtype": "bfloat16"}
         (BFLOAT16 | {"objective__old_logprobs": "trainer"}, {}, "a CPU computes it more slowly"),
         (BFLOAT16, {"platform": "tpu"}, "objective.old_logprobs='sampler': in bfloat16"),
         ({"objective__kl_coef": 2.0}, {}, "objective.kl_coef=2: holds the policy"),
+        ({"rollout__speculation": 3}, {}, "rollout.speculation=3: each step of decoding reads 4 rows"),
         ({"optimizer__warmup_updates": 7}, {}, "optimizer.warmup_updates=7: is more than half of the 12 updates"),
         ({"checkpoint__every": 16, "checkpoint__minutes": 0}, {}, "checkpoint.every=16: the run has 12 steps"),
         ({"evaluation__every": 16, "checkpoint__keep_best": 0}, {}, "evaluation.every=16: the run has 12 steps"),

@@ -15,6 +15,7 @@ from grpo_jax.planning import plan as planning
 from grpo_jax.planning.costs import Costs
 from grpo_jax.planning.plan import Plan, advice, make_plan, model_flops
 from grpo_jax.planning.table import MARKDOWN_HEAD, markdown_row, show
+from grpo_jax.sampling import full_length_steps
 from grpo_jax.terminal import PlainConsole
 from tests.helpers import CONFIGS, start
 from tests.planning.small import PROMPT, SMALL, config, with_adapters
@@ -139,6 +140,17 @@ def test_tables_show_the_scorer_where_there_is_one(no_compiler):
         row = markdown_row("small", 2, "1 x 4 x 1", plan)
         assert f"| {seconds} |" in row
         assert row.count("|") == MARKDOWN_HEAD.splitlines()[0].count("|")
+
+
+def test_drafts_are_rows_of_a_step_and_each_completion_has_its_prompts_keys(no_compiler):
+    plan, console = planned(rollout__speculation=3), PlainConsole(record=True, width=200)
+    assert (plan.lanes, plan.drafts) == (8 * 2, 3)
+    assert no_compiler["sample"].args_info[0][3].shape == (32, 2, 60)  # the earlier completions
+    assert plan.sample.memory.cache == (8 * PROMPT + 16 * (PROMPT + 60 + 3)) * 2 * 2 * 1 * 128 * 2
+    show(plan, [], console)
+    assert "a decode step reads 4 rows for each completion. None is assumed to be right" in console.export_text()
+    assert full_length_steps(16, prompts=8, group_size=2, room=60, drafts=3) == (59, 16 / 59)
+    assert full_length_steps(0, prompts=8, group_size=2, room=60) == (59, 0)
 
 
 def test_a_program_that_jaxlib_cannot_write_down(no_compiler, monkeypatch):

@@ -10,11 +10,13 @@ import pytest
 
 import grpo_jax.sampling.sampler
 from grpo_jax.config import MeshConfig
+from grpo_jax.processes import put
 from grpo_jax.sampling import (
     ContinuousSampler,
     Earlier,
     JaxEngine,
     SamplingRequest,
+    jax_engine,
     make_continuous_sampler,
     make_sampler,
 )
@@ -65,14 +67,15 @@ def test_completions_are_the_same_for_any_drafts(monkeypatch, group_size, lanes,
 
 
 @pytest.mark.trap(46)
-def test_the_engine_drafts_from_the_visit_before():
+def test_the_engine_drafts_from_the_visit_before(monkeypatch):
     """Three batches, the last one filled up. A first visit, such as a replay, has no earlier completions."""
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     policy, at_once = dataclasses.replace(make(), mesh=mesh), 3
     params = jax.device_get(policy.init(jax.random.key(0)))
     settings = SETTINGS | {"group_size": 1}
     plain = jax.device_get(jax.jit(make_sampler(policy, PLAIN, **settings))(params, EIGHT, COUNTER))
-    given = []
+    given, placed = [], []
+    monkeypatch.setattr(jax_engine, "put", lambda tree, to: placed.append(tree) or put(tree, to))
 
     @functools.cache
     def continuous(sampling, group_size, noise, lanes, in_flight):
@@ -90,7 +93,7 @@ def test_the_engine_drafts_from_the_visit_before():
     engine = JaxEngine(
         sampler=make_sampler,
         continuous=continuous,
-        lanes=lambda *_: 0,
+        lanes=lambda *_: at_once,
         vocab_size=VOCABULARY,
         batch=named(mesh, "batch"),
         replicated=named(mesh),
@@ -104,6 +107,7 @@ def test_the_engine_drafts_from_the_visit_before():
             np.testing.assert_array_equal(rollouts.completion_lengths, plain.completion_lengths[places])
         lengths = (np.concatenate(given[3 * visit :]) != NOTHING).sum(axis=-1)
         np.testing.assert_array_equal(lengths[:8], visit * plain.completion_lengths)
+    assert sum(isinstance(tree, tuple) for tree in placed) == 2 * 3  # each batch is placed once
 
 
 def test_drafts_follow_the_place_that_is_most_like_the_end():
