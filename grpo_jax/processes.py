@@ -31,6 +31,7 @@ PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those tha
 
 _exchanges = itertools.count()
 _waited = 0.0  # seconds
+_waited_by_all: list[float] = []  # seconds of each process before the newest exchange
 
 
 def place() -> tuple[int, int]:
@@ -171,6 +172,11 @@ def waited() -> float:
     return _waited
 
 
+def waited_by_all() -> list[float]:
+    """Return what `waited` was on each process before the newest exchange, which has told it; none before the first."""
+    return _waited_by_all
+
+
 def _everywhere(what: str, value: Any) -> list[Any]:
     """Return the values that all processes pass, in the order of the processes.
 
@@ -183,10 +189,10 @@ def _everywhere(what: str, value: Any) -> list[Any]:
     Raises:
       RuntimeError: if a process exchanges something else.
     """
-    global _waited
+    global _waited, _waited_by_all
     shared, number, index = store(), next(_exchanges), jax.process_index()
     place = f"{EXCHANGES}/{number}"
-    shared.key_value_set(f"{place}/{index}", json.dumps([what, value]))
+    shared.key_value_set(f"{place}/{index}", json.dumps([what, value, _waited]))
     began = time.monotonic()
     if index == 0:
         values = [shared.blocking_key_value_get(f"{place}/{other}", PATIENCE) for other in range(jax.process_count())]
@@ -195,10 +201,11 @@ def _everywhere(what: str, value: Any) -> list[Any]:
             shared.key_value_delete(f"{EXCHANGES}/{number - 1}")
     everywhere = json.loads(shared.blocking_key_value_get(f"{place}/all", PATIENCE))
     _waited += time.monotonic() - began
-    exchanged = [theirs for theirs, _ in everywhere]
+    exchanged = [theirs for theirs, _, _ in everywhere]
     if any(theirs != what for theirs in exchanged):
         raise RuntimeError(f"the processes are at different places: they exchange {', '.join(exchanged)}")
-    return [one for _, one in everywhere]
+    _waited_by_all = [seconds for _, _, seconds in everywhere]
+    return [one for _, one, _ in everywhere]
 
 
 def arrays_of_first(tree: Any, shapes: Any) -> Any:

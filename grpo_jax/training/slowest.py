@@ -1,7 +1,6 @@
 """Which of several processes the others wait for, step by step."""
 
-from grpo_jax.processes import by_all, waited
-from grpo_jax.runs.ending import TrainingError
+from grpo_jax.processes import waited_by_all
 from grpo_jax.runs.lines import Measured
 
 
@@ -9,16 +8,16 @@ class Slowest:
     """Compares how long the processes wait for each other: the slowest waits the least."""
 
     def __init__(self) -> None:
-        self._waited = waited()
+        self._waited = waited_by_all()
 
     def since_last(self) -> dict[str, float]:
         """Return metrics of the time since the last call; none if there is a single process.
 
         All processes must call this at the same places.
         """
-        own, self._waited = waited() - self._waited, waited()
-        everywhere = by_all(lambda: own, TrainingError)
-        if len(everywhere) == 1:
+        before, self._waited = self._waited, waited_by_all()
+        if not before:
             return {}
-        least = min(everywhere)
-        return {Measured.SLOWEST: everywhere.index(least), Measured.SLOWEST_SECONDS: round(max(everywhere) - least, 4)}
+        own = [now - then for now, then in zip(self._waited, before, strict=True)]
+        least = min(own)
+        return {Measured.SLOWEST: own.index(least), Measured.SLOWEST_SECONDS: round(max(own) - least, 4)}
