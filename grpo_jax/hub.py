@@ -6,13 +6,13 @@ from pathlib import Path
 
 from grpo_jax.config import ConfigError, one_line
 
-SECONDS = 10.0  # for the Hub to answer whether there is such a repository
+SECONDS = 10.0  # for the Hub to answer whether a repository exists
 
 # Why the Hub refuses a request, by the status of its answer.
 REFUSALS: Mapping[int, str] = {
     HTTPStatus.UNAUTHORIZED: "the Hub does not accept the token; make another at https://huggingface.co/settings/tokens",
     HTTPStatus.FORBIDDEN: "the token may not write there; name an owner for whom it may, or use another token",
-    HTTPStatus.CONFLICT: "there is such a repository already; name another",
+    HTTPStatus.CONFLICT: "a repository of this name exists already; name another",
 }
 
 
@@ -29,7 +29,7 @@ def check_name(name: str) -> None:
         _owner, _name = name.split("/")
     except ValueError as error:
         raise ConfigError(
-            f"{name}: is no name of a repository; write owner/name, with letters, digits, '-', '_' and '.'."
+            f"{name}: is not the name of a repository; write owner/name, with letters, digits, '-', '_' and '.'."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""HTTP requests whose bodies and answers are JSON: what an answer means, and when a request is repeated."""
+"""HTTP requests whose bodies and answers are JSON: what an answer means, and when to repeat a request."""
 
 import json
 from collections.abc import Callable
@@ -26,7 +26,7 @@ class Refused(Exception):
 
 
 class Unanswered(Exception):
-    """A request failed as often as it may be repeated. The text is why it failed the last time."""
+    """A request failed at every attempt. The text says why the last one failed."""
 
 
 def values_of(status: int, text: bytes) -> Any:
@@ -35,7 +35,7 @@ def values_of(status: int, text: bytes) -> Any:
     Raises:
       NoAnswer: if the request is worth repeating.
       Refused: if the status is that of another error.
-      ValueError: if the answer is no JSON.
+      ValueError: if the answer is not JSON.
     """
     check_status(status, text)
     return json.loads(text) if text else None
@@ -59,9 +59,9 @@ def repeated(once: Callable[[], T], retries: int, wait: float, pause: Callable[[
     """Make a request by `once`, again if there is no answer, and return its result.
 
     Args:
-      retries: how many times it is called again.
-      wait: the seconds before the first of these calls. They double up to a minute.
-      pause: waits for some seconds. What it raises ends the attempts.
+      retries: how many times `once` is called again.
+      wait: seconds before the first of these calls; doubled before each further one, up to a minute.
+      pause: waits for a number of seconds. If it raises, no further attempt is made.
 
     Raises:
       Unanswered: if no call got an answer.

@@ -67,7 +67,7 @@ def put(tree: Any, shardings: Any) -> Any:
 
 
 def gather(tree: Any) -> Any:
-    """Return global arrays of one mesh so that every process has them whole, once the devices have come to this.
+    """Return global arrays of one mesh whole on every process, as soon as the devices get to this operation.
 
     A single process has them anyway.
     """
@@ -149,7 +149,7 @@ def by_all(act: Callable[[], Any], failed: type[Exception]) -> list[Any]:
 
 
 def _words(error: Exception, plain: type[Exception]) -> str:
-    """Return what an error says, with its type if it is not a plain one, whose text is a sentence."""
+    """Return an error's text, after its type unless it is a `plain` error, whose text is a sentence."""
     return f"{error}" if isinstance(error, plain) and str(error) else f"{type(error).__name__}: {error}"
 
 
@@ -184,7 +184,7 @@ def _everywhere(what: str, value: Any) -> list[Any]:
     many processes there are.
 
     Args:
-      what: is exchanged, the same on all processes.
+      what: says what is exchanged; the same on all processes.
 
     Raises:
       RuntimeError: if a process exchanges something else.

@@ -33,7 +33,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, UInt32
 
-# Stated, because a user may have set a faster default in JAX, whose draws under `vmap` depend on the batch.
+# Set explicitly, because a user may have set a faster default in JAX, whose draws under `vmap` depend on the batch.
 PRNG = "threefry2x32"
 BRANCHING = 2**32 - 1  # in place of a sample's index: no group is that large
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))  # of Threefry-2x32
@@ -67,7 +67,7 @@ class HostStream(enum.IntEnum):
 
 @enum.unique
 class TextStream(enum.StrEnum):
-    """Purposes of texts that seed generators. None is the beginning of another."""
+    """Purposes of texts that seed generators. None is a prefix of another."""
 
     PROBLEMS = "problems of"  # + a split: of the embedded task
     DEMONSTRATIONS = "demonstrations"  # + seed and step: of the warm start

@@ -25,7 +25,7 @@ from rich.text import Text
 STDERR = 2
 WIDTH_ELSEWHERE = 120  # columns, where there is no terminal: in a pipe or a file
 
-# Where no bar is drawn, a line comes every ten seconds at first, and then the more seldom the longer a run goes on.
+# Where no bar is drawn, a line comes every ten seconds at first, and less and less often as the run goes on.
 SECONDS_BETWEEN_LINES, SHARE_BETWEEN_LINES, MOST_BETWEEN_LINES = 10.0, 1 / 30, 600.0
 SMOOTHING = 0.9  # single steps are noisy: the bar shows a running mean, metrics.jsonl has every step
 
@@ -41,10 +41,10 @@ CURVE = 12  # characters of the one beside the bar
 
 
 def can_redraw(*, terminal: bool) -> bool:
-    """Return whether a line can be drawn again where output goes to.
+    """Return whether a line of the output can be redrawn.
 
     Args:
-      terminal: whether it goes to a terminal.
+      terminal: whether the output goes to a terminal.
     """
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return terminal and not dumb and os.environ.get("CI", "").lower() in ("", "0", "false")
@@ -62,7 +62,7 @@ class PlainConsole(rich.console.Console):
 
     def __init__(self, **settings: Any):
         super().__init__(markup=False, emoji=False, highlight=False, **settings)
-        terminal = bool(settings.get("force_terminal")) or self.file.isatty()  # FORCE_COLOR makes none of a pipe
+        terminal = bool(settings.get("force_terminal")) or self.file.isatty()  # FORCE_COLOR does not make a pipe one
         self.is_interactive = self.is_interactive and can_redraw(terminal=terminal)
         if "width" not in settings and not terminal:
             self.width = WIDTH_ELSEWHERE
@@ -113,7 +113,7 @@ def duration(seconds: float) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Return a curve of at most so many characters, from the lowest to the highest of the shown values; "" of none."""
+    """Return a curve of at most `width` characters, from the lowest to the highest of the shown values; "" for none."""
     size = min(len(values), width)
     shown = [values[round(place * (len(values) - 1) / max(size - 1, 1))] for place in range(size)]
     low, high = min(shown, default=0.0), max(shown, default=0.0)

@@ -134,7 +134,7 @@ class UpdateBatch:
 class TrainState:
     """The state that an update changes."""
 
-    params: Params  # all of the policy's parameters, also those that are not trained
+    params: Params  # all of the policy's parameters, including those that are not trained
     opt_state: Any  # Optax's state of the parameters that are trained
     updates: Int[Any, ""]  # optimizer steps taken, not counting skipped ones
     nonfinite_in_a_row: Int[Any, ""]  # updates skipped since the last finite one

@@ -96,14 +96,14 @@ def test_a_whole_directory_goes_to_a_new_repository(hub, directory, public, visi
 
 @pytest.mark.parametrize("name", ["two-grpo", "ada/two/grpo", "ada/two grpo", "", "/", "ada/", "https://hub/ada/x"])
 def test_a_name_of_another_form_is_refused(name):
-    with pytest.raises(ConfigError, match="is no name of a repository; write owner/name"):
+    with pytest.raises(ConfigError, match="is not the name of a repository; write owner/name"):
         check_name(name)
 
 
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (200, "there is such a repository already; name another."),
+        (200, "a repository of this name exists already; name another."),
         (401, "the Hub does not accept the token; make another at https://huggingface.co/settings/tokens."),
         (403, "the token may not write there; name an owner for whom it may, or use another token."),
         (418, r"the Hub refuses it \(.*418.*\)\."),
@@ -129,7 +129,7 @@ def test_without_a_token_or_a_network_it_is_told(hub, monkeypatch, tmp_path):
     ("path", "status", "sentence"),
     [
         ("/repos/create", 403, "the token may not write there; name an owner for whom it may, or use another token"),
-        ("/repos/create", 409, "there is such a repository already; name another"),
+        ("/repos/create", 409, "a repository of this name exists already; name another"),
         ("/validate-yaml", 400, "the upload has failed (Invalid metadata in README.md"),
         ("/commit/main", 418, "the Hub refuses it ("),
     ],

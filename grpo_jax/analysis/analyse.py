@@ -1,4 +1,4 @@
-"""The analysis of a checkpoint: restore it, sample rollouts, and compute their gradients and statistics of these."""
+"""The analysis of a checkpoint: restore it, sample rollouts, compute their gradients, and statistics of these."""
 
 import math
 from collections.abc import Sequence

@@ -66,7 +66,7 @@ def statistics(
     weights = resample(prompts, resamples, seed)
     order = orders(prompts, samples, cuts, seed)
     of_sums = products.within(vectors)
-    # A loss divides by the mean share of so many completions that it is practically its expectation.
+    # A loss divides by the mean share of many completions, which is practically its expectation.
     factors = np.asarray(aggregation.weight(lengths, width) / aggregation.denominator(lengths).mean(), np.float64)
     vectors *= factors.astype(np.float32)[..., None]
     inner = of_sums * factors[:, :, None] * factors[:, None, :]

@@ -31,7 +31,7 @@ def flat(tree: Any) -> Float[Array, " entries"]:
 def _of_leaf(values: Float[Array, " entries"], first: int, size: int) -> Float[Array, " {size}"]:
     """Return the sketch of one leaf, whose rows of `size` entries are counted from `first`."""
     rows = jnp.pad(values, (0, -len(values) % size)).reshape(-1, size)
-    # Counted modulo 2^32: beyond so many rows the signs repeat, under other rotations.
+    # Counted modulo 2^32: beyond that many rows the signs repeat, under other rotations.
     places = jnp.arange(len(rows), dtype=jnp.uint32) + jnp.uint32(first % 2**32)
 
     def add(total: Array, row: tuple[Array, Array]) -> tuple[Array, None]:

@@ -9,7 +9,7 @@ leaves out memory and rollouts, and so needs no weights. --recorded=FILE compare
 --json wrote, for example on another machine. No run directory is read or written; a base policy that has to
 be made from scratch is kept in the cache, where the run finds it.
 
-Exit codes: 0 nothing is wrong; 1 warnings: the run would work, and probably not as it was meant; 2 errors: the run
+Exit codes: 0 nothing is wrong; 1 warnings: the run would work, but probably not as intended; 2 errors: the run
 would be refused, fail or learn nothing.
 """
 

@@ -149,7 +149,7 @@ def _check_sharing(arguments: argparse.Namespace) -> None:
     """Raise ConfigError if a flag about the model card or the upload is wrong, or if the Hub says that it will be."""
     if arguments.license and not LICENSE.fullmatch(arguments.license):
         raise ConfigError(
-            f"--license={arguments.license}: is no name of a license; take one of "
+            f"--license={arguments.license}: is not the name of a license; take one of "
             "https://huggingface.co/docs/hub/repositories-licenses, such as apache-2.0."
         )
     if arguments.public and arguments.push is None:

@@ -25,8 +25,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--address",
         default="127.0.0.1",
-        help="the address to listen at; default: 127.0.0.1, which only this machine reaches. "
-        "Whoever reaches another one can read the runs: there is no password",
+        help="the address to listen on; default: 127.0.0.1, which only this machine can reach. "
+        "Whoever can reach another one can read the runs: there is no password",
     )
     parser.add_argument("--port", type=int, default=PORT, help=f"the port; 0 takes a free one; default: {PORT}")
     return parser
@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         server = make_server(arguments.runs, arguments.address, arguments.port)
     except OSError as error:
         where = f"--address={arguments.address} --port={arguments.port}"
-        return command_line.fail(f"{where}: cannot be listened at ({error.strerror}); name another port.", 2)
+        return command_line.fail(f"{where}: cannot be listened on ({error.strerror}); name another port.", 2)
     with server:
         command_line.tell(f"http://{arguments.address}:{server.server_port}/ (Ctrl-C ends this)")
         try:

@@ -101,10 +101,11 @@ def _refuse_unknown(made: argparse.ArgumentParser, argv: Sequence[str]) -> None:
 def place(text: str) -> Path:
     """Return the path that a flag names. Addresses are refused: for gs://b, `Path` would make a local folder "gs:".
 
-    So is an empty text, such as that of a variable that is not set. `Path` would take it for the current directory.
+    An empty text, such as that of a variable that is not set, is refused, too: `Path` would take it for the current
+    directory.
 
     Raises:
-      ArgumentTypeError: if it is one of these, or if the system does not let this process look there.
+      ArgumentTypeError: for an address or an empty text, and if the system does not let this process look there.
     """
     if not text:
         raise argparse.ArgumentTypeError("it is empty; name a path, such as . for the current directory.")
@@ -116,8 +117,8 @@ def place(text: str) -> Path:
     path = Path(text)
     try:
         path.exists()
-    except OSError as error:  # that it does not exist is none
-        raise argparse.ArgumentTypeError(f"{text}: cannot be looked at ({error.strerror}); name another.") from error
+    except OSError as error:  # a path that does not exist raises none
+        raise argparse.ArgumentTypeError(f"{text}: cannot be accessed ({error.strerror}); name another.") from error
     return path
 
 
@@ -158,7 +159,7 @@ def fail(error: object, code: int) -> int:
 
 
 def tell(text: object) -> None:
-    """Print a line at once, also into a pipe. Do nothing if nobody reads the pipe any more."""
+    """Print a line at once, even into a pipe. Do nothing if nobody reads the pipe any more."""
     try:
         print(text, flush=True)
     except BrokenPipeError:  # `head`, for example, ends after its lines
@@ -182,7 +183,7 @@ def run(main: Callable[[Sequence[str]], int], *, continues: bool = False) -> Non
 
 
 def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
-    """Send a Ctrl-C again that Python has dropped, as it does in callbacks of the garbage collector.
+    """Send Ctrl-C again if Python has dropped it, as it does in callbacks of the garbage collector.
 
     JAX has such a callback. Without this, Ctrl-C may do nothing during seconds of imports and compilation.
     """

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 
 class Replaced(NamedTuple):
-    """The field of the same section that replaced an earlier one, and its value for each value of that one."""
+    """The field that replaced an earlier one of its section, and its value for each value of the earlier one."""
 
     name: str
     values: Mapping[Any, Any]  # JSON values

@@ -1,4 +1,4 @@
-"""Find the field that somebody looks for in another section, or by the name that it has in TRL, verl or Tunix."""
+"""Find the field that a user means by a name from another section, or from TRL, verl or Tunix."""
 
 import typing
 from collections.abc import Iterator, Sequence
@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from grpo_jax.config import fields
 from grpo_jax.config.sentences import did_you_mean, nearest
 
-MOST = 3  # fields that are suggested; of more, nobody would read the list
-LIKENESS = 0.8  # of a misspelt name to one of another place; more than within a section, since there are many
+MOST = 3  # fields that are suggested at most; nobody would read a longer list
+LIKENESS = 0.8  # of a misspelt name to a name elsewhere; stricter than within a section, since there are many
 
 # The fields, or flags, that mean what a name means elsewhere. A name is given without its sections, unless it would be
 # ambiguous. Names that are the same here, such as learning_rate, are left out. docs/coming_from.md explains them all.

@@ -66,7 +66,7 @@ def tag_fields(section: Any = Config, prefix: str = "") -> Iterator[str]:
 
 
 def leaves(section: Any = Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted name and the annotation of each field that is no section. Members of a union may share names."""
+    """Yield the dotted name and the annotation of each field but sections. Members of a union may share names."""
     for name, kind in hints_of(section).items():
         if not sections(kind):
             yield f"{prefix}{name}", kind

@@ -98,7 +98,7 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
     """
     values = current(values)
     if others := list(fields.unknown(values)):
-        are = agreeing(len(others), "is no field", "are no fields")
+        are = agreeing(len(others), "is not a field", "are not fields")
         raise ConfigError(
             f"{', '.join(others)}: {are} of this version of grpo_jax ({grpo_jax.__version__}); use the version that "
             "made the run, or a later one."

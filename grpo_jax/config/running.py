@@ -96,7 +96,7 @@ def _siblings_found(directory: Path) -> Iterator[None]:
 
 
 class _Siblings(MetaPathFinder):
-    """Finds modules beside the importing file and among the shipped configurations, if nothing else finds them."""
+    """Finds modules beside the importing file and among the shipped configurations, if Python finds none."""
 
     def __init__(self) -> None:
         self.found: set[str] = set()

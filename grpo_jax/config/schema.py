@@ -58,7 +58,7 @@ class SourceConfig:
     prompt_field: str = "question"  # where a record has the question; dots go into nested records, numbers into lists
     answer_field: str = "answer"
     answer_format: Literal["plain", "boxed", "after_hashes"] = "plain"  # all, its last \boxed{}, after its last ####
-    limit: CountOrZero = 0  # read only so many records from the beginning; 0: all
+    limit: CountOrZero = 0  # read only this many records from the beginning; 0: all
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def agreeing(number: int, one: str, several: str) -> str:
 
 
 def one_line(said: object) -> str:
-    """Return a text, or what an error of a library says, in one line, to be quoted in a sentence."""
+    """Return a text, or the message of a library's error, in one line, to be quoted in a sentence."""
     return " ".join(str(said).split())
 
 

@@ -187,7 +187,7 @@ def _token(tokenizer: "PreTrainedTokenizerFast", token: str | int) -> int:
         return ids[0]
     special = [added.content for added in tokenizer.added_tokens_decoder.values()]
     raise ConfigError(
-        f"task.stop_tokens={token!r}: is no single token of the tokenizer; {did_you_mean(token, special)}"
+        f"task.stop_tokens={token!r}: is not a single token of the tokenizer; {did_you_mean(token, special)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Checks of the reward, without a model: what it says of gold answers, of others, of nothing and of the question."""
+"""Checks of the reward, without a model: its verdicts on gold answers, others, empty texts and the question."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -65,9 +65,9 @@ def examine(
     samples_too: bool = True,
     recorded: Sequence[Tokens] = (),
 ) -> Diagnosis:
-    """Return all that checks find out about a configuration. No run directory is read or written.
+    """Return all findings about a configuration. No run directory is read or written.
 
-    Sections whose evidence cannot be had are named instead, for example those after a mistake that every command
+    Sections whose evidence cannot be gathered are named instead, for example those after a mistake that every command
     refuses.
 
     Args:

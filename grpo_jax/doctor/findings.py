@@ -26,7 +26,7 @@ class Severity(enum.StrEnum):
     """How bad a finding is."""
 
     NOTE = "note"  # a fact that is worth knowing
-    WARNING = "warning"  # the run would work, and probably not as it was meant
+    WARNING = "warning"  # the run would work, but probably not as intended
     ERROR = "error"  # the run would be refused, fail, or learn nothing
 
 
@@ -84,7 +84,7 @@ class Diagnosis(JsonRecord):
     """All that was found out about a configuration on a machine."""
 
     sections: Sequence[Section]
-    not_looked_at: Sequence[str]  # the names of sections whose evidence could not be had, or was not wanted
+    not_looked_at: Sequence[str]  # the names of sections whose evidence could not be gathered, or was not wanted
     start: Start | None = None  # code, machine and versions; None: refused before they mattered
     tokens: Sequence[Tokens] = ()  # a few of the samples
 

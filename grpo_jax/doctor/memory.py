@@ -28,7 +28,7 @@ class Needs:
 def needs_of(experiment: Experiment) -> Needs:
     """Compile the programs of a step, and return the memory that they need.
 
-    A server's sampler is not ours to compile.
+    If a server samples, there is no sampler to compile.
     """
     config, programs, rollout = experiment.config, experiment.programs, experiment.config.rollout
     longest = experiment.task.max_prompt_tokens
@@ -41,7 +41,7 @@ def needs_of(experiment: Experiment) -> Needs:
         lanes = samplers.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, longest)
         sampler = samplers.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
         sample = sampler.lower(given.weights, given.prompts, given.counter, *given.earlier).compile()  # type: ignore[attr-defined]
-        own = peak_bytes(sample)  # all that devices hold which only sample
+        own = peak_bytes(sample)  # all that devices hold if they only sample
         architecture = programs.policy.architecture
         shared = samplers is programs
         peaks["sample"] = sample_memory(own, inputs, config, architecture, lanes).peak if shared else own

@@ -13,7 +13,7 @@ from grpo_jax.doctor.findings import Check, Finding, error, examples, note, warn
 MARKS = re.compile(r"(?<!\d)[.,;:?'\"$]|[.,;:?'\"$](?!\d)")  # those between digits belong to a number
 SPACES = re.compile(r"(?<!\w)\s+|\s+(?!\w)")  # those between words and numbers part them
 SOLUTION = re.compile(r"\\boxed\b|####")
-DOMINANT, ENOUGH = 0.9, 20  # the share of one answer, among at least so many problems
+DOMINANT, ENOUGH = 0.9, 20  # the share of one answer, among at least this many problems
 
 
 @dataclass(frozen=True)

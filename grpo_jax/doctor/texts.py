@@ -18,7 +18,7 @@ TOO_FEW_TOKENS = 0.8  # of the model's embeddings; families pad them to multiple
 
 @dataclass(frozen=True)
 class Texts:
-    """The tokenizer of a task, and what it makes of the prompts."""
+    """The tokenizer of a task, and the prompts as its tokens."""
 
     config: Config
     tokenizer: "PreTrainedTokenizerFast"

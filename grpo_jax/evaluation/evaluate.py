@@ -40,8 +40,8 @@ def evaluate(
     Args:
       engine: holds the weights to evaluate.
       bootstrap: the number of resamples for the intervals.
-      stop: is called at the beginning and after each part that the engine finishes; true stops the evaluation.
-      progress: is called with the number of finished problems.
+      stop: called at the beginning and after each part that the engine finishes; true stops the evaluation.
+      progress: called with the number of finished problems.
     """
     progress(0)
     if stop():

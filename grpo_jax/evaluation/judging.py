@@ -1,7 +1,7 @@
 """Let a task's reward judge groups of completions.
 
 Every process judges a share of the groups, and all get the verdicts of all. So each verdict is made once, and all
-processes learn from the same ones, also where a reward is random or a worker was killed.
+processes learn from the same ones, even where a reward is random or a worker was killed.
 """
 
 from collections import Counter

@@ -151,7 +151,7 @@ def detectable(differences: Sequence[float], power: float = 0.8, alpha: float = 
 
 
 def is_known_at(spent: Float[np.ndarray, " points"], budget: float) -> bool:
-    """Return whether a curve can be read at this budget: at an evaluation, or between two that are close together.
+    """Return whether a curve is known at this budget: at an evaluation, or between two that are close together.
 
     Close means at most half of the budget apart, so never between the start and the first evaluation after it.
     """

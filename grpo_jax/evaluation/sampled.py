@@ -32,7 +32,7 @@ def judge_as_sampled(
     request: SamplingRequest,
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Samples]:
-    """Let the engine begin, and return judged groups as it finishes them. While a part is judged, it samples the next.
+    """Start sampling, and return judged groups as the engine finishes them. It samples while they are judged.
 
     Args:
       engine: holds the weights to sample from.
@@ -71,12 +71,12 @@ def begin_sampling(
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     after_part: Callable[[], None] = lambda: None,
 ) -> Callable[[], Samples]:
-    """Let the engine begin, and return a function that returns the judged groups of all problems, in their order.
+    """Start sampling, and return a function that returns the judged groups of all problems, in their order.
 
     For other arguments and errors see `judge_as_sampled`.
 
     Args:
-      after_part: is called after each part that the engine finishes. What it raises ends the sampling.
+      after_part: called after each part that the engine finishes. If it raises, the sampling ends.
     """
     parts = judge_as_sampled(engine, task, problems, request, while_waiting)
 
@@ -117,7 +117,7 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
 
 
 def _check_tokens(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:
-    if not prompts.lengths.all():  # an engine takes such a prompt for the filling of a batch
+    if not prompts.lengths.all():  # an engine takes such a prompt for a batch's padding
         raise ConfigError(
             f"the prompt {problems[int(prompts.lengths.argmin())].prompt[:80]!r} has no tokens, so nothing can follow "
             "it; remove it from the data, or write something around it with task.template."

@@ -42,14 +42,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--join-seconds",
         type=_at_least(1),
         metavar="S",
-        help=f"how long to wait for the others; default: {JOIN_SECONDS}",
+        help=f"seconds to wait for the others; default: {JOIN_SECONDS}",
     )
     group.add_argument(
         "--heartbeat-seconds",
         type=_at_least(1),
         metavar="S",
-        help="after so long without a sign of a process, JAX ends the others with a trace, unless the run ends them "
-        f"before, with a sentence, which takes half a minute; default: {HEARTBEAT_SECONDS}",
+        help="seconds without a sign of a process after which JAX ends the others with a trace; usually the run ends "
+        f"them before, within half a minute and with a sentence; default: {HEARTBEAT_SECONDS}",
     )
 
 
@@ -71,10 +71,10 @@ def join_at(place: Place, seconds: int = JOIN_SECONDS, heartbeat_seconds: int = 
     Args:
       place: of this process.
       seconds: to wait for the others.
-      heartbeat_seconds: a process that is silent for so long counts as dead.
+      heartbeat_seconds: a process that is silent for this long counts as dead.
 
     Raises:
-      ConfigError: if the processes contradict each other, or the first cannot listen at the coordinator's port.
+      ConfigError: if the processes contradict each other, or the first cannot listen on the coordinator's port.
       NotJoined: if another process does not come in time.
     """
     import jax  # before the meeting, so that all are there a moment after it
@@ -116,7 +116,7 @@ def check_flags(arguments: argparse.Namespace) -> None:
     missing = [flags[name] for name in PLACE if name not in given]
     named = [flags[name] for name in PLACE if name in given]
     if missing and named:
-        raise ConfigError(f"{', '.join(named)}: nothing without {' and '.join(missing)}; give all three.")
+        raise ConfigError(f"{', '.join(named)}: no effect without {' and '.join(missing)}; give all three.")
     if missing and not arguments.distributed:
         for name in OTHERS:
             if name in given:
@@ -161,7 +161,7 @@ def place_of(arguments: argparse.Namespace, seconds: int) -> Place:
 def _at_least(least: int) -> Callable[[str], int]:
     def whole_number(text: str) -> int:
         if not re.fullmatch(r"\d+", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of at least {least}")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
         return int(text)
 
     return whole_number

@@ -69,7 +69,7 @@ def meet(place: Place, seconds: float) -> None:
 
     Raises:
       NotJoined: if a process has not come in time.
-      ConfigError: if the processes contradict each other, or the first cannot listen at the coordinator's port.
+      ConfigError: if the processes contradict each other, or the first cannot listen on the coordinator's port.
     """
     if place.processes == 1:
         return
@@ -118,7 +118,7 @@ def _listen(place: Place) -> socket.socket:
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise ConfigError(
-            f"{place.coordinator}: the first process cannot listen at this port ({reason}); free it, or name another "
+            f"{place.coordinator}: the first process cannot listen on this port ({reason}); free it, or name another "
             "with --coordinator, or in JAX_COORDINATOR_PORT on all hosts."
         ) from error
 

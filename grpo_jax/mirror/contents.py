@@ -1,4 +1,4 @@
-"""What of a directory belongs into a bucket, and in which groups.
+"""Find out which files of a directory belong in a bucket, and group them.
 
 * Checkpoints: the directories `checkpoints/STEP`, at any depth, once they are sealed. They never change.
 * Records: the JSON files at the top, such as config.json and summary.json. They are small and speak of other files.
@@ -21,7 +21,7 @@ LOCK = "lock"  # means nothing on another machine
 
 
 class Stamp(NamedTuple):
-    """What tells whether a file has changed."""
+    """Facts by which a changed file is noticed."""
 
     size: int
     modified: int  # nanoseconds
@@ -117,7 +117,7 @@ def _checkpoints(directory: Path) -> list[str]:
 
 
 def _names(place: Path, directory: Path) -> set[str]:
-    """Return the names of all files in a place of a directory. What vanishes meanwhile is left out."""
+    """Return the names of all files in a place of a directory, without those that vanish meanwhile."""
     found = set()
     for folder, folders, names in os.walk(place):
         folders[:] = [name for name in folders if not name.endswith(UNFINISHED)]

@@ -1,8 +1,8 @@
 """The working copy of an address, for as long as a process works in it.
 
-Which of both is newer? Each start of a process at an address has an id, which stands there and beside the working copy.
-If both are the same, nobody else has worked there since, and the working copy has all that is there, and perhaps more.
-Otherwise the address counts, and the working copy is moved aside and made anew.
+Which of the two is newer? Each start of a process at an address has an id, which stands there and beside the working
+copy. If both are the same, nobody else has worked there since, and the working copy has all that is there, and perhaps
+more. Otherwise the address counts, and the working copy is moved aside and made anew.
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from grpo_jax.mirror.upload import COPY, Emptied, Upload
 
 UPLOAD_SECONDS = 30.0  # between two uploads; longer if they take longer
 RETRY_SECONDS = 5.0  # at the end
-PATIENCE = 300.0  # seconds without any progress, until the end of a run waits no longer
+PATIENCE = 300.0  # seconds without progress after which the end of a run waits no longer
 
 
 class NotUploaded(RuntimeError):
@@ -118,7 +118,7 @@ class _State(JsonRecord):
     def read(cls, place: Path) -> "_State":
         try:
             return cls.from_json(json.loads((place / "state.json").read_text(encoding="utf-8")))
-        except (OSError, KeyError, TypeError, ValueError):  # what it would say can be found out otherwise
+        except (OSError, KeyError, TypeError, ValueError):  # what it holds can be found out otherwise
             return cls([], {})
 
     def write(self, place: Path) -> None:
@@ -136,7 +136,7 @@ def _is_newer(place: Path, newest: Numbered | None) -> bool:
 
 
 def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror":
-    """Become the owner of an address, make the working copy the newer one of both, and start the uploads."""
+    """Become the owner of an address, make the working copy the newer of the two, and start the uploads."""
     directory, state, id = place / "run", _State.read(place), uuid.uuid4().hex
     objects(remote)  # which may refuse the address, before this start leaves anything there
     earlier = newest_owner(remote)
@@ -191,7 +191,7 @@ class _Mirror:
         self._signs.start()
 
     def close(self) -> str:
-        """Bring the rest, and end. Return a sentence that says what is not at the address; "" if all is there."""
+        """Upload the rest, and end. Return a sentence that says what is not at the address; "" if all is there."""
         self._upload.moved = time.monotonic()
         self._closing.set()
         while self._uploads.is_alive() and time.monotonic() < self._upload.moved + PATIENCE:
@@ -208,7 +208,7 @@ class _Mirror:
         why = _said(self._error) if self._error else f"no progress for {PATIENCE:.0f} s"
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         return (
-            f"{self._remote.address}: not up to date there are {', '.join(missing[:3])}{more} ({why}). They are in "
+            f"{self._remote.address}: it does not have the newest {', '.join(missing[:3])}{more} ({why}). They are in "
             f"{self.directory}; the same command on this machine brings them there."
         )
 
@@ -224,7 +224,7 @@ class _Mirror:
             time.sleep(RETRY_SECONDS)
 
     def _try(self) -> bool:
-        """Bring what has changed. Return whether that succeeded."""
+        """Upload what has changed. Return whether that succeeded."""
         address, before = self._remote.address, self._error
         try:
             self._upload.bring()
@@ -256,7 +256,7 @@ class _Mirror:
         """Raise _TakenOver if another process is the owner. Then this one is asked to stop, once."""
         if not self._over and (successor := self._owner.successor()):
             self._over = (
-                f"{self._remote.address}: a process on {successor.host} has taken over, because nothing was heard of "
+                f"{self._remote.address}: a process on {successor.host} has taken over, because nothing was heard from "
                 f"this one; what is not there is in {self.directory}."
             )
             if not self._closing.is_set():  # then it is stopping already, and nothing would catch the signal
@@ -293,7 +293,7 @@ def _locked(place: Path, address: str) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise ConfigError(
-                f"--workdir={address}: there can be no working copy in {place} ({error.strerror}); set XDG_CACHE_HOME "
+                f"--workdir={address}: no working copy can be made in {place} ({error.strerror}); set XDG_CACHE_HOME "
                 "to a directory that you may write to."
             ) from error
         yield

@@ -85,7 +85,7 @@ class Remote:
         """Write an object with the content of a file, which must not change meanwhile.
 
         Args:
-          progress: is called after each part of a large object, from any thread.
+          progress: called after each part of a large object, from any thread.
         """
         import fsspec
 

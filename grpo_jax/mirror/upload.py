@@ -2,7 +2,7 @@
 
 A run continues from its newest checkpoint that has a seal. It needs the lines that were written before, and a record
 speaks of files that must be there, too. So files come first, then checkpoints, each with its seal last, then records;
-what the directory has no more is removed at the end. Wherever this is cut off, the files there are newer than the
+objects whose files are gone are removed at the end. Wherever this is cut off, the files there are newer than the
 checkpoints, and a run that continues cuts off the lines that are too new.
 """
 
@@ -17,7 +17,7 @@ from grpo_jax.mirror.contents import Contents, Stamp, checkpoint_of, is_record, 
 from grpo_jax.mirror.remote import Remote
 from grpo_jax.runs.seals import SEAL
 
-COPY = "copy_"  # how copies of files that may grow are called, beside the directory
+COPY = "copy_"  # prefix of the copies of files that may grow, beside the directory
 AT_ONCE = 8  # objects; a single connection is slower than most networks
 
 
@@ -40,13 +40,13 @@ class Upload:
         Args:
           known: the objects that are there, with the stamps of the files that were uploaded; None where these are not
             known. It is kept up to date.
-          before_each: is called before each change at the address. An error that it raises ends the upload.
+          before_each: called before each change at the address. If it raises, the upload ends.
         """
         self._directory, self._remote, self._known, self._before_each = directory, remote, known, before_each
-        self.moved = time.monotonic()  # when anything was brought or removed, be it a part of an object
+        self.moved = time.monotonic()  # when anything, even a part of an object, was last brought or removed
 
     def bring(self) -> None:
-        """Bring all that has changed. Whatever error the store raises is raised, and then a part of it is there.
+        """Bring all that has changed. Errors of the store pass through; then a part of it is there.
 
         Raises:
           Emptied: if the directory has lost its records, which no run does. Then nothing is removed at the address.
@@ -130,7 +130,7 @@ def _removed_first(name: str) -> int:
 
 
 def _taken_back(name: str, now: Contents) -> bool:
-    """Return whether an object is the seal of a checkpoint that the directory had once, and that is too new now.
+    """Return whether an object is the seal of a checkpoint that the directory has lost and that is too new now.
 
     Such a one was damaged. Lines of its steps were cut off, so no other machine may continue from it.
     """

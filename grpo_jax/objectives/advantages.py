@@ -120,7 +120,7 @@ def focal(
     """Return F-GRPO's advantages: GRPO's times (1 - p)^gamma, with p the group's mean reward, arXiv 2602.06717.
 
     Args:
-      gamma: 0 is GRPO; the larger, the less easy prompts weigh. p is clipped to [0, 1].
+      gamma: 0 is GRPO; a larger gamma gives easy prompts less weight. p is clipped to [0, 1].
     """
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     weight = (1 - jnp.clip(mean, 0.0, 1.0)) ** gamma

@@ -19,7 +19,7 @@ for the sampler is another common factor. So the shared prefix cancels exactly, 
 Then `objective.credit` = "after_prefix" changes no gradient. Elsewhere it removes what is left of the shared prefix: a
 force that depends on lengths, or on the clip, and not on which token was right. The expected gradient changes with it,
 so this is another estimator, not a less noisy one of the same mean. The losses of right against wrong (`preferences`)
-see the prefix through S+ - S- alone, where it cancels under the condition 2, also off-policy.
+see the prefix through S+ - S- alone, where it cancels under the condition 2, even off-policy.
 """
 
 import jax.numpy as jnp

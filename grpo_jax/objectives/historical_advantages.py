@@ -17,7 +17,7 @@ proportional to its squared error,
     E (b - p)^2 = (1 - c)^2 p (1 - p) + c^2 (m - p)^2.
 
 Under the posterior Beta(k m, k (1 - m)) of p, p (1 - p) has the mean m (1 - m) k / (k + 1), and (m - p)^2 has the mean
-m (1 - m) / (k + 1). The derivative by c is 0 at
+m (1 - m) / (k + 1). The derivative with respect to c is 0 at
 
     c = k / (k + 1),      so      b = (k m + r') / (k + 1):
 
@@ -43,9 +43,9 @@ def historical(
     Groups that are all right or all wrong carry signal, too, unless the history has expected just that.
 
     Args:
-      trust: which share of the history's completions counts. The policy changes, so old results say less than new ones.
-        0 is RLOO; what `rollout.success_half_life` forgets does not count anyway.
-      tolerance: an advantage that is no larger is 0.
+      trust: the share of the history's completions that counts. The policy changes, so old results say less than new
+        ones. 0 is RLOO; what `rollout.success_half_life` forgets does not count anyway.
+      tolerance: advantages no larger than this are set to 0.
     """
     assert outcomes.expected is not None
     assert outcomes.evidence is not None

@@ -45,7 +45,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
     for name, value in config.parameters.items():
         if name not in own:
             has = did_you_mean(name, list(own)) if own else "it has none; take the entry out."
-            raise ConfigError(f"objective.parameters.{name}={value}: is no parameter of {config.name}; {has}")
+            raise ConfigError(f"objective.parameters.{name}={value}: is not a parameter of {config.name}; {has}")
         for allowed in getattr(own[name], "__metadata__", ()):
             if isinstance(allowed, Range) and not allowed.admits(value):
                 raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
@@ -72,7 +72,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
 
 
 def _balances_groups(estimator: Estimator, group_size: int) -> bool:
-    """Return whether the advantages of every group add up to 0, tried on one of both kinds and on two of one kind."""
+    """Return whether every group's advantages add up to 0, as tried on a mixed group and on two of one kind."""
 
     @jax.jit
     def sums() -> Float[Array, " 3"]:
@@ -85,13 +85,13 @@ def _balances_groups(estimator: Estimator, group_size: int) -> bool:
 
 
 def check_updates(config: ObjectiveConfig, objective: Objective, rollout: RolloutConfig, minibatches: int) -> None:
-    """Raise ConfigError if an objective is for the policy that sampled alone, and the configuration asks for more.
+    """Raise ConfigError if an objective without a ratio would learn from samples of an older policy.
 
-    It asks for more if a batch has several updates, or if an older policy samples (`rollout.delay`) and no importance
-    weights correct for that.
+    It would if a batch has several updates, or if an older policy samples (`rollout.delay`) and no importance weights
+    correct for that.
 
-    Without a ratio to the old policy, as in A log pi, the gradient stays the same when the policy moves. The test below
-    measures this: it moves the policy a little, within every clip. So it works for the surrogate of any `Recipe`.
+    Without a ratio to the old policy, as in A log pi, the gradient stays the same when the policy moves. This is
+    measured by moving the policy a little, within every clip. So it works for the surrogate of any `Recipe`.
     """
     uncorrected = rollout.delay > 0 and objective.correction is None
     if minibatches == 1 and not uncorrected:
@@ -130,7 +130,7 @@ def _logprobs(group_size: int) -> tuple[Float[Array, "1 G 3"], Float[Array, "1 G
 def _gradient(
     objective: Objective, logprobs: Float[Array, "1 G 3"], sampler_logprobs: Float[Array, "1 G 3"]
 ) -> Float[Array, "1 G 3"]:
-    """Return the gradient by the policy's log-probabilities, for a group in which every second completion is right."""
+    """Return the gradient with respect to log-probabilities of a group in which every second completion is right."""
     groups = Groups.without_texts(
         completion_lengths=jnp.full(logprobs.shape[:-1], logprobs.shape[-1]),
         advantages=jnp.where(jnp.arange(logprobs.shape[1]) % 2 == 0, 1.0, -1.0)[None],
@@ -174,8 +174,8 @@ def _recipe(name: str) -> Recipe:
     recipe = imported("objective.name", name)
     if not isinstance(recipe, Recipe) or recipe.aggregation not in AGGREGATIONS:
         raise ConfigError(
-            f"objective.name={name!r}: is no Recipe with an aggregation out of {', '.join(AGGREGATIONS)}; make it one, "
-            "see grpo_jax/objectives/recipes.py."
+            f"objective.name={name!r}: is not a Recipe with an aggregation out of {', '.join(AGGREGATIONS)}; make it "
+            "one, see grpo_jax/objectives/recipes.py."
         )
     return recipe
 

@@ -2,7 +2,8 @@
 
 A completion's score is S = sum_t weight_t log pi(o_t). Under the aggregation "sum" that is its log-probability, under
 "sequence" the mean of its tokens' log-probabilities. A correction for the sampler weights the gradients of tokens and
-leaves the value of S: the losses are nonlinear in S, and a pair's place on their curves does not depend on the sampler.
+leaves the value of S unchanged: the losses are nonlinear in S, and a pair's place on their curves does not depend on
+the sampler.
 
 Only the signs of advantages matter, as in `paper_surrogates.n_vs_m`. Each function returns a sum over groups of the
 group's loss times its number of completions, so dividing by the number of completions gives the mean over groups.

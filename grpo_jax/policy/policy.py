@@ -183,7 +183,7 @@ class Policy:
 
         Args:
           temperature: divides the logits.
-          chunk: for how many positions the logits [M x G, chunk, V] are in memory at once, also in the backward pass; 0
+          chunk: for how many positions the logits [M x G, chunk, V] are in memory at once, in the backward pass, too; 0
             is all C.
         """
         m, g, width = completion_tokens.shape

@@ -9,10 +9,10 @@ COLUMNS = ("", "most", "process", "least", "process")
 
 
 def slowest(processes: Sequence[ProcessUse]) -> list[tuple[str, ...]]:
-    """Return a row for each phase with the process that was slowest in it and the fastest, by COLUMNS.
+    """Return a row for each phase, with the process that was slowest in it and the fastest; for the cells see COLUMNS.
 
-    Rows follow for the time that processes waited, for which the fast ones wait, and for their memory. Rows in which
-    all values are 0 are left out.
+    Further rows have the time that processes waited, how often and how long one kept the others waiting, and their
+    memory. Rows in which all values are 0 are left out.
     """
     rows: list[tuple[str, str, list[float]]] = [
         *((name.replace("_", " "), "{:.1f} s", [each.seconds[name] for each in processes]) for name in PHASES),

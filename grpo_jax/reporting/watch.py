@@ -1,7 +1,8 @@
 """A small server for this machine alone: a page of runs that go on, and the JSON that the page asks for.
 
-GET / is the page. GET /lines?run=0&after=TOKEN has what metrics.jsonl has got since the token was given, and how the
-run is doing. GET /groups?run=0 has the sample of its groups. There are no other pages, and no path leads to a file.
+GET / is the page. GET /lines?run=0&after=TOKEN has the lines that metrics.jsonl has gained since the token was given,
+and how the run is doing. GET /groups?run=0 has the sample of its groups. There are no other pages, and no path leads to
+a file.
 """
 
 import contextlib
@@ -84,7 +85,7 @@ def make_server(runs: Sequence[Path], address: str, port: int) -> ThreadingHTTPS
       port: 0 lets the system choose a free one.
 
     Raises:
-      OSError: if nothing can listen at this address and port.
+      OSError: if nothing can listen on this address and port.
     """
     page = watch_page(runs).encode()
 

@@ -13,7 +13,7 @@ from grpo_jax.rewards.verdict import Attempt, Verdict
 
 WRONG_AT_MOST = 0.5  # a right answer is worth 1, so no number of right lines makes up for a wrong one
 
-TOKEN = re.compile(r"[0-9]{1,18}|.", re.DOTALL)  # a longer number is two, and two that touch are no expression
+TOKEN = re.compile(r"[0-9]{1,18}|.", re.DOTALL)  # a longer number is two, and two that touch are not an expression
 PRECEDENCE: Mapping[str, int] = {"+": 1, "-": 1, "*": 2}
 OPERATIONS: Mapping[str, Callable[[int, int], int]] = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 INNERMOST = re.compile(r"\(([0-9]+)([-+*])([0-9]+)\)")  # an operation on two numbers, in brackets

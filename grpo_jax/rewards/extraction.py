@@ -53,7 +53,7 @@ def last_boxed(text: str) -> str | None:
         if start in closes:
             end = closes[start]
             contents, braced = text[start + 1 : end], True
-        elif "\n" in marker["space"]:  # the next line is no argument
+        elif "\n" in marker["space"]:  # the next line is not its argument
             continue
         else:
             end = _bare_end(text, start, closes)

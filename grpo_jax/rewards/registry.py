@@ -77,7 +77,7 @@ def _check_pattern(pattern: str) -> None:
     try:
         groups = re.compile(pattern).groups
     except re.error as error:
-        raise ConfigError(f"task.reward.answer_pattern={pattern!r}: is no regular expression: {error}.") from error
+        raise ConfigError(f"task.reward.answer_pattern={pattern!r}: is not a regular expression: {error}.") from error
     if pattern and groups != 1:
         raise ConfigError(f"task.reward.answer_pattern={pattern!r}: must have exactly one group, which is the answer.")
 
@@ -89,7 +89,7 @@ def _of_user(name: str, answer_pattern: str) -> Equating:
         return Served(name, function, answer_pattern)
     if not callable(function):
         raise ConfigError(
-            f"task.reward.terms={name!r}: is no function; name one that takes an Attempt and returns a number, or a "
+            f"task.reward.terms={name!r}: is not a function; name one that takes an Attempt and returns a number, or a "
             "Service."
         )
 

@@ -57,7 +57,7 @@ class Service:
         parts = urlsplit(self.url)
         if parts.scheme not in CONNECTIONS or not parts.hostname:
             raise ValueError(f"url={self.url!r}: must begin with http:// or https:// and a host")
-        _ = parts.port  # raises ValueError if it is no port
+        _ = parts.port  # raises ValueError if it is not a port
         if not self.seconds > 0:
             raise ValueError(f"seconds={self.seconds}: must be above 0")
         for name, least in (("batch", 1), ("at_once", 1), ("retries", 0), ("wait", 0)):
@@ -65,10 +65,10 @@ class Service:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least {least}")
 
     def rewards(self, attempts: Sequence[Attempt]) -> Sequence[float | None]:
-        """Return what the service says to one request about these attempts.
+        """Return the service's rewards for these attempts, from one request.
 
         Raises:
-          Unanswered, Refused, ValueError: if that is no reward for each of them.
+          Unanswered, Refused, ValueError: if it does not answer, refuses, or returns no reward for one of them.
         """
         body = json.dumps(self.write(attempts))
         found = self.read(repeated(lambda: self._once(body), self.retries, self.wait, time.sleep))

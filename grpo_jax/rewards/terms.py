@@ -35,7 +35,7 @@ def numeric(config: RewardConfig, max_new_tokens: int) -> PerAttempt:
     """Return the reward that is 1 if an answer has the gold answer's value: exactly, or to 1e-6 if one is a decimal.
 
     Units are ignored. The answer must be a number, not the question's expression or another one with that value
-    (`mathematics/form.py`). If the gold answer is no number, the attempt is unscored. An answer that is no number, or
+    (`mathematics/form.py`). If the gold answer is not a number, the attempt is unscored. An answer that is not one, or
     is too long or too large to be read, is wrong.
     """
 

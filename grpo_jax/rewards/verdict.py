@@ -33,9 +33,9 @@ LARGEST_REWARD = 3.4e38  # advantages are computed in float32
 
 
 def as_it_counts(verdict: Verdict) -> Verdict:
-    """Return a verdict of any reward as all numbers take it: without a finite reward, no verdict was possible.
+    """Return a verdict as statistics count it: without a finite reward, it is unscored.
 
-    What is not scored is neither right nor wrong.
+    An unscored verdict is neither right nor wrong.
     """
     if verdict.scored and abs(verdict.reward) <= LARGEST_REWARD:  # False for NaN
         return verdict

@@ -32,7 +32,7 @@ FROM_THE_START = (CONFIG_FILE, PROVENANCE_FILE, "lock")  # written before anythi
 BASE_POLICY = Path("warm_start", "params.safetensors")  # made by the warm start
 METRICS_FILE = "metrics.jsonl"
 STEPS_PER_ROLLOUT_FILE = 100
-NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # what a file system says that cannot lock
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # errors of a file system that cannot lock
 BLOCK = 1 << 20  # bytes that are read at once from the end of a file
 
 
@@ -44,7 +44,7 @@ class RunDirectory:
     """
 
     def __init__(self, path: Path, *, writes: bool = True, tensorboard: bool = False):
-        """Make one for a path. Nothing is written if not `writes`: on several hosts, only the first one writes."""
+        """Make one for a path. Without `writes` nothing is written: on several hosts, only the first one writes."""
         self.path = path
         self.writes = writes
         self._tensorboard = tensorboard and writes
@@ -100,7 +100,7 @@ class RunDirectory:
         self.write_json(SUMMARY_FILE, summary.to_json())
 
     def finished(self) -> tuple[dict[str, Any], Summary]:
-        """Return config.json and the summary. Raise FileNotFoundError if it is no run, or not finished."""
+        """Return config.json and the summary. Raise FileNotFoundError if it is not a run, or not finished."""
         config, summary = self.config(), self.summary()
         if summary is None:
             raise FileNotFoundError(f"{self.path}: has no summary.json; finish the run first")
@@ -148,7 +148,7 @@ class RunDirectory:
         self._append(METRICS_FILE, [values])
         if self._tensorboard:
             if line.stage not in self._events:
-                place = self.path / "tensorboard" / line.stage.name.lower()
+                place = self.path / "tensorboard" / line.stage
                 self._events[line.stage] = Events(place, first_step=line.step)
             self._events[line.stage].add(line.step, numbers(values))
 
@@ -167,7 +167,7 @@ class RunDirectory:
 
     def append_rollouts(self, step: int, groups: Iterable[TrainingGroup]) -> None:
         """Append the groups of a step to its file in rollouts/."""
-        self._append(rollout_file(step), ({"phase": _phase(Stage.TRAIN), **group.to_json()} for group in groups))
+        self._append(rollout_file(step), ({"phase": Stage.TRAIN.value, **group.to_json()} for group in groups))
 
     def write_evaluation(self, name: str, groups: Iterable[JudgedGroup]) -> None:
         """Write the groups of an evaluation to evaluation/NAME.jsonl."""
@@ -184,7 +184,7 @@ class RunDirectory:
             return RunMetrics.from_json(_lines(path))
 
     def newest_metrics(self) -> Iterator[TrainLine | EvaluationLine]:
-        """Yield the same lines, the last one first; what comes earlier is not read before. Raise as `metrics` does."""
+        """Yield the same lines, the last one first, reading the file from its end. Raise as `metrics` does."""
         path = self.path / METRICS_FILE
         with _reading(path):
             yield from filter(None, (read_line(json.loads(text)) for _, text in _from_end(path)))
@@ -206,7 +206,7 @@ class RunDirectory:
             yield from _read_groups(path, TrainingGroup)
 
     def newest_rollouts(self) -> Iterator[TrainingGroup]:
-        """Yield all groups in the opposite order; what comes earlier is not read before. Raise as `rollouts` does."""
+        """Yield all groups, the newest first, reading files from their ends. Raise as `rollouts` does."""
         for path in reversed(self._rollout_files()):
             with _reading(path):
                 yield from (TrainingGroup.from_json(json.loads(text)) for _, text in _from_end(path))
@@ -233,7 +233,7 @@ class RunDirectory:
         path = self.path / METRICS_FILE
         with _reading(path):
             lines = (json.loads(text) for _, text in _from_end(path))
-            newest = takewhile(lambda line: line["step"] == step or line["phase"] != _phase(Stage.TRAIN), lines)
+            newest = takewhile(lambda line: line["step"] == step or line["phase"] != Stage.TRAIN, lines)
             return [line.split for line in RunMetrics.from_json(newest).evaluations]
 
     def _rollout_files(self) -> list[Path]:
@@ -309,10 +309,6 @@ def _line(record: Mapping[str, Any]) -> str:
         return json.dumps(plain(record), allow_nan=False) + "\n"
 
 
-def _phase(stage: Stage) -> str:
-    return stage.name.lower()
-
-
 def _read_groups(path: Path, kind: type[Group]) -> Iterator[Group]:
     with _reading(path):
         yield from map(kind.from_json, _lines(path))
@@ -359,7 +355,7 @@ def _cut(path: Path, stage: Stage, step: int) -> bool:
     with _reading(path):
         for begin, text in _from_end(path):
             line = json.loads(text)
-            if line["phase"] != _phase(stage):
+            if line["phase"] != stage:
                 of_others.append(text)
             elif line["step"] <= step:
                 keep = begin + len(text)

@@ -34,7 +34,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the user's share of it
 
 @contextmanager
 def full_disk_told() -> Iterator[None]:
-    """Turn an error that a full disk has caused into a sentence.
+    """Turn an error that a full disk caused into a TrainingError with a sentence.
 
     Raises:
       TrainingError: if the disk is full, or the user's quota is used up.
@@ -51,7 +51,7 @@ def full_disk_told() -> Iterator[None]:
 
 
 def _full(error: BaseException | None) -> str:
-    """Return what the system says of a full disk, or "" if neither the error nor one that led to it comes from that."""
+    """Return the system's message if a full disk caused the error or one that led to it, else ""."""
     while error is not None:
         for number in FULL:
             if (isinstance(error, OSError) and error.errno == number) or os.strerror(number) in str(error):
@@ -94,7 +94,7 @@ class StopRequest:
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self, *, saving: str = "saving", losing: str = "what is not saved yet") -> None:
-        """Make a request that nobody has made yet.
+        """Prepare to record requests.
 
         Args:
           saving: says what the first signal does, as part of a sentence.

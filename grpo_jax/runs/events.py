@@ -14,14 +14,14 @@ from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import RecordWriter
 from tensorboardX.summary import scalar
 
-FLUSH_SECONDS = 10.0  # between two times that events are put on the disk, which takes longer than writing a line
+FLUSH_SECONDS = 10.0  # between flushes of events to the disk, which take longer than writing a line
 
 
 class Events:
     """An event file."""
 
     def __init__(self, folder: Path, first_step: int):
-        """Begin a file in a folder. Events of later steps in earlier files, of a process that was killed, are void."""
+        """Start a file in a folder. It voids events of later steps that a killed process left in earlier files."""
         folder.mkdir(parents=True, exist_ok=True)
         self._file = RecordWriter(str(folder / f"events.out.tfevents.{int(time.time())}.{socket.gethostname()}"))
         self._flushed = time.monotonic()
@@ -36,7 +36,7 @@ class Events:
             self._flushed = time.monotonic()
 
     def close(self) -> None:
-        """Put all events on the disk. Raise OSError if that is not possible; the file is closed nevertheless."""
+        """Flush all events to the disk. Raise OSError if that is not possible; the file is closed nevertheless."""
         try:
             self._file.flush()
         finally:

@@ -130,7 +130,8 @@ def digest_files(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
 def changes(before: Inputs, now: Inputs) -> list[str]:
     """Return a clause for each difference between two inputs. Splits that only one has are not compared.
 
-    Nor is the date, because a run keeps its first one, nor a base policy that the run makes itself (`keep_base`).
+    The date is not compared, because a run keeps its first one, nor is a base policy that the run makes itself
+    (`keep_base`).
     """
     found: list[str] = []
     for split in sorted(before.problems.keys() & now.problems.keys()):

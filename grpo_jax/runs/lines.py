@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from grpo_jax.data import Split  # this imports JAX
 
 
-class Stage(enum.Enum):
-    """The stages of a run. Each counts its own steps. Lines name theirs under "phase"."""
+class Stage(enum.StrEnum):
+    """The stages of a run, by their names under "phase" in a line. Each counts its own steps."""
 
-    WARM_START = enum.auto()
-    TRAIN = enum.auto()
+    WARM_START = "warm_start"
+    TRAIN = "train"
 
 
 class Measured(enum.StrEnum):
@@ -54,7 +54,7 @@ class Line:
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as JSON values."""
-        return {"phase": self.stage.name.lower(), "step": self.step, "kind": self.kind}
+        return {"phase": self.stage.value, "step": self.step, "kind": self.kind}
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,6 @@ def whole(seconds: Mapping[str, float]) -> dict[str, float]:
 def training_seconds(seconds: Mapping[str, float]) -> float:
     """Return seconds of training: the wall clock without start, warm start, compilation, evaluation and checkpoints.
 
-    How often a run is evaluated and saved depends on how closely it is watched. That is no cost of its method.
+    How often a run is evaluated and saved depends on how closely it is watched. It is not a cost of the method.
     """
     return sum(seconds.get(phase, 0.0) for phase in TRAINING)

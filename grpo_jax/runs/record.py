@@ -29,7 +29,7 @@ class RunRecord:
         """Return the record that these values hold.
 
         Raises:
-          KeyError, TypeError, ValueError: if they are no record.
+          KeyError, TypeError, ValueError: if they are not a record.
         """
         provenance = dict(values)
         inputs = provenance.pop("inputs")
@@ -53,7 +53,7 @@ def provenance_of(directory: RunDirectory) -> Provenance | None:
 
 
 def forked_from(directory: RunDirectory) -> ForkedFrom | None:
-    """Return the run and the step that a fork starts from; None if it is no fork.
+    """Return the run and the step that a fork starts from; None if it is not a fork.
 
     The directory's rollouts up to that step were sampled and learned from under the configuration of that run.
     """

@@ -42,8 +42,8 @@ def seal(directory: Path) -> None:
 def damage(directory: Path, process: int = 0, processes: int = 1) -> str:
     """Return what is wrong with a process's share of a sealed directory, as a clause; "" if nothing has changed.
 
-    What a process wrote is the share of the process with the same index, because that one will read it. If there are
-    fewer processes than there were, indices count modulo their number. All else is the share of the first process.
+    A process examines what the process of the same index wrote, because it will read just that. If there are fewer
+    processes now, indices count modulo their number. The first process also examines everything else.
     """
     try:
         files = json.loads((directory / SEAL).read_text(encoding="utf-8"))

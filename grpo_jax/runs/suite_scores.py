@@ -120,7 +120,7 @@ class SuiteReport:
         """Return the report that these values hold, written by this version or an earlier one.
 
         Raises:
-          KeyError, TypeError, ValueError: if they are no report.
+          KeyError, TypeError, ValueError: if they are not a report.
         """
         return cls(
             policy=EvaluatedPolicy(**values["policy"]),

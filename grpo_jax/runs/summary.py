@@ -78,7 +78,7 @@ class ProcessUse(JsonRecord):
 
     host: str
     seconds: Mapping[str, float]  # by phase
-    waited: float  # seconds of these in which it waited for others before an exchange; the slowest process the least
+    waited: float  # seconds of these spent waiting for others before an exchange; least for the slowest process
     host_bytes: int  # the most memory that it had used on its host
     device_bytes: Mapping[int, int]  # and on each of its devices that counts it, by id
     slowest_steps: int = 0  # in which it was the slowest; see `Measured`

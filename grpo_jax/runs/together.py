@@ -1,14 +1,14 @@
 """The processes of a run end together, with the words of the one that failed; and a process that is stuck ends.
 
 Without this, the others would wait for ever for its part of a computation. Two threads of each process do something
-every few seconds. One asks the others, through the first process; the other one, which never waits, looks at the
-answers:
+every few seconds. One asks the others, through the first process, and may block. The other never blocks, and looks at
+the answers:
 
-* Each process says that it is alive. One of which nothing is heard any more was killed, or its machine is gone. If the
-  first process does not answer, it is that one.
-* A process that fails leaves its last words with the others, and ends. They end with the same words and exit code,
-  after a moment in which they may fail of the same cause. A broken connection is rarely the cause: the process at its
-  other end is asked first.
+* Each process says that it is alive. A process that falls silent was killed, or its machine is gone. If the first
+  process does not answer, it is the one that is gone.
+* A process that fails leaves its last words for the others, and ends. They wait a moment, in which they may fail of the
+  same cause, and end with the same words and exit code. A broken connection is rarely the cause, so words from the
+  process at its other end come first.
 * If there was no progress for long, the process writes the stacks of all its threads, and ends with exit code 124.
 """
 
@@ -38,12 +38,16 @@ from grpo_jax.json_record import JsonRecord
 from grpo_jax.processes import place, store
 from grpo_jax.runs.ending import Interrupted
 
-ALIVE, FAILED, ENDED = "grpo_jax/alive", "grpo_jax/failed", "grpo_jax/ended"  # in the store, each with process indices
+ALIVE, FAILED, ENDED = (
+    "grpo_jax/alive",
+    "grpo_jax/failed",
+    "grpo_jax/ended",
+)  # in the store, each with a process's index
 
 # A process that is gone must be noticed before JAX's heartbeats do, which end the others with a C++ trace.
 LOOK_SECONDS = 2.0  # between two looks
-SILENT_LOOKS = 12  # without a word of a process, until it counts as gone
-MOMENT_LOOKS = 5  # between a failure and the end of the other processes; who is silent as long then is its cause
+SILENT_LOOKS = 12  # without a word from a process, until it counts as gone
+MOMENT_LOOKS = 5  # between a failure and the end of the other processes; one that is silent for as long is its cause
 LINGER_SECONDS = 20.0  # the store is in the first process, which therefore ends last, but waits no longer than this
 
 BY_XLA = re.compile(r"[A-Z]+(_[A-Z]+)*: ")  # the beginning of what it says, as in "UNKNOWN: Gloo AllGather failed"
@@ -54,7 +58,7 @@ STDERR = 2
 
 @dataclass(frozen=True)
 class LastWords(JsonRecord):
-    """What a process leaves behind that fails."""
+    """The message that a failing process leaves for the others."""
 
     process: int
     text: str  # a sentence
@@ -79,14 +83,14 @@ def last_words(error: Exception | KeyboardInterrupt, process: int, foreseen: Err
 
 
 def say_last(error: object, code: int) -> None:
-    """Print an error, after which threads that fail of the same cause, such as those of a checkpoint, print nothing."""
+    """Print an error, and silence threads that later fail of the same cause, such as those of a checkpoint."""
     logging.disable()
     threading.excepthook = lambda failed: None
     command_line.fail(error, code)
 
 
 class Others:
-    """What the processes of a run say to each other, through the store that they share."""
+    """Messages between the processes of a run, through the store that they share."""
 
     def __init__(self, index: int, number: int) -> None:
         """Prepare a process to talk with the others.
@@ -102,14 +106,14 @@ class Others:
         self._since_failure = 0  # looks that found last words
         self._unanswered = 0  # how often `wait` was called since the newest look was over
         self._heard: Mapping[int, str] = {}
-        self._silent: Counter[int] = Counter()  # looks without a word, by process
+        self._silent: Counter[int] = Counter()  # looks for which each process was silent
 
     def say(self, what: str, text: str = "") -> None:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # without the first process JAX ends this one
             self._store.key_value_set(f"{what}/{self.index}", text, allow_overwrite=True)
 
     def look(self) -> None:
-        """Say that this process is alive, and read what the others say. Without the first process this never ends."""
+        """Say that this process is alive, and read what the others say. Hangs if the first process is gone."""
         self._looks += 1
         self.say(ALIVE, str(self._looks))
         heard, ended = self._read(ALIVE), self._read(ENDED)
@@ -122,7 +126,7 @@ class Others:
         self._unanswered = 0
 
     def wait(self) -> None:
-        """Note that as much time has passed as between two looks."""
+        """Count the time between two looks as spent without an answer."""
         self._unanswered += 1
 
     def at_an_end(self) -> bool:
@@ -130,7 +134,7 @@ class Others:
         return self._since_failure > MOMENT_LOOKS or (not self.words and bool(self._gone(SILENT_LOOKS)))
 
     def explanation(self) -> LastWords:
-        """Return the words of a process that failed by itself; else who is gone; else the words of any."""
+        """Return the words of a process that failed by itself; else say which is gone; else return any words."""
         causes = [words for words in self.words if words.cause]
         if not causes and self._gone(MOMENT_LOOKS):
             return self._obituary()
@@ -141,18 +145,18 @@ class Others:
         return len(self._read(ENDED)) + len(self._gone(MOMENT_LOOKS)) >= self.number
 
     def _silence(self) -> Mapping[int, int]:
-        """Return for how many looks nothing was heard, by process."""
+        """Return for how many looks each process has been silent."""
         return {**self._silent, 0: max(self._silent[0], self._unanswered)}
 
     def _gone(self, looks: int) -> list[int]:
-        """Return the processes of which nothing was heard at so many looks."""
+        """Return the processes that have been silent for this many looks."""
         return sorted(process for process, n in self._silence().items() if n >= looks and process != self.index)
 
     def _obituary(self) -> LastWords:
         gone = self._gone(MOMENT_LOOKS)
         seconds = min(self._silence()[process] for process in gone) * LOOK_SECONDS
         text = (
-            f"nothing was heard of process {' and '.join(map(str, gone))} for {seconds:.0f} s: it was killed, is "
+            f"nothing was heard from process {' and '.join(map(str, gone))} for {seconds:.0f} s: it was killed, is "
             "stopped, or cannot be reached; the same command continues from the last checkpoint"
         )
         return LastWords(gone[0], text, GONE, cause=True)

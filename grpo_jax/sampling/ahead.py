@@ -11,7 +11,7 @@ T = TypeVar("T")
 def one_ahead(start: Callable[[T], Any], items: Iterable[T]) -> Iterator[tuple[T, Any]]:
     """Yield each item with the result of `start`, fetched to the host once the next item has been started.
 
-    Several processes gather a result before they start the next item. Otherwise it would wait behind that.
+    Several processes gather a result before they start the next item. Otherwise the gathering would wait for that item.
 
     Args:
       start: returns arrays that the devices may still be computing.

@@ -111,7 +111,7 @@ def empty_cache(prompts: Any, completions: int, room: int, drafts: int = 0) -> C
       prompts: keys and values of each lane's prompt, [L, kv_heads, P, head_dim].
       completions: E, the completions of a lane; 1 if there are drafts.
       room: C.
-      drafts: that a lane reads beside its newest token.
+      drafts: how many drafts a lane reads after its newest token.
     """
 
     def ring_of_keys(keys: Array) -> Array:
@@ -150,7 +150,7 @@ def lane_attention(
       prompt_mask: the valid positions of the prompt, which come first.
       age: the newest token's position in its completion; the cache holds all tokens before it.
       back: how many tokens each column of the cache lies before the newest token. Those from 1 to `age` are seen.
-      drafts: of a window.
+      drafts: how many drafts a window holds.
     """
     lengths = prompt_mask.sum(axis=-1)  # a completion's token 0 has this position
     window = jnp.arange(1 + drafts)
@@ -195,7 +195,7 @@ def lane_attention(
             split = x.reshape(by_lane[0], -1, len(window), *x.shape[2:])
             return jnp.swapaxes(split, 2, 3)[:, :, :, None]
 
-        # Products of few vectors, which compilers make neither fast nor part of something else if they are `dot`s.
+        # Products of few vectors. As `dot`s they would neither be fast nor be fused with other operations.
         own_k, own_v = of_window(k), of_window(v)
         own = (grouped[..., None, :].astype(jnp.float32) * own_k.astype(jnp.float32)).sum(axis=-1)
 

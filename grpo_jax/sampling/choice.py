@@ -21,7 +21,7 @@ Choices = tuple[Int[Array, "*batch"], Float[Array, "*batch"]]
 
 
 def noise_size(vocab: int) -> int:
-    """Return how many values of Gumbel noise the choice of one of `vocab` tokens takes."""
+    """Return how many values of Gumbel noise it takes to choose one of `vocab` tokens."""
     return vocab if vocab <= BLOCK else _blocks(vocab) + BLOCK
 
 

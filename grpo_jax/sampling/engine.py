@@ -65,13 +65,13 @@ class RolloutEngine(Protocol):
         """Sample with these weights from now on.
 
         Args:
-          weights: in the compute dtype and laid out for sampling; of the policy without adapters, unless the engine's
-            section asks for these.
+          weights: in the compute dtype and laid out for sampling, with adapters merged, unless the engine's section
+            asks for adapters alone.
           version: the training step after which the policy had them.
         """
 
     def unload(self) -> None:
-        """Release the weights, because an update needs the memory. No request is under way."""
+        """Release the weights, because an update needs the memory. Called only when no request is under way."""
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
         """Return every prompt's group once, as groups finish.

@@ -1,4 +1,4 @@
-"""Filters of the logits, which say what may be sampled. They come after the temperature, as in Hugging Face."""
+"""Filters of the logits, which limit what may be sampled. They come after the temperature, as in Hugging Face."""
 
 import jax
 import jax.numpy as jnp

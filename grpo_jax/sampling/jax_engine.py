@@ -49,8 +49,8 @@ class JaxEngine:
           vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
-          weights: shardings on devices that do nothing else, to which weights are copied; None: they are there already.
-          earlier: what it keeps of completions, if those of `continuous` look up drafts in earlier ones.
+          weights: shardings on devices that only sample, to which weights are copied; None: they are in place already.
+          earlier: keeps the completions in which `continuous` looks up drafts; None: there are no drafts.
         """
         self._sampler, self._continuous, self._lanes = sampler, continuous, lanes
         self._batch, self._replicated, self._place = batch, replicated, weights

@@ -268,7 +268,7 @@ def record(
     ends: Bool[Array, "L E new"],
     kept: Bool[Array, "L new"],
 ) -> tuple[Lanes, Completions]:
-    """Return the lanes and the completions some tokens later.
+    """Return the lanes and the completions with their next tokens.
 
     Args:
       token: the next ones of each lane's completions.

@@ -2,9 +2,8 @@
 
 A prompt is prefilled once. Then a fixed number of lanes decode; a lane whose completion has stopped takes the next one
 that waits. When none waits, the next batch of prompts is prefilled, and lanes keep their unfinished completions. After
-the last batch, when so few are left that a quarter of the lanes would hold them, they move to these, and the rest is
-decoded by a narrower loop. A completion's random numbers depend on its counter alone, so it is the same in any lane,
-batch and order.
+the last batch, once a quarter of the lanes can hold the completions that are left, a narrower loop decodes these. A
+completion's random numbers depend on its counter alone, so it is the same in any lane, batch and order.
 """
 
 from collections.abc import Callable, Sequence
@@ -146,7 +145,7 @@ def make_continuous_sampler(
     ) -> tuple[Int[Array, "N G"], Float[Array, "N G"], Key[Array, " N"], Any]:
         """Sample every completion's first token. Also return each prompt's random key, and its keys and values."""
         n = len(prompts.ids)
-        keys = prompt_keys(counter.key(), prompts.ids)  # `noise` folds those of completions and tokens from them
+        keys = prompt_keys(counter.key(), prompts.ids)  # `noise` folds the keys of completions and tokens from them
         hidden, prompt_kv = policy.hidden_states(params, prompts.tokens)
         last = jnp.take_along_axis(hidden, (prompts.lengths - 1)[:, None, None], axis=1)
         logits = jnp.broadcast_to(policy.logits(params, last), (n, group_size, policy.vocab_size))
@@ -343,7 +342,7 @@ def make_continuous_sampler(
 
 
 def narrower(lanes: int) -> int:
-    """Return how many lanes the loop after one of so many has; 0: there is none."""
+    """Return how many lanes the next, narrower loop has; 0: there is none."""
     return lanes // NARROWER if lanes >= NARROWER * NARROWEST else 0
 
 

@@ -17,7 +17,7 @@ from grpo_jax.sampling.lanes import Completions, Lanes
 from grpo_jax.types import PromptBatch
 
 NOTHING = -1  # no token has this id
-COMPARED = 4  # tokens, at most, that a place is found by
+COMPARED = 4  # at most this many tokens are compared to find a place
 
 
 def texts(prompts: PromptBatch, earlier: Int[Array, "N G C"]) -> Int[Array, "U text"]:
@@ -34,10 +34,11 @@ def texts(prompts: PromptBatch, earlier: Int[Array, "N G C"]) -> Int[Array, "U t
 
 
 def look_up(lanes: Lanes, completions: Completions, number: int) -> Int[Array, "L number"]:
-    """Return drafts: what follows the place, in the text or in the completion itself, that is most like its end.
+    """Return drafts: the tokens after the earlier place that best matches the completion's end.
 
-    That is the place up to which most of its last tokens stand, `COMPARED` at most, the prompt's end included, and the
-    last one of such places. A draft is token 0 where nothing follows.
+    Places are in the text and in the completion itself. The best one ends with the most of the completion's last
+    tokens, at most `COMPARED`, which may reach back into the prompt; of equally good places it is the last. Where
+    nothing follows, a draft is token 0.
 
     Args:
       lanes: each with one completion and its text.
@@ -51,18 +52,18 @@ def look_up(lanes: Lanes, completions: Completions, number: int) -> Int[Array, "
     padded = jnp.pad(whole, ((0, 0), (COMPARED, number)), constant_values=NOTHING)
 
     def shifted(by: int) -> Int[Array, "L size"]:
-        """Return the tokens that stand so far behind each token of the whole."""
+        """Return the token that comes `by` places after each token of the whole."""
         return jax.lax.slice_in_dim(padded, COMPARED + by, COMPARED + by + size, axis=1)
 
     alike = shifted(1) != NOTHING
-    same = jnp.zeros_like(whole)  # how many of the last tokens stand up to each place, if something follows
+    same = jnp.zeros_like(whole)  # how many of the last tokens end at each place, if something follows it
     for back in range(COMPARED):
         at = (age - back)[:, None]  # below 0 at the prompt's end
         of_prompt = jnp.take_along_axis(text, jnp.maximum(lanes.work.prompt_length[:, None] + at, 0), axis=1)
         alike &= shifted(-back) == jnp.where(at < 0, of_prompt, jnp.take_along_axis(own, jnp.maximum(at, 0), axis=1))
         same += alike
     place = jnp.argmax(same * size + jnp.arange(size)[None], axis=1)
-    # At the end of the completion the drafts begin again after the place, as in a text that repeats itself.
+    # Beyond the end of the completion, drafts start again after the place, as in a text that repeats itself.
     period = jnp.maximum(text.shape[1] + age - place, 1)
     after = place[:, None] + 1 + jnp.arange(number)[None] % period[:, None]
     return jnp.maximum(jnp.take_along_axis(padded, COMPARED + after, axis=1), 0)
@@ -71,7 +72,7 @@ def look_up(lanes: Lanes, completions: Completions, number: int) -> Int[Array, "
 def kept(
     drafts: Int[Array, "L drafts"], chosen: Int[Array, "L window"], ends: Bool[Array, "L window"]
 ) -> Bool[Array, "L window"]:
-    """Return which choices are those of plain decoding: those behind right drafts, up to the end of the completion.
+    """Return which choices plain decoding would make: those after right drafts, up to the end of the completion.
 
     Args:
       drafts: the tokens that the policy has read after the newest one.
@@ -86,7 +87,7 @@ class Earlier:
     """The last completions of each prompt, on the host. Each completion drafts from the one in its place."""
 
     def __init__(self, room: int):
-        """Begin without any.
+        """Start without any completions.
 
         Args:
           room: C.

@@ -1,4 +1,4 @@
-"""What an engine says to a vLLM server, when it repeats a request, and what it accepts as an answer.
+"""The client of a vLLM server: its requests, when it repeats them, and which answers it accepts.
 
 The paths and fields are those of vLLM 0.32, started as docs/engines.md says.
 """
@@ -21,10 +21,10 @@ from grpo_jax.sampling.engine import EngineError
 T = TypeVar("T")
 
 LOAD_ADAPTERS = "/v1/load_lora_adapter"
-STOPPED, CUT_OFF = "stop", "length"  # the reasons to finish that a whole completion has
+STOPPED, CUT_OFF = "stop", "length"  # the finish reasons of a whole completion
 UNKNOWN = -9999.0  # stands for a log-probability that vLLM does not have
 UNUSABLE = "add_lora"  # vLLM's word with status 500 for adapters that it cannot use; its own sentence follows
-ROUNDING = 1e-4  # by so much a log-probability may be above 0
+ROUNDING = 1e-4  # how far above 0 a log-probability may be
 
 
 class Answer(NamedTuple):
@@ -80,7 +80,7 @@ class VllmClient:
             "min_p": sampling.min_p,
             "max_tokens": room,
             "stop_token_ids": list(stop_tokens),
-            "ignore_eos": True,  # which the server would take from generation_config.json
+            "ignore_eos": True,  # only our stop tokens count, not those of generation_config.json
             "logprobs": 0,  # of the sampled token alone
             "detokenize": False,
         }
@@ -101,18 +101,18 @@ class VllmClient:
         return self._repeated(path, once)
 
     def take_weights(self, directory: Path, label: str, adapters: str = "") -> bool:
-        """Let the server sample from the weights in a directory. What it was sampling is given up.
+        """Let the server sample from the weights in a directory. It gives up what it was sampling.
 
         The label is set before the weights are read, and read afterwards. The server forgets it when it is restarted,
         and another client overwrites it. So a server that has it has read these weights.
 
         Args:
           directory: in Hugging Face's format, or in PEFT's.
-          label: another one than all before.
+          label: unlike all earlier ones.
           adapters: the name under which the server then has them, if the directory holds adapters alone; else "".
 
         Returns:
-          Whether the label still is there.
+          Whether the server still has the label.
         """
         self._post("/pause?mode=abort")
         self._post("/update_weight_version", {"new_version": label})
@@ -141,7 +141,7 @@ class VllmClient:
         """
 
         def ask(path: str, body: Mapping[str, str]) -> None:
-            check_status(*self._send("POST", path, body))  # the answer is no JSON
+            check_status(*self._send("POST", path, body))  # the answer is not JSON
 
         try:
             ask("/v1/unload_lora_adapter", {"lora_name": name})
@@ -176,7 +176,7 @@ class VllmClient:
         self._repeated(path, lambda: read(self._once("POST", path, body or {})))
 
     def _repeated(self, path: str, once: Callable[[], T]) -> T:
-        """Return what `once` makes of the answer to a request, which is repeated as often as the settings allow.
+        """Return the result of `once`, which makes a request. It is repeated as often as the settings allow.
 
         All requests may be repeated: a completion depends on its seed, and the others set something to a value.
 
@@ -208,13 +208,13 @@ class VllmClient:
         Raises:
           NoAnswer, OSError, HTTPException: if it is worth repeating.
           Refused: if the server refuses it.
-          EngineError: if the answer is no JSON.
+          EngineError: if the answer is not JSON.
         """
         answer = self._send(method, path, body)
         try:
             return values_of(*answer)
         except ValueError as error:
-            raise EngineError(f"{self._where}: answers {path} with no JSON; see docs/engines.md.") from error
+            raise EngineError(f"{self._where}: its answer to {path} is not JSON; see docs/engines.md.") from error
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> tuple[int, bytes]:
         """Return the status and the text of the answer to a request."""
@@ -245,7 +245,7 @@ class VllmClient:
 
 
 def _about(adapters: str, error: Refused) -> bool:
-    """Return whether a server refuses a request because it knows no adapters of this name, and not the path."""
+    """Return whether a server refused a request because it knows no adapters of this name."""
     return bool(adapters) and error.status == HTTPStatus.NOT_FOUND and adapters in str(error)
 
 
@@ -288,7 +288,7 @@ def read_answer(values: Any, room: int, stop_tokens: Collection[int]) -> Answer:
         raise ValueError("it goes on after a stop token")
     stopped = tokens[-1] in stop_tokens
     if reason == STOPPED and not stopped:
-        raise ValueError(f"it stops at the token {tokens[-1]}, which is no stop token")
+        raise ValueError(f"it stops at the token {tokens[-1]}, which is not a stop token")
     if not stopped and len(tokens) < room:
         raise ValueError(
             f"it was cut off after {counted(len(tokens), 'token')} of {room}; raise the server's --max-model-len"

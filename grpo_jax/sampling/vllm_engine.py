@@ -9,7 +9,7 @@ to see that. All completions carry the label that the weights were given. If the
 uses it, they carry another one. Then they are thrown away, the server gets the weights again, and the same completions
 are asked for again.
 
-Every process of a run calls this engine. The first one talks to the server, and tells the others what it was told.
+Every process of a run calls this engine. The first one talks to the server, and passes the answers on to the others.
 """
 
 import fcntl
@@ -46,7 +46,7 @@ NAME = "grpo_jax_"  # how the names of this engine's directories and adapters be
 
 
 class VllmEngine:
-    """Samples by a vLLM server. Nothing is asked of it before it gets weights."""
+    """Samples by a vLLM server. It makes no request before it gets weights."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class VllmEngine:
         _remove(earlier)
 
     def unload(self) -> None:
-        """Let go of the weights on this side. The server keeps its own."""
+        """Release the weights on this side. The server keeps its own."""
         self._weights = None
 
     def sample(self, prompts: PromptBatch, request: SamplingRequest) -> Iterator[FinishedGroups]:
@@ -161,7 +161,7 @@ class VllmEngine:
         )
 
     def close(self) -> None:
-        """Give up what was asked for, let go of the weights, and remove their directory."""
+        """Give up all requests, release the weights, and remove their directory."""
         self._asking.close()
         self.unload()
         _remove(self._directory)
@@ -313,7 +313,7 @@ class VllmEngine:
         sampling: SamplingConfig,
         room: int,
     ) -> Answer:
-        """Return a completion by the server. Its seed is made of what decides a completion here."""
+        """Return a completion by the server. Its seed is made of the same numbers as a completion's key."""
         counter = request.counter
         place = (int(number) for number in (counter.seed, counter.stream, counter.step, prompts.ids[row]))
         return client.generate(

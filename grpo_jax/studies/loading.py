@@ -59,7 +59,7 @@ def to_json(study: Study) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> Study:
-    """Return the study that `to_json` wrote. Raises ValueError with a sentence if these values are no study."""
+    """Return the study that `to_json` wrote. Raises ValueError with a sentence if these values are not a study."""
     values = {**UNLESS_GIVEN, **values, "shared": {}}
     name = values.pop("name", None)
     sentence = _damage(values) if isinstance(name, str) else "name: is missing."

@@ -65,7 +65,7 @@ def run_study(
     Args:
       jobs: processes at a time; the cores that this process may use are divided among them.
       train: the words of the command that trains.
-      tell: is called with a line when a run begins or ends, and every minute for those that go on.
+      tell: called with a line when a run begins or ends, and every minute for those that go on.
 
     Raises:
       ConfigError: if the directory belongs to another study.

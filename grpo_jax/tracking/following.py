@@ -1,8 +1,9 @@
 """Follow a run's directory for a tracker, in a process of its own.
 
 The process reads the lines that the run appends to metrics.jsonl. Its standard input comes from the run and ends with
-it, also if the run is killed; then it reads what is left and ends, too. tracking/NAME.json keeps how far the tracker
-has got. So a run that is continued is the same run there, and steps that the run writes again are not logged again.
+it, even if the run is killed; then the process reads what is left and ends, too. tracking/NAME.json keeps how far the
+tracker has got. So a run that is continued is the same run there, and steps that the run writes again are not logged
+again.
 """
 
 import contextlib
@@ -32,7 +33,7 @@ SEARCHED = 256  # of the newest groups, for some that carry signal
 
 @dataclass(frozen=True)
 class Logged(JsonRecord):
-    """The record of what a tracker has been told of a run."""
+    """The record of how much of a run a tracker has logged."""
 
     id: str | None = None
     entries: int = 0

@@ -34,7 +34,7 @@ def check_trackers(config: Config) -> None:
                 imported("logging.trackers", name)
             elif name not in (TENSORBOARD, *SERVICES):
                 raise ConfigError(
-                    f"logging.trackers={names}: {name} is no tracker; {did_you_mean(name, [TENSORBOARD, *SERVICES])}"
+                    f"logging.trackers={names}: {name} is not a tracker; {did_you_mean(name, [TENSORBOARD, *SERVICES])}"
                 )
             elif name in SERVICES and not _installed(name):
                 raise ConfigError(
@@ -114,7 +114,7 @@ class Trackers:
 
 def _installed(name: str) -> bool:
     found = importlib.util.find_spec(name)
-    return found is not None and found.origin is not None  # a folder of this name, such as wandb's own, is no package
+    return found is not None and found.origin is not None  # a folder such as wandb's own is not a package
 
 
 def _python_path() -> list[str]:

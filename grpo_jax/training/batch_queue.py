@@ -24,7 +24,7 @@ class BatchQueue:
     source: PromptSource
     visits: Visits
     clock: Clock
-    cursor: int = 0  # in the order of prompts. It also counts the prompts that are skipped at the end of an epoch
+    cursor: int = 0  # in the order of prompts; it also counts those skipped at the end of an epoch
     waiting: deque[Collected] = field(default_factory=deque)
     _finish: Callable[[], Collected] | None = None  # the batch that is under way
 
@@ -35,7 +35,7 @@ class BatchQueue:
         update, and `finish` waits for it.
 
         Args:
-          after_part: is called after each part that the engine finishes before the update.
+          after_part: called after each part that the engine finishes before the update.
 
         Raises:
           TrainingError: as `begin_collecting` does.

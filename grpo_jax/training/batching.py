@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from grpo_jax.objectives import Aggregation
 from grpo_jax.types import Groups, Rollouts, UpdateBatch
 
-SHORTEST = 32  # tokens: the layers' products with fewer are no faster in proportion
+SHORTEST = 32  # tokens; with fewer, matrix products take nearly as long
 
 
 class Bucket(NamedTuple):
@@ -28,10 +28,10 @@ def buckets(prompt_tokens: int, completion_tokens: int) -> tuple[Bucket, ...]:
     """Return the buckets of a run, the widest first; at most three.
 
     An update is one program with a loop for each bucket, so the time to compile it grows with their number. (With six,
-    libtpu 0.0.52 could not compile unrolled layers at all.) Lengths of completions spread widely: there are two
-    halvings. (Completions of geometric length, with a mean of a quarter of the room, cost .53 of full width in groups
-    of two; a third halving would make that .51.) A prompt's room is set by the longest problem of a data set, and most
-    are far below it: all buckets but the widest have a quarter of it.
+    libtpu 0.0.52 could not compile unrolled layers at all.) Completions' lengths spread widely, so their width is
+    halved twice. (Completions of geometric length, with a mean of a quarter of the room, cost .53 of full width in
+    groups of two; a third halving would make that .51.) The longest problem of a data set decides the prompts' width,
+    and most prompts are far shorter, so all buckets but the widest have a quarter of it.
 
     Args:
       prompt_tokens: P.
@@ -55,7 +55,7 @@ def _widths(whole: int, divisors: Sequence[int]) -> list[int]:
 def narrowest(
     choice: Sequence[Bucket], prompt_lengths: Int[np.ndarray, "*any"], completion_lengths: Int[np.ndarray, "*any"]
 ) -> Int[np.ndarray, "*any"]:
-    """Return the place of the last bucket that has room for the prompt and the longest completion."""
+    """Return the index of the narrowest bucket that has room for the prompt and the longest completion."""
     room = np.array(choice)
     holds = (prompt_lengths[..., None] <= room[:, 0]) & (completion_lengths[..., None] <= room[:, 1])
     return len(choice) - 1 - np.argmax(holds[..., ::-1], axis=-1)
@@ -104,7 +104,7 @@ def make_minibatches(
 def _arrange(
     rollouts: Rollouts, kept: Int[np.ndarray, " kept"], size: int, microbatch_groups: int
 ) -> tuple[Int[np.ndarray, "K M"], Int[np.ndarray, " buckets"]]:
-    """Return which groups each micro-batch holds, -1 for none, and how many micro-batches each bucket has.
+    """Return the groups of each micro-batch (-1: none), and how many micro-batches each bucket has.
 
     Groups of one bucket keep their order.
     """
@@ -117,7 +117,7 @@ def _arrange(
     def longest(lengths: Int[np.ndarray, " N"]) -> Int[np.ndarray, " computed"]:
         return np.where(computed >= 0, lengths[computed], 0).max(axis=1)
 
-    # A micro-batch that holds the last groups of one bucket and the first of the next may need another than both.
+    # A micro-batch that holds the last groups of one bucket and the first of the next may need a third bucket.
     needed = narrowest(choice, longest(prompts), longest(completions))
     places[: len(computed)] = computed[np.argsort(needed, kind="stable")]
     return places, np.bincount(needed, minlength=len(choice))

@@ -3,7 +3,7 @@
 Devices go on computing after a dispatch has returned, and the next code that needs a result waits for it. Therefore the
 loop waits for an update, in the update's phase, before it evaluates, writes metrics, saves or samples. This delays
 nothing, because the host finishes its other work first. While host and devices work at the same time, seconds are
-charged to the host's work: "update" is the remaining time of an update after the host has finished. So the border
+charged to the host's work: "update" is the remaining time of an update after the host has finished. So the split
 between "update" and "host" means little, but their sum is right.
 """
 
@@ -40,7 +40,7 @@ class Clock:
         self.to_first_step: float | None = None  # seconds from the start of the process to the end of its first step
 
     def first_step_is_done(self) -> None:
-        """Take the time at which the process has done its first step."""
+        """Record the time at which the process finished its first step."""
         self.to_first_step = round(process_age(), 3)
 
     def continue_from(self, before: Mapping[str, float]) -> None:

@@ -43,7 +43,7 @@ class Collected:
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
     prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
-    passed: int  # how many places of the order of prompts were sampled or left out
+    passed: int  # how many prompts of the order were sampled or left out
     version: int  # of the weights that sampled them: the step after which the policy had them
 
     @property
@@ -60,7 +60,7 @@ class Collected:
 
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
-        """The groups that carry signal."""
+        """A mask of the groups that carry signal."""
         return carries_signal(self.advantages)
 
     @property
@@ -85,7 +85,7 @@ def begin_collecting(
     version: int,
     after_part: Callable[[], None] = lambda: None,
 ) -> Callable[[], Collected]:
-    """Let the engine begin with the groups of a step, and return a function that finishes them.
+    """Start sampling the groups of a step, and return a function that finishes them.
 
     The function judges the groups and computes their advantages. Their prompts are those at `cursor` and after it,
     without the ones that `rollout.selection` leaves out. `visits` must not change until then.
@@ -96,9 +96,9 @@ def begin_collecting(
 
     Args:
       experiment: its engine holds the policy.
-      step: that will learn from the groups.
-      version: the step after which the policy had its weights.
-      after_part: is called after each part that the engine finishes. What it raises ends the step.
+      step: the step that will learn from the groups.
+      version: the step after which the policy had the weights that sample.
+      after_part: called after each part that the engine finishes. If it raises, the step ends.
 
     Raises:
       TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, or if

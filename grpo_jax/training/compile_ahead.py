@@ -16,10 +16,10 @@ PROGRAMS = 3  # at most: the update, the scorer and the gradient's arms
 
 @contextmanager
 def compiling_ahead(experiment: Experiment) -> Iterator[Callable[[], None]]:
-    """Compile what follows the sampling of a step, in other threads, and yield a function that waits for it.
+    """Compile the programs of the update in other threads, and yield a function that waits for them.
 
-    JAX finds what was compiled for some shapes when it calls the program with arrays of these shapes. If compiling
-    fails, the yielded function raises the error. Its first call also returns the compilers' memory to the system.
+    When a program is called with arrays of the same shapes, JAX finds what was compiled here. If compiling fails, the
+    yielded function raises the error. Its first call also returns the compilers' memory to the system.
     """
     config, programs = experiment.config, experiment.programs
 
@@ -51,7 +51,7 @@ def _compile(program: Any, of: Any, batch: UpdateBatch) -> None:
 
 
 def _return_freed_memory() -> None:
-    """Let glibc return to the system what compilers have freed: 1 GB in a run of a model of 60 million parameters."""
+    """Return memory that the compilers have freed from glibc to the system: 1 GB for a model of 60M parameters."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -31,7 +31,7 @@ class Silent:
 
 
 class Noticed:
-    """Passes everything on to another display, and lets someone know that there is progress."""
+    """Passes everything on to another display, and calls a function whenever there is progress."""
 
     def __init__(self, display: Display, progressed: Callable[[], None]):
         """Make a display that calls `progressed` whenever something is shown."""

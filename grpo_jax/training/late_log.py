@@ -119,7 +119,7 @@ class LateLog:
 
     @contextmanager
     def written_on_failure(self) -> Iterator[None]:
-        """Write the held metrics before an error of the training passes, because they may show its cause."""
+        """Write the held metrics if this context raises, because they may show the cause."""
         try:
             yield
         except (TrainingError, WorkerError, EngineError):

@@ -112,7 +112,7 @@ def run_steps(run: Run) -> TrainState:
         visits.streaks.continue_from(progress.streaks)
         run.display.note(f"continued at step {step} of {config.train.steps}")
         if not engine.capabilities.counter_exact:
-            run.display.note("its engine may sample other completions than the uninterrupted run would have got")
+            run.display.note("its engine may sample other completions than in a run without interruption")
     run.directory.rewind(Stage.TRAIN, step)
     run.trackers.begin()
     evaluated = on_first(lambda: run.directory.splits_evaluated(step))  # before the run was stopped
@@ -157,7 +157,7 @@ def run_steps(run: Run) -> TrainState:
         stopping, finished = run.stop.requested(), step == config.train.steps
         if stopping or finished or checkpoint_due(config.checkpoint, step, time.monotonic() - saved_at):
             save(validation_pass_at_1)
-        if stopping:  # also at the last step, because evaluations may be missing
+        if stopping:  # even at the last step, because evaluations may be missing
             raise stopped()
         if finished:
             clock.turn_to("other")
@@ -169,8 +169,8 @@ def run_steps(run: Run) -> TrainState:
         # The guard refuses accidental transfers, which would wait for the devices.
         try:
             with log.written_on_failure(), jax.transfer_guard("disallow"), clock.phase("rewards"):
-                queue.sample(step, after_part=run.stop.obey)  # which charges the sampling to its own phase
-        except StopRequested:  # a step may take so long that what was sampled of it is better given up
+                queue.sample(step, after_part=run.stop.obey)  # charges the sampling to a phase of its own
+        except StopRequested:  # finishing the step may take too long, so its samples are dropped
             save()
             raise stopped() from None
         step += 1

@@ -37,7 +37,7 @@ def noise_sums(gradients: Params, groups: Groups) -> NoiseSums:
 def noise_metrics(gradients: Params, noise: NoiseSums, random: Bool[Array, ""]) -> dict[str, Mean]:
     """Return `noise/signal` (|mu|^2) and `noise/variance` (V).
 
-    Their weight is 0 if there is only one micro-batch, or if micro-batches are no random samples of groups.
+    Their weight is 0 if there is only one micro-batch, or if micro-batches are not random samples of groups.
 
     Args:
       gradients: the sum over all micro-batches.

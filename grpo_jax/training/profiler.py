@@ -9,7 +9,7 @@ import jax
 
 from grpo_jax.config import ConfigError
 
-PROFILE = "profile"  # the trace's directory in that of the run
+PROFILE = "profile"  # the trace's directory, within the run's
 
 
 def check_profiler() -> None:
@@ -28,18 +28,18 @@ class Profiler:
     def __init__(
         self, steps: range = range(0), place: Path = Path(PROFILE), note: Callable[[str], None] = lambda text: None
     ) -> None:
-        """Make one for these steps; by default for none.
+        """Make a profiler of these steps; by default of none.
 
         Args:
-          steps: of the run. If it is continued among them, the remaining ones are traced.
+          steps: the steps to trace. If a run continues in the middle of them, the remaining ones are traced.
           place: where the trace is written.
-          note: tells the user so.
+          note: shows the user a line that says where the trace is.
         """
         self._steps, self._place, self._note = steps, place, note
         self._tracing = False
 
     def begin(self, step: int) -> None:
-        """Start tracing, if this step is one of those and no trace was started."""
+        """Start a trace if this step is to be traced and none has been started."""
         if step in self._steps and not self._tracing:
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # every call of a function; the clock's phases say enough
@@ -47,12 +47,12 @@ class Profiler:
             self._tracing = True
 
     def end(self, step: int) -> None:
-        """Write the trace, if this step was its last. The devices must have done the step."""
+        """Write the trace if this step was its last. The devices must have finished the step."""
         if self._tracing and step == self._steps[-1]:
             self.close()
 
     def close(self) -> None:
-        """Write the trace of the steps that were done, if it is not written yet."""
+        """Write the trace of the steps so far, unless it is written already."""
         if self._tracing:
             self._tracing = False
             jax.profiler.stop_trace()

@@ -40,8 +40,8 @@ from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 # Parameters for a rollout engine: in the compute dtype, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
 
-# Where `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so that many could
-# run at a time. Then the recomputation begins early and frees no memory.
+# Compiler options if `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so
+# that many can run at once. Then the recomputation begins early and frees no memory.
 REMAT_OPTIONS: Mapping[str, dict[str, Any]] = {"cpu": {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}}
 
 
@@ -351,7 +351,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
 
 
 def scores_per_minibatch(config: Config) -> int:
-    """Return how often the loop scores a minibatch before its update: with the old policy, with the reference."""
+    """Return how often the loop scores a minibatch before its update: by the old policy and by the reference."""
     return (config.objective.old_logprobs == "trainer") + needs_reference(config.objective)
 
 

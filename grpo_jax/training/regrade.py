@@ -1,6 +1,6 @@
-"""Regrade: judge the completions that a run has written with another reward, and count the groups with signal.
+"""Regrade: judge a run's completions again by another reward, and count the groups with signal.
 
-The results are about these completions only. A run that learns from the other reward would write other completions.
+The results are about these completions only. A run that learns from the other reward would sample others.
 """
 
 import dataclasses
@@ -106,7 +106,7 @@ def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.n
     lengths = np.array([[one.length for one in group.completions] for group in groups], np.int32)
     expected = np.array([UNKNOWN if group.expected is None else group.expected for group in groups], np.float32)
     evidence = np.array([group.evidence or PRIOR_ROLLOUTS for group in groups], np.float32)
-    past = {"expected": expected, "evidence": evidence, "success": np.clip(expected, 0, 1)}  # of signal alone
+    past = {"expected": expected, "evidence": evidence, "success": np.clip(expected, 0, 1)}  # enough to tell signal
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, **past)
     advantages = estimate(outcomes)
     chosen = choose_groups(carries_signal(advantages), groups_per_step)

@@ -57,7 +57,7 @@ class Replay:
 
     @property
     def alike(self) -> int:
-        """The number of tokens that are equal, counted from the first."""
+        """The number of tokens before the first difference."""
         return alike([token.id for token in self.then.tokens], [token.id for token in self.now.tokens])
 
     @property

@@ -14,7 +14,7 @@ from grpo_jax.config import Config, digest, to_dict
 from grpo_jax.runs.agreement import check_alike
 from grpo_jax.types import UpdateBatch
 
-FEW = 8  # numbers: an array of so many is compared as it is, a larger one by its checksum
+FEW = 8  # numbers: an array of up to this many is compared as it is, a larger one by its checksum
 
 
 def check_same_batches(config: Config, batches: Sequence[UpdateBatch], step: int) -> None:

@@ -1,4 +1,4 @@
-"""Which of several processes the others wait for, step by step."""
+"""Find the process that the others wait for, step by step."""
 
 from grpo_jax.processes import waited_by_all
 from grpo_jax.runs.lines import Measured
@@ -11,7 +11,7 @@ class Slowest:
         self._waited = waited_by_all()
 
     def since_last(self) -> dict[str, float]:
-        """Return metrics of the time since the last call; none if there is a single process.
+        """Return which process was slowest since the last call, and by how much; {} if there is only one process.
 
         All processes must call this at the same places.
         """

@@ -49,7 +49,7 @@ from grpo_jax.training.problems import problems_of
 from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
 
-FORESEEN = (TrainingError, WorkerError, EngineError)  # how a training may fail; their texts are sentences
+FORESEEN = (TrainingError, WorkerError, EngineError)  # errors by which training may fail; their texts are sentences
 
 
 def train_config(
@@ -102,7 +102,8 @@ def train(
     Args:
       workdir: the run directory; see `RunDirectory`.
       display: shows progress; nothing is shown if None.
-      watch: notices that there is no progress, and what becomes of the other processes, if the caller has begun one.
+      watch: a watch that the caller has begun, which ends this process if it is stuck or if another one fails; None:
+        one is begun here.
 
     Raises:
       ConfigError: before anything is computed or written, if the configuration cannot work here.
@@ -121,7 +122,7 @@ def train(
 
 @contextmanager
 def _watched(watch: Together | None, workdir: Path, config: Config, display: Display | None) -> Iterator[Display]:
-    """Yield a display that tells a watch of progress. If the caller has begun none, it begins and ends here."""
+    """Yield a display that reports progress to a watch; to a new one if the caller has begun none."""
     with nullcontext(watch) if watch else Together(workdir, config.train.stuck_after, FORESEEN) as together:
         yield Noticed(display or Silent(), together.progressed)
 

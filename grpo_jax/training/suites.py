@@ -102,7 +102,7 @@ def evaluate_suites(
     report = SuiteReport.from_json(earlier) if earlier else SuiteReport(policy, digest(to_dict(config)))
     request = StopRequest(
         saving="this batch is finished, then the evaluation ends with every finished suite saved",
-        losing="nothing more: the suite that is being evaluated starts over in either case",
+        losing="nothing else: the unfinished suite starts over in either case",
     )
     with (
         request as stop,

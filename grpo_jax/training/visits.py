@@ -1,4 +1,4 @@
-"""What is known of each prompt from earlier completions: reward, chance to be right, length, groups without signal.
+"""Estimates of each prompt from earlier completions: reward, chance to be right, length, groups without signal.
 
 The chance to be right is the mean of a Beta posterior whose counts decay: a rollout from `half_life` steps ago counts
 half, because the policy has moved since. The prior counts as two rollouts at the mean of all prompts, which decays in

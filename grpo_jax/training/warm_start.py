@@ -42,7 +42,7 @@ from grpo_jax.types import Params
 
 
 def recipe(experiment: Experiment, taught: str) -> dict[str, Any]:
-    """Return all that decides which base policy comes out, down to the bits.
+    """Return everything that determines the base policy, bit for bit.
 
     Args:
       taught: see `digest_demonstrations`.
@@ -69,7 +69,7 @@ def recipe(experiment: Experiment, taught: str) -> dict[str, Any]:
 
 
 def deciding_modules(task: Task, own: Iterable[str] = ()) -> set[str]:
-    """Return the names of the modules whose code decides which base policy comes out.
+    """Return the names of the modules whose code determines the base policy.
 
     These are the modules behind the supervised update and the task, and this module, which calls them. Its other
     imports only build, store and log. The schema is left out, because the recipe has the values of its fields.

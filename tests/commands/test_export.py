@@ -159,10 +159,10 @@ def test_a_policy_is_restored_without_the_code_that_judged_it(tmp_path):
     ("flags", "sentence"),
     [
         (["--public"], "--public: nothing is uploaded; name a repository with --push."),
-        (["--push="], "--push=: is no name of a repository; write owner/name"),
-        (["--license=Apache 2.0"], "--license=Apache 2.0: is no name of a license; take one of "),
-        (["--base-model=SmolLM2"], "--base-model=SmolLM2: is no name of a repository; write owner/name, "),
-        (["--push=SmolLM2"], "--push=SmolLM2: is no name of a repository; write owner/name, "),
+        (["--push="], "--push=: is not the name of a repository; write owner/name"),
+        (["--license=Apache 2.0"], "--license=Apache 2.0: is not the name of a license; take one of "),
+        (["--base-model=SmolLM2"], "--base-model=SmolLM2: is not the name of a repository; write owner/name, "),
+        (["--push=SmolLM2"], "--push=SmolLM2: is not the name of a repository; write owner/name, "),
         (["--evaluation=docs"], "--evaluation=docs: has no suites.json; name the --workdir of `grpo evaluate`."),
     ],
 )

@@ -84,7 +84,7 @@ MISTAKES = {
     "--workdir=/proc/no/such/place": "cannot be written to",
     "--distributed": "--distributed: the other processes cannot be joined",
     "--profile-steps=9:1201": "--profile-steps: the run has 1200 steps; name some of them.",
-    "--processes=2": "--processes: nothing without --coordinator and --process; give all three.",
+    "--processes=2": "--processes: no effect without --coordinator and --process; give all three.",
 }
 
 # A subcommand with its flags -> what it says, without JAX; {run} is the directory of a run.

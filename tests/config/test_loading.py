@@ -304,7 +304,7 @@ def test_what_an_earlier_version_recorded(tmp_path, caplog):
     assert "unlike today's defaults: logging.arms_every=0 (all: grpo config diff " in line
     values["optimizer"]["momentum"] = 0.9
     (tmp_path / "config.json").write_text(json.dumps(values))
-    with pytest.raises(ConfigError, match=r"config\.json: optimizer\.momentum: is no field of this version"):
+    with pytest.raises(ConfigError, match=r"config\.json: optimizer\.momentum: is not a field of this version"):
         run_config(tmp_path)
     del values["optimizer"]["momentum"], values["train"]["steps"]  # which never had a default
     with pytest.raises(ConfigError, match=r"^train\.steps: is missing"):

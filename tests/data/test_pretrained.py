@@ -73,9 +73,9 @@ def test_stop_tokens_of_the_configuration_are_added_or_replace_the_model_s(direc
 @pytest.mark.parametrize(
     ("token", "sentence"),
     [
-        ("<trun>", "task.stop_tokens='<trun>': is no single token of the tokenizer; did you mean <turn>?"),
-        ("ab", "task.stop_tokens='ab': is no single token of the tokenizer; known are <unk>"),
-        ("\u20ac", "is no single token"),
+        ("<trun>", "task.stop_tokens='<trun>': is not a single token of the tokenizer; did you mean <turn>?"),
+        ("ab", "task.stop_tokens='ab': is not a single token of the tokenizer; known are <unk>"),
+        ("\u20ac", "is not a single token"),
         (9999, "task.stop_tokens=9999: the tokenizer has no such id; name one up to 100."),
     ],
 )

@@ -22,7 +22,7 @@ ERROR, WARNING, NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 
 def told(checks, evidence):
-    """The findings that are no notes, after a look at their form."""
+    """The findings other than notes, after a look at their form."""
     findings = look("section", checks, evidence).findings
     for finding in findings:
         assert "\n" not in finding.sentence

@@ -43,7 +43,7 @@ def test_nothing_is_wrong(asked):
 @pytest.mark.parametrize(
     ("planted", "sentence"),
     [
-        ({"stop_tokens": ("<|im_ende|>",)}, "task.stop_tokens='<|im_ende|>': is no single token of the tokenizer; did"),
+        ({"stop_tokens": ("<|im_ende|>",)}, "task.stop_tokens='<|im_ende|>': is not a single token of the tokenizer;"),
         ({"model_stop_tokens": False, "stop_tokens": ("<|endoftext|>",)}, "ends a turn with '<|im_end|>', at which no"),
         ({"chat_variables": {"enable_thinking": False}}, "the chat template reads no such variable; it reads none"),
         (

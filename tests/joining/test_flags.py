@@ -39,8 +39,8 @@ def started(monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (BY_HAND[:1], "--coordinator: nothing without --processes and --process; give all three."),
-        (["--distributed", *BY_HAND[1:]], "--processes, --process: nothing without --coordinator; give all three."),
+        (BY_HAND[:1], "--coordinator: no effect without --processes and --process; give all three."),
+        (["--distributed", *BY_HAND[1:]], "--processes, --process: no effect without --coordinator; give all three."),
         ([*BY_HAND, "--process=4"], "--process=4: must be below --processes=4; they count from 0."),
         (["--local-devices=0"], "--local-devices: is for several hosts; add --distributed, or --coordinator, "),
         (["--heartbeat-seconds=9"], "--heartbeat-seconds: is for several hosts; add --distributed, or --coordinator, "),

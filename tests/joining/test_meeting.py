@@ -95,7 +95,7 @@ def test_a_process_that_has_left_is_missing(coordinator):
 def test_a_port_that_is_taken(coordinator):
     port = int(coordinator.rpartition(":")[2])
     with socket.create_server(("", port), family=socket.AF_INET):
-        assert "the first process cannot listen at this port (Address already in use)" in outcome(
+        assert "the first process cannot listen on this port (Address already in use)" in outcome(
             Place(coordinator, 2, 0), 1.0
         )
 

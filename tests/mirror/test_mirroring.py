@@ -151,7 +151,7 @@ def test_a_store_that_fails_stops_no_run(address, machine, quickly, monkeypatch)
     monkeypatch.setattr(type(remote.files), "put_file", staticmethod(put_file))
     monkeypatch.setattr(mirroring, "PATIENCE", 0.1)
     lacks = re.escape(
-        "not up to date there are config.json, metrics.jsonl (OSError: the network is gone). They are in /"
+        "it does not have the newest config.json, metrics.jsonl (OSError: the network is gone). They are in /"
     )
     with pytest.raises(NotUploaded, match=lacks):
         run()
@@ -176,7 +176,7 @@ def test_a_process_that_was_followed_is_asked_to_stop_and_writes_nothing_more(ad
 
     monkeypatch.setattr(os, "kill", lambda process, number: asked.append((process, number)))
     machine("first")
-    with pytest.raises(NotUploaded, match="has taken over, because nothing was heard of this one"):
+    with pytest.raises(NotUploaded, match="has taken over, because nothing was heard from this one"):
         run()
     assert asked == [(os.getpid(), signal.SIGTERM)]
     assert Remote.at(address).read("metrics.jsonl") != b"1\n2\n"

@@ -264,11 +264,11 @@ def test_pairs_are_not_groups_of_four():
 @pytest.mark.parametrize(
     ("name", "parameters", "sentence"),
     [
-        ("online_dpo", {"betta": 1.0}, r"objective.parameters.betta=1.0: is no parameter of online_dpo; did you mean"),
-        ("grpo", {"beta": 1.0}, r"objective.parameters.beta=1.0: is no parameter of grpo; it has none"),
-        ("grpo", {"clip_low": 1.0}, r"objective.parameters.clip_low=1.0: is no parameter of grpo"),  # it is a field
+        ("online_dpo", {"betta": 1.0}, r"objective.parameters.betta=1.0: is not a parameter of online_dpo; did you"),
+        ("grpo", {"beta": 1.0}, r"objective.parameters.beta=1.0: is not a parameter of grpo; it has none"),
+        ("grpo", {"clip_low": 1.0}, r"objective.parameters.clip_low=1.0: is not a parameter of grpo"),  # it is a field
         ("no.such:THING", {}, r"objective.name='no.such:THING': cannot be imported"),
-        ("grpo_jax.objectives:tokens", {}, r"objective.name='grpo_jax.objectives:tokens': is no Recipe"),
+        ("grpo_jax.objectives:tokens", {}, r"objective.name='grpo_jax.objectives:tokens': is not a Recipe"),
     ],
 )
 def test_what_cannot_be_made_is_refused(name, parameters, sentence):

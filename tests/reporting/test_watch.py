@@ -313,4 +313,4 @@ def test_a_port_that_is_taken_is_named(tmp_path, capsys):
     server = make_server([tmp_path], "127.0.0.1", 0)
     with server:
         assert command.main([str(tmp_path), f"--port={server.server_port}"]) == 2
-    assert_one_sentence(capsys, f"--address=127.0.0.1 --port={server.server_port}: cannot be listened at")
+    assert_one_sentence(capsys, f"--address=127.0.0.1 --port={server.server_port}: cannot be listened on")

@@ -159,7 +159,7 @@ def test_a_function_that_fails_leaves_attempts_unscored_and_says_so_once(mine, c
         ({"exact": float("inf")}, "task.reward.terms.exact=inf: must be a finite number"),
         ({"nowhere.at.all:f": 1.0}, "task.reward.terms='nowhere.at.all:f': cannot be imported (ModuleNotFoundError"),
         ({"math:nothing": 1.0}, "task.reward.terms='math:nothing': cannot be imported (AttributeError"),
-        ({"math:pi": 1.0}, "task.reward.terms='math:pi': is no function"),
+        ({"math:pi": 1.0}, "task.reward.terms='math:pi': is not a function"),
     ],
 )
 def test_terms_that_cannot_be(terms, sentence):

@@ -223,7 +223,7 @@ def test_a_directory_of_a_later_version_is_refused(tmp_path):
     begin(path, now)
     (path / "metrics.jsonl").touch()
     (path / "config.json").write_text(json.dumps(now | {"rollout": now["rollout"] | {"speed": 2}}))
-    with pytest.raises(ConfigError, match=r"config\.json: rollout\.speed: is no field of this version of grpo_jax \("):
+    with pytest.raises(ConfigError, match=r"config\.json: rollout\.speed: is not a field of this version of grpo_jax"):
         begin(path, now, read=read_recorded)
 
 

@@ -106,7 +106,7 @@ def test_a_broken_connection_is_explained_by_the_process_at_its_other_end(first,
 @pytest.mark.parametrize("other", [fails(BROKEN), fails(ValueError(CLOSED)), waits])
 def test_a_process_that_was_killed_is_named(other, tmp_path, capsys):
     assert exit_codes(tmp_path, other, is_killed, waits) == [137, None, 137]
-    assert "error: nothing was heard of process 1 for" in capsys.readouterr().err.splitlines()[-1]
+    assert "error: nothing was heard from process 1 for" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_threads_that_fail_of_the_same_cause_say_nothing_after_the_last_words(tmp_path, capsys):
@@ -120,7 +120,7 @@ def test_threads_that_fail_of_the_same_cause_say_nothing_after_the_last_words(tm
 
 def test_a_first_process_that_does_not_answer_is_named(tmp_path, capsys):
     assert exit_codes(tmp_path, is_killed, is_cut_off, is_cut_off) == [None, 137, 137]
-    assert "error: nothing was heard of process 0 for" in capsys.readouterr().err.splitlines()[-1]
+    assert "error: nothing was heard from process 0 for" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_broken_connection_without_a_cause_is_told_as_it_is(tmp_path, capsys):

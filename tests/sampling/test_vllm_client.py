@@ -44,7 +44,7 @@ def test_a_stop_token_at_the_last_place_ends_a_completion_whatever_the_server_sa
         (answer([], "length"), "0 tokens, and 1 to 3"),
         (answer([3, 4, 5, 6], "length"), "4 tokens, and 1 to 3"),
         (answer([7, 4, 9], "stop"), "goes on after a stop token"),
-        (answer([3, 4], "stop"), "stops at the token 4, which is no stop token"),
+        (answer([3, 4], "stop"), "stops at the token 4, which is not a stop token"),
         (answer([3, 4], "length"), "cut off after 2 tokens of 3; raise the server's --max-model-len"),
     ],
 )

@@ -133,7 +133,7 @@ def test_curves_have_steps_of_their_own():
 @pytest.mark.parametrize(
     ("trackers", "sentence"),
     [
-        ("tensorbord", r"tensorbord is no tracker; did you mean tensorboard\?"),
+        ("tensorbord", r"tensorbord is not a tracker; did you mean tensorboard\?"),
         ("tensorboard,tensorboard", "names tensorboard more than once; name each once."),
         ("wandb", r"wandb is not installed; run `pip install '\.\[wandb\]'`, or leave it out."),
         ("nowhere:Tracker", "logging.trackers='nowhere:Tracker': cannot be imported"),

@@ -56,7 +56,7 @@ def save_adapters(
     the sum of theirs (`Blocks`), and so is its alpha: alpha / rank stays the same.
 
     Args:
-      directory: is created; it must not exist.
+      directory: created here; it must not exist.
       policy: a policy with adapters.
       params: its parameters, on any mesh, of which the adapters are written.
       file: config.json of the checkpoint on which they were trained.

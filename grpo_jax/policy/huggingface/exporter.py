@@ -63,7 +63,7 @@ def save_checkpoint(
     All processes take part, and the first writes. One tensor is in host memory at once.
 
     Args:
-      directory: is created; it must not exist.
+      directory: created here; it must not exist.
       params: the policy's parameters, on any mesh.
       source: the checkpoint that the policy came from, whose config.json, tokenizer and licence are copied; or the
         values of a config.json, as `describe` returns them.

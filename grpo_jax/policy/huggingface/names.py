@@ -139,7 +139,7 @@ def _stored(names: list[str], leading: tuple[int, ...], shape: tuple[int, ...], 
 
 
 def tensor_shapes(stored: Iterable[Stored], vocabulary: int) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of the tensors that hold these parameters, if the embedding has so many rows."""
+    """Return the shapes of the tensors that hold these parameters, if the embedding has this many rows."""
     shapes: dict[str, tuple[int, ...]] = {}
     for one in stored:
         for name in one.names:

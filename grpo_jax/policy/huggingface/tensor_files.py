@@ -38,14 +38,15 @@ class Tensor:
     offset: int  # bytes from the file's beginning
 
     def rows(self, first: int, count: int) -> "Tensor":
-        """Return so many rows of it, from the given one on."""
+        """Return `count` rows of the tensor, from row `first` on."""
         row = math.prod(self.shape[1:]) * DTYPES[self.kind].itemsize
         return replace(self, shape=(count, *self.shape[1:]), offset=self.offset + first * row)
 
     def read(self, shape: Sequence[int], box: Sequence[slice], dtype: np.dtype[Any]) -> np.ndarray:
         """Read a box of the tensor.
 
-        Whole rows are read, at most `CHUNK` bytes (or one row) at once. Beside the box itself no more is in memory.
+        Whole rows are read, at most `CHUNK` bytes (or one row) at once. No more than this is in memory in addition to
+        the box.
 
         Args:
           shape: the shape in which to read the tensor, with the same number of elements.

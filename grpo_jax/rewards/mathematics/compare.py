@@ -314,7 +314,7 @@ def _is_of(answer: Answer, *openings: str) -> bool:
 
 
 def _solution(gold: Answer, answer: Answer) -> Answer:
-    r"""Return the only element of a set such as \{4\} if the gold answer is no set; other answers unchanged."""
+    r"""Return the only element of a set such as \{4\} if the gold answer is not a set; other answers unchanged."""
     match gold, answer:
         case Formula(), Items(r"\{", _, (solution,)):
             return solution

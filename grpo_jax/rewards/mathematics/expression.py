@@ -18,7 +18,7 @@ COST = 5  # units of work for an atom
 
 
 class ExpressionError(ValueError):
-    """The text is no expression of this grammar."""
+    """The text is not an expression of this grammar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ class _Parser:
                 self._place += 3
                 return Node("number", value=number(whole) + number(top) / number(bottom))
         if second.text == "\\frac":
-            fraction = self._power()  # kept if it is no part of a mixed number: parsed twice, nested ones cost 2^depth
+            fraction = self._power()  # kept if it is not part of a mixed number: parsed twice, nested ones cost 2^depth
             if fraction.operation == "quotient" and all(part.operation == "number" for part in fraction.arguments):
                 top_value, bottom_value = (part.value for part in fraction.arguments)
                 if 0 < top_value < bottom_value and top_value.denominator == bottom_value.denominator == 1:

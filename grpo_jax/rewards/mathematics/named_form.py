@@ -30,7 +30,7 @@ def has_named_form(question: str, gold: Answer, answer: Answer) -> bool:
         return False
     ours, theirs = (list(_said(one)) for one in (gold, answer))
     if not any(one.variables for one in ours):
-        theirs = [one.measured or one for one in theirs]  # 5 m is no product
+        theirs = [one.measured or one for one in theirs]  # 5 m is not a product
     if not ours or any(one.node is None for one in (*ours, *theirs)):
         return True
     return all(

@@ -57,7 +57,7 @@ SCRIPTS = (
 )
 
 TEXT = re.compile(r"\\(?:text(?:bf|it|rm|sf|tt|normal|up|sc)?|mbox|hbox|mathrm|operatorname|emph)\s*\{")
-RUN = re.compile(r"(?<!\\)(?<![^\W\d_])[^\W\d_]+")  # a run of letters that is no command
+RUN = re.compile(r"(?<!\\)(?<![^\W\d_])[^\W\d_]+")  # a run of letters that is not a command
 UNIT_LETTERS = frozenset("mgshlLNJWV")  # units even if nothing comes before them
 BEHIND = re.compile(r"[\d})]\s*(?:\\[,;:! ]|~)*\s*$")  # ends in a value, so a letter in \mathrm after it is its unit
 NO_UNITS = frozenset("eid")

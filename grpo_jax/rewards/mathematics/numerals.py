@@ -33,7 +33,7 @@ MAX_WORDS = 12
 
 
 def numeral(tokens: Tokens, read: Reader) -> Answer | None:
-    """Return the number that tokens spell, with the unit after it if there is one; None if they are no number."""
+    """Return the number that tokens spell, with the unit after it if there is one; None if they are not a number."""
     words = [text.casefold() for text in texts_of(tokens) if text != "-"]
     if len(tokens) > MAX_WORDS or tokens[0].kind != "word" or words == ["a"]:
         return None
@@ -54,7 +54,7 @@ def numeral(tokens: Tokens, read: Reader) -> Answer | None:
 
 
 def _fraction(words: Sequence[str]) -> Fraction | None:
-    """Return the value of a fraction, a mixed number or a whole number in words; None if they are no number."""
+    """Return the value of a fraction, a mixed number or a whole number in words; None if they are not a number."""
     parts = PARTS.get(singular(words[-1])) if len(words) > 1 else None
     if parts is None:
         return _whole(words)
