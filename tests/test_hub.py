@@ -109,13 +109,13 @@ def test_a_name_of_another_form_is_refused(name):
         (418, r"the Hub refuses it \(.*418.*\)\."),
     ],
 )
-def test_what_the_hub_says_against_it_is_told_before_anything_is_computed(hub, status, sentence):
+def test_what_the_hub_says_against_it_is_reported_before_anything_is_computed(hub, status, sentence):
     hub.refuses[f"/api/models/{NAME}"] = status
     with pytest.raises(ConfigError, match=rf"^{NAME}: {sentence}$"):
         check_new(NAME)
 
 
-def test_without_a_token_or_a_network_it_is_told(hub, monkeypatch, tmp_path):
+def test_without_a_token_or_a_network_it_is_reported(hub, monkeypatch, tmp_path):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(ConfigError, match=rf"^{NAME}: the Hub cannot be reached \(.*Connection refused\); connect, or"):
         check_new(NAME)

@@ -88,7 +88,7 @@ def test_numbers_that_are_not_finite():
         [1.0],
     ],
 )
-def test_what_is_no_such_record_is_refused(values):
+def test_what_is_not_such_a_record_is_refused(values):
     with pytest.raises((KeyError, TypeError, ValueError)):
         Inner.from_json(values)
 

@@ -92,7 +92,7 @@ def test_a_task_of_ones_own(written):
         ),
     ],
 )
-def test_what_is_no_task_is_refused(written, factory, sentence):
+def test_what_is_not_a_task_is_refused(written, factory, sentence):
     (written / "wordless.py").write_text(
         "from larger import Larger\n\n\nclass Wordless(Larger):\n    tokenizer = 'all'\n"
     )

@@ -45,7 +45,7 @@ def test_intervals_cover():
     assert 0.88 < covered / 300 < 0.99
 
 
-def test_what_is_no_number_widens_the_interval():
+def test_what_is_not_a_number_widens_the_interval():
     values = np.array([1.0, *np.linspace(0.5, 1.5, 100)])
     assert interval(values).low == pytest.approx(0.52, abs=0.02)
     values[1:20] = np.nan

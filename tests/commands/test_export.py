@@ -166,7 +166,7 @@ def test_a_policy_is_restored_without_the_code_that_judged_it(tmp_path):
         (["--evaluation=docs"], "--evaluation=docs: has no suites.json; name the --workdir of `grpo evaluate`."),
     ],
 )
-def test_mistakes_about_sharing_are_told_before_anything_is_read(flags, sentence, tmp_path, capsys):
+def test_mistakes_about_sharing_are_reported_before_anything_is_read(flags, sentence, tmp_path, capsys):
     run = ROOT / "tests" / "fixtures" / "run"
     assert export.main([f"--workdir={run}", f"--to={tmp_path / 'exported'}", *flags]) == 2
     assert_one_sentence(capsys, f"error: {sentence}")

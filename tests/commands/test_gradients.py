@@ -126,7 +126,7 @@ def test_mistake(run, flags, sentence, capsys):
     assert_one_sentence(capsys, sentence)
 
 
-def test_what_is_no_run_or_couples_its_noise(run, tmp_path, capsys):
+def test_what_is_not_a_run_or_couples_its_noise(run, tmp_path, capsys):
     assert main([f"--workdir={tmp_path}"]) == 2
     assert_one_sentence(capsys, "has no config.json; name the directory of a run")
     workdir = shutil.copytree(run, tmp_path / "copy")

@@ -50,7 +50,7 @@ def test_the_commands_of_its_readme_have_flags_that_exist(project):
 @pytest.mark.parametrize(
     ("directory", "sentence"), [("", "it is empty; name"), ("x" * 300, "cannot be accessed (File")]
 )
-def test_what_is_no_path_is_refused(directory, sentence, tmp_path, monkeypatch, capsys):
+def test_what_is_not_a_path_is_refused(directory, sentence, tmp_path, monkeypatch, capsys):
     """An empty text, such as that of a variable that is not set, is not the current directory."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match="2"):

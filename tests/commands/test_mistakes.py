@@ -202,7 +202,7 @@ TOLD_BEFORE_FETCHING = ("--config.train.steps=0", "--profile-steps=9:1201", "--c
 
 
 @pytest.mark.parametrize("told", TOLD_BEFORE_FETCHING)
-def test_a_mistake_is_told_before_a_run_is_fetched_from_its_bucket(told, tmp_path, monkeypatch, capsys):
+def test_a_mistake_is_reported_before_a_run_is_fetched_from_its_bucket(told, tmp_path, monkeypatch, capsys):
     """And before anything is written there, such as the sign of an owner."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(MemoryFileSystem, "store", {})
@@ -222,7 +222,7 @@ def test_workdir_under_a_file(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command_line", TOLD_AT_ONCE)
-def test_a_mistake_is_told_before_jax_is_imported(command_line, tmp_path):
+def test_a_mistake_is_reported_before_jax_is_imported(command_line, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(to_dict(make_config())))
     (tmp_path / "checkpoints" / "4").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))

@@ -82,7 +82,7 @@ def wrong_by_one(run, tmp_path_factory):
 
 
 @pytest.mark.parametrize(("keep", "which"), [("1000", slice(None)), ("2", slice(2))])
-def test_exactly_what_differs_is_told(wrong_by_one, keep, which, tmp_path, capsys):
+def test_exactly_what_differs_is_reported(wrong_by_one, keep, which, tmp_path, capsys):
     to = tmp_path / "differing.jsonl"
     differing = list(expected(wrong_by_one))
     assert len(differing) >= 3
@@ -108,7 +108,7 @@ def test_mistake(run, flags, sentence, capsys):
     assert_one_sentence(capsys, sentence)
 
 
-def test_what_is_no_run_or_has_no_rollouts(run, tmp_path, capsys):
+def test_what_is_not_a_run_or_has_no_rollouts(run, tmp_path, capsys):
     assert main([f"--workdir={tmp_path}", *SAME]) == 2
     assert_one_sentence(capsys, "has no config.json; name the directory of a run")
     shutil.copy(run / "config.json", tmp_path)

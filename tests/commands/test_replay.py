@@ -77,7 +77,7 @@ def test_mistake(run, where, sentence, capsys):
     assert_one_sentence(capsys, sentence.format(run=run))
 
 
-def test_what_is_no_run(tmp_path, capsys):
+def test_what_is_not_a_run(tmp_path, capsys):
     assert replay(tmp_path) == 2
     assert_one_sentence(capsys, "has no config.json; name the directory of a run")
 

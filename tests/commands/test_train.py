@@ -110,7 +110,7 @@ def test_reports_are_compared(finished, tmp_path, capsys):
     ElementTree.fromstring(figure.read_text())
 
 
-def test_what_is_no_run_is_not_reported(tmp_path):
+def test_what_is_not_a_run_is_not_reported(tmp_path):
     process = start("launch/report.py", str(tmp_path))
     _, err = process.communicate()
     assert process.returncode == 2

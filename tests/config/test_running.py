@@ -36,7 +36,7 @@ def test_a_file_that_is_there_comes_before_a_shipped_one(tmp_path, monkeypatch):
         (STUDY, "group_sizes", "did you mean group_size_prompts?"),  # which has no study
     ],
 )
-def test_what_is_neither_is_told_with_what_is_near(kind, named, end):
+def test_what_is_neither_is_reported_with_what_is_near(kind, named, end):
     with pytest.raises(ConfigError) as told:
         find_file(named, kind)
     (sentence,) = told.value.args

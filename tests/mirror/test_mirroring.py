@@ -287,7 +287,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("wrong", "sentence"), MISTAKES.items())
-def test_what_is_no_usable_address(wrong, sentence, machine, monkeypatch):
+def test_what_is_not_a_usable_address(wrong, sentence, machine, monkeypatch):
     machine("first")
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(ConfigError) as mistake, working_copy(wrong, silent):

@@ -58,7 +58,7 @@ def test_a_scan_costs_what_its_unrolled_layers_cost(chips):
     assert scan.cost_analysis()["flops"] < 0.3 * EXPECTED
 
 
-def test_a_loop_whose_length_is_data_is_told(chips):
+def test_a_loop_whose_length_is_data_is_reported(chips):
     def loop(x, layers, times):
         return jax.lax.fori_loop(0, times, lambda _, x: scanned(x, layers), x)
 

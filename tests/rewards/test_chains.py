@@ -70,7 +70,7 @@ def test_values_are_pythons():
         "1+" * 50_000, "(" * 50_000 + "6" + ")" * 49_999,
     ],
 )  # fmt: skip
-def test_what_is_no_expression_has_no_value(line):
+def test_what_is_not_an_expression_has_no_value(line):
     assert chains.value_of(line, 10) is None
 
 

@@ -96,7 +96,7 @@ def test_what_no_answer_could_change_is_unscored_and_counted():
     assert made.unscored == {"unparsable_gold": 6, "too_large": 3, "too_long": 3, "timed_out": 3}
 
 
-def test_of_each_reason_one_answer_is_told(caplog):
+def test_of_each_reason_one_answer_is_reported(caplog):
     made = Mathematics(make_config())
     made.compare([("5", "9^{9^{9}}"), ("6", "9^{9^{9}}"), ("5", "5" * 5000), ("5", "4")])
     assert [record.message[:52] for record in caplog.records] == [

@@ -182,7 +182,7 @@ def test_closing_ends_the_processes_and_may_be_repeated(pool):
         outcomes(pool, "right")
 
 
-def test_a_worker_that_cannot_start_is_told(monkeypatch):
+def test_a_worker_that_cannot_start_is_reported(monkeypatch):
     monkeypatch.setattr(pool_module, "MODULE", "tests.rewards.no_such_module")
     made = Pool(workers=1, seconds=1, memory_mb=512)
     with pytest.raises(WorkerError, match="does not start"):

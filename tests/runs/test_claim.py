@@ -49,7 +49,7 @@ def touched(path):
 
 
 @pytest.mark.parametrize("number", NO_LOCKS)
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, number):
+def test_a_file_system_without_locks_is_reported(tmp_path, monkeypatch, number):
     def without(*_):
         raise OSError(number, os.strerror(number))
 
@@ -143,7 +143,7 @@ def test_a_base_policy_that_the_run_has_made_must_stay_the_same(tmp_path):
         keep_base(directory, base)
 
 
-def test_every_start_is_recorded_and_other_code_is_told(tmp_path):
+def test_every_start_is_recorded_and_other_code_is_reported(tmp_path):
     path = touched(tmp_path)
     with pytest.raises(Interrupted), recorded(RunDirectory(path)):
         raise Interrupted("SIGTERM")

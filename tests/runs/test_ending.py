@@ -13,7 +13,7 @@ from tests.helpers import train_line
 
 
 @pytest.mark.parametrize("number", FULL)
-def test_a_full_disk_is_told_in_a_sentence_wherever_it_is_noticed(number):
+def test_a_full_disk_is_reported_in_a_sentence_wherever_it_is_noticed(number):
     def written():
         raise OSError(number, os.strerror(number), "metrics.jsonl")
 

@@ -114,7 +114,7 @@ def test_a_newer_version_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"lengths": [2]}, {"right": None}, {"completions": "3"}, {"version": "x"}])
-def test_what_is_no_such_line_is_told(change, tmp_path):
+def test_what_is_not_such_a_line_is_reported(change, tmp_path):
     (tmp_path / "rollouts").mkdir()
     (tmp_path / "rollouts" / "000001.jsonl").write_text(f"{json.dumps(TRAINED.to_json() | change)}\n")
     with pytest.raises(ConfigError, match=r"000001\.jsonl: a line is damaged \("):

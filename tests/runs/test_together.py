@@ -123,12 +123,12 @@ def test_a_first_process_that_does_not_answer_is_named(tmp_path, capsys):
     assert "error: nothing was heard from process 0 for" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_a_broken_connection_without_a_cause_is_told_as_it_is(tmp_path, capsys):
+def test_a_broken_connection_without_a_cause_is_reported_as_it_is(tmp_path, capsys):
     assert exit_codes(tmp_path, waits, fails(BROKEN)) == [1, 1]
     assert "error: process 1 failed: JaxRuntimeError: UNKNOWN" in capsys.readouterr().err
 
 
-def test_what_is_no_error_ends_nothing(tmp_path, capsys):
+def test_what_is_not_an_error_ends_nothing(tmp_path, capsys):
     """A process that is done before the others is not missed."""
 
     def takes_longer(watched, ended):

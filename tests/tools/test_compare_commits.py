@@ -46,7 +46,7 @@ def test_only_times_may_differ(compared):
     assert compared(changed(0, seconds={"update": 1.0}))[-1]
 
 
-def test_the_last_bit_counts_and_its_relative_size_is_told(compared):
+def test_the_last_bit_counts_and_its_relative_size_is_reported(compared):
     close = 0.25 * (1 + 2**-40)
     differences, _, equal = compared(changed(0, loss=close))
     assert not equal
@@ -68,13 +68,13 @@ def test_the_last_bit_counts_and_its_relative_size_is_told(compared):
         (2, {"phase": "warm_start"}, "TEST: phase"),
     ],
 )
-def test_what_is_no_small_difference_of_two_numbers(compared, line, values, name):
+def test_what_is_not_a_small_difference_of_two_numbers(compared, line, values, name):
     differences, _, within = compared(changed(line, **values), tolerance=1e-6)
     assert list(differences) == [name]
     assert not within
 
 
-def test_lines_that_are_missing_are_told(compared):
+def test_lines_that_are_missing_are_reported(compared):
     assert list(compared(METRICS[:-1], tolerance=1e9)[0]) == ["number of lines"]
     assert not compared(METRICS[:-1], tolerance=1e9)[-1]
 
@@ -112,7 +112,7 @@ def test_the_table_names_run_metric_and_line(tmp_path, capsys):
         assert text in printed
 
 
-def test_a_commit_that_does_not_exist_is_told_before_anything_runs(capsys, monkeypatch):
+def test_a_commit_that_does_not_exist_is_reported_before_anything_runs(capsys, monkeypatch):
     monkeypatch.setattr(compare_commits, "run_both", pytest.fail)
     assert compare_commits.main(["no-such-commit", "HEAD"]) == 2
     assert "error: no-such-commit: cannot be checked out" in capsys.readouterr().err

@@ -257,7 +257,7 @@ def test_other_weights_do_not_mix(whole, checkpoint):
         path.write_bytes(contents)
 
 
-def test_mistakes_are_told_before_anything_is_sampled(checkpoint, tmp_path):
+def test_mistakes_are_reported_before_anything_is_sampled(checkpoint, tmp_path):
     config, workdir = configuration(checkpoint), tmp_path / "evaluation"
     short = dataclasses.replace(config, task=dataclasses.replace(config.task, max_prompt_tokens=200))
     untrained, other = tmp_path / "untrained", tmp_path / "other"

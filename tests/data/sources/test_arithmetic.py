@@ -36,6 +36,6 @@ def test_products_bind_before_sums():
 @pytest.mark.parametrize(
     "path", ["", "3 terms", "3 terms of ", "1 terms of +", "7 terms of +", "3 terms of +/", "x terms of +"]
 )
-def test_what_is_no_kind(path):
+def test_what_is_not_a_kind(path):
     with pytest.raises(ConfigError, match=r"^task.train.path=.*must give the number of terms \(2 to 6\)"):
         read_problems(source(path), "task.train")

@@ -28,20 +28,20 @@ def test_a_directory_is_read(tmp_path):
         open_records(source(kind="huggingface", path=str(tmp_path / "data"), split="test"))
 
 
-def test_a_directory_without_data_is_told(tmp_path):
+def test_a_directory_without_data_is_reported(tmp_path):
     (tmp_path / "data").mkdir()
     with pytest.raises(ConfigError, match=r"task\.train\.path=.* cannot be read \(.*doesn't contain any data files\)"):
         read_problems(source(kind="huggingface", path=str(tmp_path / "data"), split="train"), "task.train")
 
 
 @pytest.mark.parametrize("path", ["gsm8k", "/no/such/directory", "owner/name/subset/more", "owner/na me"])
-def test_what_is_neither_a_directory_nor_a_repository_is_told(path):
+def test_what_is_neither_a_directory_nor_a_repository_is_reported(path):
     with pytest.raises(ConfigError, match="neither a directory nor a repository; write owner/name"):
         open_records(source(kind="huggingface", path=path, split="train"))
 
 
 @pytest.mark.parametrize("listens", [False, True])
-def test_without_a_network_it_is_told_in_seconds(monkeypatch, listens):
+def test_without_a_network_it_is_reported_in_seconds(monkeypatch, listens):
     """Nobody listens at the Hub's address, or somebody listens but does not answer, as behind a firewall."""
     monkeypatch.setattr(huggingface, "_SECONDS", 1.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -68,7 +68,7 @@ def test_the_limit_cuts_before_what_comes_later_is_read(tmp_path):
         (b'{"question": "1+1", "answer": 2, "answer": 3}', "has the field 'answer' twice"),
     ],
 )
-def test_a_bad_line_is_told_with_its_place(tmp_path, line, reason):
+def test_a_bad_line_is_reported_with_its_place(tmp_path, line, reason):
     file = write_lines(tmp_path / "a.jsonl", RECORDS)
     file.write_bytes(file.read_bytes() + b"\n" + line + b"\n")
     with pytest.raises(ConfigError) as told:
@@ -77,7 +77,7 @@ def test_a_bad_line_is_told_with_its_place(tmp_path, line, reason):
     assert str(told.value).endswith("; repair or remove it.")
 
 
-def test_a_bad_list_is_told_with_its_place(tmp_path):
+def test_a_bad_list_is_reported_with_its_place(tmp_path):
     file = tmp_path / "a.json"
     file.write_text('[{"question": "1+1",\n "answer": }]')
     with pytest.raises(ConfigError, match=r"a\.json:2 is not JSON \(Expecting value, column 12\)"):
@@ -88,18 +88,18 @@ def test_a_bad_list_is_told_with_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["none.jsonl", "*.jsonl", ""])
-def test_a_missing_file_is_told(tmp_path, name):
+def test_a_missing_file_is_reported(tmp_path, name):
     with pytest.raises(ConfigError, match=r"task\.train\.path=.*: no such file; name a file, or several by a pattern"):
         read_problems(source(path=str(tmp_path / name)), "task.train")
 
 
-def test_an_empty_file_is_told(tmp_path):
+def test_an_empty_file_is_reported(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n")
     with pytest.raises(ConfigError, match="holds no records"):
         open_records(source(path=str(tmp_path / "a.jsonl")))
 
 
-def test_brackets_within_brackets_are_told_with_their_line(tmp_path):
+def test_brackets_within_brackets_are_reported_with_their_line(tmp_path):
     (tmp_path / "deep.jsonl").write_text('{"question": "1", "answer": "1"}\n' + '{"a":' * 100_000 + "\n")
     with pytest.raises(ConfigError, match=r"deep\.jsonl:2 holds brackets nested too deeply"):
         read_problems(source(path=str(tmp_path / "deep.jsonl")), "task.train")
@@ -129,7 +129,7 @@ def test_compressed_files_are_read(tmp_path, name, suffix):
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-def test_a_compressed_file_that_is_cut_off_is_told(tmp_path, suffix):
+def test_a_compressed_file_that_is_cut_off_is_reported(tmp_path, suffix):
     file = tmp_path / "a.jsonl"
     file.write_bytes(COMPRESS[suffix](json.dumps(RECORDS).encode())[:-20])
     with pytest.raises(ConfigError, match=r"task\.train\.path=.*a\.jsonl cannot be decompressed .*; fetch it again"):
@@ -139,7 +139,7 @@ def test_a_compressed_file_that_is_cut_off_is_told(tmp_path, suffix):
 @pytest.mark.parametrize(
     ("magic", "reason"), [(b"PAR1", "is a Parquet file; set kind"), (b"PK\3\4", "is a ZIP archive")]
 )
-def test_a_file_of_another_kind_is_told(tmp_path, magic, reason):
+def test_a_file_of_another_kind_is_reported(tmp_path, magic, reason):
     (tmp_path / "a.jsonl").write_bytes(magic + b"rest")
     with pytest.raises(ConfigError, match=rf"task\.train\.path=.*a\.jsonl {reason}"):
         read_problems(source(path=str(tmp_path / "a.jsonl")), "task.train")

@@ -62,7 +62,7 @@ def test_records_are_taken_as_they_are():
         ("mine_of_test_own:texts", r"x\.prompt_field='question': a, 0 has no such field; .* a value of the type str;"),
     ],
 )
-def test_what_is_no_source_is_told(kind, sentence):
+def test_what_is_not_a_source_is_reported(kind, sentence):
     with pytest.raises(ConfigError, match=sentence) as told:
         read_problems(source(kind=kind, path="a"), "x")
     assert str(told.value).endswith(".")

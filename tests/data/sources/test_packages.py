@@ -10,7 +10,7 @@ from tests.data.sources.helpers import source
 
 
 @pytest.mark.parametrize(("kind", "package"), [("reasoning_gym", "reasoning_gym"), ("huggingface", "datasets")])
-def test_a_missing_package_is_told(monkeypatch, kind, package):
+def test_a_missing_package_is_reported(monkeypatch, kind, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"kind='{kind}': needs the package {package}, .*'\.\[{kind}\]'\.$"):
         open_records(source(kind=kind, path="a", split="train" if kind == "huggingface" else ""))

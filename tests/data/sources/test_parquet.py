@@ -40,13 +40,13 @@ def test_nested_columns_are_nested_records(tmp_path):
     assert (problems[0].prompt, problems[0].answer) == ("2+2", "4")
 
 
-def test_what_is_not_parquet_is_told(tmp_path):
+def test_what_is_not_parquet_is_reported(tmp_path):
     (tmp_path / "a.parquet").write_text("PAR")
     with pytest.raises(ConfigError, match=r"^task\.train\.path=.*a\.parquet cannot be read as Parquet .*fetch it"):
         read_problems(source(kind="parquet", path=str(tmp_path / "a.parquet")), "task.train")
 
 
-def test_a_damaged_page_is_told(file, tmp_path):
+def test_a_damaged_page_is_reported(file, tmp_path):
     """The footer is intact, so the damage appears only when the rows are read."""
     damaged = tmp_path / "damaged.parquet"
     contents = bytearray(file.read_bytes())
@@ -56,7 +56,7 @@ def test_a_damaged_page_is_told(file, tmp_path):
         read_problems(source(kind="parquet", path=str(damaged)), "task.train")
 
 
-def test_a_bad_row_is_told_with_its_place(file, tmp_path):
+def test_a_bad_row_is_reported_with_its_place(file, tmp_path):
     rows = [*RECORDS, {"question": "5+5", "answer": None}]
     parquet.write_table(pyarrow.Table.from_pylist(rows), file, row_group_size=3)
     with pytest.raises(ConfigError, match=r"task\.train\.answer_field='answer': .*a\.parquet, row 4 holds nothing"):
@@ -137,7 +137,7 @@ def test_columns_that_nobody_asks_for_are_no_obstacle(tmp_path):
         read(answer_field="broken")
 
 
-def test_two_columns_of_one_name_are_told(tmp_path):
+def test_two_columns_of_one_name_are_reported(tmp_path):
     table = pyarrow.Table.from_arrays([["1+1"], ["2"], ["3"]], ["question", "answer", "answer"])
     parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(ConfigError, match=r"a\.parquet, row 0 has two columns 'answer'; repair the file"):

@@ -71,7 +71,7 @@ def test_options_make_a_task_easier():
         ("chain_sum?seed=0&min_terms=x", "impossible options"),
     ],
 )
-def test_a_mistake_in_the_path_is_told(path, sentence):
+def test_a_mistake_in_the_path_is_reported(path, sentence):
     with pytest.raises(ConfigError, match=r"^task\.train\.path=.*: " + sentence):
         read_problems(gym(path), "task.train")
 

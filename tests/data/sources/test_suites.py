@@ -42,7 +42,7 @@ def test_other_public_formats_are_read_by_their_fields(name, prompt_field, answe
     assert [problem.answer for problem in problems] == answers
 
 
-def test_an_unknown_suite_and_a_missing_file_are_told(tmp_path):
+def test_an_unknown_suite_and_a_missing_file_are_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"--suite=math500: unknown; did you mean math_500\?"):
         suite_source("math500", tmp_path)
     with pytest.raises(ConfigError, match=r"--suite=minerva: .* has none of minerva\.jsonl, minerva\.json, "):

@@ -62,7 +62,7 @@ def test_a_name_is_looked_up_in_the_data_directory(prepared, monkeypatch):
     assert records.where(1) == "tiny_sums/1.0.0 train[1:3], 1"
 
 
-def test_what_is_not_prepared_is_told_and_not_downloaded(tmp_path, monkeypatch):
+def test_what_is_not_prepared_is_reported_and_not_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
     for path, module in {"gsm8k": ".text.gsm8k", "math_dataset/algebra__linear_1d": ""}.items():
         with pytest.raises(ConfigError) as told:
@@ -74,7 +74,7 @@ def test_what_is_not_prepared_is_told_and_not_downloaded(tmp_path, monkeypatch):
         assert command in str(told.value)
 
 
-def test_a_format_without_random_access_is_told(prepared):
+def test_a_format_without_random_access_is_reported(prepared):
     builder = prepared("array_record")
     info = builder.data_path / "dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
@@ -83,17 +83,17 @@ def test_a_format_without_random_access_is_told(prepared):
 
 
 @pytest.mark.parametrize("split", ["validation", "train[a"])
-def test_an_unknown_split_is_told(prepared, split):
+def test_an_unknown_split_is_reported(prepared, split):
     with pytest.raises(ConfigError, match=r"^split=.*: cannot be read .*; it has train, test\.$"):
         open_records(source(kind="tfds", path=str(prepared("array_record").data_path), split=split))
 
 
 @pytest.mark.parametrize("path", ["no_such_builder", "math_dataset/none", "gsm8k:9.9.9", "a b?"])
-def test_an_unknown_builder_is_told(path):
+def test_an_unknown_builder_is_reported(path):
     with pytest.raises(ConfigError, match="unknown to tensorflow-datasets"):
         open_records(source(kind="tfds", path=path, split="train"))
 
 
-def test_a_directory_of_something_else_is_told(tmp_path):
+def test_a_directory_of_something_else_is_reported(tmp_path):
     with pytest.raises(ConfigError, match=r"has no dataset_info\.json; name the directory of one version"):
         open_records(source(kind="tfds", path=str(tmp_path), split="train"))

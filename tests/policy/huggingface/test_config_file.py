@@ -26,7 +26,7 @@ def read(folder, values):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_published_models_have_as_many_parameters_as_is_told(name, tmp_path):
+def test_published_models_have_as_many_parameters_as_stated(name, tmp_path):
     parameters, values = PUBLISHED[name]
     model = ModelConfig(compute_dtype="bfloat16", scan_layers=True)
     shapes = Policy(read(tmp_path, values), model).shapes()
