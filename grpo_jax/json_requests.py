@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LONGEST_WAIT = 60.0  # seconds between two attempts
-# Beside those from 500 on, which mean that the server failed.
+# In addition to those from 500 on, which mean that the server failed.
 REPEATED = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS)
 
 

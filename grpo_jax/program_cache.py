@@ -21,8 +21,8 @@ DIRECTORY = "JAX_COMPILATION_CACHE_DIR"
 def keep_programs(room: int = ROOM) -> None:
     """Make JAX keep compiled programs in the user's cache, if it has not been imported yet.
 
-    A directory that the user names in JAX_COMPILATION_CACHE_DIR is left as it is, and so is everything if
-    JAX_ENABLE_COMPILATION_CACHE=false switches the cache off, or if the directory cannot be made.
+    Nothing changes if the user names a directory in JAX_COMPILATION_CACHE_DIR, if JAX_ENABLE_COMPILATION_CACHE=false
+    switches the cache off, or if the directory cannot be made.
 
     Args:
       room: bytes. If the programs take more, those that were not used for the longest time are removed.

@@ -96,7 +96,7 @@ class Groups:
         old_logprobs: Float[Any, "*M G C"] | None = None,
         reference_logprobs: Float[Any, "*M G C"] | None = None,
     ) -> "Groups":
-        """Return groups for an objective without a policy: completion i repeats token i, so none begin alike."""
+        """Return groups for an objective without a policy. Completion i repeats token i, so no two begin alike."""
         return cls(
             prompt_tokens=np.zeros((*completion_lengths.shape[:-1], 1), np.int32),
             prompt_lengths=np.ones(completion_lengths.shape[:-1], np.int32),

@@ -1,8 +1,8 @@
 """The command `grpo`, which is also `python -m grpo_jax`. The scripts of launch/ run its subcommands in a checkout.
 
 Each subcommand is a module of its name with a function `main(argv)`, which returns the exit code, and a function
-`make_parser()`, which returns the parser of its flags. A module is imported only when its command runs, and imports JAX
-only when it needs it. That takes seconds, and most mistakes are reported before it.
+`make_parser()`, which returns the parser of its flags. A module is imported only when its command runs. It imports JAX,
+which takes seconds, only when it needs it, and reports most mistakes before.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def loading_jax(display: LiveDisplay, *, silently: bool = False) -> Iterator[Non
     From then on Python looks for garbage more seldom.
 
     Args:
-      silently: do not show it. Of several hosts only one writes, and which one is not known yet.
+      silently: do not show it. Only one of several hosts writes, and it is not known yet which.
     """
     gc.set_threshold(*RARE_COLLECTIONS)
     with display:

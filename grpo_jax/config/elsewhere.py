@@ -121,7 +121,7 @@ SIMILAR = {
 def suggestion(name: str, word: str, known: Sequence[str], *, value: str = "", before: str = "--config.") -> str:
     """Return the end of a sentence about an unknown field or flag, with the nearest known one.
 
-    What exists elsewhere comes first, then what is misspelt here, then what is misspelt elsewhere.
+    Names that exist elsewhere come first, then names misspelt here, then names misspelt elsewhere.
 
     Args:
       name: as somebody wrote it, with or without sections: "train.learning_rate", "actor.optim.lr", "lr".

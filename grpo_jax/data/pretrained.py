@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 UNUSED = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # roles that no text here needs
 
-# What a chat template is given in any case, or calls, so that no variable of the configuration may have these names.
+# Names that every chat template is given, or calls. No variable of the configuration may have one of them.
 GIVEN = frozenset(("messages", "tools", "documents", "add_generation_prompt"))
 
 # Texts by which tokenizers are compared: white space, digits, composed and decomposed letters, scripts, newlines.
@@ -211,7 +211,7 @@ REPLY = "A reply."  # of a model, to see what a chat template writes after it
 
 @dataclass(frozen=True)
 class Conversation:
-    """What a chat template makes of a question."""
+    """A question as a chat template writes it."""
 
     prompt: str
     without_generation_prompt: str  # the same, but ending before the model's turn begins
@@ -257,7 +257,7 @@ class PromptFormat:
             )
 
     def conversation(self, tokenizer: "PreTrainedTokenizerFast") -> Conversation | None:
-        """Return what the chat template makes of a question; None if there is none.
+        """Return a question as the chat template writes it; None if there is no template.
 
         Raises:
           ConfigError: if the template rejects it.
@@ -337,7 +337,7 @@ class PromptFormat:
 def _variables_of(template: str) -> frozenset[str]:
     """Return the names of the variables that a chat template reads, without those that it always gets.
 
-    A template that cannot be compiled has none: rendering it tells what is wrong.
+    A template that cannot be compiled has none; rendering it reports what is wrong.
     """
     from jinja2 import TemplateError, meta
     from transformers.utils.chat_template_utils import _compile_jinja_template

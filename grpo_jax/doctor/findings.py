@@ -32,7 +32,7 @@ class Severity(enum.StrEnum):
 
 @dataclass(frozen=True)
 class Finding(JsonRecord):
-    """One sentence about the run. That of a warning or an error names field, value and remedy."""
+    """One sentence about the run. The sentence of a warning or an error names field, value and remedy."""
 
     severity: Severity
     sentence: str

@@ -53,8 +53,8 @@ class Sampled:
 def pair_shares(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, " N"]:
     """Return an unbiased estimate, for each fully judged prompt, of the probability that a pair holds one right answer.
 
-    That is 2p(1-p) if p is the prompt's probability of a right completion (arXiv 2510.00977). Of n completions with c
-    right ones, 2c(n-c)/(n(n-1)) of the pairs are such.
+    That is 2p(1-p) if p is the prompt's probability of a right completion (arXiv 2510.00977). Among n completions with
+    c right ones, 2c(n-c)/(n(n-1)) of the pairs hold one right answer.
     """
     right = right_of([group for group in groups if all(one.verdict.scored for one in group.completions)] or groups)
     n, c = right.shape[1], right.sum(axis=1)

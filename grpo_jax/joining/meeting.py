@@ -45,7 +45,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Introduction(JsonRecord):
-    """What a process tells the first one."""
+    """The message by which a process introduces itself to the first one."""
 
     process: int
     processes: int
@@ -54,7 +54,7 @@ class Introduction(JsonRecord):
 
 @dataclass(frozen=True)
 class Answer(JsonRecord):
-    """What the first process tells the others."""
+    """The answer of the first process to the others."""
 
     missing: Sequence[int]  # processes that have not come in time
     mistake: str | None = None  # a contradiction between processes, as a sentence
@@ -133,7 +133,7 @@ class _Visitor:
     def has_left(self) -> bool:
         self.connection.setblocking(False)
         try:
-            return self.connection.recv(1) == b""  # it says nothing more
+            return self.connection.recv(1) == b""  # it has closed its end
         except BlockingIOError:
             return False
         except OSError:

@@ -58,7 +58,7 @@ def _reach(first: tuple[str, int]) -> socket.socket:
 
 
 def _pass_on(source: socket.socket, to: socket.socket) -> None:
-    """Pass on bytes until their source is closed. They are lost if the other connection is, but nobody is told."""
+    """Pass on bytes until their source is closed. If the other connection is closed, they are lost without a report."""
     with suppress(OSError):
         while data := source.recv(CHUNK):
             with suppress(OSError):

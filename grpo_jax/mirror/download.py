@@ -18,7 +18,8 @@ def objects(remote: Remote) -> dict[str, int]:
     """Return the names of all objects under an address that belong to the directory, with their sizes.
 
     Raises:
-      ConfigError: if there are others. What a directory does not hold is removed at its address, so it must be alone.
+      ConfigError: if there are others. Uploads remove objects that the directory does not hold, so nothing else may be
+        there.
     """
     sizes = remote.sizes()
     there = {name: size for name, size in sizes.items() if not name.startswith(f"{FOLDER}/")}

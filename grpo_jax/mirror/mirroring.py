@@ -109,7 +109,7 @@ def _refusing(remote: Remote) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _State(JsonRecord):
-    """What is known of the address, kept beside the working copy."""
+    """Facts about the address, kept beside the working copy."""
 
     ids: Sequence[str]  # of starts after which the working copy has all that is at the address
     known: Mapping[str, Stamp]  # objects that were uploaded, and the stamps of their files

@@ -1,4 +1,4 @@
-"""Which process may write under an address. Where there are no locks, the objects owner/NUMBER tell.
+"""Decide which process may write under an address, by objects owner/NUMBER, because buckets have no locks.
 
 Each start creates the next one, which the store allows to only one process. The process of the highest number is the
 owner, and writes its object anew every few seconds. If it has not ended, another process may follow it only when

@@ -132,7 +132,7 @@ def _removed_first(name: str) -> int:
 def _taken_back(name: str, now: Contents) -> bool:
     """Return whether an object is the seal of a checkpoint that the directory has lost and that is too new now.
 
-    Such a one was damaged. Lines of its steps were cut off, so no other machine may continue from it.
+    Such a checkpoint was damaged. Lines of its steps were cut off, so no other machine may continue from it.
     """
     place = checkpoint_of(name)
     if place is None or name != f"{place}/{SEAL}" or not is_step(place) or place in now.checkpoints:

@@ -20,7 +20,7 @@ class Outcomes:
     rewards: Float[Any, "N G"]
     scored: Bool[Any, "N G"]
     lengths: Int[Any, "N G"] | None = None  # in tokens, the stop token included
-    # Of each prompt, estimated from its earlier completions:
+    # Estimates for each prompt, from its earlier completions:
     expected: Float[Any, " N"] | None = None  # reward
     evidence: Float[Any, " N"] | None = None  # how many completions that estimate counts as
     success: Float[Any, " N"] | None = None  # the chance that a completion is right, whatever it is rewarded with

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """What the compiler asks about a GPU, beside the figures of its chip."""
+    """A GPU's properties that the compiler needs, beside the figures of its chip."""
 
     description: str  # the device's name in CUDA
     capability: tuple[int, int]

@@ -22,7 +22,7 @@ from grpo_jax.training.programs import abstract_inputs, make_programs, scored, s
 
 @dataclass(frozen=True)
 class CostAnalysis(JsonRecord):
-    """What `cost_analysis` says of a program on one chip. It counts every loop once."""
+    """The result of `cost_analysis` for a program on one chip. It counts every loop once."""
 
     flops: float
     bytes: float  # that operations read and write

@@ -26,12 +26,12 @@ from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.runs.state import Condition, State, state_of
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
-MARK = 64  # bytes before an offset whose checksum tells whether the file was taken back since
+MARK = 64  # bytes before an offset, by whose checksum a file that was taken back is recognised
 
 
 @dataclass(frozen=True)
 class News(JsonRecord):
-    """What a run has written since the page last asked."""
+    """The news of a run since the page last asked."""
 
     state: State
     after: str  # the token to ask with next

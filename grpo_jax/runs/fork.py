@@ -24,7 +24,7 @@ from grpo_jax.runs.provenance import ForkedFrom, Provenance
 from grpo_jax.runs.record import RunRecord, forked_from, provenance_of, read_record, write_record
 from grpo_jax.runs.seals import damage
 
-# What decided the batches that a checkpoint holds if `rollout.delay` is not 0.
+# The fields that decided the batches which a checkpoint holds if `rollout.delay` is not 0.
 OF_IN_FLIGHT = ("seed", "rollout", "objective")
 
 

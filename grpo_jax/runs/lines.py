@@ -38,7 +38,8 @@ class Measured(enum.StrEnum):
     SAMPLER_DIFFERENCE = "sampler_difference"  # largest |difference| of a token's log-probability, against the trainer
     SAMPLER_DIFFERENCE_MEAN = "sampler_difference/mean"
     SAMPLER_KL = "sampler_difference/kl"
-    # Of several processes: the one that waited least for the others in this step, and how much longer another one did.
+    # If there are several processes: the one that waited least for the others in this step, and how much longer another
+    # did.
     SLOWEST = "slowest_process"
     SLOWEST_SECONDS = "slowest_process/seconds"
 
@@ -155,7 +156,7 @@ class TrainLine(Line):
         )
 
 
-# What differs between any two runs of the same configuration.
+# Fields that differ between any two runs of the same configuration.
 TIMES = ("seconds", "tokens_per_second", Measured.SLOWEST, Measured.SLOWEST_SECONDS)
 OF_STEP = ("prompts", "rollouts", "seconds", "tokens_per_second", "minibatches", "updates")
 

@@ -1,7 +1,7 @@
 """Seals: checksums of the files in a directory's subdirectories, written last.
 
 With them damage is found before the files are read. Files directly in the directory have no checksum: Orbax keeps only
-metadata of its own there. Of several processes, each computes the checksums of what it has written.
+metadata of its own there. If there are several processes, each computes the checksums of what it has written.
 """
 
 import json

@@ -14,7 +14,7 @@ PACE_STEPS = 25  # single steps differ too much in how long they take
 
 
 class Condition(enum.StrEnum):
-    """What has become of a run."""
+    """Whether a run is going on, or how it ended."""
 
     NOT_BEGUN = "not begun"
     RUNNING = "running"

@@ -74,7 +74,7 @@ class EvaluationResult(JsonRecord):
 
 @dataclass(frozen=True)
 class ProcessUse(JsonRecord):
-    """What one of several processes needed."""
+    """The time and memory that one of several processes needed."""
 
     host: str
     seconds: Mapping[str, float]  # by phase
@@ -106,8 +106,8 @@ class Summary(JsonRecord):
     seed: int
     config_hash: str
     versions: Mapping[str, str]
-    # Of the process that finished the run: seconds until it had done its first step, and the most memory, in bytes,
-    # that it had used on its "host" and on one "device".
+    # The process that finished the run: its seconds to the end of its first step, and the most memory, in bytes, that
+    # it had used on its "host" and on one "device".
     seconds_to_first_step: float | None = None
     peak_bytes: Mapping[str, int] | None = None
     lanes: int | None = None  # completions that a training step decoded at once; 0: whole batches

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Float, Int, Key
 
 from grpo_jax.sampling.cache import Cache, copy_row, empty_cache, lane_axis
 
-# What `automatic_lanes` assumes.
+# Assumptions of `automatic_lanes`.
 SHARE = 1 / 4  # mean length as a share of max_new_tokens; the paper's completions have some 600 tokens of 3,072
 SHORTEST_ROOM = 64  # tokens
 LEAST_SAVED = 0.2

@@ -134,7 +134,7 @@ class VllmClient:
         )
 
     def _replace_adapters(self, directory: Path, name: str) -> None:
-        """Let the server read the adapters in a directory, in place of those that have this name, if any have it.
+        """Let the server read the adapters in a directory, and replace any that have this name.
 
         These are unloaded first. With `load_inplace` vLLM would read the files again in every pass through the model
         (github.com/vllm-project/vllm/issues/33791).

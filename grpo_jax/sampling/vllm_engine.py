@@ -1,4 +1,4 @@
-"""An engine that samples by a vLLM server, which reads the policy's weights from a directory.
+"""An engine that samples with a vLLM server, which reads the policy's weights from a directory.
 
 These are whole weights, or adapters alone, for a server that has the other weights. The engine writes what it is given.
 
@@ -46,7 +46,7 @@ NAME = "grpo_jax_"  # how the names of this engine's directories and adapters be
 
 
 class VllmEngine:
-    """Samples by a vLLM server. It makes no request before it gets weights."""
+    """Samples with a vLLM server. It makes no request before it gets weights."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class VllmEngine:
         self._score, self._batch = score, batch
         self._folder = Path(settings.weights).expanduser().resolve()
         self._lock: IO[bytes] | None = None
-        self._session = ""  # tells this engine's labels and directories from all others
+        self._session = ""  # distinguishes this engine's labels and directories from all others
         self._given = 0  # how often the server got weights
         self._label = ""
         self._directory: Path | None = None
@@ -313,7 +313,7 @@ class VllmEngine:
         sampling: SamplingConfig,
         room: int,
     ) -> Answer:
-        """Return a completion by the server. Its seed is made of the same numbers as a completion's key."""
+        """Return a completion from the server. Its seed is made of the same numbers as a completion's key."""
         counter = request.counter
         place = (int(number) for number in (counter.seed, counter.stream, counter.step, prompts.ids[row]))
         return client.generate(

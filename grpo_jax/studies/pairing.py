@@ -73,7 +73,7 @@ def _same_delay(config: Config, reference: Config, study: Study) -> str:
 
 
 def unlike_delays(config: Config, reference: Config, baseline: str) -> str:
-    """Return a clause that tells how two runs differ in staleness; "" if they do not."""
+    """Return a clause on how two runs differ in staleness; "" if they do not."""
     mine, its = config.rollout.delay, reference.rollout.delay
     if mine == its:
         return ""

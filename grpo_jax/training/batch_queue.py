@@ -17,7 +17,7 @@ class BatchQueue:
 
     With a delay d, the batch of step n is sampled by the policy after step n - 1 - d, before step n - d learns from its
     own. The first d + 1 batches are sampled by the base policy. Batches are sampled up to d steps beyond the last one,
-    so a run that is extended continues as the longer run.
+    so an extended run is the same as one that was longer from the start.
     """
 
     experiment: Experiment

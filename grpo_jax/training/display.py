@@ -11,7 +11,7 @@ class Display(Protocol):
         """Show a line that stays."""
 
     def doing(self, text: str) -> None:
-        """Show what is being done until the next call of `progress`, without saying how far it is."""
+        """Show what is being done, without a measure of progress, until the next call of `progress`."""
 
     def progress(self, phase: str, step: int, total: int, values: Mapping[str, float]) -> None:
         """Show how far a phase is, and its newest values, each under its template, as in {"loss {:.3f}": 0.5}."""

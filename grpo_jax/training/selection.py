@@ -4,7 +4,7 @@ Without `rollout.selection` a step takes the prompts at its place in the order, 
 by earlier completions (`grpo_jax.training.visits`) and by chance. They depend on nothing but these, the place, the step
 and the run's seed, so a continued run selects the same prompts, on any mesh.
 
-**weighted** looks at n candidates, the next ones of the order, and samples B of them. Candidate i is drawn by
+**weighted** takes n candidates, the next ones of the order, and samples B of them. Candidate i is drawn by
 
     q_i = floor / n + (1 - floor) s_i / sum_j s_j,      s_i = sqrt(v_i / c_i),      v_i = 1 - p_i^G - (1 - p_i)^G,
 

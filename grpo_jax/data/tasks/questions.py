@@ -76,7 +76,7 @@ class Questions:
         return self._format.encode(self.pretrained, [problem.prompt for problem in problems])
 
     def conversation(self) -> Conversation | None:
-        """Return what the chat template makes of a question; None if the task uses none."""
+        """Return a question as the chat template writes it; None if the task uses none."""
         return self._format.conversation(self.pretrained)
 
     def all_short_enough(self, problems: Sequence[Problem], of: str) -> Sequence[Problem]:

@@ -253,7 +253,7 @@ def _stands_in(given: Sequence[str], value: Fraction | None, question: Tokens) -
     r"""Return whether a contiguous piece of the question has exactly these parts, in any order on each side of a sign.
 
     A piece of another value is another expression that happens to have the same parts: 4} + \frac{3}{2 is not
-    2\frac{3}{4}. Nor does 10^8 stand in 3 \cdot 10^8, which is one number.
+    2\frac{3}{4}. 10^8 does not stand in 3 \cdot 10^8 either, which is one number.
     """
     match [text for text in given if NUMBER.match(text)]:
         case ["10", _]:

@@ -27,7 +27,7 @@ PARENT_SECONDS = 10.0  # between checks whether the parent is alive
 
 
 class TimedOut(BaseException):
-    """Not an Exception, so that libraries that catch those let it pass."""
+    """A pair has taken too long. This is not an Exception, so libraries that catch those let it pass."""
 
 
 def main() -> None:
