@@ -43,6 +43,6 @@ def fresh_policy(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
     """
     experiment = built(parser, arguments)
     config, programs, task = experiment.config, experiment.programs, experiment.task
-    weights = programs.sampling_weights(programs.adapt(programs.init_params(jax.random.key(0))))
+    weights = programs.policy_weights(programs.init_params(jax.random.key(0)))
     problems = task.problems(Split.TRAIN, config.rollout.prompts_per_batch)
     return FreshPolicy(config, programs.policy, weights, put(encode_prompts(task, problems), programs.shardings.batch))

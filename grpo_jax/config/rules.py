@@ -287,6 +287,29 @@ def _other_sampler(c: Config) -> Iterator[str]:
         )
 
 
+def _quantization(c: Config) -> Iterator[str]:
+    """Require a correction for a quantised sampler, whose policy is not exactly the trainer's."""
+    r, o = c.rollout, c.objective
+    if r.quantization == "none":
+        return
+    name = f"rollout.quantization={r.quantization!r}"
+    if r.engine:
+        yield (
+            f"{name}: rollout.engine.name={r.engine.name!r} samples with weights that it makes itself; quantise them "
+            "with the server's own flags, and set this to 'none'."
+        )
+    elif o.old_logprobs == "sampler":
+        yield (
+            f"{name}: the sampler's log-probs are those of the quantised policy, not the trainer's; set "
+            "objective.old_logprobs to 'trainer', and objective.importance_cap to 1 or more."
+        )
+    elif not o.importance_cap:
+        yield (
+            f"{name}: completions are the quantised policy's, and without a correction the gradient is biased; set "
+            "objective.importance_cap to 1 or more."
+        )
+
+
 def _speculation(c: Config) -> Iterator[str]:
     r = c.rollout
     if r.speculation and r.engine:
@@ -303,7 +326,8 @@ def _speculation(c: Config) -> Iterator[str]:
 
 def _delay(c: Config) -> Iterator[str]:
     """Require the ratio or importance weights to correct for completions of an older policy."""
-    o, other_reason = c.objective, c.rollout.engine or c.rollout.sampling.truncated
+    o, r = c.objective, c.rollout
+    other_reason = r.engine or r.sampling.truncated or r.quantization != "none"
     if c.rollout.delay and o.old_logprobs == "trainer" and not o.importance_cap and not other_reason:
         yield (
             f"rollout.delay={c.rollout.delay}: completions are an older policy's, and the ratio to the newest one does "
@@ -377,6 +401,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _address,
     _adapters,
     _other_sampler,
+    _quantization,
     _speculation,
     _delay,
     _rollout_share,

@@ -247,6 +247,10 @@ class RolloutConfig:
     # own (sampling/speculation.py). Completions stay the same. 0: none, because on CPUs drafts seldom pay
     # (docs/performance.md).
     speculation: Annotated[CountOrZero, Change.ROUNDING] = 0
+    # The dtype of the kernels that sample, evaluations excepted: the model's, or int8 with a scale for each output
+    # channel (policy/int8.py), which needs less memory. int8 also needs `objective.importance_cap`, because its policy
+    # is not exactly the trainer's.
+    quantization: Literal["none", "int8"] = "none"
     # The noise that a group's completions share (sampling/noise.py). In the paper they share none.
     noise: Literal["independent", "antithetic", "common"] = "independent"
     engine: VllmConfig | None = None  # what samples; None: the JAX sampler, on the devices that train

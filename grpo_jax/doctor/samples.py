@@ -22,6 +22,7 @@ UNIFORM = 0.9  # of the entropy of a policy that knows nothing
 RESAMPLES = 1000
 # The largest mean |difference| of a token's log-probability between sampler and trainer.
 TOLERANCE: Mapping[str, float] = {"float32": 1e-3, "bfloat16": 0.05}
+QUANTISED = 0.1  # the same of a quantised sampler, which importance weights correct for: as a rule 1.1 or .9
 
 
 @dataclass(frozen=True)
@@ -140,11 +141,17 @@ def _uniform(s: Sampled) -> Iterator[Finding]:
 
 def _sampler(s: Sampled) -> Iterator[Finding]:
     difference, objective = s.measured.get(Measured.SAMPLER_DIFFERENCE_MEAN, 0.0), s.config.objective
-    limit = TOLERANCE[s.config.model.compute_dtype]
+    quantization = s.config.rollout.quantization
+    limit = TOLERANCE[s.config.model.compute_dtype] if quantization == "none" else QUANTISED
     if difference > limit and objective.old_logprobs == "sampler" and s.has_ratio:
         yield warning(
             f"objective.old_logprobs='sampler': its log-probabilities differ from the trainer's by {difference:.2g} a "
             "token, which the ratio takes for a change of the policy; set it to 'trainer'."
+        )
+    elif difference > limit and quantization != "none":
+        yield warning(
+            f"rollout.quantization={quantization!r}: the quantised policy's log-probabilities differ from the "
+            f"trainer's by {difference:.2g} a token, so importance weights will vary much; set it to 'none'."
         )
     elif difference > limit:
         yield warning(

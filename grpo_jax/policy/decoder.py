@@ -19,6 +19,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from grpo_jax.config import ArchitectureConfig, LoraConfig, ModelConfig
+from grpo_jax.policy import int8
 from grpo_jax.policy.attention import Attend, Scoring, precision
 from grpo_jax.policy.rope import Rotation, rotate, rotation
 from grpo_jax.randomness import adapter_key, layer_keys
@@ -60,6 +61,8 @@ class Linear(nnx.Module):
     With an adapter, lora_a [*inputs, rank] and lora_b [rank, *outputs], it adds scale * (x @ lora_a) @ lora_b (LoRA).
     """
 
+    kernel_scale: nnx.Param[Array] | None = None  # [*outputs], if the kernel is quantised; see `quantised`
+
     def __init__(
         self,
         inputs: dict[str, int],
@@ -79,16 +82,18 @@ class Linear(nnx.Module):
         )
         self.kernel = nnx.Param(scale(rngs.params(), shape, jnp.float32), axes=(*inputs, *outputs))
         self.bias = nnx.Param(jnp.zeros(tuple(outputs.values()), jnp.float32), axes=tuple(outputs)) if bias else None
-        self.contracted = len(inputs)
+        self.inputs = tuple(inputs)
         none: tuple[nnx.Param[Array] | None, ...] = (None, None)
         self.lora_a, self.lora_b = none if lora is None else _adapter(inputs, outputs, lora.rank, rngs)
         self.lora_scale = 0.0 if lora is None else lora.scale
 
     def __call__(self, x: Array) -> Array:
         product = partial(jnp.tensordot, precision=precision(x.dtype))
-        y = product(x, self.kernel[...].astype(x.dtype), axes=self.contracted)
+        y = product(x, self.kernel[...].astype(x.dtype), axes=len(self.inputs))
+        if self.kernel_scale is not None:
+            y = int8.scaled(y, self.kernel_scale[...])
         if self.lora_a is not None and self.lora_b is not None:
-            narrow = product(x, self.lora_a[...].astype(x.dtype), axes=self.contracted)
+            narrow = product(x, self.lora_a[...].astype(x.dtype), axes=len(self.inputs))
             y = y + product(self.lora_scale * narrow, self.lora_b[...].astype(x.dtype), axes=1)
         return y if self.bias is None else y + _like(self.bias[...], y)
 
@@ -171,12 +176,19 @@ class MLP(nnx.Module):
 class Stack(nnx.Module):
     """A linear layer of each expert: kernel [experts, in, out]. Rows are sorted by their experts."""
 
+    kernel_scale: nnx.Param[Array] | None = None  # [experts, out], if the kernel is quantised; see `quantised`
+
     def __init__(self, inputs: dict[str, int], outputs: dict[str, int], experts: dict[str, int], rngs: nnx.Rngs):
         scale = nnx.initializers.variance_scaling(
             1.0, "fan_in", "truncated_normal", in_axis=1, out_axis=2, batch_axis=0
         )
         axes = experts | inputs | outputs
         self.kernel = nnx.Param(scale(rngs.params(), tuple(axes.values()), jnp.float32), axes=tuple(axes))
+        self.inputs = tuple(inputs)
+
+    def weights(self, dtype: Any) -> tuple[Array, Array | None]:
+        """Return the kernel in a dtype, and its scales."""
+        return self.kernel[...].astype(dtype), None if self.kernel_scale is None else self.kernel_scale[...]
 
 
 class Experts(nnx.Module):
@@ -207,22 +219,23 @@ class Experts(nnx.Module):
         weights, chosen = jax.lax.top_k(probabilities, config.experts_per_token)
         if config.normed_routing:
             weights /= weights.sum(axis=-1, keepdims=True)
-        kernels = [stack.kernel[...].astype(x.dtype) for stack in (self.gate, self.up, self.down)]
+        kernels = [stack.weights(x.dtype) for stack in (self.gate, self.up, self.down)]
         return each_shard(partial(_mixed, activation=config.activation), kernels, (x, chosen, weights))
 
 
-def _mixed(kernels: list[Array], rows: tuple[Array, Array, Array], activation: str) -> Array:
+def _mixed(kernels: list[tuple[Array, Array | None]], rows: tuple[Array, Array, Array], activation: str) -> Array:
     """Compute the sum over each token's chosen experts of weight * expert(x)."""
     (gate, up, down), (x, chosen, weights) = kernels, rows
     number = chosen.shape[-1]
     order = jnp.argsort(chosen.reshape(-1))
-    product = partial(
-        jax.lax.ragged_dot,
-        group_sizes=jnp.bincount(chosen.reshape(-1), length=len(gate)).astype(jnp.int32),
-        precision=precision(x.dtype),
-    )
+    group_sizes = jnp.bincount(chosen.reshape(-1), length=len(gate[0])).astype(jnp.int32)
+
+    def product(x: Array, kernel: Array, scale: Array | None) -> Array:
+        y: Array = jax.lax.ragged_dot(x, kernel, group_sizes=group_sizes, precision=precision(x.dtype))
+        return y if scale is None else int8.scaled(y, scale[chosen.reshape(-1)[order]])
+
     each = x.reshape(-1, x.shape[-1])[order // number]
-    each = product(ACTIVATIONS[activation](product(each, gate)) * product(each, up), down)
+    each = product(ACTIVATIONS[activation](product(each, *gate)) * product(each, *up), *down)
     each = each[jnp.argsort(order)].reshape(*chosen.shape, -1)
     return (each.astype(jnp.float32) * weights[..., None]).sum(axis=-2).astype(x.dtype)
 
@@ -354,9 +367,27 @@ class Decoder(nnx.Module):
             precision=precision(hidden.dtype),
             preferred_element_type=jnp.float32,
         )
+        if self.head is not None and self.head.kernel_scale is not None:
+            logits = int8.scaled(logits, self.head.kernel_scale[...])
         cap, divisor = self.config.logit_cap, self.config.logit_divisor
         logits = logits if divisor == 1 else logits / divisor
         return cap * jnp.tanh(logits / cap) if cap else logits
+
+
+def quantised(decoder: Decoder) -> Decoder:
+    """Return the decoder with kernels in int8, and their scales, all of them zeros; see `grpo_jax.policy.int8`.
+
+    The router of experts stays as it is, because an error in it sends a token to other experts.
+    """
+    for path, module in nnx.iter_modules(decoder):
+        if isinstance(module, Linear | Stack) and path[-1] != "router":
+            shape, names = module.kernel[...].shape, module.kernel.get_metadata("axes")
+            stacked = len(shape) - len(names)  # 1 with an axis of layers, which the names lack
+            kept = [place for place, name in enumerate(names) if name not in module.inputs]
+            of_channels = (*shape[:stacked], *(shape[stacked + place] for place in kept))
+            module.kernel = nnx.Param(jnp.zeros(shape, jnp.int8), axes=names)
+            module.kernel_scale = nnx.Param(jnp.zeros(of_channels), axes=tuple(names[place] for place in kept))
+    return decoder
 
 
 def _scanned(views: Mapping[str, View], layers: tuple[str, ...]) -> tuple[Callable[[Any], View], Any]:

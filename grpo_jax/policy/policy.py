@@ -14,9 +14,9 @@ from jaxtyping import Array, Float, Int, Shaped
 
 from grpo_jax.config import ArchitectureConfig, ModelConfig
 from grpo_jax.objectives import token_logprobs
-from grpo_jax.policy import lora
+from grpo_jax.policy import int8, lora
 from grpo_jax.policy.attention import Attend, causal
-from grpo_jax.policy.decoder import Decoder
+from grpo_jax.policy.decoder import Decoder, quantised
 from grpo_jax.policy.fused_attention import fused_causal
 from grpo_jax.policy.group_attention import GroupRows, contiguous, group_attention
 from grpo_jax.randomness import base_policy_key
@@ -31,9 +31,14 @@ def _decoder(architecture: ArchitectureConfig, model: ModelConfig, key: Array) -
 
 
 @lru_cache(maxsize=64)  # policies on different meshes, which share an architecture, share it
-def _graph_of(architecture: ArchitectureConfig, model: ModelConfig) -> tuple[nnx.GraphDef[Decoder], Any]:
+def _graph_of(architecture: ArchitectureConfig, model: ModelConfig, in_int8: bool) -> tuple[nnx.GraphDef[Decoder], Any]:
     """Return the structure of a decoder without its parameters, and the shapes of these."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: _decoder(architecture, model, base_policy_key(0))))
+
+    def make() -> Decoder:
+        decoder = _decoder(architecture, model, base_policy_key(0))
+        return quantised(decoder) if in_int8 else decoder
+
+    graph, state = nnx.split(nnx.eval_shape(make))
     return graph, state
 
 
@@ -45,6 +50,7 @@ class Policy:
     model: ModelConfig  # how to compute it
     mesh: Mesh | None = None  # rows of activations are spread over it; without a mesh the compiler places them
     tokens: int | None = None  # ids from here on have no token and are never predicted; None: every id has a token
+    in_int8: bool = False  # whether its kernels are quantised (`grpo_jax.policy.int8`); such a policy only samples
 
     @property
     def vocab_size(self) -> int:
@@ -53,7 +59,7 @@ class Policy:
 
     @property
     def _graph(self) -> tuple[nnx.GraphDef[Decoder], Any]:
-        return _graph_of(self.architecture, self.model)
+        return _graph_of(self.architecture, self.model, self.in_int8)
 
     @property
     def _causal(self) -> Attend:
@@ -91,7 +97,7 @@ class Policy:
         return jax.lax.with_sharding_constraint(layer, tree_named(self.mesh, layer, self._layer_axes, SAMPLING_RULES))
 
     def init(self, key: Array) -> Params:
-        """Make initial parameters: a nested dictionary of float32 arrays."""
+        """Make initial parameters: a nested dictionary of float32 arrays, also if the policy is quantised."""
         return nnx.to_pure_dict(nnx.state(_decoder(self.architecture, self.model, key)))
 
     def shapes(self) -> Params:
@@ -111,10 +117,14 @@ class Policy:
         )
 
     def cast(self, params: Params) -> Params:
-        """Cast matrices to the dtype in which a forward pass uses them: the same results, in fewer bytes."""
+        """Cast matrices to the dtype in which a forward pass uses them: the same results, in fewer bytes.
+
+        Those in int8 stay as they are, because they have fewer bytes yet.
+        """
 
         def leaf(path: tuple[Any, ...], parameter: Array) -> Array:
-            return parameter.astype(self.model.compute_dtype) if path[-1].key in MATRICES else parameter
+            matrix = path[-1].key in MATRICES and parameter.dtype != jnp.int8
+            return parameter.astype(self.model.compute_dtype) if matrix else parameter
 
         return jax.tree_util.tree_map_with_path(leaf, params)
 
@@ -122,6 +132,15 @@ class Policy:
     def base(self) -> "Policy":
         """This policy without adapters."""
         return dataclasses.replace(self, model=dataclasses.replace(self.model, lora=None)) if self.model.lora else self
+
+    @cached_property
+    def quantised(self) -> "Policy":
+        """This policy with kernels in int8."""
+        return dataclasses.replace(self, in_int8=True)
+
+    def quantise(self, params: Params) -> Params:
+        """Return the parameters of `quantised` that are nearest to these. Adapters stay as they are."""
+        return int8.quantise_all(params, self.quantised.logical_axes())
 
     def merge(self, params: Params) -> Params:
         """Return parameters of `base` that compute the same: adapters are added to their kernels, in float32."""

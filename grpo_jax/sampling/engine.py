@@ -66,7 +66,8 @@ class RolloutEngine(Protocol):
 
         Args:
           weights: in the compute dtype and laid out for sampling, with adapters merged, unless the engine's section
-            asks for adapters alone.
+            asks for adapters alone. With `rollout.quantization` kernels are in int8, with adapters beside them, but not
+            for evaluations.
           version: the training step after which the policy had them.
         """
 

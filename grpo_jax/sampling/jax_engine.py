@@ -35,7 +35,8 @@ class JaxEngine:
         vocab_size: int,
         batch: NamedSharding,
         replicated: NamedSharding,
-        weights: Any = None,
+        exact_logprobs: bool = True,
+        place: Callable[[Params], Params] | None = None,
         earlier: Earlier | None = None,
     ):
         """Make an engine without weights.
@@ -49,25 +50,26 @@ class JaxEngine:
           vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
-          weights: shardings on devices that only sample, to which weights are copied; None: they are in place already.
+          exact_logprobs: whether its weights are the trainer's, and not quantised.
+          place: copies weights to devices that only sample; None: they are in place already.
           earlier: keeps the completions in which `continuous` looks up drafts; None: there are no drafts.
         """
         self._sampler, self._continuous, self._lanes = sampler, continuous, lanes
-        self._batch, self._replicated, self._place = batch, replicated, weights
+        self._batch, self._replicated, self._place = batch, replicated, place
         self._weights: Params | None = None
         self._version = 0
         self._earlier = earlier
         self.capabilities = Capabilities(
             counter_exact=True,
             coupled_noise=True,
-            exact_logprobs=True,
+            exact_logprobs=exact_logprobs,
             vocab_size=vocab_size,
-            concurrent=weights is not None,
+            concurrent=place is not None,
         )
 
     def load(self, weights: Params, version: int) -> None:
         """Sample with these weights from now on."""
-        self._weights = weights if self._place is None else jax.device_put(weights, self._place)
+        self._weights = weights if self._place is None else self._place(weights)
         self._version = version
 
     def unload(self) -> None:

@@ -33,7 +33,8 @@ def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> 
         vocab_size=samplers.policy.vocab_size,
         batch=samplers.shardings.batch,
         replicated=samplers.shardings.replicated,
-        weights=None if samplers is programs else samplers.shardings.weights,
+        exact_logprobs=config.rollout.quantization == "none",
+        place=None if samplers is programs else samplers.place,
         earlier=Earlier(config.rollout.max_new_tokens) if config.rollout.speculation else None,
     )
 

@@ -8,7 +8,8 @@ groups of a step (`grpo_jax.training.batch_queue`).
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,7 +151,7 @@ def run_steps(run: Run) -> TrainState:
             already = step == first_step and split.name in evaluated
             if not already and not run.stop.requested():
                 log.flush()
-                with clock.phase("evaluation"):
+                with clock.phase("evaluation"), _as_trained(experiment, state.params, step):
                     pass_at_1 = _evaluate(run, split, step)
                 if split is Split.VALIDATION:  # the test split must not choose checkpoints
                     validation_pass_at_1 = pass_at_1
@@ -291,6 +292,18 @@ def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch]
     """Return metrics of the gradient's two arms in the first minibatch, or nothing if they are not due."""
     every = experiment.config.logging.arms_every
     return experiment.programs.arms(params, batches[0]) if every and step % every == 0 and batches else {}
+
+
+@contextmanager
+def _as_trained(experiment: Experiment, params: Params, step: int) -> Iterator[None]:
+    """Let the engine sample from the policy that is trained, also if it otherwise samples from a quantised one."""
+    if experiment.config.rollout.quantization == "none":
+        yield
+        return
+    programs, engine = experiment.programs, experiment.engine
+    engine.load(programs.evaluation_weights(params), version=step)
+    yield
+    engine.load(programs.sampling_weights(params), version=step)
 
 
 def _evaluate(run: Run, split: Split, step: int) -> float | None:

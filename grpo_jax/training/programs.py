@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, Outcomes, make_objective, needs_reference
-from grpo_jax.policy import Policy, trained_of, with_trained
+from grpo_jax.policy import Policy, is_quantised, trained_of, with_trained
 from grpo_jax.sampling import (
     NOISES,
     ContinuousSampler,
@@ -35,9 +35,9 @@ from grpo_jax.training.arms import ArmMetrics, make_arm_metrics
 from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Logprobs, Update, make_logprobs, make_update
-from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
+from grpo_jax.types import Groups, Params, PromptBatch, Rollouts, TrainState, UpdateBatch
 
-# Parameters for a rollout engine: in the compute dtype, and not sharded along fsdp.
+# Parameters for a rollout engine: in the compute dtype or quantised, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
 
 # Compiler options if `model.remat` is on, by JAX's name of the platform. By default XLA for CPU orders operations so
@@ -51,6 +51,7 @@ class Shardings:
 
     params: Any  # of the policy without adapters
     weights: Any  # of SamplingWeights: the same, but not sharded along fsdp
+    quantised: Any  # of SamplingWeights of the quantised policy, adapters included; None: nothing is quantised
     state: Any
     batch: NamedSharding  # leading axis: prompts
     groups: NamedSharding  # second axis: the groups of a micro-batch, if every device can have one
@@ -72,8 +73,11 @@ class Programs:
     adapt: Callable[[Params], Params]  # parameters of `policy` -> of `adapted`
     merge: Callable[[Params], Params]  # the reverse
     init_state: Callable[[Params], TrainState]  # of `adapted`; copies the trained parameters
-    sampling_weights: Callable[[Params], SamplingWeights]  # of `adapted`, for the engine; once per policy version
-    policy_weights: Callable[[Params], SamplingWeights]  # of `policy`
+    # Of `adapted`, for the engine; once per policy version. Quantised, if `rollout.quantization` says so.
+    sampling_weights: Callable[[Params], SamplingWeights]
+    evaluation_weights: Callable[[Params], SamplingWeights]  # the same as they are trained: never quantised
+    policy_weights: Callable[[Params], SamplingWeights]  # of `policy`, as they are trained
+    place: Callable[[SamplingWeights], SamplingWeights]  # copies either kind to the devices of these programs
     lanes: Callable[[int, int, int, int], int]  # (prompts of a request, at once, group_size, P) -> lanes per shard
     sampler: Callable[..., Sampler]  # (sampling, group_size[, noise, lanes per shard]) -> jitted, of SamplingWeights.
     # With `rollout.speculation` it reads drafts if it has lanes.
@@ -95,7 +99,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     objective = make_objective(config.objective, config.rollout.group_size)
     schedule = make_schedule(config.optimizer, config.train.steps * config.train.minibatches)
     tx = make_optimizer(config.optimizer, schedule)
-    shardings = make_shardings(mesh, adapted, tx, config.train.microbatch_groups)
+    shardings = make_shardings(mesh, adapted, tx, config)
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
     options = {} if config.model.remat == "none" else REMAT_OPTIONS.get(mesh.devices.flat[0].platform, {})
 
@@ -108,34 +112,52 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             "noise": NOISES[noise],
         }
 
+    def sampled_policy(weights: SamplingWeights) -> Policy:
+        return adapted.quantised if is_quantised(weights) else policy
+
     @cache  # validation, test and training may use the same sampler
     def sampler(
         sampling: SamplingConfig, group_size: int, noise: str = "independent", lanes_per_shard: int = 0
     ) -> Sampler:
         drafts = config.rollout.speculation if lanes_per_shard else 0
-        made = make_sampler(
-            policy, sampling, lanes_per_shard=lanes_per_shard, drafts=drafts, **settings(group_size, noise)
-        )
-        return jax.jit(made, out_shardings=shardings.batch)
+        how = {"lanes_per_shard": lanes_per_shard, "drafts": drafts, **settings(group_size, noise)}
+
+        def sample(weights: SamplingWeights, *inputs: Any) -> Rollouts:
+            return make_sampler(sampled_policy(weights), sampling, **how)(weights, *inputs)
+
+        return jax.jit(sample, out_shardings=shardings.batch)
 
     @cache
     def continuous(
         sampling: SamplingConfig, group_size: int, noise: str, lanes_per_shard: int, in_flight: int
     ) -> ContinuousSampler:
-        made = make_continuous_sampler(
-            policy,
-            sampling,
-            lanes_per_shard=lanes_per_shard,
-            in_flight=in_flight,
-            drafts=config.rollout.speculation,
-            **settings(group_size, noise),
-        )
+        def made(weights: SamplingWeights) -> ContinuousSampler:
+            return make_continuous_sampler(
+                sampled_policy(weights),
+                sampling,
+                lanes_per_shard=lanes_per_shard,
+                in_flight=in_flight,
+                drafts=config.rollout.speculation,
+                **settings(group_size, noise),
+            )
+
+        def empty(weights: SamplingWeights, *inputs: Any) -> Any:
+            return made(weights).empty(weights, *inputs)
+
+        def feed(weights: SamplingWeights, *inputs: Any) -> Any:
+            return made(weights).feed(weights, *inputs)
+
+        def finish(weights: SamplingWeights, state: Any) -> list[Rollouts]:
+            return made(weights).finish(weights, state)
+
         return ContinuousSampler(
-            empty=jax.jit(made.empty),
-            feed=jax.jit(made.feed, donate_argnums=1, out_shardings=(None, shardings.batch)),
-            finish=jax.jit(made.finish, out_shardings=shardings.batch),
+            empty=jax.jit(empty),
+            feed=jax.jit(feed, donate_argnums=1, out_shardings=(None, shardings.batch)),
+            finish=jax.jit(finish, out_shardings=shardings.batch),
         )
 
+    evaluation_weights = _make_evaluation_weights(config, mesh, adapted)
+    quantising = config.rollout.quantization == "int8"
     return Programs(
         mesh=mesh,
         policy=policy,
@@ -147,8 +169,12 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         adapt=_make_adapt(adapted, config.seed, shardings),
         merge=_make_merge(adapted, shardings),
         init_state=make_init_state(tx, shardings.state),
-        sampling_weights=_make_sampling_weights(config, mesh, adapted),
+        sampling_weights=_make_quantise(adapted, shardings) if quantising else evaluation_weights,
+        evaluation_weights=evaluation_weights,
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
+        place=lambda weights: jax.device_put(
+            weights, shardings.quantised if is_quantised(weights) else shardings.weights
+        ),
         lanes=partial(_lanes_per_shard, config, mesh, policy),
         sampler=sampler,
         continuous=continuous,
@@ -202,7 +228,7 @@ def _lanes_per_shard(
     return lanes if 0 < lanes < completions else everything
 
 
-def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, microbatch_groups: int) -> Shardings:
+def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, config: Config) -> Shardings:
     """Make the shardings of a run.
 
     If a micro-batch has too few groups for the devices, its token ids are replicated. They are small. The activations,
@@ -212,9 +238,10 @@ def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation,
     return Shardings(
         params=_of_params(mesh, policy.base),
         weights=_of_params(mesh, policy.base, SAMPLING_RULES),
+        quantised=_of_params(mesh, policy.quantised, SAMPLING_RULES) if config.rollout.quantization == "int8" else None,
         state=state_shardings(mesh, policy, tx),
         batch=named(mesh, "batch"),
-        groups=replicated if microbatch_groups % batch_shards(mesh) else named(mesh, None, "batch"),
+        groups=replicated if config.train.microbatch_groups % batch_shards(mesh) else named(mesh, None, "batch"),
         replicated=replicated,
     )
 
@@ -259,13 +286,21 @@ def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Para
     return jax.jit(policy.merge, out_shardings=shardings.params) if policy.model.lora else lambda params: params
 
 
-def _make_sampling_weights(config: Config, mesh: Mesh, policy: Policy) -> Callable[[Params], SamplingWeights]:
+def _make_evaluation_weights(config: Config, mesh: Mesh, policy: Policy) -> Callable[[Params], SamplingWeights]:
     """Make a function from the policy's parameters to the engine's weights: adapters are merged, if it wants that."""
     if config.rollout.engine and config.rollout.engine.adapters == "alone":
         return jax.jit(policy.cast, out_shardings=_of_params(mesh, policy, SAMPLING_RULES))
     base = policy.base
     shardings = _of_params(mesh, base, SAMPLING_RULES)
     return jax.jit(lambda params: base.cast(policy.merge(params)), out_shardings=shardings)
+
+
+def _make_quantise(policy: Policy, shardings: Shardings) -> Callable[[Params], SamplingWeights]:
+    """Make a function from the policy's parameters to quantised weights. Adapters stay beside the kernels.
+
+    So frozen kernels are the same in every version, and an adapter's small change is not rounded away.
+    """
+    return jax.jit(lambda params: policy.cast(policy.quantise(params)), out_shardings=shardings.quantised)
 
 
 def make_init_state(tx: optax.GradientTransformation, shardings: TrainState) -> Callable[[Params], TrainState]:
@@ -322,7 +357,10 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     m = config.train.microbatch_groups
     k = config.rollout.prompts_per_step // config.train.minibatches // m
     state = abstract_state(programs)
-    weights = jax.eval_shape(programs.policy_weights, programs.policy.shapes())
+    if shardings.quantised is None:
+        weights = jax.eval_shape(programs.policy_weights, programs.policy.shapes())
+    else:
+        weights = jax.eval_shape(programs.sampling_weights, state.params)
     prompts = PromptBatch(
         ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
     )
@@ -342,7 +380,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     batch = UpdateBatch(groups=groups, filled=filled, dropped_weight=np.zeros((), np.float32))
     return AbstractInputs(
         state=state,
-        weights=_with_shardings(weights, shardings.weights),
+        weights=_with_shardings(weights, shardings.quantised or shardings.weights),
         prompts=_with_shardings(prompts, jax.tree.map(lambda _: shardings.batch, prompts)),
         counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),
         earlier=_with_shardings(earlier, [shardings.batch] * len(earlier)),

@@ -23,9 +23,9 @@ from grpo_jax.runs.written import alike, find_written
 from grpo_jax.sampling import RolloutEngine
 from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.experiment import Experiment, check_batches
+from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.requests import training_request
 from grpo_jax.training.restore import read_config, restore
-from grpo_jax.types import Params
 
 
 class SampledToken(NamedTuple):
@@ -118,7 +118,8 @@ def replay(
             "JaxEngine."
         )
     with closing(experiment.task.reward), closing(experiment.engine):
-        now = _sample_again(experiment, restored.params, policy_step, group, sample)
+        weights = experiment.programs.sampling_weights(restored.state.params)  # quantised, if the run's were
+        now = _sample_again(experiment, weights, policy_step, group, sample)
     return Replay(
         group=group,
         policy_step=policy_step,
@@ -139,14 +140,14 @@ def _mesh(config: Config, devices: Sequence[jax.Device]) -> MeshConfig:
 
 
 def _sample_again(
-    experiment: Experiment, params: Params, policy_step: int, group: TrainingGroup, sample: int
+    experiment: Experiment, weights: SamplingWeights, policy_step: int, group: TrainingGroup, sample: int
 ) -> Sample:
     problem = Problem(group.prompt, group.gold).identified(group.id)
     request = dataclasses.replace(
         training_request(experiment.config, group.step),
         prompts_per_batch=batch_shards(experiment.samplers.mesh),  # the smallest batch that these devices can share
     )
-    experiment.engine.load(experiment.programs.policy_weights(params), policy_step)
+    experiment.engine.load(weights, policy_step)
     found = sample_and_judge(experiment.engine, experiment.task, [problem], request)
     completion = found.groups[0].completions[sample]
     ids, logprobs = (

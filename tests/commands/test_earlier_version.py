@@ -36,6 +36,7 @@ FLAGS = {
 ADDED = (
     "rollout.lanes",
     "rollout.speculation",
+    "rollout.quantization",
     "rollout.engine",
     "rollout.delay",
     "rollout.selection",

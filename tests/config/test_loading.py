@@ -434,6 +434,10 @@ SERVED = {
             SERVED | {"rollout__speculation": 4},
             "^rollout.speculation=4: rollout.engine.name='vllm' decodes with drafts",
         ),
+        (
+            SERVED | {"rollout__quantization": "int8"},
+            "^rollout.quantization='int8': rollout.engine.name='vllm' samples",
+        ),
         ({"rollout__speculation": 99}, "^rollout.speculation=99: must be below rollout.max_new_tokens="),
         (SERVED | {"rollout__sampling__top_k": 5}, "switch these filters of rollout.sampling off"),
         (SERVED | {"rollout__engine__address": "10.0.0.1:80"}, "'10.0.0.1:80': is not this machine's own, and whoever"),

@@ -33,6 +33,17 @@ def test_all_parameters_are_trained():
     assert sample.waiting == pytest.approx(3 * update.params, abs=99)
 
 
+def test_a_quantised_sampler_holds_a_byte_for_each_weight_of_a_kernel():
+    *_, plain, _ = memories(config())
+    corrected = {"objective__old_logprobs": "trainer", "objective__importance_cap": 2.0}
+    *_, sample, _ = memories(config(rollout__quantization="int8", **corrected))
+    embedding = 2048 * 256
+    assert sample.params == pytest.approx(2 * embedding + (PARAMETERS - embedding), rel=0.02)
+    assert sample.peak == plain.peak
+    *_, adapted, _ = memories(with_adapters(config(rollout__quantization="int8", **corrected)))
+    assert adapted.params == pytest.approx(sample.params, rel=0.05)
+
+
 def test_frozen_weights_are_parameters_and_wait_while_sampling():
     update, score, sample, inputs = memories(with_adapters(config()))
     frozen = pytest.approx(2 * PARAMETERS / CHIPS, rel=0.01)

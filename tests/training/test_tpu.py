@@ -57,9 +57,11 @@ def test_the_mesh_follows_the_links_of_the_slice(chips):
     assert hops == [1, 1, 1, 1]
 
 
-@pytest.mark.parametrize(
-    "overrides", [{}, {"model.scan_layers": True, "mesh.fsdp": 2, "mesh.tensor": 2}], ids=["plain", "scanned"]
-)
+SCANNED = {"model.scan_layers": True, "mesh.fsdp": 2, "mesh.tensor": 2}
+INT8 = {"rollout.quantization": "int8", "objective.old_logprobs": "trainer", "objective.importance_cap": 2}
+
+
+@pytest.mark.parametrize("overrides", [{}, SCANNED, SCANNED | INT8], ids=["plain", "scanned", "scanned_int8"])
 def test_the_demo_compiles(chips, overrides):
     _, sample, update = compiled(chips, overrides)
     assert peak_bytes(sample) < HBM
