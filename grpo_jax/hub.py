@@ -80,7 +80,7 @@ def upload(directory: Path, name: str, *, public: bool, message: str) -> str:
 
 
 def clause(error: Exception) -> str:
-    """Return what an error says, as the part of a sentence."""
+    """Return an error's message as part of a sentence."""
     return one_line(error)[:300].rstrip(".")
 
 

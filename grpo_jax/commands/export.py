@@ -20,9 +20,9 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grpo_jax.config import Config, ConfigError, MeshConfig, QuestionsConfig, command_line, from_dict
 from grpo_jax.files import read_json, run_config
@@ -205,7 +205,7 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
     tokens in generation_config.json, so that file is rewritten if it does not name all of the run's. For a policy from
     the warm start all files are written here.
     """
-    from grpo_jax.policy.huggingface.exporter import COMPANIONS, LICENCES, TOKENIZER_FILES, copy_files
+    from grpo_jax.policy.huggingface.exporter import COMPANIONS, LICENCES, TOKENIZER_FILES, copy_files, write_json
 
     config, task = experiment.config, experiment.task
     if not config.model.checkpoint:
@@ -220,7 +220,7 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
     copy_files(checkpoint, temporary, ("config.json", *(LICENCES if named else COMPANIONS)))
     if named:
         copy_files(Path(named), temporary, TOKENIZER_FILES)
-    _write(temporary / "generation_config.json", {**values, "eos_token_id": list(task.stop_tokens)})
+    write_json(temporary / "generation_config.json", {**values, "eos_token_id": list(task.stop_tokens)})
     return temporary
 
 
@@ -228,6 +228,7 @@ def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
     """Write the files that describe a policy from the warm start, for transformers 4 and 5 and vLLM."""
     from grpo_jax.data import pretrained_tokenizer
     from grpo_jax.policy.huggingface import describe
+    from grpo_jax.policy.huggingface.exporter import write_json
 
     config, task = experiment.config, experiment.task
     longest = task.max_prompt_tokens + config.rollout.max_new_tokens
@@ -236,15 +237,11 @@ def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
     # Written even if they are null: transformers has its own tokens for keys that are missing.
     ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": ends if len(ends) > 1 else ends[0]}
     ids["pad_token_id"] = padding
-    _write(temporary / "config.json", {**describe(experiment.programs.policy.architecture, longest), **ids})
-    _write(temporary / "generation_config.json", {**ids, "max_new_tokens": config.rollout.max_new_tokens})
+    write_json(temporary / "config.json", {**describe(experiment.programs.policy.architecture, longest), **ids})
+    write_json(temporary / "generation_config.json", {**ids, "max_new_tokens": config.rollout.max_new_tokens})
     tokenizer.save_pretrained(str(temporary))
     named = temporary / "tokenizer_config.json"
     values = json.loads(named.read_text(encoding="utf-8"))
     if values.get("tokenizer_class") == "TokenizersBackend":  # a name that only transformers 5 knows, of the same class
-        _write(named, {**values, "tokenizer_class": "PreTrainedTokenizerFast"})
+        write_json(named, {**values, "tokenizer_class": "PreTrainedTokenizerFast"})
     return temporary
-
-
-def _write(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -313,7 +313,7 @@ def _place(address: str) -> Path:
 
 
 def _said(error: Exception) -> str:
-    """Return what an error of a store says, in one line."""
+    """Return the message of a store's error, in one line."""
     text = one_line(error)
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict, same_text
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Unscorable(ValueError):
@@ -43,7 +43,7 @@ class PerAttempt:
             with self._lock:
                 told, self._told = self._told, True
             if not told:
-                LOG.warning("the reward %s fails and leaves completions unscored:", self._name, exc_info=True)
+                logger.warning("the reward %s fails and leaves completions unscored:", self._name, exc_info=True)
         with self._lock:
             self.unscored[reason] += 1
         return UNSCORED

@@ -18,7 +18,7 @@ from grpo_jax.json_requests import Refused, Unanswered, repeated, values_of
 from grpo_jax.rewards.extraction import extract
 from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict, same_text
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CONNECTIONS = {"http": HTTPConnection, "https": HTTPSConnection}
 
@@ -128,7 +128,9 @@ class Served:
             told = reason in self._told
             self._told.add(reason)
         if not told:
-            LOG.warning("the reward %s leaves completions unscored (%s: %s)", self._name, type(error).__name__, error)
+            logger.warning(
+                "the reward %s leaves completions unscored (%s: %s)", self._name, type(error).__name__, error
+            )
 
     def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
         return [same_text(answer, other) for other in others]

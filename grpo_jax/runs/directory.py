@@ -191,7 +191,7 @@ class RunDirectory:
 
     @property
     def last_written(self) -> float | None:
-        """When the run last wrote a line of its metrics, or else its configuration: seconds, UTC. None if never."""
+        """The time of the run's last line of metrics, or else of its configuration, in seconds, UTC; None if never."""
         files = (self.path / name for name in (METRICS_FILE, CONFIG_FILE))
         return next((path.stat().st_mtime for path in files if path.exists()), None)
 

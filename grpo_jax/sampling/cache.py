@@ -181,17 +181,17 @@ def lane_attention(
             return product(spec, weights.astype(v.dtype), values)
 
         def by_completion(x: Array) -> Array:
-            """[L, T, kv_heads, share, any] -> [L*E, kv_heads, window*share, any]"""
+            """Reshape [L, T, kv_heads, share, any] to [L*E, kv_heads, window*share, any]."""
             split = x.reshape(len(past_k), len(window), kv_heads, share, -1)
             return jnp.swapaxes(split, 1, 2).reshape(len(past_k), kv_heads, len(window) * share, -1)
 
         def by_token(x: Array) -> Array:
-            """Do the reverse."""
+            """Reverse `by_completion`."""
             split = x.reshape(len(past_k), kv_heads, len(window), share, -1)
             return jnp.swapaxes(split, 1, 2).reshape(*by_lane, kv_heads, share, -1)
 
         def of_window(x: Array) -> Array:
-            """[L, T, kv_heads, head_dim] -> [L, E, kv_heads, 1, window, head_dim]"""
+            """Reshape [L, T, kv_heads, head_dim] to [L, E, kv_heads, 1, window, head_dim]."""
             split = x.reshape(by_lane[0], -1, len(window), *x.shape[2:])
             return jnp.swapaxes(split, 2, 3)[:, :, :, None]
 

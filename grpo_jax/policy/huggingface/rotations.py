@@ -43,6 +43,9 @@ def read_rotations(file: ConfigFile, family: Family, values: Mapping[str, Any]) 
     """Return the rotation of all layers and None, or those of full and of sliding layers.
 
     `rope_scaling` takes precedence, as in transformers.
+
+    Raises:
+      ConfigError: if the file has no such rotation, or one that the decoder lacks.
     """
     given, new = (file.section(key, values[key]) for key in ("rope_scaling", "rope_parameters"))
     if family.local_theta is None:

@@ -74,7 +74,11 @@ def parse(tokens: Sequence[Token]) -> Node:
 
 
 def number(text: str) -> Fraction:
-    """Return the exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat forever."""
+    """Return the exact value of a decimal such as 12, .5, 1.5e-3 or 0.1(6), whose bracketed digits repeat forever.
+
+    Raises:
+      TooLargeError: if it has more than `MAX_DIGITS` digits.
+    """
     text = text.replace(",", "")
     if text.isdigit() and len(text) <= MAX_DIGITS:
         return Fraction(int(text))

@@ -25,7 +25,7 @@ from typing import Any
 
 from grpo_jax.rewards.mathematics.outcome import Outcome
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MODULE = "grpo_jax.rewards.mathematics.worker"
 ROOT = Path(__file__).resolve().parents[3]  # where grpo_jax is imported from
@@ -190,7 +190,7 @@ class Pool:
                 outcome = worker.ask(*pair)
                 if outcome not in UNKNOWN:
                     break
-                LOG.warning("a verifier process was %s, and is replaced; its pair is tried again", outcome)
+                logger.warning("a verifier process was %s, and is replaced; its pair is tried again", outcome)
             if not worker.alive:  # the new one starts while others work
                 worker = self._replaced(worker)
             return outcome

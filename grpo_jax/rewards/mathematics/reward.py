@@ -29,7 +29,7 @@ from grpo_jax.rewards.mathematics.outcome import PLAIN, Outcome, outcome_by
 from grpo_jax.rewards.mathematics.pool import UNKNOWN, Pair, Pool
 from grpo_jax.rewards.verdict import Attempt, Verdict
 
-LOG = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CACHED = 20_000  # pairs
 DECIDED = frozenset(("right", "wrong", "unparsable_gold"))
@@ -78,7 +78,9 @@ class Mathematics:
             alone = of_gold[gold, None]
             reason = outcomes[gold, answer]
             if alone == "wrong" and self._is_first(reason):  # so the gold answer is not the cause
-                LOG.warning("an answer that cannot be compared (%s) is wrong: %.100r for %.100r", reason, answer, gold)
+                logger.warning(
+                    "an answer that cannot be compared (%s) is wrong: %.100r for %.100r", reason, answer, gold
+                )
             outcomes[gold, answer] = alone
         return [outcomes[pair] for pair in pairs]
 
@@ -111,7 +113,7 @@ class Mathematics:
             return "right" if is_finished(attempt.prompt, attempt.gold, answer) else "wrong"
         except Exception:  # a bug that shows in one pair must not end a run
             if self._is_first("error"):
-                LOG.warning("cannot tell the form of the answer %r to %r:", answer, attempt.gold, exc_info=True)
+                logger.warning("cannot tell the form of the answer %r to %r:", answer, attempt.gold, exc_info=True)
             return "error"
 
     def _verdict(self, answer: str | None, outcome: Outcome) -> Verdict:
@@ -131,7 +133,7 @@ class Mathematics:
             return outcome_by(gold, answer, AT_ONCE)
         except Exception:  # a bug that shows in one pair must not end a run
             if self._is_first("error"):
-                LOG.warning("cannot compare the answer %r with %r:", answer, gold, exc_info=True)
+                logger.warning("cannot compare the answer %r with %r:", answer, gold, exc_info=True)
             return "error"
 
     def _is_first(self, reason: Outcome) -> bool:
