@@ -4,7 +4,7 @@ A kernel W [*inputs, *outputs] becomes round(W / s) in int8, and s [*outputs] in
 an output channel over 127. So no weight is off by more than s / 2. Layers compute (x @ int8) * s: the factors of the
 product are in the compute dtype, which holds -127 to 127 exactly, and the memory holds one byte for each weight.
 
-Kernels of attention, of MLPs, of experts and of a head of its own are quantised. Embeddings (also as a tied head),
+Kernels of attention, of MLPs, of experts and of a head of its own are quantised. Embeddings (tied heads included),
 norms, biases, routers and adapters are not: they are small, or an error in them costs more.
 """
 

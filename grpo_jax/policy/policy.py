@@ -97,7 +97,7 @@ class Policy:
         return jax.lax.with_sharding_constraint(layer, tree_named(self.mesh, layer, self._layer_axes, SAMPLING_RULES))
 
     def init(self, key: Array) -> Params:
-        """Make initial parameters: a nested dictionary of float32 arrays, also if the policy is quantised."""
+        """Make initial parameters: a nested dictionary of float32 arrays, even if the policy is quantised."""
         return nnx.to_pure_dict(nnx.state(_decoder(self.architecture, self.model, key)))
 
     def shapes(self) -> Params:
@@ -119,7 +119,7 @@ class Policy:
     def cast(self, params: Params) -> Params:
         """Cast matrices to the dtype in which a forward pass uses them: the same results, in fewer bytes.
 
-        Those in int8 stay as they are, because they have fewer bytes yet.
+        Those in int8 stay as they are, because they have even fewer bytes.
         """
 
         def leaf(path: tuple[Any, ...], parameter: Array) -> Array:

@@ -296,7 +296,7 @@ def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch]
 
 @contextmanager
 def _as_trained(experiment: Experiment, params: Params, step: int) -> Iterator[None]:
-    """Let the engine sample from the policy that is trained, also if it otherwise samples from a quantised one."""
+    """Let the engine sample from the trained policy, even if it otherwise samples from a quantised one."""
     if experiment.config.rollout.quantization == "none":
         yield
         return
