@@ -34,19 +34,27 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
     """Return the problems of all records, each prompt once, in the order of the records. They are read on access.
 
     Every record is checked here, so a bad one is reported before anything is computed with the others. If records
-    share a prompt, the first is kept, and the number of the others is logged.
+    share a prompt apart from white space, the first is kept, and a warning says how many others there are.
 
     Raises:
       ConfigError: for a record without a prompt or an answer.
     """
     kept = array("q")
-    answers: dict[bytes, str] = {}
+    firsts: dict[bytes, tuple[int, str]] = {}  # the index of a record, and its answer
     contradictions = 0
+    # Records that are left out, each with the one that it repeats: exactly, or but for white space.
+    repeated: list[tuple[int, int]] = []
+    spaced: list[tuple[int, int]] = []
     for index in range(len(records)):
         problem = _problem(records, index, config)
-        if problem.key not in answers:
+        if problem.key not in firsts:
             kept.append(index)
-        contradictions += answers.setdefault(problem.key, problem.answer) != problem.answer
+            firsts[problem.key] = index, problem.answer
+            continue
+        first, answer = firsts[problem.key]
+        contradictions += answer != problem.answer
+        exact = _problem(records, first, config).prompt == problem.prompt
+        (repeated if exact else spaced).append((index, first))
     if contradictions:
         logger.warning(
             "%s: %s %s the prompt of an earlier one and another answer; the first counts.",
@@ -54,10 +62,18 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
             counted(contradictions, "record"),
             agreeing(contradictions, "has", "have"),
         )
-    if len(kept) < len(records):
-        logger.info(
-            "%s: kept %s of %d; the others repeat a prompt.", config.path, counted(len(kept), "record"), len(records)
-        )
+    for pairs, how in ((repeated, ""), (spaced, " but for white space")):
+        if pairs:
+            logger.warning(
+                "%s: %d of %s %s the prompt of an earlier one%s and %s left out, such as %s, which repeats %s.",
+                config.path,
+                len(pairs),
+                counted(len(records), "record"),
+                agreeing(len(pairs), "repeats", "repeat"),
+                how,
+                agreeing(len(pairs), "is", "are"),
+                *map(records.where, pairs[0]),
+            )
     return RandomAccess(len(kept), lambda place: _problem(records, kept[place], config))
 
 
