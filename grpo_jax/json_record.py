@@ -63,6 +63,11 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def number(value: float | None) -> float:
+    """Return the number that a JSON value stands for: null is NaN."""
+    return math.nan if value is None else float(value)
+
+
 def _former_names(kind: Any) -> list[str]:
     return [mark.name for mark in getattr(kind, "__metadata__", ()) if isinstance(mark, Formerly)]
 
@@ -79,7 +84,7 @@ def _read(kind: Any, value: Any) -> Any:
     if origin is Sequence:
         return [_read(inner[0], each) for each in value]
     if kind is float:
-        return math.nan if value is None else float(value)
+        return number(value)
     if isinstance(kind, type) and issubclass(kind, JsonRecord):
         return kind.from_json(value)
     if isinstance(kind, type) and issubclass(kind, tuple):

@@ -113,7 +113,11 @@ def duration(seconds: float) -> str:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Return a curve of at most `width` characters, from the lowest to the highest of the shown values; "" for none."""
+    """Return a curve of at most `width` characters, from the lowest to the highest of the shown values; "" for none.
+
+    Values that are not finite are left out.
+    """
+    values = [value for value in values if math.isfinite(value)]
     size = min(len(values), width)
     shown = [values[round(place * (len(values) - 1) / max(size - 1, 1))] for place in range(size)]
     low, high = min(shown, default=0.0), max(shown, default=0.0)

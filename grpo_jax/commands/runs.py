@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from grpo_jax.config import ConfigError, command_line
+from grpo_jax.config import ConfigError, command_line, known
 from grpo_jax.runs.directory import RunDirectory, runs_below
 from grpo_jax.runs.state import Condition, State, damaged, state_of
 from grpo_jax.terminal import PlainConsole, columns, duration
@@ -75,7 +75,7 @@ def _row(run: Path, state: State, now: float) -> Sequence[str]:
     return (
         state.condition,
         f"{state.step:,} of {state.steps:,}" if state.steps else "-",
-        f"{evaluated.pass_at_1.value:.3f}" if evaluated else "-",
+        known(evaluated.pass_at_1.value) if evaluated else "-",
         evaluated.split if evaluated else "-",
         "-" if state.seconds_left is None else duration(state.seconds_left),
         "-" if state.written is None else f"{duration(now - state.written)} ago",

@@ -16,6 +16,7 @@ from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, re
 from grpo_jax.config.marks import NonNegative, Positive, Range
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.own_code import imported, own_code, source_digests
+from grpo_jax.config.reward_terms import may_judge, reward_range
 from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file, shipped
 from grpo_jax.config.schema import (
     CheckpointConfig,
@@ -41,7 +42,7 @@ from grpo_jax.config.schema import (
     WarmStartConfig,
     WeightedSelectionConfig,
 )
-from grpo_jax.config.sentences import agreeing, counted, did_you_mean, one_line
+from grpo_jax.config.sentences import agreeing, counted, did_you_mean, known, one_line
 from grpo_jax.config.smoke import smoke
 
 __all__ = [
@@ -93,11 +94,14 @@ __all__ = [
     "find_file",
     "from_dict",
     "imported",
+    "known",
     "load",
+    "may_judge",
     "obstacle",
     "one_line",
     "own_code",
     "read_recorded",
+    "reward_range",
     "run_file",
     "shipped",
     "smoke",

@@ -1,6 +1,7 @@
 """Parts of sentences for users."""
 
 import difflib
+import math
 from collections.abc import Sequence
 
 
@@ -17,6 +18,15 @@ def counted(number: int, noun: str, form: str = "") -> str:
 def agreeing(number: int, one: str, several: str) -> str:
     """Return the form of a word, such as "is" or "are", that agrees with a number."""
     return one if number == 1 else several
+
+
+def known(value: float, form: str = ".3f") -> str:
+    """Return a number as text, or a dash if it is not known (NaN).
+
+    Args:
+      form: how the number is written, as in `format`.
+    """
+    return "-" if math.isnan(value) else f"{value:{form}}"
 
 
 def one_line(said: object) -> str:

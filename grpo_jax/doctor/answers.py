@@ -151,7 +151,7 @@ def _gold_wrong(t: Trials) -> Iterator[Finding]:
 def _nothing_decides(t: Trials) -> Iterator[Finding]:
     if t.trials and all(trial.gold.scored and trial.gold.right is None for trial in t.trials):
         yield error(
-            f"{t.field}: nothing decides what is right, so pass@1 would always be 0; add a term that judges answers, "
+            f"{t.field}: nothing decides what is right, so pass@1 would not be known; add a term that judges answers, "
             "such as mathematics."
         )
 

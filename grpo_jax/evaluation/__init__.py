@@ -13,9 +13,12 @@ from grpo_jax.evaluation.evaluate import (
 )
 from grpo_jax.evaluation.judging import (
     judge_rollouts,
+    judged_by,
+    judged_of,
     rewards_of,
     right_of,
     successes_of,
+    try_reward,
     unscored_of,
     warm,
 )
@@ -30,6 +33,8 @@ __all__ = [
     "evaluate",
     "judge_as_sampled",
     "judge_rollouts",
+    "judged_by",
+    "judged_of",
     "majority_correct",
     "pass_at_k",
     "rewards_of",
@@ -37,6 +42,7 @@ __all__ = [
     "sample_and_judge",
     "successes_of",
     "summarize",
+    "try_reward",
     "unscored_of",
     "warm",
 ]

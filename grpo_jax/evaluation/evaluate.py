@@ -9,12 +9,12 @@ from jaxtyping import Float
 
 from grpo_jax.data import Problem, Task
 from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.evaluation.judging import right_of
+from grpo_jax.evaluation.judging import judged_of, right_of
 from grpo_jax.evaluation.sampled import in_order, judge_as_sampled
 from grpo_jax.processes import by_first
 from grpo_jax.rewards import Equating, Reward, WorkerError, same_text
 from grpo_jax.runs.groups import JudgedGroup
-from grpo_jax.runs.lines import Scores, Share
+from grpo_jax.runs.lines import UNKNOWN, Scores, Share
 from grpo_jax.sampling import RolloutEngine, SamplingRequest
 
 
@@ -62,11 +62,12 @@ def evaluate(
 def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> Scores:
     """Return the scores of these groups, with 95 % intervals over problems.
 
-    An unscored completion counts as wrong, but not in the mean reward. The reward decides which answers are equivalent
-    in a majority vote.
+    A completion without a verdict counts as wrong. If none has one, the shares are not known. Unscored completions do
+    not count in the mean reward. The reward decides which answers are equivalent in a majority vote.
     """
     n = len(judged[0].completions)
-    right = right_of(judged)
+    right, has_verdict = right_of(judged), judged_of(judged)
+    known = bool(has_verdict.any())
     correct = right.sum(axis=1)
     majority = np.array(
         [
@@ -83,6 +84,8 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
     rewards = [one.reward for one in every if one.reward is not None]
 
     def share(values: Float[np.ndarray, " N"]) -> Share:
+        if not known:
+            return UNKNOWN
         return Share(float(values.mean()), *bootstrap_interval(values, bootstrap, seed=0))
 
     return Scores(
@@ -92,7 +95,7 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
         mean_reward=float(np.mean(rewards)) if rewards else float("nan"),
         mean_length=float(np.mean([one.length for one in every])),
         truncated_share=float(np.mean([not one.stopped for one in every])),
-        unscored=sum(not one.verdict.scored for one in every),
+        unscored=int((~has_verdict).sum()) if known else sum(not one.verdict.scored for one in every),
         problems=len(judged),
     )
 

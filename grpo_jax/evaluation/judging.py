@@ -4,14 +4,16 @@ Every process judges a share of the groups, and all get the verdicts of all. So 
 processes learn from the same ones, even where a reward is random or a worker was killed.
 """
 
+import traceback
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
+from grpo_jax.config import ConfigError, counted, one_line
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_all
 from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, as_it_counts
@@ -50,6 +52,53 @@ def share_of(groups: int, process: int, processes: int) -> tuple[int, int]:
     return groups * process // processes, groups * (process + 1) // processes
 
 
+def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
+    """Return the verdicts of a reward as they count.
+
+    Raises:
+      ConfigError: if the reward returns anything but one `Verdict` for each attempt.
+    """
+    if not attempts:
+        return []
+    verdicts = list(reward.judge(attempts))
+    if len(verdicts) != len(attempts):
+        raise ConfigError(
+            f"the reward of the task: returns {counted(len(verdicts), 'verdict')} for "
+            f"{counted(len(attempts), 'completion')}; return one for each, in their order."
+        )
+    for verdict in verdicts:
+        if not isinstance(verdict, Verdict):
+            raise ConfigError(
+                f"the reward of the task: returns {verdict!r}, of the type {type(verdict).__name__}; return a "
+                "grpo_jax.rewards.Verdict for each completion."
+            )
+        reward_given, answer_given = cast(Any, verdict.reward), cast(Any, verdict.answer)  # of a user's code
+        if isinstance(reward_given, str | None) or not isinstance(answer_given, str | None):
+            raise ConfigError(
+                f"the reward of the task: returns {verdict}; make its reward a number, and its answer a text or None."
+            )
+    return [as_it_counts(verdict) for verdict in verdicts]
+
+
+def try_reward(task: Task, problem: Problem, group_size: int) -> None:
+    """Let the reward of a user's own task judge the gold answer of a problem, to see whether it can judge at all.
+
+    Raises:
+      ConfigError: if it raises anything, or returns what is no verdict.
+    """
+    attempt = Attempt(problem.prompt, problem.answer, problem.answer, True, 1)
+    try:
+        judged_by(task.reward, [attempt] * group_size)
+    except ConfigError:
+        raise
+    except Exception as error:  # of a user's code
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ConfigError(
+            f"the reward of the task: cannot judge the gold answer {problem.answer[:80]!r} of {problem.prompt[:80]!r} "
+            f"({type(error).__name__}: {one_line(error)}, in {place.filename}:{place.lineno}); correct it."
+        ) from error
+
+
 def warm(reward: Reward) -> None:
     """Start the reward's processes, because they take long to start."""
     by_all(reward.warm, WorkerError)
@@ -75,7 +124,7 @@ def _verdicts(reward: Reward, share: Sequence[Attempt]) -> list[Verdict]:
                 None if verdict.right is None else bool(verdict.right),
                 {name: float(value) for name, value in verdict.terms.items()},
             ]
-            for verdict in (map(as_it_counts, reward.judge(share)) if share else ())
+            for verdict in judged_by(reward, share)
         ]
 
     return [Verdict(*one) for theirs in by_all(plain, WorkerError) for one in theirs]
@@ -91,8 +140,12 @@ def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"],
 def successes_of(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, "N G"]:
     """Return 1 for right completions and 0 for wrong ones; if the reward does not say, the reward, cut to [0, 1]."""
     rewards, _ = rewards_of(groups)
-    says = np.array([[one.verdict.right is not None for one in group.completions] for group in groups])
-    return np.where(says, right_of(groups), np.clip(rewards, 0, 1)).astype(np.float32)
+    return np.where(judged_of(groups), right_of(groups), np.clip(rewards, 0, 1)).astype(np.float32)
+
+
+def judged_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
+    """Return of which completions the reward says whether they are right."""
+    return np.array([[one.verdict.right is not None for one in group.completions] for group in groups])
 
 
 def right_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:

@@ -30,7 +30,8 @@ class Curves(JsonRecord):
         trained = {panel.title: panel.values(lines) for panel in panels_of(lines)}
         evaluated: dict[str, list[Sequence[float]]] = {}
         for line in metrics.evaluations:
-            evaluated.setdefault(line.split.lower(), []).append((line.step, *map(_rounded, line.scores.pass_at[0])))
+            if (share := line.scores.pass_at[0]).known:
+                evaluated.setdefault(line.split.lower(), []).append((line.step, *map(_rounded, share)))
         return cls(
             step=[line.step for line in lines],
             rollouts=[line.rollouts for line in lines],

@@ -56,7 +56,7 @@ def _of_panel(panel: Panel, curves: Mapping[str, Sequence[float]], metrics: RunM
     figure, axes = _panel("rollouts", panel.title)
     rollouts, colors = [line.rollouts for line in metrics.training], itertools.cycle(COLORS)
     if panel is PASS_AT_1:
-        evaluations = metrics.of_split(Split.VALIDATION)
+        evaluations = [line for line in metrics.of_split(Split.VALIDATION) if line.scores.pass_at[0].known]
         _draw_pass_at_1(axes, evaluations, metrics.spent("rollouts", evaluations), next(colors), "validation")
     for (label, values), color in zip(curves.items(), colors, strict=False):
         axes.plot(rollouts, _smooth(values), color=color, linewidth=1, label=as_label(label))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCardData
 
-from grpo_jax.config import Config, OwnTaskConfig, QuestionsConfig, counted, from_dict, own_code, to_dict
+from grpo_jax.config import Config, OwnTaskConfig, QuestionsConfig, counted, from_dict, known, own_code, to_dict
 from grpo_jax.data import Split
 from grpo_jax.data.sources import hub_repository
 from grpo_jax.runs.directory import RunDirectory
@@ -157,8 +157,8 @@ def _base(config: Config, exported: Exported) -> str:
 def _scores(config: Config, metrics: RunMetrics, exported: Exported) -> str:
     rows = [
         f"{split.name.lower()} | {'this policy' if line.step else 'base policy'} | {line.scores.problems:,} "
-        f"| {line.scores.samples} | {_shares(line.scores.pass_at[0])} | {line.scores.pass_at[-1].value:.3f} "
-        f"| {line.scores.majority.value:.3f} | {line.scores.mean_length:,.1f}"
+        f"| {line.scores.samples} | {_shares(line.scores.pass_at[0])} | {known(line.scores.pass_at[-1].value)} "
+        f"| {known(line.scores.majority.value)} | {line.scores.mean_length:,.1f}"
         for split in (Split.TEST, Split.VALIDATION)
         for line in metrics.of_split(split)
         if line.step in (0, exported.step)
@@ -175,7 +175,7 @@ def _suites(report: SuiteReport | None) -> str:
         return ""
     rows = [
         f"{name} | {suite.scores.problems:,} | {suite.scores.samples} | {_shares(suite.scores.mean)} "
-        f"| {suite.shares.passed:.3f} | {suite.shares.majority:.3f} | {suite.scores.mean_length:,.1f}"
+        f"| {known(suite.shares.passed)} | {known(suite.shares.majority)} | {suite.scores.mean_length:,.1f}"
         for name, suite in report.suites.items()
     ]
     table = _table("suite | problems | n | mean@n | 95 % interval | pass@n | maj@n | tokens", rows)
@@ -187,7 +187,7 @@ def _table(header: str, rows: Sequence[str]) -> str:
 
 
 def _shares(share: Share) -> str:
-    return f"{share.value:.3f} | {share.low:.3f} - {share.high:.3f}"
+    return f"{known(share.value)} | {share.interval()}"
 
 
 def _facts(config: Config, metrics: RunMetrics, exported: Exported) -> Iterator[str]:

@@ -29,7 +29,7 @@ def regraded_table(regraded: Regraded) -> Table:
     """Return a table of accuracy and of the share of groups with signal, then and now, over portions of the steps."""
     table = Table(
         title="the same completions under both rewards, in per cent",
-        caption="accuracy: the share of scored completions that are right (mean pass@1 of the training prompts); "
+        caption="accuracy: the share of right completions among those with a verdict (mean pass@1 in training); "
         "signal: the share of groups that the run's objective learns from. All recorded completions are counted.",
         box=box.SIMPLE,
     )
@@ -44,7 +44,7 @@ def regraded_table(regraded: Regraded) -> Table:
         table.add_row(
             f"{portion[0]} to {portion[-1]}" if len(portion) > 1 else str(portion[0]),
             f"{then.groups:,}",
-            *(_percent(tally.right, tally.scored) for tally in (then, now)),
+            *(_percent(tally.right, tally.judged) for tally in (then, now)),
             *(_percent(tally.signal, tally.groups) for tally in (then, now)),
             *(f"{tally.unscored:,}" for tally in (then, now)),
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from grpo_jax.config import counted
+from grpo_jax.config import counted, known
 from grpo_jax.data import Split
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.curves import MOST_STEPS, Curves
@@ -20,7 +20,7 @@ from grpo_jax.runs.lines import RunMetrics
 from grpo_jax.runs.provenance import origin
 from grpo_jax.runs.record import provenance_of
 from grpo_jax.runs.state import state_of
-from grpo_jax.runs.summary import EvaluationResult, ProcessUse, Summary
+from grpo_jax.runs.summary import WITHOUT_VERDICTS, EvaluationResult, ProcessUse, Summary
 
 REPORT_FILE = "report.html"  # in the run's directory
 
@@ -89,7 +89,7 @@ def _progress(
     said = f"Unfinished: {state_of(run).said}, at step {step:,} of {config['train']['steps']:,}."
     tested = [line.scores.pass_at[0] for line in metrics.of_split(Split.TEST) if line.step == 0]
     if tested:
-        said += f" Test pass@1 before RL: {tested[0].value:.3f} ({tested[0].low:.3f} to {tested[0].high:.3f})."
+        said += f" Test pass@1 before RL: {known(tested[0].value)} ({tested[0].interval(' to ')})."
     validated = metrics.of_split(Split.VALIDATION)
     ends = validated if len(validated) < 2 else [validated[0], validated[-1]]
     rows = [(f"validation at step {line.step:,}", EvaluationResult.of(line.scores)) for line in ends]
@@ -116,14 +116,15 @@ def _table(rows: Sequence[tuple[str, EvaluationResult]]) -> str:
         + "".join(
             f'<td class="number">{cell}</td>'
             for cell in (
-                f"{result.pass_at_1.value:.3f}",
-                f"{result.pass_at_1.low:.3f} &ndash; {result.pass_at_1.high:.3f}",
-                f"{result.pass_at_k.value:.3f}",
-                f"{result.majority:.3f}",
+                known(result.pass_at_1.value),
+                result.pass_at_1.interval(" &ndash; "),
+                known(result.pass_at_k.value),
+                known(result.majority),
                 f"{result.mean_length:.1f}",
             )
         )
         + "</tr>"
         for name, result in rows
     )
-    return f'<div class="wide"><table><tr>{header}</tr>{body}</table></div>'
+    why = "" if all(result.pass_at_1.known for _, result in rows) else f"<p>- is not known: {WITHOUT_VERDICTS}</p>"
+    return f'<div class="wide"><table><tr>{header}</tr>{body}</table></div>{why}'

@@ -3,7 +3,7 @@
 from rich import box
 from rich.table import Table
 
-from grpo_jax.config import counted
+from grpo_jax.config import counted, known
 from grpo_jax.runs.provenance import origin
 from grpo_jax.runs.suite_scores import SuiteReport
 
@@ -29,7 +29,7 @@ def suites_table(report: SuiteReport) -> Table:
             name,
             f"{scores.problems:,}",
             mean,
-            f"{_percent(scores.mean.low)}-{_percent(scores.mean.high)}",
+            "-" if not scores.mean.known else f"{_percent(scores.mean.low)}-{_percent(scores.mean.high)}",
             *others,
             f"{scores.mean_length:,.1f}",
             _percent(scores.truncated_share),
@@ -42,4 +42,4 @@ def suites_table(report: SuiteReport) -> Table:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2f}"
+    return known(100 * share, ".2f")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from rich.table import Table
 
-from grpo_jax.config import counted
+from grpo_jax.config import counted, known
 from grpo_jax.data import Split
 from grpo_jax.reporting.processes import COLUMNS, slowest
 from grpo_jax.reporting.report import REPORT_FILE
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.summary import ProcessUse, Summary
+from grpo_jax.runs.summary import WITHOUT_VERDICTS, ProcessUse, Summary
 from grpo_jax.terminal import PlainConsole, sparkline
 
 WIDTH = 24  # of the learning curve
@@ -25,13 +25,15 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
     for name, result in (("before RL", summary.base), ("after RL", summary.final)):
         table.add_row(
             name,
-            f"{result.pass_at_1.value:.3f}",
-            f"{result.pass_at_1.low:.3f} - {result.pass_at_1.high:.3f}",
-            f"{result.pass_at_k.value:.3f}",
-            f"{result.majority:.3f}",
+            known(result.pass_at_1.value),
+            result.pass_at_1.interval(),
+            known(result.pass_at_k.value),
+            known(result.majority),
             f"{result.mean_length:.1f}",
         )
     console.print(table)
+    if not summary.final.pass_at_1.known:
+        console.say(f"- is not known: {WITHOUT_VERDICTS}")
     if summary.processes:
         console.print(_of_processes(summary.processes))
     console.say(
@@ -50,7 +52,7 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
 
 def _learning_curve(workdir: Path) -> str:
     """Return validation pass@1 from the first evaluation to the last, drawn in a line; "" if there are not two."""
-    lines = RunDirectory(workdir).metrics().of_split(Split.VALIDATION)
+    lines = [line for line in RunDirectory(workdir).metrics().of_split(Split.VALIDATION) if line.scores.mean.known]
     if len(lines) < 2:
         return ""
     shares = [line.scores.pass_at[0].value for line in lines]

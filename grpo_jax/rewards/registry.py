@@ -1,8 +1,11 @@
 """Make a reward from a configuration."""
 
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from grpo_jax.config import ConfigError, RewardConfig, did_you_mean, imported
 from grpo_jax.rewards import terms
@@ -83,7 +86,11 @@ def _check_pattern(pattern: str) -> None:
 
 
 def _of_user(name: str, answer_pattern: str) -> Equating:
-    """Return the reward of `package.module:NAME`: a function of an `Attempt`, or a `Service`; 1 or more is right."""
+    """Return the reward of `package.module:NAME`: a function of an `Attempt`, or a `Service`.
+
+    A number of 1 or more is right. A function that returns a `Verdict` says itself what is right, or that it does not
+    know.
+    """
     function = imported("task.reward.terms", name)
     if isinstance(function, Service):
         return Served(name, function, answer_pattern)
@@ -92,12 +99,40 @@ def _of_user(name: str, answer_pattern: str) -> Equating:
             f"task.reward.terms={name!r}: is not a function; name one that takes an Attempt and returns a number, or a "
             "Service."
         )
+    if mistake := _not_of_one_attempt(function):
+        raise ConfigError(
+            f"task.reward.terms={name!r}: {mistake}; write a function that takes one Attempt and returns a number."
+        )
 
     def verify(attempt: Attempt) -> Verdict:
         found = function(attempt)
         if found is None:
             raise TypeError("returned None, not a number; does one of its paths lack a return?")
+        if isinstance(found, Verdict):
+            return found if found.answer is not None else replace(found, answer=answer_in(attempt))
         reward = float(found)
-        return Verdict(reward, extract(attempt.completion, answer_pattern), right=reward >= 1)
+        return Verdict(reward, answer_in(attempt), right=reward >= 1)
+
+    def answer_in(attempt: Attempt) -> str | None:
+        return extract(attempt.completion, answer_pattern)
 
     return PerAttempt(name, verify)
+
+
+def _not_of_one_attempt(function: Callable[..., Any]) -> str:
+    """Return a clause on why a function cannot be called with one attempt, or ""."""
+    if isinstance(function, type) and not issubclass(function, int | float | Verdict):
+        return "is a class"
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        return "is asynchronous (async def), and nothing would await it"
+    if inspect.isgeneratorfunction(function):
+        return "is a generator (it has a yield)"
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of a few functions written in C
+        return ""
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        return f"cannot be called with one argument, {signature} ({error})"
+    return ""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
-from grpo_jax.json_record import plain
+from grpo_jax.config import known
+from grpo_jax.json_record import number, plain
 
 if TYPE_CHECKING:
     from grpo_jax.data import Split  # this imports JAX
@@ -64,16 +65,18 @@ class SampleStatistics:
 
     reward: float  # mean over the scored completions
     terms: Mapping[str, float]  # of a weighted sum: the mean of each term before its weight, over what it scored
-    accuracy: float  # the share of right completions; equal to the reward if that has no other part
+    # The share of right ones among the completions with a verdict on that; equal to the reward if that has no other
+    # part. It is NaN if the reward says of none whether it is right, and so are the four shares that depend on it.
+    accuracy: float
     signal_share: float  # the share of groups that carry signal (a pair does if one completion is right, one wrong)
     # 1 - p^G - (1-p)^G at the accuracy p, which is 2p(1-p) for pairs: the expected share with signal if all prompts
     # were equally hard. The true expectation is never larger, because this is concave in p. For rewards in {0, 1}.
     signal_share_bound: float
     signal_share_expected: float  # the same with an estimate of each prompt's own p from its earlier completions
-    # The shares of groups without signal, by the reason.
+    # The shares of groups without signal, by the reason; that nothing says what is right is none of them.
     all_right: float  # all completions are right
-    all_wrong: float  # all have one reward, but are not right
-    unjudged: float  # there are fewer than two verdicts
+    all_wrong: float  # all have one reward, but not all are right
+    unjudged: float  # there are fewer than two rewards
     truncated: float  # groups whose completions were all cut off; these are counted above, too
     without_signal: float  # the share of all sampled tokens in groups without signal
     # The number of groups without signal that new groups replaced, and of groups with signal that the step had no room
@@ -100,10 +103,10 @@ class SampleStatistics:
         kinds = {field.name: field.type for field in fields(cls)}
         # Counts that were added later count what earlier versions never did, so they are 0.
         own: dict[str, Any] = {
-            field: line.get(name, 0) if kinds[field] is int else _number(line.get(name))
+            field: line.get(name, 0) if kinds[field] is int else number(line.get(name))
             for field, name in STATISTICS.items()
         }
-        return cls(**own, terms={name.removeprefix(TERM): _number(line[name]) for name in line if _of_term(name)})
+        return cls(**own, terms={name.removeprefix(TERM): number(line[name]) for name in line if _of_term(name)})
 
 
 TERM = "reward/"  # the prefix of a term's name
@@ -147,11 +150,11 @@ class TrainLine(Line):
     def from_json(cls, line: Mapping[str, Any]) -> "TrainLine":
         """Return the step that a line holds, written by this version or an earlier one."""
         line = {EARLIER_NAMES.get(name, name): value for name, value in line.items()}
-        known = {"phase", "step", "kind", *OF_STEP, *STATISTICS.values()}
+        others = {"phase", "step", "kind", *OF_STEP, *STATISTICS.values()}
         return cls(
             step=line["step"],
             sampled=SampleStatistics.from_json(line),
-            measured={name: _number(value) for name, value in line.items() if name not in known and not _of_term(name)},
+            measured={name: number(value) for name, value in line.items() if name not in others and not _of_term(name)},
             **{field: line[field] for field in OF_STEP},
         )
 
@@ -162,16 +165,32 @@ OF_STEP = ("prompts", "rollouts", "seconds", "tokens_per_second", "minibatches",
 
 
 class Share(NamedTuple):
-    """A mean over problems with its 95 % interval."""
+    """A mean over problems with its 95 % interval. All three are NaN if it is not known."""
 
     value: float
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """Whether there was anything to compute it from."""
+        return not math.isnan(self.value)
+
+    def interval(self, to: str = " - ", form: str = ".3f") -> str:
+        """Return the interval as text, or a dash if it is not known."""
+        return f"{self.low:{form}}{to}{self.high:{form}}" if self.known else known(self.low)
+
+
+UNKNOWN = Share(math.nan, math.nan, math.nan)
+
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of an evaluation. In the shares, a completion that could not be scored counts as wrong."""
+    """The scores of an evaluation.
+
+    In the shares, a completion without a verdict counts as wrong. If no completion has one, because the reward does not
+    say what is right or could judge nothing, the shares are not known.
+    """
 
     pass_at: Sequence[Share]  # the unbiased pass@k, for every k from 1 to the number of samples
     mean: Share  # mean@n
@@ -179,7 +198,7 @@ class Scores:
     mean_reward: float  # of the scored completions
     mean_length: float  # of completions, in tokens
     truncated_share: float  # of completions
-    unscored: int  # completions
+    unscored: int  # completions without a reward or, if others have one, without a verdict
     problems: int
 
     @property
@@ -192,8 +211,8 @@ class Scores:
         shares = {f"pass@{k}": share for k, share in enumerate(self.pass_at, start=1)}
         shares |= {f"mean@{self.samples}": self.mean, f"maj@{self.samples}": self.majority}
         return {
-            **{name: share.value for name, share in shares.items()},
-            "interval": {name: [share.low, share.high] for name, share in shares.items()},
+            **{name: plain(share.value) for name, share in shares.items()},
+            "interval": {name: plain([share.low, share.high]) for name, share in shares.items()},
             "mean_reward": plain(self.mean_reward),
             "mean_length": self.mean_length,
             "truncated_share": self.truncated_share,
@@ -208,13 +227,13 @@ class Scores:
         n = line["samples"]
 
         def share(name: str) -> Share:
-            return Share(line[name], *line["interval"][name])
+            return Share(*map(number, (line[name], *line["interval"][name])))
 
         return cls(
             pass_at=[share(f"pass@{k}") for k in range(1, n + 1)],
             mean=share(f"mean@{n}"),
             majority=share(f"maj@{n}"),
-            mean_reward=_number(line.get("mean_reward")),
+            mean_reward=number(line.get("mean_reward")),
             mean_length=line["mean_length"],
             truncated_share=line["truncated_share"],
             unscored=line["unscored"],
@@ -315,7 +334,3 @@ def numbers(line: Mapping[str, Any]) -> dict[str, float]:
 
 def _of_term(name: str) -> bool:
     return name.startswith(TERM)
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from grpo_jax.json_record import number, plain
 from grpo_jax.runs.lines import Scores
 from grpo_jax.runs.provenance import Code, Provenance
 
@@ -39,9 +40,9 @@ class SuiteShares(NamedTuple):
     best: float  # best@n of n draws with replacement
     majority: float  # maj@n
 
-    def to_json(self, n: int) -> dict[str, float]:
-        """Return the shares by their names with n samples of each problem."""
-        return dict(zip((f"mean@{n}", f"pass@{n}", _best(n), f"maj@{n}"), self, strict=True))
+    def to_json(self, n: int) -> dict[str, float | None]:
+        """Return the shares by their names with n samples of each problem; null of one that is not known."""
+        return dict(zip((f"mean@{n}", f"pass@{n}", _best(n), f"maj@{n}"), map(plain, self), strict=True))
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class SuiteScores:
         """Return the scores as JSON values."""
         return {
             **self.scores.to_json(),
-            _best(self.scores.samples): self.best,
+            _best(self.scores.samples): plain(self.best),
             "seconds": self.seconds,
             "problems_hash": self.problems_hash,
             "versions": dict(self.versions),
@@ -77,7 +78,7 @@ class SuiteScores:
         scores = Scores.from_json(values)
         return cls(
             scores=scores,
-            best=values[_best(scores.samples)],
+            best=number(values[_best(scores.samples)]),
             seconds=values["seconds"],
             problems_hash=values["problems_hash"],
             versions=values["versions"],
@@ -101,7 +102,7 @@ class SuiteReport:
 
     @property
     def average(self) -> SuiteShares:
-        """The means over suites. Each suite counts the same, however many problems it has."""
+        """The means over suites. Each suite counts the same, however many problems it has; NaN if one is not known."""
         columns = zip(*(one.shares for one in self.suites.values()), strict=True)
         return SuiteShares(*(float(np.mean(column)) for column in columns))
 

@@ -8,16 +8,19 @@ from typing import Annotated, Any, Self
 import numpy as np
 
 from grpo_jax.config import Config, digest, to_dict
-from grpo_jax.json_record import Formerly, JsonRecord
+from grpo_jax.json_record import Formerly, JsonRecord, number, plain
 from grpo_jax.runs.lines import Measured, Scores, Share, TrainLine
 from grpo_jax.runs.phases import TOTAL, training_seconds
 from grpo_jax.runs.provenance import Provenance
 from grpo_jax.runs.versions import versions
 
+# Why pass@1 and what comes with it may not be known.
+WITHOUT_VERDICTS = "the reward does not say of any completion whether it is right, or could judge none."
+
 
 @dataclass(frozen=True)
 class EvaluationResult(JsonRecord):
-    """The scores of an evaluation that a summary repeats."""
+    """The scores of an evaluation that a summary repeats. They are NaN if the reward does not say what is right."""
 
     pass_at_1: Share
     pass_at_k: Share
@@ -46,29 +49,31 @@ class EvaluationResult(JsonRecord):
         """Return the result as JSON values."""
         shares = {"pass@1": self.pass_at_1, "pass@k": self.pass_at_k}
         return {
-            **{name: share.value for name, share in shares.items()},
-            "maj@k": self.majority,
+            **{name: plain(share.value) for name, share in shares.items()},
+            "maj@k": plain(self.majority),
             "k": self.samples,
             "mean_length": self.mean_length,
             "truncated_share": self.truncated_share,
             "problems": self.problems,
-            "interval": {name: [share.low, share.high] for name, share in shares.items()},
-            "pass@k curve": list(self.curve),
+            "interval": {name: plain([share.low, share.high]) for name, share in shares.items()},
+            "pass@k curve": plain(list(self.curve)),
         }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """Return the result that these values hold."""
-        pass_at_1, pass_at_k = (Share(values[name], *values["interval"][name]) for name in ("pass@1", "pass@k"))
+        pass_at_1, pass_at_k = (
+            Share(*map(number, (values[name], *values["interval"][name]))) for name in ("pass@1", "pass@k")
+        )
         return cls(
             pass_at_1=pass_at_1,
             pass_at_k=pass_at_k,
-            majority=values["maj@k"],
+            majority=number(values["maj@k"]),
             samples=values["k"],
             mean_length=values["mean_length"],
             truncated_share=values["truncated_share"],
             problems=values["problems"],
-            curve=values["pass@k curve"],
+            curve=[*map(number, values["pass@k curve"])],
         )
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from grpo_jax.config import Config, ConfigError, differing, to_dict
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, differing, may_judge, to_dict
 from grpo_jax.evaluation.paired import WIDEST
 from grpo_jax.studies.study import Arm, Budget, Study
 
@@ -36,6 +36,7 @@ def check_pairing(study: Study, where: str) -> None:
             or _same_budget(config, reference, study)
             or _long_enough(config, study)
             or _evaluated(config, study)
+            or _judged(config)
         )
         if mistake:
             raise ConfigError(f"{where}: arms.{name}: {mistake}")
@@ -135,6 +136,15 @@ def _evaluated(config: Config, study: Study) -> str:
                     f"{max(int(WIDEST * at / per_step), 1)}, or compare later."
                 )
     return ""
+
+
+def _judged(config: Config) -> str:
+    if not isinstance(config.task, QuestionsConfig) or may_judge(config.task.reward):
+        return ""
+    return (
+        f"task.reward.terms={dict(config.task.reward.terms)}: none says what is right, so there is no pass@1 to "
+        "compare; add a term that judges answers, such as mathematics."
+    )
 
 
 def _configuration(arm: Arm, study: Study, where: str) -> Config:

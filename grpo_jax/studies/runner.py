@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 import grpo_jax
-from grpo_jax.config import command_line, counted, digest, to_dict
+from grpo_jax.config import command_line, counted, digest, known, to_dict
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
+from grpo_jax.runs.summary import WITHOUT_VERDICTS
 from grpo_jax.studies.directory import begin
 from grpo_jax.studies.study import Arm, Study, StudyRun
 from grpo_jax.terminal import acknowledge
@@ -95,6 +96,9 @@ def run_study(
                 free.append(one.cores)
                 if not stops and (one.process.returncode or not one.run.finished(workdir)):
                     failed.append((one.run, _last_line(_log(one.run, workdir))))
+                elif reason := _nothing_to_compare(one.run, workdir):
+                    failed.append((one.run, reason))
+                    todo.clear()  # the others would end like this one
                 tell(_told(one, workdir))
             if time.monotonic() - last_told > SECONDS_BETWEEN_LINES:
                 last_told = time.monotonic()
@@ -225,7 +229,15 @@ def _told(one: _Going, workdir: Path) -> str:
     summary = RunDirectory(one.run.directory(workdir)).summary()
     assert summary is not None  # the run is finished
     base, final, minutes = summary.base.pass_at_1.value, summary.final.pass_at_1.value, summary.total_seconds / 60
-    return f"{name}: test pass@1 {base:.3f} -> {final:.3f} in {minutes:.1f} minutes"
+    return f"{name}: test pass@1 {known(base)} -> {known(final)} in {minutes:.1f} minutes"
+
+
+def _nothing_to_compare(run: StudyRun, workdir: Path) -> str:
+    """Return why a finished run is of no use to its study, or ""."""
+    summary = RunDirectory(run.directory(workdir)).summary()
+    if summary is None or summary.final.pass_at_1.known:
+        return ""
+    return f"its pass@1 is not known, so there is nothing to compare, and no other run is begun: {WITHOUT_VERDICTS}"
 
 
 def _name(run: StudyRun) -> str:

@@ -19,6 +19,7 @@ from grpo_jax.data import PromptSource
 from grpo_jax.evaluation import Samples, begin_sampling, rewards_of, successes_of, unscored_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
+from grpo_jax.rewards import Reward
 from grpo_jax.runs.ending import TrainingError
 from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.training.clock import Clock
@@ -101,8 +102,8 @@ def begin_collecting(
       after_part: called after each part that the engine finishes. If it raises, the step ends.
 
     Raises:
-      TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, or if
-        no completion could be scored.
+      TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, if
+        no completion could be scored, .
     """
     rollout, selected = experiment.config.rollout, list[Selected]()
 
@@ -147,18 +148,22 @@ def begin_collecting(
             parts.append(checked(more()))
             collected = _combine(experiment, visits, parts, selected, step)
         if not collected.scored.any():
-            counts = unscored_of(experiment.task.reward)
-            reasons = ", ".join(f"{name}: {n}" for name, n in counts.items()) or "not finite"
-            raise TrainingError(
-                f"step {step}: none of its completions could be scored (so far {reasons}); correct the reward or the "
-                "gold answers, and run the same command again."
-            )
+            raise none_scored(f"step {step}", experiment.task.reward)
         advantages = estimate_chosen_alone(
             partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
         )
         return dataclasses.replace(collected, advantages=advantages)
 
     return finish
+
+
+def none_scored(what: str, reward: Reward) -> TrainingError:
+    """Return the error for a step or an evaluation of which no completion has a reward."""
+    reasons = ", ".join(f"{name}: {n}" for name, n in unscored_of(reward).items()) or "not finite"
+    return TrainingError(
+        f"{what}: none of its completions could be scored (so far {reasons}); correct the reward or the gold answers, "
+        "and run the same command again."
+    )
 
 
 def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], left: int) -> bool:

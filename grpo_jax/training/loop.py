@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from grpo_jax.config import CheckpointConfig, Config, to_dict
+from grpo_jax.config import CheckpointConfig, Config, counted, known, to_dict
 from grpo_jax.data import Problem, PromptSource, Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.json_record import JsonRecord
@@ -27,13 +27,13 @@ from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import keep_base
 from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
 from grpo_jax.runs.ending import Interrupted, StopRequest, StopRequested
-from grpo_jax.runs.lines import EvaluationLine, Stage
+from grpo_jax.runs.lines import EvaluationLine, Scores, Stage
 from grpo_jax.tracking import Trackers
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import Collected
+from grpo_jax.training.collect import Collected, none_scored
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.in_flight import InFlight
@@ -307,7 +307,7 @@ def _as_trained(experiment: Experiment, params: Params, step: int) -> Iterator[N
 
 
 def _evaluate(run: Run, split: Split, step: int) -> float | None:
-    """Evaluate on a split, write the results, and return pass@1; None if a stop was requested meanwhile."""
+    """Evaluate on a split, write the results, and return pass@1; None if it is not known, or a stop was requested."""
     phase = f"{split.name.lower()} at step {step}"
     evaluation = evaluate(
         run.experiment.engine,
@@ -322,13 +322,28 @@ def _evaluate(run: Run, split: Split, step: int) -> float | None:
         return None
     run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
     scores = evaluation.scores
+    if step == 0 and scores.unscored == scores.problems * scores.samples:  # so would be all of the first step
+        raise none_scored(phase, run.experiment.task.reward)
     run.directory.append_metrics(EvaluationLine(step, split.name, scores))
-    first, last = scores.pass_at[0], scores.pass_at[-1]
-    run.display.note(
-        f"step {step}, {split.name.lower()}: pass@1 {first.value:.3f} [{first.low:.3f}, {first.high:.3f}], "
-        f"pass@{scores.samples} {last.value:.3f}, {scores.mean_length:.1f} tokens"
-    )
-    return first.value
+    run.display.note(f"step {step}, {split.name.lower()}: {_told(scores)}, {scores.mean_length:.1f} tokens")
+    first, keep = scores.pass_at[0], run.config.checkpoint.keep_best
+    if first.known:
+        return first.value
+    if split is Split.VALIDATION and keep and step == 0:
+        run.display.note(f"so no checkpoint is known to be the best, and checkpoint.keep_best={keep} keeps none")
+    return None
+
+
+def _told(scores: Scores) -> str:
+    """Return the scores of an evaluation as a phrase; it says so if there are none, or if some are not known."""
+    n, first, last = scores.samples * scores.problems, scores.pass_at[0], scores.pass_at[-1]
+    if not first.known:
+        why = "could judge no completion" if scores.unscored == n else "does not say what is right"
+        return f"pass@1 is not known, because the reward {why}; mean reward {known(scores.mean_reward)}"
+    told = f"pass@1 {first.value:.3f} [{first.interval(', ')}], pass@{scores.samples} {last.value:.3f}"
+    if scores.unscored:
+        told += f" ({scores.unscored} of {counted(n, 'completion')} without a verdict count as wrong)"
+    return told
 
 
 def _record(run: Run, step: int, queue: BatchQueue, prompts_so_far: int) -> dict[str, Any]:

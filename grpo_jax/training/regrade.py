@@ -14,14 +14,14 @@ import jax
 import numpy as np
 
 from grpo_jax.config import Config
-from grpo_jax.evaluation import rewards_of
+from grpo_jax.evaluation import judged_by, rewards_of
 from grpo_jax.objectives import Outcomes, make_objective
-from grpo_jax.rewards import Attempt, Reward, as_it_counts
+from grpo_jax.rewards import Attempt, Reward
 from grpo_jax.runs.groups import Completion, TrainingGroup, carries_signal
 from grpo_jax.training.collect import choose_groups, estimate_chosen_alone
 from grpo_jax.training.visits import PRIOR_ROLLOUTS
 
-Kind: TypeAlias = Literal["right", "wrong", "unscored"]
+Kind: TypeAlias = Literal["right", "wrong", "undecided", "unscored"]
 
 UNKNOWN = 0.5  # the expected reward of a prompt if an earlier version did not write it
 
@@ -31,7 +31,7 @@ class Tally:
     """The counts of a step under one reward."""
 
     right: int = 0
-    scored: int = 0
+    judged: int = 0  # right or wrong
     unscored: int = 0
     signal: int = 0
     groups: int = 0
@@ -78,9 +78,11 @@ def regrade(groups: Iterable[TrainingGroup], reward: Reward, config: Config, *, 
 
 
 def kind(one: Completion) -> Kind:
-    """Return the kind of a completion's verdict. A scored completion that is not known to be right counts as wrong."""
+    """Return the kind of a completion's verdict: "undecided" if its reward does not say whether it is right."""
     if not one.verdict.scored:
         return "unscored"
+    if one.verdict.right is None:
+        return "undecided"
     return "right" if one.verdict.right else "wrong"
 
 
@@ -91,7 +93,7 @@ def _judged_again(groups: Sequence[TrainingGroup], reward: Reward) -> list[Train
         for group in groups
         for one in group.completions
     ]
-    verdicts = map(as_it_counts, reward.judge(attempts))
+    verdicts = iter(judged_by(reward, attempts))
     return [
         dataclasses.replace(
             group, completions=[dataclasses.replace(one, verdict=next(verdicts)) for one in group.completions]

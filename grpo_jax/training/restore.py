@@ -99,7 +99,7 @@ def restore(
     like = abstract_state(experiment.programs)
     if config.model.lora:
         like = dataclasses.replace(like, params=experiment.programs.adapt(read_base_policy(experiment, workdir)))
-    found = _read(saved, config.checkpoint, like, best, step)
+    found = _read(workdir, config.checkpoint, like, best, step)
     return experiment, Restored(found.step, experiment.programs.merge(found.state.params), found.state)
 
 
@@ -136,7 +136,8 @@ def _refuse(workdir: Path, clauses: Sequence[str]) -> None:
         raise ConfigError(f"{workdir}: its inputs have changed since it was begun: {'; '.join(clauses)}; restore them.")
 
 
-def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, step: int | None) -> Checkpoint:
+def _read(workdir: Path, keep: CheckpointConfig, like: TrainState, best: bool, step: int | None) -> Checkpoint:
+    saved = workdir / "checkpoints"
     with closing(Checkpoints(saved, keep_last=keep.keep_last, keep_best=keep.keep_best, read_only=True)) as checkpoints:
         if step is not None:
             found = checkpoints.restore_step(step, like)
@@ -144,8 +145,20 @@ def _read(saved: Path, keep: CheckpointConfig, like: TrainState, best: bool, ste
             found = checkpoints.restore_best(like) if best else checkpoints.restore_latest(like)
     if found is not None:
         return found
-    wanted = "with a score" if best else "without damage" if step is None else f"of step {step}"
+    if best and step is None:
+        raise FileNotFoundError(f"{saved}: holds no checkpoint with a score; {_without_best(workdir, keep)}")
+    wanted = "without damage" if step is None else f"of step {step}"
     raise FileNotFoundError(f"{saved}: holds no checkpoint {wanted}; continue the run to make one")
+
+
+def _without_best(workdir: Path, keep: CheckpointConfig) -> str:
+    """Return why a run has no best checkpoint, and what to do, as a clause."""
+    if not keep.keep_best:
+        return "the run keeps no best one (checkpoint.keep_best=0), so take its newest"
+    validated = RunDirectory(workdir).metrics().of_split(Split.VALIDATION)
+    if validated and not any(line.scores.pass_at[0].known for line in validated):
+        return "its reward does not say what is right, so validation pass@1 is not known; take the newest"
+    return "continue the run to make one"
 
 
 def _base(experiment: Experiment, workdir: Path) -> Restored:

@@ -1,12 +1,14 @@
 """Statistics of the rollouts of a step, and the form in which rollouts are written."""
 
+import math
+
 import numpy as np
 
-from grpo_jax.evaluation import right_of
+from grpo_jax.evaluation import judged_of, right_of
 from grpo_jax.runs.groups import Completion, Rollout, TrainingGroup
 from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.training.collect import Collected
-from grpo_jax.training.visits import signal_chance
+from grpo_jax.training.visits import comparable_of, signal_chance
 from grpo_jax.types import StopReason
 
 # Digits of a token's log-probability in rollouts/: about as many as float32 has, so that replays can compare them.
@@ -17,20 +19,26 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
     """Compute the statistics of all groups that were sampled for a step."""
     rewards, scored, rollouts, signal = collected.rewards, collected.scored, collected.rollouts, collected.signal
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
-    right = right_of(collected.judged)
-    accuracy = float(right[scored].mean()) if scored.any() else float("nan")
-    comparable = scored.sum(axis=1) >= 2
+    right, judged = right_of(collected.judged), judged_of(collected.judged) & scored
+    accuracy = float(right[judged].mean()) if judged.any() else math.nan
+    comparable = comparable_of(scored)
     truncated = rollouts.stop_reasons == StopReason.LENGTH
-    all_right = (right | ~scored).all(axis=1)
+    all_right = judged.any(axis=1) & (right | ~scored).all(axis=1)
+    all_wrong = judged.any(axis=1) & ~all_right
+
+    def known(share: float) -> float:
+        """Return a share that depends on what is right, or NaN if the reward says of no completion whether it is."""
+        return share if judged.any() else math.nan
+
     return SampleStatistics(
-        reward=float(rewards[scored].mean()) if scored.any() else float("nan"),
+        reward=float(rewards[scored].mean()) if scored.any() else math.nan,
         terms=_terms(collected),
         accuracy=accuracy,
         signal_share=float(signal.mean()),
         signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        signal_share_expected=float(signal_chance(collected.success, group_size).mean()),
-        all_right=float((~signal & comparable & all_right).mean()),
-        all_wrong=float((~signal & comparable & ~all_right).mean()),
+        signal_share_expected=known(float(signal_chance(collected.success, group_size).mean())),
+        all_right=known(float((~signal & comparable & all_right).mean())),
+        all_wrong=known(float((~signal & comparable & all_wrong).mean())),
         unjudged=float((~signal & ~comparable).mean()),
         truncated=float((~signal & truncated.all(axis=1)).mean()),
         without_signal=float(lengths[~signal].sum() / lengths.sum()),

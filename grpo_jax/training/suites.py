@@ -7,6 +7,7 @@ suites.json               all scores; suites that it holds are not evaluated aga
 """
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -231,5 +232,7 @@ def _evaluate(
 
 def _best_with_replacement(evaluation: Evaluation) -> float:
     n = evaluation.scores.samples
+    if not evaluation.scores.mean.known:
+        return math.nan
     correct = right_of(evaluation.groups).sum(axis=1)
     return float(best_of_k_with_replacement(correct, n, n).mean())

@@ -28,6 +28,12 @@ def signal_chance(success: Float[np.ndarray, "*any"], group_size: int) -> Float[
     return chance
 
 
+def comparable_of(scored: Bool[np.ndarray, "N G"]) -> Bool[np.ndarray, " N"]:
+    """Return which groups have two rewards or more. Those of the others cannot differ, whatever the prompt is."""
+    comparable: np.ndarray = scored.sum(axis=1) >= 2
+    return comparable
+
+
 class Streaks:
     """How many groups in a row, up to the newest, carried no signal, for each prompt. The same on every host."""
 
@@ -39,12 +45,15 @@ class Streaks:
         """Return the streaks of prompts, given by ids."""
         return np.array([self._prompts.get(prompt, 0) for prompt in prompts], np.int64)
 
-    def observe(self, prompts: Sequence[int], signal: Bool[np.ndarray, " N"]) -> None:
-        """Add the groups of a step."""
-        for prompt, carries in zip(prompts, signal.tolist(), strict=True):
-            streak = self._prompts.pop(prompt, 0)
-            if not carries:
-                self._prompts[prompt] = streak + 1
+    def observe(
+        self, prompts: Sequence[int], signal: Bool[np.ndarray, " N"], comparable: Bool[np.ndarray, " N"]
+    ) -> None:
+        """Add the groups of a step. One without two rewards to compare, and so without signal, says nothing."""
+        for prompt, carries, compared in zip(prompts, signal.tolist(), comparable.tolist(), strict=True):
+            if carries:
+                self._prompts.pop(prompt, None)
+            elif compared:
+                self._prompts[prompt] = self._prompts.pop(prompt, 0) + 1
 
     def record(self) -> list[tuple[int, int]]:
         """Return [prompt, streak] of each streak as plain JSON values, for a checkpoint."""
@@ -143,4 +152,4 @@ class Visits:
         self.rewards.observe(prompts, rewards, scored, step)
         self.successes.observe(prompts, successes, scored, step)
         self.lengths.observe(prompts, lengths, np.ones(lengths.shape, bool), step)
-        self.streaks.observe(prompts, signal)
+        self.streaks.observe(prompts, signal, comparable_of(scored))

@@ -1,6 +1,8 @@
 """Judging and summarizing completions."""
 
 import dataclasses
+import json
+import math
 import re
 from collections import Counter
 from types import SimpleNamespace
@@ -14,6 +16,9 @@ from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.evaluation import evaluate, judge_rollouts, rewards_of, right_of, summarize
 from grpo_jax.rewards import Attempt, Verdict, make_reward
 from grpo_jax.runs.groups import Completion, JudgedGroup
+from grpo_jax.runs.lines import Scores
+from grpo_jax.runs.suite_scores import SuiteShares
+from grpo_jax.runs.summary import EvaluationResult
 from grpo_jax.sampling import Counter as Place
 from grpo_jax.sampling import SamplingRequest, Stream
 from grpo_jax.types import Rollouts, StopReason
@@ -99,6 +104,31 @@ def test_what_has_no_finite_reward_is_unscored(reward):
     (group,) = judged
     none = summarize([dataclasses.replace(group, completions=group.completions[:1])], 10, Own())
     assert none.to_json()["mean_reward"] is None
+    assert not none.mean.known
+
+
+def test_without_verdicts_no_share_is_known():
+    """A reward may be a plain score. Once it says of a completion whether it is right, the others count as wrong."""
+    (group,) = judge_rollouts(TASK, PROBLEMS[:1], rollouts_of([["1", "2", "3"]]))
+
+    def scores(*verdicts):
+        completions = [dataclasses.replace(one, verdict=v) for one, v in zip(group.completions, verdicts, strict=True)]
+        return summarize([dataclasses.replace(group, completions=completions)], 10, TASK.reward)
+
+    plain = [Verdict(reward, "1") for reward in (-3.0, 1.0, 2.0)]
+    unknown = scores(*plain)
+    shares = [*unknown.pass_at, unknown.mean, unknown.majority]
+    assert not any(np.isfinite(number) for share in shares for number in share)
+    assert (unknown.mean_reward, unknown.unscored) == (0.0, 0)
+    line = json.loads(json.dumps(unknown.to_json(), allow_nan=False))
+    assert (line["pass@1"], line["maj@3"], line["interval"]["pass@3"]) == (None, None, [None, None])
+    assert Scores.from_json(line).to_json() == line
+    result = json.loads(json.dumps(EvaluationResult.of(unknown).to_json(), allow_nan=False))
+    assert (result["pass@k"], result["pass@k curve"]) == (None, [None] * 3)
+    assert EvaluationResult.from_json(result).to_json() == result
+    assert SuiteShares(0.5, 0.5, math.nan, math.nan).to_json(3)["maj@3"] is None
+    one = scores(Verdict(1.0, "1", right=True), *plain[1:])
+    assert (one.mean.value, one.pass_at[-1].value, one.unscored) == (pytest.approx(1 / 3), 1.0, 2)
 
 
 ANSWERS = {problem.prompt: problem.answer for problem in PROBLEMS}

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from grpo_jax.config import ConfigError
+from grpo_jax.config import ConfigError, may_judge, reward_range
+from grpo_jax.config.reward_terms import KNOWN
+from grpo_jax.config.smoke import TIES
 from grpo_jax.rewards import REWARDS, UNSCORED, Verdict, chains, make_reward
 from tests.helpers import ROOT
 from tests.rewards.helpers import attempt, boxed, make_config
@@ -127,6 +129,47 @@ def test_a_sum_is_scored_only_where_all_its_terms_are():
 def test_a_function_of_ones_own(mine):
     mine("def length(attempt):\n    return len(attempt.completion) / 10\n")
     assert judge({"my_rewards:length": 2.0}, attempt("5", "12345")) == [Verdict(1.0, None, right=False)]
+
+
+def test_a_function_of_ones_own_may_return_a_verdict(mine):
+    """So a score need not say what is right, and 1 need not be the least that is right."""
+    mine(
+        "from grpo_jax.rewards import Verdict\n"
+        "def score(attempt):\n    return Verdict(3.0, None)\n"
+        "def strict(attempt):\n    return Verdict(3.0, 'five', right=False)\n"
+    )
+    assert judge({"my_rewards:score": 1.0}, boxed("5", "5")) == [Verdict(3.0, "5", right=None)]
+    assert judge({"my_rewards:strict": 1.0}, boxed("5", "5")) == [Verdict(3.0, "five", right=False)]
+    assert judge({TIES: 1.0}, boxed("5", "5"))[0].right is None
+
+
+@pytest.mark.parametrize(
+    ("code", "clause"),
+    [
+        ("async def mine(attempt):\n    return 1.0\n", "is asynchronous (async def)"),
+        ("def mine(attempt):\n    yield 1.0\n", "is a generator"),
+        ("def mine(completions, answers):\n    return 1.0\n", "cannot be called with one argument, (completions, an"),
+        ("def mine(*, attempt):\n    return 1.0\n", "cannot be called with one argument"),
+        ("class mine:\n    def __init__(self, attempt):\n        pass\n", "is a class"),
+    ],
+)
+def test_a_function_that_cannot_judge_an_attempt_is_refused(mine, code, clause):
+    mine(code)
+    with pytest.raises(ConfigError) as caught:
+        reward({"my_rewards:mine": 1.0})
+    assert str(caught.value).startswith(f"task.reward.terms='my_rewards:mine': {clause}")
+
+
+def test_what_is_known_of_a_reward_without_judging():
+    assert KNOWN.keys() - {TIES} == REWARDS.keys()
+    assert {name for name in REWARDS if not may_judge(make_config(terms={name: 1.0}))} == {"boxed_format", "overlong"}
+    assert may_judge(make_config(terms={"math:sqrt": 1.0}))
+    for terms, ends in (
+        ({"exact": 1.0, "boxed_format": 0.5}, (0.0, 1.5)),
+        ({"exact": 1.0, "overlong": 0.5, "boxed_format": -2.0}, (-2.5, 1.0)),
+        ({"exact": 1.0, "math:sqrt": 1.0}, None),
+    ):
+        assert reward_range(make_config(terms=terms)) == ends
 
 
 @pytest.mark.trap(16)

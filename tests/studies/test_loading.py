@@ -96,6 +96,14 @@ REFUSED = {
         {"shared": {**TINY, "evaluation.every": 0, "checkpoint.keep_best": 0}},
         "arms.2-GRPO: evaluation.every=0: without validation there is no curve",
     ),
+    "a reward that does not judge": (
+        {
+            "arms": {name: {"config": "configs/my_questions.py", "overrides": {}} for name in ARMS},
+            "shared": {"task.reward.terms": "{'boxed_format': 1.0}"},
+            "comparisons": {"seconds": (1.5,)},
+        },
+        "arms.2-GRPO: task.reward.terms={'boxed_format': 1.0}: none says what is right",
+    ),
     "before a second evaluation": (
         {"comparisons": {"rollouts": (160, 192)}},
         "arms.G = 4: evaluation.every=4: evaluates every 128 rollouts",

@@ -1,5 +1,6 @@
 """The runner of a study, with a program instead of `grpo train` that takes no time."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -12,8 +13,9 @@ import pytest
 
 from grpo_jax.config import load
 from grpo_jax.config.command_line import OVERRIDE
+from grpo_jax.runs.lines import UNKNOWN
 from grpo_jax.studies import commands, runner
-from tests.helpers import summary_of
+from tests.helpers import evaluation_result, summary_of
 from tests.studies.files import arms, make
 
 TRAIN = ("a program", "train")
@@ -53,6 +55,19 @@ def programs(monkeypatch):
     monkeypatch.setattr(runner, "_command", command)
     monkeypatch.setattr(runner, "POLL_SECONDS", 0.01)
     return chosen
+
+
+def test_a_study_ends_with_a_run_that_cannot_be_compared(programs, tmp_path):
+    """Its reward does not say what is right. All others would end like it, hours later."""
+    unknown = evaluation_result(0.0, pass_at_1=UNKNOWN)
+    values = dataclasses.replace(summary_of(0.25, 0.5, seconds={"total": 90}), base=unknown, final=unknown).to_json()
+    programs["2-GRPO"] = f"{MAKES_BASE_POLICY}\n(run / 'summary.json').write_text({json.dumps(values)!r})\n"
+    told = []
+    outcome = runner.run_study(make(tmp_path), tmp_path, 1, TRAIN, told.append)
+    ((run, reason),) = outcome.failed
+    assert (run.arm.name, run.seed) == ("2-GRPO", 0)
+    assert reason.startswith("its pass@1 is not known, so there is nothing to compare, and no other run is begun")
+    assert told[-1] == "2-GRPO, seed 0: test pass@1 - -> - in 1.5 minutes"
 
 
 def begun(run, workdir):

@@ -2,8 +2,10 @@
 
 import dataclasses
 import gc
+import io
 import itertools
 import json
+import re
 import shutil
 import signal
 from contextlib import closing
@@ -13,10 +15,13 @@ import jax
 import numpy as np
 import pytest
 
+from grpo_jax.commands import runs
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
 from grpo_jax.data import Problem
 from grpo_jax.policy import load_params
 from grpo_jax.reporting.report import write_report
+from grpo_jax.reporting.study.runs import read_run
+from grpo_jax.reporting.summary import show_summary
 from grpo_jax.rewards import WorkerError, chains
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
@@ -26,6 +31,7 @@ from grpo_jax.runs.provenance import Provenance
 from grpo_jax.runs.record import RunRecord, write_record
 from grpo_jax.runs.seals import seal
 from grpo_jax.runs.summary import Summary
+from grpo_jax.terminal import PlainConsole
 from grpo_jax.training import (
     Interrupted,
     Origin,
@@ -570,6 +576,53 @@ def test_a_reward_that_never_works_stops_the_run(tmp_path, monkeypatch):
     with pytest.raises(TrainingError, match=r"^step 2: none of its completions could be scored .*KeyError: 16"):
         run(tmp_path)
     assert [line["step"] for line in metrics(tmp_path) if line["kind"] == "train"] == [1]
+
+
+@pytest.mark.trap(16)
+def test_a_reward_that_judges_nothing_is_noticed_before_the_first_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(chains, "last_value", lambda attempt: {}["mistake"])
+    with pytest.raises(TrainingError, match=r"^test at step 0: none of its completions could be scored .*KeyError"):
+        run(tmp_path)
+
+
+@pytest.mark.trap(16)
+def test_a_run_whose_reward_does_not_say_what_is_right(tmp_path, monkeypatch, capsys):
+    """Its pass@1 is not known, which is not 0: neither in its files nor wherever they are shown."""
+    verify, notes = chains.last_value, []
+    monkeypatch.setattr(
+        chains, "last_value", lambda attempt: dataclasses.replace(verify(attempt), right=None, answer="2")
+    )
+    display = Silent()
+    monkeypatch.setattr(display, "note", notes.append)
+    summary = run(
+        tmp_path / "run", display, train__steps=4, evaluation__every=2, checkpoint__every=2, optimizer__warmup_updates=1
+    )
+    written = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    train, evaluations = ([line for line in written if line["kind"] == kind] for kind in ("train", "evaluation"))
+    assert {line["pass@1"] for line in evaluations} == {line["accuracy"] for line in train} == {None}
+    assert all(line["mean_reward"] is not None for line in evaluations)
+    said = "\n".join(notes)
+    assert "step 0, test: pass@1 is not known, because the reward does not say what is right; mean reward 0." in said
+    assert said.count("checkpoint.keep_best=1 keeps none") == 1
+    assert not summary.final.pass_at_1.known
+    assert Summary.from_json(json.loads((tmp_path / "run" / "summary.json").read_text())).to_json() == summary.to_json()
+    with pytest.raises(FileNotFoundError, match=r"does not say what is right, so .*; take the newest$"):
+        restore(tmp_path / "run", ONE_DEVICE, best=True)
+    with pytest.raises(ConfigError, match=r"pass@1 is not known, because"):
+        read_run(tmp_path / "run")
+    page = write_report(tmp_path / "run").read_text()
+    assert "- is not known: the reward does not say" in page
+    console = PlainConsole(file=io.StringIO(), width=100)
+    show_summary(summary, tmp_path / "run", console)
+    table = console.file.getvalue()
+    assert "after RL  │      - │             - │      - │     - │" in table
+    assert "- is not known: the reward does not say" in table
+    assert runs.main([str(tmp_path)]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"finished +4 of 4 +- +test ", listed)
+    assert page.count('<td class="number">-</td>') == 8  # a table of two rows
+    for shown in (table, listed, said):
+        assert not re.search(r"(?<![\w.])nan\b|0\.000", shown)
 
 
 @pytest.mark.parametrize("error", [TrainingError, WorkerError])

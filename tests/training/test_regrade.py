@@ -68,8 +68,8 @@ def test_the_same_reward_changes_nothing():
     found = judged(by_text)
     assert (found.completions, found.verdicts, found.changed_rewards, found.differing) == (8, 0, 0, [])
     assert found.steps == {
-        1: (Tally(right=2, scored=4, unscored=0, signal=2, groups=2),) * 2,
-        2: (Tally(right=0, scored=3, unscored=1, signal=0, groups=2),) * 2,
+        1: (Tally(right=2, judged=4, unscored=0, signal=2, groups=2),) * 2,
+        2: (Tally(right=0, judged=3, unscored=1, signal=0, groups=2),) * 2,
     }
 
 
@@ -77,8 +77,8 @@ def test_another_reward_changes_what_it_sees_otherwise():
     found = judged(by_value)
     assert found.changes == {("wrong", "right"): 1, ("unscored", "wrong"): 1, ("wrong", "unscored"): 1}
     assert found.verdicts == found.changed_rewards == 3
-    assert found.steps[1][1] == Tally(right=3, scored=4, unscored=0, signal=1, groups=2)  # both are right now
-    assert found.steps[2][1] == Tally(right=0, scored=3, unscored=1, signal=0, groups=2)
+    assert found.steps[1][1] == Tally(right=3, judged=4, unscored=0, signal=1, groups=2)  # both are right now
+    assert found.steps[2][1] == Tally(right=0, judged=3, unscored=1, signal=0, groups=2)
     assert [(one["step"], one["sample"], one["completion"]) for one in found.differing] == [
         (1, 0, "05"), (2, 0, "six"), (2, 1, "cut")
     ]  # fmt: skip
@@ -95,12 +95,12 @@ def test_only_the_first_of_them_are_kept():
 def test_another_reward_is_not_yet_another_verdict():
     """A sum with a term for length, say: then rewards may spread where they did not."""
     found = judged(
-        lambda attempt: Verdict(by_text(attempt).reward - 0.1 * attempt.tokens, None, right=None), GROUPS[3:]
+        lambda attempt: Verdict(by_text(attempt).reward - 0.1 * attempt.tokens, None, right=False), GROUPS[3:]
     )
     assert (found.verdicts, found.changed_rewards) == (0, 2)
     right = judged(lambda attempt: Verdict(0.5, None, right=attempt.completion == "5"), GROUPS[:1])
     assert (right.verdicts, right.changed_rewards) == (0, 2)
-    assert right.steps[1] == (Tally(right=1, scored=2, signal=1, groups=1), Tally(right=1, scored=2, groups=1))
+    assert right.steps[1] == (Tally(right=1, judged=2, signal=1, groups=1), Tally(right=1, judged=2, groups=1))
 
 
 @pytest.mark.parametrize(("tolerance", "signal"), [(0.1, 1), (0.3, 0)])
@@ -142,7 +142,9 @@ def test_kinds():
     (one,) = group(1, ["5"], [1.0]).completions
     (wrong,) = group(1, ["5"], [1.0], right=[False]).completions
     (unscored,) = group(1, ["5"], [None]).completions
-    assert [kind(completion) for completion in (one, wrong, unscored)] == ["right", "wrong", "unscored"]
+    (undecided,) = group(1, ["5"], [1.0], right=[None]).completions
+    kinds = [kind(completion) for completion in (one, wrong, unscored, undecided)]
+    assert kinds == ["right", "wrong", "unscored", "undecided"]
 
 
 def test_tallies_add_up():

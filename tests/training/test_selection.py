@@ -118,7 +118,7 @@ def visited():
     visits.successes.observe(ids, rewards, rewards >= 0, step=1)
     for index, problem in enumerate(PROBLEMS):
         for _ in range(index % 3):
-            visits.streaks.observe([problem.id], np.array([False]))
+            visits.streaks.observe([problem.id], np.array([False]), np.array([True]))
     return visits
 
 

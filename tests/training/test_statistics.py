@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.rewards import Verdict
+from grpo_jax.rewards import UNSCORED, Verdict
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.metrics import EffectiveShare, Last, Maximum, Mean, OfFirstMinibatch, empty, merge, results
@@ -100,6 +100,27 @@ def test_groups_are_told_apart():
     assert found.unscored == 1
     assert found.replaced == found.surplus == 0
     assert found.entropy == 1.0  # two nats over two tokens
+
+
+def test_nothing_is_known_of_what_is_right_if_the_reward_does_not_say():
+    """Not even that a group without signal is all wrong. What depends on rewards alone is known."""
+    collected = collected_of([[1, 1], [0, 0], [1, 0], [0, 0]], scored=[[True, True]] * 3 + [[False, False]])
+    unsaid = [[Verdict(float(r), None) for r in row] for row in ([1, 1], [0, 0], [1, 0], [0, 0])]
+    unsaid[3] = [UNSCORED, UNSCORED]
+
+    def of(verdicts):
+        judged = [
+            with_completions(group, [{"verdict": one} for one in row])
+            for group, row in zip(collected.judged, verdicts, strict=True)
+        ]
+        return rollout_statistics(dataclasses.replace(collected, judged=judged), 3)
+
+    found = of(unsaid)
+    shares = found.accuracy, found.signal_share_bound, found.signal_share_expected, found.all_right, found.all_wrong
+    assert np.isnan(shares).all()
+    assert (found.signal_share, found.unjudged, found.unscored) == (0.25, 0.25, 2)
+    said = of([[Verdict(1.0, None, right=True), Verdict(1.0, None)], *unsaid[1:]])
+    assert (said.accuracy, said.all_right, said.all_wrong) == (1.0, 0.0, 0.25)
 
 
 def test_a_weighted_reward_is_not_the_accuracy():

@@ -60,6 +60,10 @@ def test_lengths_are_known_of_completions_without_a_verdict():
     made.observe([7, 8], rewards, rewards, scored, lengths, signal=np.array([True, False]), step=1)
     np.testing.assert_allclose(made.lengths.expected([7, 8, 9], step=1), [(10 + 26) / 4, (42 + 26) / 4, 13], rtol=1e-6)
     assert made.rewards.expected([7], step=1).tolist() == [0.5]
+    assert made.streaks.of([7, 8]).tolist() == [0, 0]  # a verifier that was down says nothing about a prompt
+    made.observe([7, 8], rewards, rewards, ~scored, lengths, signal=np.array([True, False]), step=2)
+    assert made.streaks.of([7, 8]).tolist() == [0, 1]
+    made.observe([7, 8], rewards, rewards, scored, lengths, signal=np.array([False, False]), step=3)
     assert made.streaks.of([7, 8]).tolist() == [0, 1]
 
 
@@ -67,7 +71,7 @@ def test_lengths_are_known_of_completions_without_a_verdict():
 def test_a_streak_ends_with_a_signal_and_is_in_checkpoints():
     made, again = Streaks(), Streaks()
     for signal in ([False, True, False], [False, False, False], [False, True, True]):
-        made.observe([7, 8, 9], np.array(signal))
+        made.observe([7, 8, 9], np.array(signal), np.full(3, True))
         again.continue_from(json.loads(json.dumps(made.record())))
         assert made.of([7, 8, 9, 10]).tolist() == again.of([7, 8, 9, 10]).tolist()
     assert made.of([7, 8, 9, 10]).tolist() == [3, 0, 0, 0]

@@ -53,7 +53,8 @@ def read_results(study: Study, workdir: Path) -> Results:
     """Return the finished runs of a study.
 
     Raises:
-      ConfigError: if all arms have finished fewer than two seeds, or if runs differ in the standard deviation's ddof.
+      ConfigError: if all arms have finished fewer than two seeds, if the pass@1 of one is not known, or if runs differ
+        in the standard deviation's ddof.
     """
     missing = tuple(f"{run.arm.name}, seed {run.seed}" for run in study.runs() if not run.finished(workdir))
     seeds = tuple(seed for seed in study.seeds if all(StudyRun(arm, seed).finished(workdir) for arm in study.arms))
@@ -78,11 +79,21 @@ def check_scale(arms: Mapping[str, Sequence[Finished]], workdir: Path) -> None:
 
 
 def read_run(directory: Path) -> Finished:
-    """Return a finished run. Raises FileNotFoundError if the directory has none."""
+    """Return a finished run.
+
+    Raises:
+      FileNotFoundError: if the directory has none.
+      ConfigError: if its pass@1 is not known.
+    """
     run = RunDirectory(directory)
     (config, summary), metrics = run.finished(), run.metrics()
     validation = metrics.of_split(Split.VALIDATION)
     budgets: tuple[Budget, ...] = typing.get_args(Budget)
     spent = {budget: np.array(metrics.spent(budget, validation), np.float64) for budget in budgets}
     pass_at_1 = np.array([line.scores.pass_at[0].value for line in validation])
+    if not summary.final.pass_at_1.known or np.isnan(pass_at_1).any():
+        raise ConfigError(
+            f"{directory}: pass@1 is not known, because its reward does not say what is right or judged nothing, so "
+            "there is nothing to compare; leave it out, or run it with a term that judges answers, such as mathematics."
+        )
     return Finished(directory, from_dict(config), summary, Curve(pass_at_1, spent))
