@@ -2,7 +2,8 @@
 
 Every estimator takes the `Outcomes` of a step and returns advantages [N, G]. In this module, unlike in
 `batch_advantages` and `historical_advantages`, the advantages of a group whose rewards do not differ (`rewards_differ`)
-are exactly 0. Such a group carries no signal, and training may drop it. All estimators are defined for any rewards.
+are exactly 0. Such a group carries no signal, and training may drop it. All estimators but
+`focal` are defined for any rewards.
 "The paper" is "It Takes Two", arXiv 2510.00977.
 """
 

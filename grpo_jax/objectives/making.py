@@ -68,6 +68,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         if config.importance_cap
         else None,
         after_prefix=after_prefix,
+        unit_rewards=recipe.unit_rewards,
+        needs_success=recipe.needs_success,
     )
 
 

@@ -36,6 +36,8 @@ class Objective:
     kl: Callable[[Array, Array], Array]
     correction: Callable[[Array], Array] | None  # pi_old / pi_sampler -> a factor of the token's weight
     after_prefix: bool  # whether the surrogate gives no gradient to tokens with which all completions of a group begin
+    unit_rewards: bool = False  # see `Recipe`
+    needs_success: bool = False  # see `Recipe`
 
     @property
     def needs_reference(self) -> bool:

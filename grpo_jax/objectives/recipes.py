@@ -29,6 +29,8 @@ class Recipe:
     aggregation: str = "sequence"  # the published one: a key of AGGREGATIONS
     reference: bool = False  # whether the surrogate needs the base policy's log-probabilities
     group_size: int | None = None  # the only size of groups that it is defined for; None: any size
+    unit_rewards: bool = False  # whether its formulas are for rewards from 0 to 1 alone; others are refused
+    needs_success: bool = False  # whether its advantages depend on the prompts' chance to be right, `Outcomes.success`
 
 
 _clipped = surrogates.clipped
@@ -38,7 +40,7 @@ OBJECTIVES: Mapping[str, Recipe] = {
     # The paper's objectives, by the paper's formulas.
     "two_grpo": Recipe(advantages.contrastive, paper_surrogates.two_grpo, group_size=2),
     "n_vs_m": Recipe(advantages.contrastive, paper_surrogates.n_vs_m),
-    "two_grpo_rescaled": Recipe(advantages.rescaled, _clipped, group_size=2),
+    "two_grpo_rescaled": Recipe(advantages.rescaled, _clipped, group_size=2, needs_success=True),
     # Advantages of pairs and groups with a history.
     "history_baseline": Recipe(historical_advantages.historical, _clipped, "sum"),
     # Advantages of groups, PPO's clip.
@@ -46,7 +48,7 @@ OBJECTIVES: Mapping[str, Recipe] = {
     "dapo": Recipe(advantages.group_normalized, _clipped, "token"),
     "dr_grpo": Recipe(advantages.mean_centered, _clipped, "constant"),
     "ctr_grpo": Recipe(advantages.mean_centered, _clipped),
-    "f_grpo": Recipe(advantages.focal, _clipped),
+    "f_grpo": Recipe(advantages.focal, _clipped, unit_rewards=True),
     "rloo": Recipe(advantages.leave_one_out, _clipped, "sum"),
     "lite_ppo": Recipe(batch_advantages.batch_scaled, _clipped, "token"),
     "reinforce_pp": Recipe(batch_advantages.batch_normalized, _clipped, "token"),
@@ -60,9 +62,9 @@ OBJECTIVES: Mapping[str, Recipe] = {
     "gpg": Recipe(advantages.mean_centered, surrogates.policy_gradient, "token"),
     "opo": Recipe(advantages.length_weighted, surrogates.policy_gradient, "sum"),
     # Right or wrong completions alone.
-    "psr": Recipe(partial(_reinforcement, negative_weight=0.0), _clipped, "token"),
-    "nsr": Recipe(partial(_reinforcement, positive_weight=0.0), _clipped, "token"),
-    "w_reinforce": Recipe(partial(_reinforcement, positive_weight=0.1), _clipped, "token"),
+    "psr": Recipe(partial(_reinforcement, negative_weight=0.0), _clipped, "token", unit_rewards=True),
+    "nsr": Recipe(partial(_reinforcement, positive_weight=0.0), _clipped, "token", unit_rewards=True),
+    "w_reinforce": Recipe(partial(_reinforcement, positive_weight=0.1), _clipped, "token", unit_rewards=True),
     # Right completions against wrong ones.
     "online_dpo": Recipe(advantages.contrastive, preferences.logistic, "sum", reference=True),
     "ipo": Recipe(advantages.contrastive, preferences.squared, "sum", reference=True),

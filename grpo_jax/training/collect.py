@@ -26,6 +26,7 @@ from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import training_request
 from grpo_jax.training.selection import Place, Selected, select_prompts
+from grpo_jax.training.unfit import check_rewards
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts
 
@@ -103,7 +104,7 @@ def begin_collecting(
 
     Raises:
       TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, if
-        no completion could be scored, .
+        no completion could be scored, or if rewards do not fit the objective (`check_rewards`).
     """
     rollout, selected = experiment.config.rollout, list[Selected]()
 
@@ -149,6 +150,8 @@ def begin_collecting(
             collected = _combine(experiment, visits, parts, selected, step)
         if not collected.scored.any():
             raise none_scored(f"step {step}", experiment.task.reward)
+        objective = experiment.programs.objective
+        check_rewards(experiment.config, objective, collected.judged, collected.rewards, collected.scored, step)
         advantages = estimate_chosen_alone(
             partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
         )

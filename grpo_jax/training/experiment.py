@@ -20,6 +20,7 @@ from grpo_jax.sampling import RolloutEngine
 from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.engines import make_engine
 from grpo_jax.training.programs import Programs, make_programs
+from grpo_jax.training.unfit import check_range
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def build(
     with mistakes:
         objective = make_objective(config.objective, config.rollout.group_size)
         check_updates(config.objective, objective, config.rollout, config.train.minibatches)
+        check_range(config, objective)
     with mistakes:
         if judges and isinstance(config.task, QuestionsConfig):
             make_reward(config.task.reward, config.rollout.max_new_tokens)

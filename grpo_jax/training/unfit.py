@@ -1,0 +1,66 @@
+"""Rewards that an objective, or a selection of prompts, cannot use: refused instead of computing something else."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from grpo_jax.config import Config, ConfigError, QuestionsConfig, WeightedSelectionConfig, reward_range
+from grpo_jax.evaluation import judged_of
+from grpo_jax.objectives import Objective
+from grpo_jax.runs.ending import TrainingError
+from grpo_jax.runs.groups import JudgedGroup
+
+SLACK = 0.01  # beyond 0 and 1, for rounding and for the ties that --smoke breaks
+
+
+def check_range(config: Config, objective: Objective) -> None:
+    """Raise ConfigError if the configured reward may lie outside of what the objective's formulas are for.
+
+    The range of a user's own reward is not known before it has judged; see `check_rewards`.
+    """
+    if not objective.unit_rewards or not isinstance(config.task, QuestionsConfig):
+        return
+    ends = reward_range(config.task.reward)
+    if ends is None or (ends[0] >= -SLACK and ends[1] <= 1 + SLACK):
+        return
+    terms = " + ".join(f"{weight:g} x {name}" for name, weight in config.task.reward.terms.items())
+    raise ConfigError(
+        f"task.reward.terms: {terms} is from {ends[0]:g} to {ends[1]:g}, and the formulas of "
+        f"objective.name={config.objective.name!r} are for rewards from 0 to 1; change the weights, or name an "
+        "objective for any rewards, such as grpo."
+    )
+
+
+def check_rewards(
+    config: Config,
+    objective: Objective,
+    groups: Sequence[JudgedGroup],
+    rewards: Float[np.ndarray, "N G"],
+    scored: Bool[np.ndarray, "N G"],
+    step: int,
+) -> None:
+    """Raise TrainingError if rewards do not fit the objective, or do not tell the chance to be right that it needs.
+
+    Without a verdict the chance to be right is taken from the reward, which then must be from 0 to 1.
+    """
+    outside = scored & ((rewards < -SLACK) | (rewards > 1 + SLACK))
+    if objective.unit_rewards and outside.any():
+        raise TrainingError(
+            f"step {step}: a completion has the reward {_first(rewards, outside)}, and the formulas of "
+            f"objective.name={config.objective.name!r} are for rewards from 0 to 1; scale the reward, or name an "
+            "objective for any rewards, such as grpo."
+        )
+    selects = isinstance(config.rollout.selection, WeightedSelectionConfig)
+    unknown = outside & ~judged_of(groups)
+    if (objective.needs_success or selects) and unknown.any():
+        by = "rollout.selection.name='weighted'" if selects else f"objective.name={config.objective.name!r}"
+        raise TrainingError(
+            f"step {step}: a completion has the reward {_first(rewards, unknown)}, and nothing says whether it is "
+            f"right, but {by} goes by each prompt's chance to be right; let the reward say it (`right` of its "
+            "Verdict), keep the reward from 0 to 1, or choose another."
+        )
+
+
+def _first(rewards: Float[np.ndarray, "N G"], which: Bool[np.ndarray, "N G"]) -> str:
+    return f"{rewards[which][0]:g}"
