@@ -2,7 +2,7 @@
 
 from grpo_jax.data.pretrained import Conversation
 from grpo_jax.data.problem import Problem, Split, distinct
-from grpo_jax.data.prompts import PromptSource, encode_prompts
+from grpo_jax.data.prompts import PromptSource, check_rows, encode_prompts
 from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task, pretrained_tokenizer
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, decode, encode, pad
 
@@ -16,6 +16,7 @@ __all__ = [
     "Split",
     "Task",
     "character_tokenizer",
+    "check_rows",
     "decode",
     "distinct",
     "encode",

@@ -69,7 +69,7 @@ def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
         if tokenizer.chat_template is None:
             tokenizer.chat_template = _processor_template(directory)
     except Exception as error:  # whatever a library raises at a broken file
-        raise ConfigError(f"{where}: its tokenizer cannot be read ({_one_line(error)}).") from error
+        raise ConfigError(f"{where}: its tokenizer cannot be read ({_one_line(error)}); fetch it again.") from error
     # A tokenizer that was saved after truncating or padding a text has these settings in its tokenizer.json.
     own.no_truncation()
     own.no_padding()
@@ -206,6 +206,9 @@ def _ends(path: Path, last: int) -> set[int | None]:
     return set(ends)
 
 
+# Pairs that differ at their ends and at their beginnings.
+LONG_QUESTIONS = tuple((form.format("1"), form.format("2")) for form in ("a " * 9999 + "{}", "{}" + " a" * 9999))
+
 REPLY = "A reply."  # of a model, to see what a chat template writes after it
 
 
@@ -246,6 +249,11 @@ class PromptFormat:
         self._check_variables(tokenizer)
         if self.render(tokenizer, "1 + 1 = ?") == self.render(tokenizer, "2 + 3 = ?"):
             raise ConfigError("task.chat=True: the chat template omits the question; set task.chat to false.")
+        if any(self.render(tokenizer, one) == self.render(tokenizer, other) for one, other in LONG_QUESTIONS):
+            raise ConfigError(
+                "task.chat=True: the chat template omits a part of long questions; correct it, or set task.chat to "
+                "false."
+            )
         user = self.template.replace("{question}", "1 + 1 = ?")
         if (
             self.system

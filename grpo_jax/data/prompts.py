@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import grain
 import numpy as np
 
+from grpo_jax.config import ConfigError, counted
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.tasks import Task
 from grpo_jax.data.tokenizer import pad
@@ -38,8 +39,51 @@ class PromptSource:
         return [self._problems[self._order[place]] for place in range(cursor, cursor + number)]
 
 
-def encode_prompts(task: Task, problems: Sequence[Problem]) -> PromptBatch:
-    """Return problems as host arrays for the sampler."""
-    tokens, lengths = pad(task.prompt_tokens(problems), task.max_prompt_tokens)
+def check_rows(problems: Sequence[Problem], rows: Sequence[Sequence[int]], width: int, embeddings: int) -> None:
+    """Check that a policy can read the prompts of problems.
+
+    Args:
+      rows: the token ids of each prompt.
+      width: the length of the longest prompt that the task promises.
+      embeddings: of the policy.
+
+    Raises:
+      ConfigError: if a prompt has no tokens, too many, or one for which the policy has no embedding.
+    """
+    if len(rows) != len(problems):
+        raise ConfigError(
+            f"task: its prompt_tokens returns {counted(len(rows), 'row')} for {counted(len(problems), 'problem')}; "
+            "return one for each."
+        )
+    for problem, row in zip(problems, rows, strict=True):
+        said = repr(problem.prompt[:80])
+        if not len(row):  # an engine takes such a prompt for the filling of a batch
+            raise ConfigError(
+                f"the prompt {said} has no tokens, so nothing can follow it; remove it from the data, or write "
+                "something around it with task.template."
+            )
+        if len(row) > width:
+            raise ConfigError(
+                f"the prompt {said} has {counted(len(row), 'token')}, but its task promises at most {width} "
+                "(max_prompt_tokens); raise that, or leave the problem out."
+            )
+        if max(row) >= embeddings or min(row) < 0:
+            beyond = max(row) if max(row) >= embeddings else min(row)
+            raise ConfigError(
+                f"the prompt {said} has the token {beyond}, but the policy has only {embeddings} embeddings; remove it "
+                "from the data, or name another task.tokenizer."
+            )
+
+
+def encode_prompts(task: Task, problems: Sequence[Problem], embeddings: int | None = None) -> PromptBatch:
+    """Return problems as host arrays for the sampler.
+
+    Args:
+      embeddings: of the policy that will read them; None: they are not checked (`check_rows`).
+    """
+    rows = task.prompt_tokens(problems)
+    if embeddings is not None:
+        check_rows(problems, rows, task.max_prompt_tokens, embeddings)
+    tokens, lengths = pad(rows, task.max_prompt_tokens)
     ids = np.array([problem.id for problem in problems], np.uint32)
     return PromptBatch(ids=ids, tokens=tokens, lengths=lengths)

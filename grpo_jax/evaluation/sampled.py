@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, Task, encode_prompts
 from grpo_jax.evaluation.judging import judge_rollouts
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.sampling import FinishedGroups, RolloutEngine, SamplingRequest
-from grpo_jax.types import PromptBatch, Rollouts
+from grpo_jax.types import Rollouts
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,10 @@ def judge_as_sampled(
       while_waiting: returns a context that is entered while waiting for the engine.
 
     Raises:
-      ConfigError: if a prompt has no tokens, or a token for which the policy has no embedding.
+      ConfigError: if the policy cannot read a prompt (`grpo_jax.data.check_rows`).
     """
     with while_waiting():
-        prompts = encode_prompts(task, problems)
-        _check_tokens(prompts, problems, engine.capabilities.vocab_size)
+        prompts = encode_prompts(task, problems, engine.capabilities.vocab_size)
         parts = engine.sample(prompts, request)
     return _judged(task, problems, parts, while_waiting)
 
@@ -114,18 +112,3 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))
     oldest = min(part.version for part in parts)
     return Samples(range(number), [groups[index] for index in order], rollouts, oldest)
-
-
-def _check_tokens(prompts: PromptBatch, problems: Sequence[Problem], embeddings: int) -> None:
-    if not prompts.lengths.all():  # an engine takes such a prompt for a batch's padding
-        raise ConfigError(
-            f"the prompt {problems[int(prompts.lengths.argmin())].prompt[:80]!r} has no tokens, so nothing can follow "
-            "it; remove it from the data, or write something around it with task.template."
-        )
-    beyond = (prompts.tokens >= embeddings).any(axis=1)
-    if beyond.any():
-        row = int(beyond.argmax())
-        raise ConfigError(
-            f"the prompt {problems[row].prompt[:80]!r} has the token {prompts.tokens[row].max()}, but the policy has "
-            f"only {embeddings} embeddings; remove it from the data, or name another task.tokenizer."
-        )

@@ -8,7 +8,7 @@ this code opens are not, but the problems made from them are.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,12 @@ class Inputs(JsonRecord):
 
 
 def read_inputs(
-    config: Config, task: "Task", problems: Mapping["Split", Sequence["Problem"]], policy: Files, date: str
+    config: Config,
+    task: "Task",
+    problems: Mapping["Split", Sequence["Problem"]],
+    policy: Files,
+    date: str,
+    look: Callable[[Sequence["Problem"], Sequence[Sequence[int]]], None] = lambda problems, rows: None,
 ) -> Inputs:
     """Digest everything that a configuration reads.
 
@@ -77,10 +82,12 @@ def read_inputs(
       problems: the used problems, by split.
       policy: see `checkpoint_files`.
       date: of the run.
+      look: is called with the problems of each split and their prompts' token ids, which take long to compute. What it
+        raises ends the reading.
     """
     return Inputs(
         date=date,
-        problems={_key(split): _digest_problems(task, of_split) for split, of_split in problems.items()},
+        problems={_key(split): _digest_problems(task, of_split, look) for split, of_split in problems.items()},
         tokenizer=digest_tokenizer(config, task),
         policy=policy,
         code={path: source_digests(path) for path in own_code(config)},
@@ -91,14 +98,20 @@ def _key(split: "Split") -> str:
     return split.name.lower()
 
 
-def _digest_problems(task: "Task", problems: Sequence["Problem"]) -> ProblemsDigest:
+def _digest_problems(
+    task: "Task",
+    problems: Sequence["Problem"],
+    look: Callable[[Sequence["Problem"], Sequence[Sequence[int]]], None] = lambda problems, rows: None,
+) -> ProblemsDigest:
     every = list(problems)
+    rows = task.prompt_tokens(every) if every else []
+    look(every, rows)
     each = [hashlib.sha256(json.dumps([problem.prompt, problem.answer]).encode()).digest() for problem in every]
     return ProblemsDigest(
         number=len(every),
         digest=_digest(each),
         in_any_order=_digest(sorted(each)),
-        tokens=_digest(json.dumps(row).encode() for row in (task.prompt_tokens(every) if every else ())),
+        tokens=_digest(json.dumps(row).encode() for row in rows),
     )
 
 

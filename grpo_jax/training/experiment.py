@@ -1,6 +1,7 @@
 """An experiment: a configuration with the programs, the task and the engine that are built from it."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, Q
 from grpo_jax.data import Demonstrable, Task, make_task
 from grpo_jax.objectives import check_updates, make_objective
 from grpo_jax.policy import Policy
-from grpo_jax.policy.huggingface import different_fields, read_architecture
+from grpo_jax.policy.huggingface import different_fields, read_architecture, read_positions
 from grpo_jax.rewards import make_reward
 from grpo_jax.runs.provenance import now
 from grpo_jax.sampling import RolloutEngine
@@ -21,6 +22,8 @@ from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.engines import make_engine
 from grpo_jax.training.programs import Programs, make_programs
 from grpo_jax.training.unfit import check_range
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,7 @@ def _architecture(config: Config, task: Task) -> ArchitectureConfig:
             f"stop token {beyond[0]} is not among them; name the tokenizer that belongs to the model."
         )
     _check_rows(architecture, task.max_prompt_tokens, config.rollout.max_new_tokens)
+    _tell_long_rows(config, task.max_prompt_tokens)
     return dataclasses.replace(architecture, vocab_size=wanted or tokens)
 
 
@@ -192,6 +196,22 @@ def _check_rows(architecture: ArchitectureConfig, prompt: int, room: int) -> Non
                 f"{prompt + room}, and RoPE scaling longrope rotates every token of a row differently once it has more "
                 f"than {rope.original_length}; lower it, or the prompts' limit."
             )
+
+
+def _tell_long_rows(config: Config, prompt: int) -> None:
+    """Warn if rows may be longer than the model was made for: it computes them, but has not learned to read them."""
+    positions = read_positions(Path(config.model.checkpoint)) if config.model.checkpoint else None
+    room = config.rollout.max_new_tokens
+    if positions is not None and prompt + room > positions:
+        logger.warning(
+            "rollout.max_new_tokens=%d: with prompts of up to %s rows may have %d, and the model is for %d "
+            "(max_position_embeddings in its config.json), so the ends of longer ones may make no sense; lower it, or "
+            "the prompts' limit",
+            room,
+            counted(prompt, "token"),
+            prompt + room,
+            positions,
+        )
 
 
 def tokens_of(task: Task) -> int:

@@ -13,6 +13,7 @@ from grpo_jax.config import (
     CONTINUABLE,
     ROUNDING,
     Config,
+    OwnTaskConfig,
     counted,
     differing,
     digest,
@@ -20,8 +21,8 @@ from grpo_jax.config import (
     read_recorded,
     to_dict,
 )
-from grpo_jax.data import Problem, Split
-from grpo_jax.evaluation import warm
+from grpo_jax.data import Problem, Split, check_rows
+from grpo_jax.evaluation import try_reward, warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
 from grpo_jax.processes import barrier, by_all, fetch, waited
 from grpo_jax.rewards import WorkerError
@@ -191,7 +192,18 @@ def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Input
     config, task = experiment.config, experiment.task
     check_engine(config, experiment.engine.capabilities)
     problems = problems_of(config, task)
-    return problems, read_inputs(config, task, problems, checkpoint_files(config), experiment.date)
+    width, embeddings = task.max_prompt_tokens, experiment.engine.capabilities.vocab_size
+    inputs = read_inputs(
+        config,
+        task,
+        problems,
+        checkpoint_files(config),
+        experiment.date,
+        look=lambda of_split, rows: check_rows(of_split, rows, width, embeddings),
+    )
+    if isinstance(config.task, OwnTaskConfig):
+        try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)
+    return problems, inputs
 
 
 def _run(

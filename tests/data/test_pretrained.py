@@ -161,7 +161,7 @@ def test_what_is_no_tokenizer(tmp_path):
     with pytest.raises(ConfigError, match=r"^task.tokenizer='.*': has no tokenizer.json; name a directory"):
         load_tokenizer(tmp_path, "task.tokenizer")
     (tmp_path / "tokenizer.json").write_text("{")
-    with pytest.raises(ConfigError, match=r"^task.tokenizer='.*': its tokenizer cannot be read"):
+    with pytest.raises(ConfigError, match=r"^task.tokenizer='.*': its tokenizer cannot be read .*; fetch it again"):
         load_tokenizer(tmp_path, "task.tokenizer")
 
 
@@ -238,6 +238,8 @@ REFUSALS = {  # a chat template, and the sentence
     "{{ documents[0].title }}": "UndefinedError|TypeError",
     "{{ ''.__class__.__mro__ }}": "SecurityError",
     "{{ messages[0]['content'] }}": "the chat template omits the question",
+    "{{ messages[0].content }}{{ messages[-1]['content'][:4000] }}": "omits a part of long questions; correct it",
+    "{{ messages[0].content }}{{ messages[-1]['content'][-4000:] }}": "omits a part of long questions; correct it",
     "{{ messages[-1]['content'] }}": "^task.system='Be brief.': the chat template omits it; move it into",
 }
 

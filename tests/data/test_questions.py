@@ -157,6 +157,12 @@ def test_what_is_not_trained_on_since_it_is_tested_is_told(make, caplog):
     assert "10 of the 100 problems of task.train are also in task.test, and so not trained on" in caplog.text
 
 
+def test_special_tokens_in_questions_are_told(make, caplog):
+    """The tokenizer reads them as themselves: a question could end its own turn."""
+    make([*MANY[:20], "What does <end> mean?"]).problems(Split.TRAIN)
+    assert "1 of 21 questions holds a special token of the tokenizer, such as '<end>' in 'What does <en" in caplog.text
+
+
 def test_prompts_and_stop_tokens_are_the_tokenizers(make):
     task = make(MANY, system="Be brief.")
     (row,) = task.prompt_tokens(task.problems(Split.TRAIN, 1))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import jax
 import pytest
@@ -61,6 +62,15 @@ def test_rows_longer_than_the_short_factors_of_longrope(config):
     longrope = changed(dataclasses.replace(config, model=dataclasses.replace(config.model, checkpoint="")), rope=rope)
     with pytest.raises(ConfigError, match="differently once it has more than 4; lower"):
         build(longrope, ONE)
+
+
+def test_rows_longer_than_the_model_is_for_are_told(config, caplog):
+    positions = json.loads((Path(config.model.checkpoint) / "config.json").read_text())["max_position_embeddings"]
+    prompt = build(config, ONE).task.max_prompt_tokens
+    assert "max_position_embeddings" not in caplog.text
+    rollout = dataclasses.replace(config.rollout, max_new_tokens=positions)
+    build(dataclasses.replace(config, rollout=rollout), ONE)
+    assert f"may have {positions + prompt}, and the model is for {positions} (max_position_emb" in caplog.text
 
 
 def with_token(checkpoint, token, place):

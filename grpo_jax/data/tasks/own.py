@@ -1,10 +1,12 @@
 """Tasks that a configuration names by import path."""
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from grpo_jax.config import ConfigError, OwnTaskConfig, imported
 from grpo_jax.data.tasks.task import Task
 
+REWARD_MEMBERS = ("judge", "unscored", "warm", "close")
 MEMBERS = ("tokenizer", "stop_tokens", "max_prompt_tokens", "reward", "problems", "prompt_tokens")
 
 
@@ -35,4 +37,23 @@ def own_task(settings: OwnTaskConfig) -> Task:
             f"task.factory={settings.factory!r}: its result has no {', '.join(missing)}; return a task with all "
             "members of grpo_jax.data.Task."
         )
+    if mistake := _unusable(task):
+        raise ConfigError(f"task.factory={settings.factory!r}: {mistake}.")
     return task
+
+
+def _unusable(task: Task) -> str:
+    """Return a clause on what is wrong with a member of a task, with the remedy, or ""."""
+    if not isinstance(getattr(task, "tokenizer", None), Tokenizer):
+        return "its tokenizer is None; return a tokenizers.Tokenizer"
+    ends, width = list(task.stop_tokens), task.max_prompt_tokens
+    size = max(task.tokenizer.get_vocab().values(), default=-1) + 1
+    if not ends:
+        return "its stop_tokens are empty, so no token would end a completion; name one"
+    if strange := [end for end in ends if not isinstance(end, int | np.integer) or not 0 <= end < size]:
+        return f"its stop_tokens have {strange[0]!r}; name ids of its tokenizer, from 0 to {size - 1}"
+    if not isinstance(width, int | np.integer) or width < 1:
+        return f"its max_prompt_tokens is {width!r}; make it the length of the longest prompt, in tokens"
+    if lacking := [name for name in REWARD_MEMBERS if not hasattr(task.reward, name)]:
+        return f"its reward has no {', '.join(lacking)}; return a grpo_jax.rewards.Reward, such as a PerAttempt"
+    return ""

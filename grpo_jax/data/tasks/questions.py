@@ -1,6 +1,7 @@
 """Questions with answers from data sets, for a pretrained model, judged by a reward."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -98,12 +99,30 @@ class Questions:
             )
         return problems
 
+    def _tell_special_tokens(self, problems: Sequence[Problem]) -> None:
+        """Warn of questions whose text has special tokens: they end turns, or begin them, instead of being read."""
+        special = [token.content for token in self.pretrained.added_tokens_decoder.values() if token.special]
+        pattern = re.compile("|".join(map(re.escape, filter(None, special))))
+        found = [problem for problem in problems if special and pattern.search(problem.prompt)]
+        if found:
+            first = pattern.search(found[0].prompt)
+            logger.warning(
+                "task: %d of %s %s a special token of the tokenizer, such as %r in %r; it is read as that token and "
+                "not as its text, so take it out if that is not meant",
+                len(found),
+                counted(len(problems), "question"),
+                agreeing(len(found), "holds", "hold"),
+                first and first[0],
+                found[0].prompt[:80],
+            )
+
     @cached_property
     def _splits(self) -> "_Splits":
         settings = self.settings
         given = list(read_problems(settings.train, "task.train"))  # a list, because a source reads its files on access
         own = settings.test
         test = _by_hash(given, Split.TEST) if own is None else list(read_problems(own, "task.test"))
+        self._tell_special_tokens([*given, *([] if own is None else test)])
         tested = {problem.key for problem in test}
         untested = [problem for problem in given if problem.key not in tested]
         if own and (shared := len(given) - len(untested)):

@@ -28,6 +28,17 @@ def read_architecture(directory: Path) -> ArchitectureConfig:
     return parse_architecture(read_config_file(directory))
 
 
+def read_positions(directory: Path) -> int | None:
+    """Return the tokens of the longest row that a checkpoint says it is for (max_position_embeddings); None: nothing.
+
+    Raises:
+      ConfigError: if there is no config.json, or that is no number.
+    """
+    file = read_config_file(directory)
+    given = file.values.get("max_position_embeddings")
+    return None if given is None else file.count("max_position_embeddings", given)
+
+
 def parse_architecture(file: ConfigFile) -> ArchitectureConfig:
     """Return the architecture that these values describe. Raises ConfigError for what the decoder lacks."""
     family = file.family

@@ -151,6 +151,9 @@ def write_tensors(
       shapes: shapes of the tensors by name.
       dtype: dtype of all tensors, one of `DTYPES`.
       arrays: the tensors in that order; each may have any shape with the same number of elements.
+
+    Raises:
+      ConfigError: if a value is too large for float16.
     """
     kind = next(name for name, known in DTYPES.items() if known == dtype)
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}  # transformers wants this
@@ -162,7 +165,12 @@ def write_tensors(
     header += b" " * (-len(header) % 8)  # so that the tensors are aligned
     with file.open("wb") as stream:
         stream.write(len(header).to_bytes(8, "little") + header)
-        for array in arrays:
+        for name, array in zip(shapes, arrays, strict=True):
+            if dtype == np.float16 and (largest := np.abs(array).max(initial=0)) > np.finfo(np.float16).max:
+                raise ConfigError(
+                    f"dtype=float16: {name} has the value {float(largest):g}, which would become infinite; export with "
+                    "bfloat16 or float32."
+                )
             stream.write(np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data)
         stream.flush()
         os.fsync(stream.fileno())

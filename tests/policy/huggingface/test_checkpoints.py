@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from grpo_jax.config import ConfigError, MeshConfig
 from grpo_jax.policy.huggingface import describe, exporter, load_checkpoint, read_architecture, save_checkpoint
-from grpo_jax.policy.huggingface.tensor_files import Tensor
+from grpo_jax.policy.huggingface.tensor_files import Tensor, write_tensors
 from grpo_jax.sharding import make_mesh, tree_named
 from tests.policy.huggingface.checkpoints import CONFIGS, VOCABULARY, policy_of, random_tensors, unfused, write
 from tests.policy.test_policy import make, randomised
@@ -448,6 +448,15 @@ def test_a_file_that_may_grow_no_further(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_values_that_float16_does_not_have(tmp_path):
+    shapes = {"small": (2,), "large": (2,)}
+    arrays = [np.array(values, np.float32) for values in ([0, 65504], [1, -1e5])]
+    with pytest.raises(ConfigError, match=r"^dtype=float16: large has the value 100000, which would become infinite"):
+        write_tensors(tmp_path / "x.safetensors", shapes, np.dtype(np.float16), arrays)
+    write_tensors(tmp_path / "x.safetensors", shapes, np.dtype(np.float16), arrays[:1] * 2)
+    assert load_file(tmp_path / "x.safetensors")["large"].tolist() == [0, 65504]
 
 
 def test_a_policy_from_nothing_goes_out_and_comes_back(tmp_path):

@@ -1,0 +1,79 @@
+"""Tasks that a configuration names by import path: what is wrong with them is told before anything is computed."""
+
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+from grpo_jax.config import ConfigError, OwnTaskConfig
+from grpo_jax.data import Problem, check_rows
+from grpo_jax.data.tasks.own import own_task
+from grpo_jax.data.tokenizer import character_tokenizer
+from grpo_jax.evaluation import try_reward
+from grpo_jax.rewards import PerAttempt, Verdict
+
+REWARD = PerAttempt("own", lambda attempt: Verdict(1.0, None))
+
+
+def task(**changes):
+    members = {"tokenizer": character_tokenizer("0123456789+="), "stop_tokens": (1,), "max_prompt_tokens": 8}
+    members |= {"reward": REWARD, "problems": None, "prompt_tokens": None}
+    return SimpleNamespace(**members | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "clause"),
+    [
+        ({"tokenizer": None}, "its tokenizer is None; return a tokenizers.Tokenizer"),
+        ({"stop_tokens": ()}, "its stop_tokens are empty, so no token would end a completion; name one"),
+        ({"stop_tokens": (1, 99)}, "its stop_tokens have 99; name ids of its tokenizer, from 0 to "),
+        ({"stop_tokens": ("=",)}, "its stop_tokens have '='; name ids"),
+        ({"max_prompt_tokens": 0}, "its max_prompt_tokens is 0; make it"),
+        ({"reward": max}, "its reward has no judge, unscored, warm, close; return"),
+    ],
+)
+def test_a_member_that_cannot_be_used(changes, clause, monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_of_test", SimpleNamespace(make=lambda: task(**changes)))
+    with pytest.raises(ConfigError) as caught:
+        own_task(OwnTaskConfig("own", "own_of_test:make"))
+    assert str(caught.value).startswith(f"task.factory='own_of_test:make': {clause}")
+    monkeypatch.setitem(sys.modules, "own_of_test", SimpleNamespace(make=task))
+    own_task(OwnTaskConfig("own", "own_of_test:make"))
+
+
+@pytest.mark.parametrize(
+    ("judge", "sentence"),
+    [
+        (lambda attempts: [Verdict(1.0, None)], "returns 1 verdict for 2 completions; return one for each"),
+        (lambda attempts: [1.0, 0.0], "returns 1.0, of the type float; return a grpo_jax.rewards.Verdict"),
+        (lambda attempts: [Verdict("1", None)] * 2, "make its reward a number"),
+        (lambda attempts: [Verdict(1.0, 5)] * 2, "and its answer a text or None"),
+        (
+            lambda attempts: {}["gold"],
+            r"cannot judge the gold answer '2' of '1\+1=' \(KeyError: 'gold', in \S*.py:\d+\)",
+        ),
+    ],
+)
+def test_a_reward_that_cannot_judge(judge, sentence):
+    own = task(reward=SimpleNamespace(judge=judge, unscored=Counter()))
+    with pytest.raises(ConfigError, match=f"^the reward of the task: .*{sentence}"):
+        try_reward(own, Problem("1+1=", "2"), 2)
+    try_reward(task(), Problem("1+1=", "2"), 2)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        ([[1]], "its prompt_tokens returns 1 row for 2 problems; return one for each"),
+        ([[1], []], "the prompt 'b' has no tokens, so nothing can follow it; remove it"),
+        ([[1, 2, 3, 4], [1]], "the prompt 'a' has 4 tokens, but its task promises at most 3"),
+        ([[1], [1, 7]], "the prompt 'b' has the token 7, but the policy has only 7 embeddings; remove it"),
+        ([[1], [-1, 6]], "the prompt 'b' has the token -1, but"),
+    ],
+)
+def test_prompts_that_a_policy_cannot_read(rows, sentence):
+    problems = [Problem("a", "1"), Problem("b", "1")]
+    with pytest.raises(ConfigError, match=sentence):
+        check_rows(problems, rows, width=3, embeddings=7)
+    check_rows(problems, [[1, 2, 3], [6]], width=3, embeddings=7)
