@@ -16,6 +16,7 @@ from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.runs.provenance import Provenance, origin
 from grpo_jax.runs.record import provenance_of
 from grpo_jax.runs.suite_scores import SuiteReport
+from grpo_jax.runs.summary import WITHOUT_VERDICTS
 
 CARD = """---
 {metadata}
@@ -167,6 +168,8 @@ def _scores(config: Config, metrics: RunMetrics, exported: Exported) -> str:
         return "The run has evaluated neither this policy nor its base."
     table = _table("split | policy | problems | n | pass@1 | 95 % interval | pass@n | maj@n | tokens", rows)
     text = SCORES.format(table=table, seed=config.seed, temperature=config.evaluation.sampling.temperature)
+    if not all(line.scores.mean.known for line in metrics.evaluations):
+        text += f" A dash is not known: {WITHOUT_VERDICTS}"
     return text + (CHOSEN if exported.best else "")
 
 

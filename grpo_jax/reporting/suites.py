@@ -6,15 +6,19 @@ from rich.table import Table
 from grpo_jax.config import counted, known
 from grpo_jax.runs.provenance import origin
 from grpo_jax.runs.suite_scores import SuiteReport
+from grpo_jax.runs.summary import WITHOUT_VERDICTS
 
 
 def suites_table(report: SuiteReport) -> Table:
     """Return the results in suites.json as a table of at most 80 columns, in per cent."""
     n = report.samples
+    unknown = not all(one.scores.mean.known for one in report.suites.values())
     table = Table(
         title=f"{report.policy}: {counted(n, 'sample')} of each problem, in per cent",
         caption=f"mean, pass, best and maj are mean@{n}, pass@{n}, best@{n} and maj@{n}. best@{n} draws {n} times "
-        f"with replacement, as verl does; pass@{n} is the unbiased estimate.\n" + origin(report.provenance),
+        f"with replacement, as verl does; pass@{n} is the unbiased estimate.\n"
+        + (f"- is not known: {WITHOUT_VERDICTS}\n" if unknown else "")
+        + origin(report.provenance),
         box=box.SIMPLE_HEAD,
         padding=0,
         show_edge=False,

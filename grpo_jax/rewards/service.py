@@ -52,6 +52,7 @@ class Service:
     seconds: float = 60.0  # without a byte from the service, after which a request has failed
     retries: int = 3
     wait: float = 1.0  # seconds before the first retry; doubles up to a minute
+    right_from: float | None = 1.0  # the least reward of a right completion; None: rewards do not tell what is right
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
@@ -87,7 +88,7 @@ class Service:
 
 
 class Served:
-    """The `Reward` of a service. A reward of 1 or more is right."""
+    """The `Reward` of a service. `Service.right_from` says which completions are right."""
 
     def __init__(self, name: str, service: Service, answer_pattern: str):
         """Make the reward; `name` is for the log, and `answer_pattern` finds the answers for majority votes."""
@@ -107,9 +108,13 @@ class Served:
         return [
             UNSCORED
             if isinstance(one, str)
-            else Verdict(one, extract(attempt.completion, self._answer_pattern), right=one >= 1)
+            else Verdict(one, extract(attempt.completion, self._answer_pattern), right=self._is_right(one))
             for attempt, one in zip(attempts, found, strict=True)
         ]
+
+    def _is_right(self, reward: float) -> bool | None:
+        least = self._service.right_from
+        return None if least is None else reward >= least
 
     def _ask(self, attempts: Sequence[Attempt]) -> list[float | str]:
         """Return the reward of each attempt, or the reason why it has none."""

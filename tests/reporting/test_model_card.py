@@ -15,7 +15,7 @@ from grpo_jax.runs.provenance import Code, Devices, Host, Provenance, Start
 from grpo_jax.runs.record import RunRecord, write_record
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport
 from tests.helpers import CONFIGS
-from tests.reporting.test_suites import result
+from tests.reporting.test_suites import result, unknown
 
 RUN = Path(__file__).parent.parent / "fixtures" / "run"  # steps 1 to 4, evaluated before them and after step 2
 EXPORTED = Exported(name="ada/two-grpo", step=2, best=False, dtype="bfloat16", adapters=False)
@@ -92,6 +92,8 @@ def test_it_has_the_scores_of_its_step_and_of_the_base_policy_and_no_others():
 def test_it_has_the_scores_on_suites():
     suites = SuiteReport(EvaluatedPolicy(run="runs/x", step=2), "0" * 16, suites={"math_500": result(0.3183)})
     assert "| math_500 | 1,500 | 4 | 0.318 | 0.268 - 0.368 | 0.500 | 0.400 | 1,234.6 |" in card(suites=suites)
+    suites.suites["math_500"] = unknown()
+    assert "| math_500 | 1,500 | 4 | - | - | - | - | 1,234.6 |" in card(suites=suites)
 
 
 def test_it_says_how_the_policy_came_about(questions):

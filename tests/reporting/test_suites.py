@@ -2,11 +2,13 @@
 
 import dataclasses
 import io
+import json
+import math
 
 import pytest
 
 from grpo_jax.reporting.suites import suites_table
-from grpo_jax.runs.lines import Scores, Share
+from grpo_jax.runs.lines import UNKNOWN, Scores, Share
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 from grpo_jax.terminal import PlainConsole
 
@@ -35,6 +37,25 @@ def test_numbers_are_in_per_cent_beside_their_interval():
     numbers = ["50.00", "44.00", "40.00", "1,234.6", "12.50", "7"]
     assert ["math_500", "1,500", "31.83", "26.83-36.83", *numbers] in rows
     assert ["average", "of", "2", "20.92", "50.00", "44.00", "40.00"] in rows
+
+
+def unknown():
+    """Return the scores of a suite whose reward does not say what is right."""
+    shares = {"pass_at": [UNKNOWN] * 4, "mean": UNKNOWN, "majority": UNKNOWN}
+    return dataclasses.replace(result(0.5, **shares), best=math.nan)
+
+
+def test_what_is_not_known_is_a_dash_and_told():
+    text = shown(report(math_500=unknown(), olympiad_bench=result(0.1001)))
+    rows = [line.split() for line in text.splitlines()]
+    assert ["math_500", "1,500", "-", "-", "-", "-", "-", "1,234.6", "12.50", "7"] in rows
+    assert ["average", "of", "2", "-", "-", "-", "-"] in rows
+    assert "- is not known: the reward does not say" in " ".join(text.split())
+    assert "is not known" not in shown(report(math_500=result(0.3)))
+    scores = dataclasses.replace(unknown(), code=None)
+    assert (
+        SuiteScores.from_json(json.loads(json.dumps(scores.to_json(), allow_nan=False))).to_json() == scores.to_json()
+    )
 
 
 @pytest.mark.parametrize("right", [0.9876, 1.0])

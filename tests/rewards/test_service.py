@@ -35,6 +35,13 @@ def test_each_attempt_gets_its_own_reward():
     assert asked["3"] == {"prompt": "2+3=", "gold": "0", "completion": "3", "stopped": True, "tokens": 10}
 
 
+def test_what_is_right_is_the_services_to_say():
+    """The scores of a reward model say nothing about it, or begin to be right elsewhere than at 1."""
+    for least, right in ((None, [None] * 5), (2.5, [False, False, False, True, True])):
+        verdicts, _, _ = judged(equal, right_from=least)
+        assert [verdict.right for verdict in verdicts] == right
+
+
 @pytest.mark.parametrize("fault", [503, 429, None])
 def test_a_request_without_an_answer_is_repeated(fault):
     asked = set()
