@@ -22,7 +22,7 @@ from grpo_jax.data import PromptSource, Split
 from grpo_jax.training import Experiment, build
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import Collected, begin_collecting
-from grpo_jax.training.compile_ahead import compiling_ahead
+from grpo_jax.training.compile_ahead import UPDATE, compiling_ahead
 from grpo_jax.training.loop import learn
 from grpo_jax.training.visits import Visits
 
@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     arguments = command_line.parse(parser, argv)
     case = Case.from_json(json.loads(arguments.case))
     experiment = build(configuration(case, arguments.config, arguments.overrides))
-    with compiling_ahead(experiment) as compiled:
+    with compiling_ahead(experiment, problems={}) as compiled:
         for step in steps(experiment, compiled):
             tokens = int(step.collected.rollouts.completion_lengths.sum())
             if not turns.finished(rollout_seconds=step.rollout_seconds, tokens=tokens):
@@ -51,11 +51,11 @@ class Step(NamedTuple):
     collected: Collected
 
 
-def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -> Iterator[Step]:
+def steps(experiment: Experiment, compiled: Callable[[str], None] = lambda name: None) -> Iterator[Step]:
     """Yield training steps from a random policy on, without end, each when its update has been computed.
 
     Args:
-      compiled: waits for the programs of the update.
+      compiled: waits for programs; see `compiling_ahead`.
     """
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
     source = PromptSource(experiment.task.problems(Split.TRAIN), config.seed)
@@ -72,7 +72,7 @@ def steps(experiment: Experiment, compiled: Callable[[], None] = lambda: None) -
             )()
             engine.unload()
             rollout_seconds = time.perf_counter() - began
-            compiled()
+            compiled(UPDATE)
             state = jax.block_until_ready(learn(experiment, state, None, collected, step).state)
         cursor += collected.passed
         lengths = collected.rollouts.completion_lengths

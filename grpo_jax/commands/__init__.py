@@ -99,10 +99,14 @@ def loading_jax(display: LiveDisplay, *, silently: bool = False) -> Iterator[Non
       silently: do not show it. Only one of several hosts writes, and it is not known yet which.
     """
     gc.set_threshold(*RARE_COLLECTIONS)
-    with display:
-        if not silently:
-            display.doing("loading JAX")
-        yield
+    gc.disable()  # modules stay
+    try:
+        with display:
+            if not silently:
+                display.doing("loading JAX")
+            yield
+    finally:
+        gc.enable()
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:

@@ -90,6 +90,16 @@ class JaxEngine:
             batches = list(batches)
         return self._fetched(batches, prompts, self._version)
 
+    def whole(self, request: SamplingRequest, prompts: int, width: int) -> Sampler | None:
+        """Return the program that samples whole batches of a request; None if its completions are decoded in lanes.
+
+        Args:
+          prompts: of the request.
+          width: P.
+        """
+        lanes = self._lanes(prompts, request.prompts_per_batch, request.group_size, width)
+        return None if lanes else self._sampler(request.sampling, request.group_size, request.noise)
+
     def close(self) -> None:
         """Release the weights."""
         self.unload()

@@ -182,6 +182,7 @@ def make_continuous_sampler(
             lengths=jnp.ones(room[:-1], jnp.int32),
         )
 
+    @jax.jit  # so that `empty` and `feed` trace it once
     def begin(
         params: Params, prompts: PromptBatch, counter: Counter, earlier: Int[Array, "N G C"] | None
     ) -> tuple[Units, Completions, Any]:

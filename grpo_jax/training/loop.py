@@ -34,6 +34,7 @@ from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import Collected, none_scored
+from grpo_jax.training.compile_ahead import ARMS, UPDATE
 from grpo_jax.training.display import Display
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.in_flight import InFlight
@@ -59,7 +60,7 @@ class Run:
     clock: Clock
     stop: StopRequest
     display: Display
-    compiled: Callable[[], None] = lambda: None  # waits for the programs of the update
+    compiled: Callable[[str], None] = lambda name: None  # waits for programs; see `compiling_ahead`
     profiler: Profiler = field(default_factory=Profiler)
     trackers: Trackers = field(default_factory=Trackers)
 
@@ -146,11 +147,15 @@ def run_steps(run: Run) -> TrainState:
         log.settle()
         if step == first_step + 1:
             clock.first_step_is_done()
+        if step == first_step:
+            run.display.doing("compiling the sampler, or loading it from the cache")
         validation_pass_at_1 = None
         for split in evaluations_due(config, step):
             already = step == first_step and split.name in evaluated
             if not already and not run.stop.requested():
                 log.flush()
+                with clock.phase("compile"):
+                    run.compiled(split.name)
                 with clock.phase("evaluation"), _as_trained(experiment, state.params, step):
                     pass_at_1 = _evaluate(run, split, step)
                 if split is Split.VALIDATION:  # the test split must not choose checkpoints
@@ -166,6 +171,8 @@ def run_steps(run: Run) -> TrainState:
 
         if step == first_step:
             run.display.doing("compiling the programs of a step, or loading them from the cache")
+        with clock.phase("compile"):
+            run.compiled(Split.TRAIN.name)
         run.profiler.begin(step + 1)
         # The guard refuses accidental transfers, which would wait for the devices.
         try:
@@ -177,7 +184,9 @@ def run_steps(run: Run) -> TrainState:
         step += 1
         with log.written_on_failure(), jax.transfer_guard("disallow"):
             with clock.phase("compile"):
-                run.compiled()
+                run.compiled(UPDATE)
+                if arms_due(config, step):
+                    run.compiled(ARMS)
             collected = queue.waiting.popleft()
             with clock.phase("update"):
                 learned = learn(experiment, state, reference, collected, step)
@@ -222,6 +231,12 @@ def evaluations_due(config: Config, step: int) -> list[Split]:
     ends = step in (0, config.train.steps)
     scheduled = config.evaluation.every and step % config.evaluation.every == 0
     return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
+
+
+def arms_due(config: Config, step: int) -> bool:
+    """Return whether a step measures the gradient's two arms."""
+    every = config.logging.arms_every
+    return every > 0 and step % every == 0
 
 
 @dataclass(frozen=True)
@@ -290,8 +305,8 @@ def _minibatches(
 
 def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch], step: int) -> dict[str, jax.Array]:
     """Return metrics of the gradient's two arms in the first minibatch, or nothing if they are not due."""
-    every = experiment.config.logging.arms_every
-    return experiment.programs.arms(params, batches[0]) if every and step % every == 0 and batches else {}
+    due = arms_due(experiment.config, step) and batches
+    return experiment.programs.arms(params, batches[0]) if due else {}
 
 
 @contextmanager

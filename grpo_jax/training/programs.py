@@ -349,6 +349,12 @@ def abstract_state(programs: Programs) -> TrainState:
     return _with_shardings(jax.eval_shape(programs.init_state, params), programs.shardings.state)
 
 
+def abstract_policy_weights(programs: Programs) -> SamplingWeights:
+    """Return the shapes and shardings of the weights with which a policy is evaluated."""
+    weights = jax.eval_shape(programs.policy_weights, programs.policy.shapes())
+    return _with_shardings(weights, programs.shardings.weights)
+
+
 def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) -> AbstractInputs:
     """Return abstract inputs with which the programs can be lowered and compiled ahead of time."""
     shardings = programs.shardings
@@ -358,9 +364,9 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     k = config.rollout.prompts_per_step // config.train.minibatches // m
     state = abstract_state(programs)
     if shardings.quantised is None:
-        weights = jax.eval_shape(programs.policy_weights, programs.policy.shapes())
+        weights = abstract_policy_weights(programs)
     else:
-        weights = jax.eval_shape(programs.sampling_weights, state.params)
+        weights = _with_shardings(jax.eval_shape(programs.sampling_weights, state.params), shardings.quantised)
     prompts = PromptBatch(
         ids=np.zeros(sampled, np.uint32), tokens=np.zeros((sampled, p), np.int32), lengths=np.zeros(sampled, np.int32)
     )
@@ -380,7 +386,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
     batch = UpdateBatch(groups=groups, filled=filled, dropped_weight=np.zeros((), np.float32))
     return AbstractInputs(
         state=state,
-        weights=_with_shardings(weights, shardings.quantised or shardings.weights),
+        weights=weights,
         prompts=_with_shardings(prompts, jax.tree.map(lambda _: shardings.batch, prompts)),
         counter=Counter(*(jax.ShapeDtypeStruct((), jnp.uint32, sharding=shardings.replicated),) * 3),
         earlier=_with_shardings(earlier, [shardings.batch] * len(earlier)),

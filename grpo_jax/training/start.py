@@ -217,6 +217,7 @@ def _run(
 ) -> Summary:
     config = experiment.config
     keep = config.checkpoint
+    continued = bool(kept_steps(directory.path / "checkpoints"))
     lanes = lanes_of_step(experiment)
     with _stop_request(config) as stop, closing(experiment.task.reward), closing(experiment.engine):
         warm(experiment.task.reward)
@@ -228,7 +229,7 @@ def _run(
             closing(
                 Checkpoints(directory.path / "checkpoints", keep_last=keep.keep_last, keep_best=keep.keep_best)
             ) as checkpoints,
-            compiling_ahead(experiment) as compiled,
+            compiling_ahead(experiment, problems, continued=continued) as compiled,
             closing(Profiler(profile, directory.path / PROFILE, display.note)) as profiler,
         ):
             state = run_steps(

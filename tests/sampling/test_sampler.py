@@ -285,8 +285,8 @@ def watched(stops, room=ROOM):
 
 def test_a_prompt_is_prefilled_once_for_its_group():
     shapes, _ = watched(stops=())
-    # N prompts, first for their shapes alone, then one token of each of N x G completions.
-    assert shapes == [(4, WIDTH), (4, WIDTH), (4, 3)]
+    # N prompts, then one token of each of N x G completions.
+    assert shapes == [(4, WIDTH), (4, 3)]
 
 
 def test_the_loop_ends_when_all_have_stopped():
