@@ -17,8 +17,8 @@ def shown(regraded):
 def test_shares_of_portions_and_of_all():
     steps = {
         step: (
-            Tally(right=4, scored=8, signal=2, groups=4),
-            Tally(right=step % 2, scored=4, unscored=4, signal=1, groups=4),
+            Tally(right=4, judged=8, signal=2, groups=4),
+            Tally(right=step % 2, judged=4, unscored=4, signal=1, groups=4),
         )
         for step in range(1, 21)
     }
@@ -32,5 +32,5 @@ def test_shares_of_portions_and_of_all():
 
 
 def test_one_step_without_a_verdict():
-    rows, _ = shown(Regraded(2, steps={3: (Tally(unscored=2, groups=1), Tally(right=1, scored=2, signal=1, groups=1))}))
+    rows, _ = shown(Regraded(2, steps={3: (Tally(unscored=2, groups=1), Tally(right=1, judged=2, signal=1, groups=1))}))
     assert ["3", "1", "-", "50.00", "0.00", "100.00", "2", "0"] in rows
