@@ -28,7 +28,7 @@ def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     if plan.drafts:
         console.print(
             f"Drafts: a decode step reads {plan.drafts + 1} rows for each completion. None is assumed to be right; "
-            f"if a share s of them is, there are 1 + {plan.drafts} s times fewer steps. A plan with "
+            f"if a share s of them is, the steps are fewer by the factor 1 + {plan.drafts} s. A plan with "
             "rollout.speculation=0 shows from which share on they pay."
         )
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
