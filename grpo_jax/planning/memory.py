@@ -20,7 +20,7 @@ from grpo_jax.training.programs import AbstractInputs
 class Memory(JsonRecord):
     """HBM of one chip while a program runs, in bytes."""
 
-    params: int  # of the whole model, with frozen ones; while sampling, the sampler's copy in the compute dtype
+    params: int  # of the whole model, with frozen ones; while sampling, the sampler's copy as it reads it
     optimizer: int
     waiting: int  # data that the program does not use: a reference policy, and the rest of the training state
     cache: int  # keys and values, while sampling

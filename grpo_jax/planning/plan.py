@@ -213,6 +213,8 @@ def advice(config: Config, too_large: Collection[str]) -> list[str]:
                 f"rollout.prompts_per_batch to less than {config.rollout.prompts_per_batch}, for a smaller cache"
             )
         changes.append(f"mesh.tensor to more than {config.mesh.tensor}, which splits the sampler's weights")
+        if config.rollout.quantization == "none":
+            changes.append("rollout.quantization to 'int8', with importance weights, for smaller weights in it")
     return changes
 
 

@@ -89,9 +89,11 @@ class Linear(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         product = partial(jnp.tensordot, precision=precision(x.dtype))
-        y = product(x, self.kernel[...].astype(x.dtype), axes=len(self.inputs))
-        if self.kernel_scale is not None:
-            y = int8.scaled(y, self.kernel_scale[...])
+        if self.kernel_scale is None:
+            y = product(x, self.kernel[...].astype(x.dtype), axes=len(self.inputs))
+        else:
+            x, kernel = int8.factors(x, self.kernel[...])
+            y = int8.scaled(product(x, kernel, axes=len(self.inputs)), self.kernel_scale[...])
         if self.lora_a is not None and self.lora_b is not None:
             narrow = product(x, self.lora_a[...].astype(x.dtype), axes=len(self.inputs))
             y = y + product(self.lora_scale * narrow, self.lora_b[...].astype(x.dtype), axes=1)
@@ -187,8 +189,10 @@ class Stack(nnx.Module):
         self.inputs = tuple(inputs)
 
     def weights(self, dtype: Any) -> tuple[Array, Array | None]:
-        """Return the kernel in a dtype, and its scales."""
-        return self.kernel[...].astype(dtype), None if self.kernel_scale is None else self.kernel_scale[...]
+        """Return the kernel in a dtype; or in int8, with its scales."""
+        if self.kernel_scale is None:
+            return self.kernel[...].astype(dtype), None
+        return self.kernel[...], self.kernel_scale[...]
 
 
 class Experts(nnx.Module):
@@ -231,6 +235,7 @@ def _mixed(kernels: list[tuple[Array, Array | None]], rows: tuple[Array, Array, 
     group_sizes = jnp.bincount(chosen.reshape(-1), length=len(gate[0])).astype(jnp.int32)
 
     def product(x: Array, kernel: Array, scale: Array | None) -> Array:
+        x, kernel = (x, kernel) if scale is None else int8.factors(x, kernel)
         y: Array = jax.lax.ragged_dot(x, kernel, group_sizes=group_sizes, precision=precision(x.dtype))
         return y if scale is None else int8.scaled(y, scale[chosen.reshape(-1)[order]])
 
@@ -361,14 +366,17 @@ class Decoder(nnx.Module):
     def logits(self, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Compute logits in float32. The factors may be bfloat16, but sums of products are not rounded to it."""
         kernel = self.embedding[...].T if self.head is None else self.head.kernel[...]
+        scale = None if self.head is None or self.head.kernel_scale is None else self.head.kernel_scale[...]
+        if scale is not None:
+            hidden, kernel = int8.factors(hidden, kernel)
         logits = jnp.matmul(
             hidden,
             kernel.astype(hidden.dtype),
             precision=precision(hidden.dtype),
             preferred_element_type=jnp.float32,
         )
-        if self.head is not None and self.head.kernel_scale is not None:
-            logits = int8.scaled(logits, self.head.kernel_scale[...])
+        if scale is not None:
+            logits = int8.scaled(logits, scale)
         cap, divisor = self.config.logit_cap, self.config.logit_divisor
         logits = logits if divisor == 1 else logits / divisor
         return cap * jnp.tanh(logits / cap) if cap else logits

@@ -11,6 +11,7 @@ norms, biases, routers and adapters are not: they are small, or an error in them
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int8
 
@@ -38,6 +39,16 @@ def quantise(kernel: Float[Array, "..."], inputs: Sequence[int]) -> Quantised:
     scale = jnp.abs(wide).max(axis=tuple(inputs), keepdims=True) / LARGEST
     rounded = jnp.round(wide / jnp.where(scale > 0, scale, 1.0))
     return Quantised(rounded.astype(jnp.int8), scale.squeeze(tuple(inputs)))
+
+
+def factors(x: Float[Array, "..."], kernel: Int8[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Return x, and the kernel in its dtype, which is converted only once x is known.
+
+    Otherwise a compiler converts the kernels of all unrolled layers before the loop that decodes, since they do not
+    change in it. The converted ones would then be in memory together, in four times the bytes or twice.
+    """
+    x, kernel = jax.lax.optimization_barrier((x, kernel))
+    return x, kernel.astype(x.dtype)
 
 
 def scaled(product: Float[Array, "..."], scale: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -187,8 +187,10 @@ def test_advice():
     assert fields == ["model.attention", "model.remat", "train.logprob_chunk", "train.microbatch_groups", "mesh.fsdp"]
     forward = [change.split()[0] for change in advice(made, ["score"])]  # it keeps nothing for a backward pass
     assert forward == ["model.attention", "train.logprob_chunk", "train.microbatch_groups", "mesh.fsdp"]
-    fields = [change.split()[0] for change in advice(config(), ["sample"])]
+    corrected = {"objective__old_logprobs": "trainer", "objective__importance_cap": 2.0}
+    fields = [change.split()[0] for change in advice(config(rollout__quantization="int8", **corrected), ["sample"])]
     assert fields == ["rollout.prompts_per_batch", "mesh.tensor"]
+    assert [change.split()[0] for change in advice(config(), ["sample"])] == [*fields, "rollout.quantization"]
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from grpo_jax.sampling import make_sampler
+from grpo_jax.training.programs import REMAT_OPTIONS
 from tests.policy.test_int8 import dequantised
 from tests.policy.test_policy import VARIANTS, completion_logprobs, make, randomised
-from tests.sampling.test_continuous import at_once, in_turn
+from tests.sampling.test_continuous import COUNTER, PLAIN, PROMPTS, SETTINGS, at_once, in_turn
 
 
 @pytest.mark.trap(47)
@@ -25,3 +27,17 @@ def test_its_log_probabilities_are_those_of_the_quantised_policy():
     own, others = (completion_logprobs(policy, one, *rows) for one in (dequantised(weights), params))
     np.testing.assert_allclose(whole.logprobs[valid], own[valid], atol=5e-5)
     assert np.abs(whole.logprobs[valid] - others[valid]).mean() > 1e-3
+
+
+def test_kernels_are_converted_where_they_are_used():
+    """XLA would convert those of unrolled layers before the loop that decodes, and hold them all in float32.
+
+    By default XLA for CPU orders operations so that many can run at once, and so converts many within a step.
+    """
+    policy = make(num_layers=6, embed_dim=64, mlp_dim=512)
+    sampler = jax.jit(make_sampler(policy.quantised, PLAIN, **SETTINGS))
+    weights = policy.quantised.shapes()
+    kernels = sum(leaf.size for leaf in jax.tree.leaves(weights) if leaf.dtype == np.int8)
+    lowered, options = sampler.lower(weights, PROMPTS, COUNTER), REMAT_OPTIONS["cpu"]
+    held = lowered.compile(compiler_options=options).memory_analysis().temp_size_in_bytes
+    assert held < 4 * kernels / 2
