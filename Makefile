@@ -95,7 +95,7 @@ test-quick: install-all
 # slow ones.
 FAMILIES := qwen3 qwen3_moe gemma2
 POOL := workers_are_processes_of_their_own_that_never_import_jax what_one_pair_does_is_no_other_pairs_trouble
-SAMPLER := logprobs_are_the_trainers draws_follow_the_distribution the_loop_ends_when_all_have_stopped
+SAMPLER := logprobs_are_the_trainers[1.0-True] draws_follow_the_distribution the_loop_ends_when_all_have_stopped
 VERSIONS := commands/test_earlier_version.py::test_a_run_is_continued commands/test_mistakes.py commands/test_train.py \
   config $(FAMILIES:%=policy/test_policy.py::test_logits_are_those_of_a_second_implementation[%]) \
   $(POOL:%=rewards/test_pool.py::test_%) runs $(SAMPLER:%=sampling/test_sampler.py::test_%) \

@@ -179,7 +179,7 @@ def mutated(text, rng):
 
 def test_random_answers_are_answered(mathematics, caplog):
     rng = random.Random(0)
-    pairs = [(pair["gold"], mutated(pair["answer"], rng)) for pair in LABELLED[::2]]
+    pairs = [(pair["gold"], mutated(pair["answer"], rng)) for pair in LABELLED[::4]]
     outcomes = mathematics.compare(pairs)
     assert set(outcomes) <= OUTCOMES
     strange = [pair for pair, outcome in zip(pairs, outcomes, strict=True) if outcome not in ("right", "wrong")]

@@ -228,7 +228,7 @@ def test_rematerialisation_frees_memory():
 
     def temporary(remat):
         made = experiment(
-            model__architecture__num_layers=6, model__architecture__mlp_dim=256, model__remat=remat,
+            model__architecture__num_layers=4, model__architecture__mlp_dim=256, model__remat=remat,
             rollout__max_new_tokens=60, rollout__group_size=8, objective__name="grpo",
         )  # fmt: skip
         inputs = abstract_inputs(made.programs, made.config, made.task.max_prompt_tokens)
