@@ -20,8 +20,20 @@ logger = logging.getLogger(__name__)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object that a file holds. Raise ConfigError if it holds none."""
-    return json_object(path.read_bytes(), path)
+    """Return the JSON object that a file holds.
+
+    Raises:
+      FileNotFoundError: if there is no file.
+      ConfigError: if it cannot be read, or holds no object.
+    """
+    try:
+        return json_object(path.read_bytes(), path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:  # a directory, for example
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); restore it, or name another directory."
+        ) from error
 
 
 def json_object(content: bytes, place: object) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from grpo_jax.config.architecture import RopeConfig
 from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, WeightedSelectionConfig
 from grpo_jax.config.sentences import counted
 
+SMALLEST_STEP = 1e-12  # of Adam: 2^-24 of a parameter of 2e-5, and most are larger
+
 
 def _minibatches(c: Config) -> Iterator[str]:
     if c.rollout.prompts_per_step % c.train.minibatches:
@@ -372,6 +374,14 @@ def _best(c: Config) -> Iterator[str]:
         )
 
 
+def _learning_rate(c: Config) -> Iterator[str]:
+    if c.optimizer.learning_rate < SMALLEST_STEP:
+        yield (
+            f"optimizer.learning_rate={c.optimizer.learning_rate:g}: is lost in the rounding of float32 parameters, so "
+            f"the policy would never change; raise it to {SMALLEST_STEP:g} or more."
+        )
+
+
 def _warmup(c: Config) -> Iterator[str]:
     updates = c.train.steps * c.train.minibatches
     if c.optimizer.warmup_updates >= updates:
@@ -407,5 +417,6 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _rollout_share,
     _kl,
     _best,
+    _learning_rate,
     _warmup,
 )

@@ -242,8 +242,15 @@ class PromptFormat:
     def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         """Raise ConfigError if the chat template cannot be used, or omits what it is given.
 
-        That is the question, the system message, or a variable.
+        That is the question, the system message, or a variable. Texts must be Unicode, also without a template.
         """
+        for name, text in (("system", self.system), ("template", self.template)):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8
+                raise ConfigError(
+                    f"task.{name}={text!r}: is not Unicode from character {error.start} on; write it in UTF-8."
+                ) from error
         if not self.chat:
             return
         self._check_variables(tokenizer)

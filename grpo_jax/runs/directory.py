@@ -58,6 +58,8 @@ class RunDirectory:
         try:
             for name in ("", *folders):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
+            if (self.path / "checkpoints").is_file():  # which Orbax makes, hours later
+                raise FileExistsError(errno.EEXIST, "checkpoints is a file")
             self._lock = open(self.path / "lock", "wb")  # noqa: SIM115 - open until the run ends
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

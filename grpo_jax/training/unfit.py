@@ -5,7 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import Config, ConfigError, QuestionsConfig, WeightedSelectionConfig, reward_range
+from grpo_jax.config import (
+    Config,
+    ConfigError,
+    ModularExpressionsConfig,
+    QuestionsConfig,
+    WeightedSelectionConfig,
+    reward_range,
+)
 from grpo_jax.evaluation import judged_of
 from grpo_jax.objectives import Objective
 from grpo_jax.runs.ending import TrainingError
@@ -17,19 +24,36 @@ SLACK = 0.01  # beyond 0 and 1, for rounding and for the ties that --smoke break
 def check_range(config: Config, objective: Objective) -> None:
     """Raise ConfigError if the configured reward may lie outside of what the objective's formulas are for.
 
+    Or if it cannot differ by more than `objective.no_signal_tolerance`, which the run would tell at its end.
+
     The range of a user's own reward is not known before it has judged; see `check_rewards`.
     """
-    if not objective.unit_rewards or not isinstance(config.task, QuestionsConfig):
+    ends = _range(config)
+    if ends is None:
         return
-    ends = reward_range(config.task.reward)
-    if ends is None or (ends[0] >= -SLACK and ends[1] <= 1 + SLACK):
+    tolerance = config.objective.no_signal_tolerance
+    compares = "tolerance" in getattr(objective.advantages, "keywords", {})
+    if compares and tolerance >= ends[1] - ends[0]:
+        raise ConfigError(
+            f"objective.no_signal_tolerance={tolerance:g}: rewards are from {ends[0]:g} to {ends[1]:g}, so none differ "
+            "by more, and no group would carry signal; lower it, for example to 1e-6."
+        )
+    if not objective.unit_rewards or (ends[0] >= -SLACK and ends[1] <= 1 + SLACK):
         return
+    assert isinstance(config.task, QuestionsConfig)  # the embedded task's are from 0 to 1
     terms = " + ".join(f"{weight:g} x {name}" for name, weight in config.task.reward.terms.items())
     raise ConfigError(
         f"task.reward.terms: {terms} is from {ends[0]:g} to {ends[1]:g}, and the formulas of "
         f"objective.name={config.objective.name!r} are for rewards from 0 to 1; change the weights, or name an "
         "objective for any rewards, such as grpo."
     )
+
+
+def _range(config: Config) -> tuple[float, float] | None:
+    """Return the lowest and the highest reward of a task; None if only the rewards themselves tell."""
+    if isinstance(config.task, ModularExpressionsConfig):
+        return 0.0, 1.0
+    return reward_range(config.task.reward) if isinstance(config.task, QuestionsConfig) else None
 
 
 def check_rewards(

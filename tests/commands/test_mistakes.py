@@ -25,6 +25,8 @@ MISTAKES = {
     "--config.model=1": "is a section; set one of its fields",
     "--config.optimizer.learning_rate=fast": "optimizer.learning_rate='fast': must be a number, not a text",
     "--config.optimizer.learning_rate=0": "optimizer.learning_rate=0.0: must be above 0",
+    "--config.optimizer.learning_rate=1e-20": "optimizer.learning_rate=1e-20: is lost in the rounding of float32",
+    "--config.objective.no_signal_tolerance=1": "objective.no_signal_tolerance=1: rewards are from 0 to 1, so no",
     "--config.optimizer.learning_rate=-1e-3": "optimizer.learning_rate=-0.001: must be above 0",
     "--config.optimizer.learning_rate=nan": "optimizer.learning_rate='nan': must be a number",
     "--config.train.steps=1.5": "train.steps=1.5: must be a whole number, not a number",

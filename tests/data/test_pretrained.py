@@ -255,6 +255,13 @@ def test_a_template_that_cannot_be_used_is_one_sentence(directory, template):
     PromptFormat("Be brief.", "{question}", chat=False).check(tokenizer)
 
 
+@pytest.mark.parametrize("chat", [True, False])
+def test_texts_that_are_not_unicode(directory, chat):
+    for system, template, field in (("\udce9", "{question}", "system"), ("", "{question}\udce9", "template")):
+        with pytest.raises(ConfigError, match=rf"^task.{field}='.*': is not Unicode from character "):
+            PromptFormat(system, template, chat=chat).check(load_tokenizer(directory, ""))
+
+
 def test_where_a_chat_template_is_found(tmp_path):
     asked = PromptFormat("", "{question}", chat=True)
 
