@@ -6,9 +6,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from work import PROMPT_TOKENS, as_ids, as_text, is_void, prompt_ids, reward, stop_tokens
 
 from grpo_jax.data import Problem, Split
+from grpo_jax.data.tasks.own import NEVER
 from grpo_jax.rewards import Attempt, PerAttempt, Verdict
 
-NEVER = -1  # a stop token that no policy samples
 VOID = "void"  # the answer of problems whose group carries no signal
 
 

@@ -26,7 +26,8 @@ def task(**changes):
     ("changes", "clause"),
     [
         ({"tokenizer": None}, "its tokenizer is None; return a tokenizers.Tokenizer"),
-        ({"stop_tokens": ()}, "its stop_tokens are empty, so no token would end a completion; name one"),
+        ({"stop_tokens": ()}, "its stop_tokens are empty, so no token would end a completion; name one, or -1 if"),
+        ({"stop_tokens": (1, -1)}, "its stop_tokens have -1; name ids of its tokenizer, from 0 to "),
         ({"stop_tokens": (1, 99)}, "its stop_tokens have 99; name ids of its tokenizer, from 0 to "),
         ({"stop_tokens": ("=",)}, "its stop_tokens have '='; name ids"),
         ({"max_prompt_tokens": 0}, "its max_prompt_tokens is 0; make it"),

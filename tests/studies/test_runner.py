@@ -118,16 +118,20 @@ def test_a_run_that_ends_well_without_a_result_has_failed(programs, tmp_path):
 
 def test_one_run_makes_the_base_policy_and_the_others_wait_for_it(programs, tmp_path):
     study = make(tmp_path, seeds=(0, 1, 2))
-    slowly = (
-        f"time.sleep(.5)\n{MAKES_BASE_POLICY}(run / 'made').write_text(str(time.time()))\ntime.sleep(1.5)\n{FINISHES}"
-    )
-    programs["2-GRPO"] = programs["G = 4"] = slowly
-    runner.run_study(study, tmp_path, 4, TRAIN, lambda _: None)
     first, *others = study.runs()
+    # The others then begin at once: each makes its base policy only when three of them have begun, or after 30 s.
+    programs["2-GRPO"] = programs["G = 4"] = f"""
+began = time.time()
+while str(run) != {str(first.directory(tmp_path).absolute())!r} and time.time() < began + 30:
+    if len(list(run.parent.parent.glob("*/*/begun"))) >= 4:
+        break
+    time.sleep(.01)
+(run / "made").write_text(str(time.time()))
+{MAKES_BASE_POLICY}{FINISHES}"""
+    runner.run_study(study, tmp_path, 4, TRAIN, lambda _: None)
     made = float((first.directory(tmp_path) / "made").read_text())
     times = [begun(run, tmp_path)[0]["time"] for run in others]
     assert min(times) > made
-    # Then all at once: no run waits until the run before has read the base policy.
     assert max(times[:3]) < float((others[0].directory(tmp_path) / "made").read_text())
 
 

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer
 from grpo_jax.config import ConfigError, OwnTaskConfig, imported
 from grpo_jax.data.tasks.task import Task
 
+NEVER = -1  # alone among the stop tokens: no token ends a completion, so that each fills its room
 REWARD_MEMBERS = ("judge", "unscored", "warm", "close")
 MEMBERS = ("tokenizer", "stop_tokens", "max_prompt_tokens", "reward", "problems", "prompt_tokens")
 
@@ -49,8 +50,9 @@ def _unusable(task: Task) -> str:
     ends, width = list(task.stop_tokens), task.max_prompt_tokens
     size = max(task.tokenizer.get_vocab().values(), default=-1) + 1
     if not ends:
-        return "its stop_tokens are empty, so no token would end a completion; name one"
-    if strange := [end for end in ends if not isinstance(end, int | np.integer) or not 0 <= end < size]:
+        return f"its stop_tokens are empty, so no token would end a completion; name one, or {NEVER} if none shall"
+    strange = [end for end in ends if not isinstance(end, int | np.integer) or not 0 <= end < size]
+    if strange and ends != [NEVER]:
         return f"its stop_tokens have {strange[0]!r}; name ids of its tokenizer, from 0 to {size - 1}"
     if not isinstance(width, int | np.integer) or width < 1:
         return f"its max_prompt_tokens is {width!r}; make it the length of the longest prompt, in tokens"
