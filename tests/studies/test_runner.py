@@ -123,7 +123,7 @@ def test_one_run_makes_the_base_policy_and_the_others_wait_for_it(programs, tmp_
     programs["2-GRPO"] = programs["G = 4"] = f"""
 began = time.time()
 while str(run) != {str(first.directory(tmp_path).absolute())!r} and time.time() < began + 30:
-    if len(list(run.parent.parent.glob("*/*/begun"))) >= 4:
+    if sum(file.stat().st_size > 0 for file in run.parent.parent.glob("*/*/begun")) >= 4:
         break
     time.sleep(.01)
 (run / "made").write_text(str(time.time()))
@@ -132,7 +132,7 @@ while str(run) != {str(first.directory(tmp_path).absolute())!r} and time.time() 
     made = float((first.directory(tmp_path) / "made").read_text())
     times = [begun(run, tmp_path)[0]["time"] for run in others]
     assert min(times) > made
-    assert max(times[:3]) < float((others[0].directory(tmp_path) / "made").read_text())
+    assert sorted(times)[2] < float((others[0].directory(tmp_path) / "made").read_text())
 
 
 def test_another_makes_the_base_policy_if_the_first_cannot(programs, tmp_path):
