@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from grpo_jax.data import Problem, Split, Task  # this imports JAX
 
 Files: TypeAlias = Mapping[str, str]  # name -> digest of the content
+Look: TypeAlias = "Callable[[Sequence[Problem], Sequence[Sequence[int]]], None]"  # at problems and their token ids
 
 # The files of a model's directory that define its tokenizer, and those that define the policy. Stop tokens are digested
 # separately, as the task uses them.
@@ -74,7 +75,7 @@ def read_inputs(
     problems: Mapping["Split", Sequence["Problem"]],
     policy: Files,
     date: str,
-    look: Callable[[Sequence["Problem"], Sequence[Sequence[int]]], None] = lambda problems, rows: None,
+    look: Look = lambda problems, rows: None,
 ) -> Inputs:
     """Digest everything that a configuration reads.
 
@@ -82,8 +83,8 @@ def read_inputs(
       problems: the used problems, by split.
       policy: see `checkpoint_files`.
       date: of the run.
-      look: is called with the problems of each split and their prompts' token ids, which take long to compute. What it
-        raises ends the reading.
+      look: called with the problems of each split and their prompts' token ids, which take long to compute. If it
+        raises, the reading ends.
     """
     return Inputs(
         date=date,
@@ -101,7 +102,7 @@ def _key(split: "Split") -> str:
 def _digest_problems(
     task: "Task",
     problems: Sequence["Problem"],
-    look: Callable[[Sequence["Problem"], Sequence[Sequence[int]]], None] = lambda problems, rows: None,
+    look: Look = lambda problems, rows: None,
 ) -> ProblemsDigest:
     every = list(problems)
     rows = task.prompt_tokens(every) if every else []

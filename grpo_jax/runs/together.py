@@ -38,11 +38,8 @@ from grpo_jax.json_record import JsonRecord
 from grpo_jax.processes import place, store
 from grpo_jax.runs.ending import Interrupted
 
-ALIVE, FAILED, ENDED = (
-    "grpo_jax/alive",
-    "grpo_jax/failed",
-    "grpo_jax/ended",
-)  # in the store, each with a process's index
+# Names in the store, each followed by a process's index.
+ALIVE, FAILED, ENDED = "grpo_jax/alive", "grpo_jax/failed", "grpo_jax/ended"
 
 # A process that is gone must be noticed before JAX's heartbeats do, which end the others with a C++ trace.
 LOOK_SECONDS = 2.0  # between two looks

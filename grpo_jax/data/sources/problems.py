@@ -40,7 +40,7 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
       ConfigError: for a record without a prompt or an answer.
     """
     kept = array("q")
-    firsts: dict[bytes, tuple[int, str]] = {}  # the index of a record, and its answer
+    firsts: dict[bytes, tuple[int, int, str]] = {}  # the index of a record, a hash of its exact prompt, and its answer
     contradictions = 0
     # Records that are left out, each with the one that it repeats: exactly, or but for white space.
     repeated: list[tuple[int, int]] = []
@@ -49,12 +49,11 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
         problem = _problem(records, index, config)
         if problem.key not in firsts:
             kept.append(index)
-            firsts[problem.key] = index, problem.answer
+            firsts[problem.key] = index, hash(problem.prompt), problem.answer
             continue
-        first, answer = firsts[problem.key]
+        first, exact, answer = firsts[problem.key]
         contradictions += answer != problem.answer
-        exact = _problem(records, first, config).prompt == problem.prompt
-        (repeated if exact else spaced).append((index, first))
+        (repeated if exact == hash(problem.prompt) else spaced).append((index, first))
     if contradictions:
         logger.warning(
             "%s: %s %s the prompt of an earlier one and another answer; the first counts.",

@@ -102,18 +102,17 @@ class Questions:
     def _tell_special_tokens(self, problems: Sequence[Problem]) -> None:
         """Warn of questions whose text has special tokens: they end turns, or begin them, instead of being read."""
         special = [token.content for token in self.pretrained.added_tokens_decoder.values() if token.special]
-        pattern = re.compile("|".join(map(re.escape, filter(None, special))))
-        found = [problem for problem in problems if special and pattern.search(problem.prompt)]
+        pattern = re.compile("|".join(map(re.escape, filter(None, special))) or "(?!)")  # which matches nothing
+        found = [match for problem in problems if (match := pattern.search(problem.prompt))]
         if found:
-            first = pattern.search(found[0].prompt)
             logger.warning(
                 "task: %d of %s %s a special token of the tokenizer, such as %r in %r; it is read as that token and "
                 "not as its text, so take it out if that is not meant",
                 len(found),
                 counted(len(problems), "question"),
                 agreeing(len(found), "holds", "hold"),
-                first and first[0],
-                found[0].prompt[:80],
+                found[0][0],
+                found[0].string[:80],
             )
 
     @cached_property
