@@ -8,65 +8,39 @@ groups of a step (`grpo_jax.training.batch_queue`).
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 
-from grpo_jax.config import CheckpointConfig, Config, counted, known, to_dict
-from grpo_jax.data import Problem, PromptSource, Split
-from grpo_jax.evaluation import evaluate
+from grpo_jax.config import CheckpointConfig, Config, to_dict
+from grpo_jax.data import PromptSource, Split
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import fetch, of_first, put
 from grpo_jax.runs.agreement import on_first
-from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import keep_base
-from grpo_jax.runs.directory import BASE_POLICY, RunDirectory
-from grpo_jax.runs.ending import Interrupted, StopRequest, StopRequested
-from grpo_jax.runs.lines import EvaluationLine, Scores, Stage
-from grpo_jax.tracking import Trackers
+from grpo_jax.runs.directory import BASE_POLICY
+from grpo_jax.runs.ending import Interrupted, StopRequested
+from grpo_jax.runs.lines import Stage
 from grpo_jax.training.base_policy import make_base_policy
 from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
-from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import Collected, none_scored
+from grpo_jax.training.collect import Collected
 from grpo_jax.training.compile_ahead import ARMS, UPDATE
-from grpo_jax.training.display import Display
+from grpo_jax.training.evaluations import evaluate_split, evaluations_due
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.in_flight import InFlight
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Metrics
-from grpo_jax.training.profiler import Profiler
 from grpo_jax.training.programs import update_batch_shardings
-from grpo_jax.training.requests import evaluation_request
+from grpo_jax.training.run import Run
 from grpo_jax.training.same_batches import check_same_batches
 from grpo_jax.training.statistics import rollout_statistics, training_groups
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Params, TrainState, UpdateBatch
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that the training loop works with."""
-
-    experiment: Experiment
-    problems: Mapping[Split, Sequence[Problem]]
-    directory: RunDirectory
-    checkpoints: Checkpoints
-    clock: Clock
-    stop: StopRequest
-    display: Display
-    compiled: Callable[[str], None] = lambda name: None  # waits for programs; see `compiling_ahead`
-    profiler: Profiler = field(default_factory=Profiler)
-    trackers: Trackers = field(default_factory=Trackers)
-
-    @property
-    def config(self) -> Config:
-        return self.experiment.config
 
 
 @dataclass(frozen=True)
@@ -86,6 +60,15 @@ class Progress(JsonRecord):
     in_flight: Sequence[InFlight] = ()  # the batches that wait for the next steps, oldest first
 
 
+@dataclass(frozen=True)
+class Learned:
+    """The results of a step's updates, on the devices, which may still compute them."""
+
+    state: TrainState
+    metrics: Sequence[Metrics]  # of each minibatch
+    arms: Mapping[str, jax.Array]  # metrics of the gradient's two arms, in the steps that measure them
+
+
 def run_steps(run: Run) -> TrainState:
     """Train from the base policy, or from the newest checkpoint, to the end, and return the final state.
 
@@ -95,110 +78,149 @@ def run_steps(run: Run) -> TrainState:
       WorkerError: if the workers of a reward fail.
       EngineError: if the rollout engine cannot sample.
     """
-    config, experiment, clock, engine = run.config, run.experiment, run.clock, run.experiment.engine
-    state, reference = jax.block_until_ready(_begin(run))
-    visits = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens)
-    queue = BatchQueue(experiment, PromptSource(run.problems[Split.TRAIN], config.seed), visits, clock)
-    saved = run.checkpoints.restore_latest(state)
-    step, prompts_so_far = 0, 0
-    if saved:
-        step, state = saved.step, saved.state
-        progress = Progress.from_json(saved.record)
-        queue.cursor, prompts_so_far = progress.cursor, progress.sampled_prompts
-        queue.waiting.extend(one.batch() for one in progress.in_flight)
-        clock.continue_from(progress.seconds)
+    loop, clock = _Loop(run), run.clock
+    clock.turn_to("host")
+    while True:
+        loop.load_weights()
+        validation_pass_at_1 = loop.evaluate()
+        stopping, finished = run.stop.requested(), loop.step == run.config.train.steps
+        if stopping or finished or loop.checkpoint_is_due():
+            loop.save(validation_pass_at_1)
+        if stopping:  # even at the last step, because evaluations may be missing
+            raise loop.interrupted()
+        if finished:
+            clock.turn_to("other")
+            return loop.state
+        loop.take_step()
+
+
+class _Loop:
+    """The state of the training between two steps, and what is done with it."""
+
+    def __init__(self, run: Run):
+        """Start with the base policy, or continue from the newest checkpoint."""
+        config = run.config
+        self._run = run
+        self.state, self._reference = jax.block_until_ready(_begin(run))
+        self.step, self._sampled_prompts = 0, 0
+        self._visits = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens)
+        source = PromptSource(run.problems[Split.TRAIN], config.seed)
+        self._queue = BatchQueue(run.experiment, source, self._visits, run.clock)
+        saved = run.checkpoints.restore_latest(self.state)
+        if saved:
+            self.step, self.state = saved.step, saved.state
+            self._continue_from(Progress.from_json(saved.record))
+        self._first_step = self.step  # of this process
+        self._saved_step, self._saved_at = saved.step if saved else -1, time.monotonic()
+        run.directory.rewind(Stage.TRAIN, self.step)
+        run.trackers.begin()
+        self._evaluated = on_first(lambda: run.directory.splits_evaluated(self.step))  # before the run was stopped
+        self._log = LateLog(config, run.directory, run.clock, run.display, updates=int(fetch(self.state.updates)))
+
+    def _continue_from(self, progress: Progress) -> None:
+        run, visits = self._run, self._visits
+        self._sampled_prompts = progress.sampled_prompts
+        self._queue.cursor = progress.cursor
+        self._queue.waiting.extend(one.batch() for one in progress.in_flight)
+        run.clock.continue_from(progress.seconds)
         visits.rewards.continue_from(progress.successes)
         visits.successes.continue_from(progress.successes if progress.right is None else progress.right)
         if progress.lengths is not None:
             visits.lengths.continue_from(progress.lengths)
         visits.streaks.continue_from(progress.streaks)
-        run.display.note(f"continued at step {step} of {config.train.steps}")
-        if not engine.capabilities.counter_exact:
+        run.display.note(f"continued at step {self.step} of {run.config.train.steps}")
+        if not run.experiment.engine.capabilities.counter_exact:
             run.display.note("its engine may sample other completions than in a run without interruption")
-    run.directory.rewind(Stage.TRAIN, step)
-    run.trackers.begin()
-    evaluated = on_first(lambda: run.directory.splits_evaluated(step))  # before the run was stopped
-    first_step = step
-    log = LateLog(config, run.directory, clock, run.display, updates=int(fetch(state.updates)))
-    newest, saved_at = saved.step if saved else -1, time.monotonic()  # the step of the newest checkpoint
 
-    def save(score: float | None = None) -> None:
-        """Save the state after this step, unless a checkpoint has it already."""
-        nonlocal newest, saved_at
-        log.flush()
-        if step > newest:
-            with clock.phase("checkpoints"):
-                record = _record(run, step, queue, prompts_so_far)
-                run.checkpoints.save(step, state, record, score)
-        newest, saved_at = step, time.monotonic()
-
-    def stopped() -> Interrupted:
-        return Interrupted(f"{run.stop.name}: saved at step {step} of {config.train.steps}")
-
-    clock.turn_to("host")
-    while True:
-        weights = experiment.programs.sampling_weights(state.params)
-        with clock.phase("update"):
+    def load_weights(self) -> None:
+        """Wait for the newest update, and let the engine sample from its policy."""
+        run = self._run
+        weights = run.experiment.programs.sampling_weights(self.state.params)
+        with run.clock.phase("update"):
             jax.block_until_ready(weights)  # the last update may still run; charge it to its own phase
-        run.profiler.end(step)
-        with clock.phase("sampling"):
-            engine.load(weights, version=step)
+        run.profiler.end(self.step)
+        with run.clock.phase("sampling"):
+            run.experiment.engine.load(weights, version=self.step)
         del weights  # the engine has them
-        log.settle()
-        if step == first_step + 1:
-            clock.first_step_is_done()
-        if step == first_step:
+        self._log.settle()
+        if self.step == self._first_step + 1:
+            run.clock.first_step_is_done()
+
+    def evaluate(self) -> float | None:
+        """Evaluate on the splits that are due. Return validation pass@1; None if it is not due or not known."""
+        run, first = self._run, self.step == self._first_step
+        if first:
             run.display.doing("compiling the sampler, or loading it from the cache")
         validation_pass_at_1 = None
-        for split in evaluations_due(config, step):
-            already = step == first_step and split.name in evaluated
+        for split in evaluations_due(run.config, self.step):
+            already = first and split.name in self._evaluated
             if not already and not run.stop.requested():
-                log.flush()
-                with clock.phase("compile"):
+                self._log.flush()
+                with run.clock.phase("compile"):
                     run.compiled(split.name)
-                with clock.phase("evaluation"), _as_trained(experiment, state.params, step):
-                    pass_at_1 = _evaluate(run, split, step)
+                with run.clock.phase("evaluation"):
+                    pass_at_1 = evaluate_split(run, split, self.state.params, self.step)
                 if split is Split.VALIDATION:  # the test split must not choose checkpoints
                     validation_pass_at_1 = pass_at_1
-        stopping, finished = run.stop.requested(), step == config.train.steps
-        if stopping or finished or checkpoint_due(config.checkpoint, step, time.monotonic() - saved_at):
-            save(validation_pass_at_1)
-        if stopping:  # even at the last step, because evaluations may be missing
-            raise stopped()
-        if finished:
-            clock.turn_to("other")
-            return state
+        return validation_pass_at_1
 
-        if step == first_step:
+    def checkpoint_is_due(self) -> bool:
+        """Return whether the state after this step is to be saved, by its number or by the time."""
+        return checkpoint_due(self._run.config.checkpoint, self.step, time.monotonic() - self._saved_at)
+
+    def save(self, validation_pass_at_1: float | None = None) -> None:
+        """Save the state after this step, unless a checkpoint has it already."""
+        self._log.flush()
+        if self.step > self._saved_step:
+            with self._run.clock.phase("checkpoints"):
+                record = _record(self._run, self.step, self._queue, self._sampled_prompts)
+                self._run.checkpoints.save(self.step, self.state, record, validation_pass_at_1)
+        self._saved_step, self._saved_at = self.step, time.monotonic()
+
+    def interrupted(self) -> Interrupted:
+        """Return the exception of a requested stop, after everything was saved."""
+        return Interrupted(f"{self._run.stop.name}: saved at step {self.step} of {self._run.config.train.steps}")
+
+    def take_step(self) -> None:
+        """Sample, score, update, and hold the step's metrics for the log.
+
+        The guard refuses accidental transfers, which would wait for the devices.
+        """
+        run = self._run
+        if self.step == self._first_step:
             run.display.doing("compiling the programs of a step, or loading them from the cache")
-        with clock.phase("compile"):
+        with run.clock.phase("compile"):
             run.compiled(Split.TRAIN.name)
-        run.profiler.begin(step + 1)
-        # The guard refuses accidental transfers, which would wait for the devices.
+        run.profiler.begin(self.step + 1)
         try:
-            with log.written_on_failure(), jax.transfer_guard("disallow"), clock.phase("rewards"):
-                queue.sample(step, after_part=run.stop.obey)  # charges the sampling to a phase of its own
+            with self._log.written_on_failure(), jax.transfer_guard("disallow"), run.clock.phase("rewards"):
+                self._queue.sample(self.step, after_part=run.stop.obey)  # charges the sampling to its own phase
         except StopRequested:  # finishing the step may take too long, so its samples are dropped
-            save()
-            raise stopped() from None
-        step += 1
-        with log.written_on_failure(), jax.transfer_guard("disallow"):
-            with clock.phase("compile"):
+            self.save()
+            raise self.interrupted() from None
+        self.step += 1
+        with self._log.written_on_failure(), jax.transfer_guard("disallow"):
+            with run.clock.phase("compile"):
                 run.compiled(UPDATE)
-                if arms_due(config, step):
+                if arms_due(run.config, self.step):
                     run.compiled(ARMS)
-            collected = queue.waiting.popleft()
-            with clock.phase("update"):
-                learned = learn(experiment, state, reference, collected, step)
-            queue.finish()
-        state = learned.state
-        prompts_so_far += len(collected.judged)
+            collected = self._queue.waiting.popleft()
+            with run.clock.phase("update"):
+                learned = learn(run.experiment, self.state, self._reference, collected, self.step)
+            self._queue.finish()
+        self.state = learned.state
+        self._record_step(collected, learned)
+
+    def _record_step(self, collected: Collected, learned: Learned) -> None:
+        """Add a step to the estimates of its prompts, to the log and to the recorded rollouts."""
+        config, step = self._run.config, self.step
+        self._sampled_prompts += len(collected.judged)
         lengths = collected.rollouts.completion_lengths
         outcomes = collected.rewards, collected.successes, collected.scored
-        visits.observe(collected.prompts, *outcomes, lengths, collected.signal, step)
-        log.push(step, prompts_so_far, rollout_statistics(collected, step), learned.metrics, learned.arms)
+        self._visits.observe(collected.prompts, *outcomes, lengths, collected.signal, step)
+        self._log.push(step, self._sampled_prompts, rollout_statistics(collected, step), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
-            run.directory.append_rollouts(step, training_groups(collected, step))
+            self._run.directory.append_rollouts(step, training_groups(collected, step))
 
 
 def _begin(run: Run) -> tuple[TrainState, Params | None]:
@@ -226,26 +248,10 @@ def checkpoint_due(config: CheckpointConfig, step: int, seconds: float) -> bool:
     return by_time or step % config.every == 0
 
 
-def evaluations_due(config: Config, step: int) -> list[Split]:
-    """Return the splits to evaluate at a step: test at both ends; validation at both ends and on schedule."""
-    ends = step in (0, config.train.steps)
-    scheduled = config.evaluation.every and step % config.evaluation.every == 0
-    return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
-
-
 def arms_due(config: Config, step: int) -> bool:
     """Return whether a step measures the gradient's two arms."""
     every = config.logging.arms_every
     return every > 0 and step % every == 0
-
-
-@dataclass(frozen=True)
-class Learned:
-    """The results of a step's updates, on the devices, which may still compute them."""
-
-    state: TrainState
-    metrics: Sequence[Metrics]  # of each minibatch
-    arms: Mapping[str, jax.Array]  # metrics of the gradient's two arms, in the steps that measure them
 
 
 def learn(
@@ -307,58 +313,6 @@ def _arms(experiment: Experiment, params: Params, batches: Sequence[UpdateBatch]
     """Return metrics of the gradient's two arms in the first minibatch, or nothing if they are not due."""
     due = arms_due(experiment.config, step) and batches
     return experiment.programs.arms(params, batches[0]) if due else {}
-
-
-@contextmanager
-def _as_trained(experiment: Experiment, params: Params, step: int) -> Iterator[None]:
-    """Let the engine sample from the trained policy, even if it otherwise samples from a quantised one."""
-    if experiment.config.rollout.quantization == "none":
-        yield
-        return
-    programs, engine = experiment.programs, experiment.engine
-    engine.load(programs.evaluation_weights(params), version=step)
-    yield
-    engine.load(programs.sampling_weights(params), version=step)
-
-
-def _evaluate(run: Run, split: Split, step: int) -> float | None:
-    """Evaluate on a split, write the results, and return pass@1; None if it is not known, or a stop was requested."""
-    phase = f"{split.name.lower()} at step {step}"
-    evaluation = evaluate(
-        run.experiment.engine,
-        run.experiment.task,
-        run.problems[split],
-        evaluation_request(run.config, split),
-        bootstrap=run.config.evaluation.bootstrap,
-        stop=run.stop.requested,
-        progress=lambda done: run.display.progress(phase, done, len(run.problems[split]), {}),
-    )
-    if evaluation is None:
-        return None
-    run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
-    scores = evaluation.scores
-    if step == 0 and scores.unscored == scores.problems * scores.samples:  # so would be all of the first step
-        raise none_scored(phase, run.experiment.task.reward)
-    run.directory.append_metrics(EvaluationLine(step, split.name, scores))
-    run.display.note(f"step {step}, {split.name.lower()}: {_told(scores)}, {scores.mean_length:.1f} tokens")
-    first, keep = scores.pass_at[0], run.config.checkpoint.keep_best
-    if first.known:
-        return first.value
-    if split is Split.VALIDATION and keep and step == 0:
-        run.display.note(f"so no checkpoint is known to be the best, and checkpoint.keep_best={keep} keeps none")
-    return None
-
-
-def _told(scores: Scores) -> str:
-    """Return the scores of an evaluation as a phrase; it says so if there are none, or if some are not known."""
-    n, first, last = scores.samples * scores.problems, scores.pass_at[0], scores.pass_at[-1]
-    if not first.known:
-        why = "could judge no completion" if scores.unscored == n else "does not say what is right"
-        return f"pass@1 is not known, because the reward {why}; mean reward {known(scores.mean_reward)}"
-    told = f"pass@1 {first.value:.3f} [{first.interval(', ')}], pass@{scores.samples} {last.value:.3f}"
-    if scores.unscored:
-        told += f" ({scores.unscored} of {counted(n, 'completion')} without a verdict count as wrong)"
-    return told
 
 
 def _record(run: Run, step: int, queue: BatchQueue, prompts_so_far: int) -> dict[str, Any]:

@@ -45,10 +45,11 @@ from grpo_jax.training.clock import Clock
 from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.display import Display, Noticed, Silent
 from grpo_jax.training.experiment import Experiment, build, lanes_of_step
-from grpo_jax.training.loop import Run, run_steps
+from grpo_jax.training.loop import run_steps
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
+from grpo_jax.training.run import Run
 
 FORESEEN = (TrainingError, WorkerError, EngineError)  # errors by which training may fail; their texts are sentences
 

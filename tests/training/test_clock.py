@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.runs.phases import PHASES, TRAINING, training_seconds, whole
@@ -15,6 +16,7 @@ from grpo_jax.training import Silent, batch_queue, clock, loop
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Mean
+from grpo_jax.training.run import Run
 from tests.helpers import make_config
 
 STATISTICS = dataclasses.replace(SampleStatistics.from_json({}), tokens=100)
@@ -96,14 +98,14 @@ def trained(tmp_path, monkeypatch, time, **changes):
     def slowly(seconds, value):
         return lambda *of, **named: time.sleep(seconds) or value
 
-    def evaluate(run, split, step):
+    def evaluate(run, split, params, step):
         time.sleep(EVALUATION)
 
     for name, stub in {
         "_begin": lambda run: (start, None),
         "_minibatches": lambda *of: [None],
         "_arms": lambda *of: {},
-        "_evaluate": evaluate,
+        "evaluate_split": evaluate,
         "rollout_statistics": slowly(HOST, STATISTICS),
         "training_groups": lambda collected, step: [],
         "_record": lambda *of: {},
@@ -118,8 +120,8 @@ def trained(tmp_path, monkeypatch, time, **changes):
         restore_latest=lambda like: None, save=lambda step, state, record, score: np.asarray(state.params)
     )
     stop = SimpleNamespace(requested=lambda: False, obey=lambda: None)
-    problems = {split: [] for split in loop.Split}
-    loop.run_steps(loop.Run(Machine(config, time), problems, directory, checkpoints, running, stop, Silent()))
+    problems = {split: [] for split in Split}
+    loop.run_steps(Run(Machine(config, time), problems, directory, checkpoints, running, stop, Silent()))
     lines = directory.metrics().training
     directory.close()
     return running.read(), lines

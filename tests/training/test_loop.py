@@ -23,6 +23,7 @@ from grpo_jax.reporting.report import write_report
 from grpo_jax.reporting.study.runs import read_run
 from grpo_jax.reporting.summary import show_summary
 from grpo_jax.rewards import WorkerError, chains
+from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.fork import fork
 from grpo_jax.runs.inputs import Inputs, TokenizerDigest
@@ -45,8 +46,9 @@ from grpo_jax.training import (
     train_config,
     warm_start,
 )
+from grpo_jax.training.evaluations import evaluations_due
 from grpo_jax.training.late_log import LateLog
-from grpo_jax.training.loop import Progress, checkpoint_due, evaluations_due
+from grpo_jax.training.loop import Progress, checkpoint_due
 from tests.helpers import ROOT, make_config, metrics
 
 ONE_DEVICE = jax.devices()[:1]
@@ -545,7 +547,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path):
 def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, monkeypatch):
     """While sampling there are parameters, two moments and the sampler's weights, and nothing else of their shape."""
     shape, found = (17, 24), []
-    monkeypatch.setattr(loop.Checkpoints, "save", lambda *_: None)  # its copies may outlive it
+    monkeypatch.setattr(Checkpoints, "save", lambda *_: None)  # its copies may outlive it
 
     def counted(*arguments, **keywords):
         gc.collect()

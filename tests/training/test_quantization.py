@@ -6,14 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-import grpo_jax.training.loop
 from grpo_jax.config import ConfigError, LoraConfig, check
 from grpo_jax.data import Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.policy import is_quantised, trained_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.sampling import JaxEngine
-from grpo_jax.training import build, replay, restore, train_config
+from grpo_jax.training import build, evaluations, replay, restore, train_config
 from grpo_jax.training.requests import check_engine, evaluation_request
 from tests.helpers import make_config, metrics
 
@@ -56,7 +55,7 @@ def run(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(JaxEngine, "sample", watched)
-        patch.setattr(grpo_jax.training.loop, "evaluate", evaluated)
+        patch.setattr(evaluations, "evaluate", evaluated)
         train_config(configuration(), workdir, devices=ONE_DEVICE)
     return workdir, asked
 

@@ -1,0 +1,78 @@
+"""The evaluations of a run: when they are due, and what is written and said of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from grpo_jax.config import Config, counted, known
+from grpo_jax.data import Split
+from grpo_jax.evaluation import evaluate
+from grpo_jax.runs.lines import EvaluationLine, Scores
+from grpo_jax.training.collect import none_scored
+from grpo_jax.training.experiment import Experiment
+from grpo_jax.training.requests import evaluation_request
+from grpo_jax.training.run import Run
+from grpo_jax.types import Params
+
+
+def evaluations_due(config: Config, step: int) -> list[Split]:
+    """Return the splits to evaluate at a step: test at both ends; validation at both ends and on schedule."""
+    ends = step in (0, config.train.steps)
+    scheduled = config.evaluation.every and step % config.evaluation.every == 0
+    return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
+
+
+def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float | None:
+    """Evaluate the policy after a step on a split, write the results, and return pass@1.
+
+    It is None if it is not known, or a stop was requested. Raise TrainingError if the base policy's completions could
+    not be judged at all, because those of the first step could not be either.
+    """
+    phase = f"{split.name.lower()} at step {step}"
+    with _as_trained(run.experiment, params, step):
+        evaluation = evaluate(
+            run.experiment.engine,
+            run.experiment.task,
+            run.problems[split],
+            evaluation_request(run.config, split),
+            bootstrap=run.config.evaluation.bootstrap,
+            stop=run.stop.requested,
+            progress=lambda done: run.display.progress(phase, done, len(run.problems[split]), {}),
+        )
+    if evaluation is None:
+        return None
+    run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
+    scores = evaluation.scores
+    if step == 0 and scores.unscored == scores.problems * scores.samples:  # so would be all of the first step
+        raise none_scored(phase, run.experiment.task.reward)
+    run.directory.append_metrics(EvaluationLine(step, split.name, scores))
+    run.display.note(f"step {step}, {split.name.lower()}: {_told(scores)}, {scores.mean_length:.1f} tokens")
+    first, keep = scores.pass_at[0], run.config.checkpoint.keep_best
+    if first.known:
+        return first.value
+    if split is Split.VALIDATION and keep and step == 0:
+        run.display.note(f"so no checkpoint is known to be the best, and checkpoint.keep_best={keep} keeps none")
+    return None
+
+
+@contextmanager
+def _as_trained(experiment: Experiment, params: Params, step: int) -> Iterator[None]:
+    """Let the engine sample from the trained policy, even if it otherwise samples from a quantised one."""
+    if experiment.config.rollout.quantization == "none":
+        yield
+        return
+    programs, engine = experiment.programs, experiment.engine
+    engine.load(programs.evaluation_weights(params), version=step)
+    yield
+    engine.load(programs.sampling_weights(params), version=step)
+
+
+def _told(scores: Scores) -> str:
+    """Return the scores of an evaluation as a phrase; it says so if there are none, or if some are not known."""
+    n, first, last = scores.samples * scores.problems, scores.pass_at[0], scores.pass_at[-1]
+    if not first.known:
+        why = "could judge no completion" if scores.unscored == n else "does not say what is right"
+        return f"pass@1 is not known, because the reward {why}; mean reward {known(scores.mean_reward)}"
+    told = f"pass@1 {first.value:.3f} [{first.interval(', ')}], pass@{scores.samples} {last.value:.3f}"
+    if scores.unscored:
+        told += f" ({scores.unscored} of {counted(n, 'completion')} without a verdict count as wrong)"
+    return told
