@@ -29,6 +29,7 @@ setup(
         "orbax-checkpoint>=0.12.8,<0.13",
         "grain>=0.2.18,<0.3",
         "transformers>=5.23,<6",
+        "regex>=2025.7",
         "tokenizers>=0.23,<0.24",
         "safetensors>=0.8,<0.9",
         "huggingface_hub>=2.4,<3",

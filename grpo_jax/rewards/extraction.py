@@ -1,7 +1,15 @@
 r"""Find the answer in a completion: in its last \boxed{...}, or by the user's pattern."""
 
+import logging
 import re
 from collections.abc import Mapping
+from functools import cache
+
+import regex
+
+from grpo_jax.rewards.verdict import Unscorable
+
+logger = logging.getLogger(__name__)
 
 MARKER = re.compile(r"\\(?:boxed|fbox)(?![a-zA-Z])(?P<space>\s*)")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # an escaped character, of which \{ and \} are two, or a brace
@@ -10,6 +18,10 @@ EMPTY = re.compile(r"(?:[\s.…$]|\\[ld]?dots)*")  # contents that are no answer
 SAYS_SOMETHING = re.compile(r"\d|\\[a-zA-Z]")  # a number or a command; a word would be part of the sentence
 
 MAX_SEARCHED = 100_000  # characters at the end of a completion that are searched for an answer
+# Of this process's CPU time, for one completion. Most searches take microseconds; one that backtracks without end would
+# stop the run, since no thread can be killed.
+SEARCH_SECONDS = 1.0
+LITERAL_BRACE = re.compile(r"(\\N\{[^}]*\}|\\.)|\{(?!\d*,?\d*\})", re.DOTALL)  # one that begins no {m,n}
 
 
 def extract(completion: str, pattern: str) -> str | None:
@@ -19,15 +31,43 @@ def extract(completion: str, pattern: str) -> str | None:
       completion: only its last `MAX_SEARCHED` characters count.
       pattern: a regular expression with one group. The answer is the group in the last match that contains it (an
         optional group may be missing). "" stands for the last balanced \boxed{}.
+
+    Raises:
+      Unscorable: if the search takes more than `SEARCH_SECONDS`. The log names the pattern once.
     """
     text = completion[-MAX_SEARCHED:]
     if not pattern:
         return last_boxed(text)
     found: str | None = None
-    for match in re.finditer(pattern, text):
-        if match.group(1) is not None:  # an optional group may be missing
-            found = match.group(1)
+    try:
+        # Without `concurrent` each match would wait for the interpreter's lock.
+        for match in compiled(pattern).finditer(text, concurrent=False, timeout=SEARCH_SECONDS):
+            if match.group(1) is not None:  # an optional group may be missing
+                found = match.group(1)
+    except TimeoutError:
+        _warn(pattern)
+        raise Unscorable("slow_pattern") from None
     return found
+
+
+@cache
+def compiled(pattern: str) -> "regex.Pattern[str]":
+    """Return a pattern in the syntax of `re`, compiled by the package regex, whose searches can be ended.
+
+    Both have the same syntax, but for braces: in regex, x{e} is an x with errors.
+    """
+    return regex.compile(LITERAL_BRACE.sub(lambda found: found[1] or r"\{", pattern))
+
+
+@cache
+def _warn(pattern: str) -> None:
+    """Log once that a pattern is too slow."""
+    logger.warning(
+        "task.reward.answer_pattern=%r: a search took more than %g s, so its completion is unscored; a group that "
+        "repeats a repetition, as in (a+)+, is often the cause",
+        pattern,
+        SEARCH_SECONDS,
+    )
 
 
 def last_boxed(text: str) -> str | None:

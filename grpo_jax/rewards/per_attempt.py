@@ -6,13 +6,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict, same_text
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Unscorable, Verdict, same_text
 
 logger = logging.getLogger(__name__)
-
-
-class Unscorable(ValueError):
-    """No verdict is possible; the text is the reason, to count by."""
 
 
 class PerAttempt:

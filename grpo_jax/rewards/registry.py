@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import regex
+
 from grpo_jax.config import ConfigError, RewardConfig, did_you_mean, imported
 from grpo_jax.rewards import terms
-from grpo_jax.rewards.extraction import extract
+from grpo_jax.rewards.extraction import compiled, extract
 from grpo_jax.rewards.mathematics.reward import Mathematics
 from grpo_jax.rewards.per_attempt import PerAttempt
 from grpo_jax.rewards.service import Served, Service
@@ -78,8 +80,9 @@ def _make(name: str, config: RewardConfig, max_new_tokens: int) -> Equating:
 
 def _check_pattern(pattern: str) -> None:
     try:
-        groups = re.compile(pattern).groups
-    except re.error as error:
+        groups = re.compile(pattern).groups  # which has fewer constructs than regex
+        compiled(pattern)
+    except (re.error, regex.error) as error:
         raise ConfigError(f"task.reward.answer_pattern={pattern!r}: is not a regular expression: {error}.") from error
     if pattern and groups != 1:
         raise ConfigError(f"task.reward.answer_pattern={pattern!r}: must have exactly one group, which is the answer.")

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from grpo_jax.json_requests import Refused, Unanswered, repeated, values_of
 from grpo_jax.rewards.extraction import extract
-from grpo_jax.rewards.verdict import UNSCORED, Attempt, Verdict, same_text
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Unscorable, Verdict, same_text
 
 logger = logging.getLogger(__name__)
 
@@ -103,14 +103,19 @@ class Served:
         batches = [attempts[first : first + size] for first in range(0, len(attempts), size)]
         with ThreadPoolExecutor(self._service.at_once, "reward") as threads:
             found = [one for part in threads.map(self._ask, batches) for one in part]
-        with self._lock:
-            self.unscored.update(one for one in found if isinstance(one, str))
-        return [
-            UNSCORED
-            if isinstance(one, str)
-            else Verdict(one, extract(attempt.completion, self._answer_pattern), right=self._is_right(one))
-            for attempt, one in zip(attempts, found, strict=True)
-        ]
+        return [self._verdict(attempt, one) for attempt, one in zip(attempts, found, strict=True)]
+
+    def _verdict(self, attempt: Attempt, reward: float | str) -> Verdict:
+        """Return the verdict on an attempt, from its reward or from the reason why it has none."""
+        try:
+            if isinstance(reward, str):
+                raise Unscorable(reward)
+            answer = extract(attempt.completion, self._answer_pattern)
+        except Unscorable as unscorable:
+            with self._lock:
+                self.unscored[str(unscorable)] += 1
+            return UNSCORED
+        return Verdict(reward, answer, right=self._is_right(reward))
 
     def _is_right(self, reward: float) -> bool | None:
         least = self._service.right_from

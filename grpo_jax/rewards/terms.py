@@ -13,8 +13,8 @@ from grpo_jax.rewards.mathematics.formula import Formula
 from grpo_jax.rewards.mathematics.notation import NotationError, tokenize
 from grpo_jax.rewards.mathematics.reading import read
 from grpo_jax.rewards.mathematics.work import TooLargeError, limited
-from grpo_jax.rewards.per_attempt import PerAttempt, Unscorable
-from grpo_jax.rewards.verdict import Attempt, Verdict, same_text
+from grpo_jax.rewards.per_attempt import PerAttempt
+from grpo_jax.rewards.verdict import Attempt, Unscorable, Verdict, same_text
 
 NUMERIC_TOLERANCE = Fraction(1, 10**6)  # relative, of decimals
 DECIMAL = re.compile(r"\d\.\d|\.\d|\d[eE]")

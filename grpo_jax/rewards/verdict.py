@@ -28,6 +28,10 @@ class Verdict:
     terms: Mapping[str, float] = field(default_factory=dict, compare=False)  # the terms of a weighted sum
 
 
+class Unscorable(ValueError):
+    """No verdict is possible; the text is the reason, to count by."""
+
+
 UNSCORED = Verdict(reward=0.0, answer=None, scored=False)
 LARGEST_REWARD = 3.4e38  # advantages are computed in float32
 

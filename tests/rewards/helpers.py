@@ -20,6 +20,9 @@ CONFIG = RewardConfig(
     overlong_tokens=0,
 )
 
+BACKTRACKING = r"^(?:(\d|\d\d))+$"  # takes forever to find that it does not match ENDLESS
+ENDLESS = "1" * 50 + "!"
+
 LABELLED = [json.loads(line) for line in (Path(__file__).parent / "labelled.jsonl").read_text().splitlines()]
 
 

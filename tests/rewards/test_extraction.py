@@ -4,8 +4,10 @@ from functools import partial
 
 import pytest
 
+from grpo_jax.rewards import extraction
 from grpo_jax.rewards.extraction import extract, last_boxed
-from tests.rewards.helpers import takes_at_most
+from grpo_jax.rewards.verdict import Unscorable
+from tests.rewards.helpers import BACKTRACKING, ENDLESS, takes_at_most
 
 
 @pytest.mark.trap(38)
@@ -82,3 +84,21 @@ def test_a_pattern_of_ones_own():
     assert extract("nothing", r"#### (.*)") is None
     assert extract(r"\boxed{3} #### 4", r"#### (\d)") == "4"
     assert extract("answer is 12, the answer is unclear", r"answer is (\d+)?") == "12"
+
+
+def test_a_pattern_means_what_it_means_to_re():
+    """To the package regex a letter in braces means errors: d{e} is anything."""
+    assert extract(r"\mathrm{e} 3 \mathrm{d} 4", r"\\mathrm{e} (\d)") == "3"
+    assert extract("a b", r"d{e}(.)") is None
+    assert extract("aa{5}", r"a{2}{(\d{1,2})}") == "5"
+    assert extract("{1} \N{EM DASH}2", r"\N{EM DASH}([{e}\d])") == "2"
+
+
+def test_a_search_that_takes_too_long_is_ended(monkeypatch, caplog):
+    monkeypatch.setattr(extraction, "SEARCH_SECONDS", 0.1)
+    for _ in range(2):
+        with pytest.raises(Unscorable, match="slow_pattern"):
+            extract(ENDLESS, BACKTRACKING)
+    assert extract("12", BACKTRACKING) == "2"
+    assert len(caplog.records) == 1
+    assert f"task.reward.answer_pattern={BACKTRACKING!r}: a search took more than 0.1 s" in caplog.text

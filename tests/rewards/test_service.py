@@ -2,9 +2,9 @@
 
 import pytest
 
-from grpo_jax.rewards import UNSCORED, Service
+from grpo_jax.rewards import UNSCORED, Service, extraction
 from grpo_jax.rewards.service import Served
-from tests.rewards.helpers import attempt
+from tests.rewards.helpers import BACKTRACKING, ENDLESS, attempt
 from tests.rewards.scripted_service import Scripted
 
 ATTEMPTS = [attempt("0", str(number)) for number in range(5)]
@@ -15,11 +15,11 @@ def equal(request):
     return {"rewards": [float(each["completion"]) for each in request["attempts"]]}
 
 
-def judged(answer, attempts=ATTEMPTS, **settings):
+def judged(answer, attempts=ATTEMPTS, pattern=r"(\d)", **settings):
     served = Scripted(answer)
     with served.serving() as address:
         service = Service(f"http://{address}/a?b=c", **{"batch": 2, "retries": 2, "wait": 0.0, **settings})
-        reward = Served("mine:SERVICE", service, r"(\d)")
+        reward = Served("mine:SERVICE", service, pattern)
         return reward.judge(attempts), dict(reward.unscored), served
 
 
@@ -87,6 +87,15 @@ def test_no_verdict_and_a_reward_that_is_not_finite_are_unscored():
     verdicts, unscored, _ = judged(lambda r: b'{"rewards": [null, NaN]}', ATTEMPTS[:2])
     assert verdicts == [UNSCORED] * 2
     assert unscored == {"no_verdict": 1, "not_finite": 1}
+
+
+def test_a_completion_whose_answer_takes_too_long_to_find_is_unscored(monkeypatch):
+    monkeypatch.setattr(extraction, "SEARCH_SECONDS", 0.1)
+    attempts = [attempt("2", text) for text in ("2", ENDLESS)]
+    verdicts, unscored, _ = judged(lambda r: {"rewards": [1.0] * len(r["attempts"])}, attempts, pattern=BACKTRACKING)
+    assert [verdict.answer for verdict in verdicts] == ["2", None]
+    assert verdicts[1] == UNSCORED
+    assert unscored == {"slow_pattern": 1}
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import pytest
 from grpo_jax.config import ConfigError, may_judge, reward_range
 from grpo_jax.config.reward_terms import KNOWN
 from grpo_jax.config.smoke import TIES
-from grpo_jax.rewards import REWARDS, UNSCORED, Verdict, chains, make_reward
+from grpo_jax.rewards import REWARDS, UNSCORED, Verdict, chains, extraction, make_reward
 from tests.helpers import ROOT
-from tests.rewards.helpers import attempt, boxed, make_config
+from tests.rewards.helpers import BACKTRACKING, ENDLESS, attempt, boxed, make_config
 
 MAX_NEW_TOKENS = 100
 
@@ -218,7 +218,17 @@ def test_a_module_of_ones_own_that_cannot_be_imported(mine):
         reward({"my_rewards:mine": 1.0})
 
 
-@pytest.mark.parametrize("pattern", ["(", "answer: .*", "(a)(b)"])
+@pytest.mark.parametrize("term", ["mathematics", "mathematics_any_form", "exact", "numeric", "my_rewards:mine"])
+def test_a_completion_whose_answer_takes_too_long_to_find_is_unscored(term, mine, monkeypatch):
+    monkeypatch.setattr(extraction, "SEARCH_SECONDS", 0.1)
+    mine("def mine(attempt):\n    return 1.0\n")
+    made = reward({term: 1.0}, answer_pattern=BACKTRACKING)
+    verdicts = made.judge([attempt("2", text) for text in ("12", ENDLESS, "2")])
+    assert [(verdict.scored, verdict.answer) for verdict in verdicts] == [(True, "2"), (False, None), (True, "2")]
+    assert made.unscored == {f"{term}.slow_pattern": 1}
+
+
+@pytest.mark.parametrize("pattern", ["(", "answer: .*", "(a)(b)", "(?|(a)|(b))"])
 def test_patterns_that_cannot_be(pattern):
     with pytest.raises(ConfigError, match=r"^task.reward.answer_pattern="):
         reward({"exact": 1.0}, answer_pattern=pattern)

@@ -8,7 +8,7 @@ import pytest
 
 from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.rewards import UNSCORED, PerAttempt, Verdict
-from grpo_jax.rewards.per_attempt import Unscorable
+from grpo_jax.rewards.verdict import Unscorable
 from grpo_jax.runs.groups import Rollout, TrainingGroup
 from grpo_jax.training.regrade import Tally, kind, regrade
 from grpo_jax.training.statistics import rollout_statistics, training_groups

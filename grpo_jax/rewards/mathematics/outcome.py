@@ -18,7 +18,7 @@ Outcome = Literal[
     "right",
     "wrong",
     # The others are reasons for no verdict. If the answer caused one, `reward.py` counts the answer as wrong. So a
-    # completion is only left unscored by a reason that lies in the gold answer, or by one of the last two.
+    # completion is only left unscored by a reason that lies in the gold answer, or by one of the last three.
     "unparsable_gold",  # nobody could be right
     "too_long",  # more than `max_characters`
     "too_large",  # nested too deep, numbers too large, or too many of them: 9^{9^9}
@@ -28,6 +28,7 @@ Outcome = Literal[
     "error",  # a parser raised something unexpected
     "killed",  # workers were ended from outside
     "stuck",  # workers neither computed nor answered
+    "slow_pattern",  # `answer_pattern` took too long to find an answer
 ]
 
 PLAIN = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?")

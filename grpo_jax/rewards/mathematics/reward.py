@@ -8,8 +8,8 @@ count; with `any_form` all of them do, as with most graders.
 
 An answer that is too long, too large or too slow to compare, or that breaks a parser, is wrong. If it were unscored, a
 policy could learn to write unreadable answers. A completion is unscored only for reasons that no answer could change:
-a gold answer that cannot be read or evaluated within the same limits, or workers that were ended from outside.
-Unscored is not a reward of 0, and is counted by reason.
+a gold answer that cannot be read or evaluated within the same limits, workers that were ended from outside, or a
+pattern that takes too long to find the answer. Unscored is not a reward of 0, and is counted by reason.
 
 A completion that was cut off at the maximum length is judged by its text like any other: if its answer is there, it
 counts. `overlong` is the term that punishes length.
@@ -27,7 +27,7 @@ from grpo_jax.rewards.mathematics.compare import AT_ONCE
 from grpo_jax.rewards.mathematics.form import is_finished
 from grpo_jax.rewards.mathematics.outcome import PLAIN, Outcome, outcome_by
 from grpo_jax.rewards.mathematics.pool import UNKNOWN, Pair, Pool
-from grpo_jax.rewards.verdict import Attempt, Verdict
+from grpo_jax.rewards.verdict import Attempt, Unscorable, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +50,13 @@ class Mathematics:
 
     def judge(self, attempts: Sequence[Attempt]) -> list[Verdict]:
         """Return one verdict each: reward 1 or 0, or unscored. Raises WorkerError if no worker can be started."""
-        answers = [extract(attempt.completion, self._config.answer_pattern) for attempt in attempts]
-        outcomes = self.compare(
-            [
-                (_asked(attempt, answer), answer)
-                for attempt, answer in zip(attempts, answers, strict=True)
-                if answer is not None
-            ]
+        found = [(attempt, *self._found(attempt)) for attempt in attempts]
+        outcomes = iter(
+            self.compare([(_asked(attempt, answer), answer) for attempt, answer, _ in found if answer is not None])
         )
-        found = iter(outcomes)
         return [
-            self._verdict(answer, "wrong" if answer is None else self._in_form(attempt, answer, next(found)))
-            for attempt, answer in zip(attempts, answers, strict=True)
+            self._verdict(answer, without if answer is None else self._in_form(attempt, answer, next(outcomes)))
+            for attempt, answer, without in found
         ]
 
     def same(self, prompt: str, answer: str, others: Sequence[str]) -> list[bool]:
@@ -105,6 +100,13 @@ class Mathematics:
     def close(self) -> None:
         """End the workers. May be called more than once."""
         self._pool.close()
+
+    def _found(self, attempt: Attempt) -> tuple[str | None, Outcome]:
+        """Return the answer of a completion, and the outcome if it has none."""
+        try:
+            return extract(attempt.completion, self._config.answer_pattern), "wrong"
+        except Unscorable:
+            return None, "slow_pattern"
 
     def _in_form(self, attempt: Attempt, answer: str, outcome: Outcome) -> Outcome:
         if outcome != "right" or self._any_form:
