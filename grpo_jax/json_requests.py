@@ -69,7 +69,7 @@ def repeated(once: Callable[[], T], retries: int, wait: float, pause: Callable[[
     why: Exception | None = None
     for attempt in range(retries + 1):
         if attempt:
-            pause(min(wait * 2 ** (attempt - 1), LONGEST_WAIT))
+            pause(min(wait * 2.0 ** min(attempt - 1, 60), LONGEST_WAIT))
         try:
             return once()
         except (NoAnswer, OSError, HTTPException) as error:

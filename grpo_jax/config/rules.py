@@ -7,8 +7,6 @@ from grpo_jax.config.architecture import RopeConfig
 from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, WeightedSelectionConfig
 from grpo_jax.config.sentences import counted
 
-SMALLEST_STEP = 1e-12  # of Adam: 2^-24 of a parameter of 2e-5, and most are larger
-
 
 def _minibatches(c: Config) -> Iterator[str]:
     if c.rollout.prompts_per_step % c.train.minibatches:
@@ -189,8 +187,12 @@ def _experts(c: Config) -> Iterator[str]:
 
 def _greedy_setting(sampling: SamplingConfig) -> str:
     """Return the setting that leaves only the likeliest token, as in "top_k=1"; empty if there is none."""
-    greedy = {"temperature": 0, "top_k": 1, "min_p": 1}
-    return next((f"{name}={value}" for name, value in greedy.items() if getattr(sampling, name) == value), "")
+    greedy = {
+        "temperature": sampling.temperature == 0,
+        "top_k": sampling.top_k == 1,
+        "min_p": sampling.min_p >= 1 - 2**-25,  # which is 1 in float32
+    }
+    return next((f"{name}={getattr(sampling, name):.10g}" for name, alone in greedy.items() if alone), "")
 
 
 def _greedy_rollouts(c: Config) -> Iterator[str]:
@@ -374,11 +376,25 @@ def _best(c: Config) -> Iterator[str]:
         )
 
 
-def _learning_rate(c: Config) -> Iterator[str]:
-    if c.optimizer.learning_rate < SMALLEST_STEP:
+def _weight_decay(c: Config) -> Iterator[str]:
+    o, w = c.optimizer, c.warm_start
+    decays = [("optimizer", o.weight_decay, o.learning_rate)]
+    if w:
+        decays.append(("warm_start", w.weight_decay, max(w.full_learning_rate, w.skip_learning_rate)))
+    for section, decay, rate in decays:
+        if decay * rate >= 1:
+            yield (
+                f"{section}.weight_decay={decay:g}: with a learning rate of {rate:g} an update takes away "
+                f"{decay * rate:.0%} of each weight; lower it."
+            )
+
+
+def _clip_norm(c: Config) -> Iterator[str]:
+    o = c.optimizer
+    if o.clip_norm <= o.epsilon:
         yield (
-            f"optimizer.learning_rate={c.optimizer.learning_rate:g}: is lost in the rounding of float32 parameters, so "
-            f"the policy would never change; raise it to {SMALLEST_STEP:g} or more."
+            f"optimizer.clip_norm={o.clip_norm:g}: leaves a gradient that vanishes beside optimizer.epsilon="
+            f"{o.epsilon:g} in Adam's denominator; raise it, for example to 1."
         )
 
 
@@ -417,6 +433,7 @@ RULES: tuple[Callable[[Config], Iterator[str]], ...] = (
     _rollout_share,
     _kl,
     _best,
-    _learning_rate,
+    _weight_decay,
+    _clip_norm,
     _warmup,
 )

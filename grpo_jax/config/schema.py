@@ -19,6 +19,7 @@ from grpo_jax.config.marks import (
     Change,
     Count,
     CountOrZero,
+    LearningRate,
     MayBeEmpty,
     NonNegative,
     Positive,
@@ -115,7 +116,7 @@ class LoraConfig:
     """Low-rank adapters (arXiv 2106.09685): only they are trained, and all other parameters stay unchanged."""
 
     rank: Count = 16  # 4 % of the parameters of a model of 135M
-    alpha: Positive = 32.0  # adapters are scaled by alpha / rank; twice the rank is usual
+    alpha: Annotated[float, Range(1e-3, 1e4)] = 32.0  # adapters are scaled by alpha / rank; twice the rank is usual
     modules: tuple[Module, ...] = ("query", "key", "value", "out", "gate", "up", "down")  # in every layer
 
     @property
@@ -149,8 +150,8 @@ class WarmStartConfig:
     skip_steps: CountOrZero = 130  # then steps on solutions that leave lines out; more of them lower pass@1
     skip_probability: Share = 0.7  # of each intermediate line, in the second phase
     batch_size: Count = 128
-    full_learning_rate: Positive = 2e-3
-    skip_learning_rate: Positive = 1e-3
+    full_learning_rate: LearningRate = 2e-3
+    skip_learning_rate: LearningRate = 1e-3
     weight_decay: NonNegative = 0.01
     seed: Seed = 0  # of parameters and data, not touched by the run's seed: so runs of all seeds share a base policy
     checkpoint_every: Annotated[Count, Change.FREE] = 100  # steps: what a killed warm start loses at most
@@ -165,9 +166,10 @@ class SamplingConfig:
     The paper trains on it, and an evaluation measures what is trained.
     """
 
-    temperature: NonNegative = 1.0  # 0 is greedy
+    # 0 is greedy. Below .01 vLLM would sample at .01, and in float32 the noise is rounded beside the divided logits.
+    temperature: Annotated[float, Range(0.01, 100, or_zero=True)] = 1.0
     top_k: CountOrZero = 0  # 0 is off
-    top_p: Annotated[float, Range(0, 1, open_low=True)] = 1.0  # 1 is off
+    top_p: Annotated[float, Range(1e-6, 1)] = 1.0  # 1 is off; less than 1e-6 would be greedy in any vocabulary
     min_p: Annotated[float, Range(0, 1)] = 0.0  # 0 is off
 
     @property
@@ -190,7 +192,8 @@ class VllmConfig:
     # "alone" the server needs --enable-lora, and the checkpoint that is trained.
     adapters: Annotated[Literal["merged", "alone"], Change.ROUNDING] = "merged"
     requests: Annotated[Count, Change.FREE] = 256  # at once; vLLM decodes as many by default
-    seconds: Annotated[Positive, Change.FREE] = 600.0  # for one answer, waiting in the server's queue included
+    # For one answer, waiting in the server's queue included.
+    seconds: Annotated[float, Range(1e-3, 1e6), Change.FREE] = 600.0
     retries: Annotated[CountOrZero, Change.FREE] = 8  # of a request that gets no answer: enough for a restart
     wait: Annotated[Positive, Change.FREE] = 1.0  # seconds before the first retry; doubles up to a minute
     # The largest mean |difference| between the server's and the trainer's log-probabilities of the canary's tokens.
@@ -213,7 +216,7 @@ class WeightedSelectionConfig:
     name: Literal["weighted"]
     candidates: Count = 4  # prompts of the order for each one that is sampled
     # The share of the chance that all candidates have alike, which bounds the weights: by 5.
-    floor: Annotated[float, Range(0, 1, open_low=True)] = 0.2
+    floor: Annotated[float, Range(1e-6, 1)] = 0.2
     unbiased: bool = True  # weigh each group by the inverse of its prompt's chance; False: all weigh 1
 
 
@@ -293,15 +296,15 @@ class ObjectiveConfig:
 class OptimizerConfig:
     """The optimizer and its learning rate."""
 
-    learning_rate: Positive
+    learning_rate: LearningRate
     warmup_updates: CountOrZero = 5  # linear, in optimizer steps
     # After the warm-up. constant is the paper's; cosine would reach 0 if every step had an update.
     schedule: Literal["constant", "cosine"] = "constant"
     weight_decay: NonNegative = 0.0  # 0 is Adam, above it AdamW; norms and biases are never decayed
     beta1: Annotated[float, Range(0, 0.999999)] = 0.9
     beta2: Annotated[float, Range(0, 0.999999)] = 0.999
-    epsilon: Positive = 1e-8
-    clip_norm: Annotated[float, Range(0, open_low=True)] = 1.0  # of the global gradient; inf is off; 1 is verl's
+    epsilon: Annotated[float, Range(1e-18, 1)] = 1e-8  # gradients below 1e-18 have no square in float32
+    clip_norm: Annotated[float, Range(1e-12)] = 1.0  # of the global gradient; inf is off; 1 is verl's
     max_nonfinite: CountOrZero = 3  # updates in a row that may be skipped as not finite before the run stops
 
 

@@ -99,7 +99,7 @@ def contrastive(outcomes: Outcomes, *, tolerance: float = 1e-6) -> Float[Array, 
 
 
 def rescaled(
-    outcomes: Outcomes, *, floor: Annotated[float, Range(0, 0.5, open_low=True)] = 0.05, tolerance: float = 1e-6
+    outcomes: Outcomes, *, floor: Annotated[float, Range(1e-6, 0.5)] = 0.05, tolerance: float = 1e-6
 ) -> Float[Array, "N G"]:
     """Return `contrastive` times 1/sqrt(p(1-p)), where p is the chance that a completion of the prompt is right.
 

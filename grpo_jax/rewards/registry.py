@@ -1,7 +1,6 @@
 """Make a reward from a configuration."""
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -50,8 +49,8 @@ def make_reward(config: RewardConfig, max_new_tokens: int) -> Reward:
     if not config.terms:
         raise ConfigError(f"task.reward.terms={{}}: must have at least one term; known are {', '.join(REWARDS)}.")
     for name, weight in config.terms.items():
-        if not math.isfinite(weight) or weight == 0:
-            raise ConfigError(f"task.reward.terms.{name}={weight}: must be a finite number that is not 0.")
+        if not 1e-12 <= abs(weight) <= 1e12:
+            raise ConfigError(f"task.reward.terms.{name}={weight}: must be from 1e-12 to 1e12, or the same below 0.")
     _check_pattern(config.answer_pattern)
     return WeightedSum([Term(name, config.terms[name], _make(name, config, max_new_tokens)) for name in _order(config)])
 

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 CONNECTIONS = {"http": HTTPConnection, "https": HTTPSConnection}
 
+LONGEST = 1e6  # seconds; sockets cannot wait for a month
+
 REASONS = {Unanswered: "no_answer", Refused: "refused"}  # why attempts are unscored; else "unusable_answer"
 
 
@@ -59,8 +61,8 @@ class Service:
         if parts.scheme not in CONNECTIONS or not parts.hostname:
             raise ValueError(f"url={self.url!r}: must begin with http:// or https:// and a host")
         _ = parts.port  # raises ValueError if it is not a port
-        if not self.seconds > 0:
-            raise ValueError(f"seconds={self.seconds}: must be above 0")
+        if not 0 < self.seconds <= LONGEST:
+            raise ValueError(f"seconds={self.seconds}: must be above 0 and at most {LONGEST:g}")
         for name, least in (("batch", 1), ("at_once", 1), ("retries", 0), ("wait", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least {least}")

@@ -308,13 +308,13 @@ def test_what_is_cut_is_what_the_surrogate_clips():
     ("name", "parameter", "value", "allowed"),
     [
         ("grpo_dual_clip", "dual_clip", 0.5, "above 1"),
-        ("two_grpo_rescaled", "floor", 0.0, "above 0 and at most 0.5"),
-        ("two_grpo_rescaled", "floor", 0.7, "above 0 and at most 0.5"),
-        ("disco", "temperature", 0.0, "above 0"),
-        ("sapo", "positive_temperature", 0.0, "above 0"),
-        ("ipo", "tau", 0.0, "above 0"),
-        ("simpo", "beta", -1.0, "above 0"),
-        ("f_grpo", "gamma", math.nan, "at least 0"),
+        ("two_grpo_rescaled", "floor", 0.0, "at least 1e-06 and at most 0.5"),
+        ("two_grpo_rescaled", "floor", 0.7, "at least 1e-06 and at most 0.5"),
+        ("disco", "temperature", 0.0, "at least 1e-12"),
+        ("sapo", "positive_temperature", 0.0, "at least 1e-12"),
+        ("ipo", "tau", 0.0, "at least 1e-12"),
+        ("simpo", "beta", -1.0, "at least 1e-12"),
+        ("f_grpo", "gamma", math.nan, "0, or at least 1e-12"),
     ],
 )
 def test_parameters_have_ranges(name, parameter, value, allowed):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from grpo_jax.json_requests import Unanswered, repeated
 from grpo_jax.rewards import UNSCORED, Service, extraction
 from grpo_jax.rewards.service import Served
 from tests.rewards.helpers import BACKTRACKING, ENDLESS, attempt
@@ -77,6 +78,16 @@ def test_what_the_service_does_not_judge_is_unscored_and_not_wrong(answer, reaso
     assert "mine:SERVICE leaves completions unscored" in caplog.text
 
 
+def test_a_request_may_be_repeated_more_than_a_thousand_times():
+    def refused():
+        raise ConnectionRefusedError
+
+    pauses = []
+    with pytest.raises(Unanswered):
+        repeated(refused, 1100, 1.0, pauses.append)
+    assert (len(pauses), pauses[:7], pauses[-1]) == (1100, [1, 2, 4, 8, 16, 32, 60], 60)
+
+
 def test_a_failed_request_leaves_the_others_alone():
     verdicts, unscored, _ = judged(lambda r: 403 if r["attempts"][0]["completion"] == "2" else equal(r))
     assert [verdict.scored for verdict in verdicts] == [True, True, False, False, True]
@@ -106,6 +117,7 @@ def test_a_completion_whose_answer_takes_too_long_to_find_is_unscored(monkeypatc
         ({"url": "http://127.0.0.1:many"}, "[Pp]ort"),
         ({"batch": 0}, "batch=0: must be at least 1"),
         ({"seconds": 0.0}, "seconds=0.0: must be above 0"),
+        ({"seconds": float("inf")}, "seconds=inf: must be above 0 and at most 1e\\+06"),
         ({"wait": -1.0}, "wait=-1.0: must be at least 0"),
     ],
 )

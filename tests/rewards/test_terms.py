@@ -198,8 +198,10 @@ def test_a_function_that_fails_leaves_attempts_unscored_and_says_so_once(mine, c
     [
         ({}, "task.reward.terms={}: must have at least one term"),
         ({"mathematic": 1.0}, "task.reward.terms='mathematic': no such reward; did you mean mathematics?"),
-        ({"exact": 0.0}, "task.reward.terms.exact=0.0: must be a finite number that is not 0."),
-        ({"exact": float("inf")}, "task.reward.terms.exact=inf: must be a finite number"),
+        ({"exact": 0.0}, "task.reward.terms.exact=0.0: must be from 1e-12 to 1e12, or the same below 0."),
+        ({"exact": -1e-20}, "task.reward.terms.exact=-1e-20: must be from 1e-12 to 1e12"),
+        ({"exact": float("inf")}, "task.reward.terms.exact=inf: must be from 1e-12 to 1e12"),
+        ({"exact": float("nan")}, "task.reward.terms.exact=nan: must be from 1e-12 to 1e12"),
         ({"nowhere.at.all:f": 1.0}, "task.reward.terms='nowhere.at.all:f': cannot be imported (ModuleNotFoundError"),
         ({"math:nothing": 1.0}, "task.reward.terms='math:nothing': cannot be imported (AttributeError"),
         ({"math:pi": 1.0}, "task.reward.terms='math:pi': is not a function"),

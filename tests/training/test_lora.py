@@ -185,7 +185,7 @@ def test_the_section_in_a_configuration():
     values = to_dict(config)
     for change, sentence in {
         "rank": (0, r"model\.lora\.rank=0: must be at least 1"),
-        "alpha": (0.0, r"model\.lora\.alpha=0\.0: must be above 0"),
+        "alpha": (0.0, r"model\.lora\.alpha=0\.0: must be at least 0\.001"),
         "modules": (["head"], r"model\.lora\.modules\[0\]='head': must be one of query, key"),
     }.items():
         value, text = sentence
