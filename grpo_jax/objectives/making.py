@@ -70,6 +70,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         after_prefix=after_prefix,
         unit_rewards=recipe.unit_rewards,
         needs_success=recipe.needs_success,
+        has_tolerance="tolerance" in _parameters(recipe.advantages),
     )
 
 

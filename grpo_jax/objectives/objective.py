@@ -38,6 +38,7 @@ class Objective:
     after_prefix: bool  # whether the surrogate gives no gradient to tokens with which all completions of a group begin
     unit_rewards: bool = False  # see `Recipe`
     needs_success: bool = False  # see `Recipe`
+    has_tolerance: bool = False  # whether rewards differ only beyond `objective.no_signal_tolerance`
 
     @property
     def needs_reference(self) -> bool:

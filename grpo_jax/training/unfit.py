@@ -32,8 +32,7 @@ def check_range(config: Config, objective: Objective) -> None:
     if ends is None:
         return
     tolerance = config.objective.no_signal_tolerance
-    compares = "tolerance" in getattr(objective.advantages, "keywords", {})
-    if compares and tolerance >= ends[1] - ends[0]:
+    if objective.has_tolerance and tolerance >= ends[1] - ends[0]:
         raise ConfigError(
             f"objective.no_signal_tolerance={tolerance:g}: rewards are from {ends[0]:g} to {ends[1]:g}, so none differ "
             "by more, and no group would carry signal; lower it, for example to 1e-6."

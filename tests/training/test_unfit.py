@@ -1,6 +1,8 @@
 """Rewards that an objective, or a selection of prompts, cannot use."""
 
+import dataclasses
 import re
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -34,6 +36,17 @@ def check_both(config, verdicts):
 def test_which_formulas_are_for_rewards_from_0_to_1():
     assert sorted(OF_UNIT_REWARDS) == sorted(name for name, recipe in OBJECTIVES.items() if recipe.unit_rewards)
     assert [name for name, recipe in OBJECTIVES.items() if recipe.needs_success] == ["two_grpo_rescaled"]
+
+
+@pytest.mark.parametrize(("name", "compares"), [("grpo", True), ("history_baseline", True), ("psr", False)])
+def test_a_tolerance_that_no_two_rewards_exceed_is_refused_where_rewards_are_compared(name, compares):
+    config = make_config(objective__name=name, objective__no_signal_tolerance=1.0)
+    made = make_objective(config.objective, config.rollout.group_size)
+    assert made.has_tolerance == compares
+    wrapped = dataclasses.replace(made, advantages=lambda outcomes: made.advantages(outcomes))
+    for objective in (made, wrapped):
+        with pytest.raises(ConfigError, match="no_signal_tolerance=1:") if compares else nullcontext():
+            check_range(config, objective)
 
 
 @pytest.mark.parametrize("objective", OF_UNIT_REWARDS)
