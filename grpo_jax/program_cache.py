@@ -8,6 +8,7 @@ of machine has a directory of its own, and a home directory that several machine
 import hashlib
 import os
 import platform
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from grpo_jax.runs.versions import cores
 
 ROOM = 2 * 2**30  # bytes
 DIRECTORY = "JAX_COMPILATION_CACHE_DIR"
+PAGE = 4096  # bytes
+ZSTANDARD = b"\x28\xb5\x2f\xfd"  # the first bytes of what it has compressed
 
 
 def keep_programs(room: int = ROOM) -> None:
@@ -35,11 +38,37 @@ def keep_programs(room: int = ROOM) -> None:
         mine.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
+    remove_cut_off(mine.glob("*-cache"))
     prune(directory.glob("*/*"), room)
     os.environ[DIRECTORY] = str(mine)
     # By default JAX keeps only what took a second to compile. Most programs of a small run take less.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def remove_cut_off(files: Iterable[Path]) -> None:
+    """Remove the programs whose writing was cut off. JAX would warn of them at each start, and never replace them.
+
+    A kill and a full disk both end a write between pages of memory. So only files of whole pages are read, one in 4096.
+    """
+    for file in files:
+        try:
+            if file.stat().st_size % PAGE == 0 and not _is_whole(file.read_bytes()):
+                file.unlink(missing_ok=True)
+        except OSError:  # another process has removed it, or it is another user's
+            continue
+
+
+def _is_whole(program: bytes) -> bool:
+    """Return whether compressed bytes are whole; True for those of zstandard, which JAX uses if it is installed."""
+    if program.startswith(ZSTANDARD):
+        return True
+    stream = zlib.decompressobj()
+    try:
+        stream.decompress(program)
+    except zlib.error:
+        return False
+    return stream.eof
 
 
 def prune(files: Iterable[Path], room: int) -> None:

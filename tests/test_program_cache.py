@@ -1,14 +1,16 @@
 """Compiled programs are kept between processes, in bounded room, and apart for each kind of machine."""
 
 import os
+import random
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 from grpo_jax import program_cache
-from grpo_jax.program_cache import DIRECTORY, keep_programs, machine, prune
+from grpo_jax.program_cache import DIRECTORY, PAGE, ZSTANDARD, keep_programs, machine, prune, remove_cut_off
 from tests.helpers import ROOT
 
 
@@ -21,7 +23,8 @@ def cache(monkeypatch, tmp_path):
     return tmp_path / "grpo_jax" / "programs"
 
 
-def test_a_later_process_reads_what_an_earlier_one_has_compiled(cache):
+def compile_program():
+    """Compile a program in another process, or load it, and return JAX's events and warnings."""
     script = (
         "from grpo_jax.program_cache import keep_programs; keep_programs()\n"
         "import jax, jax.numpy as jnp\n"
@@ -29,15 +32,34 @@ def test_a_later_process_reads_what_an_earlier_one_has_compiled(cache):
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0)\n"
         "jax.jit(lambda x: jnp.linalg.inv(x @ x) + 1)(jnp.eye(3))\n"
     )
+    command, environment = [sys.executable, "-c", script], {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return found.stdout, found.stderr
 
-    def events():
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", script]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
-    assert "/jax/compilation_cache/cache_hits" not in events()
-    assert "/jax/compilation_cache/cache_hits" in events()
+def test_a_later_process_reads_what_an_earlier_one_has_compiled(cache):
+    assert "/jax/compilation_cache/cache_hits" not in compile_program()[0]
+    assert "/jax/compilation_cache/cache_hits" in compile_program()[0]
     assert any((cache / machine()).iterdir())
+
+
+def test_programs_that_were_cut_off_are_removed_and_compiled_again(cache):
+    compile_program()
+    (program,) = (cache / machine()).glob("jit__lambda*-cache")
+    for left in (b"", bytes(PAGE), program.read_bytes()[:PAGE]):
+        program.write_bytes(left)
+        assert "Error reading persistent compilation cache entry" not in compile_program()[1]
+        assert program.stat().st_size > PAGE
+
+
+def test_whole_programs_stay(tmp_path):
+    """One of whole pages, one of another length, and one that zlib did not compress."""
+    lengths = range(PAGE - 50, PAGE)
+    pages = next(one for n in lengths if len(one := zlib.compress(random.Random(0).randbytes(n))) == PAGE)
+    for name, program in (("pages", pages), ("other", pages[:-1]), ("zstandard", ZSTANDARD + bytes(PAGE - 4))):
+        (tmp_path / name).write_bytes(program)
+    remove_cut_off([*tmp_path.iterdir(), tmp_path / "gone"])
+    assert {path.name for path in tmp_path.iterdir()} == {"pages", "other", "zstandard"}
 
 
 @pytest.mark.parametrize(("name", "value"), [(DIRECTORY, "/elsewhere"), ("JAX_ENABLE_COMPILATION_CACHE", "false")])
