@@ -13,7 +13,7 @@ def get_study():
     scaled |= {"evaluation.every": 2, "checkpoint.every": 50, "optimizer.learning_rate": 8e-4}
     arm = {"config": "configs/two_grpo.py"}
     return {
-        "question": "Do pairs want the rollouts of an update, or the prompts, to be those of large groups?",
+        "question": "Should a batch of pairs match a batch of large groups in prompts, or in rollouts?",
         "seeds": (0, 1, 2, 3, 4),
         "baseline": "Q = 32",
         "matched": "rollouts",

@@ -36,7 +36,7 @@ def read_study(workdir: Path) -> Study:
 
 
 def begin(study: Study, workdir: Path) -> None:
-    """Write study.json, whole or not at all. Seeds may be added to a study that exists.
+    """Write study.json, whole or not at all. A study that exists may get more seeds, and its question other words.
 
     Raises:
       ConfigError: if the directory belongs to another study or to a run, if a run in it has another configuration (for
@@ -61,8 +61,8 @@ def _check_same(there: Study, here: Study, workdir: Path) -> None:
             f"--workdir={workdir}: has the seeds {removed}, which the study no longer has; seeds can be added, but not "
             "removed."
         )
-    fields = differing(to_json(dataclasses.replace(there, seeds=here.seeds)), to_json(here))
-    if fields:
+    alike = dataclasses.replace(there, seeds=here.seeds, question=here.question)
+    if fields := differing(to_json(alike), to_json(here)):
         raise ConfigError(
             f"--workdir={workdir}: belongs to another study (they differ in {', '.join(fields)}); name another "
             "directory."

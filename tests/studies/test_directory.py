@@ -33,10 +33,15 @@ def test_seeds_may_be_added_but_not_taken_away(tmp_path):
     assert read_study(tmp_path) == more
 
 
+def test_the_question_may_be_reworded(tmp_path):
+    begin(make(tmp_path, question="Do runs want to be these?"), tmp_path)
+    begin(make(tmp_path), tmp_path)
+    assert read_study(tmp_path) == make(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"question": "Why?"}, "question"),
         ({"arms": arms(optimizer__learning_rate=1e-3)}, "arms.G = 4.overrides"),
         ({"comparisons": {"prompts": (64,)}}, "comparisons"),
     ],
