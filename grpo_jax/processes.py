@@ -31,7 +31,7 @@ PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those tha
 
 _exchanges = itertools.count()
 _waited = 0.0  # seconds
-_waited_by_all: list[float] = []  # seconds of each process before the newest exchange
+_wait_by_process: list[float] = []  # seconds of each process before the newest exchange
 
 
 def place() -> tuple[int, int]:
@@ -172,9 +172,9 @@ def waited() -> float:
     return _waited
 
 
-def waited_by_all() -> list[float]:
+def wait_by_process() -> list[float]:
     """Return what `waited` was on each process before the newest exchange, which has told it; none before the first."""
-    return _waited_by_all
+    return _wait_by_process
 
 
 def _everywhere(what: str, value: Any) -> list[Any]:
@@ -189,7 +189,7 @@ def _everywhere(what: str, value: Any) -> list[Any]:
     Raises:
       RuntimeError: if a process exchanges something else.
     """
-    global _waited, _waited_by_all
+    global _waited, _wait_by_process
     shared, number, index = store(), next(_exchanges), jax.process_index()
     place = f"{EXCHANGES}/{number}"
     shared.key_value_set(f"{place}/{index}", json.dumps([what, value, _waited]))
@@ -204,7 +204,7 @@ def _everywhere(what: str, value: Any) -> list[Any]:
     exchanged = [theirs for theirs, _, _ in everywhere]
     if any(theirs != what for theirs in exchanged):
         raise RuntimeError(f"the processes are at different places: they exchange {', '.join(exchanged)}")
-    _waited_by_all = [seconds for _, _, seconds in everywhere]
+    _wait_by_process = [seconds for _, _, seconds in everywhere]
     return [one for _, one, _ in everywhere]
 
 

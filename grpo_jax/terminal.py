@@ -248,11 +248,11 @@ class _Left(ProgressColumn):
 class _Metrics(ProgressColumn):
     """As many whole metrics as fit beside the other columns."""
 
-    def render(self, task: Task) -> "_AsManyAsFit":
-        return _AsManyAsFit(task.fields["metrics"])
+    def render(self, task: Task) -> "_FittingParts":
+        return _FittingParts(task.fields["metrics"])
 
 
-class _AsManyAsFit:
+class _FittingParts:
     def __init__(self, parts: list[str]):
         self._parts = parts
 

@@ -97,7 +97,7 @@ def several(number: int) -> Iterator[Callable[[Callable[[int], Any]], list[Any]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes.distributed, "global_state", _Joined(process, number, store))
         patch.setattr(processes, "_exchanges", _Exchanges(process))
-        patch.setattr(processes, "_waited_by_all", [])  # and what the exchanges leave there is forgotten afterwards
+        patch.setattr(processes, "_wait_by_process", [])  # and what the exchanges leave there is forgotten afterwards
         patch.setattr(jax, "process_count", lambda: number)
         patch.setattr(jax, "process_index", lambda: process.index)
         yield everywhere

@@ -39,7 +39,7 @@ def test_small_values_are_exchanged(three):
 
     assert three(exchange) == [({"a": [0, None]}, True, False, [0, 1, 2], 0)] * 3
     assert len(processes.store().texts) == 4  # earlier exchanges leave nothing behind
-    assert len(processes.waited_by_all()) == 3  # which each of them has told
+    assert len(processes.wait_by_process()) == 3  # which each of them has told
 
 
 def test_processes_at_different_places_do_not_take_each_others_values(three):

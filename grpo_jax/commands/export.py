@@ -209,7 +209,7 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
 
     config, task = experiment.config, experiment.task
     if not config.model.checkpoint:
-        return _from_nothing(experiment, temporary)
+        return _write_description(experiment, temporary)
     checkpoint = Path(config.model.checkpoint)
     named = config.task.tokenizer if isinstance(config.task, QuestionsConfig) else ""
     generation = checkpoint / "generation_config.json"
@@ -224,7 +224,7 @@ def _source(experiment: "Experiment", temporary: Path) -> Path:
     return temporary
 
 
-def _from_nothing(experiment: "Experiment", temporary: Path) -> Path:
+def _write_description(experiment: "Experiment", temporary: Path) -> Path:
     """Write the files that describe a policy from the warm start, for transformers 4 and 5 and vLLM."""
     from grpo_jax.data import pretrained_tokenizer
     from grpo_jax.policy.huggingface import describe

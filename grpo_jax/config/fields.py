@@ -100,7 +100,7 @@ def default_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
     return {} if sections(kind) and not is_optional(kind) else dataclasses.MISSING
 
 
-def then_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
+def earlier_default_of(field: "dataclasses.Field[Any]", kind: Any) -> Any:
     """Return the value of a field in runs that are older than it: that of its `Before` mark, or else its default."""
     before = [mark.value for mark in marks(kind) if isinstance(mark, Before)]
     return before[0] if before else default_of(field, kind)

@@ -40,7 +40,7 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = (), begun: Map
     Args:
       path: a Python file with `get_config() -> ConfigDict`, or the name of a shipped one; see `run_file`.
       overrides: (dotted field, text) pairs, as in `("optimizer.learning_rate", "1e-4")`. Later ones win.
-      begun: the content of config.json if a run is continued; see `_as_then`.
+      begun: the content of config.json if a run is continued; see `_set_newer_fields`.
 
     Raises:
       ConfigError: if the file cannot be read, or with a sentence for every field that is unknown, missing, of the wrong
@@ -48,7 +48,7 @@ def load(path: str | Path, overrides: Iterable[tuple[str, str]] = (), begun: Map
     """
     values, mistakes = fields.complete(current(_run_config_file(path))), Mistakes()
     if begun is not None:
-        _as_then(values, current(begun))
+        _set_newer_fields(values, current(begun))
     # Fields that choose one of several sections come first, and then the fields of the chosen sections.
     tags = set(fields.tag_fields())
     now = (current_flag(field, text) for field, text in overrides)
@@ -103,7 +103,7 @@ def read_recorded(values: Mapping[str, Any]) -> Recorded:
             f"{', '.join(others)}: {are} of this version of grpo_jax ({grpo_jax.__version__}); use the version that "
             "made the run, or a later one."
         )
-    whole = fields.complete(values, default=lambda field, kind: _as_json(fields.then_of(field, kind)))
+    whole = fields.complete(values, default=lambda field, kind: _as_json(fields.earlier_default_of(field, kind)))
     if not (filled := len(differences(values, whole))):
         return Recorded(whole, "")
     note = f"was written by an earlier version; filled in {counted(filled, 'newer field')}"
@@ -174,7 +174,7 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
     section[leaf] = None if fields.sections(kind) else _parse(kind, text)
 
 
-def _as_then(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Config) -> None:
+def _set_newer_fields(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Config) -> None:
     """Set fields that are newer than the run to their values of that time, if they now have their defaults.
 
     So the same command continues a run that an earlier version has begun.
@@ -183,9 +183,9 @@ def _as_then(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Co
     for field in dataclasses.fields(section):
         kind, value, theirs = kinds[field.name], values.get(field.name), begun.get(field.name)
         if isinstance(value, dict) and (member := fields.section_for(kind, value)):
-            _as_then(value, theirs if isinstance(theirs, Mapping) else {}, member)
+            _set_newer_fields(value, theirs if isinstance(theirs, Mapping) else {}, member)
         elif field.name not in begun and value == fields.default_of(field, kind):
-            values[field.name] = fields.then_of(field, kind)
+            values[field.name] = fields.earlier_default_of(field, kind)
 
 
 def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) -> dict[str, Any]:

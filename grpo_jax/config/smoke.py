@@ -13,7 +13,7 @@ PROBLEMS = 4  # of an evaluation, all in one batch
 SAMPLES = 2
 BOOTSTRAP = 100
 RECORDS = 1000  # read from each source
-TIES = "grpo_jax.rewards.terms:lot"  # so short completions are all wrong, and without signal there is no update
+TIES = "grpo_jax.rewards.terms:tie_breaker"  # so short completions are all wrong, and without signal there is no update
 
 
 def smoke(config: Config, shards: int) -> Config:

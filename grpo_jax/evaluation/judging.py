@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from grpo_jax.config import ConfigError, counted, one_line
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_all
-from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, as_it_counts
+from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, finite_or_unscored
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.types import Rollouts, StopReason
 
@@ -77,7 +77,7 @@ def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
             raise ConfigError(
                 f"the reward of the task: returns {verdict}; make its reward a number, and its answer a text or None."
             )
-    return [as_it_counts(verdict) for verdict in verdicts]
+    return [finite_or_unscored(verdict) for verdict in verdicts]
 
 
 def try_reward(task: Task, problem: Problem, group_size: int) -> None:

@@ -20,7 +20,7 @@ def slowest(processes: Sequence[ProcessUse]) -> list[tuple[str, ...]]:
         ("slowest in a step", "{:.0f} steps", [float(each.slowest_steps) for each in processes]),
         ("others waited for it", "{:.1f} s", [each.awaited for each in processes]),
         ("memory of the host", "{:.2f} GiB", [each.host_bytes / 2**30 for each in processes]),
-        ("memory of a device", "{:.2f} GiB", [each.most_on_a_device / 2**30 for each in processes]),
+        ("memory of a device", "{:.2f} GiB", [each.peak_device_bytes / 2**30 for each in processes]),
     ]
     return [
         (

@@ -6,7 +6,7 @@ from grpo_jax.rewards.mathematics.pool import WorkerError
 from grpo_jax.rewards.per_attempt import PerAttempt
 from grpo_jax.rewards.registry import REWARDS, make_reward
 from grpo_jax.rewards.service import Service
-from grpo_jax.rewards.verdict import UNSCORED, Attempt, Equating, Reward, Verdict, as_it_counts, same_text
+from grpo_jax.rewards.verdict import UNSCORED, Attempt, Equating, Reward, Verdict, finite_or_unscored, same_text
 
 __all__ = [
     "REWARDS",
@@ -18,8 +18,8 @@ __all__ = [
     "Service",
     "Verdict",
     "WorkerError",
-    "as_it_counts",
     "chains",
+    "finite_or_unscored",
     "last_boxed",
     "make_reward",
     "same_text",

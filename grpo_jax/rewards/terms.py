@@ -119,9 +119,12 @@ def last_value_of_chain(config: RewardConfig, max_new_tokens: int) -> PerAttempt
     return PerAttempt("last_value", chains.last_value)
 
 
-def lot(attempt: Attempt) -> Verdict:
+def tie_breaker(attempt: Attempt) -> Verdict:
     """Return a number in [0, 1) that depends on the completion's text, so that equally good completions differ.
 
     Smoke runs add it to the reward, so that there is something to learn from. It says nothing about what is right.
     """
     return Verdict(zlib.crc32(attempt.completion.encode()) / 2**32, None)
+
+
+lot = tie_breaker  # the name in smoke runs of earlier versions

@@ -36,8 +36,8 @@ UNSCORED = Verdict(reward=0.0, answer=None, scored=False)
 LARGEST_REWARD = 3.4e38  # advantages are computed in float32
 
 
-def as_it_counts(verdict: Verdict) -> Verdict:
-    """Return a verdict as statistics count it: without a finite reward, it is unscored.
+def finite_or_unscored(verdict: Verdict) -> Verdict:
+    """Return a verdict, made unscored if its reward is not finite. Statistics count verdicts in this form.
 
     An unscored verdict is neither right nor wrong.
     """

@@ -33,7 +33,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)  # the disk, or the user's share of it
 
 
 @contextmanager
-def full_disk_told() -> Iterator[None]:
+def explain_full_disk() -> Iterator[None]:
     """Turn an error that a full disk caused into a TrainingError with a sentence.
 
     Raises:

@@ -90,7 +90,7 @@ class ProcessUse(JsonRecord):
     awaited: float = 0.0  # the seconds that another one waited longer than it in these steps
 
     @property
-    def most_on_a_device(self) -> int:
+    def peak_device_bytes(self) -> int:
         """The most bytes that it had used on one of its devices; 0 if none counts them."""
         return max(self.device_bytes.values(), default=0)
 

@@ -134,7 +134,7 @@ class Others:
         """Return the words of a process that failed by itself; else say which is gone; else return any words."""
         causes = [words for words in self.words if words.cause]
         if not causes and self._gone(MOMENT_LOOKS):
-            return self._obituary()
+            return self._message_of_silence()
         return (causes or self.words)[0]
 
     def all_ended(self) -> bool:
@@ -149,7 +149,8 @@ class Others:
         """Return the processes that have been silent for this many looks."""
         return sorted(process for process, n in self._silence().items() if n >= looks and process != self.index)
 
-    def _obituary(self) -> LastWords:
+    def _message_of_silence(self) -> LastWords:
+        """Return the message that processes which are gone could not leave."""
         gone = self._gone(MOMENT_LOOKS)
         seconds = min(self._silence()[process] for process in gone) * LOOK_SECONDS
         text = (

@@ -195,7 +195,7 @@ def make_queue(units: Units) -> Queue:
     )
 
 
-def a_lane_each(units: Units, prompts: Any, *, room: int) -> tuple[Queue, Lanes, Cache]:
+def lane_per_unit(units: Units, prompts: Any, *, room: int) -> tuple[Queue, Lanes, Cache]:
     """Return an empty queue, a lane for each unit, and an empty cache.
 
     Args:

@@ -231,7 +231,7 @@ def make_continuous_sampler(
             queue, busy, cache = on_shards(lanes.make_queue, (0,), 0)(units), state.lanes, state.cache
         else:
             axis = lane_axis(prompt_kv)
-            each = on_shards(partial(lanes.a_lane_each, room=max_new_tokens), (0, axis), (0, 0, axis))
+            each = on_shards(partial(lanes.lane_per_unit, room=max_new_tokens), (0, axis), (0, 0, axis))
             queue, busy, cache = each(units, prompt_kv)
         held_prompts, held_completions = jax.tree.map(
             lambda held, new: jax.lax.dynamic_update_slice_in_dim(held, new, slot, 0),

@@ -82,7 +82,7 @@ def run_study(
     turns = _Turns(study, workdir)
     going: list[_Going] = []
     failed: list[tuple[StudyRun, str]] = []
-    with _stop_requests() as stops, _none_left_behind(going):
+    with _stop_requests() as stops, _terminated_on_exit(going):
         passed_on, last_told = 0, time.monotonic()
         while going or (todo and not stops):
             while todo and free and not stops and turns.may_start(todo[0], [one.run for one in going]):
@@ -192,7 +192,7 @@ def _terminate(going: Sequence[_Going]) -> None:
 
 
 @contextlib.contextmanager
-def _none_left_behind(going: Sequence[_Going]) -> Iterator[None]:
+def _terminated_on_exit(going: Sequence[_Going]) -> Iterator[None]:
     """Terminate the runs if anything goes wrong here, so that none is left behind."""
     try:
         yield

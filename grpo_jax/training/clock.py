@@ -39,7 +39,7 @@ class Clock:
         self._now, self._compiled = time.perf_counter(), _compile_seconds
         self.to_first_step: float | None = None  # seconds from the start of the process to the end of its first step
 
-    def first_step_is_done(self) -> None:
+    def record_first_step(self) -> None:
         """Record the time at which the process finished its first step."""
         self.to_first_step = round(process_age(), 3)
 

@@ -144,7 +144,7 @@ class _Loop:
         del weights  # the engine has them
         self._log.settle()
         if self.step == self._first_step + 1:
-            run.clock.first_step_is_done()
+            run.clock.record_first_step()
 
     def evaluate(self) -> float | None:
         """Evaluate on the splits that are due. Return validation pass@1; None if it is not due or not known."""

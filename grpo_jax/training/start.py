@@ -30,7 +30,7 @@ from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory, kept_steps
-from grpo_jax.runs.ending import StopRequest, TrainingError, full_disk_told, recorded
+from grpo_jax.runs.ending import StopRequest, TrainingError, explain_full_disk, recorded
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.lines import Measured
@@ -75,7 +75,7 @@ def train_config(
     """
     clock, directory = Clock(), _directory(workdir, config)
     with _watched(watch, workdir, config, display) as display:
-        if summary := _left_as_it_is(directory, config, display):
+        if summary := _result_if_finished(directory, config, display):
             return summary
         check_trackers(config)
         notes = on_first(lambda: fork(directory, config, origin) if origin else [])
@@ -116,7 +116,7 @@ def train(
     """
     clock, directory = Clock(), _directory(workdir, experiment.config)
     with _watched(watch, workdir, experiment.config, display) as display:
-        if summary := _left_as_it_is(directory, experiment.config, display):
+        if summary := _result_if_finished(directory, experiment.config, display):
             return summary
         check_trackers(experiment.config)
         return _train(experiment, directory, clock, display)
@@ -129,7 +129,7 @@ def _watched(watch: Together | None, workdir: Path, config: Config, display: Dis
         yield Noticed(display or Silent(), together.progressed)
 
 
-@full_disk_told()
+@explain_full_disk()
 def _train(
     experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display, profile: range = range(0)
 ) -> Summary:
@@ -164,7 +164,7 @@ def _directory(workdir: Path, config: Config) -> RunDirectory:
     return RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=TENSORBOARD in config.logging.trackers)
 
 
-def _left_as_it_is(directory: RunDirectory, config: Config, display: Display) -> Summary | None:
+def _result_if_finished(directory: RunDirectory, config: Config, display: Display) -> Summary | None:
     """Return the summary of a finished run; None if there is something to do."""
     values = on_first(lambda: None if (found := finished(directory, config)) is None else found.to_json())
     if values is None:

@@ -35,7 +35,7 @@ from grpo_jax.processes import barrier
 from grpo_jax.runs.agreement import on_all, on_first
 from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.ending import Interrupted, StopRequest, full_disk_told, recorded
+from grpo_jax.runs.ending import Interrupted, StopRequest, explain_full_disk, recorded
 from grpo_jax.runs.inputs import Files, checkpoint_files, digest_files, read_inputs
 from grpo_jax.runs.provenance import now
 from grpo_jax.runs.record import provenance_of, recorded_date
@@ -54,7 +54,7 @@ from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.restore import read_config, restore
 
 
-@full_disk_told()
+@explain_full_disk()
 def evaluate_suites(
     config: Config,
     sources: Mapping[str, SourceConfig | None],

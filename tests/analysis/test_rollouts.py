@@ -14,7 +14,7 @@ from grpo_jax.evaluation import judge_rollouts
 from grpo_jax.objectives import Recipe
 from grpo_jax.objectives.advantages import mean_centered
 from grpo_jax.objectives.surrogates import clipped
-from grpo_jax.rewards import UNSCORED, Verdict, as_it_counts
+from grpo_jax.rewards import UNSCORED, Verdict, finite_or_unscored
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import Counter, Stream, make_sampler
 from tests.analysis import bandit
@@ -94,7 +94,7 @@ def test_what_has_no_verdict_and_what_is_not_said():
     found = _sampled(judged(right, UNSCORED, wrong), rollouts)
     assert found.scored.tolist() == [[True, False, True]]
     assert found.right.tolist() == [[True, False, False]]
-    found = _sampled(judged(right, as_it_counts(Verdict(float("nan"), "", right=True)), wrong), rollouts)
+    found = _sampled(judged(right, finite_or_unscored(Verdict(float("nan"), "", right=True)), wrong), rollouts)
     assert found.scored.tolist() == [[True, False, True]]
     assert _sampled(judged(right, Verdict(0.5, ""), wrong), rollouts).right is None
 

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.ending import FULL, StopRequest, StopRequested, TrainingError, full_disk_told
+from grpo_jax.runs.ending import FULL, StopRequest, StopRequested, TrainingError, explain_full_disk
 from grpo_jax.runs.lines import Stage
 from tests.helpers import train_line
 
@@ -28,12 +28,12 @@ def test_a_full_disk_is_reported_in_a_sentence_wherever_it_is_noticed(number):
 
     sentence = rf"^nothing more can be written: (metrics.jsonl: )?{os.strerror(number)}\. .*the same command continues"
     for act in (written, in_the_background, while_another_is_handled):
-        with pytest.raises(TrainingError, match=sentence), full_disk_told():
+        with pytest.raises(TrainingError, match=sentence), explain_full_disk():
             act()
 
 
 def test_other_errors_stay_what_they_are():
-    with pytest.raises(PermissionError), full_disk_told():
+    with pytest.raises(PermissionError), explain_full_disk():
         raise PermissionError(errno.EACCES, "Permission denied")
 
 

@@ -27,7 +27,7 @@ def open_huggingface(config: SourceConfig) -> Records:
         name, revision, subset = str(directory), None, None
     elif match := _REPOSITORY.fullmatch(config.path):
         name, revision, subset = match["id"], match["revision"], match["subset"]
-        _knock(name, revision, config.path)
+        _check_repository(name, revision, config.path)
     else:
         raise ConfigError(
             f"path={config.path!r}: neither a directory nor a repository; write owner/name, owner/name/subset or"
@@ -63,7 +63,7 @@ def repository_of(config: SourceConfig) -> str:
     return match["id"] if match and not Path(config.path).expanduser().is_dir() else ""
 
 
-def _knock(name: str, revision: str | None, path: str) -> None:
+def _check_repository(name: str, revision: str | None, path: str) -> None:
     """Ask the Hub for a repository. Raises ConfigError within seconds if the Hub does not answer or lacks it."""
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError

@@ -75,7 +75,7 @@ def test_offline_the_cache_alone_is_asked(monkeypatch):
     ],
 )
 def test_a_path_names_repository_revision_and_subset(monkeypatch, path, asked):
-    monkeypatch.setattr(huggingface, "_knock", lambda *_: None)
+    monkeypatch.setattr(huggingface, "_check_repository", lambda *_: None)
     loaded = []
 
     def load_dataset(name, subset, split, revision):
@@ -92,7 +92,7 @@ def test_golds_have_the_digits_of_their_column(monkeypatch):
     columns = {"question": ["1+1", "1+2"], "answer": [0.1, 3.0], "parsed": [{"gold": 2}, ["x"]]}
     features = {"question": datasets.Value("string"), "answer": datasets.Value("float32"), "parsed": datasets.Json()}
     data = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
-    monkeypatch.setattr(huggingface, "_knock", lambda *_: None)
+    monkeypatch.setattr(huggingface, "_check_repository", lambda *_: None)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: data)
     config = source(kind="huggingface", path="owner/name", split="train")
     assert [problem.answer for problem in read_problems(config, "x")] == ["0.1", "3"]
