@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from grpo_jax.objectives import Objective, Outcomes, Terms, make_objective
@@ -13,10 +14,9 @@ from tests.helpers import make_config
 
 def outcomes(rewards, scored=None, **others) -> Outcomes:
     """Make the outcomes of groups with these rewards. All are scored unless `scored` says otherwise."""
-    rewards = jnp.array(rewards, jnp.float32)
-    return Outcomes(
-        rewards=rewards, scored=jnp.ones(rewards.shape, bool) if scored is None else jnp.array(scored), **others
-    )
+    rewards = np.array(rewards, np.float32)
+    scored = np.ones(rewards.shape, bool) if scored is None else np.array(scored)
+    return Outcomes(rewards=jnp.array(rewards), scored=jnp.array(scored), **others)
 
 
 def groups_of(*, old: Array, sampler: Array, reference: Array | None, lengths: Array, advantages: Array) -> Groups:

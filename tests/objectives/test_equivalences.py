@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -20,29 +20,35 @@ WIDTH = 6
 CLIPS = {"on": (0.2, 0.28), "off": (1.0, float("inf")), "zero": (0.0, 0.0)}
 
 
-def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="sequence"):
-    """The gradient of a loss by the log-probabilities of random completions, off-policy where the clip matters."""
-    draws = np.random.default_rng(0)
-    lengths = jnp.asarray(draws.integers(1, WIDTH + 1, size=rewards.shape))
-    old = draws.uniform(-3.0, -0.1, size=(*rewards.shape, WIDTH)).astype(np.float32)
-    logprobs = old if clip == "zero" else old + 0.5 * draws.standard_normal(old.shape, np.float32)
-    scored = jnp.asarray(np.ones(rewards.shape, bool) if scored is None else scored)
+@cache
+def program(loss, estimator, clip):
+    """The gradient of a loss by log-probabilities. Estimators are told apart by their names and settings."""
     clip_low, clip_high = CLIPS[clip]
+    function, settings = estimator
 
-    @jax.jit
-    @jax.grad
-    def of_total(logprobs):
-        mask = length_mask(lengths, WIDTH)
-        weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(lengths, WIDTH)[..., None], 0.0)
-        advantages = estimator(Outcomes(rewards=rewards, scored=scored))
-        terms = terms_of(logprobs, jnp.asarray(old), mask=mask, weights=weights, advantages=advantages)
+    def total(logprobs, old, mask, weights, outcomes):
+        advantages = function(outcomes, **dict(settings))
+        terms = terms_of(logprobs, old, mask=mask, weights=weights, advantages=advantages)
         return loss(terms, clip_low=clip_low, clip_high=clip_high)
 
-    return np.array(of_total(logprobs))
+    return jax.jit(jax.grad(total))
+
+
+def gradient(loss, estimator, rewards, scored=None, *, clip="on", aggregation="sequence", **settings):
+    """The gradient of a loss by the log-probabilities of random completions, off-policy where the clip matters."""
+    draws = np.random.default_rng(0)
+    lengths = draws.integers(1, WIDTH + 1, size=rewards.shape)
+    old = draws.uniform(-3.0, -0.1, size=(*rewards.shape, WIDTH)).astype(np.float32)
+    logprobs = old if clip == "zero" else old + 0.5 * draws.standard_normal(old.shape, np.float32)
+    scored = np.ones(rewards.shape, bool) if scored is None else scored
+    mask = length_mask(jnp.asarray(lengths), WIDTH)
+    weights = jnp.where(mask, AGGREGATIONS[aggregation].weight(jnp.asarray(lengths), WIDTH)[..., None], 0.0)
+    of_total = program(loss, (estimator, tuple(settings.items())), clip)
+    return np.array(of_total(logprobs, old, mask, weights, Outcomes(rewards=rewards, scored=scored)))
 
 
 def all_pairs():
-    return jnp.array(list(itertools.product([0.0, 1.0], repeat=2)))
+    return np.array(list(itertools.product([0.0, 1.0], repeat=2)), np.float32)
 
 
 @pytest.mark.parametrize("clip", CLIPS)
@@ -53,7 +59,7 @@ def test_two_grpo_is_everything_it_should_be(clip, aggregation):
     pairs = of(two_grpo, contrastive)
     assert np.abs(pairs).max() > 0.01
     np.testing.assert_allclose(of(n_vs_m, contrastive), pairs, atol=1e-6)
-    np.testing.assert_allclose(of(clipped, partial(group_normalized, ddof=0)), pairs, atol=1e-6)
+    np.testing.assert_allclose(of(clipped, group_normalized, ddof=0), pairs, atol=1e-6)
     np.testing.assert_allclose(of(clipped, leave_one_out), pairs, atol=1e-6)
     np.testing.assert_allclose(2 * of(clipped, mean_centered), pairs, atol=1e-6)
 
@@ -62,8 +68,8 @@ def test_two_grpo_is_everything_it_should_be(clip, aggregation):
 def test_n_vs_m_is_grpo_for_every_split(clip):
     """Groups of 2, 3, ..., 16, each with 0, 1, ..., G positives; what a small group leaves free has no verdict."""
     splits = [(size, positives) for size in range(2, 17) for positives in range(size + 1)]
-    rewards = jnp.array([[float(index < positives) for index in range(16)] for _, positives in splits])
-    scored = jnp.array([[index < size for index in range(16)] for size, _ in splits])
+    rewards = np.array([[index < positives for index in range(16)] for _, positives in splits], np.float32)
+    scored = np.array([[index < size for index in range(16)] for size, _ in splits])
     grpo = gradient(clipped, group_normalized, rewards, scored, clip=clip)
     contrast = gradient(n_vs_m, contrastive, rewards, scored, clip=clip)
     np.testing.assert_allclose(contrast, grpo, atol=2e-6)
@@ -87,15 +93,16 @@ def test_two_grpo_by_hand():
 
 
 # Four one-token answers, of which the first two are right: p = .412, the share of PAPER's check.
-LOGITS = jnp.log(jnp.array([0.25, 0.162, 0.4, 0.188]))
-RIGHT = jnp.array([1.0, 1.0, 0.0, 0.0])
+CHANCE = np.array([0.25, 0.162, 0.4, 0.188], np.float32)
+LOGITS = np.log(CHANCE)
+RIGHT = np.array([1.0, 1.0, 0.0, 0.0], np.float32)
 
 
 def exact_gradient(loss, estimator, size):
     """E over all groups of `size` answers of the gradient, per completion: what infinitely many prompts would give."""
-    groups = jnp.array(list(itertools.product(range(4), repeat=size)))
-    probability = jax.nn.softmax(LOGITS)[groups].prod(-1)
-    advantages = estimator(Outcomes(rewards=RIGHT[groups], scored=jnp.ones(groups.shape, bool)))
+    groups = np.array(list(itertools.product(range(4), repeat=size)))
+    probability = CHANCE[groups].prod(-1)
+    outcomes = Outcomes(rewards=RIGHT[groups], scored=np.ones(groups.shape, bool))
 
     def of_group(logits, answers, advantage):
         logprobs = jax.nn.log_softmax(logits)[answers][:, None]
@@ -112,15 +119,16 @@ def exact_gradient(loss, estimator, size):
         )
         return -loss(terms, clip_low=0.2, clip_high=0.28) / size
 
-    gradients = jax.jit(jax.vmap(jax.grad(of_group), (None, 0, 0)))(LOGITS, groups, advantages)
-    return (probability[:, None] * gradients).sum(0)
+    def of_groups(logits, answers, outcomes):
+        return jax.vmap(jax.grad(of_group), (None, 0, 0))(logits, answers, estimator(outcomes))
+
+    return (probability[:, None] * jax.jit(of_groups)(LOGITS, groups, outcomes)).sum(0)
 
 
 def mean_gradients():
     """g+ and g-: the mean gradient of log pi over right and over wrong answers."""
-    scores = jax.jacobian(jax.nn.log_softmax)(LOGITS)
-    probability = jax.nn.softmax(LOGITS)
-    right, wrong = probability * RIGHT, probability * (1 - RIGHT)
+    scores = np.eye(4) - CHANCE  # of a softmax
+    right, wrong = CHANCE * RIGHT, CHANCE * (1 - RIGHT)
     return right @ scores / right.sum(), wrong @ scores / wrong.sum()
 
 
@@ -128,7 +136,7 @@ def mean_gradients():
 @pytest.mark.parametrize(("loss", "estimator"), [(clipped, group_normalized), (n_vs_m, contrastive)])
 def test_expected_gradient_is_w_times_the_contrast(size, printed, loss, estimator):
     """E gradient = w_G(p) (g+ - g-), with w_G(p) = E_{K ~ Bin(G, p)} sqrt(K/G (1 - K/G))."""
-    p = float(jax.nn.softmax(LOGITS) @ RIGHT)
+    p = float(CHANCE @ RIGHT)
     weight = sum(
         math.comb(size, k) * p**k * (1 - p) ** (size - k) * math.sqrt(k / size * (1 - k / size))
         for k in range(size + 1)
@@ -141,12 +149,12 @@ def test_expected_gradient_is_w_times_the_contrast(size, printed, loss, estimato
 
 def test_two_grpo_climbs_the_success_rate_exactly():
     """Without length normalisation the expected gradient of 2-GRPO is the gradient of p itself."""
-    expected = jax.grad(lambda logits: jax.nn.softmax(logits) @ RIGHT)(LOGITS)
+    expected = jax.jit(jax.grad(lambda logits: jax.nn.softmax(logits) @ RIGHT))(LOGITS)
     np.testing.assert_allclose(exact_gradient(two_grpo, contrastive, 2), expected, atol=1e-6)
 
 
 def test_positive_and_negative_scores_balance():
     """p g+ + (1 - p) g- = 0: given the prompt, the two arms are two views of one direction."""
-    p = float(jax.nn.softmax(LOGITS) @ RIGHT)
+    p = float(CHANCE @ RIGHT)
     positive, negative = mean_gradients()
     np.testing.assert_allclose(p * positive + (1 - p) * negative, 0.0, atol=1e-7)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,11 @@ def loss(made, logprobs, old, sampler, reference, lengths, advantages):
 
 
 @partial(jax.jit, static_argnums=0)
+def advantages_of(made, outcomes):
+    return made.advantages(outcomes)
+
+
+@partial(jax.jit, static_argnums=0)
 def gradient(made, logprobs, *arrays):
     return jax.grad(lambda lp: loss(made, lp, *arrays).total)(logprobs)
 
@@ -61,6 +66,12 @@ def on_policy_gradient(made, lengths=LENGTHS, width=5):
     old = logprobs(shape=(*lengths.shape, width))
     total = gradient(made, old, old, old, None, lengths, ADVANTAGES)
     return total / loss(made, old, old, old, None, lengths, ADVANTAGES).weight
+
+
+@cache
+def named(name: str) -> Objective:
+    """An objective by its name, whose programs are compiled once."""
+    return made_of(name)
 
 
 def token_weights(lengths, width, weight_of_length):
@@ -210,7 +221,7 @@ def test_an_unscored_completion_gets_no_gradient(name):
         evidence=jnp.array([3.0]),
     )
     old = logprobs(shape=(1, 4, 5))
-    found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))
+    found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, advantages_of(made, outcomes))
     assert np.abs(found[0, [0, 1, 3]]).max() > 0.01
     np.testing.assert_array_equal(found[0, 2], 0.0)
 
@@ -224,7 +235,7 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
     """This holds for binary rewards and for partial credit."""
     if name in (*ONE_SIDED, "w_reinforce") and 0.7 in pair:
         return  # without a baseline, partial credit says nothing of better and worse
-    made = made_of(name)
+    made = named(name)
     old, lengths = logprobs(shape=(1, 2, 5)), jnp.full((1, 2), 5)
     outcomes = Outcomes(
         rewards=jnp.array([pair]),
@@ -234,7 +245,7 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
         success=jnp.array([0.4]),
         evidence=jnp.array([3.0]),
     )
-    found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, made.advantages(outcomes))
+    found = gradient(made, old, old, old, old if made.needs_reference else None, lengths, advantages_of(made, outcomes))
     better = int(np.argmax(pair))
     raised, lowered = ONE_SIDED.get(name, (True, True))
     assert (found[0, better] < 0).all() == raised
@@ -297,11 +308,11 @@ def test_what_is_cut_is_what_the_surrogate_clips():
         "simpo": [[False, False], [False, False]],
     }
     for name, cut in expected.items():
-        found = made_of(name).cut(old + jnp.log(ratios), groups)
+        found = jax.jit(made_of(name).cut)(old + jnp.log(ratios), groups)
         np.testing.assert_array_equal(found[0], cut, err_msg=name)
     tighter = made_of("gspo", clip_low=3e-4, clip_high=4e-4)
     up = old + jnp.log(jnp.array([[[1.4, 0.9], [0.5, 1.0]]]))  # geometric means 1.12 and .5
-    np.testing.assert_array_equal(tighter.cut(up, groups)[0], [[True, True], [True, False]])
+    np.testing.assert_array_equal(jax.jit(tighter.cut)(up, groups)[0], [[True, True], [True, False]])
 
 
 @pytest.mark.parametrize(
@@ -349,6 +360,6 @@ def test_group_token_has_the_gradient_of_dapos_equation_8():
 
     made, arrays = objective(aggregation=AGGREGATIONS["group_token"]), (old, old, None, jnp.array(lengths), advantages)
     found = gradient(made, new, *arrays) / loss(made, new, *arrays).weight
-    expected = jax.grad(equation_8)(new)
+    expected = jax.jit(jax.grad(equation_8))(new)
     assert np.abs(expected).max() > 0.05
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-8)

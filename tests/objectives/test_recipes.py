@@ -31,10 +31,10 @@ def gradient(objective, rewards=REWARDS, lengths=LENGTHS, *, shift=0.3):
         expected=jnp.full(len(rewards), 0.4),
         evidence=jnp.full(len(rewards), 3.0),
     )
-    advantages = objective.advantages(outcomes)
+    advantages = jax.jit(objective.advantages)(outcomes)
     reference = old if objective.needs_reference else None
     groups = groups_of(old=old, sampler=old, reference=reference, lengths=lengths, advantages=advantages)
-    return jax.grad(lambda x: objective.loss(x, groups).total)(logprobs)
+    return np.array(jax.jit(jax.grad(lambda x: objective.loss(x, groups).total))(logprobs))
 
 
 def test_the_table_names_every_objective_with_its_aggregation():

@@ -57,7 +57,7 @@ def of_one(surrogate, ratios, advantage):
 @pytest.mark.parametrize("name", EVERY)
 def test_at_ratio_one_all_have_the_policy_gradient(name):
     old = jax.random.uniform(jax.random.key(0), MASK.shape, minval=-2.0, maxval=-0.1)
-    found = jax.grad(lambda logprobs: EVERY[name](terms(logprobs, old)))(old)
+    found = jax.jit(jax.grad(lambda logprobs: EVERY[name](terms(logprobs, old))))(old)
     expected = -ADVANTAGES[..., None] * jnp.where(MASK, 1.0 / MASK.sum(-1, keepdims=True), 0.0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -136,6 +136,6 @@ def test_for_one_token_gspo_is_grpo():
 def test_a_completion_without_tokens_gives_no_nan(name):
     empty = jnp.zeros((1, 2, 4), bool)
     nothing = jnp.full(empty.shape, jnp.nan)
-    value, gradient = jax.value_and_grad(lambda x: EVERY[name](terms(x, nothing, mask=empty)))(nothing)
+    value, gradient = jax.jit(jax.value_and_grad(lambda x: EVERY[name](terms(x, nothing, mask=empty))))(nothing)
     assert value == 0
     assert not gradient.any()
