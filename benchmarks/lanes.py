@@ -19,7 +19,7 @@ import numpy as np
 from fresh_policy import fresh_policy
 
 from grpo_jax.config import command_line
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 from grpo_jax.types import Rollouts
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
@@ -45,14 +45,14 @@ def main(argv: Sequence[str]) -> None:
 
     def prepared(lanes: int) -> Callable[[int], Rollouts]:
         sampler = jax.jit(
-            make_sampler(
+            Sampler(
                 policy,
                 rollout.sampling,
                 group_size=rollout.group_size,
                 max_new_tokens=rollout.max_new_tokens,
                 stop_tokens=range(stops),
                 lanes_per_shard=lanes,
-            )
+            ).sample
         )
         return lambda step: jax.block_until_ready(
             sampler(weights, prompts, Counter.of(config.seed, Stream.TRAINING, step))

@@ -23,7 +23,7 @@ from grpo_jax.config import command_line
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.policy import Policy
 from grpo_jax.processes import put
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.types import Params, Rollouts
 
@@ -60,13 +60,13 @@ def main(argv: Sequence[str]) -> None:
     prompts = put(encode_prompts(task, problems), programs.shardings.batch)
 
     def prepared(policy: Policy, weights: Params, tokens: int) -> Callable[[int], Rollouts]:
-        sampler = make_sampler(
+        sampler = Sampler(
             policy,
             rollout.sampling,
             group_size=rollout.group_size,
             max_new_tokens=tokens,
             stop_tokens=[NEVER],
-        )
+        ).sample
         compiled = jax.jit(sampler)
         return lambda step: jax.block_until_ready(compiled(weights, prompts, Counter.of(0, Stream.TRAINING, step)))
 

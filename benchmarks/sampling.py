@@ -17,7 +17,7 @@ import jax
 from fresh_policy import fresh_policy
 
 from grpo_jax.config import command_line
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 NEVER = -1  # a stop token that no policy samples
@@ -41,13 +41,13 @@ def main(argv: Sequence[str]) -> None:
 
     def prepared(size: int, tokens: int) -> Callable[[int], float]:
         """Return a function that samples groups of this size and length in a step, and returns its milliseconds."""
-        sampler = make_sampler(
+        sampler = Sampler(
             policy,
             config.rollout.sampling,
             group_size=size,
             max_new_tokens=tokens,
             stop_tokens=[NEVER],
-        )
+        ).sample
         compiled = jax.jit(sampler)
 
         def milliseconds(step: int) -> float:

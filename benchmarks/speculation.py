@@ -24,7 +24,7 @@ from fresh_policy import built
 from grpo_jax.config import command_line
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.processes import fetch, put
-from grpo_jax.sampling import NOISES, ContinuousSampler, Counter, Earlier, Stream, make_continuous_sampler
+from grpo_jax.sampling import NOISES, Continuous, Counter, Earlier, Sampler, Stream
 from grpo_jax.training import restore
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.types import Rollouts
@@ -63,8 +63,8 @@ def main(argv: Sequence[str]) -> int:
     weights = programs.policy_weights(params)
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, arguments.prompts))
 
-    def prepared(drafts: int) -> ContinuousSampler:
-        made = make_continuous_sampler(
+    def prepared(drafts: int) -> Continuous:
+        made = Sampler(
             programs.policy,
             rollout.sampling,
             group_size=rollout.group_size,
@@ -74,7 +74,7 @@ def main(argv: Sequence[str]) -> int:
             lanes_per_shard=arguments.lanes or (arguments.prompts * rollout.group_size if drafts else 0),
             drafts=drafts,
         )
-        return ContinuousSampler(jax.jit(made.empty), jax.jit(made.feed, donate_argnums=1), jax.jit(made.finish))
+        return jax.jit(made.empty), jax.jit(made.feed, donate_argnums=1), jax.jit(made.finish)
 
     samplers = {drafts: prepared(drafts) for drafts in arguments.drafts}
 
@@ -83,11 +83,11 @@ def main(argv: Sequence[str]) -> int:
     def visit(drafts: int, step: int) -> Visit:
         texts = earlier.of(prompts.ids, rollout.group_size) if drafts else None
         counter = Counter.of(experiment.config.seed, Stream.TRAINING, step)
-        sampler, batch = samplers[drafts], put(prompts, programs.shardings.batch)
-        state = jax.block_until_ready(sampler.empty(weights, batch, counter, texts))
+        (empty, feed, finish), batch = samplers[drafts], put(prompts, programs.shardings.batch)
+        state = jax.block_until_ready(empty(weights, batch, counter, texts))
         began, cpu_began = time.perf_counter(), time.process_time()
-        state, _ = sampler.feed(weights, state, batch, counter, np.bool_(True), texts)
-        (rollouts,) = jax.block_until_ready(sampler.finish(weights, state))
+        state, _ = feed(weights, state, batch, counter, np.bool_(True), texts)
+        (rollouts,) = jax.block_until_ready(finish(weights, state))
         spent = time.perf_counter() - began, time.process_time() - cpu_began
         return Visit(fetch(rollouts), int(state.step), *spent)
 

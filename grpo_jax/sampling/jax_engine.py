@@ -12,15 +12,21 @@ from jaxtyping import Float, Int
 
 from grpo_jax.processes import put
 from grpo_jax.sampling.ahead import one_ahead
+from grpo_jax.sampling.decode_state import DecodeState
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, SamplingRequest
 from grpo_jax.sampling.lanes import batches_in_flight
-from grpo_jax.sampling.sampler import ContinuousSampler, Sampler
 from grpo_jax.sampling.speculation import Earlier
 from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts
 
 T = TypeVar("T")
 Rows: TypeAlias = Int[np.ndarray, " B"]  # the places of a batch's prompts in the request; -1: none
+
+# A `Sampler`'s jitted methods, which take weights first: `sample`; and `empty`, `feed`, `finish`.
+Whole: TypeAlias = Callable[..., Rollouts]
+Continuous: TypeAlias = tuple[
+    Callable[..., DecodeState], Callable[..., tuple[DecodeState, Rollouts]], Callable[..., list[Rollouts]]
+]
 
 
 class JaxEngine:
@@ -29,8 +35,8 @@ class JaxEngine:
     def __init__(
         self,
         *,
-        sampler: Callable[..., Sampler],
-        continuous: Callable[..., ContinuousSampler],
+        sampler: Callable[..., Whole],
+        continuous: Callable[..., Continuous],
         lanes: Callable[[int, int, int, int], int],
         vocab_size: int,
         batch: NamedSharding,
@@ -42,9 +48,9 @@ class JaxEngine:
         """Make an engine without weights.
 
         Args:
-          sampler: (sampling, group_size, noise) -> a jitted `Sampler` of whole batches.
-          continuous: (sampling, group_size, noise, lanes per shard, batches in flight) -> a jitted `ContinuousSampler`.
-            Both keep what they have made.
+          sampler: (sampling, group_size, noise) -> the program that samples whole batches.
+          continuous: (sampling, group_size, noise, lanes per shard, batches in flight) -> the programs that sample one
+            batch after the other in lanes. Both keep what they have made.
           lanes: (prompts of a request, of a batch, group_size, P) -> lanes per shard; 0: whole batches are decoded,
             without drafts.
           vocab_size: of the policy.
@@ -90,7 +96,7 @@ class JaxEngine:
             batches = list(batches)
         return self._fetched(batches, prompts, self._version)
 
-    def whole(self, request: SamplingRequest, prompts: int, width: int) -> Sampler | None:
+    def whole(self, request: SamplingRequest, prompts: int, width: int) -> Whole | None:
         """Return the program that samples whole batches of a request; None if its completions are decoded in lanes.
 
         Args:
@@ -137,15 +143,15 @@ class JaxEngine:
                 yield rows, whole(weights, given, counter)
             return
         in_flight = batches_in_flight(lanes, at_once // shards * request.group_size, len(batches))
-        program = self._continuous(*how, lanes, in_flight)
+        empty, feed, finish = self._continuous(*how, lanes, in_flight)
         first = next(inputs)
-        state = program.empty(weights, first[0], counter, first[1])
+        state = empty(weights, first[0], counter, first[1])
         for fed, (given, earlier) in enumerate(itertools.chain([first], inputs), start=1):
             last = put(np.bool_(fed == len(batches)), self._replicated)
-            state, oldest = program.feed(weights, state, given, counter, last, earlier)
+            state, oldest = feed(weights, state, given, counter, last, earlier)
             if in_flight <= fed < len(batches):
                 yield batches[fed - in_flight], oldest
-        yield from zip(batches[-in_flight:], program.finish(weights, state), strict=True)
+        yield from zip(batches[-in_flight:], finish(weights, state), strict=True)
 
 
 def in_batches(

@@ -5,7 +5,7 @@ the next unit from the queue, inside the decode loop, without the host. The queu
 prompts. Lanes may still work on units of earlier batches, so several batches are in flight, each in a slot.
 
 Each shard of a batch has lanes and a queue of its own. The functions below work on one shard, so nothing moves between
-devices; `sampler.py` maps them over the mesh.
+devices; `sampler.py` and `decode_state.py` map them over the mesh.
 """
 
 import math

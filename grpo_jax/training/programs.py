@@ -20,22 +20,13 @@ from jaxtyping import Array
 from grpo_jax.config import Config, SamplingConfig
 from grpo_jax.objectives import Objective, Outcomes, make_objective, needs_reference
 from grpo_jax.policy import Policy, is_quantised, trained_of, with_trained
-from grpo_jax.sampling import (
-    NOISES,
-    ContinuousSampler,
-    Counter,
-    Sampler,
-    Stream,
-    automatic_lanes,
-    make_continuous_sampler,
-    make_sampler,
-)
+from grpo_jax.sampling import NOISES, Continuous, Counter, Sampler, Stream, Whole, automatic_lanes
 from grpo_jax.sharding import RULES, SAMPLING_RULES, Rules, batch_shards, named, tree_named
 from grpo_jax.training.arms import ArmMetrics, make_arm_metrics
 from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.optimizer import make_optimizer, make_schedule
 from grpo_jax.training.update import Logprobs, Update, make_logprobs, make_update
-from grpo_jax.types import Groups, Params, PromptBatch, Rollouts, TrainState, UpdateBatch
+from grpo_jax.types import Groups, Params, PromptBatch, TrainState, UpdateBatch
 
 # Parameters for a rollout engine: in the compute dtype or quantised, and not sharded along fsdp.
 SamplingWeights: TypeAlias = Params
@@ -79,9 +70,9 @@ class Programs:
     policy_weights: Callable[[Params], SamplingWeights]  # of `policy`, as they are trained
     place: Callable[[SamplingWeights], SamplingWeights]  # copies either kind to the devices of these programs
     lanes: Callable[[int, int, int, int], int]  # (prompts of a request, at once, group_size, P) -> lanes per shard
-    sampler: Callable[..., Sampler]  # (sampling, group_size[, noise, lanes per shard]) -> jitted, of SamplingWeights.
-    # With `rollout.speculation` it reads drafts if it has lanes.
-    continuous: Callable[..., ContinuousSampler]  # (sampling, group_size, noise, lanes per shard, batches in flight)
+    # The programs that sample, of SamplingWeights. With `rollout.speculation` they read drafts if they have lanes.
+    sampler: Callable[..., Whole]  # (sampling, group_size[, noise, lanes per shard])
+    continuous: Callable[..., Continuous]  # (sampling, group_size, noise, lanes per shard, batches in flight)
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
     logprobs: Logprobs  # (params, batch) -> log-probabilities
@@ -103,57 +94,41 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
     temperature, chunk = config.rollout.sampling.temperature, config.train.logprob_chunk
     options = {} if config.model.remat == "none" else REMAT_OPTIONS.get(mesh.devices.flat[0].platform, {})
 
-    def settings(group_size: int, noise: str) -> dict[str, Any]:
-        return {
-            "group_size": group_size,
-            "max_new_tokens": config.rollout.max_new_tokens,
-            "stop_tokens": stop_tokens,
-            "pad_token": stop_tokens[0],
-            "noise": NOISES[noise],
-        }
-
-    def sampled_policy(weights: SamplingWeights) -> Policy:
-        return adapted.quantised if is_quantised(weights) else policy
+    def samplers(
+        sampling: SamplingConfig, group_size: int, noise: str, lanes_per_shard: int, in_flight: int = 1
+    ) -> Callable[[SamplingWeights], Sampler]:
+        """Make the samplers of both kinds of weights. The weights say which policy samples."""
+        plain = Sampler(
+            policy,
+            sampling,
+            group_size=group_size,
+            max_new_tokens=config.rollout.max_new_tokens,
+            stop_tokens=stop_tokens,
+            pad_token=stop_tokens[0],
+            noise=NOISES[noise],
+            lanes_per_shard=lanes_per_shard,
+            in_flight=in_flight,
+            drafts=config.rollout.speculation if lanes_per_shard else 0,
+        )
+        quantised = dataclasses.replace(plain, policy=adapted.quantised)
+        return lambda weights: quantised if is_quantised(weights) else plain
 
     @cache  # validation, test and training may use the same sampler
     def sampler(
         sampling: SamplingConfig, group_size: int, noise: str = "independent", lanes_per_shard: int = 0
-    ) -> Sampler:
-        drafts = config.rollout.speculation if lanes_per_shard else 0
-        how = {"lanes_per_shard": lanes_per_shard, "drafts": drafts, **settings(group_size, noise)}
-
-        def sample(weights: SamplingWeights, *inputs: Any) -> Rollouts:
-            return make_sampler(sampled_policy(weights), sampling, **how)(weights, *inputs)
-
-        return jax.jit(sample, out_shardings=shardings.batch)
+    ) -> Whole:
+        made = samplers(sampling, group_size, noise, lanes_per_shard)
+        return _jitted(Sampler.sample, made, out_shardings=shardings.batch)
 
     @cache
     def continuous(
         sampling: SamplingConfig, group_size: int, noise: str, lanes_per_shard: int, in_flight: int
-    ) -> ContinuousSampler:
-        def made(weights: SamplingWeights) -> ContinuousSampler:
-            return make_continuous_sampler(
-                sampled_policy(weights),
-                sampling,
-                lanes_per_shard=lanes_per_shard,
-                in_flight=in_flight,
-                drafts=config.rollout.speculation,
-                **settings(group_size, noise),
-            )
-
-        def empty(weights: SamplingWeights, *inputs: Any) -> Any:
-            return made(weights).empty(weights, *inputs)
-
-        def feed(weights: SamplingWeights, *inputs: Any) -> Any:
-            return made(weights).feed(weights, *inputs)
-
-        def finish(weights: SamplingWeights, state: Any) -> list[Rollouts]:
-            return made(weights).finish(weights, state)
-
-        return ContinuousSampler(
-            empty=jax.jit(empty),
-            feed=jax.jit(feed, donate_argnums=1, out_shardings=(None, shardings.batch)),
-            finish=jax.jit(finish, out_shardings=shardings.batch),
+    ) -> Continuous:
+        made = samplers(sampling, group_size, noise, lanes_per_shard, in_flight)
+        return (
+            _jitted(Sampler.empty, made),
+            _jitted(Sampler.feed, made, donate_argnums=1, out_shardings=(None, shardings.batch)),
+            _jitted(Sampler.finish, made, out_shardings=shardings.batch),
         )
 
     evaluation_weights = _make_evaluation_weights(config, mesh, adapted)
@@ -194,6 +169,23 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
             compiler_options=options,
         ),
     )
+
+
+def _jitted(
+    method: Callable[..., Any], sampler_of: Callable[[SamplingWeights], Sampler], **options: Any
+) -> Callable[..., Any]:
+    """Jit a method of a sampler as a function of weights and of the method's other arguments.
+
+    Args:
+      sampler_of: returns the sampler of either kind of weights.
+      **options: of `jax.jit`.
+    """
+
+    def program(weights: SamplingWeights, *inputs: Any) -> Any:
+        return method(sampler_of(weights), weights, *inputs)
+
+    program.__name__ = method.__name__  # JAX shows it in logs and profiles
+    return jax.jit(program, **options)
 
 
 def _lanes_per_shard(

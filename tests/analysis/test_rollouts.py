@@ -16,7 +16,7 @@ from grpo_jax.objectives.advantages import mean_centered
 from grpo_jax.objectives.surrogates import clipped
 from grpo_jax.rewards import UNSCORED, Verdict, finite_or_unscored
 from grpo_jax.runs.groups import Completion, JudgedGroup
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 from tests.analysis import bandit
 from tests.helpers import make_config
 from tests.training.test_update import experiment
@@ -47,14 +47,14 @@ def problems_of(sampled):
 def alone(params, problem, stream):
     """Return a prompt's completions, sampled without the other prompts."""
     made = experiment()
-    sampler = make_sampler(
+    sampler = Sampler(
         made.programs.policy,
         made.config.rollout.sampling,
         group_size=SAMPLES,
         max_new_tokens=made.config.rollout.max_new_tokens,
         stop_tokens=made.task.stop_tokens,
         pad_token=made.task.stop_tokens[0],
-    )
+    ).sample
     prompts = encode_prompts(made.task, [problem])
     return jax.device_get(jax.jit(sampler)(params, prompts, Counter.of(made.config.seed, stream, 0)))
 

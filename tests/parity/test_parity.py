@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from grpo_jax.config import ModelConfig, SamplingConfig
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture, save_checkpoint
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 from grpo_jax.types import PromptBatch
 from tests.parity.models import MODELS, VOCABULARY, saved, with_images, with_old_keys
 from tests.policy.huggingface.checkpoints import policy_of
@@ -130,7 +130,7 @@ def test_greedy_completions(name, scan_layers, folder):
     model, directory = saved(name, folder)
     policy, params = load(directory, scan_layers)
     room = 14
-    sampler = jax.jit(make_sampler(policy, GREEDY, group_size=2, max_new_tokens=room, stop_tokens=()))
+    sampler = jax.jit(Sampler(policy, GREEDY, group_size=2, max_new_tokens=room, stop_tokens=()).sample)
     lengths = np.array([23, 9, 3], np.int32)
     tokens = np.array(right_padded())
     prompts = PromptBatch(np.arange(3, dtype=np.uint32), tokens, lengths)

@@ -10,7 +10,7 @@ import pytest
 from grpo_jax.config import ModelConfig, SamplingConfig
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import load_checkpoint, read_architecture
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 from grpo_jax.types import PromptBatch
 
 HERE = Path(__file__).parent
@@ -41,7 +41,7 @@ def test_greedy_decoding(loaded):
     policy, params = loaded
     prompt, expected = EXPECTED["token_ids"], EXPECTED["greedy_ids"]
     greedy = SamplingConfig(temperature=0.0, top_k=0, top_p=1.0, min_p=0.0)
-    sample = make_sampler(policy, greedy, group_size=1, max_new_tokens=len(expected), stop_tokens=(2,))
+    sample = Sampler(policy, greedy, group_size=1, max_new_tokens=len(expected), stop_tokens=(2,)).sample
     prompts = PromptBatch(np.zeros(1, np.uint32), np.array([prompt], np.int32), np.array([len(prompt)], np.int32))
     rollouts = jax.jit(sample)(params, prompts, Counter.of(0, Stream.TEST, 0))
     assert rollouts.completion_tokens[0, 0].tolist() == expected

@@ -11,7 +11,7 @@ import pytest
 
 import grpo_jax.sampling.sampler
 from grpo_jax.config import SamplingConfig
-from grpo_jax.sampling import Counter, Stream, automatic_lanes, make_continuous_sampler, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream, automatic_lanes
 from grpo_jax.sampling.jax_engine import in_batches
 from grpo_jax.sampling.lanes import SHORTEST_ROOM, batches_in_flight, cached_tokens
 from grpo_jax.sampling.noise import antithetic, common
@@ -35,12 +35,12 @@ def take(tree, rows):
 
 def at_once(policy, params, sampling=PLAIN, **changes):
     """The reference: all prompts decoded together."""
-    return jax.device_get(jax.jit(make_sampler(policy, sampling, **SETTINGS | changes))(params, PROMPTS, COUNTER))
+    return jax.device_get(jax.jit(Sampler(policy, sampling, **SETTINGS | changes).sample)(params, PROMPTS, COUNTER))
 
 
 def in_turn(policy, params, batches, lanes, in_flight, sampling=PLAIN, **changes):
     """The rollouts of batches of places, put in the order of the places, and the steps after each batch."""
-    made = make_continuous_sampler(policy, sampling, lanes_per_shard=lanes, in_flight=in_flight, **SETTINGS | changes)
+    made = Sampler(policy, sampling, lanes_per_shard=lanes, in_flight=in_flight, **SETTINGS | changes)
     feed = jax.jit(made.feed, donate_argnums=1)
     state, found, steps = jax.jit(made.empty)(params, take(PROMPTS, batches[0]), COUNTER), [], []
     for fed, batch in enumerate(batches, start=1):
@@ -100,7 +100,7 @@ def test_no_lane_waits_while_a_completion_waits():
 def test_a_prompt_without_tokens_takes_no_step():
     policy = make()
     params = policy.init(jax.random.key(0))
-    made = make_continuous_sampler(policy, PLAIN, lanes_per_shard=2, **SETTINGS)
+    made = Sampler(policy, PLAIN, lanes_per_shard=2, **SETTINGS)
     filled = dataclasses.replace(take(PROMPTS, [0, 0, 0]), lengths=np.array([6, 0, 0], np.int32))
     state = jax.jit(made.empty)(params, filled, COUNTER)
     state, _ = jax.jit(made.feed)(params, state, filled, COUNTER, np.bool_(True))
@@ -108,11 +108,20 @@ def test_a_prompt_without_tokens_takes_no_step():
     assert state.step == lengths[0].max() - 1
 
 
+def test_the_beginning_of_a_batch_is_traced_once(monkeypatch):
+    """A prefill takes long to trace, and both `empty` and `feed` need it."""
+    traced, begin = [], Sampler.begin
+    monkeypatch.setattr(Sampler, "begin", lambda *arguments: traced.append(arguments) or begin(*arguments))
+    policy = make()
+    jax.eval_shape(Sampler(policy, PLAIN, lanes_per_shard=2, **SETTINGS).sample, policy.shapes(), PROMPTS, COUNTER)
+    assert len(traced) == 1
+
+
 def test_the_state_is_left_in_place():
     """A batch takes over its predecessor's cache, and the decode loop does not copy it."""
     policy = make()
     params = policy.init(jax.random.key(0))
-    made = make_continuous_sampler(policy, PLAIN, lanes_per_shard=8, **SETTINGS | {"max_new_tokens": 4096})
+    made = Sampler(policy, PLAIN, lanes_per_shard=8, **SETTINGS | {"max_new_tokens": 4096})
     state = jax.jit(made.empty)(params, PROMPTS, COUNTER)
     feed = jax.jit(made.feed, donate_argnums=1)
     with warnings.catch_warnings():

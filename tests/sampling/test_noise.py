@@ -12,7 +12,7 @@ from scipy import stats
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.randomness import prompt_keys
-from grpo_jax.sampling import NOISES, Counter, Stream, make_sampler
+from grpo_jax.sampling import NOISES, Counter, Sampler, Stream
 from grpo_jax.sampling.noise import gumbel
 from grpo_jax.training.experiment import build
 from grpo_jax.training.requests import evaluation_request, training_request
@@ -200,7 +200,7 @@ def test_a_groups_baseline_is_unbiased_with_independent_noise_only():
 
 def sampler(kind, group_size=4, sampling=PLAIN, **changes):
     arguments = {"max_new_tokens": ROOM, "stop_tokens": (), "noise": NOISES[kind], **changes}
-    return jax.jit(make_sampler(make(), sampling, group_size=group_size, **arguments))
+    return jax.jit(Sampler(make(), sampling, group_size=group_size, **arguments).sample)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from grpo_jax.sampling import make_sampler
+from grpo_jax.sampling import Sampler
 from grpo_jax.training.programs import REMAT_OPTIONS
 from tests.policy.test_int8 import dequantised
 from tests.policy.test_policy import VARIANTS, completion_logprobs, make, randomised
@@ -35,7 +35,7 @@ def test_kernels_are_converted_where_they_are_used():
     By default XLA for CPU orders operations so that many can run at once, and so converts many within a step.
     """
     policy = make(num_layers=6, embed_dim=64, mlp_dim=512)
-    sampler = jax.jit(make_sampler(policy.quantised, PLAIN, **SETTINGS))
+    sampler = jax.jit(Sampler(policy.quantised, PLAIN, **SETTINGS).sample)
     weights = policy.quantised.shapes()
     kernels = sum(leaf.size for leaf in jax.tree.leaves(weights) if leaf.dtype == np.int8)
     lowered, options = sampler.lower(weights, PROMPTS, COUNTER), REMAT_OPTIONS["cpu"]

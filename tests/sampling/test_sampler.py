@@ -11,7 +11,7 @@ import pytest
 import grpo_jax.sampling.sampler
 from grpo_jax.config import SamplingConfig
 from grpo_jax.policy import Policy
-from grpo_jax.sampling import Counter, Stream, make_sampler
+from grpo_jax.sampling import Counter, Sampler, Stream
 from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.types import PromptBatch, StopReason
 from tests.policy.test_policy import VARIANTS, VOCABULARY, apply, make, randomised
@@ -36,7 +36,7 @@ def sharp(policy, seed=0):
 
 def sampler(policy=None, sampling=PLAIN, group_size=3, stops=STOPS, room=ROOM, pad_token=3, **options):
     return jax.jit(
-        make_sampler(
+        Sampler(
             policy or make(),
             sampling,
             group_size=group_size,
@@ -44,7 +44,7 @@ def sampler(policy=None, sampling=PLAIN, group_size=3, stops=STOPS, room=ROOM, p
             stop_tokens=stops,
             pad_token=pad_token,
             **options,
-        )
+        ).sample
     )
 
 

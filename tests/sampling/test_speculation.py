@@ -11,15 +11,7 @@ import pytest
 import grpo_jax.sampling.sampler
 from grpo_jax.config import MeshConfig
 from grpo_jax.processes import put
-from grpo_jax.sampling import (
-    ContinuousSampler,
-    Earlier,
-    JaxEngine,
-    SamplingRequest,
-    jax_engine,
-    make_continuous_sampler,
-    make_sampler,
-)
+from grpo_jax.sampling import Earlier, JaxEngine, Sampler, SamplingRequest, jax_engine
 from grpo_jax.sampling.lanes import Completions, Lanes, Units
 from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.sampling.speculation import NOTHING, kept, look_up, texts
@@ -44,12 +36,10 @@ def test_completions_are_the_same_for_any_drafts(monkeypatch, group_size, lanes,
     one = make(**VARIANTS["gemma3"], scan_layers=True)  # with windows of 3 tokens
     params = jax.device_get(one.init(jax.random.key(0)))
     settings = SETTINGS | {"group_size": group_size, "noise": noise}
-    plain = jax.device_get(jax.jit(make_sampler(one, sampling, **settings))(params, EIGHT, COUNTER))
+    plain = jax.device_get(jax.jit(Sampler(one, sampling, **settings).sample)(params, EIGHT, COUNTER))
     assert len(np.unique(plain.completion_lengths)) > 2
     policy = dataclasses.replace(one, mesh=mesh)
-    made = make_continuous_sampler(
-        policy, sampling, lanes_per_shard=lanes // (4 if on_mesh else 1), drafts=drafts, **settings
-    )
+    made = Sampler(policy, sampling, lanes_per_shard=lanes // (4 if on_mesh else 1), drafts=drafts, **settings)
     empty, feed, finish = jax.jit(made.empty), jax.jit(made.feed), jax.jit(made.finish)
     itself = Earlier(SETTINGS["max_new_tokens"])
     itself.remember(EIGHT.ids, plain.completion_tokens, plain.completion_lengths)
@@ -73,25 +63,23 @@ def test_the_engine_drafts_from_the_visit_before(monkeypatch):
     policy, at_once = dataclasses.replace(make(), mesh=mesh), 3
     params = jax.device_get(policy.init(jax.random.key(0)))
     settings = SETTINGS | {"group_size": 1}
-    plain = jax.device_get(jax.jit(make_sampler(policy, PLAIN, **settings))(params, EIGHT, COUNTER))
+    plain = jax.device_get(jax.jit(Sampler(policy, PLAIN, **settings).sample)(params, EIGHT, COUNTER))
     given, placed = [], []
     monkeypatch.setattr(jax_engine, "put", lambda tree, to: placed.append(tree) or put(tree, to))
 
     @functools.cache
     def continuous(sampling, group_size, noise, lanes, in_flight):
-        made = make_continuous_sampler(
-            policy, sampling, lanes_per_shard=lanes, in_flight=in_flight, drafts=2, **settings
-        )
+        made = Sampler(policy, sampling, lanes_per_shard=lanes, in_flight=in_flight, drafts=2, **settings)
         feed = jax.jit(made.feed)
 
         def watched(*arguments):
             given.append(np.array(arguments[-1]))
             return feed(*arguments)
 
-        return ContinuousSampler(jax.jit(made.empty), watched, jax.jit(made.finish))
+        return jax.jit(made.empty), watched, jax.jit(made.finish)
 
     engine = JaxEngine(
-        sampler=make_sampler,
+        sampler=pytest.fail,  # all batches are sampled in lanes
         continuous=continuous,
         lanes=lambda *_: at_once,
         vocab_size=VOCABULARY,
