@@ -244,7 +244,7 @@ class RolloutConfig:
     max_new_tokens: Annotated[Count, Change.INHERITED]  # the stop token included
     # Completions that are decoded at once; the others wait, and take the place of one that has stopped. 0: all of a
     # batch. Fewer are faster if lengths differ much, and need a smaller cache. -1: automatic (`automatic_lanes` in
-    # sampling/lanes.py), since the best number depends on how many completions there are, and on the device.
+    # sampling/lane_counts.py), since the best number depends on how many completions there are, and on the device.
     lanes: Annotated[int, Range(-1), Change.ROUNDING, Before(0)] = -1
     # Tokens that are drafted after each token, and read together with it; those that are right need no step of their
     # own (sampling/speculation.py). Completions stay the same. 0: none, because on CPUs drafts seldom pay

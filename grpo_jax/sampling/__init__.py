@@ -4,7 +4,7 @@ from grpo_jax.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, EngineError, FinishedGroups, RolloutEngine, SamplingRequest
 from grpo_jax.sampling.jax_engine import Continuous, JaxEngine, Whole
-from grpo_jax.sampling.lanes import automatic_lanes, cached_tokens, full_length_steps
+from grpo_jax.sampling.lane_counts import automatic_lanes, cached_tokens, full_length_steps
 from grpo_jax.sampling.noise import NOISES, Noise
 from grpo_jax.sampling.sampler import Sampler
 from grpo_jax.sampling.speculation import Earlier

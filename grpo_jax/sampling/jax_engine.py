@@ -14,7 +14,7 @@ from grpo_jax.processes import put
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.decode_state import DecodeState
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, SamplingRequest
-from grpo_jax.sampling.lanes import batches_in_flight
+from grpo_jax.sampling.lane_counts import batches_in_flight
 from grpo_jax.sampling.speculation import Earlier
 from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts

@@ -25,7 +25,8 @@ from grpo_jax.sampling.cache import Cache, by_prompt, lane_attention, lane_axis
 from grpo_jax.sampling.choice import draw, likeliest, noise_size
 from grpo_jax.sampling.decode_state import DecodeState
 from grpo_jax.sampling.filters import filtered
-from grpo_jax.sampling.lanes import Completions, Lanes, Queue, Units, each_group_has_a_lane
+from grpo_jax.sampling.lane_counts import each_group_has_a_lane
+from grpo_jax.sampling.lanes import Completions, Lanes, Queue, Units
 from grpo_jax.sampling.noise import Noise, independent
 from grpo_jax.sharding import batch_shards, on_each_shard
 from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason

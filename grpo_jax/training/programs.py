@@ -150,7 +150,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         place=lambda weights: jax.device_put(
             weights, shardings.quantised if is_quantised(weights) else shardings.weights
         ),
-        lanes=partial(_lanes_per_shard, config, mesh, policy),
+        lanes=cache(partial(_lanes_per_shard, config, mesh, adapted)),
         sampler=sampler,
         continuous=continuous,
         advantages=jax.jit(objective.advantages),
@@ -193,9 +193,11 @@ def _lanes_per_shard(
 ) -> int:
     """Return how many lanes a shard has for a request; 0: whole batches are decoded, with a lane for each group.
 
-    With drafts each completion of a batch has a lane then: right drafts let it overtake the others of its group.
+    With drafts each completion of a batch has a lane then: right drafts let it overtake the others of its group. If
+    rollouts are quantised, evaluations, which are not, have as many lanes.
 
     Args:
+      policy: as `make_programs` takes it.
       prompts: of the request.
       at_once: prompts of a batch.
       group_size: G.
@@ -206,18 +208,26 @@ def _lanes_per_shard(
     if config.rollout.lanes >= 0:
         lanes = config.rollout.lanes // shards
     else:
-        model = policy.architecture
+        model, base = policy.architecture, policy.base
+        quantised = config.rollout.quantization == "int8"
         lanes = automatic_lanes(
             completions,
             at_once // shards * group_size,
             prompt_tokens=prompt_tokens,
             room=config.rollout.max_new_tokens,
             accelerated=mesh.devices.flat[0].platform != "cpu",
-            parameters=sum(leaf.size for leaf in jax.tree.leaves(policy.shapes())),
+            parameters=sum(leaf.size for leaf in jax.tree.leaves(base.shapes())),
             cached_per_token=2 * model.num_layers * model.num_kv_heads * model.head_dim,
+            compressed=_weight_bytes(policy.quantised) / _weight_bytes(base) if quantised else 1.0,
         )
     everything = at_once // shards * group_size if config.rollout.speculation else 0
     return lanes if 0 < lanes < completions else everything
+
+
+def _weight_bytes(policy: Policy) -> int:
+    """Return the bytes of all of a policy's parameters as it reads them when it samples."""
+    weights = jax.eval_shape(policy.cast, policy.shapes())
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
 
 
 def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, config: Config) -> Shardings:

@@ -13,7 +13,7 @@ import grpo_jax.sampling.sampler
 from grpo_jax.config import SamplingConfig
 from grpo_jax.sampling import Counter, Sampler, Stream, automatic_lanes
 from grpo_jax.sampling.jax_engine import in_batches
-from grpo_jax.sampling.lanes import SHORTEST_ROOM, batches_in_flight, cached_tokens
+from grpo_jax.sampling.lane_counts import SHORTEST_ROOM, batches_in_flight, cached_tokens
 from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.types import PromptBatch
 from tests.policy.test_policy import VARIANTS, VOCABULARY, make
@@ -152,6 +152,12 @@ def test_automatic_lanes_need_no_larger_cache_than_whole_batches():
         sizes = {"prompts": batch // 2, "group_size": 2, "prompt_tokens": prompt_tokens, "room": room}
         assert cached_tokens(lanes, **sizes) <= cached_tokens(0, **sizes)
     assert lanes
+
+
+def test_lanes_are_fewer_if_the_weights_take_less_time_to_read():
+    """In half of the bytes, a lane costs twice as much beside them; the best number goes with the root."""
+    sizes = {"prompt_tokens": 1024, "room": 3072, **SEVEN_BILLION}
+    assert [automatic_lanes(1024, 512, **sizes, compressed=share) for share in (1.0, 0.5, 0.25)] == [112, 80, 56]
 
 
 def test_as_many_batches_are_in_flight_as_lanes_need():

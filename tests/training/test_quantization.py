@@ -12,7 +12,7 @@ from grpo_jax.evaluation import evaluate
 from grpo_jax.policy import is_quantised, trained_of
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.sampling import JaxEngine
-from grpo_jax.training import build, evaluations, replay, restore, train_config
+from grpo_jax.training import build, evaluations, programs, replay, restore, train_config
 from grpo_jax.training.requests import check_engine, evaluation_request
 from tests.helpers import make_config, metrics
 
@@ -147,3 +147,18 @@ def test_scales_lie_where_their_channels_lie(lora):
         made.engine.load(version, version=0)
         for leaf in jax.tree.leaves(made.engine._weights):
             assert leaf.devices() == {jax.devices()[1]}
+
+
+def test_the_number_of_lanes_takes_the_bytes_of_the_weights_into_account(monkeypatch):
+    def size(weights):
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(weights))
+
+    given = []
+    monkeypatch.setattr(programs, "automatic_lanes", lambda *_, compressed, **others: given.append(compressed) or 0)
+    for config in (make_config(rollout__lanes=-1), configuration(LORA, rollout__lanes=-1)):
+        made = build(config, ONE_DEVICE).programs
+        assert made.lanes(8, 4, 2, 16) == 0
+    params = jax.eval_shape(made.adapt, made.policy.shapes())
+    sampled, evaluated = (jax.eval_shape(each, params) for each in (made.sampling_weights, made.evaluation_weights))
+    assert given == [1.0, size(sampled) / size(evaluated)]
+    assert given[1] < 0.5
