@@ -1,5 +1,6 @@
 """Strict surroundings for all tests: eight devices, shapes checked at every call, nothing broadcast by accident."""
 
+import dataclasses
 import functools
 import gc
 import importlib.util
@@ -53,10 +54,27 @@ def _cache_of_its_own(tmp_path_factory):
 
 PROGRAMS_KEPT = 8  # configurations whose programs a process of the tests remembers
 
+# No program depends on these. It would fail to read them here.
+NO_PROGRAMS = dict.fromkeys(("task", "warm_start", "evaluation", "checkpoint", "logging"))
+NO_SAMPLERS = dict.fromkeys(("prompts_per_step", "prompts_per_batch", "max_rollouts", "selection", "delay"))
+
+
+def _of_programs(config):
+    """Return a configuration with nothing but what its programs depend on."""
+    return dataclasses.replace(
+        config,
+        seed=config.seed if config.model.lora else None,  # of fresh adapters
+        rollout=dataclasses.replace(config.rollout, **NO_SAMPLERS),
+        train=dataclasses.replace(
+            config.train, steps=config.train.steps if config.optimizer.schedule == "cosine" else 0
+        ),
+        **NO_PROGRAMS,
+    )
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _runs_share_programs():
-    """Runs of equal configurations share their programs: tracing and loading them takes longer than a tiny run."""
+    """Runs share the programs that are equal: tracing and loading them takes longer than a tiny run."""
     experiment = sys.modules.get("grpo_jax.training.experiment")
     warm_start = sys.modules.get("grpo_jax.training.warm_start")
     if experiment is None or warm_start is None:  # no test of this session trains anything
@@ -65,6 +83,7 @@ def _runs_share_programs():
     make, recent = experiment.make_programs, {}
 
     def make_programs(config, mesh, policy, stop_tokens):
+        config = _of_programs(config)
         key = (repr(config), mesh, policy, tuple(stop_tokens))  # a configuration can hold dictionaries
         recent[key] = recent.pop(key, None) or make(config, mesh, policy, stop_tokens)
         if len(recent) > PROGRAMS_KEPT:
