@@ -29,6 +29,7 @@ PIP_INSTALL := $(PY) -m pip install --disable-pip-version-check --no-compile --n
 # uv takes a quarter of pip's processor time. It does not read pip's settings, so pip installs where uv cannot, such as
 # from an index that only these settings name.
 UV_INSTALL := UV_SYSTEM_CERTS=true $(PY) -m uv pip install --python $(PY) --no-build-isolation --constraint $(PINNED)
+EXTRAS :=
 INSTALL = $(UV_INSTALL) --editable '.$(EXTRAS)' || $(PIP_INSTALL) --editable '.$(EXTRAS)'
 # It must keep what it has compiled, which some images of containers forbid: each start would take seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
