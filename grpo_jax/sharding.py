@@ -106,9 +106,9 @@ def arrange(shape: Sequence[int], devices: Sequence[Any]) -> np.ndarray:
     return mesh_utils.create_hybrid_device_mesh(within, between, devices, allow_split_physical_axes=True)
 
 
-def batch_shards(mesh: Mesh | AbstractMesh) -> int:
-    """Return into how many pieces a batch axis is split."""
-    return _pieces(mesh, RULES["batch"])
+def batch_shards(mesh: Mesh | AbstractMesh | None) -> int:
+    """Return into how many pieces a batch axis is split; 1 without a mesh."""
+    return 1 if mesh is None else _pieces(mesh, RULES["batch"])
 
 
 def named(mesh: Mesh, *axes: str | None, rules: Rules = RULES) -> NamedSharding:

@@ -224,7 +224,7 @@ class Policy:
 
     def _completions_of_a_row(self, groups: int, group_size: int) -> int:
         """Return the most completions of a group that a row can hold if all shards of a batch get equally many rows."""
-        shards = 1 if self.mesh is None else batch_shards(self.mesh)
+        shards = batch_shards(self.mesh)
         divisors = (n for n in range(1, group_size + 1) if group_size % n == 0)
         return max((n for n in divisors if groups * group_size // n % shards == 0), default=1)
 

@@ -65,8 +65,8 @@ class Sampler:
 
     def sample(self, params: Params, prompts: PromptBatch, counter: Counter, *earlier: Int[Array, "N G C"]) -> Rollouts:
         """Return the rollouts of one batch. If there is a lane for every completion, those of a group share one."""
-        shards = 1 if self.policy.mesh is None else batch_shards(self.policy.mesh)
-        alone = each_group_has_a_lane(self.lanes_per_shard, len(prompts.ids) // shards, self.group_size, self.drafts)
+        prompts_per_shard = len(prompts.ids) // batch_shards(self.policy.mesh)
+        alone = each_group_has_a_lane(self.lanes_per_shard, prompts_per_shard, self.group_size, self.drafts)
         sampler = replace(self, lanes_per_shard=0) if alone else self
         state = sampler.empty(params, prompts, counter, *earlier)
         state, _ = sampler.feed(params, state, prompts, counter, jnp.array(True), *earlier)
