@@ -96,6 +96,8 @@ class QuestionsConfig:
     stop_tokens: Annotated[tuple[str | int, ...], MayBeEmpty()] = ()
     model_stop_tokens: bool = True  # whether the tokens that the model's files name end a completion, too
     max_prompt_tokens: Count = 1024  # longer problems are not trained on; nearly all of MATH are shorter
+    # Compute the tokens before every question, such as a system message or examples, once for all rows of a batch.
+    share_prefix: Annotated[bool, Before(False), Change.ROUNDING] = True
     reward: RewardConfig
 
 

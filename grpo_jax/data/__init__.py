@@ -3,7 +3,7 @@
 from grpo_jax.data.pretrained import Conversation
 from grpo_jax.data.problem import Problem, Split, distinct
 from grpo_jax.data.prompts import PromptSource, check_rows, encode_prompts
-from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task, pretrained_tokenizer
+from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task, pretrained_tokenizer, prompt_prefix
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, decode, encode, pad
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "make_task",
     "pad",
     "pretrained_tokenizer",
+    "prompt_prefix",
 ]

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -209,6 +210,10 @@ def _ends(path: Path, last: int) -> set[int | None]:
 # Pairs that differ at their ends and at their beginnings.
 LONG_QUESTIONS = tuple((form.format("1"), form.format("2")) for form in ("a " * 9999 + "{}", "{}" + " a" * 9999))
 
+# Questions of one character, because the first one decides which tokens before it are its own: a tokenizer may join it
+# with what precedes it.
+SHORT_QUESTIONS = (*string.printable, "\u00e9", "\u00a0", "\u4e2d", "\u2212", "\U0001f642")
+
 REPLY = "A reply."  # of a model, to see what a chat template writes after it
 
 
@@ -347,6 +352,12 @@ class PromptFormat:
         texts = [self.render(tokenizer, question) for question in questions]
         rows = encode(tokenizer.backend_tokenizer, texts, special_tokens=not self.chat)
         return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
+
+    def prefix(self, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
+        """Return the tokens with which every rendered question begins, and after which it continues."""
+        rows = self.encode(tokenizer, SHORT_QUESTIONS)
+        alike = [len(set(column)) == 1 for column in zip(*rows, strict=False)]  # up to the end of the shortest
+        return tuple(rows[0][: alike.index(False) if False in alike else len(alike) - 1])
 
 
 def _variables_of(template: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from grpo_jax.config import ConfigError, counted
 from grpo_jax.data.problem import Problem
-from grpo_jax.data.tasks import Task
+from grpo_jax.data.tasks import Task, prompt_prefix
 from grpo_jax.data.tokenizer import pad
 from grpo_jax.randomness import TextStream, spread_seed
 from grpo_jax.types import PromptBatch
@@ -39,17 +39,18 @@ class PromptSource:
         return [self._problems[self._order[place]] for place in range(cursor, cursor + number)]
 
 
-def check_rows(problems: Sequence[Problem], rows: Sequence[Sequence[int]], width: int, embeddings: int) -> None:
-    """Check that a policy can read the prompts of problems.
+def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[int]], embeddings: int) -> None:
+    """Check that prompts are as their task promises, and that a policy can read them.
 
     Args:
-      rows: the token ids of each prompt.
-      width: the length of the longest prompt that the task promises.
+      rows: the token ids of each problem's prompt.
       embeddings: of the policy.
 
     Raises:
-      ConfigError: if a prompt has no tokens, too many, or one for which the policy has no embedding.
+      ConfigError: if a prompt has no tokens, too many, or one for which the policy has no embedding, or if it does not
+        begin with the task's prefix.
     """
+    width, prefix = task.max_prompt_tokens, prompt_prefix(task)
     if len(rows) != len(problems):
         raise ConfigError(
             f"task: its prompt_tokens returns {counted(len(rows), 'row')} for {counted(len(problems), 'problem')}; "
@@ -73,6 +74,11 @@ def check_rows(problems: Sequence[Problem], rows: Sequence[Sequence[int]], width
                 f"the prompt {said} has the token {beyond}, but the policy has only {embeddings} embeddings; remove it "
                 "from the data, or name another task.tokenizer."
             )
+        if len(row) == len(prefix) or tuple(row[: len(prefix)]) != prefix:
+            raise ConfigError(
+                f"the prompt {said} does not begin with its task's prompt_prefix ({counted(len(prefix), 'token')}) and "
+                "then go on; set task.share_prefix to false, or correct the task's prompt_prefix."
+            )
 
 
 def encode_prompts(task: Task, problems: Sequence[Problem], embeddings: int | None = None) -> PromptBatch:
@@ -83,7 +89,7 @@ def encode_prompts(task: Task, problems: Sequence[Problem], embeddings: int | No
     """
     rows = task.prompt_tokens(problems)
     if embeddings is not None:
-        check_rows(problems, rows, task.max_prompt_tokens, embeddings)
+        check_rows(task, problems, rows, embeddings)
     tokens, lengths = pad(rows, task.max_prompt_tokens)
     ids = np.array([problem.id for problem in problems], np.uint32)
     return PromptBatch(ids=ids, tokens=tokens, lengths=lengths)

@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Float, Int
 Queries: TypeAlias = Float[Array, "B T heads head_dim"]
 Keys: TypeAlias = Float[Array, "B T kv_heads head_dim"]
 Values: TypeAlias = Float[Array, "B T kv_heads head_dim"]
+KV: TypeAlias = tuple[Array, Array]  # keys, rotated, and values of one layer
 
 
 class Scoring(NamedTuple):
@@ -57,14 +58,35 @@ def split_groups(q: Queries, kv_heads: int) -> Float[Array, "B T kv_heads share 
     return q.reshape(b, t, kv_heads, heads // kv_heads, head_dim)
 
 
-def causal(q: Queries, k: Keys, v: Values, scoring: Scoring, context: None = None) -> Queries:
-    """Let every token attend to itself and to earlier tokens. Padding is on the right, so no valid token sees any."""
+def with_prefix(context: KV | None, keys: Keys, values: Values) -> KV:
+    """Return the keys and values of whole rows: those of the prefix that all rows have, if there is one, come first.
+
+    Args:
+      context: of the prefix, [copies, prefix, kv_heads, head_dim]; each copy belongs to equally many consecutive rows.
+      keys: of the rows after the prefix; so are the values.
+    """
+    if context is None:
+        return keys, values
+
+    def whole(of_prefix: Array, own: Array) -> Array:
+        return jnp.concatenate([jnp.repeat(of_prefix, len(own) // len(of_prefix), axis=0), own], axis=1)
+
+    return whole(context[0], keys), whole(context[1], values)
+
+
+def causal(q: Queries, k: Keys, v: Values, scoring: Scoring, context: KV | None = None) -> Queries:
+    """Let every token attend to itself and to earlier tokens. Padding is on the right, so no valid token sees any.
+
+    Args:
+      context: keys and values of a prefix of all rows; see `with_prefix`.
+    """
     exact = precision(q.dtype)
+    k, v = with_prefix(context, k, v)
     grouped = split_groups(q, k.shape[2])
     # Row b, query t, key s, key-value head k, its query head r, feature h of a head.
     products = jnp.einsum("btkrh,bskh->bkrts", grouped, k, precision=exact, preferred_element_type=jnp.float32)
-    at = jnp.arange(q.shape[1])
-    distance = at[:, None] - at[None]
+    at = jnp.arange(k.shape[1])
+    distance = at[-q.shape[1] :, None] - at[None]
     visible = scoring.within(distance >= 0, distance)[None, None, None]
     weights = jax.nn.softmax(jnp.where(visible, scoring.scores(products), MASKED), axis=-1).astype(v.dtype)
     return jnp.einsum("bkrts,bskh->btkrh", weights, v, precision=exact).reshape(q.shape)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from grpo_jax.config import ArchitectureConfig, LoraConfig, ModelConfig
 from grpo_jax.policy import int8
-from grpo_jax.policy.attention import Attend, Scoring, precision
+from grpo_jax.policy.attention import KV, Attend, Scoring, precision
 from grpo_jax.policy.rope import Rotation, rotate, rotation
 from grpo_jax.randomness import adapter_key, layer_keys
 from grpo_jax.types import Params
@@ -36,8 +36,6 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 }
 
 EachShard: TypeAlias = Callable[[Callable[[Any, Any], Array], Any, Any], Array]  # (function, parameters, rows) -> rows
-
-KV = tuple[Array, Array]  # rotated keys, and values, of the tokens that a layer reads: [B, T, kv_heads, head_dim]
 
 
 class View(NamedTuple):

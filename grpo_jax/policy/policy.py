@@ -1,6 +1,7 @@
 """The policy: pure functions of a plain dictionary of parameters."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -15,7 +16,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from grpo_jax.config import ArchitectureConfig, ModelConfig
 from grpo_jax.objectives import token_logprobs
 from grpo_jax.policy import int8, lora
-from grpo_jax.policy.attention import Attend, causal
+from grpo_jax.policy.attention import Attend, causal, with_prefix
 from grpo_jax.policy.decoder import Decoder, quantised
 from grpo_jax.policy.fused_attention import fused_causal
 from grpo_jax.policy.group_attention import GroupRows, contiguous, group_attention
@@ -51,6 +52,8 @@ class Policy:
     mesh: Mesh | None = None  # rows of activations are spread over it; without a mesh the compiler places them
     tokens: int | None = None  # ids from here on have no token and are never predicted; None: every id has a token
     in_int8: bool = False  # whether its kernels are quantised (`grpo_jax.policy.int8`); such a policy only samples
+    # Tokens with which every prompt begins and after which it continues. The rows of a batch share their work.
+    prompt_prefix: tuple[int, ...] = ()
 
     @property
     def vocab_size(self) -> int:
@@ -172,6 +175,31 @@ class Policy:
             tokens, positions, attend, contexts, self._shard_rows, self._gather, self._on_each_shard
         )
 
+    def prefill(
+        self, params: Params, prompts: Int[Array, "N P"], lengths: Int[Array, " N"]
+    ) -> tuple[Float[Array, "N 1 D"], Any]:
+        """Compute the final hidden state of each prompt's last token, and each layer's keys and values of all P."""
+        shared, context = self._read_prefix(params, *prompts.shape)
+        positions = jnp.broadcast_to(jnp.arange(shared, prompts.shape[1]), (len(prompts), prompts.shape[1] - shared))
+        hidden, kv = self.hidden_states(params, prompts[:, shared:], positions, contexts=context)
+        if shared and self.model.scan_layers:
+            kv = jax.vmap(with_prefix)(context, *kv)
+        elif shared:
+            kv = [with_prefix(of_prefix, *own) for of_prefix, own in zip(context, kv, strict=True)]
+        return _last(hidden, lengths - shared), kv
+
+    def _read_prefix(self, params: Params, rows: int, prompt_tokens: int) -> tuple[int, Any]:
+        """Return how many tokens of every prompt are read once for all rows, and their keys and values.
+
+        Each shard of a batch reads them for its own rows. A single row gains nothing, and kernels of fused attention
+        take no prefix. A bucket that is narrower than the prefix is compiled but holds no prompt.
+        """
+        copies, shared = math.gcd(rows, batch_shards(self.mesh)), min(len(self.prompt_prefix), prompt_tokens - 1)
+        if not shared or rows == copies or self.model.attention == "fused":
+            return 0, None
+        tokens = jnp.broadcast_to(jnp.asarray(self.prompt_prefix[:shared], jnp.int32), (copies, shared))
+        return shared, self.hidden_states(params, tokens)[1]
+
     def logits(self, params: Params, hidden: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
         """Compute the logits of the next token after each hidden state, in float32."""
         logits = self._model(params).logits(hidden)
@@ -208,14 +236,17 @@ class Policy:
         m, g, width = completion_tokens.shape
         together = self._completions_of_a_row(m, g)
         prompts, lengths = (jnp.repeat(x, g // together, axis=0) for x in (prompt_tokens, prompt_lengths))
-        rows = GroupRows(lengths, prompts.shape[1], together, width - 1)
+        shared, context = self._read_prefix(params, *prompts.shape)
+        prompts = prompts[:, shared:]
+        rows = GroupRows(lengths, prompts.shape[1], together, width - 1, prefix_tokens=shared)
         # The last token of a completion predicts nothing, so the decoder does not read it.
         read = completion_tokens[..., :-1].reshape(len(prompts), together * (width - 1))
         attend = contiguous(self._causal, rows) if self.model.attention == "fused" else group_attention(rows)
-        hidden, _ = self.hidden_states(params, jnp.concatenate([prompts, read], axis=1), rows.positions(), attend)
+        tokens = jnp.concatenate([prompts, read], axis=1)
+        hidden, _ = self.hidden_states(params, tokens, rows.positions(), attend, context)
         # A prompt's last state predicts its completions' first tokens.
         of_prompt, of_own = rows.split(hidden)
-        last = jnp.take_along_axis(of_prompt, lengths[:, None, None] - 1, axis=1)[:, None]
+        last = _last(of_prompt, lengths - shared)[:, None]
         first = jnp.broadcast_to(last, (*of_own.shape[:2], *last.shape[2:]))
         predicting = jnp.concatenate([first, of_own], axis=2).reshape(m * g, width, -1)
         return self._score(params, predicting, completion_tokens.reshape(m * g, width), temperature, chunk).reshape(
@@ -264,6 +295,11 @@ class Policy:
             axis_names={"data", "fsdp"},
         )
         return on_rows(head, predicting, tokens)
+
+
+def _last(hidden: Float[Array, "B T D"], lengths: Int[Array, " B"]) -> Float[Array, "B 1 D"]:
+    """Return the state of each row's last token. Rows without tokens fill a batch, and get any state."""
+    return jnp.take_along_axis(hidden, jnp.maximum(lengths, 1)[:, None, None] - 1, axis=1)
 
 
 def _pieces(x: Shaped[Array, "B C *rest"], chunk: int) -> Shaped[Array, "pieces B chunk *rest"]:

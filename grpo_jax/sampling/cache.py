@@ -9,9 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from grpo_jax.policy.attention import MASKED, Attend, Scoring, precision, split_groups
-
-KV = tuple[Array, Array]
+from grpo_jax.policy.attention import KV, MASKED, Attend, Scoring, precision, split_groups
 
 
 @jax.tree_util.register_dataclass

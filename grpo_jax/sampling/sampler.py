@@ -145,8 +145,7 @@ class Sampler:
         """Return a batch's units after their first tokens, its completions, and the keys and values of its prompts."""
         n = len(prompts.ids)
         keys = prompt_keys(counter.key(), prompts.ids)  # `noise` folds the keys of completions and tokens from them
-        hidden, prompt_kv = self.policy.hidden_states(params, prompts.tokens)
-        last = jnp.take_along_axis(hidden, (prompts.lengths - 1)[:, None, None], axis=1)
+        last, prompt_kv = self.policy.prefill(params, prompts.tokens, prompts.lengths)
         logits = jnp.broadcast_to(self.policy.logits(params, last), (n, self.group_size, self.policy.vocab_size))
         samples = jnp.broadcast_to(jnp.arange(self.group_size), (n, self.group_size))
         token, logprob = self._choose(logits, keys, samples, jnp.zeros_like(samples))

@@ -11,7 +11,7 @@ import jax
 from jax.sharding import Mesh
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check, counted
-from grpo_jax.data import Demonstrable, Task, make_task
+from grpo_jax.data import Demonstrable, Task, make_task, prompt_prefix
 from grpo_jax.objectives import check_updates, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import different_fields, read_architecture, read_positions
@@ -83,7 +83,7 @@ def build(
     tokens = min(tokens_of(task), architecture.vocab_size)
 
     def programs_for(mesh: Mesh) -> Programs:
-        policy = Policy(architecture, config.model, mesh, tokens=tokens)
+        policy = Policy(architecture, config.model, mesh, tokens=tokens, prompt_prefix=prompt_prefix(task))
         return make_programs(config, mesh, policy, task.stop_tokens)
 
     programs = programs_for(mesh)

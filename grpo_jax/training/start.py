@@ -193,14 +193,14 @@ def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Input
     config, task = experiment.config, experiment.task
     check_engine(config, experiment.engine.capabilities)
     problems = problems_of(config, task)
-    width, embeddings = task.max_prompt_tokens, experiment.engine.capabilities.vocab_size
+    embeddings = experiment.engine.capabilities.vocab_size
     inputs = read_inputs(
         config,
         task,
         problems,
         checkpoint_files(config),
         experiment.date,
-        look=lambda of_split, rows: check_rows(of_split, rows, width, embeddings),
+        look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
     )
     if isinstance(config.task, OwnTaskConfig):
         try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)

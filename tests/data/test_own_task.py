@@ -27,9 +27,10 @@ def task(**changes):
     [
         ({"tokenizer": None}, "its tokenizer is None; return a tokenizers.Tokenizer"),
         ({"stop_tokens": ()}, "its stop_tokens are empty, so no token would end a completion; name one, or -1 if"),
-        ({"stop_tokens": (1, -1)}, "its stop_tokens have -1; name ids of its tokenizer, from 0 to "),
-        ({"stop_tokens": (1, 99)}, "its stop_tokens have 99; name ids of its tokenizer, from 0 to "),
-        ({"stop_tokens": ("=",)}, "its stop_tokens have '='; name ids"),
+        ({"stop_tokens": (1, -1)}, "-1 in its stop_tokens is no id of its tokenizer; name ids from 0 to "),
+        ({"stop_tokens": (1, 99)}, "99 in its stop_tokens is no id of its tokenizer; name ids from 0 to "),
+        ({"stop_tokens": ("=",)}, "'=' in its stop_tokens is no id"),
+        ({"prompt_prefix": (1, 99)}, "99 in its prompt_prefix is no id of its tokenizer; name ids from 0 to "),
         ({"max_prompt_tokens": 0}, "its max_prompt_tokens is 0; make it"),
         ({"reward": max}, "its reward has no judge, unscored, warm, close; return"),
     ],
@@ -76,5 +77,14 @@ def test_a_reward_that_cannot_judge(judge, sentence):
 def test_prompts_that_a_policy_cannot_read(rows, sentence):
     problems = [Problem("a", "1"), Problem("b", "1")]
     with pytest.raises(ConfigError, match=sentence):
-        check_rows(problems, rows, width=3, embeddings=7)
-    check_rows(problems, [[1, 2, 3], [6]], width=3, embeddings=7)
+        check_rows(task(max_prompt_tokens=3), problems, rows, embeddings=7)
+    check_rows(task(max_prompt_tokens=3), problems, [[1, 2, 3], [6]], embeddings=7)
+
+
+@pytest.mark.trap(45)
+@pytest.mark.parametrize("row", [[5, 3, 1], [5], [5, 2]])
+def test_prompts_that_do_not_begin_with_the_prefix_of_their_task(row):
+    prefixed, problems = task(prompt_prefix=[5, 2]), [Problem("a", "1"), Problem("b", "1")]
+    with pytest.raises(ConfigError, match=r"the prompt 'b' does not begin with its task's prompt_prefix \(2 tokens\)"):
+        check_rows(prefixed, problems, [[5, 2, 7], row], embeddings=9)
+    check_rows(prefixed, problems, [[5, 2, 7], [5, 2, 5]], embeddings=9)

@@ -4,9 +4,11 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
 
 from grpo_jax.config import ConfigError, QuestionsConfig, RewardConfig, SourceConfig
-from grpo_jax.data import Problem, Split
+from grpo_jax.data import Problem, Split, prompt_prefix
 from grpo_jax.data.tasks import Questions
 from grpo_jax.rewards import Attempt
 from tests.data.tokenizer_files import END, EOS, write_tokenizer
@@ -170,6 +172,30 @@ def test_prompts_and_stop_tokens_are_the_tokenizers(make):
         f"<bos><turn>system\nBe brief.<end><turn>user\n{task.problems(Split.TRAIN)[0].prompt}<end><turn>assistant\n"
     )
     assert task.stop_tokens == (EOS, END)
+
+
+@pytest.mark.parametrize(
+    ("settings", "prefix"),
+    [
+        ({"system": "Be brief."}, "<bos><turn>system\nBe brief.<end><turn>user\n"),
+        ({"template": "1+1=2\n{question}="}, "<bos><turn>user\n1+1=2\n"),
+        ({"template": "1+1=2\n{question}=", "chat": False}, "<bos>1+1=2\n"),
+        ({"system": "Be brief.", "share_prefix": False}, ""),
+    ],
+)
+def test_the_prefix_is_all_that_precedes_a_question(make, settings, prefix):
+    task = make(MANY, **settings)
+    assert task.pretrained.decode(task.prompt_prefix) == prefix
+    assert prompt_prefix(task) == tuple(task.prompt_prefix)
+
+
+def test_a_token_that_a_question_may_join_is_not_of_the_prefix(make, tmp_path):
+    """Byte-pair tokenizers have tokens such as ":\n" and " 1", which begin before the question."""
+    tokenizer = Tokenizer(models.BPE({"<unk>": 0, "Q": 1, ":": 2, "1": 3, ":1": 4}, [(":", "1")], unk_token="<unk>"))
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<unk>").save_pretrained(tmp_path)
+    task = make(MANY, tokenizer=str(tmp_path), chat=False, template="QQ:{question}")
+    assert task.prompt_tokens([Problem("1", ""), Problem("Q", "")]) == [[1, 1, 4], [1, 1, 2, 1]]
+    assert task.prompt_prefix == (1, 1)
 
 
 def test_the_reward_is_the_configured_one(make):

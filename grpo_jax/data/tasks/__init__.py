@@ -8,7 +8,7 @@ from grpo_jax.config import Config
 from grpo_jax.data.tasks.modular_expressions import ModularExpressions
 from grpo_jax.data.tasks.own import own_task
 from grpo_jax.data.tasks.questions import Questions
-from grpo_jax.data.tasks.task import Demonstrable, Task
+from grpo_jax.data.tasks.task import Demonstrable, Task, prompt_prefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -46,4 +46,13 @@ def pretrained_tokenizer(task: Task) -> "PreTrainedTokenizerFast":
     return PreTrainedTokenizerFast(tokenizer_object=task.tokenizer, eos_token=end, pad_token=end)
 
 
-__all__ = ["TASKS", "Demonstrable", "ModularExpressions", "Questions", "Task", "make_task", "pretrained_tokenizer"]
+__all__ = [
+    "TASKS",
+    "Demonstrable",
+    "ModularExpressions",
+    "Questions",
+    "Task",
+    "make_task",
+    "pretrained_tokenizer",
+    "prompt_prefix",
+]

@@ -4,7 +4,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from grpo_jax.config import ConfigError, OwnTaskConfig, imported
-from grpo_jax.data.tasks.task import Task
+from grpo_jax.data.tasks.task import Task, prompt_prefix
 
 NEVER = -1  # alone among the stop tokens: no token ends a completion, so that each fills its room
 REWARD_MEMBERS = ("judge", "unscored", "warm", "close")
@@ -51,9 +51,10 @@ def _unusable(task: Task) -> str:
     size = max(task.tokenizer.get_vocab().values(), default=-1) + 1
     if not ends:
         return f"its stop_tokens are empty, so no token would end a completion; name one, or {NEVER} if none shall"
-    strange = [end for end in ends if not isinstance(end, int | np.integer) or not 0 <= end < size]
-    if strange and ends != [NEVER]:
-        return f"its stop_tokens have {strange[0]!r}; name ids of its tokenizer, from 0 to {size - 1}"
+    for member, ids in (("stop_tokens", [] if ends == [NEVER] else ends), ("prompt_prefix", prompt_prefix(task))):
+        strange = [one for one in ids if not isinstance(one, int | np.integer) or not 0 <= one < size]
+        if strange:
+            return f"{strange[0]!r} in its {member} is no id of its tokenizer; name ids from 0 to {size - 1}"
     if not isinstance(width, int | np.integer) or width < 1:
         return f"its max_prompt_tokens is {width!r}; make it the length of the longest prompt, in tokens"
     if lacking := [name for name in REWARD_MEMBERS if not hasattr(task.reward, name)]:

@@ -76,6 +76,11 @@ class Questions:
     def prompt_tokens(self, problems: Sequence[Problem]) -> list[list[int]]:
         return self._format.encode(self.pretrained, [problem.prompt for problem in problems])
 
+    @cached_property
+    def prompt_prefix(self) -> tuple[int, ...]:
+        """The tokens before every question; none if `task.share_prefix` is off."""
+        return self._format.prefix(self.pretrained) if self.settings.share_prefix else ()
+
     def conversation(self) -> Conversation | None:
         """Return a question as the chat template writes it; None if the task uses none."""
         return self._format.conversation(self.pretrained)

@@ -39,6 +39,14 @@ class Task(Protocol):
         """Return the token ids of each problem's prompt."""
 
 
+def prompt_prefix(task: Task) -> tuple[int, ...]:
+    """Return the tokens with which every prompt of a task begins, and after which it continues.
+
+    These are the task's member `prompt_prefix`, which it need not have. They are computed once for all rows of a batch.
+    """
+    return tuple(getattr(task, "prompt_prefix", ()))
+
+
 @runtime_checkable
 class Demonstrable(Task, Protocol):
     """A task with demonstrations, from which the warm start learns."""
