@@ -356,8 +356,7 @@ class PromptFormat:
     def prefix(self, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
         """Return the tokens with which every rendered question begins, and after which it continues."""
         rows = self.encode(tokenizer, SHORT_QUESTIONS)
-        alike = [len(set(column)) == 1 for column in zip(*rows, strict=False)]  # up to the end of the shortest
-        return tuple(rows[0][: alike.index(False) if False in alike else len(alike) - 1])
+        return tuple(os.path.commonprefix(rows)[: min(map(len, rows)) - 1])
 
 
 def _variables_of(template: str) -> frozenset[str]:
