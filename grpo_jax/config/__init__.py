@@ -42,7 +42,7 @@ from grpo_jax.config.schema import (
     WarmStartConfig,
     WeightedSelectionConfig,
 )
-from grpo_jax.config.sentences import agreeing, counted, did_you_mean, known, one_line
+from grpo_jax.config.sentences import agreeing, counted, described, did_you_mean, known, one_line
 from grpo_jax.config.smoke import smoke
 
 __all__ = [
@@ -87,6 +87,7 @@ __all__ = [
     "command_line",
     "counted",
     "covers",
+    "described",
     "did_you_mean",
     "differences",
     "differing",

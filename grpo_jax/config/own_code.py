@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grpo_jax.config.schema import Config, ConfigError, OwnTaskConfig, QuestionsConfig
+from grpo_jax.config.sentences import described
 
 PACKAGE = __name__.partition(".")[0]  # grpo_jax itself, whose commit is recorded instead
 
@@ -30,7 +31,7 @@ def imported(field: str, path: str) -> Any:
         return getattr(importlib.import_module(module), name)
     except Exception as error:  # any exception of a user's module is that module's fault
         raise ConfigError(
-            f"{field}={path!r}: cannot be imported ({type(error).__name__}: {error}); if it is there, put its "
+            f"{field}={path!r}: cannot be imported ({described(error)}); if it is there, put its "
             "directory on PYTHONPATH, as in PYTHONPATH=. before the command."
         ) from error
 

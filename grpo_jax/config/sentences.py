@@ -34,6 +34,11 @@ def one_line(said: object) -> str:
     return " ".join(str(said).split())
 
 
+def described(error: BaseException) -> str:
+    """Return the type and the message of a library's error in one line, to be quoted in a sentence."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return the end of a sentence about an unknown name: the nearest known one, or all of them."""
     near = nearest(word, known)

@@ -1,7 +1,7 @@
 """Data: problems and their splits, tokenizers, tasks, and the order of prompts."""
 
-from grpo_jax.data.pretrained import Conversation
 from grpo_jax.data.problem import Problem, Split, distinct
+from grpo_jax.data.prompt_format import Conversation
 from grpo_jax.data.prompts import PromptSource, check_rows, encode_prompts
 from grpo_jax.data.tasks import TASKS, Demonstrable, Task, make_task, pretrained_tokenizer, prompt_prefix
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, decode, encode, pad

@@ -1,17 +1,14 @@
-"""The text side of a checkpoint in Hugging Face's format: its tokenizer, prompts and stop tokens."""
+"""The text side of a checkpoint in Hugging Face's format: its tokenizer and its stop tokens."""
 
 import json
 import logging
 import os
-import string
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from grpo_jax.config import ConfigError, did_you_mean, one_line
+from grpo_jax.config import ConfigError, described, did_you_mean
 from grpo_jax.data.tokenizer import encode
 
 if TYPE_CHECKING:  # transformers takes a second to import, and mistakes in a config should be reported at once
@@ -23,9 +20,6 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 logger = logging.getLogger(__name__)
 
 UNUSED = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token")  # roles that no text here needs
-
-# Names that every chat template is given, or calls. No variable of the configuration may have one of them.
-GIVEN = frozenset(("messages", "tools", "documents", "add_generation_prompt"))
 
 # Texts by which tokenizers are compared: white space, digits, composed and decomposed letters, scripts, newlines.
 PROBES = (
@@ -70,7 +64,7 @@ def load_tokenizer(directory: Path, field: str) -> "PreTrainedTokenizerFast":
         if tokenizer.chat_template is None:
             tokenizer.chat_template = _processor_template(directory)
     except Exception as error:  # whatever a library raises at a broken file
-        raise ConfigError(f"{where}: its tokenizer cannot be read ({_one_line(error)}); fetch it again.") from error
+        raise ConfigError(f"{where}: its tokenizer cannot be read ({described(error)}); fetch it again.") from error
     # A tokenizer that was saved after truncating or padding a text has these settings in its tokenizer.json.
     own.no_truncation()
     own.no_padding()
@@ -106,7 +100,7 @@ def transformers_differs(directory: Path) -> str | None:
     try:
         theirs = AutoTokenizer.from_pretrained(str(directory), local_files_only=True).backend_tokenizer
     except Exception as error:  # the class that the directory names may raise anything
-        return f"{beginning} cannot read its tokenizer ({_one_line(error)}); {ending}"
+        return f"{beginning} cannot read its tokenizer ({described(error)}); {ending}"
     for one in (own, theirs):
         one.no_truncation()
         one.no_padding()
@@ -133,10 +127,6 @@ def _processor_template(directory: Path) -> str | None:
     if found is not None and not isinstance(found, str):
         raise ValueError(f"chat_template of {file.name} is not a text")
     return found
-
-
-def _one_line(error: BaseException) -> str:
-    return one_line(f"{type(error).__name__}: {error}")
 
 
 def stop_tokens(
@@ -205,190 +195,3 @@ def _ends(path: Path, last: int) -> set[int | None]:
     if not all(end is None or (type(end) is int and 0 <= end <= last) for end in ends):
         raise ConfigError(f"{path}: eos_token_id={given!r}: must be token ids from 0 to {last}; correct it.")
     return set(ends)
-
-
-# Pairs that differ at their ends and at their beginnings.
-LONG_QUESTIONS = tuple((form.format("1"), form.format("2")) for form in ("a " * 9999 + "{}", "{}" + " a" * 9999))
-
-# Questions of one character, because the first one decides which tokens before it are its own: a tokenizer may join it
-# with what precedes it.
-SHORT_QUESTIONS = (*string.printable, "\u00e9", "\u00a0", "\u4e2d", "\u2212", "\U0001f642")
-
-REPLY = "A reply."  # of a model, to see what a chat template writes after it
-
-
-@dataclass(frozen=True)
-class Conversation:
-    """A question as a chat template writes it."""
-
-    prompt: str
-    without_generation_prompt: str  # the same, but ending before the model's turn begins
-    after_reply: str  # what follows a reply of the model; "" if the template does not write replies
-
-
-@dataclass(frozen=True)
-class PromptFormat:
-    """The form in which a problem is presented to a model."""
-
-    system: str  # the system message; "" is none
-    template: str  # of the user's message, with {question}
-    chat: bool  # whether to use the tokenizer's chat template
-    date: datetime = field(default_factory=lambda: datetime.now(UTC))  # of the run, for templates that use a date
-    variables: Mapping[str, Any] = field(default_factory=dict)  # of the chat template
-
-    def render(self, tokenizer: "PreTrainedTokenizerFast", question: str) -> str:
-        """Return the text that precedes a completion."""
-        # Not str.format: questions and templates are full of braces.
-        user = self.template.replace("{question}", question)
-        if not self.chat:
-            return user
-        return self._through_template(tokenizer, self.system, user)
-
-    def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        """Raise ConfigError if the chat template cannot be used, or omits what it is given.
-
-        That is the question, the system message, or a variable. Texts must be Unicode, also without a template.
-        """
-        for name, text in (("system", self.system), ("template", self.template)):
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:  # bytes of the command line that are not UTF-8
-                raise ConfigError(
-                    f"task.{name}={text!r}: is not Unicode from character {error.start} on; write it in UTF-8."
-                ) from error
-        if not self.chat:
-            return
-        self._check_variables(tokenizer)
-        if self.render(tokenizer, "1 + 1 = ?") == self.render(tokenizer, "2 + 3 = ?"):
-            raise ConfigError("task.chat=True: the chat template omits the question; set task.chat to false.")
-        if any(self.render(tokenizer, one) == self.render(tokenizer, other) for one, other in LONG_QUESTIONS):
-            raise ConfigError(
-                "task.chat=True: the chat template omits a part of long questions; correct it, or set task.chat to "
-                "false."
-            )
-        user = self.template.replace("{question}", "1 + 1 = ?")
-        if (
-            self.system
-            and len({self._through_template(tokenizer, s, user) for s in (self.system, self.system[::-1] + "~")}) == 1
-        ):
-            raise ConfigError(
-                f"task.system={self.system!r}: the chat template omits it; move it into task.template, and set "
-                "task.system to ''."
-            )
-
-    def conversation(self, tokenizer: "PreTrainedTokenizerFast") -> Conversation | None:
-        """Return a question as the chat template writes it; None if there is no template.
-
-        Raises:
-          ConfigError: if the template rejects it.
-        """
-        if not self.chat:
-            return None
-        user = self.template.replace("{question}", "1 + 1 = ?")
-        try:
-            replied = self._through_template(tokenizer, self.system, user, reply=REPLY, begins_turn=False)
-        except ConfigError:  # a template for questions alone
-            replied = ""
-        _, reply, after = replied.rpartition(REPLY)
-        return Conversation(
-            prompt=self._through_template(tokenizer, self.system, user),
-            without_generation_prompt=self._through_template(tokenizer, self.system, user, begins_turn=False),
-            after_reply=after if reply else "",
-        )
-
-    def _check_variables(self, tokenizer: "PreTrainedTokenizerFast") -> None:
-        if not self.variables:
-            return
-        read = _variables_of(self._template(tokenizer)) - tokenizer.special_tokens_map.keys()
-        for name, value in self.variables.items():
-            if name not in read:
-                known = did_you_mean(name, sorted(read)) if read else "it reads none; remove it."
-                raise ConfigError(
-                    f"task.chat_variables.{name}={value!r}: the chat template reads no such variable; {known}"
-                )
-
-    def _template(self, tokenizer: "PreTrainedTokenizerFast") -> str:
-        template = tokenizer.chat_template
-        if not template:
-            raise ConfigError("task.chat=True: the tokenizer has no chat template; set it to false.")
-        if isinstance(template, dict):
-            if "default" not in template:
-                raise ConfigError(
-                    f"task.chat=True: the tokenizer has several chat templates ({', '.join(sorted(template))}), and "
-                    "none is the default; save the right one as chat_template.jinja in its directory."
-                )
-            template = template["default"]
-        return str(template)
-
-    def _through_template(
-        self,
-        tokenizer: "PreTrainedTokenizerFast",
-        system: str,
-        user: str,
-        *,
-        reply: str = "",
-        begins_turn: bool = True,
-    ) -> str:
-        template = self._template(tokenizer)
-        messages = [{"role": "system", "content": system}] if system else []
-        messages.append({"role": "user", "content": user})
-        messages += [{"role": "assistant", "content": reply}] if reply else []
-        try:
-            _stop_clock(template, self.date)
-            rendered: Any = tokenizer.apply_chat_template(
-                messages, chat_template=template, tokenize=False, add_generation_prompt=begins_turn, **self.variables
-            )
-        except Exception as error:  # a template is a program that comes with the checkpoint, and may raise anything
-            given = "a system message and a user message" if system else "a user message"
-            remedy = "set task.system to '', or task.chat to false" if system else "set task.chat to false"
-            line = f", line {error.lineno}" if hasattr(error, "lineno") else ""
-            raise ConfigError(
-                f"task.chat=True: the chat template rejects {given} ({_one_line(error)}{line}); {remedy}."
-            ) from error
-        return str(rendered)
-
-    def encode(self, tokenizer: "PreTrainedTokenizerFast", questions: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of the rendered questions. Only plain prompts get the tokenizer's special tokens."""
-        texts = [self.render(tokenizer, question) for question in questions]
-        rows = encode(tokenizer.backend_tokenizer, texts, special_tokens=not self.chat)
-        return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
-
-    def prefix(self, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
-        """Return the tokens with which every rendered question begins, and after which it continues."""
-        rows = self.encode(tokenizer, SHORT_QUESTIONS)
-        return tuple(os.path.commonprefix(rows)[: min(map(len, rows)) - 1])
-
-
-def _variables_of(template: str) -> frozenset[str]:
-    """Return the names of the variables that a chat template reads, without those that it always gets.
-
-    A template that cannot be compiled has none; rendering it reports what is wrong.
-    """
-    from jinja2 import TemplateError, meta
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    try:
-        environment = _compile_jinja_template(template).environment
-        read = meta.find_undeclared_variables(environment.parse(template))
-    except TemplateError:
-        return frozenset()
-    return frozenset(read) - GIVEN - environment.globals.keys()
-
-
-def _stop_clock(template: str, date: datetime) -> None:
-    """Make a template see this date instead of the clock.
-
-    transformers compiles each template once, with a function of the clock among its globals, and offers no way to
-    replace it.
-    """
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    _compile_jinja_template(template).globals["strftime_now"] = date.strftime
-
-
-def _without_end(row: list[int], tokenizer: "PreTrainedTokenizerFast") -> list[int]:
-    """Return a plain prompt without the EOS at its end, and without a second BOS if its text begins with one."""
-    if row[-1:] == [tokenizer.eos_token_id]:
-        row = row[:-1]
-    doubled = tokenizer.bos_token_id is not None and row[:2] == [tokenizer.bos_token_id] * 2
-    return row[1:] if doubled else row

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import ConfigError, counted, one_line
+from grpo_jax.config import ConfigError, counted, described
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_all
 from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, finite_or_unscored
@@ -95,7 +95,7 @@ def try_reward(task: Task, problem: Problem, group_size: int) -> None:
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise ConfigError(
             f"the reward of the task: cannot judge the gold answer {problem.answer[:80]!r} of {problem.prompt[:80]!r} "
-            f"({type(error).__name__}: {one_line(error)}, in {place.filename}:{place.lineno}); correct it."
+            f"({described(error)}, in {place.filename}:{place.lineno}); correct it."
         ) from error
 
 

@@ -7,7 +7,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, processors
 
 from grpo_jax.config import ConfigError
-from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
+from grpo_jax.data.pretrained import load_tokenizer, stop_tokens
+from grpo_jax.data.prompt_format import PromptFormat
 from grpo_jax.data.tokenizer import encode
 from tests.data.tokenizer_files import BOS, END, EOS, TURN, write_tokenizer
 

@@ -8,7 +8,8 @@ import pytest
 
 from grpo_jax.config import RewardConfig, load
 from grpo_jax.data import Problem, Split
-from grpo_jax.data.pretrained import PromptFormat, load_tokenizer, stop_tokens
+from grpo_jax.data.pretrained import load_tokenizer, stop_tokens
+from grpo_jax.data.prompt_format import PromptFormat
 from grpo_jax.doctor import Severity, Tokens, answers, memory, problems, samples, texts, written
 from grpo_jax.doctor.findings import look
 from grpo_jax.objectives import has_ratio, make_objective

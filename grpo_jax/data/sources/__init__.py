@@ -19,7 +19,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from grpo_jax.config import ConfigError, SourceConfig, did_you_mean, imported
+from grpo_jax.config import ConfigError, SourceConfig, described, did_you_mean, imported
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.arithmetic import open_arithmetic
 from grpo_jax.data.sources.huggingface import open_huggingface, repository_of
@@ -115,7 +115,7 @@ def _open_own(config: SourceConfig) -> Records:
         raise
     except Exception as error:  # whatever a user's function raises is reported as that function's fault
         raise ConfigError(
-            f"kind={config.kind!r}: cannot read path={config.path!r} ({type(error).__name__}: {error}); correct the "
+            f"kind={config.kind!r}: cannot read path={config.path!r} ({described(error)}); correct the "
             "path, or make the function return a list of records."
         ) from error
     return (

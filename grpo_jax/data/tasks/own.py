@@ -3,7 +3,7 @@
 import numpy as np
 from tokenizers import Tokenizer
 
-from grpo_jax.config import ConfigError, OwnTaskConfig, imported
+from grpo_jax.config import ConfigError, OwnTaskConfig, described, imported
 from grpo_jax.data.tasks.task import Task, prompt_prefix
 
 NEVER = -1  # alone among the stop tokens: no token ends a completion, so that each fills its room
@@ -25,7 +25,7 @@ def own_task(settings: OwnTaskConfig) -> Task:
     except Exception as error:  # whatever a user's function raises is reported as that function's fault
         raise ConfigError(
             f"task.factory={settings.factory!r}: cannot be called with task.parameters={settings.parameters} "
-            f"({type(error).__name__}: {error}); correct one of the two."
+            f"({described(error)}); correct one of the two."
         ) from error
     if not isinstance(getattr(task, "tokenizer", None), Tokenizer | None):
         raise ConfigError(

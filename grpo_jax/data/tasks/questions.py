@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from grpo_jax.config import Config, ConfigError, Mistakes, QuestionsConfig, agreeing, counted
-from grpo_jax.data.pretrained import Conversation, PromptFormat, load_tokenizer, stop_tokens
+from grpo_jax.data.pretrained import load_tokenizer, stop_tokens
 from grpo_jax.data.problem import Problem, Split
+from grpo_jax.data.prompt_format import Conversation, PromptFormat
 from grpo_jax.data.sources import read_problems
 from grpo_jax.rewards import Reward, make_reward
 
