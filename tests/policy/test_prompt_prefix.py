@@ -114,14 +114,14 @@ def test_on_a_mesh(mesh):
 
 @pytest.mark.trap(45)
 @pytest.mark.parametrize(
-    ("model", "options"),
+    ("model", "mesh", "options"),
     [
-        ({}, {}),
-        (VARIANTS["gemma3"] | {"scan_layers": True}, {"lanes_per_shard": 3}),
-        (VARIANTS["gemma2"], {"lanes_per_shard": 16, "drafts": 2}),
+        ({}, None, {}),
+        (VARIANTS["gemma3"] | {"scan_layers": True}, (2, 2, 2), {"lanes_per_shard": 3}),
+        (VARIANTS["gemma2"], None, {"lanes_per_shard": 16, "drafts": 2}),
     ],
 )
-def test_the_sampler_samples_the_same_tokens(model, options):
+def test_the_sampler_samples_the_same_tokens(model, mesh, options):
     policy = make(**model)
     params = randomised(policy)
     batch = prompts()
@@ -135,6 +135,6 @@ def test_the_sampler_samples_the_same_tokens(model, options):
         rollouts = jax.device_get(jax.jit(whole)(params, batch, COUNTER, *earlier))
         return jax.tree.map(lambda leaf: np.delete(leaf, 5, axis=0), rollouts)
 
-    found, expected = sampled(sharing(policy)), sampled(policy)
+    found, expected = sampled(sharing(policy, mesh=mesh and make_mesh(MeshConfig(*mesh)))), sampled(policy)
     np.testing.assert_array_equal(found.completion_tokens, expected.completion_tokens)
     check(found, expected, atol=1e-4)
