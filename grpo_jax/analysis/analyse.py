@@ -103,7 +103,12 @@ def analyse(
         + (f"all {parameters:,} numbers" if size is None else f"sketches of {size:,} numbers for {parameters:,}")
     )
     vectors = rollout_vectors(
-        experiment, restored.state.params, sampled.rollouts, size=size, memory=settings.memory_gb * GIB / 4
+        experiment,
+        restored.state.params,
+        sampled.rollouts,
+        size=size,
+        memory=settings.memory_gb * GIB / 4,
+        progress=lambda done, total: display.progress("gradients of distinct rollouts", done, total, {}),
     )
     display.doing("statistics of the gradients")
     found = statistics(

@@ -75,14 +75,23 @@ def rows_at_once(parameters: int, memory: float, shards: int) -> int:
 
 
 def rollout_vectors(
-    experiment: Experiment, params: Params, rollouts: Rollouts, *, size: int | None, memory: float
+    experiment: Experiment,
+    params: Params,
+    rollouts: Rollouts,
+    *,
+    size: int | None,
+    memory: float,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Float[np.ndarray, "N S entries"]:
     """Return the vectors of all rollouts (host arrays), on the host.
+
+    Equal completions of a prompt are differentiated once. A policy that is sure of its answers gives many of them.
 
     Args:
       params: of `experiment.programs.adapted`.
       size: see `make_gradients`.
       memory: bytes on the devices for whole gradients, which exist there until they are sketched.
+      progress: called with the number of completions that have been differentiated, and of all distinct ones.
     """
     config, shards = experiment.config, batch_shards(experiment.programs.mesh)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(trained_of(params)))
@@ -95,7 +104,9 @@ def rollout_vectors(
         out_shardings=by_row,
     )
     rows = as_rows(rollouts)
-    count = len(rows.prompt_lengths)
+    _, first, which = np.unique(np.column_stack(jax.tree.leaves(rows)), axis=0, return_index=True, return_inverse=True)
+    rows, copies = jax.tree.map(lambda array: array[first], rows), which.ravel()
+    count = len(first)
     choice = buckets(rows.prompt_tokens.shape[1], rows.completion_tokens.shape[1])
     order = np.argsort(narrowest(choice, rows.prompt_lengths, rows.completion_lengths), kind="stable")
 
@@ -115,9 +126,11 @@ def rollout_vectors(
         )
         return gradients(params, put(cut, by_row))
 
-    vectors = np.empty((count, parameters if size is None else size), np.float32)
+    vectors = np.empty((len(copies), parameters if size is None else size), np.float32)
     for part, found in one_ahead(start, batches()):
-        vectors[order[part]] = found[: part.stop - part.start]
+        for row, vector in zip(order[part], found[: part.stop - part.start], strict=True):
+            vectors[copies == row] = vector
+        progress(part.stop, count)
     return vectors.reshape(*rollouts.completion_lengths.shape, -1)
 
 

@@ -1,5 +1,6 @@
 """On-policy, the vectors of rollouts combine to the gradient of every objective."""
 
+import dataclasses
 from functools import cache
 
 import jax
@@ -106,6 +107,22 @@ def test_buckets_do_not_matter(monkeypatch):
     monkeypatch.setattr(batching, "SHORTEST", 1)
     cut = rollout_vectors(experiment(), params, found, size=None, memory=4 * vectors(2).shape[-1] * 5.5)
     np.testing.assert_allclose(cut, vectors(2), atol=1e-4)
+
+
+def test_equal_completions_of_a_prompt_are_differentiated_once():
+    params, found, _ = rollouts(2)
+    twice = dataclasses.replace(
+        found,
+        completion_tokens=np.tile(found.completion_tokens, (1, 2, 1)),
+        completion_lengths=np.tile(found.completion_lengths, (1, 2)),
+    )
+    seen, memory = [], 4 * vectors(2).shape[-1] * 5.5
+    of_each = rollout_vectors(
+        experiment(), params, twice, size=None, memory=memory, progress=lambda *counts: seen.append(counts)
+    )
+    np.testing.assert_allclose(of_each, np.tile(vectors(2), (1, 2, 1)), atol=1e-4)
+    distinct = len({(q, row.tobytes()) for q, rows in enumerate(found.completion_tokens) for row in rows})
+    assert seen == [(min(done, distinct), distinct) for done in range(5, distinct + 5, 5)]
 
 
 def test_rows_at_once():
