@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from grpo_jax.analysis.sketch import flat, sketch
+from grpo_jax.analysis.sketch import flat, sketches
 from grpo_jax.objectives import length_mask
 from grpo_jax.policy import Policy, trained_of, with_trained
 from grpo_jax.processes import put
@@ -50,7 +50,7 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
     # The policy sees one row at a time, which cannot be distributed. The rows of `vmap` are distributed as they arrive.
     policy = dataclasses.replace(policy, mesh=None)
 
-    def of_row(params: Params, row: Rows) -> Float[Array, " entries"]:
+    def of_row(params: Params, row: Rows) -> Params:
         def score(trained: Params) -> Float[Array, ""]:
             logprobs = policy.completion_logprobs(
                 with_trained(params, trained),
@@ -62,10 +62,13 @@ def make_gradients(policy: Policy, temperature: float, chunk: int, size: int | N
             )[0, 0]
             return jnp.where(length_mask(row.completion_lengths, len(logprobs)), logprobs, 0.0).sum()
 
-        gradient = jax.grad(score)(trained_of(params))
-        return flat(gradient) if size is None else sketch(gradient, size)
+        return jax.grad(score)(trained_of(params))
 
-    return jax.vmap(of_row, in_axes=(None, 0))
+    def of_rows(params: Params, rows: Rows) -> Float[Array, "B entries"]:
+        gradients = jax.vmap(of_row, in_axes=(None, 0))(params, rows)
+        return jax.vmap(flat)(gradients) if size is None else sketches(gradients, size)
+
+    return of_rows
 
 
 def rows_at_once(parameters: int, memory: float, shards: int) -> int:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grpo_jax.analysis.sketch import flat, sketch
+from grpo_jax.analysis.sketch import flat, sketches
 from grpo_jax.analysis.vectors import as_rows, make_gradients, rollout_vectors, rows_at_once
 from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.sharding import named
@@ -85,9 +85,9 @@ def test_sketches_are_of_the_whole_vectors():
     short = rollout_vectors(experiment(), params, found, size=64, memory=GIB)
     shapes, start, tree = jax.tree.leaves(params), 0, []
     for leaf in shapes:
-        tree.append(jnp.asarray(vectors(2)[3, 1, start : start + leaf.size]).reshape(leaf.shape))
+        tree.append(jnp.asarray(vectors(2)[3, :, start : start + leaf.size]).reshape(2, *leaf.shape))
         start += leaf.size
-    np.testing.assert_allclose(short[3, 1], sketch(tree, 64), atol=1e-4)
+    np.testing.assert_allclose(short[3], sketches(tree, 64), atol=1e-4)
 
 
 def test_portions_and_devices_do_not_matter():
