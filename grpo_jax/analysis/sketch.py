@@ -4,8 +4,8 @@ This is a count sketch (Charikar, Chen and Farach-Colton, 2002). Every entry get
 buckets. E <sketch(a), sketch(b)> = <a, b>, and the variance is at most about (|a|^2 |b|^2 + <a, b>^2) / n. Signs and
 buckets are hashes of an entry's index, so nothing as long as a gradient is stored or drawn. The buckets of n
 consecutive entries are a rotation of 0..n-1. So they are added to a slice of 2n sums, whose second half is added to the
-first at the end. Nothing is scattered, which is slow on TPU. `jax.vmap` would make a gather and a scatter of the slices,
-so many vectors are sketched without it.
+first at the end. Nothing is scattered, which is slow on TPU. Several vectors are sketched without `jax.vmap`, since it
+would make a gather and a scatter of the slices.
 """
 
 from typing import Any
