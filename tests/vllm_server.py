@@ -190,7 +190,7 @@ class VllmServer:
         key = int(prompt.ids[0]), *map(int, dataclasses.astuple(counter)), group_size, sampling, adapters
         if key not in self._groups:
             programs = self.experiment.programs
-            sample = programs.sampler(sampling, group_size, "independent")
+            sample = programs.sampling.whole(sampling, group_size, "independent")
             on_devices = put(prompt, programs.shardings.batch), put(counter, programs.shardings.replicated)
             weights = self._weights if adapters is None else self._adapters[adapters]
             self._groups[key] = fetch(sample(weights, *on_devices))

@@ -40,7 +40,8 @@ from grpo_jax.runs.provenance import Start
 from grpo_jax.runs.starts import this_start
 from grpo_jax.sampling import Counter, Stream
 from grpo_jax.sharding import make_mesh
-from grpo_jax.training.programs import Programs, abstract_inputs, make_programs
+from grpo_jax.training.abstract_inputs import abstract_inputs
+from grpo_jax.training.programs import Programs, make_programs
 from grpo_jax.types import Groups, Params, PromptBatch, Rollouts, UpdateBatch
 
 ROOT = Path(__file__).parent.parent
@@ -207,7 +208,7 @@ class Setting:
           lanes: of each shard; 0: all completions are decoded at once.
         """
         rollout = self.config.rollout
-        sampler = self.programs.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
+        sampler = self.programs.sampling.whole(rollout.sampling, rollout.group_size, rollout.noise, lanes)
         weights = self.programs.policy_weights(params)
         prompts = put(self.prompts, self.programs.shardings.batch)
         return lambda: sampler(weights, prompts, Counter.of(0, Stream.TRAINING, 1))

@@ -10,8 +10,8 @@ from grpo_jax.config import Config
 from grpo_jax.doctor.findings import Check, Finding, error, note
 from grpo_jax.planning.memory import sample_memory, update_memory
 from grpo_jax.planning.plan import advice, peak_bytes
+from grpo_jax.training.abstract_inputs import abstract_inputs, scored
 from grpo_jax.training.experiment import Experiment
-from grpo_jax.training.programs import abstract_inputs, scored
 
 UNITS: Mapping[str, int] = {"GiB": 2**30, "MiB": 2**20}
 
@@ -36,10 +36,10 @@ def needs_of(experiment: Experiment) -> Needs:
     update = programs.update.lower(inputs.state, scored(inputs.batch, config)).compile()  # type: ignore[attr-defined]
     peaks = {"update": update_memory(peak_bytes(update), inputs, config).peak}
     if rollout.engine is None:
-        samplers = experiment.samplers
+        samplers, sampling = experiment.samplers, experiment.samplers.sampling
         given = abstract_inputs(samplers, config, longest)
-        lanes = samplers.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, longest)
-        sampler = samplers.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
+        lanes = sampling.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, longest)
+        sampler = sampling.whole(rollout.sampling, rollout.group_size, rollout.noise, lanes)
         sample = sampler.lower(given.weights, given.prompts, given.counter, *given.earlier).compile()  # type: ignore[attr-defined]
         own = peak_bytes(sample)  # all that devices hold if they only sample
         architecture = programs.policy.architecture

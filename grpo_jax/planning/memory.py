@@ -13,7 +13,7 @@ from grpo_jax.planning.chips import Chip
 from grpo_jax.policy import trained_of
 from grpo_jax.sampling import cached_tokens
 from grpo_jax.sharding import batch_shards
-from grpo_jax.training.programs import AbstractInputs
+from grpo_jax.training.abstract_inputs import AbstractInputs
 
 
 @dataclass(frozen=True)

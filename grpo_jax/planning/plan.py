@@ -16,8 +16,9 @@ from grpo_jax.planning.memory import Memory, sample_memory, score_memory, update
 from grpo_jax.policy import Policy
 from grpo_jax.sampling import full_length_steps
 from grpo_jax.sharding import batch_shards, make_mesh
+from grpo_jax.training.abstract_inputs import abstract_inputs, scored, scores_per_minibatch
 from grpo_jax.training.experiment import check_batches
-from grpo_jax.training.programs import abstract_inputs, make_programs, scored, scores_per_minibatch
+from grpo_jax.training.programs import make_programs
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,9 @@ def make_plan(config: Config, topology: str, architecture: ArchitectureConfig, p
     batch, options = inputs.batch, COMPILERS[chip.platform].options
     update = _compile("update", programs.update.lower(inputs.state, scored(batch, config)), options)  # type: ignore[attr-defined]
     rollout = config.rollout
-    lanes = programs.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, prompt_tokens)
-    sampler = programs.sampler(rollout.sampling, rollout.group_size, rollout.noise, lanes)
+    sampling = programs.sampling
+    lanes = sampling.lanes(rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, prompt_tokens)
+    sampler = sampling.whole(rollout.sampling, rollout.group_size, rollout.noise, lanes)
     sample = _compile("sample", sampler.lower(inputs.weights, inputs.prompts, inputs.counter, *inputs.earlier), options)  # type: ignore[attr-defined]
     # The first loop is that of the widest bucket. Rows of full length leave nothing to the others.
     full_width = (hlo.DataLoop(len(batch.groups.prompt_lengths)), hlo.DataLoop(0))

@@ -3,9 +3,10 @@
 from grpo_jax.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, EngineError, FinishedGroups, RolloutEngine, SamplingRequest
-from grpo_jax.sampling.jax_engine import Continuous, JaxEngine, Whole
+from grpo_jax.sampling.jax_engine import JaxEngine
 from grpo_jax.sampling.lane_counts import automatic_lanes, cached_tokens, full_length_steps
 from grpo_jax.sampling.noise import NOISES, Noise
+from grpo_jax.sampling.programs import Continuous, SamplingPrograms, SamplingWeights, make_sampling_programs
 from grpo_jax.sampling.sampler import Sampler
 from grpo_jax.sampling.speculation import Earlier
 from grpo_jax.sampling.vllm_engine import VllmEngine
@@ -23,12 +24,14 @@ __all__ = [
     "Noise",
     "RolloutEngine",
     "Sampler",
+    "SamplingPrograms",
     "SamplingRequest",
+    "SamplingWeights",
     "Stream",
     "VllmEngine",
-    "Whole",
     "automatic_lanes",
     "cached_tokens",
     "full_length_steps",
+    "make_sampling_programs",
     "one_ahead",
 ]

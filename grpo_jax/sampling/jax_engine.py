@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 
 from grpo_jax.processes import put
 from grpo_jax.sampling.ahead import one_ahead
-from grpo_jax.sampling.decode_state import DecodeState
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, SamplingRequest
 from grpo_jax.sampling.lane_counts import batches_in_flight
+from grpo_jax.sampling.programs import SamplingPrograms, Whole
 from grpo_jax.sampling.speculation import Earlier
 from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts
@@ -22,22 +22,14 @@ from grpo_jax.types import Params, PromptBatch, Rollouts
 T = TypeVar("T")
 Rows: TypeAlias = Int[np.ndarray, " B"]  # the places of a batch's prompts in the request; -1: none
 
-# A `Sampler`'s jitted methods, which take weights first: `sample`; and `empty`, `feed`, `finish`.
-Whole: TypeAlias = Callable[..., Rollouts]
-Continuous: TypeAlias = tuple[
-    Callable[..., DecodeState], Callable[..., tuple[DecodeState, Rollouts]], Callable[..., list[Rollouts]]
-]
-
 
 class JaxEngine:
     """The engine that samples batches of equal size. While one is fetched and judged, the devices sample the next."""
 
     def __init__(
         self,
+        programs: SamplingPrograms,
         *,
-        sampler: Callable[..., Whole],
-        continuous: Callable[..., Continuous],
-        lanes: Callable[[int, int, int, int], int],
         vocab_size: int,
         batch: NamedSharding,
         replicated: NamedSharding,
@@ -48,19 +40,14 @@ class JaxEngine:
         """Make an engine without weights.
 
         Args:
-          sampler: (sampling, group_size, noise) -> the program that samples whole batches.
-          continuous: (sampling, group_size, noise, lanes per shard, batches in flight) -> the programs that sample one
-            batch after the other in lanes. Both keep what they have made.
-          lanes: (prompts of a request, of a batch, group_size, P) -> lanes per shard; 0: whole batches are decoded,
-            without drafts.
           vocab_size: of the policy.
           batch: where prompts lie.
           replicated: where the counter lies.
           exact_logprobs: whether its weights are the trainer's, and not quantised.
           place: copies weights to devices that only sample; None: they are in place already.
-          earlier: keeps the completions in which `continuous` looks up drafts; None: there are no drafts.
+          earlier: keeps the completions in which drafts are looked up; None: there are no drafts.
         """
-        self._sampler, self._continuous, self._lanes = sampler, continuous, lanes
+        self._programs = programs
         self._batch, self._replicated, self._place = batch, replicated, place
         self._weights: Params | None = None
         self._version = 0
@@ -103,8 +90,8 @@ class JaxEngine:
           prompts: of the request.
           width: P.
         """
-        lanes = self._lanes(prompts, request.prompts_per_batch, request.group_size, width)
-        return None if lanes else self._sampler(request.sampling, request.group_size, request.noise)
+        lanes = self._programs.lanes(prompts, request.prompts_per_batch, request.group_size, width)
+        return None if lanes else self._programs.whole(request.sampling, request.group_size, request.noise)
 
     def close(self) -> None:
         """Release the weights."""
@@ -124,7 +111,7 @@ class JaxEngine:
     ) -> Iterator[tuple[Rows, Rollouts]]:
         """Yield the batches of a request with rollouts that the devices may still be computing."""
         number, at_once, shards = len(prompts.ids), request.prompts_per_batch, batch_shards(self._batch.mesh)
-        lanes = self._lanes(number, at_once, request.group_size, prompts.tokens.shape[1])
+        lanes = self._programs.lanes(number, at_once, request.group_size, prompts.tokens.shape[1])
         in_order = not lanes and number <= at_once  # all are decoded together, so no order is better
         batches = in_batches(number, at_once, shards, None if in_order else request.expected_lengths)
         how = request.sampling, request.group_size, request.noise
@@ -138,12 +125,12 @@ class JaxEngine:
 
         inputs = map(placed, batches)  # each is placed when its turn comes
         if not lanes:
-            whole = self._sampler(*how)
+            whole = self._programs.whole(*how)
             for rows, (given, _) in zip(batches, inputs, strict=True):
                 yield rows, whole(weights, given, counter)
             return
         in_flight = batches_in_flight(lanes, at_once // shards * request.group_size, len(batches))
-        empty, feed, finish = self._continuous(*how, lanes, in_flight)
+        empty, feed, finish = self._programs.continuous(*how, lanes, in_flight)
         first = next(inputs)
         state = empty(weights, first[0], counter, first[1])
         for fed, (given, earlier) in enumerate(itertools.chain([first], inputs), start=1):

@@ -13,8 +13,8 @@ import jax
 
 from grpo_jax.data import Problem, Split
 from grpo_jax.sampling import JaxEngine
+from grpo_jax.training.abstract_inputs import abstract_inputs, abstract_policy_weights, scored, scores_per_minibatch
 from grpo_jax.training.experiment import Experiment
-from grpo_jax.training.programs import abstract_inputs, abstract_policy_weights, scored, scores_per_minibatch
 from grpo_jax.training.requests import evaluation_request, training_request
 
 UPDATE, ARMS = "update", "arms"

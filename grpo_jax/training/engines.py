@@ -27,9 +27,7 @@ def make_engine(config: Config, programs: Programs, samplers: Programs, task: Ta
 
 def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
     return JaxEngine(
-        sampler=samplers.sampler,
-        continuous=samplers.continuous,
-        lanes=samplers.lanes,
+        samplers.sampling,
         vocab_size=samplers.policy.vocab_size,
         batch=samplers.shardings.batch,
         replicated=samplers.shardings.replicated,

@@ -96,7 +96,7 @@ def lanes_of_step(experiment: Experiment) -> int:
     rollout, programs = experiment.config.rollout, experiment.samplers
     if rollout.engine:
         return 0
-    per_shard = programs.lanes(
+    per_shard = programs.sampling.lanes(
         rollout.prompts_per_step, rollout.prompts_per_batch, rollout.group_size, experiment.task.max_prompt_tokens
     )
     return per_shard * batch_shards(programs.mesh)

@@ -20,10 +20,9 @@ from grpo_jax.data import Problem
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.runs.groups import Completion, TrainingGroup
 from grpo_jax.runs.written import alike, find_written
-from grpo_jax.sampling import RolloutEngine
+from grpo_jax.sampling import RolloutEngine, SamplingWeights
 from grpo_jax.sharding import batch_shards, make_meshes
 from grpo_jax.training.experiment import Experiment, check_batches
-from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.requests import training_request
 from grpo_jax.training.restore import read_config, restore
 

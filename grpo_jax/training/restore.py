@@ -32,9 +32,9 @@ from grpo_jax.runs.inputs import (
     digest_tokenizer,
 )
 from grpo_jax.runs.record import read_record, recorded_date
+from grpo_jax.training.abstract_inputs import abstract_state
 from grpo_jax.training.base_policy import read_base_policy
 from grpo_jax.training.experiment import Experiment, build
-from grpo_jax.training.programs import abstract_state
 from grpo_jax.types import Params, TrainState
 
 logger = logging.getLogger(__name__)

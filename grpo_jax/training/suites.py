@@ -43,13 +43,13 @@ from grpo_jax.runs.seals import SEAL
 from grpo_jax.runs.starts import this_start
 from grpo_jax.runs.suite_scores import EvaluatedPolicy, SuiteReport, SuiteScores
 from grpo_jax.runs.versions import versions
+from grpo_jax.sampling import SamplingWeights
 from grpo_jax.suites import questions_of
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.display import Display, Silent
 from grpo_jax.training.experiment import Experiment, build
 from grpo_jax.training.problems import take
-from grpo_jax.training.programs import SamplingWeights
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.restore import read_config, restore
 

@@ -13,9 +13,9 @@ from grpo_jax.analysis.vectors import as_rows, make_gradients, rollout_vectors, 
 from grpo_jax.objectives import AGGREGATIONS
 from grpo_jax.sharding import named
 from grpo_jax.training import batching
+from grpo_jax.training.abstract_inputs import abstract_state
 from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.experiment import build
-from grpo_jax.training.programs import abstract_state
 from grpo_jax.training.update import group_logprobs, microbatch
 from grpo_jax.types import Rollouts
 from tests.helpers import make_config

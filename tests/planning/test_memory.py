@@ -6,7 +6,8 @@ import pytest
 from grpo_jax.planning.memory import sample_memory, score_memory, tree_bytes, update_memory
 from grpo_jax.policy import Policy, trained_of
 from grpo_jax.sharding import make_mesh
-from grpo_jax.training.programs import abstract_inputs, make_programs
+from grpo_jax.training.abstract_inputs import abstract_inputs
+from grpo_jax.training.programs import make_programs
 from tests.planning.small import PROMPT, config, with_adapters
 
 OWN = 2**30

@@ -11,7 +11,7 @@ import pytest
 import grpo_jax.sampling.sampler
 from grpo_jax.config import MeshConfig
 from grpo_jax.processes import put
-from grpo_jax.sampling import Earlier, JaxEngine, Sampler, SamplingRequest, jax_engine
+from grpo_jax.sampling import Earlier, JaxEngine, Sampler, SamplingPrograms, SamplingRequest, jax_engine
 from grpo_jax.sampling.lanes import Completions, Lanes, Units
 from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.sampling.speculation import NOTHING, kept, look_up, texts
@@ -79,9 +79,7 @@ def test_the_engine_drafts_from_the_visit_before(monkeypatch):
         return jax.jit(made.empty), watched, jax.jit(made.finish)
 
     engine = JaxEngine(
-        sampler=pytest.fail,  # all batches are sampled in lanes
-        continuous=continuous,
-        lanes=lambda *_: at_once,
+        SamplingPrograms(lambda *_: at_once, whole=pytest.fail, continuous=continuous),  # all are sampled in lanes
         vocab_size=VOCABULARY,
         batch=named(mesh, "batch"),
         replicated=named(mesh),

@@ -113,7 +113,7 @@ def test_lanes_that_pass_from_batch_to_batch_return_every_group(mesh, caplog):
         for name in ("prompt_tokens", "completion_tokens", "completion_lengths", "stop_reasons"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
         np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=2e-5)
-    assert made.programs.lanes(18, 4, 2, made.task.max_prompt_tokens) == 4 // (data * fsdp)
+    assert made.programs.sampling.lanes(18, 4, 2, made.task.max_prompt_tokens) == 4 // (data * fsdp)
     assert sum("Compiling jit(feed)" in message for message in caplog.messages) == 1
 
 

@@ -11,8 +11,8 @@ from grpo_jax.data import Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.policy import is_quantised, trained_of
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.sampling import JaxEngine
-from grpo_jax.training import build, evaluations, programs, replay, restore, train_config
+from grpo_jax.sampling import JaxEngine, programs
+from grpo_jax.training import build, evaluations, replay, restore, train_config
 from grpo_jax.training.requests import check_engine, evaluation_request
 from tests.helpers import make_config, metrics
 
@@ -157,7 +157,7 @@ def test_the_number_of_lanes_takes_the_bytes_of_the_weights_into_account(monkeyp
     monkeypatch.setattr(programs, "automatic_lanes", lambda *_, compressed, **others: given.append(compressed) or 0)
     for config in (make_config(rollout__lanes=-1), configuration(LORA, rollout__lanes=-1)):
         made = build(config, ONE_DEVICE).programs
-        assert made.lanes(8, 4, 2, 16) == 0
+        assert made.sampling.lanes(8, 4, 2, 16) == 0
     params = jax.eval_shape(made.adapt, made.policy.shapes())
     sampled, evaluated = (jax.eval_shape(each, params) for each in (made.sampling_weights, made.evaluation_weights))
     assert given == [1.0, size(sampled) / size(evaluated)]

@@ -93,7 +93,7 @@ def whole(checkpoint, tmp_path_factory):
     return (
         workdir,
         report,
-        built[0].programs.sampler(evaluation.sampling, evaluation.test_samples, "independent")._cache_size(),
+        built[0].programs.sampling.whole(evaluation.sampling, evaluation.test_samples, "independent")._cache_size(),
     )
 
 

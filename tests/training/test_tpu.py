@@ -9,9 +9,9 @@ from grpo_jax.config import MeshConfig, load
 from grpo_jax.planning.plan import peak_bytes
 from grpo_jax.sharding import make_mesh
 from grpo_jax.training import batching
+from grpo_jax.training.abstract_inputs import abstract_inputs
 from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.experiment import build
-from grpo_jax.training.programs import abstract_inputs
 from tests.helpers import CONFIGS
 
 HBM = 16 * 2**30
@@ -41,7 +41,7 @@ def compiled(chips, overrides):
     experiment = build(config, chips)
     inputs = abstract_inputs(experiment.programs, config, experiment.task.max_prompt_tokens)
     rollout = config.rollout
-    sampler = experiment.programs.sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    sampler = experiment.programs.sampling.whole(rollout.sampling, rollout.group_size, rollout.noise)
     sample = sampler.lower(inputs.weights, inputs.prompts, inputs.counter).compile()
     return inputs, sample, experiment.programs.update.lower(inputs.state, inputs.batch).compile()
 

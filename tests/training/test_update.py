@@ -13,12 +13,13 @@ from grpo_jax.data import Split, encode_prompts
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import put
 from grpo_jax.sampling import Counter, Stream
+from grpo_jax.training.abstract_inputs import abstract_inputs
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.experiment import build
 from grpo_jax.training.loop import _minibatches
 from grpo_jax.training.metrics import results
-from grpo_jax.training.programs import abstract_inputs, make_programs, update_batch_shardings
+from grpo_jax.training.programs import make_programs, update_batch_shardings
 from grpo_jax.types import StopReason
 from tests.helpers import make_config
 from tests.policy.full_forward import full_forward
@@ -34,7 +35,7 @@ def experiment(**changes):
 def sampler(made, programs=None):
     """The jitted sampler of a run's training steps."""
     rollout = made.config.rollout
-    return (programs or made.programs).sampler(rollout.sampling, rollout.group_size, rollout.noise)
+    return (programs or made.programs).sampling.whole(rollout.sampling, rollout.group_size, rollout.noise)
 
 
 @cache
