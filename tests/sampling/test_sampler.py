@@ -265,9 +265,9 @@ class Watched(Policy):
     shapes: ClassVar[list] = []
     steps: ClassVar[list] = []
 
-    def hidden_states(self, params, tokens, *arguments):
+    def hidden_states(self, params, tokens, *arguments, **named):
         Watched.shapes.append(tokens.shape)
-        return super().hidden_states(params, tokens, *arguments)
+        return super().hidden_states(params, tokens, *arguments, **named)
 
     def logits(self, params, hidden):
         jax.debug.callback(lambda: Watched.steps.append(1))
