@@ -19,9 +19,10 @@ GIVEN = frozenset(("messages", "tools", "documents", "add_generation_prompt"))
 # Pairs that differ at their ends and at their beginnings.
 LONG_QUESTIONS = tuple((form.format("1"), form.format("2")) for form in ("a " * 9999 + "{}", "{}" + " a" * 9999))
 
-# Questions of one character, because the first one decides which tokens before it are its own: a tokenizer may join it
-# with what precedes it.
-SHORT_QUESTIONS = (*string.printable, "\u00e9", "\u00a0", "\u4e2d", "\u2212", "\U0001f642")
+# Questions with many first characters, because a tokenizer may join the beginning of a question with what precedes it.
+# One is shorter than the others, because a template may write something that depends on the question.
+BEGINNINGS = (*string.printable, "\u00e9", "\u00a0", "\u4e2d", "\u2212", "\U0001f642")
+QUESTIONS = ("Why?", *(f"{beginning}1 + 1 = ?" for beginning in BEGINNINGS))
 
 REPLY = "A reply."  # of a model, to see what a chat template writes after it
 
@@ -163,10 +164,13 @@ class PromptFormat:
         return rows if self.chat else [_without_end(row, tokenizer) for row in rows]
 
     def prefix(self, tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:
-        """Return the tokens with which every rendered question begins, and after which it continues."""
-        rows = self.encode(tokenizer, SHORT_QUESTIONS)
+        """Return the tokens with which every rendered question begins, and after which it continues.
+
+        The last token that `QUESTIONS` share is left out, because other beginnings, such as many spaces, may join it.
+        """
+        rows = self.encode(tokenizer, QUESTIONS)
         alike = itertools.takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
-        return tuple(token for token, *_ in alike)[: min(map(len, rows)) - 1]
+        return tuple(token for token, *_ in alike)[:-1]
 
 
 def _variables_of(template: str) -> frozenset[str]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from grpo_jax.config import ConfigError, counted
 from grpo_jax.data.problem import Problem
-from grpo_jax.data.tasks import Task, prompt_prefix
+from grpo_jax.data.tasks import Questions, Task, prompt_prefix
 from grpo_jax.data.tokenizer import pad
 from grpo_jax.randomness import TextStream, spread_seed
 from grpo_jax.types import PromptBatch
@@ -75,9 +75,10 @@ def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[
                 "from the data, or name another task.tokenizer."
             )
         if len(row) == len(prefix) or tuple(row[: len(prefix)]) != prefix:
+            remedy = "set task.share_prefix to false" if isinstance(task, Questions) else "correct its prompt_prefix"
             raise ConfigError(
-                f"the prompt {said} does not begin with its task's prompt_prefix ({counted(len(prefix), 'token')}) and "
-                "then go on; set task.share_prefix to false, or correct the task's prompt_prefix."
+                f"the prompt {said} does not begin with the {counted(len(prefix), 'token')} that all prompts of its "
+                f"task should share, or ends with them; {remedy}."
             )
 
 

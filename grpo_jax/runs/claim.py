@@ -142,7 +142,7 @@ def _claim(
     last = so_far.starts[-1] if so_far.starts else start
     if last.devices != start.devices:
         notes.append(f"continued on other devices: {last.devices} so far, now {start.devices}")
-    if last.devices != start.devices or any(covers(ROUNDING, field) for field in changed):
+    if last.devices != start.devices or any(covers(ROUNDING, field.removeprefix("config.")) for field in changed):
         notes.append("numbers may differ in their last digits from those of an uninterrupted run")
     if last.code.digest != start.code.digest:
         notes.append(f"continued with other code: {last.code} so far, now {start.code}")

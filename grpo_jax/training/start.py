@@ -50,6 +50,7 @@ from grpo_jax.training.problems import problems_of
 from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
 from grpo_jax.training.run import Run
+from grpo_jax.training.supervised import PROBLEMS
 
 FORESEEN = (TrainingError, WorkerError, EngineError)  # errors by which training may fail; their texts are sentences
 
@@ -202,6 +203,9 @@ def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Input
         experiment.date,
         look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
     )
+    if config.warm_start:  # which learns from problems of a split of its own
+        shown = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
+        check_rows(task, shown, task.prompt_tokens(shown), embeddings)
     if isinstance(config.task, OwnTaskConfig):
         try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)
     return problems, inputs

@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from grpo_jax.config import (
+    ROUNDING,
     Config,
     ConfigError,
     QuestionsConfig,
@@ -27,7 +28,7 @@ from grpo_jax.config import (
     read_recorded,
     to_dict,
 )
-from grpo_jax.data import Problem, Split
+from grpo_jax.data import Problem, Split, check_rows
 from grpo_jax.data.sources import read_problems
 from grpo_jax.data.tasks import Questions
 from grpo_jax.evaluation import Evaluation, best_of_k_with_replacement, evaluate, right_of, warm
@@ -70,7 +71,8 @@ def evaluate_suites(
     Args:
       config: how to sample and judge; the policy is its checkpoint, unless `run` is given.
       sources: the sources of the suites by name; None is the task's own test split (`evaluation.test_problems`).
-      workdir: the directory of the results. It belongs to one configuration and one policy.
+      workdir: the directory of the results. It belongs to one policy and one configuration, in which only the fields
+        marked `ROUNDING` may change.
       run: the directory of a run whose newest policy is evaluated with that run's tokenizer.
       best: evaluate the run's policy with the best validation instead.
       display: shows progress; nothing is shown if None.
@@ -96,7 +98,8 @@ def evaluate_suites(
     inputs = read_inputs(config, experiment.task, {}, files, date)
     start = this_start(experiment.devices)
     check_hosts({**ours, "suites": hashes}, inputs, start)
-    for note in claim(directory, ours, inputs, start, folders=("evaluation",), read=_recorded).notes:
+    free = [f"config.{field}" for field in ROUNDING]
+    for note in claim(directory, ours, inputs, start, folders=("evaluation",), free=free, read=_recorded).notes:
         display.note(note)
     made = False
     earlier = on_first(lambda: None if (found := directory.suite_report()) is None else found.to_json())
@@ -196,8 +199,11 @@ def _problems(experiment: Experiment, name: str, source: SourceConfig | None) ->
     task = experiment.task
     assert isinstance(task, Questions)
     if source is None:
-        return take(task, Split.TEST, experiment.config.evaluation.test_problems, "evaluation.test_problems")
-    return task.all_short_enough(list(read_problems(source, f"suites.{name}")), name)
+        found = take(task, Split.TEST, experiment.config.evaluation.test_problems, "evaluation.test_problems")
+    else:
+        found = task.all_short_enough(list(read_problems(source, f"suites.{name}")), name)
+    check_rows(task, found, task.prompt_tokens(found), experiment.engine.capabilities.vocab_size)
+    return found
 
 
 def _policy(

@@ -31,6 +31,7 @@ def task(**changes):
         ({"stop_tokens": (1, 99)}, "99 in its stop_tokens is no id of its tokenizer; name ids from 0 to "),
         ({"stop_tokens": ("=",)}, "'=' in its stop_tokens is no id"),
         ({"prompt_prefix": (1, 99)}, "99 in its prompt_prefix is no id of its tokenizer; name ids from 0 to "),
+        ({"prompt_prefix": None}, "its prompt_prefix is None; make it a tuple of token ids"),
         ({"max_prompt_tokens": 0}, "its max_prompt_tokens is 0; make it"),
         ({"reward": max}, "its reward has no judge, unscored, warm, close; return"),
     ],
@@ -85,6 +86,6 @@ def test_prompts_that_a_policy_cannot_read(rows, sentence):
 @pytest.mark.parametrize("row", [[5, 3, 1], [5], [5, 2]])
 def test_prompts_that_do_not_begin_with_the_prefix_of_their_task(row):
     prefixed, problems = task(prompt_prefix=[5, 2]), [Problem("a", "1"), Problem("b", "1")]
-    with pytest.raises(ConfigError, match=r"the prompt 'b' does not begin with its task's prompt_prefix \(2 tokens\)"):
+    with pytest.raises(ConfigError, match=r"'b' does not begin with the 2 tokens that .*; correct its prompt_prefix"):
         check_rows(prefixed, problems, [[5, 2, 7], row], embeddings=9)
     check_rows(prefixed, problems, [[5, 2, 7], [5, 2, 5]], embeddings=9)

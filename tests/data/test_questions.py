@@ -4,14 +4,14 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from grpo_jax.config import ConfigError, QuestionsConfig, RewardConfig, SourceConfig
-from grpo_jax.data import Problem, Split, prompt_prefix
+from grpo_jax.data import Problem, Split, check_rows, prompt_prefix
 from grpo_jax.data.tasks import Questions
 from grpo_jax.rewards import Attempt
-from tests.data.tokenizer_files import END, EOS, write_tokenizer
+from tests.data.tokenizer_files import END, EOS, TEMPLATE, write_tokenizer
 from tests.helpers import make_config
 
 CONFIG = make_config(rollout__max_new_tokens=20)
@@ -177,13 +177,14 @@ def test_prompts_and_stop_tokens_are_the_tokenizers(make):
 @pytest.mark.parametrize(
     ("settings", "prefix"),
     [
-        ({"system": "Be brief."}, "<bos><turn>system\nBe brief.<end><turn>user\n"),
-        ({"template": "1+1=2\n{question}="}, "<bos><turn>user\n1+1=2\n"),
-        ({"template": "1+1=2\n{question}=", "chat": False}, "<bos>1+1=2\n"),
+        ({"system": "Be brief."}, "<bos><turn>system\nBe brief.<end><turn>user"),
+        ({"template": "1+1=2\n{question}="}, "<bos><turn>user\n1+1=2"),
+        ({"template": "1+1=2\n{question}=", "chat": False}, "<bos>1+1=2"),
+        ({"template": "{question}", "chat": False}, ""),
         ({"system": "Be brief.", "share_prefix": False}, ""),
     ],
 )
-def test_the_prefix_is_all_that_precedes_a_question(make, settings, prefix):
+def test_the_prefix_ends_before_the_last_token_that_precedes_a_question(make, settings, prefix):
     task = make(MANY, **settings)
     assert task.pretrained.decode(task.prompt_prefix) == prefix
     assert prompt_prefix(task) == tuple(task.prompt_prefix)
@@ -195,7 +196,39 @@ def test_a_token_that_a_question_may_join_is_not_of_the_prefix(make, tmp_path):
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<unk>").save_pretrained(tmp_path)
     task = make(MANY, tokenizer=str(tmp_path), chat=False, template="QQ:{question}")
     assert task.prompt_tokens([Problem("1", ""), Problem("Q", "")]) == [[1, 1, 4], [1, 1, 2, 1]]
-    assert task.prompt_prefix == (1, 1)
+    assert task.prompt_prefix == (1,)
+
+
+def test_white_space_before_a_question_is_split_with_what_precedes_it(make, tmp_path):
+    """Byte-level tokenizers leave the last space to the next word. The rest may join a newline before it."""
+    vocabulary = {token: index for index, token in enumerate(["<unk>", *map(chr, range(33, 127)), "Ġ", "Ċ", "ĊĠ"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("Ċ", "Ġ")], unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<unk>").save_pretrained(tmp_path)
+    task = make(MANY, tokenizer=str(tmp_path), chat=False, template="Q:\n{question}=")
+    questions = [Problem(before + "What is 1 + 1?", "2") for before in ("", " ", "  ", "\n", "\n ")]
+    check_rows(task, questions, task.prompt_tokens(questions), embeddings=1000)
+    assert task.pretrained.decode(task.prompt_prefix) == "Q:"
+
+
+def test_a_template_may_depend_on_the_question_before_it(make, tmp_path):
+    """What follows is no part of the prefix. Where that is not noticed, the remedy is told."""
+    template = "{{ bos_token }}It has {{ messages[0].content | length }}:{{ messages[0].content }}"
+    task = make(MANY, tokenizer=str(write_tokenizer(tmp_path / "length", chat_template=template)))
+    assert task.pretrained.decode(task.prompt_prefix) == "<bos>It has"
+    template = "{{ bos_token }}{{ 'Code: ' if '()' in messages[0].content else 'Text: ' }}{{ messages[0].content }}"
+    task = make(MANY, tokenizer=str(write_tokenizer(tmp_path / "kind", chat_template=template)))
+    other = Problem("What is f()?", "1")
+    said = r"the prompt 'What is f\(\)\?' does not begin with the 6 tokens that .*; set task.share_prefix to false"
+    with pytest.raises(ConfigError, match=said):
+        check_rows(task, [other], task.prompt_tokens([other]), embeddings=1000)
+
+
+def test_a_template_that_rejects_short_questions_has_a_prefix(make, tmp_path):
+    template = "{% if messages[0].content | length < 4 %}{{ raise_exception('too short') }}{% endif %}" + TEMPLATE
+    task = make(MANY, tokenizer=str(write_tokenizer(tmp_path / "strict", chat_template=template)))
+    assert task.pretrained.decode(task.prompt_prefix) == "<bos><turn>user"
 
 
 def test_the_reward_is_the_configured_one(make):

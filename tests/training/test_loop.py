@@ -17,7 +17,7 @@ import pytest
 
 from grpo_jax.commands import runs
 from grpo_jax.config import ConfigError, MeshConfig, to_dict
-from grpo_jax.data import Problem
+from grpo_jax.data import Problem, Split
 from grpo_jax.policy import load_params
 from grpo_jax.reporting.report import write_report
 from grpo_jax.reporting.study.runs import read_run
@@ -472,6 +472,25 @@ def test_a_warm_start_goes_on_with_the_demonstrations_that_it_was_begun_with(tmp
     monkeypatch.setattr(warm_start, "digest_demonstrations", lambda *_: "of others")
     with pytest.raises(ConfigError, match="its warm start had other demonstrations when it was begun"):
         run(tmp_path / "run")
+
+
+@pytest.mark.trap(45)
+def test_prompts_of_a_warm_start_are_checked_before_it(tmp_path):
+    """They are of a split of their own."""
+    experiment = start.build(make_config(), ONE_DEVICE)
+
+    class Prefixed(type(experiment.task)):
+        prompt_prefix = (1,)
+        max_prompt_tokens = experiment.task.max_prompt_tokens + 1
+
+        def prompt_tokens(self, problems):
+            rows = zip(problems, super().prompt_tokens(problems), strict=True)
+            return [row if problem.split is Split.WARM_START else [1, *row] for problem, row in rows]
+
+    own = dataclasses.replace(experiment, task=Prefixed(experiment.config.task))
+    with pytest.raises(ConfigError, match=r"does not begin with the 1 token .*; correct its prompt_prefix"):
+        start.train(own, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.trap(41)

@@ -232,17 +232,19 @@ def test_another_configuration_does_not_mix(whole, checkpoint):
 
 
 def test_an_evaluation_of_an_earlier_version_goes_on(whole, checkpoint, tmp_path):
-    """Its configuration lacks a field that has come since."""
+    """Its configuration lacks fields that have come since. One of them has changed how work is shared."""
     workdir = Path(shutil.copytree(whole[0], tmp_path / "evaluation"))
     values = json.loads((workdir / "config.json").read_text())
-    del values["config"]["rollout"]["noise"]
+    del values["config"]["rollout"]["noise"], values["config"]["task"]["share_prefix"]
     (workdir / "config.json").write_text(json.dumps(values))
     before = (workdir / "suites.json").read_text()
     notes = []
     display = Silent()
     display.note = notes.append
     evaluate(configuration(checkpoint), workdir, display=display)
-    assert "config.json was written by an earlier version; filled in 1 newer field (it has them all now)" in notes
+    assert any(note.startswith("config.json was written by an earlier version; filled in 2 newer f") for note in notes)
+    assert "config.task.share_prefix: False so far, True from here on" in notes
+    assert any("last digits" in note for note in notes)
     assert (workdir / "suites.json").read_text() == before
 
 
@@ -255,6 +257,13 @@ def test_other_weights_do_not_mix(whole, checkpoint):
             evaluate(configuration(checkpoint), whole[0])
     finally:
         path.write_bytes(contents)
+
+
+def test_prompts_are_checked_before_anything_is_sampled(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(suites.Questions, "prompt_prefix", (1, 2, 3))
+    with pytest.raises(ConfigError, match=r"does not begin with the 3 tokens .*; set task\.share_prefix to false"):
+        evaluate(configuration(checkpoint), tmp_path / "evaluation")
+    assert not (tmp_path / "evaluation").exists()
 
 
 def test_mistakes_are_reported_before_anything_is_sampled(checkpoint, tmp_path):

@@ -1,10 +1,12 @@
 """Tasks that a configuration names by import path."""
 
+from collections.abc import Iterable
+
 import numpy as np
 from tokenizers import Tokenizer
 
 from grpo_jax.config import ConfigError, OwnTaskConfig, described, imported
-from grpo_jax.data.tasks.task import Task, prompt_prefix
+from grpo_jax.data.tasks.task import Task
 
 NEVER = -1  # alone among the stop tokens: no token ends a completion, so that each fills its room
 REWARD_MEMBERS = ("judge", "unscored", "warm", "close")
@@ -51,7 +53,10 @@ def _unusable(task: Task) -> str:
     size = max(task.tokenizer.get_vocab().values(), default=-1) + 1
     if not ends:
         return f"its stop_tokens are empty, so no token would end a completion; name one, or {NEVER} if none shall"
-    for member, ids in (("stop_tokens", [] if ends == [NEVER] else ends), ("prompt_prefix", prompt_prefix(task))):
+    prefix = getattr(task, "prompt_prefix", ())
+    if not isinstance(prefix, Iterable):
+        return f"its prompt_prefix is {prefix!r}; make it a tuple of token ids"
+    for member, ids in (("stop_tokens", [] if ends == [NEVER] else ends), ("prompt_prefix", prefix)):
         strange = [one for one in ids if not isinstance(one, int | np.integer) or not 0 <= one < size]
         if strange:
             return f"{strange[0]!r} in its {member} is no id of its tokenizer; name ids from 0 to {size - 1}"
