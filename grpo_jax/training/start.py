@@ -13,6 +13,7 @@ from grpo_jax.config import (
     CONTINUABLE,
     ROUNDING,
     Config,
+    ConfigError,
     OwnTaskConfig,
     counted,
     differing,
@@ -21,7 +22,7 @@ from grpo_jax.config import (
     read_recorded,
     to_dict,
 )
-from grpo_jax.data import Problem, Split, check_rows
+from grpo_jax.data import Problem, Split, check_rows, prompt_prefix
 from grpo_jax.evaluation import try_reward, warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
 from grpo_jax.processes import barrier, by_all, fetch, waited
@@ -193,6 +194,11 @@ def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Input
     """Return the problems of an experiment, and the digests of all that was read for it."""
     config, task = experiment.config, experiment.task
     check_engine(config, experiment.engine.capabilities)
+    if experiment.programs.policy.prompt_prefix not in ((), prompt_prefix(task)):
+        raise ConfigError(
+            "task: is not the one that the experiment was built for, whose prompt_prefix the policy reads before every "
+            "prompt; give this task the same prompt_prefix, or set task.share_prefix to false."
+        )
     problems = problems_of(config, task)
     embeddings = experiment.engine.capabilities.vocab_size
     inputs = read_inputs(

@@ -1,5 +1,6 @@
 """A configuration must agree with the checkpoint that it names."""
 
+import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -11,6 +12,7 @@ from grpo_jax.config import ConfigError, RopeConfig
 from grpo_jax.data import Problem
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.policy.huggingface import read_architecture
+from grpo_jax.training import train
 from grpo_jax.training.experiment import architecture_of, build
 from grpo_jax.training.requests import training_request
 from tests.checkpoints import make_checkpoint, questions
@@ -101,6 +103,19 @@ def test_a_tokenizer_may_have_a_token_that_the_checkpoint_does_not(tmp_path):
     (checkpoint / "generation_config.json").write_text(json.dumps({"eos_token_id": rows}))
     with pytest.raises(ConfigError, match=f"has embeddings for {rows} tokens, and the stop token {rows} is not among"):
         build(config, ONE)
+
+
+@pytest.mark.trap(45)
+def test_another_task_does_not_get_the_prefix_of_the_one_that_was_built(tmp_path):
+    experiment = build(questions(make_checkpoint(tmp_path / "checkpoint")), ONE)
+    assert experiment.programs.policy.prompt_prefix == experiment.task.prompt_prefix != ()
+    other = copy.copy(experiment.task)
+    other.prompt_prefix = ()
+    with pytest.raises(
+        ConfigError, match=r"is not the one that the experiment was built for, .* set task\.share_prefix"
+    ):
+        train(dataclasses.replace(experiment, task=other), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_ids_may_have_holes(tmp_path):
