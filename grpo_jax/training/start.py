@@ -209,7 +209,7 @@ def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Input
         experiment.date,
         look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
     )
-    if config.warm_start:  # which learns from problems of a split of its own
+    if config.warm_start and prompt_prefix(task):  # it learns from problems of a split of its own
         shown = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
         check_rows(task, shown, task.prompt_tokens(shown), embeddings)
     if isinstance(config.task, OwnTaskConfig):
