@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -10,10 +11,13 @@ from typing import Annotated, Any
 from grpo_jax.config.marks import Before
 from grpo_jax.config.schema import Config
 
+# To read them again and again took half of the time in which a configuration is loaded.
+_type_hints = functools.cache(functools.partial(typing.get_type_hints, include_extras=True))
 
-def hints_of(section: Any) -> dict[str, Any]:
+
+def hints_of(section: Any) -> Mapping[str, Any]:
     """Return the annotation of each field of a section."""
-    return typing.get_type_hints(section, include_extras=True)
+    return _type_hints(section)
 
 
 def base(kind: Any) -> Any:
@@ -52,7 +56,7 @@ def tags(kind: Any) -> dict[str, Any]:
     return {
         name: section
         for section in sections(kind)
-        for name in typing.get_args(typing.get_type_hints(section)[dataclasses.fields(section)[0].name])
+        for name in typing.get_args(base(hints_of(section)[dataclasses.fields(section)[0].name]))
     }
 
 
