@@ -187,11 +187,16 @@ def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
 
     JAX has such a callback. Without this, Ctrl-C may do nothing during seconds of imports and compilation.
     """
-    if issubclass(lost.exc_type, KeyboardInterrupt):
-        main_thread = threading.get_ident()  # only the main thread runs signal handlers
-        # A moment later, because it would be dropped again here.
-        again = threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT))
-        again.daemon = True
-        again.start()
-    else:
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(lost)
+        return
+    main_thread = threading.get_ident()  # only the main thread runs signal handlers
+    seconds = 0.05  # it would be dropped here, too
+    while True:
+        again = threading.Timer(seconds, signal.pthread_kill, (main_thread, signal.SIGINT))
+        again.daemon = True
+        try:
+            again.start()
+            return
+        except KeyboardInterrupt:  # on a busy machine it may come before this function has returned
+            seconds *= 2

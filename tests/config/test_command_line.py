@@ -34,9 +34,22 @@ INTERRUPTED = """
 """
 
 
-def test_a_ctrl_c_that_python_drops_still_ends_the_command():
+# A busy machine, on which Ctrl-C comes again before it can be taken.
+BUSY = """
+    import threading, time
+
+    def start(self, start=threading.Timer.start):
+        start(self)
+        time.sleep(0.3)
+
+    threading.Timer.start = start
+"""
+
+
+@pytest.mark.parametrize("machine", ["", BUSY], ids=["idle", "busy"])
+def test_a_ctrl_c_that_python_drops_still_ends_the_command(machine):
     ended = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(INTERRUPTED)],
+        [sys.executable, "-c", textwrap.dedent(machine) + textwrap.dedent(INTERRUPTED)],
         cwd=ROOT,
         capture_output=True,
         text=True,
