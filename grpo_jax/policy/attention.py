@@ -58,20 +58,20 @@ def split_groups(q: Queries, kv_heads: int) -> Float[Array, "B T kv_heads share 
     return q.reshape(b, t, kv_heads, heads // kv_heads, head_dim)
 
 
-def with_prefix(context: KV | None, keys: Keys, values: Values) -> KV:
-    """Return the keys and values of whole rows: those of the prefix that all rows have, if there is one, come first.
+def with_prefix(context: Any, own: Any) -> Any:
+    """Return keys and values of whole rows, of one layer or of all: first the prefix that all rows have, if any.
 
     Args:
-      context: of the prefix, [copies, prefix, kv_heads, head_dim]; each copy belongs to equally many consecutive rows.
-      keys: of the rows after the prefix; so are the values.
+      context: those of the prefix, [*layers, copies, prefix, kv_heads, head_dim], or None. Each copy belongs to equally
+        many consecutive rows.
+      own: those of the rows after the prefix; a tree like `context`.
     """
-    if context is None:
-        return keys, values
 
-    def whole(of_prefix: Array, own: Array) -> Array:
-        return jnp.concatenate([jnp.repeat(of_prefix, len(own) // len(of_prefix), axis=0), own], axis=1)
+    def whole(of_prefix: Array, of_rows: Array) -> Array:
+        each = of_rows.shape[-4] // of_prefix.shape[-4]
+        return jnp.concatenate([jnp.repeat(of_prefix, each, axis=-4), of_rows], axis=-3)
 
-    return whole(context[0], keys), whole(context[1], values)
+    return own if context is None else jax.tree.map(whole, context, own)
 
 
 def causal(q: Queries, k: Keys, v: Values, scoring: Scoring, context: KV | None = None) -> Queries:
@@ -81,7 +81,7 @@ def causal(q: Queries, k: Keys, v: Values, scoring: Scoring, context: KV | None 
       context: keys and values of a prefix of all rows; see `with_prefix`.
     """
     exact = precision(q.dtype)
-    k, v = with_prefix(context, k, v)
+    k, v = with_prefix(context, (k, v))
     grouped = split_groups(q, k.shape[2])
     # Row b, query t, key s, key-value head k, its query head r, feature h of a head.
     products = jnp.einsum("btkrh,bskh->bkrts", grouped, k, precision=exact, preferred_element_type=jnp.float32)

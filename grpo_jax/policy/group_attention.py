@@ -62,7 +62,7 @@ def group_attention(rows: GroupRows) -> Attend:
         (prompt_k, own_k), (prompt_v, own_v) = rows.split(k), rows.split(v)
         prompt_q, _ = rows.split(q)
         by_prompt = causal(prompt_q, prompt_k, prompt_v, scoring, context)
-        prompt_k, prompt_v = with_prefix(context, prompt_k, prompt_v)
+        prompt_k, prompt_v = with_prefix(context, (prompt_k, prompt_v))
 
         # Row b, its completion e, its token c, key-value head k, its query head r, feature h of a head; the key is
         # token p of the prompt, or token d of the same completion.

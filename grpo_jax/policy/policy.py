@@ -182,11 +182,7 @@ class Policy:
         shared, context = self._read_prefix(params, *prompts.shape)
         positions = jnp.broadcast_to(jnp.arange(shared, prompts.shape[1]), (len(prompts), prompts.shape[1] - shared))
         hidden, kv = self.hidden_states(params, prompts[:, shared:], positions, contexts=context)
-        if shared and self.model.scan_layers:
-            kv = jax.vmap(with_prefix)(context, *kv)
-        elif shared:
-            kv = [with_prefix(of_prefix, *own) for of_prefix, own in zip(context, kv, strict=True)]
-        return _last(hidden, lengths - shared), kv
+        return _last(hidden, lengths - shared), with_prefix(context, kv)
 
     def _read_prefix(self, params: Params, rows: int, prompt_tokens: int) -> tuple[int, Any]:
         """Return how many tokens of every prompt are read once for all rows, and their keys and values.

@@ -56,6 +56,7 @@ def claim(
     *,
     folders: Sequence[str] = FOLDERS,
     free: Sequence[str] = (),
+    rounding: Sequence[str] = ROUNDING,
     veto: Callable[[Mapping[str, Any]], str] = lambda theirs: "",
     read: Callable[[Mapping[str, Any]], Recorded] = lambda theirs: Recorded(dict(theirs), ""),
 ) -> Claimed:
@@ -69,6 +70,7 @@ def claim(
       start: the record of this start.
       folders: the folders to make in the directory.
       free: fields whose values may have changed.
+      rounding: fields on which numbers depend by rounding, by their names in `ours`.
       veto: returns a clause that says why `ours` cannot continue the values of config.json; "" if it can.
       read: completes the values of config.json, which an earlier version may have written.
 
@@ -76,7 +78,7 @@ def claim(
       ConfigError: if the directory belongs to another configuration or to a study, if the inputs have changed since it
         was begun, if another process is running in it, or if it cannot be used.
     """
-    notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, veto, read))
+    notes, changed = on_first(lambda: _claim(directory, ours, inputs, start, folders, free, rounding, veto, read))
     if on_any_process(directory.read_json(CONFIG_FILE) != ours):
         raise ConfigError(f"--workdir={directory.path}: not all hosts see it; name a directory that they share.")
     return Claimed(tuple(notes), changed)
@@ -114,6 +116,7 @@ def _claim(
     start: Start,
     folders: Sequence[str],
     free: Sequence[str],
+    rounding: Sequence[str],
     veto: Callable[[Mapping[str, Any]], str],
     read: Callable[[Mapping[str, Any]], Recorded],
 ) -> tuple[list[str], dict[str, Any]]:
@@ -142,7 +145,7 @@ def _claim(
     last = so_far.starts[-1] if so_far.starts else start
     if last.devices != start.devices:
         notes.append(f"continued on other devices: {last.devices} so far, now {start.devices}")
-    if last.devices != start.devices or any(covers(ROUNDING, field.removeprefix("config.")) for field in changed):
+    if last.devices != start.devices or any(covers(rounding, field) for field in changed):
         notes.append("numbers may differ in their last digits from those of an uninterrupted run")
     if last.code.digest != start.code.digest:
         notes.append(f"continued with other code: {last.code} so far, now {start.code}")

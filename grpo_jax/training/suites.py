@@ -98,8 +98,11 @@ def evaluate_suites(
     inputs = read_inputs(config, experiment.task, {}, files, date)
     start = this_start(experiment.devices)
     check_hosts({**ours, "suites": hashes}, inputs, start)
-    free = [f"config.{field}" for field in ROUNDING]
-    for note in claim(directory, ours, inputs, start, folders=("evaluation",), free=free, read=_recorded).notes:
+    rounding = [f"config.{field}" for field in ROUNDING]
+    claimed = claim(
+        directory, ours, inputs, start, folders=("evaluation",), free=rounding, rounding=rounding, read=_recorded
+    )
+    for note in claimed.notes:
         display.note(note)
     made = False
     earlier = on_first(lambda: None if (found := directory.suite_report()) is None else found.to_json())
