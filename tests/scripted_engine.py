@@ -1,4 +1,4 @@
-"""A rollout engine that writes what a script says: nothing of the program but the protocol knows of it."""
+"""A rollout engine that writes what a script says. The program uses it through the protocol alone."""
 
 from collections.abc import Callable, Iterator, Sequence
 

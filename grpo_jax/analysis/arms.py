@@ -166,10 +166,10 @@ def _sums(
         np.where(both, of_arm / np.maximum(count, 1), 0.0) for of_arm, count in zip(members, counts, strict=True)
     )
     pairs = ((plus, plus), (minus, minus), (plus, minus))
-    means = [combine(vectors, groups.joined(arm).mean(0)) for arm in (plus, minus)]
+    means = [combine(vectors, groups.in_sampling_order(arm).mean(0)) for arm in (plus, minus)]
     return plus.shape[2], Sums(
         counts=both[..., 0].sum(-1).astype(np.float64),
-        same=Three(*(groups.same(first, second).sum(-1) for first, second in pairs)),
+        same=Three(*(groups.product_of_groups(first, second).sum(-1) for first, second in pairs)),
         apart=Three(*(_apart(groups.products, *which) for which in ((right, right), (wrong, wrong), (right, wrong)))),
         between=Three(*(between(means[first], means[second]) for first, second in ((0, 0), (1, 1), (0, 1)))),
     )

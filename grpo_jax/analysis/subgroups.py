@@ -60,7 +60,7 @@ class Cuts:
         laid_out = np.take_along_axis(np.broadcast_to(values, self.order.shape), self.order, axis=-1)
         return laid_out.reshape(*self.order.shape[:2], -1, self.size)
 
-    def joined(self, cut: Cut) -> Float[np.ndarray, "R N S"]:
+    def in_sampling_order(self, cut: Cut) -> Float[np.ndarray, "R N S"]:
         """Return values of groups in the order of sampling again."""
         out = np.empty(self.order.shape)
         np.put_along_axis(out, self.order, cut.reshape(self.order.shape), axis=-1)
@@ -79,13 +79,13 @@ class Subgroups(Cuts):
         prompts = np.arange(len(self.products))[None, :, None, None, None]
         return self.products[prompts, index[..., :, None], index[..., None, :]]
 
-    def same(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N groups"]:
+    def product_of_groups(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N groups"]:
         """Return the product of two combinations of each group."""
         return np.einsum("rqng,rqngh,rqnh->rqn", first, self._blocks, second, optimize=True)
 
-    def all(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N"]:
+    def product_of_prompts(self, first: Cut, second: Cut) -> Float[np.ndarray, "R N"]:
         """Return the product of two combinations, each summed over all groups of a prompt."""
-        one, other = (np.moveaxis(self.joined(cut), 0, 1) for cut in (first, second))  # [N, R, S]
+        one, other = (np.moveaxis(self.in_sampling_order(cut), 0, 1) for cut in (first, second))  # [N, R, S]
         return ((one @ self.products) * other).sum(-1).T
 
 
@@ -113,14 +113,14 @@ def moments(estimator: Estimator, groups: Subgroups, sampled: Sampled) -> Moment
     """Return the moments of an estimator's group gradients."""
     found = advantages(estimator, groups, sampled) / groups.size
     count = found.shape[2]
-    same = groups.same(found, found).sum(-1)
+    same = groups.product_of_groups(found, found).sum(-1)
     lengths = groups.cut(sampled.rollouts.completion_lengths).sum(-1)
     signal = carries_signal(found)
     return Moments(
         size=groups.size,
-        coefficients=groups.joined(found).mean(0) / count,
+        coefficients=groups.in_sampling_order(found).mean(0) / count,
         squared=same.mean(0) / count,
-        apart=(groups.all(found, found) - same).mean(0) / (count * (count - 1)),
+        apart=(groups.product_of_prompts(found, found) - same).mean(0) / (count * (count - 1)),
         tokens=lengths.mean((0, 2)),
         learned=np.where(signal, lengths, 0).mean((0, 2)),
     )

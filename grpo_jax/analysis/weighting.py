@@ -59,7 +59,7 @@ def predicted(size: int, order: Int[np.ndarray, "R N S"], right: Bool[np.ndarray
     # The mean over all pairs of a half equals its leave-one-out advantages.
     of_pairs = np.asarray(jax.jit(leave_one_out)(Outcomes(rewards=flat, scored=np.ones(flat.shape, bool))), np.float64)
     of_other = factor(size, half)[cut.sum(-1).astype(int)[..., ::-1]]
-    return halves.joined(of_pairs.reshape(cut.shape) * of_other[..., None]).mean(0) / order.shape[-1]
+    return halves.in_sampling_order(of_pairs.reshape(cut.shape) * of_other[..., None]).mean(0) / order.shape[-1]
 
 
 def weightings(

@@ -21,7 +21,7 @@ chooses the exit code for that, for clusters that start a run again only if its 
 Exit codes: 0 finished, or stopped with everything saved; 1 the training failed, or not everything is in the bucket; 2 a
 mistake in the configuration; 124 another process did not join in time, or there was no progress for train.stuck_after
 seconds (stacks_PROCESS.txt shows where); 130 stopped at once by Ctrl-C, before there was anything to save or by a
-second Ctrl-C.
+second Ctrl-C; 137 another process was killed or fell silent.
 """
 
 import argparse

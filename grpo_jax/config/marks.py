@@ -34,7 +34,7 @@ class Change(enum.Enum):
     """When a field may change. Without this mark, it may change in a fork, but not when a run continues."""
 
     FREE = "when a run continues, and in a fork; no policy and no verdict depends on it"
-    ROUNDING = "in the same cases; it decides where and in which portions work is done, so numbers differ by rounding"
+    ROUNDING = "when a run continues, and in a fork; it decides how work is divided, so numbers differ by rounding"
     LENGTH = "when a run continues, within limits (config/continuing.py), and in a fork"
     INHERITED = "never; a fork inherits it from its run"
 

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Callable, Iterator
 
 from grpo_jax.config.architecture import RopeConfig
-from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, WeightedSelectionConfig
+from grpo_jax.config.schema import Config, QuestionsConfig, SamplingConfig, VllmConfig, WeightedSelectionConfig
 from grpo_jax.config.sentences import counted
 
 
@@ -242,7 +242,7 @@ def _importance(c: Config) -> Iterator[str]:
 
 def _address(c: Config) -> Iterator[str]:
     engine = c.rollout.engine
-    if engine is None:
+    if not isinstance(engine, VllmConfig):
         return
     try:
         host, _ = engine.host_and_port
@@ -258,7 +258,7 @@ def _address(c: Config) -> Iterator[str]:
 
 
 def _adapters(c: Config) -> Iterator[str]:
-    if c.rollout.engine and c.rollout.engine.adapters == "alone" and c.model.lora is None:
+    if c.rollout.adapters_alone and c.model.lora is None:
         yield "rollout.engine.adapters='alone': all parameters are trained; set it to 'merged', or set model.lora."
 
 

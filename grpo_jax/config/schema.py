@@ -165,7 +165,7 @@ class WarmStartConfig:
 class SamplingConfig:
     """The distribution that tokens are drawn from: temperature, then top-k, top-p, min-p. By default the policy's own.
 
-    The paper trains on it, and an evaluation measures what is trained.
+    The paper trains on the policy's own distribution, and an evaluation measures the trained policy.
     """
 
     # 0 is greedy. Below .01 vLLM would sample at .01, and in float32 the noise is rounded beside the divided logits.
@@ -265,6 +265,11 @@ class RolloutConfig:
     # Which prompts of the order are sampled; None: all, one after the other.
     selection: WeightedSelectionConfig | SkippingSelectionConfig | None = None
     sampling: SamplingConfig
+
+    @property
+    def adapters_alone(self) -> bool:
+        """Whether the engine takes adapters apart from the weights under them."""
+        return isinstance(self.engine, VllmConfig) and self.engine.adapters == "alone"
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def _repetitions(p: Problems) -> Iterator[Finding]:
         earlier = first.setdefault(normalised(problem.prompt), problem)
         if earlier is not problem:
             again.append(problem)
-            contrary += [problem] * (earlier.answer != problem.answer)
+            if earlier.answer != problem.answer:
+                contrary.append(problem)
     if again:
         other = f", {len(contrary)} with another answer" if contrary else ""
         yield warning(

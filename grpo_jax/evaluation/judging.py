@@ -34,8 +34,8 @@ def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) 
         Attempt(problem.prompt, problem.answer, text, ended, length)
         for problem, text, ended, length in zip(problem_of_each, texts, stopped.tolist(), lengths, strict=True)
     ]
-    first, last = share_of(n, jax.process_index(), jax.process_count())
-    verdicts = _verdicts(task.reward, attempts[first * g : last * g])
+    first, end = share_of(n, jax.process_index(), jax.process_count())
+    verdicts = _verdicts(task.reward, attempts[first * g : end * g])
     completions = [Completion(*one) for one in zip(texts, lengths, stopped.tolist(), verdicts, strict=True)]
     return [
         JudgedGroup(problem.id, problem.prompt, problem.answer, completions[place * g : (place + 1) * g])
@@ -53,7 +53,7 @@ def share_of(groups: int, process: int, processes: int) -> tuple[int, int]:
 
 
 def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
-    """Return the verdicts of a reward as they count.
+    """Return a reward's verdicts of some attempts, with those whose rewards are not finite marked as unscored.
 
     Raises:
       ConfigError: if the reward returns anything but one `Verdict` for each attempt.
@@ -144,10 +144,10 @@ def successes_of(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, "N G"]:
 
 
 def judged_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
-    """Return of which completions the reward says whether they are right."""
+    """Return a mask of the completions whose verdict says whether they are right."""
     return np.array([[one.verdict.right is not None for one in group.completions] for group in groups])
 
 
 def right_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
-    """Return which completions are right; False if the reward does not say."""
+    """Return a mask of the right completions; False if the reward does not say."""
     return np.array([[one.verdict.right is True for one in group.completions] for group in groups])

@@ -31,7 +31,9 @@ def judge_as_sampled(
     request: SamplingRequest,
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> Iterator[Samples]:
-    """Start sampling, and return judged groups as the engine finishes them. It samples while they are judged.
+    """Return judged groups as the engine finishes them. It samples the next ones while they are judged.
+
+    A concurrent engine begins at the call, others when the first groups are asked for.
 
     Args:
       engine: holds the weights to sample from.
@@ -69,9 +71,10 @@ def begin_sampling(
     while_waiting: Callable[[], AbstractContextManager[object]] = nullcontext,
     after_part: Callable[[], None] = lambda: None,
 ) -> Callable[[], Samples]:
-    """Start sampling, and return a function that returns the judged groups of all problems, in their order.
+    """Hand a request to the engine, and return a function that waits for the judged groups of all problems, in order.
 
-    For other arguments and errors see `judge_as_sampled`.
+    A concurrent engine begins at the call, others when the function is called. For other arguments and errors see
+    `judge_as_sampled`.
 
     Args:
       after_part: called after each part that the engine finishes. If it raises, the sampling ends.

@@ -101,7 +101,7 @@ class Others:
         self._store = store()
         self._looks = 0
         self._since_failure = 0  # looks that found last words
-        self._unanswered = 0  # how often `wait` was called since the newest look was over
+        self._unanswered = 0  # calls of `count_unanswered` since the newest look was over
         self._heard: Mapping[int, str] = {}
         self._silent: Counter[int] = Counter()  # looks for which each process was silent
 
@@ -122,12 +122,12 @@ class Others:
         self._since_failure += bool(self.words)
         self._unanswered = 0
 
-    def wait(self) -> None:
+    def count_unanswered(self) -> None:
         """Count the time between two looks as spent without an answer."""
         self._unanswered += 1
 
-    def at_an_end(self) -> bool:
-        """Return whether one of them failed a moment ago, or is gone without any last words."""
+    def must_end(self) -> bool:
+        """Return whether this process must end: another one failed a moment ago, or is gone without any last words."""
         return self._since_failure > MOMENT_LOOKS or (not self.words and bool(self._gone(SILENT_LOOKS)))
 
     def explanation(self) -> LastWords:
@@ -239,8 +239,8 @@ class Together:
                 break
             if self._others is None:
                 continue
-            self._others.wait()
-            if self._others.at_an_end() and not self._leaving.locked():
+            self._others.count_unanswered()
+            if self._others.must_end() and not self._leaving.locked():
                 words = self._others.explanation()
                 say_last(words.text, words.code)
                 self._leave(words.code)

@@ -22,11 +22,11 @@ from grpo_jax.terminal import acknowledge
 ROOT = Path(grpo_jax.__file__).resolve().parents[1]  # where runs find the package
 POLL_SECONDS = 0.2
 SECONDS_BETWEEN_LINES = 60.0  # between reports on the runs that are going on
-FIRST = (
+AT_FIRST_SIGNAL = (
     "the runs finish their steps and save, then the study ends. A second signal ends them at once, and their steps "
     "since the last checkpoints are lost."
 )
-SECOND = "the runs end at once; the same command continues them from their last checkpoints"
+AT_SECOND_SIGNAL = "the runs end at once; the same command continues them from their last checkpoints"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def run_study(
     train: Sequence[str],
     tell: Callable[[str], None] = command_line.tell,
 ) -> Outcome:
-    """Start the runs that are not finished. Interrupted ones continue.
+    """Run all runs of a study that are not finished, and return the outcome. Interrupted ones continue.
 
     Args:
       jobs: processes at a time; the cores that this process may use are divided among them.
@@ -178,7 +178,10 @@ def cores() -> list[int]:
 
 
 def shares(jobs: int) -> list[frozenset[int]]:
-    """Divide these cores equally among the jobs, so that times can be compared. If there are too few, jobs share."""
+    """Divide the cores of this process equally among the jobs, so that times can be compared.
+
+    If there are too few, jobs share.
+    """
     every = cores()
     each = max(len(every) // jobs, 1)
     return [frozenset(every[job * each % len(every) :][:each]) for job in range(jobs)]
@@ -207,7 +210,7 @@ def _stop_requests() -> Iterator[list[int]]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         stops.append(number)
-        acknowledge(f"{signal.Signals(number).name}: {FIRST if len(stops) == 1 else SECOND}")
+        acknowledge(f"{signal.Signals(number).name}: {AT_FIRST_SIGNAL if len(stops) == 1 else AT_SECOND_SIGNAL}")
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:

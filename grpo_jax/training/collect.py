@@ -1,32 +1,30 @@
-"""The rollouts of a step: the engine samples them, they are judged as they finish, and advantages are computed.
+"""The batches of a run: the engine samples their groups, these are judged as they finish, and get their advantages.
 
-If `rollout.max_rollouts` is set, groups without signal are replaced by groups of new prompts. This ends when every
-group of the step carries signal, when that many rollouts have been sampled, or when the epoch has too few prompts left
-for another batch ("2-GRPO+RS", arXiv 2510.00977, section 4.3).
+With `rollout.delay`, a batch is sampled some steps before it is learned from.
 """
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import RolloutConfig
 from grpo_jax.data import PromptSource
-from grpo_jax.evaluation import Samples, begin_sampling, rewards_of, successes_of, unscored_of
+from grpo_jax.evaluation import Samples, begin_sampling, rewards_of, successes_of
 from grpo_jax.objectives import Outcomes
 from grpo_jax.processes import fetch, put
-from grpo_jax.rewards import Reward
 from grpo_jax.runs.ending import TrainingError
 from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import training_request
+from grpo_jax.training.resampling import choose_groups, estimate_chosen_alone, wants_more
 from grpo_jax.training.selection import Place, Selected, select_prompts
-from grpo_jax.training.unfit import check_rewards
+from grpo_jax.training.unfit import check_rewards, none_scored
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts
 
@@ -76,6 +74,69 @@ class Collected:
         return [one.id for one in self.judged]
 
 
+@dataclass
+class BatchQueue:
+    """The batches that wait for their steps, oldest first, and the place in the data after them.
+
+    With a delay d, the batch of step n is sampled by the policy after step n - 1 - d, before step n - d learns from its
+    own. The first d + 1 batches are sampled by the base policy. Batches are sampled up to d steps beyond the last one,
+    so an extended run is the same as one that was longer from the start.
+    """
+
+    experiment: Experiment
+    source: PromptSource
+    visits: Visits
+    clock: Clock
+    cursor: int = 0  # in the order of prompts; it also counts those skipped at the end of an epoch
+    waiting: deque[Collected] = field(default_factory=deque)
+    _finish: Callable[[], Collected] | None = None  # the batch that is under way
+
+    def sample(self, step: int, after_part: Callable[[], None]) -> None:
+        """Sample the batches that are missing, by the policy after a step, and let the engine release its weights.
+
+        If the engine is concurrent and there is a delay, the newest batch is only begun. It is sampled during the
+        update, and `finish` waits for it.
+
+        Args:
+          after_part: called after each part that the engine finishes before the update.
+
+        Raises:
+          TrainingError: as `begin_collecting` does.
+        """
+        engine, rollout = self.experiment.engine, self.experiment.config.rollout
+        while (ahead := len(self.waiting)) <= rollout.delay:
+            during_update = engine.capabilities.concurrent and 0 < rollout.delay == ahead
+            self.cursor = self.source.begin(self.cursor, rollout.prompts_per_step)
+            finish = begin_collecting(
+                self.experiment,
+                self.source,
+                self.visits,
+                self.clock,
+                cursor=self.cursor,
+                step=step + 1 + ahead,
+                version=step,
+                # A stop cannot give up a batch once the policy that samples it has been updated.
+                after_part=(lambda: None) if during_update else after_part,
+            )
+            if during_update:
+                self._finish = finish
+                return
+            self._add(finish())
+        engine.unload()  # the update needs the memory
+
+    def finish(self) -> None:
+        """Wait for the batch that is under way, if there is one. Raise as `sample` does."""
+        if self._finish is not None:
+            with self.clock.phase("rewards"):  # `begin_collecting` charges the sampling to its own phase
+                self._add(self._finish())
+            self._finish = None
+            self.experiment.engine.unload()
+
+    def _add(self, batch: Collected) -> None:
+        self.cursor += batch.passed
+        self.waiting.append(batch)
+
+
 def begin_collecting(
     experiment: Experiment,
     source: PromptSource,
@@ -87,10 +148,11 @@ def begin_collecting(
     version: int,
     after_part: Callable[[], None] = lambda: None,
 ) -> Callable[[], Collected]:
-    """Start sampling the groups of a step, and return a function that finishes them.
+    """Hand the prompts of a step to the engine, and return a function that waits for their groups.
 
-    The function judges the groups and computes their advantages. Their prompts are those at `cursor` and after it,
-    without the ones that `rollout.selection` leaves out. `visits` must not change until then.
+    A concurrent engine begins at the call, others when the function is called. The function judges the groups and
+    computes their advantages. Their prompts are those at `cursor` and after it, without the ones that
+    `rollout.selection` leaves out. `visits` must not change until then.
 
     If groups were replaced, advantages are computed twice: over all sampled groups to decide which carry signal, then
     over those of the step alone, because an estimator may compare a group with the others of its step. Only sampling
@@ -158,55 +220,6 @@ def begin_collecting(
         return dataclasses.replace(collected, advantages=advantages)
 
     return finish
-
-
-def none_scored(what: str, reward: Reward) -> TrainingError:
-    """Return the error for a step or an evaluation of which no completion has a reward."""
-    reasons = ", ".join(f"{name}: {n}" for name, n in unscored_of(reward).items()) or "not finite"
-    return TrainingError(
-        f"{what}: none of its completions could be scored (so far {reasons}); correct the reward or the gold answers, "
-        "and run the same command again."
-    )
-
-
-def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], left: int) -> bool:
-    """Return whether to sample one more batch of prompts, to replace groups without signal.
-
-    Args:
-      signal: which of the groups that the step has sampled so far carry signal.
-      left: the number of prompts left in the epoch. Beyond that number prompts would repeat.
-    """
-    room = min(rollout.max_rollouts // rollout.group_size - len(signal), left)
-    return int(signal.sum()) < rollout.prompts_per_step and room >= rollout.prompts_per_batch
-
-
-def choose_groups(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.ndarray, " sampled"]:
-    """Return a mask of the `groups` sampled groups that make up the step: those with signal first, then the others.
-
-    Without resampling these are all groups. With it, a replaced group no longer belongs to the step. It counts neither
-    in the gradient nor in the loss's denominator.
-    """
-    order = np.argsort(~signal, kind="stable")[:groups]
-    chosen = np.zeros(len(signal), bool)
-    chosen[order] = True
-    return chosen
-
-
-def estimate_chosen_alone(
-    estimate: Callable[[Outcomes], Float[np.ndarray, "N G"]],
-    outcomes: Outcomes,
-    advantages: Float[np.ndarray, "N G"],
-    chosen: Bool[np.ndarray, " N"],
-) -> Float[np.ndarray, "N G"]:
-    """Return the advantages of all sampled groups, with those of the chosen groups estimated without the others.
-
-    An estimator whose baseline is the step's must not see groups that were replaced.
-    """
-    if chosen.all():
-        return advantages
-    advantages = advantages.copy()
-    advantages[chosen] = estimate(jax.tree.map(lambda array: array[chosen], outcomes))
-    return advantages
 
 
 def _combine(

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from jaxtyping import Array
 
-from grpo_jax.config import Config
+from grpo_jax.config import Config, VllmConfig
 from grpo_jax.data import Task
 from grpo_jax.policy import has_adapters
 from grpo_jax.policy.huggingface import ConfigFile, describe, read_config_file
@@ -39,7 +39,7 @@ def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> 
 
 def _vllm(config: Config, programs: Programs, samplers: Programs, task: Task) -> RolloutEngine:
     settings, checkpoint = config.rollout.engine, config.model.checkpoint
-    assert settings is not None
+    assert isinstance(settings, VllmConfig)
     longest = task.max_prompt_tokens + config.rollout.max_new_tokens
     if checkpoint:
         config_file = read_config_file(Path(checkpoint))

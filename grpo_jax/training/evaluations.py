@@ -7,18 +7,21 @@ from grpo_jax.config import Config, counted, known
 from grpo_jax.data import Split
 from grpo_jax.evaluation import evaluate
 from grpo_jax.runs.lines import EvaluationLine, Scores
-from grpo_jax.training.collect import none_scored
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import evaluation_request
 from grpo_jax.training.run import Run
+from grpo_jax.training.unfit import none_scored
 from grpo_jax.types import Params
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
     """Return the splits to evaluate at a step: test at both ends; validation at both ends and on schedule."""
-    ends = step in (0, config.train.steps)
-    scheduled = config.evaluation.every and step % config.evaluation.every == 0
-    return [Split.TEST] * ends + [Split.VALIDATION] * bool(config.evaluation.every and (ends or scheduled))
+    every, at_an_end, due = config.evaluation.every, step in (0, config.train.steps), []
+    if at_an_end:
+        due.append(Split.TEST)
+    if every and (at_an_end or step % every == 0):
+        due.append(Split.VALIDATION)
+    return due
 
 
 def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float | None:

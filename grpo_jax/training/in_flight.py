@@ -20,7 +20,7 @@ from grpo_jax.types import Rollouts
 
 ROLLOUTS = tuple(field.name for field in fields(Rollouts))
 # The other arrays of a `Collected`.
-ESTIMATES = ("rewards", "scored", "expected", "evidence", "success", "advantages", "chosen", "prompt_weights")
+OTHER_ARRAYS = ("rewards", "scored", "expected", "evidence", "success", "advantages", "chosen", "prompt_weights")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class InFlight(JsonRecord):
     def of(cls, batch: Collected) -> "InFlight":
         """Return the record of a batch."""
         arrays = {name: getattr(batch.rollouts, name) for name in ROLLOUTS}
-        arrays |= {name: getattr(batch, name) for name in ESTIMATES}
+        arrays |= {name: getattr(batch, name) for name in OTHER_ARRAYS}
         return cls(
             batch.version,
             [
@@ -113,7 +113,7 @@ class InFlight(JsonRecord):
                 for one in self.groups
             ],
             rollouts=Rollouts(**{name: arrays[name] for name in ROLLOUTS}),
-            **{name: arrays[name] for name in ESTIMATES},
+            **{name: arrays[name] for name in OTHER_ARRAYS},
             passed=len(self.groups) if self.passed is None else self.passed,
             version=self.version,
         )

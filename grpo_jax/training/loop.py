@@ -3,7 +3,7 @@
 Sample a group of completions for each prompt from the current policy. Score them with a verifiable reward. Turn the
 rewards of each group into advantages, and drop the groups that carry no signal. Update the policy on the others. The
 metrics of a step are written during the update of the next one. With `rollout.delay`, an earlier policy has sampled the
-groups of a step (`grpo_jax.training.batch_queue`).
+groups of a step (`BatchQueue`).
 """
 
 import dataclasses
@@ -26,9 +26,8 @@ from grpo_jax.runs.directory import BASE_POLICY
 from grpo_jax.runs.ending import Interrupted, StopRequested
 from grpo_jax.runs.lines import Stage
 from grpo_jax.training.base_policy import make_base_policy
-from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
-from grpo_jax.training.collect import Collected
+from grpo_jax.training.collect import BatchQueue, Collected
 from grpo_jax.training.compile_ahead import ARMS, UPDATE
 from grpo_jax.training.evaluations import evaluate_split, evaluations_due
 from grpo_jax.training.experiment import Experiment

@@ -183,7 +183,7 @@ def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Para
 
 def _make_evaluation_weights(config: Config, mesh: Mesh, policy: Policy) -> Callable[[Params], SamplingWeights]:
     """Make a function from the policy's parameters to the engine's weights: adapters are merged, if it wants that."""
-    if config.rollout.engine and config.rollout.engine.adapters == "alone":
+    if config.rollout.adapters_alone:
         return jax.jit(policy.cast, out_shardings=_of_params(mesh, policy, SAMPLING_RULES))
     base = policy.base
     shardings = _of_params(mesh, base, SAMPLING_RULES)

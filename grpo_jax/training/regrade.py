@@ -18,7 +18,7 @@ from grpo_jax.evaluation import judged_by, rewards_of
 from grpo_jax.objectives import Outcomes, make_objective
 from grpo_jax.rewards import Attempt, Reward
 from grpo_jax.runs.groups import Completion, TrainingGroup, carries_signal
-from grpo_jax.training.collect import choose_groups, estimate_chosen_alone
+from grpo_jax.training.resampling import choose_groups, estimate_chosen_alone
 from grpo_jax.training.visits import PRIOR_ROLLOUTS
 
 Kind: TypeAlias = Literal["right", "wrong", "undecided", "unscored"]

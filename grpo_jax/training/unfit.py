@@ -1,4 +1,4 @@
-"""Rewards that an objective, or a selection of prompts, cannot use: refused instead of computing something else."""
+"""Rewards from which nothing can be learned as configured: refused instead of computing something else."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,9 @@ from grpo_jax.config import (
     WeightedSelectionConfig,
     reward_range,
 )
-from grpo_jax.evaluation import judged_of
+from grpo_jax.evaluation import judged_of, unscored_of
 from grpo_jax.objectives import Objective
+from grpo_jax.rewards import Reward
 from grpo_jax.runs.ending import TrainingError
 from grpo_jax.runs.groups import JudgedGroup
 
@@ -83,6 +84,15 @@ def check_rewards(
             f"right, but {by} goes by each prompt's chance to be right; let the reward say it (`right` of its "
             "Verdict), keep the reward from 0 to 1, or choose another."
         )
+
+
+def none_scored(what: str, reward: Reward) -> TrainingError:
+    """Return the error for a step or an evaluation of which no completion has a reward."""
+    reasons = ", ".join(f"{name}: {n}" for name, n in unscored_of(reward).items()) or "not finite"
+    return TrainingError(
+        f"{what}: none of its completions could be scored (so far {reasons}); correct the reward or the gold answers, "
+        "and run the same command again."
+    )
 
 
 def _first(rewards: Float[np.ndarray, "N G"], which: Bool[np.ndarray, "N G"]) -> str:

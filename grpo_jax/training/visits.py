@@ -29,7 +29,7 @@ def signal_chance(success: Float[np.ndarray, "*any"], group_size: int) -> Float[
 
 
 def comparable_of(scored: Bool[np.ndarray, "N G"]) -> Bool[np.ndarray, " N"]:
-    """Return which groups have two rewards or more. Those of the others cannot differ, whatever the prompt is."""
+    """Return a mask of the groups with two rewards or more. One reward alone has nothing to differ from."""
     comparable: np.ndarray = scored.sum(axis=1) >= 2
     return comparable
 

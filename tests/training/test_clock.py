@@ -12,7 +12,7 @@ from grpo_jax.data import Split
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.runs.phases import PHASES, TRAINING, training_seconds, whole
-from grpo_jax.training import Silent, batch_queue, clock, loop
+from grpo_jax.training import Silent, clock, collect, loop
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.metrics import Mean
@@ -113,7 +113,7 @@ def trained(tmp_path, monkeypatch, time, **changes):
         "PromptSource": lambda problems, seed: SimpleNamespace(begin=lambda cursor, prompts: cursor),
     }.items():
         monkeypatch.setattr(loop, name, stub)
-    monkeypatch.setattr(batch_queue, "begin_collecting", lambda *of, **named: lambda: collected)
+    monkeypatch.setattr(collect, "begin_collecting", lambda *of, **named: lambda: collected)
     directory, running = RunDirectory(tmp_path / "run"), Clock()
     directory.create()
     checkpoints = SimpleNamespace(

@@ -16,8 +16,9 @@ from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.sampling import FinishedGroups, ahead, one_ahead
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
-from grpo_jax.training.collect import begin_collecting, choose_groups, wants_more
+from grpo_jax.training.collect import begin_collecting
 from grpo_jax.training.experiment import build
+from grpo_jax.training.resampling import choose_groups, wants_more
 from grpo_jax.training.statistics import rollout_statistics
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts, StopReason

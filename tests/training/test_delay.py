@@ -18,9 +18,9 @@ from grpo_jax.runs.fork import fork
 from grpo_jax.sampling import JaxEngine
 from grpo_jax.sharding import make_meshes
 from grpo_jax.training import Origin, build, loop, replay, train, train_config
-from grpo_jax.training.batch_queue import BatchQueue
 from grpo_jax.training.batching import make_minibatches
-from grpo_jax.training.in_flight import ESTIMATES, InFlight
+from grpo_jax.training.collect import BatchQueue
+from grpo_jax.training.in_flight import OTHER_ARRAYS, InFlight
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import training_request
 from tests.helpers import make_config, metrics
@@ -163,7 +163,7 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
     read = InFlight.from_json(json.loads(json.dumps(record.to_json()))).batch()
     assert read.judged == judged
     assert read.judged[0].completions[0].verdict.terms == verdict.terms
-    for name, array in {**vars(batch.rollouts), **{name: getattr(batch, name) for name in ESTIMATES}}.items():
+    for name, array in {**vars(batch.rollouts), **{name: getattr(batch, name) for name in OTHER_ARRAYS}}.items():
         found = getattr(read.rollouts, name, None)
         found = getattr(read, name) if found is None else found
         assert found.dtype == array.dtype

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import ConfigError
+from grpo_jax.config.loading import check
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.sampling import Capabilities
-from grpo_jax.training import TrainingError, build, replay, train
+from grpo_jax.training import TrainingError, build, engines, replay, train
+from grpo_jax.training.experiment import lanes_of_step
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine, evaluation_request, training_request
 from tests.helpers import make_config, metrics
@@ -43,6 +45,27 @@ def test_a_scripted_engine_trains_a_policy(tmp_path):
     steps = [line for line in metrics(tmp_path) if line["kind"] == "train"]
     assert [line["signal_share"] for line in steps] == [1.0, 1.0]
     assert [request.counter.step for _, request in engine.requests] == [0, 1, 2, 0]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScriptedConfig:
+    """A section of the configuration with nothing but the engine's name."""
+
+    name: str = "scripted"
+
+
+def test_a_name_for_an_engine_is_a_section_and_a_line(monkeypatch):
+    config = make_config(objective__old_logprobs="trainer", objective__importance_cap=2.0)
+    named = dataclasses.replace(config, rollout=dataclasses.replace(config.rollout, engine=ScriptedConfig()))
+    check(named)
+
+    def make(config, programs, samplers, task):
+        return ScriptedEngine(task, config.rollout.max_new_tokens, lambda prompt, index: "=")
+
+    monkeypatch.setitem(engines.ENGINES, "scripted", make)
+    made = build(named, ONE_DEVICE)
+    assert isinstance(made.engine, ScriptedEngine)
+    assert lanes_of_step(made) == 0
 
 
 def test_a_completion_is_sampled_again_by_the_engine_of_its_run(tmp_path):

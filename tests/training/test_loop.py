@@ -38,7 +38,6 @@ from grpo_jax.training import (
     Origin,
     Silent,
     TrainingError,
-    batch_queue,
     collect,
     loop,
     restore,
@@ -565,15 +564,15 @@ def test_a_cache_that_cannot_be_written_costs_nothing(tmp_path):
 @pytest.mark.parametrize(("kl_coef", "copies"), [(0.0, 4), (0.1, 5)])
 def test_the_base_policy_is_kept_for_a_kl_term_only(kl_coef, copies, tmp_path, monkeypatch):
     """While sampling there are parameters, two moments and the sampler's weights, and nothing else of their shape."""
-    shape, found = (17, 24), []
+    shape, found, begin_collecting = (17, 24), [], collect.begin_collecting
     monkeypatch.setattr(Checkpoints, "save", lambda *_: None)  # its copies may outlive it
 
     def counted(*arguments, **keywords):
         gc.collect()
         found.append(sum(array.shape == shape for array in jax.live_arrays()))
-        return collect.begin_collecting(*arguments, **keywords)
+        return begin_collecting(*arguments, **keywords)
 
-    monkeypatch.setattr(batch_queue, "begin_collecting", counted)
+    monkeypatch.setattr(collect, "begin_collecting", counted)
     run(
         tmp_path / "run",
         model__architecture__embed_dim=24,
