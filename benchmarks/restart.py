@@ -69,7 +69,7 @@ def take_back(place: Path, step: int) -> None:
     """Do what a restart does, and print its seconds, CPU seconds and peak memory as JSON."""
     run, began, busy = RunDirectory(place), time.perf_counter(), time.process_time()
     run.rewind(Stage.TRAIN, step)
-    run.splits_evaluated(step)
+    run.evaluated(step)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     print(json.dumps([time.perf_counter() - began, time.process_time() - busy, memory]))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import glob
+import json
 import logging
 import os
 from collections.abc import Mapping
@@ -12,15 +13,17 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from grpo_jax.files import whole_directory
 from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import barrier, by_all, of_first
 from grpo_jax.runs.ending import TrainingError
-from grpo_jax.runs.seals import damage, seal, seal_own
+from grpo_jax.runs.seals import damage, extend_seal, seal, seal_own
 from grpo_jax.types import TrainState
 
 logger = logging.getLogger(__name__)
 
 SCORE = "score"
+METRICS = "metrics"  # what Orbax calls the part of a checkpoint with its score, and the JSON file therein
 
 # Orbax warns about checkpoints without a score and about read-only directories. Both are intended here.
 INTENDED = ("did not provide metrics", "read_only=True", "directory is read only")
@@ -111,6 +114,18 @@ class Checkpoints:
             metrics=None if score is None else {SCORE: score},
             force=True,
         )
+
+    def add_score(self, step: int, score: float) -> None:
+        """Add the score of a finished checkpoint that was saved before its policy was evaluated."""
+        if not self._scored or of_first(self._manager.metrics(step) is not None):
+            return
+        if jax.process_index() == 0:
+            checkpoint = self._directory / str(step)
+            with whole_directory(checkpoint / METRICS) as metrics:
+                (metrics / METRICS).write_text(json.dumps({SCORE: score}), encoding="utf-8")
+            extend_seal(checkpoint, f"{METRICS}/{METRICS}")
+        barrier(f"score of checkpoint {step}")
+        self._manager.reload()
 
     def restore_latest(self, like: TrainState) -> Checkpoint | None:
         """Return the newest checkpoint that is not damaged, or None if there is none.

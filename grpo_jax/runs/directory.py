@@ -230,13 +230,14 @@ class RunDirectory:
             if _cut(path, stage, step):
                 return
 
-    def splits_evaluated(self, step: int) -> list[str]:
-        """Return the splits that have been evaluated at the step to which the run was taken back."""
+    def evaluated(self, step: int) -> dict[str, float | None]:
+        """Return pass@1 of each split evaluated at the step to which the run was taken back; None if not known."""
         path = self.path / METRICS_FILE
         with _reading(path):
             lines = (json.loads(text) for _, text in _from_end(path))
             newest = takewhile(lambda line: line["step"] == step or line["phase"] != Stage.TRAIN, lines)
-            return [line.split for line in RunMetrics.from_json(newest).evaluations]
+            found = {line.split: line.scores.pass_at[0] for line in RunMetrics.from_json(newest).evaluations}
+        return {split: share.value if share.known else None for split, share in found.items()}
 
     def _rollout_files(self) -> list[Path]:
         """Return the files in rollouts/ in the order of their steps."""

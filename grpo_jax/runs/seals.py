@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from grpo_jax.files import write_whole
+
 SEAL = "seal.json"
 BLOCK = 1 << 24
 AT_ONCE = 4  # files; each takes a core
@@ -37,6 +39,12 @@ def seal(directory: Path) -> None:
         part.unlink()
     others = [name for name in _names(directory) if "/" in name and name not in collected]
     _write(directory, collected | _checksums(directory, others))
+
+
+def extend_seal(directory: Path, name: str) -> None:
+    """Add the checksum of a new file to a sealed directory."""
+    files = json.loads((directory / SEAL).read_text(encoding="utf-8"))
+    _write(directory, files | _checksums(directory, [name]))
 
 
 def damage(directory: Path, process: int = 0, processes: int = 1) -> str:
@@ -72,7 +80,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _write(directory: Path, checksums: dict[str, int]) -> None:
-    (directory / SEAL).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
+    write_whole(directory / SEAL, json.dumps(checksums, indent=1))
 
 
 def _checksums(directory: Path, names: Sequence[str]) -> dict[str, int]:

@@ -113,7 +113,7 @@ class _Loop:
         self._saved_step, self._saved_at = saved.step if saved else -1, time.monotonic()
         run.directory.rewind(Stage.TRAIN, self.step)
         run.trackers.begin()
-        self._evaluated = on_first(lambda: run.directory.splits_evaluated(self.step))  # before the run was stopped
+        self._evaluated = on_first(lambda: run.directory.evaluated(self.step))  # before the run was stopped
         self._log = LateLog(config, run.directory, run.clock, run.display, updates=int(fetch(self.state.updates)))
 
     def _continue_from(self, progress: Progress) -> None:
@@ -152,15 +152,18 @@ class _Loop:
             run.display.doing("compiling the sampler, or loading it from the cache")
         validation_pass_at_1 = None
         for split in evaluations_due(run.config, self.step):
-            already = first and split.name in self._evaluated
-            if not already and not run.stop.requested():
+            if first and split.name in self._evaluated:
+                pass_at_1 = self._evaluated[split.name]
+            elif run.stop.requested():
+                continue
+            else:
                 self._log.flush()
                 with run.clock.phase("compile"):
                     run.compiled(split.name)
                 with run.clock.phase("evaluation"):
                     pass_at_1 = evaluate_split(run, split, self.state.params, self.step)
-                if split is Split.VALIDATION:  # the test split must not choose checkpoints
-                    validation_pass_at_1 = pass_at_1
+            if split is Split.VALIDATION:  # the test split must not choose checkpoints
+                validation_pass_at_1 = pass_at_1
         return validation_pass_at_1
 
     def checkpoint_is_due(self) -> bool:
@@ -168,12 +171,14 @@ class _Loop:
         return checkpoint_due(self._run.config.checkpoint, self.step, time.monotonic() - self._saved_at)
 
     def save(self, validation_pass_at_1: float | None = None) -> None:
-        """Save the state after this step, unless a checkpoint has it already."""
+        """Save the state after this step; if a checkpoint has it already, add the score that a stop came before."""
         self._log.flush()
         if self.step > self._saved_step:
             with self._run.clock.phase("checkpoints"):
                 record = _record(self._run, self.step, self._queue, self._sampled_prompts)
                 self._run.checkpoints.save(self.step, self.state, record, validation_pass_at_1)
+        elif validation_pass_at_1 is not None:
+            self._run.checkpoints.add_score(self.step, validation_pass_at_1)
         self._saved_step, self._saved_at = self.step, time.monotonic()
 
     def interrupted(self) -> Interrupted:

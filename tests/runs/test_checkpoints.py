@@ -16,6 +16,7 @@ import pytest
 from grpo_jax.runs import checkpoints as module
 from grpo_jax.runs.checkpoints import Checkpoints
 from grpo_jax.runs.directory import kept_steps
+from grpo_jax.runs.seals import damage
 from grpo_jax.types import TrainState
 from tests.several_processes import several
 
@@ -186,6 +187,21 @@ def test_which_are_kept(tmp_path):
         best = checkpoints.restore_best(state())
     assert best.step == 2
     jax.tree.map(np.testing.assert_array_equal, best.state, state(2))
+
+
+def test_a_score_that_comes_later(tmp_path):
+    """As after a stop before the evaluation: it counts like the others, and damage to it is noticed."""
+    save_scores(tmp_path, {1: 0.2, 2: 0.3, 3: None})
+    with closing(Checkpoints(tmp_path, keep_last=2, keep_best=1)) as checkpoints:
+        checkpoints.add_score(3, 0.9)
+        checkpoints.add_score(2, 0.99)  # which it has already
+        assert checkpoints.restore_best(state()).step == 3
+    assert save_scores(tmp_path, {4: 0.5, 5: 0.4}) == ["3", "4", "5"]
+    with closing(Checkpoints(tmp_path, keep_last=2, keep_best=1, read_only=True)) as checkpoints:
+        assert checkpoints.restore_best(state()).step == 3
+    assert damage(tmp_path / "3") == ""
+    (tmp_path / "3" / "metrics" / "metrics").write_text('{"score": 0.8}')
+    assert damage(tmp_path / "3") == "metrics/metrics has changed since it was written"
 
 
 def test_without_scores_none_is_the_best(saved):

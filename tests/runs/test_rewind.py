@@ -1,5 +1,6 @@
 """A run directory is taken back to a step by looking at the ends of its files alone."""
 
+import dataclasses
 import json
 import random
 
@@ -8,7 +9,7 @@ import pytest
 from grpo_jax.runs import directory as module
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.groups import TrainingGroup
-from grpo_jax.runs.lines import EvaluationLine, Scores, Share, Stage
+from grpo_jax.runs.lines import UNKNOWN, EvaluationLine, Scores, Share, Stage
 from tests.helpers import train_line
 
 SCORES = Scores([Share(0.5, 0.25, 0.75)], Share(0.5, 0.25, 0.75), Share(0.5, 0.25, 0.75), 0.5, 2.0, 0.0, 0, 8)
@@ -60,16 +61,16 @@ def test_what_is_older_is_not_read(tmp_path):
 
 def test_evaluations_of_the_newest_step(tmp_path):
     run = RunDirectory(tmp_path)
-    assert run.splits_evaluated(0) == []
+    assert run.evaluated(0) == {}
     run.create()
     for line in (
         EvaluationLine(1, "TEST", SCORES),
         train_line(2),
         EvaluationLine(2, "TEST", SCORES),
-        EvaluationLine(2, "VALIDATION", SCORES),
+        EvaluationLine(2, "VALIDATION", dataclasses.replace(SCORES, pass_at=[UNKNOWN])),
     ):
         run.append_metrics(line)
     run.close()
-    assert sorted(run.splits_evaluated(2)) == ["TEST", "VALIDATION"]
+    assert run.evaluated(2) == {"TEST": SCORES.pass_at[0].value, "VALIDATION": None}
     run.rewind(Stage.TRAIN, 1)
-    assert run.splits_evaluated(1) == ["TEST"]
+    assert run.evaluated(1) == {"TEST": SCORES.pass_at[0].value}

@@ -48,7 +48,7 @@ from grpo_jax.training import (
 from grpo_jax.training.evaluations import evaluations_due
 from grpo_jax.training.late_log import LateLog
 from grpo_jax.training.loop import Progress, checkpoint_due
-from tests.helpers import ROOT, make_config, metrics
+from tests.helpers import ROOT, TINY, make_config, metrics
 
 ONE_DEVICE = jax.devices()[:1]
 
@@ -66,8 +66,15 @@ def final_state(workdir):
     return jax.device_get(restored.state)
 
 
+def scores(workdir):
+    """The scores of the checkpoints that a run keeps by its schedule."""
+    kept = (path for path in (workdir / "checkpoints").iterdir() if int(path.name) % TINY["checkpoint.every"] == 0)
+    return {path.name: json.loads((path / "metrics" / "metrics").read_text()) for path in kept}
+
+
 def assert_same_run(first, second):
     jax.tree.map(np.testing.assert_array_equal, final_state(first), final_state(second))
+    assert scores(first) == scores(second)
     assert metrics(first) == metrics(second)
     for folder in ("rollouts", "evaluation"):
         files = sorted(path.name for path in (first / folder).iterdir())
