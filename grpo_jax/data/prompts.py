@@ -47,10 +47,10 @@ def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[
       embeddings: of the policy.
 
     Raises:
-      ConfigError: if a prompt has no tokens, too many, or one for which the policy has no embedding, or if it does not
-        begin with the task's prefix.
+      ConfigError: if a prompt has no tokens, too many, or one for which the policy has no embedding, if it has a
+        character that becomes a stop token, or if it does not begin with the task's prefix.
     """
-    width, prefix = task.max_prompt_tokens, prompt_prefix(task)
+    width, prefix, lost = task.max_prompt_tokens, prompt_prefix(task), _unknown_that_stops(task)
     if len(rows) != len(problems):
         raise ConfigError(
             f"task: its prompt_tokens returns {counted(len(rows), 'row')} for {counted(len(problems), 'problem')}; "
@@ -74,12 +74,24 @@ def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[
                 f"the prompt {said} has the token {beyond}, but the policy has only {embeddings} embeddings; remove it "
                 "from the data, or name another task.tokenizer."
             )
+        if lost in row and (unknown := [one for one in problem.prompt if task.tokenizer.token_to_id(one) is None]):
+            raise ConfigError(
+                f"the prompt {said} has {unknown[0]!r}, for which its tokenizer has no token and writes a stop token; "
+                "add it to the tokenizer's alphabet, or remove it from the data."
+            )
         if len(row) == len(prefix) or tuple(row[: len(prefix)]) != prefix:
             remedy = "set task.share_prefix to false" if isinstance(task, Questions) else "correct its prompt_prefix"
             raise ConfigError(
                 f"the prompt {said} does not begin with the {counted(len(prefix), 'token')} that all prompts of its "
                 f"task should share, or ends with them; {remedy}."
             )
+
+
+def _unknown_that_stops(task: Task) -> int | None:
+    """Return the stop token that a task's tokenizer writes for what it does not know; None if it writes another."""
+    unknown = getattr(task.tokenizer.model, "unk_token", None)  # models of some types have none
+    token = None if unknown is None else task.tokenizer.token_to_id(unknown)
+    return token if token in task.stop_tokens else None
 
 
 def encode_prompts(task: Task, problems: Sequence[Problem], embeddings: int | None = None) -> PromptBatch:

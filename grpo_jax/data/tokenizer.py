@@ -14,11 +14,12 @@ EOS = "<eos>"  # the end-of-sequence token of `character_tokenizer`
 def character_tokenizer(alphabet: str) -> Tokenizer:
     """Return a tokenizer of single characters and an end-of-sequence token, whose id is that of the padding, 0.
 
-    Many real models pad with the end-of-sequence token, too, so code that recognises padding by its id fails here.
+    Many real models pad with the end-of-sequence token, too, so code that recognises padding by its id fails here. The
+    same token stands for other characters; `check_rows` and `encode_demonstrations` refuse texts that have any.
     """
     vocabulary = {EOS: 0} | {character: index for index, character in enumerate(sorted(set(alphabet)), start=1)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=EOS))
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")  # line ends, too
     tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens([EOS])
     return tokenizer

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from grpo_jax.config import ConfigError, ObjectiveConfig, Range, RolloutConfig, did_you_mean, imported
 from grpo_jax.objectives.advantages import Estimator
@@ -25,7 +25,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
 
     Raises:
       ConfigError: if the name is unknown, the objective is not defined for groups of this size, a parameter is unknown
-        or out of its range, or the shared prefix carries signal and should carry no gradient.
+        or out of its range, a user's estimator does not leave out completions without a verdict, or the shared prefix
+        carries signal and should carry no gradient.
     """
     recipe = _recipe(config.name)
     if recipe.group_size not in (None, group_size):
@@ -50,6 +51,12 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
             if isinstance(allowed, Range) and not allowed.admits(value):
                 raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
     estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)
+    if ":" in config.name and not _leaves_out_unscored(estimator, group_size):
+        raise ConfigError(
+            f"objective.name={config.name!r}: its advantages use the reward of a completion that has no verdict, or "
+            "give it an advantage; leave out what is not `scored` in the Outcomes, as mean_and_count in "
+            "grpo_jax/objectives/outcomes.py does."
+        )
     after_prefix = config.credit == "after_prefix"
     if after_prefix and not _balances_groups(estimator, group_size):
         raise ConfigError(
@@ -79,12 +86,38 @@ def _balances_groups(estimator: Estimator, group_size: int) -> bool:
 
     @jax.jit
     def sums() -> Float[Array, " 3"]:
-        places = jnp.broadcast_to(jnp.arange(group_size), (3, group_size))
-        rewards = jnp.stack([places[0] % 2, places[1] >= 0, places[2] < 0]).astype(jnp.float32)
-        past = {"expected": jnp.array([0.3, 0.5, 0.9]), "evidence": jnp.full(3, 2.0), "success": jnp.full(3, 0.4)}
-        return estimator(Outcomes(rewards=rewards, scored=places >= 0, lengths=places + 1, **past)).sum(-1)
+        rewards = _rewards(group_size)
+        return estimator(_outcomes(rewards, rewards >= 0)).sum(-1)
 
     return bool(jnp.allclose(sums(), 0.0, atol=1e-5))
+
+
+def _leaves_out_unscored(estimator: Estimator, group_size: int) -> bool:
+    """Return whether a completion without a verdict gets no advantage, and changes no other, as tried on three groups.
+
+    Its reward is 0 in a run. An estimator that takes it for a reward of 0 would learn that it was wrong.
+    """
+
+    @jax.jit
+    def advantages(unscored: Float[Array, ""]) -> Float[Array, "3 G"]:
+        scored = jnp.arange(group_size)[None] > jnp.array([[0], [0], [-1]])
+        return estimator(_outcomes(jnp.where(scored, _rewards(group_size), unscored), scored))
+
+    found = advantages(jnp.float32(0.0))
+    return bool((found[:2, 0] == 0).all() & jnp.array_equal(found, advantages(jnp.float32(1.0))))
+
+
+def _rewards(group_size: int) -> Float[Array, "3 G"]:
+    """Return the rewards of a mixed group, of one that is all right, and of one that is all wrong."""
+    places = jnp.arange(group_size)
+    return jnp.stack([places % 2, places >= 0, places < 0]).astype(jnp.float32)
+
+
+def _outcomes(rewards: Float[Array, "3 G"], scored: Bool[Array, "3 G"]) -> Outcomes:
+    """Return three groups with these rewards, of which no two completions are of one length."""
+    lengths = jnp.broadcast_to(jnp.arange(rewards.shape[1]) + 1, rewards.shape)
+    past = {"expected": jnp.array([0.3, 0.5, 0.9]), "evidence": jnp.full(3, 2.0), "success": jnp.full(3, 0.4)}
+    return Outcomes(rewards=rewards, scored=scored, lengths=lengths, **past)
 
 
 def check_updates(config: ObjectiveConfig, objective: Objective, rollout: RolloutConfig, minibatches: int) -> None:

@@ -33,11 +33,11 @@ class Unscorable(ValueError):
 
 
 UNSCORED = Verdict(reward=0.0, answer=None, scored=False)
-LARGEST_REWARD = 3.4e38  # advantages are computed in float32
+LARGEST_REWARD = 1e15  # advantages are computed in float32, which cannot hold the squares of much larger ones
 
 
 def finite_or_unscored(verdict: Verdict) -> Verdict:
-    """Return a verdict, made unscored if its reward is not finite. Statistics count verdicts in this form.
+    """Return a verdict, made unscored if its reward is not finite or too large. Statistics count it in this form.
 
     An unscored verdict is neither right nor wrong.
     """

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from grpo_jax.config import WarmStartConfig
+from grpo_jax.config import ConfigError, WarmStartConfig
 from grpo_jax.data import Demonstrable, Problem, Split, encode, pad
 from grpo_jax.objectives import length_mask
 from grpo_jax.policy import Policy
@@ -81,10 +81,20 @@ def digest_demonstrations(settings: WarmStartConfig, batches: Callable[[int], Ba
 def encode_demonstrations(
     task: Demonstrable, problems: Sequence[Problem], solutions: Sequence[str], width: int
 ) -> Batch:
-    """Encode prompts and solutions as host arrays. Every solution ends with the first stop token."""
+    """Encode prompts and solutions as host arrays. Every solution ends with the first stop token.
+
+    Raises:
+      ConfigError: if a solution has a stop token before its end, such as one for an unknown character.
+    """
     prompts, prompt_lengths = pad(task.prompt_tokens(problems), task.max_prompt_tokens)
-    stop = [task.stop_tokens[0]]
-    completions, completion_lengths = pad([ids + stop for ids in encode(task.tokenizer, solutions)], width)
+    rows, stops = encode(task.tokenizer, solutions), set(task.stop_tokens)
+    for solution, row in zip(solutions, rows, strict=True):
+        if not stops.isdisjoint(row):
+            raise ConfigError(
+                f"warm_start: the demonstration {solution[:80]!r} has a stop token before its end, perhaps for a "
+                "character that the task's tokenizer does not know; add that to its alphabet, or write it otherwise."
+            )
+    completions, completion_lengths = pad([[*row, task.stop_tokens[0]] for row in rows], width)
     return {
         "prompt_tokens": prompts,
         "prompt_lengths": prompt_lengths,

@@ -88,7 +88,7 @@ def check_rewards(
 
 def none_scored(what: str, reward: Reward) -> TrainingError:
     """Return the error for a step or an evaluation of which no completion has a reward."""
-    reasons = ", ".join(f"{name}: {n}" for name, n in unscored_of(reward).items()) or "not finite"
+    reasons = ", ".join(f"{name}: {n}" for name, n in unscored_of(reward).items()) or "not finite, or too large"
     return TrainingError(
         f"{what}: none of its completions could be scored (so far {reasons}); correct the reward or the gold answers, "
         "and run the same command again."

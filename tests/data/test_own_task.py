@@ -1,5 +1,6 @@
 """Tasks that a configuration names by import path: what is wrong with them is told before anything is computed."""
 
+import re
 import sys
 from collections import Counter
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 from grpo_jax.config import ConfigError, OwnTaskConfig
 from grpo_jax.data import Problem, check_rows
 from grpo_jax.data.tasks.own import own_task
-from grpo_jax.data.tokenizer import character_tokenizer
+from grpo_jax.data.tokenizer import character_tokenizer, encode
 from grpo_jax.evaluation import try_reward
 from grpo_jax.rewards import PerAttempt, Verdict
 
@@ -80,6 +81,17 @@ def test_prompts_that_a_policy_cannot_read(rows, sentence):
     with pytest.raises(ConfigError, match=sentence):
         check_rows(task(max_prompt_tokens=3), problems, rows, embeddings=7)
     check_rows(task(max_prompt_tokens=3), problems, [[1, 2, 3], [6]], embeddings=7)
+
+
+@pytest.mark.parametrize(("prompt", "character"), [("1 +1=", "' '"), ("1+x=", "'x'")])
+def test_prompts_with_characters_that_would_end_a_completion(prompt, character):
+    tokenizer = character_tokenizer("01+=\n")
+    own, problems = task(tokenizer=tokenizer, stop_tokens=(0,)), [Problem("1\n\n0", "1"), Problem(prompt, "2")]
+    rows = encode(tokenizer, [problem.prompt for problem in problems])
+    with pytest.raises(ConfigError, match=rf"^the prompt '{re.escape(prompt)}' has {character}, .* a stop token"):
+        check_rows(own, problems, rows, embeddings=9)
+    check_rows(own, problems[:1], rows[:1], embeddings=9)
+    check_rows(own, problems[:1], [[0, *rows[0]]], embeddings=9)  # as a beginning it is no mistake
 
 
 @pytest.mark.trap(45)

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import jax.numpy as jnp
 import pytest
 
 from grpo_jax.config import ConfigError
@@ -23,6 +24,17 @@ def twice_clipped(terms, *, clip_low, clip_high):
     return 2 * clipped(terms, clip_low=clip_low, clip_high=clip_high)
 
 
+def of_all(outcomes):
+    """Take a completion without a verdict for a wrong one."""
+    return outcomes.rewards - outcomes.rewards.mean(-1, keepdims=True)
+
+
+def of_baseline(outcomes):
+    """Leave it out, but not out of the baseline."""
+    return jnp.where(outcomes.scored, of_all(outcomes), 0.0)
+
+
+OF_ALL, OF_BASELINE = Recipe(of_all, clipped), Recipe(of_baseline, clipped)
 OURS = Recipe(mean_centered, policy_gradient)
 PARTIAL = Recipe(mean_centered, partial(policy_gradient))
 OWN = Recipe(mean_centered, plain_sum)
@@ -49,6 +61,15 @@ def test_what_has_no_ratio_needs_weights_if_an_older_policy_samples():
         check("gpg", minibatches=1, rollout__delay=1)
     check("gpg", 1, rollout__delay=1, objective__old_logprobs="trainer", objective__importance_cap=2)
     check("grpo", 1, rollout__delay=1)
+
+
+@pytest.mark.trap(16)
+@pytest.mark.parametrize("name", ["OF_ALL", "OF_BASELINE"])
+@pytest.mark.parametrize("size", [2, 3])
+def test_an_estimator_of_ones_own_leaves_out_what_has_no_verdict(name, size):
+    config = make_config(objective__name=f"{__name__}:{name}").objective
+    with pytest.raises(ConfigError, match=r"its advantages use the reward of a completion that has no verdict, or"):
+        make_objective(config, size)
 
 
 @pytest.mark.parametrize("name", ["OURS", "PARTIAL", "OWN"])

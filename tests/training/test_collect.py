@@ -95,6 +95,7 @@ def test_what_is_learned_from_is_what_was_sampled():
         reward=PerAttempt("any", lambda attempt: Verdict(1.0, attempt.completion)),
         prompt_tokens=lambda problems: [[a]],
         max_prompt_tokens=1,
+        stop_tokens=(eos,),
     )
     engine = SimpleNamespace(
         capabilities=SimpleNamespace(vocab_size=10), sample=lambda *_: iter([FinishedGroups([0], group, version=0)])
