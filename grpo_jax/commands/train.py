@@ -56,8 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--stopped-code",
-        type=int,
-        choices=range(256),
+        type=_code,
         default=0,
         metavar="CODE",
         help="the exit code of a run that was stopped and saved; default: 0",
@@ -160,6 +159,12 @@ def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display
             write_report(workdir)
         show_summary(summary, workdir, display.console)
     return 0
+
+
+def _code(text: str) -> int:
+    if not (text.isdecimal() and int(text) < 256):
+        raise argparse.ArgumentTypeError(f"{text!r} is no exit code, a whole number from 0 to 255")
+    return int(text)
 
 
 def _steps(text: str) -> range:

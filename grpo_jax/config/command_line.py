@@ -17,7 +17,7 @@ from grpo_jax.config.loading import load, to_dict
 from grpo_jax.config.schema import ConfigError
 from grpo_jax.config.sentences import did_you_mean
 
-OVERRIDE = re.compile(r"--config\.(?P<field>[^=]+)(=(?P<text>.*))?", re.DOTALL)
+OVERRIDE = re.compile(r"--config\.(?P<field>[^=]*)(=(?P<text>.*))?", re.DOTALL)
 
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://.*", re.IGNORECASE | re.DOTALL)
 
@@ -71,8 +71,17 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
             overrides.append((match["field"], text))
     _refuse_unknown(made, others)
     if any(flag.startswith("--print") for flag in others):
-        sys.exit(_print_config(made.get_default("config"), others, overrides))
-    arguments = made.parse_args(others)
+        for action in made._actions:
+            action.required &= action.dest == "config"  # not --workdir, for example
+    arguments, left = made.parse_known_args(others)
+    if left:  # such as optimizer.learning_rate=1e-4 or -config.seed=1
+        flag, equals, text = left[0].partition("=")
+        name = flag.lstrip("-").removeprefix("config.")
+        known = [flag for action in made._actions for flag in action.option_strings]
+        meant = suggestion(name, flag, known, value=equals + text) if equals else "quote a value that has spaces"
+        made.error(f"{left[0]}: is no flag; {meant}")
+    if arguments.print_config:
+        sys.exit(_print_config(arguments.config, overrides))
     arguments.overrides = overrides
     return arguments
 
@@ -92,17 +101,22 @@ def _refuse_unknown(made: argparse.ArgumentParser, argv: Sequence[str]) -> None:
     known = [flag for action in made._actions for flag in action.option_strings if flag.startswith("--")]
     for argument in argv:
         flag, equals, text = argument.partition("=")
-        if flag.startswith("--") and not any(one.startswith(flag) for one in known):
+        meant = [action for action in made._actions if any(one.startswith(flag) for one in action.option_strings)]
+        if not flag.startswith("--"):
+            continue
+        if not meant:
             fields = FIELD in known
             one = suggestion(flag[2:], flag, known, value=equals + text) if fields else did_you_mean(flag, known)
             made.error(f"{flag}: unknown flag; {one}")
+        if equals and all(action.nargs == 0 for action in meant):
+            made.error(f"{argument}: {flag} takes no value; write it alone, or leave it out")
 
 
 def place(text: str) -> Path:
     """Return the path that a flag names. Addresses are refused: for gs://b, `Path` would make a local folder "gs:".
 
     An empty text, such as that of a variable that is not set, is refused, too: `Path` would take it for the current
-    directory.
+    directory. ~ is the user's directory: shells leave it as it is in --workdir=~/runs.
 
     Raises:
       ArgumentTypeError: for an address or an empty text, and if the system does not let this process look there.
@@ -114,7 +128,7 @@ def place(text: str) -> Path:
             f"{text} is an address, and only the --workdir of `grpo train` may be one; copy the files to a directory, "
             "or mount the bucket, and name that (docs/buckets.md)."
         )
-    path = Path(text)
+    path = Path(os.path.expanduser(text))
     try:
         path.exists()
     except OSError as error:  # a path that does not exist raises none
@@ -122,15 +136,10 @@ def place(text: str) -> Path:
     return path
 
 
-def _print_config(default: str | None, flags: Sequence[str], overrides: Sequence[tuple[str, str]]) -> int:
-    """Print a configuration as its run's config.json would hold it, and return the exit code.
-
-    Other required flags, such as --workdir, may be missing.
-    """
-    only = argparse.ArgumentParser()
-    only.add_argument("--config", required=default is None, default=default)
+def _print_config(file: str, overrides: Sequence[tuple[str, str]]) -> int:
+    """Print a configuration as its run's config.json would hold it, and return the exit code."""
     try:
-        config = load(only.parse_known_args(flags)[0].config, overrides)
+        config = load(file, overrides)
     except ConfigError as error:
         return fail(error, 2)
     tell(json.dumps(to_dict(config), indent=2))

@@ -78,6 +78,16 @@ def leaves(section: Any = Config, prefix: str = "") -> Iterator[tuple[str, Any]]
             yield from leaves(member, f"{prefix}{name}.")
 
 
+def choices_with(field: str, section: Any = Config, prefix: str = "") -> Iterator[str]:
+    """Yield the choices of one of several sections that have this dotted field, as in "task.name=questions"."""
+    for name, kind in hints_of(section).items():
+        for choice, member in tags(kind).items() if len(sections(kind)) > 1 else ():
+            if field in dict(leaves(member, f"{prefix}{name}.")):
+                yield f"{prefix}{name}.{tag(kind)}={choice}"
+        for member in sections(kind):
+            yield from choices_with(field, member, f"{prefix}{name}.")
+
+
 def is_optional(kind: Any) -> bool:
     """Return whether a section may be absent."""
     return types.NoneType in typing.get_args(base(kind))

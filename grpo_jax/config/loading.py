@@ -14,6 +14,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -29,7 +30,7 @@ from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import CONFIGURATION, run_file
 from grpo_jax.config.schema import Config, ConfigError
-from grpo_jax.config.sentences import agreeing, counted, did_you_mean
+from grpo_jax.config.sentences import agreeing, counted, described, did_you_mean
 
 T = TypeVar("T")
 
@@ -143,7 +144,13 @@ def _run_config_file(path: str | Path) -> dict[str, Any]:
     values = run_file(path, CONFIGURATION)
     if not isinstance(values, ConfigDict):
         raise ConfigError(f"--config={path}: get_config() returned {type(values).__name__}; return a ConfigDict.")
-    return values.to_dict()
+    try:
+        return values.to_dict()
+    except Exception as error:  # of a name that is no text, or of a required placeholder without a value
+        raise ConfigError(
+            f"--config={path}: get_config() returned a ConfigDict that cannot be read ({described(error)}); name each "
+            "field by a text, and give it a value."
+        ) from error
 
 
 def _override(values: dict[str, Any], field: str, text: str) -> None:
@@ -157,21 +164,34 @@ def _override(values: dict[str, Any], field: str, text: str) -> None:
             return
         union, chosen = kind, fields.section_for(kind, section)
         known = fields.hints_of(chosen) if chosen else {fields.tag(kind): str} if fields.sections(kind) else {}
+        if not known:
+            parent = where.rpartition(".")[0]
+            raise ConfigError(f"--config.{field}={text}: {parent} is no section; set it as --config.{parent}=VALUE.")
         if name not in known:
-            there = suggestion(field, name, list(known), value=f"={text}")
+            there = _hint(field, name, known, value=f"={text}")
             raise ConfigError(f"--config.{field}={text}: unknown field {where}; {there}")
         if depth < len(sections):
             if section.get(name) is None and fields.sections(known[name]):
                 section[name] = _beginning(known, section, name)
             section = section[name]
         kind = known[name]
-    if fields.sections(kind) and not (fields.is_optional(kind) and text == "none"):
+    if fields.sections(kind) and not (fields.is_optional(kind) and text.lower() in _NOTHING):
         raise ConfigError(f"--config.{field}={text}: is a section; set one of its fields, as in {field}.NAME=VALUE.")
     another = fields.tags(union).get(text) if len(fields.sections(union)) > 1 and leaf == fields.tag(union) else None
     if another not in (None, chosen):
         section.clear()
         section.update(fields.complete({leaf: text}, another))
     section[leaf] = None if fields.sections(kind) else _parse(kind, text)
+
+
+_NOTHING = ("none", "null")  # the texts of an absent section
+
+
+def _hint(field: str, word: str, known: Mapping[str, Any], **written: str) -> str:
+    """Return the end of a sentence about an unknown field: where it would be known, or what is known here."""
+    if choices := list(fields.choices_with(field)):
+        return f"it exists only with {' or '.join(choices)}."
+    return suggestion(field, word, list(known), **written)
 
 
 def _set_newer_fields(values: dict[str, Any], begun: Mapping[str, Any], section: Any = Config) -> None:
@@ -206,16 +226,23 @@ def _beginning(known: Mapping[str, Any], section: Mapping[str, Any], name: str) 
 def _parse(kind: Any, text: str) -> Any:
     """Return the value that a flag's text stands for. Other text stays text, and `_check` refuses it.
 
-    The texts of a tuple need no quotes: a,b is ("a", "b").
+    The texts of a tuple need no quotes, and a single value no comma: a,b is ("a", "b"), and 3 is (3,).
     """
-    if fields.base(kind) is str or typing.get_origin(fields.base(kind)) is Literal:
+    origin = typing.get_origin(fields.base(kind))
+    if fields.base(kind) is str or origin is Literal:
         return text
     if text in ("true", "false"):
         return text == "true"
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return tuple(text.split(",")) if typing.get_origin(fields.base(kind)) is tuple else text
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = text
+    if origin is tuple and isinstance(value, str):
+        return tuple(value.removesuffix(",").split(",")) if value else ()
+    several = isinstance(value, tuple | list | set | dict)
+    if origin is tuple and not several:
+        return (value,)
+    return text if several and origin not in (tuple, dict) else value
 
 
 def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
@@ -224,7 +251,7 @@ def _build(kind: type[T], values: Mapping[str, Any], prefix: str) -> T:
     for name in values:
         if name not in hints:
             with mistakes:
-                there = suggestion(f"{prefix}{name}", str(name), list(hints), before="")
+                there = _hint(f"{prefix}{name}", str(name), hints, before="")
                 raise ConfigError(f"{prefix}{name}={values[name]!r}: unknown field; {there}")
     missing = [f"{prefix}{name}" for name in hints if name not in values]
     if missing:
@@ -271,16 +298,33 @@ def _check(kind: Any, value: Any, field: str) -> Any:
         if not isinstance(value, tuple | list) or not (value or empty):  # JSON has no tuples
             raise ConfigError(f"{field}={value!r}: must be a tuple{'' if empty else ' of at least one value'}.")
         return tuple(_check(typing.get_args(base)[0], item, f"{field}[{index}]") for index, item in enumerate(value))
-    if base is float and (type(value) is int or value == "inf"):  # JSON has no infinity
-        value = float(value)
+    value = _plain(base, value)
     members = typing.get_args(base) if isinstance(base, types.UnionType) else (base,)
     if type(value) not in members:
         nouns = " or ".join(_NOUNS[member] for member in members)
-        raise ConfigError(f"{field}={value!r}: must be {nouns}, not {_noun(value)}.")
+        whole = int in members and isinstance(value, float) and value.is_integer()
+        remedy = f"; write {value:.0f}" if whole else ""
+        raise ConfigError(f"{field}={value!r}: must be {nouns}, not {_noun(value)}{remedy}.")
     for allowed in fields.marks(kind):
         if isinstance(allowed, Range) and not allowed.admits(value):
             raise ConfigError(f"{field}={value!r}: must be {allowed}.")
     return value
+
+
+def _plain(base: Any, value: Any) -> Any:
+    """Return a number, such as NumPy's or an integer where a fraction may stand, as Python's; other values as they are.
+
+    "inf" stands for infinity, because JSON has none.
+    """
+    if isinstance(value, bool):
+        return value
+    number = isinstance(value, Real)
+    if base is float and (number or (isinstance(value, str) and value == "inf")):
+        try:
+            return float(value)
+        except OverflowError:  # of an integer
+            return math.inf if value > 0 else -math.inf
+    return int(value) if base is int and isinstance(value, Integral) else value
 
 
 _NOUNS: dict[type, str] = {
@@ -296,4 +340,4 @@ _NOUNS: dict[type, str] = {
 
 
 def _noun(value: Any) -> str:
-    return _NOUNS.get(type(value), "that")
+    return _NOUNS.get(type(value), f"{type(value).__module__}.{type(value).__name__}")

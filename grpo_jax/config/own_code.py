@@ -1,20 +1,23 @@
 """The user's own code, which a configuration names as `package.module:NAME`."""
 
 import ast
+import functools
 import hashlib
 import importlib
 import importlib.util
 import site
 import sys
 import sysconfig
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from grpo_jax.config.schema import Config, ConfigError, OwnTaskConfig, QuestionsConfig
-from grpo_jax.config.sentences import described
+from grpo_jax.config.sentences import described, nearest
 
 PACKAGE = __name__.partition(".")[0]  # grpo_jax itself, whose commit is recorded instead
+HERE = Path(__file__).resolve().parents[1]  # its directory
 
 
 def imported(field: str, path: str) -> Any:
@@ -26,14 +29,33 @@ def imported(field: str, path: str) -> Any:
     Raises:
       ConfigError: if it cannot be imported, for any reason.
     """
-    module, _, name = path.partition(":")
+    name_of_module, _, name = path.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except Exception as error:  # any exception of a user's module is that module's fault
-        raise ConfigError(
-            f"{field}={path!r}: cannot be imported ({described(error)}); if it is there, put its "
-            "directory on PYTHONPATH, as in PYTHONPATH=. before the command."
-        ) from error
+        module = importlib.import_module(name_of_module)
+    except (Exception, SystemExit) as error:  # whatever a user's module raises is that module's fault
+        remedy = _remedy(name_of_module, error)
+        raise ConfigError(f"{field}={path!r}: cannot be imported ({located(error)}); {remedy}.") from error
+    if not hasattr(module, name):
+        near = nearest(name, list(vars(module)))
+        remedy = f"did you mean {near}?" if near else "define it there, or name something else."
+        raise ConfigError(f"{field}={path!r}: {name_of_module} has no {name!r}; {remedy}")
+    return getattr(module, name)
+
+
+def _remedy(module: str, error: BaseException) -> str:
+    """Return what to do about an error of importing a module."""
+    if not isinstance(error, ModuleNotFoundError) or not f"{module}.".startswith(f"{error.name}."):
+        return "correct that"  # in the module, or in what it imports
+    if "/" in module or module.endswith(".py"):
+        return "name it without .py, and with dots for slashes, as in package.module:NAME"
+    return "if it is there, put its directory on PYTHONPATH, as in PYTHONPATH=. before the command"
+
+
+def located(error: BaseException) -> str:
+    """Return `described`, and the last place in files of the user's own that the error passed through, if any."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).is_file() and _is_users(Path(frame.filename).resolve())]
+    return described(error) + (f", in {own[-1].filename}:{own[-1].lineno}" if own else "")
 
 
 def own_code(config: Config) -> dict[str, str]:
@@ -74,9 +96,15 @@ def _is_own(name: str, file: Path, first: str) -> bool:
     top = name.partition(".")[0]
     if top == PACKAGE:
         return False
-    return top == first.partition(".")[0] or not any(file.is_relative_to(place) for place in _installed())
+    return top == first.partition(".")[0] or _is_users(file)
 
 
+def _is_users(file: Path) -> bool:
+    """Return whether a file is outside of Python's library, of installed packages and of this package."""
+    return not any(file.is_relative_to(place) for place in (*_installed(), HERE))
+
+
+@functools.cache
 def _installed() -> list[Path]:
     """Return the directories of Python's library and of installed packages."""
     paths = sysconfig.get_paths()

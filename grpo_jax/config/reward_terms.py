@@ -29,8 +29,8 @@ def may_judge(config: RewardConfig) -> bool:
 
 
 def reward_range(config: RewardConfig) -> tuple[float, float] | None:
-    """Return the lowest and the highest reward that the weighted sum allows; None with a term of the user's own."""
-    if not config.terms.keys() <= KNOWN.keys():
+    """Return the lowest and the highest reward that the sum allows; None without terms, or with one of the user's."""
+    if not config.terms or not config.terms.keys() <= KNOWN.keys():
         return None
     ends = [
         sorted(weight * end for end in (KNOWN[name].lowest, KNOWN[name].highest))

@@ -1,5 +1,6 @@
 """Run a user's Python file: a configuration or a study."""
 
+import os
 import runpy
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 import grpo_jax
+from grpo_jax.config.own_code import located
 from grpo_jax.config.schema import ConfigError
 from grpo_jax.config.sentences import did_you_mean
 
@@ -43,14 +45,15 @@ def find_file(named: str | Path, kind: Kind) -> Path:
     Raises:
       ConfigError: if there is neither.
     """
-    path = Path(named)
+    path = Path(os.path.expanduser(named))
     if path.is_file():
         return path
     known = shipped(kind)
     if str(named) in known:
         return known[str(named)]
+    wrong = "is a directory" if named and path.is_dir() else "no such file"
     raise ConfigError(
-        f"{kind.flag}={named}: no such file; name a Python file with {kind.function}(), or a shipped one without .py; "
+        f"{kind.flag}={named}: {wrong}; name a Python file with {kind.function}(), or a shipped one without .py; "
         f"{did_you_mean(path.stem, list(known))}"
     )
 
@@ -74,7 +77,7 @@ def run_file(named: str | Path, kind: Kind) -> Any:
             if function in there:
                 return there[function]()
     except (Exception, SystemExit) as error:  # any exception of a user's file is that file's fault
-        raise ConfigError(f"{flag}={path}: {function}() cannot be run: {type(error).__name__}: {error}.") from error
+        raise ConfigError(f"{flag}={path}: cannot be run ({located(error)}); correct that.") from error
     raise ConfigError(f"{flag}={path}: has no {function}(); name a file that has one, such as those in configs/.")
 
 

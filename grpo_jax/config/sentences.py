@@ -36,7 +36,7 @@ def one_line(said: object) -> str:
 
 def described(error: BaseException) -> str:
     """Return the type and the message of a library's error in one line, to be quoted in a sentence."""
-    return one_line(f"{type(error).__name__}: {error}")
+    return one_line(f"{type(error).__name__}: {error}").removesuffix(":")
 
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
@@ -46,5 +46,9 @@ def did_you_mean(word: str, known: Sequence[str]) -> str:
 
 
 def nearest(word: str, known: Sequence[str], likeness: float = 0.6) -> str:
-    """Return the known name that an unknown one may mean; "" if none is as like it, on a scale from 0 to 1."""
-    return next(iter(difflib.get_close_matches(word, known, n=1, cutoff=likeness)), "")
+    """Return the known name that an unknown one may mean; "" if none is as like it, on a scale from 0 to 1.
+
+    Capital letters do not matter.
+    """
+    lower = {name.lower(): name for name in known}
+    return next((lower[name] for name in difflib.get_close_matches(word.lower(), lower, n=1, cutoff=likeness)), "")

@@ -81,7 +81,7 @@ class Compiler:
 # By JAX's name of the platform. The compiler for GPUs tries kernels of Triton on a GPU before it chooses one. Without a
 # GPU it must do without them.
 COMPILERS = {
-    "tpu": Compiler(r"\d+(x\d+)+", ("libtpu",), pinned=(), options={}),
+    "tpu": Compiler(r"[1-9]\d*(x[1-9]\d*)+", ("libtpu",), pinned=(), options={}),
     "gpu": Compiler(
         r"[1-9]\d*(x[1-9]\d*)?",  # GPUs of a node x nodes
         ("jax-cuda13-pjrt", "jax-cuda13-plugin", "nvidia-cuda-nvcc", "nvidia-nvvm", "nvidia-cudnn-cu13"),

@@ -59,7 +59,7 @@ class RunDirectory:
             for name in ("", *folders):
                 (self.path / name).mkdir(parents=True, exist_ok=True)
             if (self.path / "checkpoints").is_file():  # which Orbax makes, hours later
-                raise FileExistsError(errno.EEXIST, "checkpoints is a file")
+                raise FileExistsError(errno.EEXIST, "", str(self.path / "checkpoints"))
             self._lock = open(self.path / "lock", "wb")  # noqa: SIM115 - open until the run ends
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -74,9 +74,11 @@ class RunDirectory:
                     f"--workdir={self.path}: is on a file system without locks, so nothing would keep a second process "
                     "out; mount it with locks (Lustre: -o flock), or name a directory on another."
                 ) from error
-            raise ConfigError(
-                f"--workdir={self.path}: cannot be written to ({error.strerror}); name one that you may write to."
-            ) from error
+            if not isinstance(error, FileExistsError):
+                raise ConfigError(
+                    f"--workdir={self.path}: cannot be written to ({error.strerror}); name one that you may write to."
+                ) from error
+            raise ConfigError(f"--workdir={self.path}: {error.filename} is no directory; name a new one.") from error
 
     @property
     def untouched(self) -> bool:

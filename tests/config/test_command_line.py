@@ -10,7 +10,7 @@ import textwrap
 import pytest
 
 from grpo_jax.commands import evaluate, export, plan, regrade, runs, train
-from grpo_jax.config import load, to_dict
+from grpo_jax.config import CONFIGURATION, command_line, find_file, load, to_dict
 from tests.helpers import CONFIGS, ROOT
 
 # A callback of the garbage collector, as JAX has one, in which Ctrl-C finds the process.
@@ -90,6 +90,14 @@ def test_a_misspelt_flag_is_named_before_one_that_is_missing(command, argv, expe
         command.main(argv)
     assert ended.value.code == 2
     assert capsys.readouterr().err.rstrip().endswith(expected)
+
+
+def test_a_tilde_is_the_users_directory(tmp_path, monkeypatch):
+    """Shells leave that of --workdir=~/runs to the program."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").touch()
+    assert command_line.place("~/runs/a") == tmp_path / "runs" / "a"
+    assert find_file("~/mine.py", CONFIGURATION) == tmp_path / "mine.py"
 
 
 @pytest.mark.parametrize(

@@ -665,7 +665,7 @@ def test_what_is_held_back_is_written_when_training_fails(error, monkeypatch):
 def test_what_is_no_directory_or_no_file_in_a_run_is_named(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "checkpoints").touch()
-    with pytest.raises(ConfigError, match=r"^--workdir=.*: cannot be written to \(checkpoints is a file\)"):
+    with pytest.raises(ConfigError, match=r"^--workdir=.*: .*checkpoints is no directory; name a new one"):
         run(tmp_path / "a")
     (tmp_path / "b" / "config.json").mkdir(parents=True)
     with pytest.raises(ConfigError, match=r"config\.json: cannot be read \(Is a directory\); restore it"):
