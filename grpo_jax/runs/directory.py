@@ -6,6 +6,7 @@ docs/runs.md lists all files, with the modules that write them and those that kn
 import errno
 import fcntl
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,8 @@ from grpo_jax.runs.summary import Summary
 
 Group = TypeVar("Group", bound=JudgedGroup)
 Record = TypeVar("Record")
+
+logger = logging.getLogger(__name__)
 
 FOLDERS = ("rollouts", "evaluation", "warm_start")  # of a training run
 FROM_THE_START = (CONFIG_FILE, PROVENANCE_FILE, "lock")  # written before anything is computed
@@ -50,6 +53,7 @@ class RunDirectory:
         self._tensorboard = tensorboard and writes
         self._events: dict[Stage, Events] = {}
         self._lock: IO[bytes] | None = None
+        self._unsynced: set[str] = set()
 
     def create(self, folders: Sequence[str] = FOLDERS) -> None:
         """Make the directory with these folders, and lock it. Raise ConfigError if that is not possible."""
@@ -176,6 +180,18 @@ class RunDirectory:
     def write_evaluation(self, name: str, groups: Iterable[JudgedGroup]) -> None:
         """Write the groups of an evaluation to evaluation/NAME.jsonl."""
         self.write_lines(f"evaluation/{name}.jsonl", [group.to_json() for group in groups])
+        self._unsynced.add(f"evaluation/{name}.jsonl")
+
+    def sync(self) -> None:
+        """Wait until all metrics, rollouts and evaluations are on the disk.
+
+        A checkpoint may be on the disk before the lines of its steps. If the machine then lost its power, the run would
+        continue without them.
+        """
+        for name in sorted(self._unsynced) if self.writes else ():
+            with open(self.path / name, "rb") as file:
+                os.fsync(file.fileno())
+        self._unsynced.clear()
 
     def metrics(self) -> RunMetrics:
         """Return the lines of metrics.jsonl, without a last one that a killed process left incomplete.
@@ -223,13 +239,21 @@ class RunDirectory:
         """Remove the lines of later steps of a stage. The run will compute and write them again.
 
         A stage writes its steps in order. So files are read from their ends, the newest first, and the run's age does
-        not matter.
+        not matter. If lines of earlier steps are missing at the end of metrics.jsonl, they are lost: this is logged.
         """
         if not self.writes:
             return
-        _cut(self.path / METRICS_FILE, stage, step)
+        newest = _cut(self.path / METRICS_FILE, stage, step) or 0
+        if newest < step:
+            logger.warning(
+                "%s: has no lines of the steps from %d to %d, and they are not computed again; restore the file if you "
+                "can, because curves and sums of tokens lack them",
+                self.path / METRICS_FILE,
+                newest + 1,
+                step,
+            )
         for path in reversed(self._rollout_files() if stage is Stage.TRAIN else []):
-            if _cut(path, stage, step):
+            if _cut(path, stage, step) is not None:
                 return
 
     def evaluated(self, step: int) -> dict[str, float | None]:
@@ -258,6 +282,7 @@ class RunDirectory:
         if self.writes:
             with open(self.path / name, "a", encoding="utf-8") as file:
                 file.write("".join(_line(record) for record in records))
+            self._unsynced.add(name)
 
 
 def runs_below(directory: Path) -> Iterator[Path]:
@@ -354,8 +379,9 @@ def _from_end(path: Path) -> Iterator[tuple[int, bytes]]:
             text = text[:end]  # the end of a line that begins earlier
 
 
-def _cut(path: Path, stage: Stage, step: int) -> bool:
-    """Cut off the lines of later steps of a stage from the end of a file. Return whether it has any of earlier ones."""
+def _cut(path: Path, stage: Stage, step: int) -> int | None:
+    """Cut off the lines of later steps of a stage from the end of a file. Return the newest step that is left."""
+    newest: int | None = None
     keep, of_others = 0, []
     with _reading(path):
         for begin, text in _from_end(path):
@@ -363,7 +389,7 @@ def _cut(path: Path, stage: Stage, step: int) -> bool:
             if line["phase"] != stage:
                 of_others.append(text)
             elif line["step"] <= step:
-                keep = begin + len(text)
+                keep, newest = begin + len(text), line["step"]
                 break
     if of_others:  # of the warm start, which is short
         write_whole(path, (path.read_bytes()[:keep] + b"".join(reversed(of_others))).decode("utf-8"))
@@ -371,4 +397,4 @@ def _cut(path: Path, stage: Stage, step: int) -> bool:
         os.truncate(path, keep)
     else:
         path.unlink(missing_ok=True)
-    return keep > 0
+    return newest

@@ -175,6 +175,7 @@ class _Loop:
         self._log.flush()
         if self.step > self._saved_step:
             with self._run.clock.phase("checkpoints"):
+                self._run.directory.sync()
                 record = _record(self._run, self.step, self._queue, self._sampled_prompts)
                 self._run.checkpoints.save(self.step, self.state, record, validation_pass_at_1)
         elif validation_pass_at_1 is not None:

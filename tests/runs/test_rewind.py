@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 
 import pytest
@@ -57,6 +58,39 @@ def test_what_is_older_is_not_read(tmp_path):
     assert files["000101"].read_text() == f"older\n{first}{second}"
     assert files["000001"].read_text() == "all of it"
     assert not files["900101"].exists()
+
+
+def test_lines_that_are_lost_are_told(tmp_path, caplog):
+    """As after a crash of the machine, if a checkpoint was on the disk before the lines of its steps."""
+    run = RunDirectory(tmp_path)
+    run.create()
+    for step in (1, 2, 3):
+        run.append_metrics(train_line(step))
+    run.rewind(Stage.TRAIN, 3)
+    run.close()
+    assert not caplog.records
+    run.rewind(Stage.TRAIN, 5)
+    assert "metrics.jsonl: has no lines of the steps from 4 to 5, and they are not computed again" in caplog.text
+    (tmp_path / "metrics.jsonl").unlink()
+    run.rewind(Stage.TRAIN, 2)
+    assert "the steps from 1 to 2" in caplog.text
+
+
+def test_what_is_on_the_disk(tmp_path, monkeypatch):
+    """Each file once, whether lines were appended or it was written whole."""
+    synced = []
+    monkeypatch.setattr(module.os, "fsync", lambda number: synced.append(os.readlink(f"/proc/self/fd/{number}")))
+    run = RunDirectory(tmp_path)
+    run.create()
+    run.append_metrics(train_line(1))
+    run.append_rollouts(1, [TrainingGroup(1, "1+2=", "3", [], 1, True, None, 0)])
+    run.write_evaluation("000001_test", [])
+    run.append_metrics(train_line(2))
+    run.sync()
+    run.sync()
+    run.close()
+    names = ["evaluation/000001_test.jsonl", "metrics.jsonl", "rollouts/000001.jsonl"]
+    assert synced == [str(tmp_path / name) for name in names]
 
 
 def test_evaluations_of_the_newest_step(tmp_path):

@@ -203,8 +203,11 @@ def test_terminated_and_continued_is_the_same_run(whole, tmp_path, moment, monke
 
 @pytest.mark.trap(41)
 def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
-    """It need not wait for the step's other batches and its update. The step is made again, bit for bit."""
-    sound, steps, workdir = collect.begin_sampling, itertools.count(1), tmp_path / "run"
+    """It need not wait for the step's other batches and its update. The step is made again, bit for bit.
+
+    Whenever the state is saved, the lines of its steps are on the disk.
+    """
+    sound, steps, workdir, synced = collect.begin_sampling, itertools.count(1), tmp_path / "run", []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # `whole` has a warm start, too
 
     def told(*arguments, **keywords):
@@ -214,8 +217,10 @@ def test_a_stop_gives_up_the_samples_of_a_step(whole, tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(collect, "begin_sampling", told)
+        patch.setattr(RunDirectory, "sync", lambda self: synced.append(metrics(workdir)[-1]["step"]))
         with pytest.raises(Interrupted, match="SIGTERM: saved at step 5 of 12"):
             run(workdir)
+    assert synced == [0, 4, 5]
     assert [line["step"] for line in metrics(workdir) if line["kind"] == "train"] == [1, 2, 3, 4, 5]
     run(workdir)
     assert_same_run(whole[0], workdir)
