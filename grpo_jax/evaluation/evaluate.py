@@ -63,7 +63,8 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
     """Return the scores of these groups, with 95 % intervals over problems.
 
     A completion without a verdict counts as wrong. If none has one, the shares are not known. Unscored completions do
-    not count in the mean reward. The reward decides which answers are equivalent in a majority vote.
+    not count in the mean reward. The reward decides which answers are equivalent in a majority vote. If it finds a
+    completion right without finding its answer, the votes are not known.
     """
     n = len(judged[0].completions)
     right, has_verdict = right_of(judged), judged_of(judged)
@@ -81,6 +82,7 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
         ]
     )
     every = [one for group in judged for one in group.completions]
+    voted = all(one.verdict.answer is not None for one in every if one.verdict.right)
     rewards = [one.reward for one in every if one.reward is not None]
 
     def share(values: Float[np.ndarray, " N"]) -> Share:
@@ -91,7 +93,7 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
     return Scores(
         pass_at=[share(pass_at_k(correct, n, k)) for k in range(1, n + 1)],
         mean=share(correct / n),
-        majority=share(majority),
+        majority=share(majority) if voted else UNKNOWN,
         mean_reward=float(np.mean(rewards)) if rewards else float("nan"),
         mean_length=float(np.mean([one.length for one in every])),
         truncated_share=float(np.mean([not one.stopped for one in every])),

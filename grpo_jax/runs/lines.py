@@ -189,7 +189,8 @@ class Scores:
     """The scores of an evaluation.
 
     In the shares, a completion without a verdict counts as wrong. If no completion has one, because the reward does not
-    say what is right or could judge nothing, the shares are not known.
+    say what is right or could judge nothing, the shares are not known. Neither is the majority, if a right completion
+    has no answer.
     """
 
     pass_at: Sequence[Share]  # the unbiased pass@k, for every k from 1 to the number of samples

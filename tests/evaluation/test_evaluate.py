@@ -110,6 +110,19 @@ def test_what_has_no_finite_reward_is_unscored(reward):
     assert not none.mean.known
 
 
+def test_a_majority_of_answers_that_were_not_found_is_not_known():
+    """As with a function of one's own that judges texts without a box: it was 0, whatever was right."""
+
+    def scores(*answers):
+        judged = [Completion("", 2, True, Verdict(float(right), answer, right=right)) for answer, right in answers]
+        return summarize([JudgedGroup(7, "1+1", "2", judged)], 10, TASK.reward)
+
+    found = scores((None, True), (None, True), ("3", False))
+    assert not found.majority.known
+    assert found.mean.value == pytest.approx(2 / 3)
+    assert scores(("2", True), ("2", True), (None, False)).majority.value == 1
+
+
 def test_without_verdicts_no_share_is_known():
     """A reward may be a plain score. Once it says of a completion whether it is right, the others count as wrong."""
     (group,) = judge_rollouts(TASK, PROBLEMS[:1], rollouts_of([["1", "2", "3"]]))
