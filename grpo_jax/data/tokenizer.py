@@ -26,11 +26,15 @@ def character_tokenizer(alphabet: str) -> Tokenizer:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], *, special_tokens: bool = False) -> list[list[int]]:
-    """Return the token ids of each text.
+    """Return the token ids of each text: of all of it, and of nothing else.
+
+    A tokenizer that was used or saved with truncation or padding still has these settings; they are taken from it.
 
     Args:
       special_tokens: whether the tokenizer adds its own special tokens, such as a BOS.
     """
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
     encodings = tokenizer.encode_batch(list(texts), add_special_tokens=special_tokens)
     return [encoding.ids for encoding in encodings]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.config import ModularExpressionsConfig
-from grpo_jax.data import PromptSource, Split, decode, encode, encode_prompts, pad
+from grpo_jax.data import PromptSource, Split, character_tokenizer, decode, encode, encode_prompts, pad
 from grpo_jax.data.tasks import ModularExpressions
 
 TASK = ModularExpressions(
@@ -17,6 +17,15 @@ def test_characters_are_tokens():
     tokenizer = TASK.tokenizer
     assert tokenizer.get_vocab_size() == len("0123456789()=+-*") + 1
     assert encode(tokenizer, ["1+2="]) == [[tokenizer.token_to_id(character) for character in "1+2="]]
+
+
+def test_texts_are_neither_padded_nor_cut():
+    """With the settings of other uses the tokens of a prompt would depend on its batch, and long ones be cut."""
+    tokenizer = character_tokenizer("01")
+    tokenizer.enable_padding(pad_id=1, pad_token="0")
+    assert encode(tokenizer, ["01", "1"]) == [[1, 2], [2]]
+    tokenizer.enable_truncation(1)
+    assert encode(tokenizer, ["01", "1"]) == [[1, 2], [2]]
 
 
 @pytest.mark.trap(1)
