@@ -85,7 +85,8 @@ def find_files(path: str) -> list[Path]:
     found = [expanded] if Path(expanded).exists() else sorted(glob.glob(expanded, recursive=True))
     files = [Path(name) for name in found if Path(name).is_file()]
     if not files:
-        raise ConfigError(f"path={path!r}: no such file; name a file, or several by a pattern such as data/*.jsonl.")
+        wrong = "is a directory" if expanded and Path(expanded).is_dir() else "no such file"
+        raise ConfigError(f"path={path!r}: {wrong}; name a file, or several by a pattern such as data/*.jsonl.")
     for file in files:
         try:
             file.open("rb").close()
@@ -111,8 +112,9 @@ def check_inputs(config: Config) -> None:
                     raise ConfigError(f"{field}.{error}") from error
     for field, path in directories.items():
         if path and not Path(path).is_dir():
+            tilde = " (~ is not replaced here)" if path.startswith("~") else ""
             raise ConfigError(
-                f"{field}={path!r}: no such directory; fetch a model first, with `make smollm2` or "
+                f"{field}={path!r}: no such directory{tilde}; fetch a model first, with `make smollm2` or "
                 "`hf download REPOSITORY --local-dir DIRECTORY`."
             )
 

@@ -90,13 +90,26 @@ def test_a_task_of_ones_own(written):
             "wordless:Wordless",
             r"task.factory='wordless:Wordless': its tokenizer is a str; return a tokenizers.Tokenizer",
         ),
+        ("larger.Larger", r"task.factory='larger.Larger': names no part of a module; write package.module:NAME"),
+        (
+            "wordless:Lazy",
+            r"task.factory='wordless:Lazy': its problems, .* cannot be used \(TypeError: object of type 'gen",
+        ),
+        ("wordless:Silent", r"task.factory='wordless:Silent': .* or demonstrations cannot be used \(ZeroDivisionError"),
     ],
 )
 def test_what_is_not_a_task_is_refused(written, factory, sentence):
     (written / "wordless.py").write_text(
-        "from larger import Larger\n\n\nclass Wordless(Larger):\n    tokenizer = 'all'\n"
+        "from larger import Larger\n\n\nclass Wordless(Larger):\n    tokenizer = 'all'\n\n\n"
+        "class Lazy(Larger):\n    def problems(self, split, number=0, *, at_most=False):\n        yield\n\n\n"
+        "class Silent(Larger):\n    def demonstration(self, problem, skip_probability, rng):\n        1 / 0\n"
     )
     tiny = [(field, str(value)) for field, value in TINY.items() if not field.startswith("task.")]
+    tiny += [
+        ("rollout.max_new_tokens", "2"),
+        ("evaluation.validation_problems", "4"),
+        ("evaluation.test_problems", "4"),
+    ]
     config = load(written / "configs_larger.py", [*tiny, ("task.factory", factory)])
     with pytest.raises(ConfigError, match=sentence):
         train_config(config, written / "run", devices=ONE_DEVICE)

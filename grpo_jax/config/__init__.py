@@ -15,7 +15,7 @@ from grpo_jax.config.continuing import (
 from grpo_jax.config.loading import Recorded, check, digest, from_dict, load, read_recorded, to_dict, with_defaults
 from grpo_jax.config.marks import NonNegative, Positive, Range
 from grpo_jax.config.mistakes import Mistakes
-from grpo_jax.config.own_code import imported, own_code, source_digests
+from grpo_jax.config.own_code import blaming, imported, located, own_code, source_digests
 from grpo_jax.config.reward_terms import may_judge, reward_range
 from grpo_jax.config.running import CONFIGURATION, SHIPPED, STUDY, find_file, run_file, shipped
 from grpo_jax.config.schema import (
@@ -83,6 +83,7 @@ __all__ = [
     "WarmStartConfig",
     "WeightedSelectionConfig",
     "agreeing",
+    "blaming",
     "check",
     "command_line",
     "counted",
@@ -97,6 +98,7 @@ __all__ = [
     "imported",
     "known",
     "load",
+    "located",
     "may_judge",
     "obstacle",
     "one_line",

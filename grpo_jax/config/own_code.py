@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def imported(field: str, path: str) -> Any:
       ConfigError: if it cannot be imported, for any reason.
     """
     name_of_module, _, name = path.partition(":")
+    if not (name_of_module and name):
+        raise ConfigError(f"{field}={path!r}: names no part of a module; write package.module:NAME.")
     try:
         module = importlib.import_module(name_of_module)
     except (Exception, SystemExit) as error:  # whatever a user's module raises is that module's fault
@@ -56,6 +59,24 @@ def located(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_file() and _is_users(Path(frame.filename).resolve())]
     return described(error) + (f", in {own[-1].filename}:{own[-1].lineno}" if own else "")
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Report whatever is raised inside as a mistake in a user's own code.
+
+    Args:
+      what: the beginning of the sentence: a field, its value, and which part cannot be used.
+
+    Raises:
+      ConfigError: instead of any other error.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{what} cannot be used ({located(error)}); correct it.") from error
 
 
 def own_code(config: Config) -> dict[str, str]:

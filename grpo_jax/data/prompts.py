@@ -63,6 +63,11 @@ def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[
                 f"the prompt {said} has no tokens, so nothing can follow it; remove it from the data, or write "
                 "something around it with task.template."
             )
+        if not isinstance(row[0], int | np.integer):
+            raise ConfigError(
+                f"the prompt {said} has {row[0]!r} among its tokens; make its task's prompt_tokens return whole "
+                "numbers."
+            )
         if len(row) > width:
             raise ConfigError(
                 f"the prompt {said} has {counted(len(row), 'token')}, but its task promises at most {width} "

@@ -4,7 +4,6 @@ Every process judges a share of the groups, and all get the verdicts of all. So 
 processes learn from the same ones, even where a reward is random or a worker was killed.
 """
 
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
@@ -13,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import ConfigError, counted, described
+from grpo_jax.config import ConfigError, counted, located
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_all
 from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, finite_or_unscored
@@ -73,9 +72,15 @@ def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
                 "grpo_jax.rewards.Verdict for each completion."
             )
         reward_given, answer_given = cast(Any, verdict.reward), cast(Any, verdict.answer)  # of a user's code
-        if isinstance(reward_given, str | None) or not isinstance(answer_given, str | None):
+        right_given = cast(Any, verdict.right)
+        if (
+            isinstance(reward_given, str | complex | None)
+            or not isinstance(answer_given, str | None)
+            or not isinstance(right_given, bool | np.bool_ | None)
+        ):
             raise ConfigError(
-                f"the reward of the task: returns {verdict}; make its reward a number, and its answer a text or None."
+                f"the reward of the task: returns {verdict}; make its reward a number, its answer a text or None, and "
+                "right True, False or None."
             )
     return [finite_or_unscored(verdict) for verdict in verdicts]
 
@@ -91,11 +96,10 @@ def try_reward(task: Task, problem: Problem, group_size: int) -> None:
         judged_by(task.reward, [attempt] * group_size)
     except ConfigError:
         raise
-    except Exception as error:  # of a user's code
-        place = traceback.extract_tb(error.__traceback__)[-1]
+    except (Exception, SystemExit) as error:  # of a user's code
         raise ConfigError(
             f"the reward of the task: cannot judge the gold answer {problem.answer[:80]!r} of {problem.prompt[:80]!r} "
-            f"({described(error)}, in {place.filename}:{place.lineno}); correct it."
+            f"({located(error)}); correct it."
         ) from error
 
 

@@ -34,7 +34,7 @@ class PerAttempt:
             reason = "not_finite"
         except Unscorable as unscorable:
             reason = str(unscorable)
-        except Exception as error:  # of a user's function
+        except (Exception, SystemExit) as error:  # of a user's function
             reason = type(error).__name__
             with self._lock:
                 told, self._told = self._told, True

@@ -112,7 +112,9 @@ def _digest_problems(
         number=len(every),
         digest=_digest(each),
         in_any_order=_digest(sorted(each)),
-        tokens=_digest(json.dumps(row).encode() for row in rows),
+        tokens=_digest(
+            json.dumps(row if isinstance(row, list) else [int(one) for one in row]).encode() for row in rows
+        ),
     )
 
 

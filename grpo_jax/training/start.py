@@ -15,6 +15,7 @@ from grpo_jax.config import (
     Config,
     ConfigError,
     OwnTaskConfig,
+    blaming,
     counted,
     differing,
     digest,
@@ -22,7 +23,7 @@ from grpo_jax.config import (
     read_recorded,
     to_dict,
 )
-from grpo_jax.data import Problem, Split, check_rows, prompt_prefix
+from grpo_jax.data import Demonstrable, Problem, Split, check_rows, prompt_prefix
 from grpo_jax.evaluation import try_reward, warm
 from grpo_jax.files import CONFIG_FILE, SUMMARY_FILE
 from grpo_jax.processes import barrier, by_all, fetch, waited
@@ -51,7 +52,7 @@ from grpo_jax.training.problems import problems_of
 from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
 from grpo_jax.training.run import Run
-from grpo_jax.training.supervised import PROBLEMS
+from grpo_jax.training.supervised import PROBLEMS, demonstrations
 
 FORESEEN = (TrainingError, WorkerError, EngineError)  # errors by which training may fail; their texts are sentences
 
@@ -199,21 +200,25 @@ def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Input
             "task: is not the one that the experiment was built for, whose prompt_prefix the policy reads before every "
             "prompt; give this task the same prompt_prefix, or set task.share_prefix to false."
         )
-    problems = problems_of(config, task)
-    embeddings = experiment.engine.capabilities.vocab_size
-    inputs = read_inputs(
-        config,
-        task,
-        problems,
-        checkpoint_files(config),
-        experiment.date,
-        look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
-    )
-    if config.warm_start and prompt_prefix(task):  # it learns from problems of a split of its own
-        shown = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
-        check_rows(task, shown, task.prompt_tokens(shown), embeddings)
-    if isinstance(config.task, OwnTaskConfig):
-        try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)
+    embeddings, policy = experiment.engine.capabilities.vocab_size, checkpoint_files(config)
+    own = config.task.factory if isinstance(config.task, OwnTaskConfig) else ""
+    with blaming(f"task.factory={own!r}: its problems, prompt_tokens or demonstrations") if own else nullcontext():
+        problems = problems_of(config, task)
+        inputs = read_inputs(
+            config,
+            task,
+            problems,
+            policy,
+            experiment.date,
+            look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
+        )
+        if config.warm_start and prompt_prefix(task):  # it learns from problems of a split of its own
+            shown = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
+            check_rows(task, shown, task.prompt_tokens(shown), embeddings)
+        if config.warm_start and own and isinstance(task, Demonstrable):
+            demonstrations(config.warm_start, task, config.rollout.max_new_tokens)(0)
+        if own:
+            try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)
     return problems, inputs
 
 

@@ -33,6 +33,8 @@ def task(**changes):
         ({"stop_tokens": ("=",)}, "'=' in its stop_tokens is no id"),
         ({"prompt_prefix": (1, 99)}, "99 in its prompt_prefix is no id of its tokenizer; name ids from 0 to "),
         ({"prompt_prefix": None}, "its prompt_prefix is None; make it a tuple of token ids"),
+        ({"stop_tokens": None}, "one of its members cannot be used (TypeError"),
+        ({"max_solution_tokens": None}, "its max_solution_tokens is None; make it the length of the longest solution"),
         ({"max_prompt_tokens": 0}, "its max_prompt_tokens is 0; make it"),
         ({"reward": max}, "its reward has no judge, unscored, warm, close; return"),
     ],
@@ -52,7 +54,10 @@ def test_a_member_that_cannot_be_used(changes, clause, monkeypatch):
         (lambda attempts: [Verdict(1.0, None)], "returns 1 verdict for 2 completions; return one for each"),
         (lambda attempts: [1.0, 0.0], "returns 1.0, of the type float; return a grpo_jax.rewards.Verdict"),
         (lambda attempts: [Verdict("1", None)] * 2, "make its reward a number"),
-        (lambda attempts: [Verdict(1.0, 5)] * 2, "and its answer a text or None"),
+        (lambda attempts: [Verdict(1j, None)] * 2, "make its reward a number"),
+        (lambda attempts: [Verdict(1.0, 5)] * 2, "its answer a text or None"),
+        (lambda attempts: [Verdict(1.0, None, right="no")] * 2, "and right True, False or None"),
+        (lambda attempts: sys.exit(3), r"cannot judge the gold answer .* \(SystemExit: 3, in"),
         (
             lambda attempts: {}["gold"],
             r"cannot judge the gold answer '2' of '1\+1=' \(KeyError: 'gold', in \S*.py:\d+\)",
@@ -73,6 +78,7 @@ def test_a_reward_that_cannot_judge(judge, sentence):
         ([[1], []], "the prompt 'b' has no tokens, so nothing can follow it; remove it"),
         ([[1, 2, 3, 4], [1]], "the prompt 'a' has 4 tokens, but its task promises at most 3"),
         ([[1], [1, 7]], "the prompt 'b' has the token 7, but the policy has only 7 embeddings; remove it"),
+        ([[1], [1.5]], "the prompt 'b' has 1.5 among its tokens; make its task's prompt_tokens return whole numbers"),
         ([[1], [-1, 6]], "the prompt 'b' has the token -1, but"),
     ],
 )

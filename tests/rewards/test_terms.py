@@ -177,6 +177,7 @@ def test_what_is_known_of_a_reward_without_judging():
     ("body", "reason"),
     [
         ("raise KeyError(3)", "KeyError"),
+        ("raise SystemExit(3)", "SystemExit"),
         ("return float('nan')", "not_finite"),
         ("return float('inf')", "not_finite"),
         ("return 'many'", "ValueError"),
@@ -203,7 +204,7 @@ def test_a_function_that_fails_leaves_attempts_unscored_and_says_so_once(mine, c
         ({"exact": float("inf")}, "task.reward.terms.exact=inf: must be from 1e-12 to 1e12"),
         ({"exact": float("nan")}, "task.reward.terms.exact=nan: must be from 1e-12 to 1e12"),
         ({"nowhere.at.all:f": 1.0}, "task.reward.terms='nowhere.at.all:f': cannot be imported (ModuleNotFoundError"),
-        ({"math:nothing": 1.0}, "task.reward.terms='math:nothing': cannot be imported (AttributeError"),
+        ({"math:nothing": 1.0}, "task.reward.terms='math:nothing': math has no 'nothing'; define it there"),
         ({"math:pi": 1.0}, "task.reward.terms='math:pi': is not a function"),
     ],
 )

@@ -18,8 +18,9 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from grpo_jax.config import ConfigError, SourceConfig, described, did_you_mean, imported
+from grpo_jax.config import ConfigError, SourceConfig, did_you_mean, imported, located
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.arithmetic import open_arithmetic
 from grpo_jax.data.sources.huggingface import open_huggingface, repository_of
@@ -111,18 +112,30 @@ def _open_own(config: SourceConfig) -> Records:
     try:
         found = function(config)
         length = len(found)
+        if isinstance(found, Mapping) or not hasattr(found, "__getitem__"):
+            raise TypeError(f"it returned a {type(found).__name__}")
     except ConfigError:
         raise
-    except Exception as error:  # whatever a user's function raises is reported as that function's fault
+    except (Exception, SystemExit) as error:  # whatever a user's function raises is that function's fault
         raise ConfigError(
-            f"kind={config.kind!r}: cannot read path={config.path!r} ({described(error)}); correct the "
+            f"kind={config.kind!r}: cannot read path={config.path!r} ({located(error)}); correct the "
             "path, or make the function return a list of records."
         ) from error
-    return (
-        found
-        if isinstance(found, Records)
-        else Records(length, found.__getitem__, lambda index: f"{config.path}, {index}")
-    )
+
+    def read(index: int) -> Mapping[str, Any]:
+        try:
+            record: Mapping[str, Any] = found[index]
+        except ConfigError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ConfigError(
+                f"kind={config.kind!r}: cannot read record {index} of path={config.path!r} ({located(error)}); correct "
+                "that, or make the function return a list of records."
+            ) from error
+        return record
+
+    where = found.where if isinstance(found, Records) else lambda index: f"{config.path}, {index}"
+    return Records(length, read, where)
 
 
 __all__ = ["KINDS", "Records", "hub_repository", "open_records", "read_problems"]

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from tokenizers import Tokenizer
 
-from grpo_jax.config import ConfigError, OwnTaskConfig, described, imported
+from grpo_jax.config import ConfigError, OwnTaskConfig, blaming, imported, located
 from grpo_jax.data.tasks.task import Task
 
 NEVER = -1  # alone among the stop tokens: no token ends a completion, so that each fills its room
@@ -24,24 +24,25 @@ def own_task(settings: OwnTaskConfig) -> Task:
         task = factory(**settings.parameters)
     except ConfigError:
         raise
-    except Exception as error:  # whatever a user's function raises is reported as that function's fault
+    except (Exception, SystemExit) as error:  # whatever a user's function raises is reported as that function's fault
         raise ConfigError(
             f"task.factory={settings.factory!r}: cannot be called with task.parameters={settings.parameters} "
-            f"({described(error)}); correct one of the two."
+            f"({located(error)}); correct one of the two."
         ) from error
-    if not isinstance(getattr(task, "tokenizer", None), Tokenizer | None):
-        raise ConfigError(
-            f"task.factory={settings.factory!r}: its tokenizer is a {type(task.tokenizer).__name__}; return a "
-            "tokenizers.Tokenizer, such as the backend_tokenizer of a fast tokenizer of transformers."
-        )
-    missing = [name for name in MEMBERS if not hasattr(task, name)]
-    if missing:
-        raise ConfigError(
-            f"task.factory={settings.factory!r}: its result has no {', '.join(missing)}; return a task with all "
-            "members of grpo_jax.data.Task."
-        )
-    if mistake := _unusable(task):
-        raise ConfigError(f"task.factory={settings.factory!r}: {mistake}.")
+    with blaming(f"task.factory={settings.factory!r}: one of its members"):
+        if not isinstance(getattr(task, "tokenizer", None), Tokenizer | None):
+            raise ConfigError(
+                f"task.factory={settings.factory!r}: its tokenizer is a {type(task.tokenizer).__name__}; return a "
+                "tokenizers.Tokenizer, such as the backend_tokenizer of a fast tokenizer of transformers."
+            )
+        missing = [name for name in MEMBERS if not hasattr(task, name)]
+        if missing:
+            raise ConfigError(
+                f"task.factory={settings.factory!r}: its result has no {', '.join(missing)}; return a task with all "
+                "members of grpo_jax.data.Task."
+            )
+        if mistake := _unusable(task):
+            raise ConfigError(f"task.factory={settings.factory!r}: {mistake}.")
     return task
 
 
@@ -60,8 +61,9 @@ def _unusable(task: Task) -> str:
         strange = [one for one in ids if not isinstance(one, int | np.integer) or not 0 <= one < size]
         if strange:
             return f"{strange[0]!r} in its {member} is no id of its tokenizer; name ids from 0 to {size - 1}"
-    if not isinstance(width, int | np.integer) or width < 1:
-        return f"its max_prompt_tokens is {width!r}; make it the length of the longest prompt, in tokens"
+    for member, longest in (("prompt", width), ("solution", getattr(task, "max_solution_tokens", 1))):
+        if not isinstance(longest, int | np.integer) or longest < 1:
+            return f"its max_{member}_tokens is {longest!r}; make it the length of the longest {member}, in tokens"
     if lacking := [name for name in REWARD_MEMBERS if not hasattr(task.reward, name)]:
         return f"its reward has no {', '.join(lacking)}; return a grpo_jax.rewards.Reward, such as a PerAttempt"
     return ""

@@ -30,6 +30,18 @@ def raises(source):
     return RECORDS[source.path]
 
 
+def late(source):
+    return Records(3, lambda index: 1 / index, str)
+
+
+def table(source):
+    return {{"question": ["1+1="], "answer": [2]}}
+
+
+def ends(source):
+    raise SystemExit(3)
+
+
 def texts(source):
     return ["1+1=2"]
 """
@@ -55,10 +67,13 @@ def test_records_are_taken_as_they_are():
     [
         ("jsonlines", r"x\.kind='jsonlines': unknown; did you mean jsonl\? A function of your own is named package\.m"),
         ("nowhere:rows", r"x\.kind='nowhere:rows': cannot be imported \(ModuleNotFoundError"),
+        ("mine_of_test_own:absent", r"x\.kind='mine_of_test_own:absent': .* has no 'absent'; define it there"),
         (
-            "mine_of_test_own:absent",
-            r"x\.kind='mine_of_test_own:absent': .* has no 'absent'; define it there",
+            "mine_of_test_own:late",
+            r"cannot read record 0 of path='a' \(ZeroDivisionError: .*, in .*own\.py:\d+\); corr",
         ),
+        ("mine_of_test_own:table", r"cannot read path='a' \(TypeError: it returned a dict\); .* a list of records"),
+        ("mine_of_test_own:ends", r"cannot read path='a' \(SystemExit: 3, in .*own\.py:\d+\)"),
         ("mine_of_test_own:nothing", r"x\.path='a': holds no records"),
         ("mine_of_test_own:generator", r"x\.kind='mine_of_test_own:generator': cannot read path='a' \(TypeError"),
         ("mine_of_test_own:raises", r"x\.kind='mine_of_test_own:raises': cannot read path='a' \(TypeError"),
