@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from grpo_jax.config import ConfigError, ObjectiveConfig, Range, RolloutConfig, did_you_mean, imported
+from grpo_jax.config import ConfigError, ObjectiveConfig, Range, RolloutConfig, blaming, did_you_mean, imported
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
@@ -25,8 +25,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
 
     Raises:
       ConfigError: if the name is unknown, the objective is not defined for groups of this size, a parameter is unknown
-        or out of its range, a user's estimator does not leave out completions without a verdict, or the shared prefix
-        carries signal and should carry no gradient.
+        or out of its range, a user's function fails or does not leave out completions without a verdict, or the shared
+        prefix carries signal and should carry no gradient.
     """
     recipe = _recipe(config.name)
     if recipe.group_size not in (None, group_size):
@@ -51,12 +51,16 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
             if isinstance(allowed, Range) and not allowed.admits(value):
                 raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
     estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)
-    if ":" in config.name and not _leaves_out_unscored(estimator, group_size):
-        raise ConfigError(
-            f"objective.name={config.name!r}: its advantages use the reward of a completion that has no verdict, or "
-            "give it an advantage; leave out what is not `scored` in the Outcomes, as mean_and_count in "
-            "grpo_jax/objectives/outcomes.py does."
-        )
+    of_user = f"objective.name={config.name!r}: its" if ":" in config.name else ""
+    if of_user:
+        with blaming(f"{of_user} advantages"):
+            leaves_out_unscored = _leaves_out_unscored(estimator, group_size)
+        if not leaves_out_unscored:
+            raise ConfigError(
+                f"{of_user} advantages use the reward of a completion that has no verdict, or give it an advantage; "
+                "leave out what is not `scored` in the Outcomes, as mean_and_count in grpo_jax/objectives/outcomes.py "
+                "does."
+            )
     after_prefix = config.credit == "after_prefix"
     if after_prefix and not _balances_groups(estimator, group_size):
         raise ConfigError(
@@ -64,7 +68,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
             "the tokens with which all its completions begin carry signal; set it to 'all', or choose an objective "
             "whose baseline is the group's mean, such as grpo."
         )
-    return Objective(
+    objective = Objective(
         advantages=estimator,
         surrogate=surrogate,
         aggregation=AGGREGATIONS[recipe.aggregation if config.aggregation == "published" else config.aggregation],
@@ -79,6 +83,12 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         needs_success=recipe.needs_success,
         has_tolerance="tolerance" in _parameters(recipe.advantages),
     )
+    if of_user:
+        with blaming(f"{of_user} surrogate"):
+            old, moved = _logprobs(group_size)
+            if not jnp.isfinite(_gradient(objective, moved, old)).all():
+                raise ValueError("its gradient is not finite")
+    return objective
 
 
 def _balances_groups(estimator: Estimator, group_size: int) -> bool:
@@ -99,11 +109,15 @@ def _leaves_out_unscored(estimator: Estimator, group_size: int) -> bool:
     """
 
     @jax.jit
-    def advantages(unscored: Float[Array, ""]) -> Float[Array, "3 G"]:
+    def advantages(unscored: Float[Array, ""]) -> Array:  # of any shape, since the estimator may be a user's
         scored = jnp.arange(group_size)[None] > jnp.array([[0], [0], [-1]])
         return estimator(_outcomes(jnp.where(scored, _rewards(group_size), unscored), scored))
 
     found = advantages(jnp.float32(0.0))
+    if found.shape != (3, group_size):
+        raise ValueError(f"for rewards of the shape {(3, group_size)} their shape is {found.shape}")
+    if not jnp.isfinite(found).all():
+        raise ValueError("they are not finite")
     return bool((found[:2, 0] == 0).all() & jnp.array_equal(found, advantages(jnp.float32(1.0))))
 
 
@@ -208,10 +222,14 @@ def _recipe(name: str) -> Recipe:
             )
         return OBJECTIVES[name]
     recipe = imported("objective.name", name)
-    if not isinstance(recipe, Recipe) or recipe.aggregation not in AGGREGATIONS:
+    if (
+        not isinstance(recipe, Recipe)
+        or recipe.aggregation not in AGGREGATIONS
+        or not (callable(recipe.advantages) and callable(recipe.surrogate))
+    ):
         raise ConfigError(
-            f"objective.name={name!r}: is not a Recipe with an aggregation out of {', '.join(AGGREGATIONS)}; make it "
-            "one, see grpo_jax/objectives/recipes.py."
+            f"objective.name={name!r}: is not a Recipe of two functions, with an aggregation out of "
+            f"{', '.join(AGGREGATIONS)}; make it one, see grpo_jax/objectives/recipes.py."
         )
     return recipe
 

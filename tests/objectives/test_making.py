@@ -34,6 +34,14 @@ def of_baseline(outcomes):
     return jnp.where(outcomes.scored, of_all(outcomes), 0.0)
 
 
+NOT_TWO = Recipe(mean_centered, clipped)
+object.__setattr__(NOT_TWO, "surrogate", 3)  # the tests' type checks would refuse it
+OF_GROUPS = Recipe(lambda outcomes: outcomes.rewards.mean(-1), clipped)
+UNTRACED = Recipe(lambda outcomes: outcomes.rewards if outcomes.rewards.sum() > 0 else 0, clipped)
+ENDLESS = Recipe(lambda outcomes: outcomes.rewards / 0, clipped)
+OF_TOKENS = Recipe(mean_centered, lambda terms: terms.logprobs)
+MISSPELT = Recipe(mean_centered, lambda terms: terms.logprob.sum())
+NOT_FINITE = Recipe(mean_centered, lambda terms: (terms.logprobs / 0).sum())
 OF_ALL, OF_BASELINE = Recipe(of_all, clipped), Recipe(of_baseline, clipped)
 OURS = Recipe(mean_centered, policy_gradient)
 PARTIAL = Recipe(mean_centered, partial(policy_gradient))
@@ -70,6 +78,29 @@ def test_an_estimator_of_ones_own_leaves_out_what_has_no_verdict(name, size):
     config = make_config(objective__name=f"{__name__}:{name}").objective
     with pytest.raises(ConfigError, match=r"its advantages use the reward of a completion that has no verdict, or"):
         make_objective(config, size)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("NOT_TWO", "is not a Recipe of two functions, with an aggregation out of sequence, "),
+        (
+            "OF_GROUPS",
+            r"its advantages cannot be used \(ValueError: for rewards of the shape \(3, 2\) their shape is \(3,\)",
+        ),
+        (
+            "UNTRACED",
+            r"its advantages cannot be used \(TracerBoolConversionError: .*, in .*test_making.py:\d+\); correct",
+        ),
+        ("ENDLESS", "its advantages cannot be used .*not finite"),
+        ("OF_TOKENS", r"its surrogate cannot be used \(TypeError: .*scalar"),
+        ("MISSPELT", "its surrogate cannot be used .*no attribute 'logprob'"),
+        ("NOT_FINITE", "its surrogate cannot be used .*its gradient is not finite"),
+    ],
+)
+def test_parts_of_ones_own_are_tried_before_anything_is_computed(name, sentence):
+    with pytest.raises(ConfigError, match=rf"^objective\.name='{__name__}:{name}': {sentence}"):
+        make_objective(make_config(objective__name=f"{__name__}:{name}").objective, 2)
 
 
 @pytest.mark.parametrize("name", ["OURS", "PARTIAL", "OWN"])
