@@ -124,6 +124,10 @@ def _claim(
     if (directory.path / STUDY_FILE).exists():
         raise ConfigError(f"--workdir={directory.path}: is the directory of a study; name another one for a run.")
     theirs, record = directory.read_json(CONFIG_FILE), read_record(directory)
+    if theirs and not theirs.keys() & ours.keys():  # such as that of an evaluation, or of a model
+        raise ConfigError(
+            f"--workdir={directory.path}: has a config.json of another command or program; name another directory."
+        )
     if theirs is None or directory.untouched:
         directory.create(folders)
         directory.write_json(CONFIG_FILE, ours)

@@ -231,6 +231,16 @@ def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("whole", [{"model_type": "llama"}, {"suites": [], "samples": 4}])
+def test_the_config_json_of_another_program_is_kept(whole, tmp_path, capsys):
+    """Also if nothing else is in its directory."""
+    (tmp_path / "config.json").write_text(json.dumps(whole))
+    assert command.main(in_the_default_configuration(tmp_path)) == 2
+    assert_one_sentence(capsys, "has a config.json of another command or program; name another directory.")
+    assert json.loads((tmp_path / "config.json").read_text()) == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
 def test_the_run_of_several_hosts_is_in_no_bucket(capsys):
     assert command.main([*in_the_default_configuration("gs://bucket/run"), "--distributed"]) == 2
     assert_one_sentence(capsys, "only the run of a single process can be in a bucket; name a directory on a file")
