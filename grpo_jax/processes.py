@@ -27,14 +27,14 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 EXCHANGES = "grpo_jax/exchanges"  # where values are in the store, by the number of their exchange
-PATIENCE = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those that are gone are noticed otherwise
+EXCHANGE_MS = 7 * 24 * 3600 * 1000  # milliseconds to wait for a process; those that are gone are noticed otherwise
 
 _exchanges = itertools.count()
 _waited = 0.0  # seconds
 _wait_by_process: list[float] = []  # seconds of each process before the newest exchange
 
 
-def place() -> tuple[int, int]:
+def process_index_and_count() -> tuple[int, int]:
     """Return the index of this process, and how many there are. JAX's own functions wait for the devices of all."""
     joined = distributed.global_state
     return joined.process_id, joined.num_processes
@@ -191,15 +191,15 @@ def _everywhere(what: str, value: Any) -> list[Any]:
     """
     global _waited, _wait_by_process
     shared, number, index = store(), next(_exchanges), jax.process_index()
-    place = f"{EXCHANGES}/{number}"
-    shared.key_value_set(f"{place}/{index}", json.dumps([what, value, _waited]))
+    key = f"{EXCHANGES}/{number}"
+    shared.key_value_set(f"{key}/{index}", json.dumps([what, value, _waited]))
     began = time.monotonic()
     if index == 0:
-        values = [shared.blocking_key_value_get(f"{place}/{other}", PATIENCE) for other in range(jax.process_count())]
-        shared.key_value_set(f"{place}/all", f"[{', '.join(values)}]")
+        values = [shared.blocking_key_value_get(f"{key}/{other}", EXCHANGE_MS) for other in range(jax.process_count())]
+        shared.key_value_set(f"{key}/all", f"[{', '.join(values)}]")
         if number:  # everybody has passed a value to this exchange, so nobody reads the one before it any more
             shared.key_value_delete(f"{EXCHANGES}/{number - 1}")
-    everywhere = json.loads(shared.blocking_key_value_get(f"{place}/all", PATIENCE))
+    everywhere = json.loads(shared.blocking_key_value_get(f"{key}/all", EXCHANGE_MS))
     _waited += time.monotonic() - began
     exchanged = [theirs for theirs, _, _ in everywhere]
     if any(theirs != what for theirs in exchanged):

@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("diff",), help="what to do")
-    parser.add_argument("config", nargs=2, type=command_line.place, metavar="CONFIG", help="what to compare")
+    parser.add_argument("config", nargs=2, type=command_line.path, metavar="CONFIG", help="what to compare")
     return parser
 
 

@@ -29,9 +29,9 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="compile nothing, and read no weights")
-    parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all findings")
+    parser.add_argument("--json", type=command_line.path, metavar="FILE", help="a file for all findings")
     parser.add_argument(
-        "--recorded", type=command_line.place, metavar="FILE", help="such a file, whose tokens to compare with"
+        "--recorded", type=command_line.path, metavar="FILE", help="such a file, whose tokens to compare with"
     )
     return parser
 

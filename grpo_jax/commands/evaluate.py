@@ -29,11 +29,11 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
     parser.add_argument(
-        "--workdir", required=True, type=command_line.place, metavar="DIR", help="a directory for the results"
+        "--workdir", required=True, type=command_line.path, metavar="DIR", help="a directory for the results"
     )
     parser.add_argument(
         "--suites",
-        type=command_line.place,
+        type=command_line.path,
         default=Path("data/suites"),
         metavar="DIR",
         help="the directory with the files of the suites; default: data/suites",
@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="a suite to evaluate; may be repeated; default: all",
     )
     parser.add_argument(
-        "--run", type=command_line.place, metavar="RUN", help="evaluate the newest policy of this run directory"
+        "--run", type=command_line.path, metavar="RUN", help="evaluate the newest policy of this run directory"
     )
     parser.add_argument(
         "--best", action="store_true", help="evaluate the run's policy with the best validation instead"

@@ -39,9 +39,9 @@ LICENSE = re.compile(r"[a-z0-9][a-z0-9.-]*")  # the form of the Hub's names
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument("--workdir", required=True, type=command_line.path, metavar="DIR", help="the run's directory")
     parser.add_argument(
-        "--to", required=True, type=command_line.place, metavar="DIR", help="a new directory for the checkpoint"
+        "--to", required=True, type=command_line.path, metavar="DIR", help="a new directory for the checkpoint"
     )
     parser.add_argument(
         "--best", action="store_true", help="export the checkpoint with the best validation, not the newest"
@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-model", metavar="OWNER/NAME", help="the repository of the checkpoint that was trained")
     parser.add_argument(
         "--evaluation",
-        type=command_line.place,
+        type=command_line.path,
         metavar="DIR",
         help="the results of `grpo evaluate --run` for this policy, to be shown in the model card",
     )

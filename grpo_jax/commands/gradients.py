@@ -33,13 +33,13 @@ from grpo_jax.terminal import LiveDisplay
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="RUN", help="the run's directory")
+    parser.add_argument("--workdir", required=True, type=command_line.path, metavar="RUN", help="the run's directory")
     parser.add_argument("--step", type=int, metavar="N", help="the checkpoint's step; default: the newest")
     parser.add_argument("--prompts", type=int, default=512, metavar="N", help="training problems; default: 512")
     parser.add_argument("--samples", type=int, default=32, metavar="S", help="rollouts of each problem; default: 32")
     parser.add_argument("--memory-gb", type=float, default=4.0, metavar="GB", help="for the gradients; default: 4")
     parser.add_argument("--sketch", type=int, default=8192, metavar="SIZE", help="numbers in a sketch; default: 8192")
-    parser.add_argument("--out", type=command_line.place, metavar="FILE", help="a file for all numbers")
+    parser.add_argument("--out", type=command_line.path, metavar="FILE", help="a file for all numbers")
     return parser
 
 

@@ -23,7 +23,7 @@ FILES = ("README.md", "config.py", "questions.jsonl", "rewards.py", "test_projec
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("directory", type=command_line.place, metavar="DIR", help="a new or empty directory")
+    parser.add_argument("directory", type=command_line.path, metavar="DIR", help="a new or empty directory")
     return parser
 
 

@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = command_line.parser(__doc__)
     parser.add_argument("--topology", required=True, metavar="CHIPS", help="such as v5e:8x8, v6e:4x4, h100:8, h100:8x2")
     parser.add_argument("--prompt-tokens", type=int, metavar="N", help="the longest prompt; default: the task's limit")
-    parser.add_argument("--json", type=command_line.place, metavar="FILE", help="a file for all numbers")
+    parser.add_argument("--json", type=command_line.path, metavar="FILE", help="a file for all numbers")
     return parser
 
 

@@ -30,9 +30,9 @@ KEEP = 1000
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = command_line.parser(__doc__)
-    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument("--workdir", required=True, type=command_line.path, metavar="DIR", help="the run's directory")
     parser.add_argument(
-        "--to", type=command_line.place, metavar="FILE.jsonl", help="a new file for completions judged differently"
+        "--to", type=command_line.path, metavar="FILE.jsonl", help="a new file for completions judged differently"
     )
     parser.add_argument(
         "--keep", type=int, default=KEEP, metavar="N", help=f"how many of them at most; default: {KEEP}"

@@ -28,7 +28,7 @@ from grpo_jax.terminal import PlainConsole
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workdir", required=True, type=command_line.place, metavar="DIR", help="the run's directory")
+    parser.add_argument("--workdir", required=True, type=command_line.path, metavar="DIR", help="the run's directory")
     parser.add_argument("--step", required=True, type=int, metavar="S", help="the step that sampled it, from 1")
     parser.add_argument("--prompt", required=True, metavar="P", help="the prompt: a text, a place from 0, or an id")
     parser.add_argument("--sample", required=True, type=int, metavar="I", help="the place in its group, from 0")

@@ -31,13 +31,13 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "runs", nargs="+", type=command_line.place, metavar="RUN", help="the directory of a run or of a study"
+        "runs", nargs="+", type=command_line.path, metavar="RUN", help="the directory of a run or of a study"
     )
     parser.add_argument(
-        "--compare", type=command_line.place, metavar="FILE.svg", help="a file for the curves of all arms"
+        "--compare", type=command_line.path, metavar="FILE.svg", help="a file for the curves of all arms"
     )
     parser.add_argument(
-        "--to", type=command_line.place, metavar="DIR", help="a directory for a report that compares the runs"
+        "--to", type=command_line.path, metavar="DIR", help="a directory for a report that compares the runs"
     )
     parser.add_argument(
         "--baseline", metavar="ARM", help="the arm that the report compares others with; default: the first"

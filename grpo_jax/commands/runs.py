@@ -31,7 +31,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "directory",
         nargs="?",
-        type=command_line.place,
+        type=command_line.path,
         default=Path(),
         metavar="DIR",
         help="a directory; default: the current one",

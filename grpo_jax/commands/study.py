@@ -18,13 +18,11 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--study",
         required=True,
-        type=command_line.place,
+        type=command_line.path,
         metavar="FILE",
         help="a Python file with get_study(), or the name of a shipped study",
     )
-    parser.add_argument(
-        "--workdir", required=True, type=command_line.place, metavar="DIR", help="the study's directory"
-    )
+    parser.add_argument("--workdir", required=True, type=command_line.path, metavar="DIR", help="the study's directory")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at a time; default: as many as cores")
     parser.add_argument("--commands", action="store_true", help="only print a command per run, for many machines")
     return parser

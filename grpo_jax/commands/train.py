@@ -47,12 +47,12 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workdir",
         required=True,
-        type=lambda text: text if is_address(text) else str(command_line.place(text)),
+        type=lambda text: text if is_address(text) else str(command_line.path(text)),
         metavar="DIR",
         help="the run's directory, or an address such as gs://BUCKET/runs/a",
     )
     parser.add_argument(
-        "--from", dest="origin", type=command_line.place, metavar="RUN[@STEP]", help="fork this run into a new DIR"
+        "--from", dest="origin", type=command_line.path, metavar="RUN[@STEP]", help="fork this run into a new DIR"
     )
     parser.add_argument(
         "--stopped-code",

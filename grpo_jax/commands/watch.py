@@ -21,7 +21,7 @@ PORT = 6010
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=command_line.place, metavar="RUN", help="the directory of a run")
+    parser.add_argument("runs", nargs="+", type=command_line.path, metavar="RUN", help="the directory of a run")
     parser.add_argument(
         "--address",
         default="127.0.0.1",

@@ -112,7 +112,7 @@ def _refuse_unknown(made: argparse.ArgumentParser, argv: Sequence[str]) -> None:
             made.error(f"{argument}: {flag} takes no value; write it alone, or leave it out")
 
 
-def place(text: str) -> Path:
+def path(text: str) -> Path:
     """Return the path that a flag names. Addresses are refused: for gs://b, `Path` would make a local folder "gs:".
 
     An empty text, such as that of a variable that is not set, is refused, too: `Path` would take it for the current
@@ -128,12 +128,12 @@ def place(text: str) -> Path:
             f"{text} is an address, and only the --workdir of `grpo train` may be one; copy the files to a directory, "
             "or mount the bucket, and name that (docs/buckets.md)."
         )
-    path = Path(os.path.expanduser(text))
+    named = Path(os.path.expanduser(text))
     try:
-        path.exists()
+        named.exists()
     except OSError as error:  # a path that does not exist raises none
         raise argparse.ArgumentTypeError(f"{text}: cannot be accessed ({error.strerror}); name another.") from error
-    return path
+    return named
 
 
 def _print_config(file: str, overrides: Sequence[tuple[str, str]]) -> int:

@@ -49,7 +49,7 @@ def evaluate(
     done, parts = 0, []
     for part in judge_as_sampled(engine, task, problems, request):
         parts.append(part)
-        done += len(part.places)
+        done += len(part.indices)
         progress(done)
         if done < len(problems) and stop():
             return None

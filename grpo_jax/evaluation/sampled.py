@@ -18,7 +18,7 @@ from grpo_jax.types import Rollouts
 class Samples:
     """Judged groups of completions of some problems."""
 
-    places: Sequence[int]  # the indices of their problems in the request
+    indices: Sequence[int]  # of their problems in the request
     groups: Sequence[JudgedGroup]
     rollouts: Rollouts  # host arrays
     version: int  # of the weights that sampled them; the oldest of several
@@ -59,8 +59,8 @@ def _judged(
             part = next(parts, None)
         if part is None:
             return
-        groups = judge_rollouts(task, [problems[place] for place in part.places], part.rollouts)
-        yield Samples(part.places, groups, part.rollouts, part.version)
+        groups = judge_rollouts(task, [problems[index] for index in part.indices], part.rollouts)
+        yield Samples(part.indices, groups, part.rollouts, part.version)
 
 
 def begin_sampling(
@@ -107,10 +107,10 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     Raises:
       RuntimeError: if the engine left out a group or returned one twice.
     """
-    places = [place for part in parts for place in part.places]
-    if sorted(places) != list(range(number)):
+    indices = [index for part in parts for index in part.indices]
+    if sorted(indices) != list(range(number)):
         raise RuntimeError("the rollout engine must return the group of every prompt exactly once")
-    order = np.argsort(places)
+    order = np.argsort(indices)
     groups = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))
     oldest = min(part.version for part in parts)

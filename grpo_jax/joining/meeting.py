@@ -17,7 +17,7 @@ from typing import TypeVar
 from grpo_jax.config import ConfigError, counted
 from grpo_jax.json_record import JsonRecord
 
-PATIENCE = 5.0  # seconds in which a process that has connected says who it is
+REPLY_SECONDS = 5.0  # in which a process that has connected says who it is
 LONGEST = 4096  # bytes of a line
 
 Record = TypeVar("Record", bound=JsonRecord)
@@ -140,7 +140,7 @@ class _Visitor:
             return True
 
     def tell(self, answer: Answer) -> None:
-        self.connection.settimeout(PATIENCE)
+        self.connection.settimeout(REPLY_SECONDS)
         _write(self.connection, answer)
 
 
@@ -154,7 +154,7 @@ def _accept(listener: socket.socket, seconds: float) -> _Visitor | None:
         connection, _ = listener.accept()
     except TimeoutError:
         return None
-    connection.settimeout(PATIENCE)
+    connection.settimeout(REPLY_SECONDS)
     introduction = _read(connection, Introduction)
     if introduction is None:
         connection.close()
@@ -183,7 +183,7 @@ def _visit(place: Place, seconds: float) -> Answer:
         with suppress(OSError):  # nobody listens yet, or the host's name is not known yet
             with socket.create_connection(place.address, timeout=left) as connection:
                 _write(connection, introduction)
-                connection.settimeout(seconds + PATIENCE)  # the first process may have begun to wait just now
+                connection.settimeout(seconds + REPLY_SECONDS)  # the first process may have begun to wait just now
                 answer = _read(connection, Answer)
             if answer is not None:
                 return answer

@@ -69,9 +69,9 @@ def look(directory: Path) -> Contents:
         with contextlib.suppress(FileNotFoundError):  # it was renamed a moment ago
             records[path.name] = Record(Stamp.of(path), path.read_bytes())
     checkpoints = {}
-    for place in _checkpoints(directory):
-        files, seal = _names(directory / place, directory), f"{place}/{SEAL}"
-        checkpoints[place] = [*sorted(files - {seal}), seal]
+    for checkpoint in _checkpoints(directory):
+        files, seal = _names(directory / checkpoint, directory), f"{checkpoint}/{SEAL}"
+        checkpoints[checkpoint] = [*sorted(files - {seal}), seal]
     others = _names(directory, directory) - records.keys()
     return Contents(records, checkpoints, sorted(name for name in others if checkpoint_of(name) is None))
 
@@ -103,23 +103,23 @@ def whole(names: Iterable[str]) -> list[str]:
     """Return these names without those of checkpoints that have no seal among them."""
     there = set(names)
     of_checkpoint = {name: checkpoint_of(name) for name in there}
-    return sorted(name for name, place in of_checkpoint.items() if place is None or f"{place}/{SEAL}" in there)
+    return sorted(name for name, one in of_checkpoint.items() if one is None or f"{one}/{SEAL}" in there)
 
 
 def _checkpoints(directory: Path) -> list[str]:
     """Return the names of all directories of checkpoints that are sealed, in the order of their steps."""
     found = [
-        Path(place)
-        for place, _, names in os.walk(directory)
-        if SEAL in names and is_step(place) and Path(place).parent.name == CHECKPOINTS
+        Path(folder)
+        for folder, _, names in os.walk(directory)
+        if SEAL in names and is_step(folder) and Path(folder).parent.name == CHECKPOINTS
     ]
     return [path.relative_to(directory).as_posix() for path in sorted(found, key=lambda path: int(path.name))]
 
 
-def _names(place: Path, directory: Path) -> set[str]:
-    """Return the names of all files in a place of a directory, without those that vanish meanwhile."""
+def _names(inside: Path, directory: Path) -> set[str]:
+    """Return the names of all files in a folder of a directory, without those that vanish meanwhile."""
     found = set()
-    for folder, folders, names in os.walk(place):
+    for folder, folders, names in os.walk(inside):
         folders[:] = [name for name in folders if not name.endswith(UNFINISHED)]
         found |= {Path(folder, name) for name in names if not name.endswith(UNFINISHED) and name != LOCK}
     return {path.relative_to(directory).as_posix() for path in found}

@@ -32,7 +32,7 @@ from grpo_jax.mirror.upload import COPY, Emptied, Upload
 
 UPLOAD_SECONDS = 30.0  # between two uploads; longer if they take longer
 RETRY_SECONDS = 5.0  # at the end
-PATIENCE = 300.0  # seconds without progress after which the end of a run waits no longer
+STALL_SECONDS = 300.0  # without progress, after which the end of a run waits no longer
 
 
 class NotUploaded(RuntimeError):
@@ -55,11 +55,11 @@ def stored(address: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
       ConfigError: if the address cannot be used, or if a file is damaged.
     """
     remote = Remote.at(address)
-    place = _place(remote.address)
+    cache = _cache_of(remote.address)
     with _refusing(remote):
-        ours = _is_newer(place, newest_owner(remote))
-        contents = {name: _read(place / "run" / name) if ours else remote.read(name) for name in names}
-    where = place / "run" if ours else remote.address
+        ours = _is_current(cache, newest_owner(remote))
+        contents = {name: _read(cache / "run" / name) if ours else remote.read(name) for name in names}
+    where = cache / "run" if ours else remote.address
     return {name: json_object(content, f"{where}/{name}") for name, content in contents.items() if content is not None}
 
 
@@ -79,10 +79,10 @@ def working_copy(address: str, note: Callable[[str], None]) -> Iterator[Path]:
       NotUploaded: at the end, if not everything is at the address.
     """
     remote = Remote.at(address)
-    place = _place(remote.address)
-    with _locked(place, remote.address):
+    cache = _cache_of(remote.address)
+    with _locked(cache, remote.address):
         with _refusing(remote):
-            mirror = _begin(remote, place, note)
+            mirror = _begin(remote, cache, note)
         try:
             yield mirror.directory
         except BaseException:
@@ -115,34 +115,34 @@ class _State(JsonRecord):
     known: Mapping[str, Stamp]  # objects that were uploaded, and the stamps of their files
 
     @classmethod
-    def read(cls, place: Path) -> "_State":
+    def read(cls, cache: Path) -> "_State":
         try:
-            return cls.from_json(json.loads((place / "state.json").read_text(encoding="utf-8")))
+            return cls.from_json(json.loads((cache / "state.json").read_text(encoding="utf-8")))
         except (OSError, KeyError, TypeError, ValueError):  # what it holds can be found out otherwise
             return cls([], {})
 
-    def write(self, place: Path) -> None:
-        write_whole(place / "state.json", json.dumps(self.to_json()))
+    def write(self, cache: Path) -> None:
+        write_whole(cache / "state.json", json.dumps(self.to_json()))
 
 
-def _is_newer(place: Path, newest: Numbered | None) -> bool:
+def _is_current(cache: Path, newest: Numbered | None) -> bool:
     """Return whether the working copy has all that is at the address, and perhaps more.
 
     Args:
       newest: the newest owner of the address.
     """
-    directory = place / "run"
-    return bool(newest and newest.owner.id in _State.read(place).ids and directory.is_dir() and look(directory).records)
+    directory = cache / "run"
+    return bool(newest and newest.owner.id in _State.read(cache).ids and directory.is_dir() and look(directory).records)
 
 
-def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror":
+def _begin(remote: Remote, cache: Path, note: Callable[[str], None]) -> "_Mirror":
     """Become the owner of an address, make the working copy the newer of the two, and start the uploads."""
-    directory, state, id = place / "run", _State.read(place), uuid.uuid4().hex
+    directory, state, id = cache / "run", _State.read(cache), uuid.uuid4().hex
     objects(remote)  # which may refuse the address, before this start leaves anything there
     earlier = newest_owner(remote)
-    ours = _is_newer(place, earlier)
+    ours = _is_current(cache, earlier)
     if ours and earlier:  # the lock says that this owner has ended, and this start follows it
-        _State([earlier.owner.id, id], state.known).write(place)
+        _State([earlier.owner.id, id], state.known).write(cache)
     owner = Ownership.take(remote, id, None if ours else earlier, note)
     with owner.preparing():  # a download may take longer than others wait for a sign
         there = objects(remote)
@@ -151,7 +151,7 @@ def _begin(remote: Remote, place: Path, note: Callable[[str], None]) -> "_Mirror
             known |= {name: state.known.get(name) if ours else None for name in there}
         if not ours:
             if directory.exists():
-                aside = place / f"superseded_{time.strftime('%Y%m%d_%H%M%S')}"
+                aside = cache / f"superseded_{time.strftime('%Y%m%d_%H%M%S')}"
                 directory.rename(aside)
                 note(f"{remote.address}: holds something else than before; the working copy so far is now {aside}")
             if holds_a_directory(there):
@@ -194,7 +194,7 @@ class _Mirror:
         """Upload the rest, and end. Return a sentence that says what is not at the address; "" if all is there."""
         self._upload.moved = time.monotonic()
         self._closing.set()
-        while self._uploads.is_alive() and time.monotonic() < self._upload.moved + PATIENCE:
+        while self._uploads.is_alive() and time.monotonic() < self._upload.moved + STALL_SECONDS:
             self._uploads.join(1.0)
         if not self._uploads.is_alive():
             self._signs.join()
@@ -205,7 +205,7 @@ class _Mirror:
             with contextlib.suppress(Exception):  # then the next start waits for silence
                 self._owner.sign(ended=True)
             return ""
-        why = _said(self._error) if self._error else f"no progress for {PATIENCE:.0f} s"
+        why = _said(self._error) if self._error else f"no progress for {STALL_SECONDS:.0f} s"
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         return (
             f"{self._remote.address}: it does not have the newest {', '.join(missing[:3])}{more} ({why}). They are in "
@@ -219,7 +219,7 @@ class _Mirror:
             self._try()
             pause = max(UPLOAD_SECONDS, time.monotonic() - began)
         while not self._over and not self._try():
-            if time.monotonic() > self._upload.moved + PATIENCE:
+            if time.monotonic() > self._upload.moved + STALL_SECONDS:
                 return
             time.sleep(RETRY_SECONDS)
 
@@ -277,14 +277,14 @@ class _Mirror:
 
 
 @contextmanager
-def _locked(place: Path, address: str) -> Iterator[None]:
+def _locked(cache: Path, address: str) -> Iterator[None]:
     """Keep other processes of this machine out. The system releases the lock if the process is killed."""
     with contextlib.ExitStack() as stack:
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            lock = stack.enter_context(open(place / "lock", "wb"))
+            cache.mkdir(parents=True, exist_ok=True)
+            lock = stack.enter_context(open(cache / "lock", "wb"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            for left in place.glob(f"{COPY}*"):  # by a process that was killed
+            for left in cache.glob(f"{COPY}*"):  # by a process that was killed
                 left.unlink()
         except BlockingIOError as error:
             raise ConfigError(
@@ -293,7 +293,7 @@ def _locked(place: Path, address: str) -> Iterator[None]:
             ) from error
         except OSError as error:
             raise ConfigError(
-                f"--workdir={address}: no working copy can be made in {place} ({error.strerror}); set XDG_CACHE_HOME "
+                f"--workdir={address}: no working copy can be made in {cache} ({error.strerror}); set XDG_CACHE_HOME "
                 "to a directory that you may write to."
             ) from error
         yield
@@ -306,8 +306,8 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _place(address: str) -> Path:
-    """Return the place on this machine for an address: its working copy, what is known of it, and a lock."""
+def _cache_of(address: str) -> Path:
+    """Return the directory on this machine for an address, with its working copy, what is known of it, and a lock."""
     readable = re.sub(r"[^A-Za-z0-9.=-]+", "_", address)[:100]
     return user_cache() / "buckets" / f"{readable}_{zlib.crc32(address.encode()):08x}"
 

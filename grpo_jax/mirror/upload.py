@@ -134,8 +134,8 @@ def _taken_back(name: str, now: Contents) -> bool:
 
     Such a checkpoint was damaged. Lines of its steps were cut off, so no other machine may continue from it.
     """
-    place = checkpoint_of(name)
-    if place is None or name != f"{place}/{SEAL}" or not is_step(place) or place in now.checkpoints:
+    checkpoint = checkpoint_of(name)
+    if checkpoint is None or name != f"{checkpoint}/{SEAL}" or not is_step(checkpoint) or checkpoint in now.checkpoints:
         return False
-    siblings = [other for other in now.checkpoints if other.rpartition("/")[0] == place.rpartition("/")[0]]
-    return all(step_of(other) < step_of(place) for other in siblings)
+    siblings = [other for other in now.checkpoints if other.rpartition("/")[0] == checkpoint.rpartition("/")[0]]
+    return all(step_of(other) < step_of(checkpoint) for other in siblings)

@@ -35,7 +35,7 @@ import jax
 
 from grpo_jax.config import ConfigError, command_line
 from grpo_jax.json_record import JsonRecord
-from grpo_jax.processes import place, store
+from grpo_jax.processes import process_index_and_count, store
 from grpo_jax.runs.ending import Interrupted
 
 # Names in the store, each followed by a process's index.
@@ -183,7 +183,7 @@ class Together:
         self._end = end
         self._looks_to_stuck = stuck_after / LOOK_SECONDS or math.inf
         self._idle = 0  # looks since the last progress; not seconds, because the machine may have been suspended
-        index, number = place()
+        index, number = process_index_and_count()
         self._stacks = folder / f"stacks_{index}.txt"
         self._others = Others(index, number) if number > 1 else None
         self._over = threading.Event()

@@ -49,7 +49,7 @@ class SamplingRequest:
 class FinishedGroups(NamedTuple):
     """Some groups of a request, which need not come in the request's order."""
 
-    places: Sequence[int]  # of their prompts in the request
+    indices: Sequence[int]  # of their prompts in the request
     rollouts: Rollouts  # host arrays
     version: int  # of the weights that sampled them
 

@@ -20,7 +20,7 @@ from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts
 
 T = TypeVar("T")
-Rows: TypeAlias = Int[np.ndarray, " B"]  # the places of a batch's prompts in the request; -1: none
+Rows: TypeAlias = Int[np.ndarray, " B"]  # the indices of a batch's prompts in the request; -1: none
 
 
 class JaxEngine:
@@ -34,7 +34,7 @@ class JaxEngine:
         batch: NamedSharding,
         replicated: NamedSharding,
         exact_logprobs: bool = True,
-        place: Callable[[Params], Params] | None = None,
+        to_devices: Callable[[Params], Params] | None = None,
         earlier: Earlier | None = None,
     ):
         """Make an engine without weights.
@@ -44,11 +44,11 @@ class JaxEngine:
           batch: where prompts lie.
           replicated: where the counter lies.
           exact_logprobs: whether its weights are the trainer's, and not quantised.
-          place: copies weights to devices that only sample; None: they are in place already.
+          to_devices: copies weights to devices that only sample; None: they are there already.
           earlier: keeps the completions in which drafts are looked up; None: there are no drafts.
         """
         self._programs = programs
-        self._batch, self._replicated, self._place = batch, replicated, place
+        self._batch, self._replicated, self._to_devices = batch, replicated, to_devices
         self._weights: Params | None = None
         self._version = 0
         self._earlier = earlier
@@ -57,12 +57,12 @@ class JaxEngine:
             coupled_noise=True,
             exact_logprobs=exact_logprobs,
             vocab_size=vocab_size,
-            concurrent=place is not None,
+            concurrent=to_devices is not None,
         )
 
     def load(self, weights: Params, version: int) -> None:
         """Sample with these weights from now on."""
-        self._weights = weights if self._place is None else self._place(weights)
+        self._weights = weights if self._to_devices is None else self._to_devices(weights)
         self._version = version
 
     def unload(self) -> None:
@@ -101,10 +101,10 @@ class JaxEngine:
         self, batches: Iterable[tuple[Rows, Rollouts]], prompts: PromptBatch, version: int
     ) -> Iterator[FinishedGroups]:
         for (rows, _), filled in one_ahead(lambda batch: batch[1], batches):
-            places, rollouts = rows[rows >= 0], _at(filled, rows >= 0)
+            indices, rollouts = rows[rows >= 0], _at(filled, rows >= 0)
             if self._earlier is not None:
-                self._earlier.remember(prompts.ids[places], rollouts.completion_tokens, rollouts.completion_lengths)
-            yield FinishedGroups(places.tolist(), rollouts, version)
+                self._earlier.remember(prompts.ids[indices], rollouts.completion_tokens, rollouts.completion_lengths)
+            yield FinishedGroups(indices.tolist(), rollouts, version)
 
     def _batches(
         self, weights: Params, prompts: PromptBatch, request: SamplingRequest
@@ -160,6 +160,6 @@ def in_batches(
     return list(rows.reshape(-1, at_once // shards, shards).swapaxes(1, 2).reshape(-1, at_once))
 
 
-def _at(tree: T, places: Any) -> T:
-    taken: T = jax.tree.map(lambda array: array[places], tree)
+def _at(tree: T, indices: Any) -> T:
+    taken: T = jax.tree.map(lambda array: array[indices], tree)
     return taken

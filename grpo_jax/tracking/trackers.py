@@ -15,7 +15,7 @@ from grpo_jax.config import Config, ConfigError, Mistakes, did_you_mean, importe
 from grpo_jax.tracking.tracker import SERVICES, TENSORBOARD
 
 FOLDER = "tracking"  # in the run's directory
-PATIENCE = 20.0  # seconds for trackers to finish after the run; clouds give half a minute's notice
+FINISH_SECONDS = 20.0  # for trackers to finish after the run; clouds give half a minute's notice
 PACKAGES = Path(__file__).parent.parent.parent  # where this package is imported from
 
 
@@ -52,7 +52,7 @@ class Trackers:
         names: Sequence[str] = (),
         workdir: Path = Path(),
         note: Callable[[str], None] = lambda text: None,
-        patience: float = PATIENCE,
+        patience: float = FINISH_SECONDS,
     ):
         """Start nothing yet.
 

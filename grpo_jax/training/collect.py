@@ -23,7 +23,7 @@ from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import training_request
 from grpo_jax.training.resampling import choose_groups, estimate_chosen_alone, wants_more
-from grpo_jax.training.selection import Place, Selected, select_prompts
+from grpo_jax.training.selection import BatchStart, Selected, select_prompts
 from grpo_jax.training.unfit import check_rewards, none_scored
 from grpo_jax.training.visits import Visits
 from grpo_jax.types import Rollouts
@@ -76,7 +76,7 @@ class Collected:
 
 @dataclass
 class BatchQueue:
-    """The batches that wait for their steps, oldest first, and the place in the data after them.
+    """The batches that wait for their steps, oldest first, and the position in the data after them.
 
     With a delay d, the batch of step n is sampled by the policy after step n - 1 - d, before step n - d learns from its
     own. The first d + 1 batches are sampled by the base policy. Batches are sampled up to d steps beyond the last one,
@@ -174,8 +174,8 @@ def begin_collecting(
         return sum(each.passed for each in selected)
 
     def begin(prompts: int) -> Callable[[], Samples]:
-        place = Place(source, cursor + passed(), step)
-        selected.append(select_prompts(experiment.config, visits, place, prompts))
+        start = BatchStart(source, cursor + passed(), step)
+        selected.append(select_prompts(experiment.config, visits, start, prompts))
         problems = selected[-1].problems
         lengths = visits.lengths.expected([problem.id for problem in problems], step)
         request = training_request(experiment.config, step, lengths)

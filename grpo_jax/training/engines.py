@@ -32,7 +32,7 @@ def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> 
         batch=samplers.shardings.batch,
         replicated=samplers.shardings.replicated,
         exact_logprobs=config.rollout.quantization == "none",
-        place=None if samplers is programs else samplers.place,
+        to_devices=None if samplers is programs else samplers.to_devices,
         earlier=Earlier(config.rollout.max_new_tokens) if config.rollout.speculation else None,
     )
 

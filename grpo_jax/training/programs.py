@@ -62,7 +62,7 @@ class Programs:
     sampling_weights: Callable[[Params], SamplingWeights]
     evaluation_weights: Callable[[Params], SamplingWeights]  # the same as they are trained: never quantised
     policy_weights: Callable[[Params], SamplingWeights]  # of `policy`, as they are trained
-    place: Callable[[SamplingWeights], SamplingWeights]  # copies either kind to the devices of these programs
+    to_devices: Callable[[SamplingWeights], SamplingWeights]  # copies either kind to the devices of these programs
     sampling: SamplingPrograms  # of SamplingWeights
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
     update: Update  # (state, batch) -> (state, metrics); donates the state
@@ -101,7 +101,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         sampling_weights=_make_quantise(adapted, shardings) if quantising else evaluation_weights,
         evaluation_weights=evaluation_weights,
         policy_weights=jax.jit(policy.cast, out_shardings=shardings.weights),
-        place=lambda weights: jax.device_put(
+        to_devices=lambda weights: jax.device_put(
             weights, shardings.quantised if is_quantised(weights) else shardings.weights
         ),
         sampling=make_sampling_programs(config, mesh, adapted, stop_tokens, shardings.batch),

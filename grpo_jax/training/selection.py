@@ -47,7 +47,7 @@ CERTAIN = 1 - 1e-9  # rounding must not let two points fall on one candidate
 
 
 @dataclass(frozen=True)
-class Place:
+class BatchStart:
     """Where a batch of prompts begins, and the step that will learn from it."""
 
     source: PromptSource
@@ -61,27 +61,27 @@ class Selected:
 
     problems: list[Problem]
     weights: Float[np.ndarray, " N"]  # factors of their groups' losses
-    passed: int  # how many places of the order were sampled or left out
+    passed: int  # how many prompts of the order were sampled or left out
 
 
-def select_prompts(config: Config, visits: Visits, place: Place, number: int) -> Selected:
-    """Return a number of distinct prompts, out of those from the place to the end of its epoch; it must have enough."""
-    uniform = text_generator(TextStream.SELECTION, config.seed, place.step, place.cursor).random
-    return SELECTIONS[type(config.rollout.selection)](config, visits, place, number, uniform)
+def select_prompts(config: Config, visits: Visits, start: BatchStart, number: int) -> Selected:
+    """Return a number of distinct prompts, out of those from the start to the end of its epoch; it must have enough."""
+    uniform = text_generator(TextStream.SELECTION, config.seed, start.step, start.cursor).random
+    return SELECTIONS[type(config.rollout.selection)](config, visits, start, number, uniform)
 
 
-def _in_order(config: Config, visits: Visits, place: Place, number: int, uniform: Uniform) -> Selected:
-    return Selected(place.source.take(place.cursor, number), np.ones(number, np.float32), number)
+def _in_order(config: Config, visits: Visits, start: BatchStart, number: int, uniform: Uniform) -> Selected:
+    return Selected(start.source.take(start.cursor, number), np.ones(number, np.float32), number)
 
 
-def _weighted(config: Config, visits: Visits, place: Place, number: int, uniform: Uniform) -> Selected:
+def _weighted(config: Config, visits: Visits, start: BatchStart, number: int, uniform: Uniform) -> Selected:
     selection = config.rollout.selection
     assert isinstance(selection, WeightedSelectionConfig)
-    size = min(selection.candidates * number, place.source.left(place.cursor))
-    candidates = place.source.take(place.cursor, size)
+    size = min(selection.candidates * number, start.source.left(start.cursor))
+    candidates = start.source.take(start.cursor, size)
     ids = [problem.id for problem in candidates]
-    signal = signal_chance(visits.successes.expected(ids, place.step), config.rollout.group_size)
-    lengths = visits.lengths.expected(ids, place.step)
+    signal = signal_chance(visits.successes.expected(ids, start.step), config.rollout.group_size)
+    lengths = visits.lengths.expected(ids, start.step)
     chances = inclusion_chances(np.sqrt(signal / lengths), number, selection.floor)
     chosen = systematic_sample(chances, shift=uniform())
     weights = number / (size * chances[chosen]) if selection.unbiased else np.ones(number)
@@ -109,7 +109,7 @@ def inclusion_chances(
 
 
 def systematic_sample(chances: Float[np.ndarray, " candidates"], shift: float) -> Int[np.ndarray, " number"]:
-    """Return the places of the candidates that are sampled, in their order: each with its chance, none twice.
+    """Return the indices of the candidates that are sampled, in their order: each with its chance, none twice.
 
     Args:
       chances: at most 1 each; they add up to a whole number.
@@ -123,23 +123,23 @@ def systematic_sample(chances: Float[np.ndarray, " candidates"], shift: float) -
     return np.sort(np.concatenate([certain, others[drawn]]))
 
 
-def _skipping(config: Config, visits: Visits, place: Place, number: int, uniform: Uniform) -> Selected:
+def _skipping(config: Config, visits: Visits, start: BatchStart, number: int, uniform: Uniform) -> Selected:
     selection = config.rollout.selection
     assert isinstance(selection, SkippingSelectionConfig)
     chosen: list[int] = []
     skipped: list[int] = []
-    for cursor in range(place.cursor, place.cursor + place.source.left(place.cursor)):
-        (streak,) = visits.streaks.of([place.source.take(cursor, 1)[0].id])
+    for cursor in range(start.cursor, start.cursor + start.source.left(start.cursor)):
+        (streak,) = visits.streaks.of([start.source.take(cursor, 1)[0].id])
         (chosen if uniform() < selection.explore**streak else skipped).append(cursor)
         if len(chosen) == number:
             break
     # If the epoch ends before, the first of those that were skipped are sampled after all.
     taken = sorted([*chosen, *skipped[: number - len(chosen)]])
-    problems = [place.source.take(each, 1)[0] for each in taken]
+    problems = [start.source.take(each, 1)[0] for each in taken]
     return Selected(problems, np.ones(number, np.float32), len(chosen) + len(skipped))
 
 
-SELECTIONS: Mapping[type, Callable[[Config, Visits, Place, int, Uniform], Selected]] = {
+SELECTIONS: Mapping[type, Callable[[Config, Visits, BatchStart, int, Uniform], Selected]] = {
     type(None): _in_order,
     WeightedSelectionConfig: _weighted,
     SkippingSelectionConfig: _skipping,

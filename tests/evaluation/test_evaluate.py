@@ -195,7 +195,7 @@ def test_an_engine_that_loses_a_group_is_caught():
     class Lossy(ScriptedEngine):
         def sample(self, prompts, request):
             for group in super().sample(prompts, request):
-                yield group._replace(places=[3]) if group.places == [2] else group
+                yield group._replace(indices=[3]) if group.indices == [2] else group
 
     engine = Lossy(TASK, 6, lambda prompt, index: ANSWERS[prompt])
     with pytest.raises(RuntimeError, match="must return the group of every prompt exactly once"):

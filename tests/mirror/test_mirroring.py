@@ -149,7 +149,7 @@ def test_a_store_that_fails_stops_no_run(address, machine, quickly, monkeypatch)
             write(directory, "1\n2\n")
 
     monkeypatch.setattr(type(remote.files), "put_file", staticmethod(put_file))
-    monkeypatch.setattr(mirroring, "PATIENCE", 0.1)
+    monkeypatch.setattr(mirroring, "STALL_SECONDS", 0.1)
     lacks = re.escape(
         "it does not have the newest config.json, metrics.jsonl (OSError: the network is gone). They are in /"
     )

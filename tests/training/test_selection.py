@@ -12,7 +12,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.data import Problem, PromptSource
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.training import build, train
-from grpo_jax.training.selection import Place, inclusion_chances, select_prompts, systematic_sample
+from grpo_jax.training.selection import BatchStart, inclusion_chances, select_prompts, systematic_sample
 from grpo_jax.training.visits import Visits, signal_chance
 from tests.analysis import bandit
 from tests.helpers import make_config
@@ -127,7 +127,7 @@ configured = cache(make_config)
 
 
 def selected(cursor=0, step=2, **changes):
-    return select_prompts(configured(**changes), VISITED, Place(ORDER, cursor, step), 4)
+    return select_prompts(configured(**changes), VISITED, BatchStart(ORDER, cursor, step), 4)
 
 
 def test_without_a_selection_prompts_come_in_their_order():

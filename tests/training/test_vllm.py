@@ -302,7 +302,7 @@ def test_new_weights_are_new_to_the_server(experiment, server, engine, expected)
     assert len(set(server.loaded)) == 3  # with the trial
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
     parts = list(engine.sample(prompts, dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=2)))
-    assert [part.places for part in parts] == [[0, 1], [2, 3], [4]]
+    assert [part.indices for part in parts] == [[0, 1], [2, 3], [4]]
     assert {part.version for part in parts} == {7}
     np.testing.assert_array_equal(parts[2].rollouts.completion_tokens, expected.completion_tokens[4:])
 
@@ -329,7 +329,7 @@ def test_a_caller_that_gives_up_does_not_wait(experiment, server, make):
     server.faults[GENERATE] = ever(does.hangs, after=TRIED + 2)
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, 5))
     groups = engine.sample(prompts, dataclasses.replace(training_request(CONFIG, step=1), prompts_per_batch=1))
-    assert next(groups).places == [0]
+    assert next(groups).indices == [0]
     begun = time.monotonic()
     groups.close()
     assert time.monotonic() - begun < 5  # an answer would be waited for four times as long
