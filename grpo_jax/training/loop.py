@@ -10,14 +10,14 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from grpo_jax.config import CheckpointConfig, Config, to_dict
 from grpo_jax.data import PromptSource, Split
-from grpo_jax.json_record import JsonRecord
+from grpo_jax.json_record import Formerly, JsonRecord
 from grpo_jax.policy import trained_of, with_trained
 from grpo_jax.processes import fetch, of_first, put
 from grpo_jax.runs.agreement import on_first
@@ -49,12 +49,12 @@ class Progress(JsonRecord):
     step: int
     cursor: int  # see `BatchQueue`
     sampled_prompts: int
-    successes: Mapping[str, Any]  # of rewards: see `DecayedMeans.record`
+    rewards: Annotated[Mapping[str, Any], Formerly("successes")]  # see `DecayedMeans.record`
     seed: int
     config: Mapping[str, Any]
     seconds: Mapping[str, float]  # by phase
-    lengths: Mapping[str, Any] | None = None  # like `successes`; None: an earlier version wrote the record
-    right: Mapping[str, Any] | None = None  # likewise: of right completions
+    lengths: Mapping[str, Any] | None = None  # like `rewards`; None: an earlier version wrote the record
+    right: Mapping[str, Any] | None = None  # likewise, of successes
     streaks: Sequence[tuple[int, int]] = ()  # see `Streaks.record`
     in_flight: Sequence[InFlight] = ()  # the batches that wait for the next steps, oldest first
 
@@ -122,8 +122,8 @@ class _Loop:
         self._queue.cursor = progress.cursor
         self._queue.waiting.extend(one.batch() for one in progress.in_flight)
         run.clock.continue_from(progress.seconds)
-        visits.rewards.continue_from(progress.successes)
-        visits.successes.continue_from(progress.successes if progress.right is None else progress.right)
+        visits.rewards.continue_from(progress.rewards)
+        visits.successes.continue_from(progress.rewards if progress.right is None else progress.right)
         if progress.lengths is not None:
             visits.lengths.continue_from(progress.lengths)
         visits.streaks.continue_from(progress.streaks)
@@ -325,7 +325,7 @@ def _record(run: Run, step: int, queue: BatchQueue, prompts_so_far: int) -> dict
         step=step,
         cursor=queue.cursor,
         sampled_prompts=prompts_so_far,
-        successes=queue.visits.rewards.record(),
+        rewards=queue.visits.rewards.record(),
         seed=run.config.seed,
         config=to_dict(run.config),
         seconds=run.clock.read(),
