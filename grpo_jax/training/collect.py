@@ -37,9 +37,10 @@ class Collected:
     rollouts: Rollouts
     rewards: Float[np.ndarray, "N G"]
     scored: Bool[np.ndarray, "N G"]
-    expected: Float[np.ndarray, " N"]  # the expected reward of each prompt before this step
-    evidence: Float[np.ndarray, " N"]  # how many rollouts that expectation counts as
-    success: Float[np.ndarray, " N"]  # the chance to be right of each prompt's completions before this step
+    # Estimates for each prompt, from its completions before this step:
+    expected_reward: Float[np.ndarray, " N"]
+    evidence: Float[np.ndarray, " N"]  # how many rollouts the expected reward counts as
+    expected_success: Float[np.ndarray, " N"]  # the chance that a completion is right
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
     prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
@@ -53,9 +54,9 @@ class Collected:
             rewards=self.rewards,
             scored=self.scored,
             lengths=self.rollouts.completion_lengths,
-            expected=self.expected,
+            expected=self.expected_reward,
             evidence=self.evidence,
-            success=self.success,
+            success=self.expected_success,
         )
 
     @property
@@ -230,26 +231,31 @@ def _combine(
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
     ids = [one.id for one in judged]
-    past = {
-        "expected": visits.rewards.expected(ids, step),
-        "evidence": visits.rewards.evidence(ids, step),
-        "success": visits.successes.expected(ids, step),
-    }
-    advantages = _advantages(
-        experiment, Outcomes(rewards=rewards, scored=scored, lengths=rollouts.completion_lengths, **past)
+    expected_reward, evidence = visits.rewards.expected(ids, step), visits.rewards.evidence(ids, step)
+    expected_success = visits.successes.expected(ids, step)
+    outcomes = Outcomes(
+        rewards=rewards,
+        scored=scored,
+        lengths=rollouts.completion_lengths,
+        expected=expected_reward,
+        evidence=evidence,
+        success=expected_success,
     )
+    advantages = _advantages(experiment, outcomes)
     chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
     return Collected(
         judged,
         rollouts,
         rewards,
         scored,
+        expected_reward,
+        evidence,
+        expected_success,
         advantages=advantages,
         chosen=chosen,
         prompt_weights=np.concatenate([each.weights for each in selected]),
         passed=sum(each.passed for each in selected),
         version=parts[0].version,
-        **past,
     )
 
 

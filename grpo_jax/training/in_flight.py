@@ -19,8 +19,17 @@ from grpo_jax.training.visits import PRIOR_ROLLOUTS
 from grpo_jax.types import Rollouts
 
 ROLLOUTS = tuple(field.name for field in fields(Rollouts))
-# The other arrays of a `Collected`.
-OTHER_ARRAYS = ("rewards", "scored", "expected", "evidence", "success", "advantages", "chosen", "prompt_weights")
+# The other arrays of a `Collected`, and the names under which a record holds them.
+OTHER_ARRAYS: Mapping[str, str] = {
+    "rewards": "rewards",
+    "scored": "scored",
+    "expected_reward": "expected",
+    "evidence": "evidence",
+    "expected_success": "success",
+    "advantages": "advantages",
+    "chosen": "chosen",
+    "prompt_weights": "prompt_weights",
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ class PackedArray(JsonRecord):
 
 
 @dataclass(frozen=True)
-class JudgedCompletion(JsonRecord):
-    """A completion with its verdict."""
+class InFlightCompletion(JsonRecord):
+    """A `Completion` as a checkpoint holds it: with the terms of its reward, which a line of rollouts/ leaves out."""
 
     text: str
     length: int
@@ -56,7 +65,7 @@ class JudgedCompletion(JsonRecord):
     terms: Mapping[str, float]
 
     @classmethod
-    def of(cls, one: Completion) -> "JudgedCompletion":
+    def of(cls, one: Completion) -> "InFlightCompletion":
         verdict = one.verdict
         judged = verdict.reward, verdict.answer, verdict.scored, verdict.right, verdict.terms
         return cls(one.text, one.length, one.stopped, *judged)
@@ -68,12 +77,12 @@ class JudgedCompletion(JsonRecord):
 
 @dataclass(frozen=True)
 class InFlightGroup(JsonRecord):
-    """A judged group."""
+    """A `JudgedGroup` as a checkpoint holds it."""
 
     id: int
     prompt: str
     gold: str
-    completions: Sequence[JudgedCompletion]
+    completions: Sequence[InFlightCompletion]
 
 
 @dataclass(frozen=True)
@@ -82,18 +91,18 @@ class InFlight(JsonRecord):
 
     version: int  # of the weights that sampled it
     groups: Sequence[InFlightGroup]
-    arrays: Mapping[str, PackedArray]  # the arrays of a `Collected` by their names
+    arrays: Mapping[str, PackedArray]  # those of `Rollouts`, by their names, and `OTHER_ARRAYS`
     passed: int | None = None  # None: an earlier version wrote the record, which selected no prompts
 
     @classmethod
     def of(cls, batch: Collected) -> "InFlight":
         """Return the record of a batch."""
         arrays = {name: getattr(batch.rollouts, name) for name in ROLLOUTS}
-        arrays |= {name: getattr(batch, name) for name in OTHER_ARRAYS}
+        arrays |= {name: getattr(batch, field) for field, name in OTHER_ARRAYS.items()}
         return cls(
             batch.version,
             [
-                InFlightGroup(one.id, one.prompt, one.gold, [JudgedCompletion.of(each) for each in one.completions])
+                InFlightGroup(one.id, one.prompt, one.gold, [InFlightCompletion.of(each) for each in one.completions])
                 for one in batch.judged
             ],
             {name: PackedArray.of(array) for name, array in arrays.items()},
@@ -113,7 +122,7 @@ class InFlight(JsonRecord):
                 for one in self.groups
             ],
             rollouts=Rollouts(**{name: arrays[name] for name in ROLLOUTS}),
-            **{name: arrays[name] for name in OTHER_ARRAYS},
+            **{field: arrays[name] for field, name in OTHER_ARRAYS.items()},
             passed=len(self.groups) if self.passed is None else self.passed,
             version=self.version,
         )

@@ -36,7 +36,7 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
         accuracy=accuracy,
         signal_share=float(signal.mean()),
         signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        signal_share_expected=known(float(signal_chance(collected.success, group_size).mean())),
+        signal_share_expected=known(float(signal_chance(collected.expected_success, group_size).mean())),
         all_right=known(float((~signal & comparable & all_right).mean())),
         all_wrong=known(float((~signal & comparable & all_wrong).mean())),
         unjudged=float((~signal & ~comparable).mean()),
@@ -72,7 +72,7 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
             [_rollout(collected, (index, sample), one) for sample, one in enumerate(group.completions)],
             step=step,
             chosen=bool(collected.chosen[index]),
-            expected=round(float(collected.expected[index]), 6),
+            expected=round(float(collected.expected_reward[index]), 6),
             weight=float(collected.prompt_weights[index]),
             evidence=round(float(collected.evidence[index]), 6),
             policy_step=collected.version,
@@ -81,14 +81,14 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
     ]
 
 
-def _rollout(collected: Collected, place: tuple[int, int], completion: Completion) -> Rollout:
-    tokens, logprobs = collected.rollouts.completion_tokens[place], collected.rollouts.logprobs[place]
+def _rollout(collected: Collected, index: tuple[int, int], completion: Completion) -> Rollout:
+    tokens, logprobs = collected.rollouts.completion_tokens[index], collected.rollouts.logprobs[index]
     return Rollout(
         completion.text,
         completion.length,
         completion.stopped,
         completion.verdict,
-        advantage=round(float(collected.advantages[place]), 6),
+        advantage=round(float(collected.advantages[index]), 6),
         logprob=round(float(logprobs.sum()), 4),
         tokens=tokens[: completion.length].tolist(),
         token_logprobs=logprobs[: completion.length].astype(np.float64).round(LOGPROB_DIGITS).tolist(),

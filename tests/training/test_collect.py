@@ -48,7 +48,7 @@ def test_what_a_right_completion_is_worth_does_not_change_a_prompts_chance(right
     found = collected(visits, **changes)
     assert found.signal.any()
     np.testing.assert_allclose(np.abs(found.advantages[found.signal]), 2.0, rtol=1e-6)
-    np.testing.assert_allclose(found.expected, (right + wrong) / 2)
+    np.testing.assert_allclose(found.expected_reward, (right + wrong) / 2)
     assert rollout_statistics(found, step=1).signal_share_expected == 0.5
 
 

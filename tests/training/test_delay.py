@@ -175,7 +175,7 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
         del earlier["arrays"][name]
     read = InFlight.from_json(json.loads(json.dumps(earlier))).batch()
     assert (read.passed, read.prompt_weights.tolist()) == (2, [1.0, 1.0])
-    np.testing.assert_array_equal(read.success, read.expected)
+    np.testing.assert_array_equal(read.expected_success, read.expected_reward)
 
 
 def test_a_fork_inherits_what_decided_the_batches_in_flight(delayed, tmp_path):
