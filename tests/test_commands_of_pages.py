@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import pytest
 
-from grpo_jax.commands import CONTINUES
+from grpo_jax.commands import COMMANDS
 from grpo_jax.config import Config, fields, load
 from grpo_jax.config.elsewhere import EQUAL, SIMILAR
 from grpo_jax.data.sources import read_problems
@@ -111,7 +111,7 @@ def overrides(words):
 @functools.cache
 def shown(name):
     """Return where a flag would stand: the help of a command, or the text of a script. None for other programs."""
-    if name in CONTINUES:
+    if name in COMMANDS:
         with contextlib.redirect_stdout(io.StringIO()) as text, pytest.raises(SystemExit):
             importlib.import_module(f"grpo_jax.commands.{name}").main(["--help"])
         return text.getvalue()

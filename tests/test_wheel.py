@@ -12,7 +12,7 @@ import zipfile
 import pytest
 
 import grpo_jax
-from grpo_jax.commands import CONTINUES, init
+from grpo_jax.commands import COMMANDS, init
 from tests.helpers import CONFIGS, ROOT, tiny_flags
 
 SOURCES = ("grpo_jax", "configs", "setup.py", "pyproject.toml", "README.md", "LICENSE")
@@ -76,7 +76,7 @@ def test_it_holds_the_package_and_the_configs_and_nothing_else(wheel):
 def test_it_says_its_commands_and_its_version(grpo, tmp_path):
     helped = run(grpo, "--help", cwd=tmp_path)
     assert helped.returncode == 0, helped.stdout
-    assert all(f"\n  {name} " in helped.stdout for name in CONTINUES)
+    assert all(f"\n  {name} " in helped.stdout for name in COMMANDS)
     assert run(grpo, "--version", cwd=tmp_path).stdout == f"grpo_jax {grpo_jax.__version__}\n"
 
 

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grpo_jax.commands import words
+from grpo_jax.commands import argv_prefix
 from grpo_jax.config import Config, load
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.planning.plan import Plan, model_flops
@@ -392,7 +392,7 @@ def planned(fields: Fields, devices: Sequence[jax.Device]) -> tuple[Plan | None,
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "plan.json"
         flags = [f"--topology={topology}", f"--prompt-tokens={PROMPT}", f"--json={path}"]
-        done = _run([*words("plan"), f"--config={DEMO}", *_flags(fields), *flags])
+        done = _run([*argv_prefix("plan"), f"--config={DEMO}", *_flags(fields), *flags])
         if not path.exists():
             return None, _last_line(done)
         return Plan.from_json(json.loads(path.read_text())), ""
@@ -401,7 +401,7 @@ def planned(fields: Fields, devices: Sequence[jax.Device]) -> tuple[Plan | None,
 def demo(form: Form, folder: Path) -> Iterator[Row]:
     """Train the demo."""
     run = folder / "demo"
-    done = _run([*words("train"), f"--config={DEMO}", f"--workdir={run}", *_flags(form.demo)])
+    done = _run([*argv_prefix("train"), f"--config={DEMO}", f"--workdir={run}", *_flags(form.demo)])
     summary = RunDirectory(run).summary()
     if done.returncode or summary is None:
         yield Row("demo", "trained", math.nan, note=_last_line(done))

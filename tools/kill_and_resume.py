@@ -24,7 +24,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from grpo_jax.commands import words
+from grpo_jax.commands import argv_prefix
 from grpo_jax.config import command_line
 from grpo_jax.runs.lines import TIMES
 from grpo_jax.training import restore
@@ -62,9 +62,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def train_command(arguments: argparse.Namespace, workdir: Path) -> list[str]:
-    """Return the words that start a run in a process of its own."""
+    """Return the command that starts a run in a process of its own."""
     overrides = [f"--config.{field}={text}" for field, text in arguments.overrides]
-    return [*words("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides]
+    return [*argv_prefix("train"), f"--config={arguments.config}", f"--workdir={workdir}", *overrides]
 
 
 def start(arguments: argparse.Namespace, workdir: Path) -> subprocess.Popen[bytes]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from compare_commits import ABSENT, Line, last_line, log, loopback_cluster, metrics, relative_difference, tokens
 
-from grpo_jax.commands import words
+from grpo_jax.commands import argv_prefix
 from grpo_jax.config import counted
 
 DEVICES, PROCESSES = 4, (1, 2, 4)
@@ -112,7 +112,7 @@ def start(name: str, processes: int, workdir: Path) -> list["subprocess.Popen[by
     """Start the processes of a run, which have all devices together."""
     config, changes = RUNS[name]
     flags = [f"--config.{field}={value}" for field, value in {**TINY, **changes}.items()]
-    command = [*words("train"), f"--config={config}", f"--workdir={workdir}", *flags]
+    command = [*argv_prefix("train"), f"--config={config}", f"--workdir={workdir}", *flags]
     shared = os.environ | {
         "XDG_CACHE_HOME": str(workdir.with_name("cache")),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={DEVICES // processes}",

@@ -20,8 +20,8 @@ from grpo_jax.joining import NotJoined
 from grpo_jax.program_cache import keep_programs
 from grpo_jax.terminal import LiveDisplay
 
-# The subcommands, and whether the same command line continues from what an interrupted one saved.
-CONTINUES = {
+# By name, whether the same command line continues from what an interrupted one saved.
+COMMANDS = {
     "train": True,
     "evaluate": True,
     "study": True,
@@ -53,9 +53,9 @@ def main() -> None:
     if name == "--version":
         command_line.tell(f"grpo_jax {grpo_jax.__version__}")
         sys.exit(0)
-    if name not in CONTINUES:
+    if name not in COMMANDS:
         wrong = f"{name}: unknown command" if name else "no command is named"
-        sys.exit(command_line.fail(f"{wrong}; {did_you_mean(name, list(CONTINUES))}", 2))
+        sys.exit(command_line.fail(f"{wrong}; {did_you_mean(name, list(COMMANDS))}", 2))
     sys.argv = [f"grpo {name}", *flags]  # argparse takes the program's name from here
     run(name)
 
@@ -63,11 +63,11 @@ def main() -> None:
 def run(name: str) -> None:
     """Run a subcommand with the flags of this process, and end the process with its exit code."""
     keep_programs()
-    command_line.run(_module(name).main, continues=CONTINUES[name])
+    command_line.run(_module(name).main, continues=COMMANDS[name])
 
 
-def words(name: str) -> Sequence[str]:
-    """Return the words that start a subcommand in a process of its own, whatever directory it runs in."""
+def argv_prefix(name: str) -> Sequence[str]:
+    """Return the arguments that start a subcommand in a process of its own, whatever directory it runs in."""
     return (sys.executable, "-P", "-m", grpo_jax.__name__, name)
 
 
@@ -120,7 +120,7 @@ def _module(name: str) -> ModuleType:
 
 
 def _help() -> str:
-    lines = [f"  {name:10} {(_module(name).__doc__ or '').splitlines()[0]}" for name in CONTINUES]
+    lines = [f"  {name:10} {(_module(name).__doc__ or '').splitlines()[0]}" for name in COMMANDS]
     return "\n".join(
         [
             "usage: grpo COMMAND [FLAGS]",

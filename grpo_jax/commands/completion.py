@@ -14,7 +14,7 @@ import argparse
 import typing
 from collections.abc import Iterator, Sequence
 
-from grpo_jax.commands import CONTINUES, parser_of
+from grpo_jax.commands import COMMANDS, parser_of
 from grpo_jax.config import CONFIGURATION, STUDY, command_line, fields, shipped
 
 # The scripts have a word for all that may be typed, such as --config=two_grpo or --config.train.steps=, and offer those
@@ -76,8 +76,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
     script, case = SHELLS[command_line.read(make_parser(), argv).shell]
-    cases = "\n".join(case.format(command=name, words=" ".join(_words(name))) for name in CONTINUES)
-    command_line.tell(script.replace("COMMANDS", " ".join(CONTINUES)).replace("CASES", cases).strip())
+    cases = "\n".join(case.format(command=name, words=" ".join(_words(name))) for name in COMMANDS)
+    command_line.tell(script.replace("COMMANDS", " ".join(COMMANDS)).replace("CASES", cases).strip())
     return 0
 
 

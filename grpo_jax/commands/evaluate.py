@@ -78,11 +78,11 @@ def main(argv: Sequence[str]) -> int:
 
         from grpo_jax.reporting.suites import suites_table
         from grpo_jax.runs.suite_scores import SUITES_FILE
-        from grpo_jax.runs.together import Together
+        from grpo_jax.runs.together import FailureWatch
         from grpo_jax.training import FORESEEN, Interrupted, Noticed, Silent, evaluate_suites
     join(arguments)
     try:
-        with Together(arguments.workdir, config.train.stuck_after, FORESEEN) as together, display:
+        with FailureWatch(arguments.workdir, config.train.stuck_after, FORESEEN) as watch, display:
             first = jax.process_index() == 0
             report = evaluate_suites(
                 config,
@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
                 arguments.workdir,
                 run=arguments.run,
                 best=arguments.best,
-                display=Noticed(display if first else Silent(), together.progressed),
+                display=Noticed(display if first else Silent(), watch.progressed),
             )
     except FORESEEN as error:
         return command_line.fail(error, 1)

@@ -8,7 +8,7 @@ Exit codes: 0 finished, or stopped by SIGTERM or Ctrl-C with everything saved; 1
 import argparse
 from collections.abc import Sequence
 
-from grpo_jax.commands import reports_mistakes, words
+from grpo_jax.commands import argv_prefix, reports_mistakes
 from grpo_jax.config import STUDY, command_line, run_file
 
 
@@ -43,10 +43,10 @@ def main(argv: Sequence[str]) -> int:
 
     study = checked_study(arguments.study, values)
     if arguments.commands:
-        for command in commands(study, arguments.workdir, words("train")):
+        for command in commands(study, arguments.workdir, argv_prefix("train")):
             command_line.tell(command)
         return 0
-    outcome = run_study(study, arguments.workdir, arguments.jobs or len(cores()), words("train"))
+    outcome = run_study(study, arguments.workdir, arguments.jobs or len(cores()), argv_prefix("train"))
     if outcome.stopped:
         command_line.tell("stopped, and saved; the same command continues")
     for run, reason in outcome.failed:

@@ -119,7 +119,7 @@ def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display
         import jax
 
         from grpo_jax.runs.directory import RunDirectory
-        from grpo_jax.runs.together import Together
+        from grpo_jax.runs.together import FailureWatch
         from grpo_jax.sharding import batch_shards, make_meshes
         from grpo_jax.training import FORESEEN, Interrupted, Origin, Silent, train_config
         from grpo_jax.training.profiler import check_profiler
@@ -127,7 +127,7 @@ def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display
         check_profiler()
     join(arguments)
     try:
-        with Together(workdir, config.train.stuck_after, FORESEEN) as together, display:
+        with FailureWatch(workdir, config.train.stuck_after, FORESEEN) as watch, display:
             origin = Origin.parse(str(arguments.origin)) if arguments.origin else None
             first = jax.process_index() == 0
             if arguments.smoke:
@@ -143,7 +143,7 @@ def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display
                 display if first else Silent(),
                 origin=origin,
                 profile=arguments.profile_steps,
-                watch=together,
+                watch=watch,
             )
     except FORESEEN as error:
         return command_line.fail(error, 1)

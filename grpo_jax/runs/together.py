@@ -86,11 +86,11 @@ def say_last(error: object, code: int) -> None:
     command_line.fail(error, code)
 
 
-class Others:
-    """Messages between the processes of a run, through the store that they share."""
+class PeerMonitor:
+    """What a process tells the others of its run, and knows of them, through the store that they share."""
 
     def __init__(self, index: int, number: int) -> None:
-        """Prepare a process to talk with the others.
+        """Begin without any message.
 
         Args:
           index: of this process.
@@ -105,14 +105,15 @@ class Others:
         self._heard: Mapping[int, str] = {}
         self._silent: Counter[int] = Counter()  # looks for which each process was silent
 
-    def say(self, what: str, text: str = "") -> None:
+    def publish(self, what: str, text: str = "") -> None:
+        """Leave a text for the others, under a name such as `ALIVE`."""
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # without the first process JAX ends this one
             self._store.key_value_set(f"{what}/{self.index}", text, allow_overwrite=True)
 
     def look(self) -> None:
         """Say that this process is alive, and read what the others say. Hangs if the first process is gone."""
         self._looks += 1
-        self.say(ALIVE, str(self._looks))
+        self.publish(ALIVE, str(self._looks))
         heard, ended = self._read(ALIVE), self._read(ENDED)
         for process in range(self.number):
             silent = self._heard.get(process) == heard.get(process) and process not in ended
@@ -167,8 +168,8 @@ class Others:
             return {}
 
 
-class Together:
-    """A context: an error that leaves it ends all processes of the run. A single process only watches for progress."""
+class FailureWatch:
+    """A context that ends all processes of a run if an error leaves it, and this process if it makes no progress."""
 
     def __init__(self, folder: Path, stuck_after: float, foreseen: Errors = (), end: Callable[[int], None] = os._exit):
         """Prepare the thread.
@@ -185,19 +186,19 @@ class Together:
         self._idle = 0  # looks since the last progress; not seconds, because the machine may have been suspended
         index, number = process_index_and_count()
         self._stacks = folder / f"stacks_{index}.txt"
-        self._others = Others(index, number) if number > 1 else None
+        self._peers = PeerMonitor(index, number) if number > 1 else None
         self._over = threading.Event()
         self._leaving = threading.Lock()
         self._threads = [
             threading.Thread(target=act, name="together", daemon=True)
-            for act in ((self._watch, self._listen) if self._others else (self._watch,))
+            for act in ((self._watch, self._listen) if self._peers else (self._watch,))
         ]
 
     def progressed(self) -> None:
         """Note that there was progress."""
         self._idle = 0
 
-    def __enter__(self) -> "Together":
+    def __enter__(self) -> "FailureWatch":
         for thread in self._threads:
             thread.start()
         return self
@@ -205,30 +206,30 @@ class Together:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._others and isinstance(error, Exception | KeyboardInterrupt) and not isinstance(error, Interrupted):
-            self._fail(error, self._others)
-        if self._others:
-            self._others.say(ENDED)
+        if self._peers and isinstance(error, Exception | KeyboardInterrupt) and not isinstance(error, Interrupted):
+            self._fail(error, self._peers)
+        if self._peers:
+            self._peers.publish(ENDED)
         self._over.set()
         for thread in self._threads:
             thread.join()
 
-    def _fail(self, error: Exception | KeyboardInterrupt, others: Others) -> None:
+    def _fail(self, error: Exception | KeyboardInterrupt, peers: PeerMonitor) -> None:
         """Print an error, leave it with the others, and end this process."""
-        words = last_words(error, others.index, self._foreseen)
+        words = last_words(error, peers.index, self._foreseen)
         if isinstance(error, self._foreseen):
             say_last(error, words.code)
         else:
             traceback.print_exception(error)
-        others.say(FAILED, json.dumps(words.to_json()))
+        peers.publish(FAILED, json.dumps(words.to_json()))
         if words.cause:
             self._leave(words.code)
         else:
             self._threads[0].join()  # it finds the cause, and ends this process
 
     def _listen(self) -> None:
-        while self._others and not self._over.wait(LOOK_SECONDS):
-            self._others.look()
+        while self._peers and not self._over.wait(LOOK_SECONDS):
+            self._peers.look()
 
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
@@ -237,11 +238,11 @@ class Together:
                 self._tell_stacks()
                 self._leave(STUCK)
                 break
-            if self._others is None:
+            if self._peers is None:
                 continue
-            self._others.count_unanswered()
-            if self._others.must_end() and not self._leaving.locked():
-                words = self._others.explanation()
+            self._peers.count_unanswered()
+            if self._peers.must_end() and not self._leaving.locked():
+                words = self._peers.explanation()
                 say_last(words.text, words.code)
                 self._leave(words.code)
                 break
@@ -264,11 +265,11 @@ class Together:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
-        if self._others:
-            told = threading.Thread(target=self._others.say, args=(ENDED,), daemon=True)
+        if self._peers:
+            told = threading.Thread(target=self._peers.publish, args=(ENDED,), daemon=True)
             told.start()
             told.join(LOOK_SECONDS)  # without the first process it never ends
             deadline = time.monotonic() + LINGER_SECONDS
-            while self._others.index == 0 and not self._others.all_ended() and time.monotonic() < deadline:
+            while self._peers.index == 0 and not self._peers.all_ended() and time.monotonic() < deadline:
                 time.sleep(LOOK_SECONDS / 10)
         self._end(code)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from grpo_jax.config import Config, counted, known
 from grpo_jax.data import Split
-from grpo_jax.evaluation import evaluate
+from grpo_jax.evaluation import Evaluation, evaluate
 from grpo_jax.runs.lines import EvaluationLine, Scores
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import evaluation_request
@@ -27,10 +27,9 @@ def evaluations_due(config: Config, step: int) -> list[Split]:
 def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float | None:
     """Evaluate the policy after a step on a split, write the results, and return pass@1.
 
-    It is None if it is not known, or a stop was requested. Raise TrainingError if the base policy's completions could
-    not be judged at all, because those of the first step could not be either.
+    It is None if it is not known, or a stop was requested. Raise TrainingError as `_write_and_report` does.
     """
-    phase = f"{split.name.lower()} at step {step}"
+    phase = _phase(split, step)
     with _as_trained(run.experiment, params, step):
         evaluation = evaluate(
             run.experiment.engine,
@@ -41,12 +40,19 @@ def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float |
             stop=run.stop.requested,
             progress=lambda done: run.display.progress(phase, done, len(run.problems[split]), {}),
         )
-    if evaluation is None:
-        return None
+    return None if evaluation is None else _write_and_report(run, split, evaluation, step)
+
+
+def _write_and_report(run: Run, split: Split, evaluation: Evaluation, step: int) -> float | None:
+    """Write the results of an evaluation, say them in a line, and return pass@1; None if it is not known.
+
+    Raise TrainingError if the base policy's completions could not be judged at all, because those of the first step
+    could not be either.
+    """
     run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
     scores = evaluation.scores
     if step == 0 and scores.unscored == scores.problems * scores.samples:  # so would be all of the first step
-        raise none_scored(phase, run.experiment.task.reward)
+        raise none_scored(_phase(split, step), run.experiment.task.reward)
     run.directory.append_metrics(EvaluationLine(step, split.name, scores))
     run.display.note(f"step {step}, {split.name.lower()}: {_told(scores)}, {scores.mean_length:.1f} tokens")
     first, keep = scores.pass_at[0], run.config.checkpoint.keep_best
@@ -55,6 +61,10 @@ def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float |
     if split is Split.VALIDATION and keep and step == 0:
         run.display.note(f"so no checkpoint is known to be the best, and checkpoint.keep_best={keep} keeps none")
     return None
+
+
+def _phase(split: Split, step: int) -> str:
+    return f"{split.name.lower()} at step {step}"
 
 
 @contextmanager

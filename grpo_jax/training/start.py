@@ -34,13 +34,13 @@ from grpo_jax.runs.claim import check_hosts, claim
 from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.ending import StopRequest, TrainingError, explain_full_disk, recorded
 from grpo_jax.runs.fork import Origin, fork
-from grpo_jax.runs.inputs import Inputs, checkpoint_files, read_inputs
+from grpo_jax.runs.inputs import Files, Inputs, checkpoint_files, read_inputs
 from grpo_jax.runs.lines import Measured
 from grpo_jax.runs.provenance import now
 from grpo_jax.runs.record import provenance_of, recorded_date
 from grpo_jax.runs.starts import device_peaks, peak_bytes, this_start
 from grpo_jax.runs.summary import ProcessUse, Summary, summarize_run
-from grpo_jax.runs.together import Together
+from grpo_jax.runs.together import FailureWatch
 from grpo_jax.sampling import EngineError
 from grpo_jax.tracking import TENSORBOARD, Trackers, check_trackers
 from grpo_jax.training.clock import Clock
@@ -64,7 +64,7 @@ def train_config(
     devices: Sequence[jax.Device] | None = None,
     origin: Origin | None = None,
     profile: range = range(0),
-    watch: Together | None = None,
+    watch: FailureWatch | None = None,
 ) -> Summary:
     """Build an experiment from a configuration, train it, and return the run's summary, as `launch/main.py` does.
 
@@ -78,7 +78,7 @@ def train_config(
     """
     clock, directory = Clock(), _directory(workdir, config)
     with _watched(watch, workdir, config, display) as display:
-        if summary := _result_if_finished(directory, config, display):
+        if summary := _summary_if_finished(directory, config, display):
             return summary
         check_trackers(config)
         notes = on_first(lambda: fork(directory, config, origin) if origin else [])
@@ -91,7 +91,7 @@ def train_config(
 
 
 def train(
-    experiment: Experiment, workdir: Path, display: Display | None = None, watch: Together | None = None
+    experiment: Experiment, workdir: Path, display: Display | None = None, watch: FailureWatch | None = None
 ) -> Summary:
     """Train an experiment to its end, continuing from its directory, and return the run's summary.
 
@@ -102,7 +102,7 @@ def train(
     marks accordingly (`grpo_jax.config.continuing`). The inputs must be those with which the run was begun.
 
     If there is no progress for `train.stuck_after` seconds, this process writes where its threads are, and ends with
-    exit code 124. If it is one of several, an error on one of them ends all of them; see `Together`.
+    exit code 124. If it is one of several, an error on one of them ends all of them; see `FailureWatch`.
 
     Args:
       workdir: the run directory; see `RunDirectory`.
@@ -119,17 +119,17 @@ def train(
     """
     clock, directory = Clock(), _directory(workdir, experiment.config)
     with _watched(watch, workdir, experiment.config, display) as display:
-        if summary := _result_if_finished(directory, experiment.config, display):
+        if summary := _summary_if_finished(directory, experiment.config, display):
             return summary
         check_trackers(experiment.config)
         return _train(experiment, directory, clock, display)
 
 
 @contextmanager
-def _watched(watch: Together | None, workdir: Path, config: Config, display: Display | None) -> Iterator[Display]:
+def _watched(watch: FailureWatch | None, workdir: Path, config: Config, display: Display | None) -> Iterator[Display]:
     """Yield a display that reports progress to a watch; to a new one if the caller has begun none."""
-    with nullcontext(watch) if watch else Together(workdir, config.train.stuck_after, FORESEEN) as together:
-        yield Noticed(display or Silent(), together.progressed)
+    with nullcontext(watch) if watch else FailureWatch(workdir, config.train.stuck_after, FORESEEN) as begun:
+        yield Noticed(display or Silent(), begun.progressed)
 
 
 @explain_full_disk()
@@ -137,7 +137,7 @@ def _train(
     experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display, profile: range = range(0)
 ) -> Summary:
     config = experiment.config
-    problems, inputs = on_all(lambda: _read(experiment))
+    problems, inputs = on_all(lambda: _prepare(experiment))
     start = this_start(experiment.devices)
     check_hosts(to_dict(config), inputs, start)
     claimed = claim(
@@ -167,16 +167,16 @@ def _directory(workdir: Path, config: Config) -> RunDirectory:
     return RunDirectory(workdir, writes=jax.process_index() == 0, tensorboard=TENSORBOARD in config.logging.trackers)
 
 
-def _result_if_finished(directory: RunDirectory, config: Config, display: Display) -> Summary | None:
-    """Return the summary of a finished run; None if there is something to do."""
-    values = on_first(lambda: None if (found := finished(directory, config)) is None else found.to_json())
+def _summary_if_finished(directory: RunDirectory, config: Config, display: Display) -> Summary | None:
+    """Say that a run is finished, and return its summary on every process; None if there is something to do."""
+    values = on_first(lambda: None if (found := _finished_summary(directory, config)) is None else found.to_json())
     if values is None:
         return None
     display.note(f"{directory.path}: the run is finished and stays as it is")
     return Summary.from_json(values)
 
 
-def finished(directory: RunDirectory, config: Config) -> Summary | None:
+def _finished_summary(directory: RunDirectory, config: Config) -> Summary | None:
     """Return the summary of a run that has come to its end under this configuration; None if it has not.
 
     Fields that decide no result may have changed since: they could only affect steps that are still to come.
@@ -191,35 +191,58 @@ def finished(directory: RunDirectory, config: Config) -> Summary | None:
     return summary if summary.steps == config.train.steps else None
 
 
-def _read(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Inputs]:
-    """Return the problems of an experiment, and the digests of all that was read for it."""
-    config, task = experiment.config, experiment.task
-    check_engine(config, experiment.engine.capabilities)
-    if experiment.programs.policy.prompt_prefix not in ((), prompt_prefix(task)):
+def _prepare(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], Inputs]:
+    """Check an experiment, and return its problems and the digests of all that was read for it."""
+    _check_parts(experiment)
+    policy, settings = checkpoint_files(experiment.config), experiment.config.task
+    own = settings.factory if isinstance(settings, OwnTaskConfig) else ""
+    with blaming(f"task.factory={own!r}: its problems, prompt_tokens or demonstrations") if own else nullcontext():
+        problems, inputs = _read(experiment, policy)
+        _try_task(experiment, problems)
+    return problems, inputs
+
+
+def _check_parts(experiment: Experiment) -> None:
+    """Raise ConfigError if the engine or the task, which may have been replaced, does not fit the experiment."""
+    check_engine(experiment.config, experiment.engine.capabilities)
+    if experiment.programs.policy.prompt_prefix not in ((), prompt_prefix(experiment.task)):
         raise ConfigError(
             "task: is not the one that the experiment was built for, whose prompt_prefix the policy reads before every "
             "prompt; give this task the same prompt_prefix, or set task.share_prefix to false."
         )
-    embeddings, policy = experiment.engine.capabilities.vocab_size, checkpoint_files(config)
-    own = config.task.factory if isinstance(config.task, OwnTaskConfig) else ""
-    with blaming(f"task.factory={own!r}: its problems, prompt_tokens or demonstrations") if own else nullcontext():
-        problems = problems_of(config, task)
-        inputs = read_inputs(
-            config,
-            task,
-            problems,
-            policy,
-            experiment.date,
-            look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
-        )
-        if config.warm_start and prompt_prefix(task):  # it learns from problems of a split of its own
-            shown = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
-            check_rows(task, shown, task.prompt_tokens(shown), embeddings)
-        if config.warm_start and own and isinstance(task, Demonstrable):
-            demonstrations(config.warm_start, task, config.rollout.max_new_tokens)(0)
-        if own:
-            try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)
+
+
+def _read(experiment: Experiment, policy: Files) -> tuple[dict[Split, Sequence[Problem]], Inputs]:
+    """Return the problems of an experiment, whose prompts are checked, and the digests of all that was read for it.
+
+    Args:
+      policy: the files of its checkpoint.
+    """
+    config, task = experiment.config, experiment.task
+    problems = problems_of(config, task)
+    embeddings = experiment.engine.capabilities.vocab_size
+    inputs = read_inputs(
+        config,
+        task,
+        problems,
+        policy,
+        experiment.date,
+        look=lambda of_split, rows: check_rows(task, of_split, rows, embeddings),
+    )
     return problems, inputs
+
+
+def _try_task(experiment: Experiment, problems: Mapping[Split, Sequence[Problem]]) -> None:
+    """Raise an error if the warm start's prompts cannot be read, or if parts of the user's own task do not work."""
+    config, task = experiment.config, experiment.task
+    own = isinstance(config.task, OwnTaskConfig)
+    if config.warm_start and prompt_prefix(task):  # it learns from problems of a split of its own
+        shown = task.problems(Split.WARM_START, PROBLEMS, at_most=True)
+        check_rows(task, shown, task.prompt_tokens(shown), experiment.engine.capabilities.vocab_size)
+    if config.warm_start and own and isinstance(task, Demonstrable):
+        demonstrations(config.warm_start, task, config.rollout.max_new_tokens)(0)
+    if own:
+        try_reward(task, problems[Split.TRAIN][0], config.rollout.group_size)
 
 
 def _run(

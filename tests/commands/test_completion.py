@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from grpo_jax.commands import CONTINUES
+from grpo_jax.commands import COMMANDS
 from grpo_jax.commands.completion import SHELLS, main
 
 # What is typed before the cursor, and what may follow it.
@@ -42,7 +42,7 @@ def test_bash_offers_what_may_follow(capsys):
 @pytest.mark.parametrize("shell", SHELLS)
 def test_every_shell_knows_every_command_and_field(shell, capsys):
     text = script(shell, capsys)
-    assert " ".join(CONTINUES) in text
+    assert " ".join(COMMANDS) in text
     for words in ("--config.train.steps=", "--heartbeat-seconds=", "--config.task.train.kind=", "--study=paper"):
         assert words in text
     if shutil.which(shell):

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import grpo_jax
-from grpo_jax.commands import CONTINUES, main, words
+from grpo_jax.commands import COMMANDS, argv_prefix, main
 from tests.helpers import ROOT
 
 
@@ -36,7 +36,7 @@ def test_an_unknown_command_gets_one_sentence(arguments, sentence, capsys, monke
 def test_help_shows_every_command_with_what_it_does(capsys, monkeypatch):
     code, out, err = told(capsys, monkeypatch, "--help")
     assert (code, err) == (0, "")
-    for name in CONTINUES:
+    for name in COMMANDS:
         assert [line for line in out.splitlines() if line.startswith(f"  {name} ") and len(line) > 20]
 
 
@@ -44,7 +44,7 @@ def test_the_version_is_that_of_the_package(capsys, monkeypatch):
     assert told(capsys, monkeypatch, "--version") == (0, f"grpo_jax {grpo_jax.__version__}\n", "")
 
 
-@pytest.mark.parametrize("name", CONTINUES)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_names_itself_in_its_usage(name, capsys, monkeypatch):
     code, out, _ = told(capsys, monkeypatch, name, "--help")
     assert code == 0
@@ -53,7 +53,7 @@ def test_a_command_names_itself_in_its_usage(name, capsys, monkeypatch):
 
 def test_a_script_of_launch_for_each_command_but_what_is_about_grpo_itself():
     scripts = {path.read_text().rpartition('run("')[2].partition('")')[0] for path in (ROOT / "launch").glob("*.py")}
-    assert scripts == set(CONTINUES) - {"completion"}
+    assert scripts == set(COMMANDS) - {"completion"}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,6 @@ def test_jax_is_not_imported_where_nothing_is_computed(arguments):
 
 def test_words_start_a_command_from_any_directory(tmp_path):
     (tmp_path / "json.py").write_text("raise ImportError('of the directory that the command runs in')")
-    done = subprocess.run([*words("train"), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run([*argv_prefix("train"), "--help"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage: grpo train ")

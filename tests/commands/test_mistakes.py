@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from grpo_jax.commands import CONTINUES
+from grpo_jax.commands import COMMANDS
 from grpo_jax.commands import train as command
 from grpo_jax.config import to_dict
 from tests.helpers import ROOT, assert_one_sentence, make_config, start
@@ -219,7 +219,7 @@ def test_flags_that_cannot_be_read(flags, message, monkeypatch, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", [name for name in CONTINUES if name not in ("train", "config", "completion")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("train", "config", "completion")])
 def test_a_bucket_is_no_directory(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     positional: dict[str, list[str]] = {"report": [], "runs": [], "watch": [], "init": []}

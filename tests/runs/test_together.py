@@ -11,7 +11,7 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.runs import together
 from grpo_jax.runs.ending import Interrupted, TrainingError
-from grpo_jax.runs.together import Together
+from grpo_jax.runs.together import FailureWatch
 from grpo_jax.training import Noticed, Silent, start, train
 from tests.helpers import make_config
 from tests.several_processes import several
@@ -37,7 +37,7 @@ def waits(watched, ended):
 def is_killed(watched, ended):
     """Its threads end, and it says nothing more."""
     watched._over.set()
-    watched._others.say = lambda *_: None
+    watched._peers.publish = lambda *_: None
 
 
 def is_cut_off(watched, ended):
@@ -47,7 +47,7 @@ def is_cut_off(watched, ended):
         ended.wait(10)
         raise jax.errors.JaxRuntimeError("UNAVAILABLE")
 
-    watched._others._store = SimpleNamespace(key_value_set=never, key_value_dir_get=never)
+    watched._peers._store = SimpleNamespace(key_value_set=never, key_value_dir_get=never)
     waits(watched, ended)
 
 
@@ -73,7 +73,7 @@ def exit_codes(folder, *acts):
             codes[index] = code
             ended.set()
 
-        with Together(folder, 0, (TrainingError,), end) as watched:
+        with FailureWatch(folder, 0, (TrainingError,), end) as watched:
             acts[index](watched, ended)
 
     with several(len(acts)) as everywhere:
@@ -147,7 +147,7 @@ def test_a_process_that_is_stuck_shows_where_and_ends(progresses, tmp_path, capf
         codes.append(code)
         ended.set()
 
-    with Together(tmp_path, 0.5, end=end) as watched:
+    with FailureWatch(tmp_path, 0.5, end=end) as watched:
         for _ in range(25):
             if progresses:
                 Noticed(Silent(), watched.progressed).progress("training", 1, 2, {})
@@ -170,7 +170,7 @@ def test_training_from_python_is_watched(tmp_path, monkeypatch, capsys):
         codes.append(code)
         ended.set()
 
-    monkeypatch.setattr(start, "Together", functools.partial(Together, end=end))
+    monkeypatch.setattr(start, "FailureWatch", functools.partial(FailureWatch, end=end))
     monkeypatch.setattr(start, "_train", lambda *_: ended.wait(10))
     train(SimpleNamespace(config=make_config(train__stuck_after=0.1)), tmp_path)
     assert codes == [124]
