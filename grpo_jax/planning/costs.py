@@ -52,8 +52,8 @@ class Costs(JsonRecord):
 
 
 @dataclass
-class _Place:
-    """A computation at the place where it is called, together with its fusions."""
+class _Call:
+    """A call of a computation, together with its fusions."""
 
     times: float
     compute: float = 0.0
@@ -71,37 +71,37 @@ def measure(program: Program, chip: Chip, dynamic: Sequence[DataLoop]) -> Costs:
       chip: gives the speeds.
       dynamic: the loops whose count is data; see `visits`.
     """
-    places: dict[int, _Place] = {}
+    calls: dict[int, _Call] = {}
     flops = once = kernel_flops = 0.0
     sent: dict[str, float] = defaultdict(float)
     for visit in visits(program, dynamic):
-        place = places.setdefault(visit.place, _Place(visit.times))
+        call = calls.setdefault(visit.call, _Call(visit.times))
         for instruction in visit.computation.instructions.values():
             products = convolution_flops(instruction, visit.computation)
             products += matmul_flops(instruction, visit.computation)
             flops, once = flops + visit.times * products, once + products
             found = traffic(instruction, visit.computation, chip)
-            if found and found.channel not in place.channels:
-                place.channels.add(found.channel)
+            if found and found.channel not in call.channels:
+                call.channels.add(found.channel)
                 sent[found.kind] += visit.times * found.bytes
                 if visit.fused or found.beside:
-                    place.hidden += found.seconds
+                    call.hidden += found.seconds
                 else:
-                    place.exposed += found.seconds
+                    call.exposed += found.seconds
             if visit.fused:
                 continue
             inside = kernel_products(instruction)
             kernel_flops += visit.times * inside
             if not inside:
-                place.compute += _seconds(instruction, visit.computation, program, chip)
-            place.kernels += inside / (KERNEL_EFFICIENCY * chip.flops)
+                call.compute += _seconds(instruction, visit.computation, program, chip)
+            call.kernels += inside / (KERNEL_EFFICIENCY * chip.flops)
     return Costs(
         flops=flops,
         flops_once=once,
         kernel_flops=kernel_flops,
-        compute_seconds=sum(p.times * p.compute for p in places.values()),
-        kernel_seconds=sum(p.times * p.kernels for p in places.values()),
-        exposed_seconds=sum(p.times * (p.exposed + max(0.0, p.hidden - p.compute)) for p in places.values()),
+        compute_seconds=sum(p.times * p.compute for p in calls.values()),
+        kernel_seconds=sum(p.times * p.kernels for p in calls.values()),
+        exposed_seconds=sum(p.times * (p.exposed + max(0.0, p.hidden - p.compute)) for p in calls.values()),
         collective_bytes=dict(sent),
     )
 

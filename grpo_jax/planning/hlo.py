@@ -100,7 +100,7 @@ class Visit(NamedTuple):
     computation: Computation
     times: float
     fused: bool
-    place: int  # shared by a computation and its fusions only
+    call: int  # the number of the call; a computation and its fusions share it
 
 
 def parse(text: str) -> Program:
@@ -126,20 +126,20 @@ class DataLoop:
 
 
 def visits(program: Program, dynamic: Sequence[DataLoop]) -> Iterator[Visit]:
-    """Yield every computation that runs, once for each place that calls it.
+    """Yield every computation that runs, once for each call.
 
     Args:
       program: the parsed program.
       dynamic: the loops of the entry computation whose count is data, in their order; the last one stands for all
         that follow.
     """
-    places = itertools.count()
+    calls = itertools.count()
 
-    def visit(name: str, times: float, place: int | None, loops: Sequence[DataLoop]) -> Iterator[Visit]:
+    def visit(name: str, times: float, call: int | None, loops: Sequence[DataLoop]) -> Iterator[Visit]:
         met = 0
         computation = program.computations[name]
-        here = next(places) if place is None else place
-        yield Visit(computation, times, place is not None, here)
+        here = next(calls) if call is None else call
+        yield Visit(computation, times, call is not None, here)
         for instruction in computation.instructions.values():
             if instruction.opcode == "while":
                 counted = trip_count(program, computation, instruction)
@@ -151,7 +151,7 @@ def visits(program: Program, dynamic: Sequence[DataLoop]) -> Iterator[Visit]:
                 for called in instruction.called("body", "condition"):
                     yield from visit(called, times * trips, None, inner)
             elif instruction.opcode in ("fusion", "call", "conditional", "async-start"):
-                within = here if instruction.opcode == "fusion" else place
+                within = here if instruction.opcode == "fusion" else call
                 for called in instruction.called("calls", "to_apply", "branch_computations"):
                     yield from visit(called, times, within, loops)
 

@@ -301,7 +301,7 @@ class Decoder(nnx.Module):
         positions: Int[Array, "B T"],
         attend: Attend,
         contexts: Any,
-        place: Callable[[Array], Array],
+        shard_rows: Callable[[Array], Array],
         gather: Callable[[Params], Params],
         each_shard: EachShard,
     ) -> tuple[Float[Array, "B T D"], Any]:
@@ -309,23 +309,23 @@ class Decoder(nnx.Module):
 
         Args:
           tokens: ids.
-          positions: places of the tokens in their rows, for RoPE.
+          positions: of the tokens in their texts, for RoPE.
           attend: decides what the queries attend to.
           contexts: passed to `attend` layer by layer: None, or like the returned keys and values a list of layers or,
             if layers are scanned, a tree whose leaves have a leading axis of layers.
-          place: places the activations between layers on the mesh.
+          shard_rows: spreads the rows of activations between layers over the mesh.
           gather: gathers one layer's parameters before they are used.
           each_shard: runs a function of parameters and of trees of rows on each shard's rows.
         """
         config, model = self.config, self.model
         views = self._views(positions)
-        x = place(self._embed(tokens))
+        x = shard_rows(self._embed(tokens))
 
         kv: Any
 
         def run(params: Params, x: Array, view: View, context: Any) -> tuple[Array, KV]:
             x, kv = nnx.merge(graph, nnx.State(gather(params)))(x, view, attend, context, each_shard)
-            return place(x), kv
+            return shard_rows(x), kv
 
         if model.remat != "none":
             run = jax.checkpoint(run, policy=REMAT_POLICIES[model.remat])
@@ -389,10 +389,10 @@ def quantised(decoder: Decoder) -> Decoder:
         if isinstance(module, Linear | Stack) and path[-1] != "router":
             shape, names = module.kernel[...].shape, module.kernel.get_metadata("axes")
             stacked = len(shape) - len(names)  # 1 with an axis of layers, which the names lack
-            kept = [place for place, name in enumerate(names) if name not in module.inputs]
-            of_channels = (*shape[:stacked], *(shape[stacked + place] for place in kept))
+            kept = [axis for axis, name in enumerate(names) if name not in module.inputs]
+            of_channels = (*shape[:stacked], *(shape[stacked + axis] for axis in kept))
             module.kernel = nnx.Param(jnp.zeros(shape, jnp.int8), axes=names)
-            module.kernel_scale = nnx.Param(jnp.zeros(of_channels), axes=tuple(names[place] for place in kept))
+            module.kernel_scale = nnx.Param(jnp.zeros(of_channels), axes=tuple(names[axis] for axis in kept))
     return decoder
 
 

@@ -68,7 +68,7 @@ def quantise_all(params: Params, axes: Any) -> Params:
     found = {name: quantise_all(node, axes[name]) if isinstance(node, dict) else node for name, node in params.items()}
     if SCALE not in axes:
         return found
-    inputs = [place for place, name in enumerate(axes["kernel"]) if name not in axes[SCALE]]
+    inputs = [axis for axis, name in enumerate(axes["kernel"]) if name not in axes[SCALE]]
     kernel, scale = quantise(params["kernel"], inputs)
     return found | {"kernel": kernel, SCALE: scale}
 

@@ -49,7 +49,7 @@ class Policy:
 
     architecture: ArchitectureConfig
     model: ModelConfig  # how to compute it
-    mesh: Mesh | None = None  # rows of activations are spread over it; without a mesh the compiler places them
+    mesh: Mesh | None = None  # rows of activations are spread over it; without a mesh the compiler decides
     tokens: int | None = None  # ids from here on have no token and are never predicted; None: every id has a token
     in_int8: bool = False  # whether its kernels are quantised (`grpo_jax.policy.int8`); such a policy only samples
     # Tokens with which every prompt begins and after which it continues. The rows of a batch share their work.

@@ -47,7 +47,7 @@ def _yarn(frequencies: np.ndarray, config: RopeConfig) -> np.ndarray:
     half = len(frequencies)
 
     def dimension(turns: float) -> float:
-        """Return the place of the frequency that turns so often over the original context."""
+        """Return the index, perhaps a fraction, of the frequency that turns so often over the original context."""
         return half * math.log(config.original_length / (2 * math.pi * turns)) / math.log(config.theta)
 
     first, last = dimension(config.high_frequency_factor), dimension(config.low_frequency_factor)

@@ -117,16 +117,16 @@ def write_directory(
 
 @dataclass(frozen=True)
 class Part:
-    """A parameter, or its place in the parameter of all layers: a whole tensor, or some of its rows."""
+    """A parameter, or one layer's or expert's share of it: a whole tensor, or some of its rows."""
 
     stored: Stored
     parameter: Any
-    place: tuple[int, ...]  # along the parameter's leading axes
+    index: tuple[int, ...]  # along the parameter's leading axes
 
     def fetch(self) -> np.ndarray:
         """Return the rows on the host, as they are in the file. All processes take part."""
         with jax.transfer_guard("allow"):
-            array = np.asarray(fetch(self.parameter[self.place] if self.place else self.parameter))
+            array = np.asarray(fetch(self.parameter[self.index] if self.index else self.parameter))
         return array.transpose(self.stored.order).reshape(self.stored.flattened)
 
 
@@ -155,8 +155,8 @@ def pieces_of(stored: Any, params: Params, vocabulary: int) -> list[Piece]:
     """
     parts: dict[str, list[Part]] = {}
     for one, parameter in zip(all_stored(stored), jax.tree.leaves(params), strict=True):
-        for place, name in one.places():
-            parts.setdefault(name, []).append(Part(one, parameter, place))
+        for index, name in one.tensors():
+            parts.setdefault(name, []).append(Part(one, parameter, index))
     return [
         Piece(name, shape, sorted(parts[name], key=lambda part: part.stored.first))
         for name, shape in tensor_shapes(all_stored(stored), vocabulary).items()

@@ -55,7 +55,7 @@ def load_checkpoint(directory: Path, policy: Policy, shardings: Any, dtype: Any 
         shardings = jax.tree.map(lambda _: one, wanted)
     dtypes = dtype if isinstance(dtype, dict) else jax.tree.map(lambda _: dtype, wanted)
     return jax.tree.map(
-        lambda stored, sharding, to: _place(stored, _tensors_of(stored, tensors), sharding, np.dtype(to)),
+        lambda stored, sharding, to: _load(stored, _tensors_of(stored, tensors), sharding, np.dtype(to)),
         wanted,
         shardings,
         dtypes,
@@ -68,7 +68,8 @@ def _tensors_of(stored: Stored, tensors: Mapping[str, Tensor]) -> list[Tensor]:
     return [tensor.rows(stored.first, min(tensor.shape[0], stored.flattened[0])) for tensor in whole]
 
 
-def _place(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype: np.dtype[Any]) -> jax.Array:
+def _load(stored: Stored, tensors: Sequence[Tensor], sharding: Sharding, dtype: np.dtype[Any]) -> jax.Array:
+    """Return a parameter on the devices of this process, each of which gets its piece alone."""
     shape = (*stored.leading, *stored.shape)
     holders: dict[tuple[tuple[int, int], ...], list[jax.Device]] = {}  # the devices of each piece, which is read once
     for device, index in sharding.addressable_devices_indices_map(shape).items():
@@ -90,8 +91,8 @@ def _read(stored: Stored, tensors: Sequence[Tensor], index: Sequence[slice], dty
     outside, inside = index[: len(stored.leading)], index[len(stored.leading) :]
     chosen = np.arange(len(tensors)).reshape(stored.leading)[tuple(outside)]
     block = np.empty((*chosen.shape, *_extent(stored.shape, inside)), dtype)
-    for place in np.ndindex(chosen.shape):
-        block[place] = _read_tensor(stored, tensors[int(chosen[place])], inside, dtype)
+    for at in np.ndindex(chosen.shape):
+        block[at] = _read_tensor(stored, tensors[int(chosen[at])], inside, dtype)
     return block
 
 

@@ -70,7 +70,7 @@ def text_name(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Stored:
-    """How a parameter is stored: as one tensor, or as one for each place along its leading axes."""
+    """How a parameter is stored: as one tensor, or as one for each index along its leading axes."""
 
     names: tuple[str, ...]  # of the tensors, the last leading axis first
     leading: tuple[int, ...]  # the sizes of the leading axes: of stacked layers, and of experts
@@ -79,8 +79,8 @@ class Stored:
     flattened: tuple[int, ...]  # the shape in the file
     first: int = 0  # the row of the tensors at which it begins: above 0 if they hold other parameters, too
 
-    def places(self) -> Iterator[tuple[tuple[int, ...], str]]:
-        """Yield each place along the leading axes, and the name of the tensor that is stored for it."""
+    def tensors(self) -> Iterator[tuple[tuple[int, ...], str]]:
+        """Yield each index along the leading axes, and the name of the tensor that is stored for it."""
         return zip(np.ndindex(self.leading), self.names, strict=True)
 
     @property

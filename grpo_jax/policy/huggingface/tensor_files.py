@@ -1,6 +1,6 @@
 """safetensors files, read in pieces and written as a stream.
 
-A file consists of eight bytes with the length of its header, the header (JSON: type, shape and place of each tensor),
+A file consists of eight bytes with the length of its header, the header (JSON: type, shape and offsets of each tensor),
 and the tensors' bytes, little-endian and row-major. The safetensors library maps the whole file, so that everything it
 has read counts as this process's memory, and it writes a file from all its tensors at once. Here both go piece by
 piece.
@@ -30,7 +30,7 @@ CHUNK = 2**26  # how many bytes are read at once
 
 @dataclass(frozen=True)
 class Tensor:
-    """The place of a tensor in a file."""
+    """A tensor in a file, of which any part can be read."""
 
     file: Path
     kind: str  # its type, by the file's name for it
