@@ -48,11 +48,8 @@ class PromptFormat:
 
     def render(self, tokenizer: "PreTrainedTokenizerFast", question: str) -> str:
         """Return the text that precedes a completion."""
-        # Not str.format: questions and templates are full of braces.
-        user = self.template.replace("{question}", question)
-        if not self.chat:
-            return user
-        return self._through_template(tokenizer, self.system, user)
+        user = self._user_message(question)
+        return self._through_template(tokenizer, self.system, user) if self.chat else user
 
     def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         """Raise ConfigError if the chat template cannot be used, or omits what it is given.
@@ -76,11 +73,8 @@ class PromptFormat:
                 "task.chat=True: the chat template omits a part of long questions; correct it, or set task.chat to "
                 "false."
             )
-        user = self.template.replace("{question}", "1 + 1 = ?")
-        if (
-            self.system
-            and len({self._through_template(tokenizer, s, user) for s in (self.system, self.system[::-1] + "~")}) == 1
-        ):
+        user, another = self._user_message("1 + 1 = ?"), self.system[::-1] + "~"
+        if self.system and self._through_template(tokenizer, another, user) == self.render(tokenizer, "1 + 1 = ?"):
             raise ConfigError(
                 f"task.system={self.system!r}: the chat template omits it; move it into task.template, and set "
                 "task.system to ''."
@@ -94,7 +88,7 @@ class PromptFormat:
         """
         if not self.chat:
             return None
-        user = self.template.replace("{question}", "1 + 1 = ?")
+        user = self._user_message("1 + 1 = ?")
         try:
             replied = self._through_template(tokenizer, self.system, user, reply=REPLY, begins_turn=False)
         except ConfigError:  # a template for questions alone
@@ -105,6 +99,9 @@ class PromptFormat:
             without_generation_prompt=self._through_template(tokenizer, self.system, user, begins_turn=False),
             after_reply=after if reply else "",
         )
+
+    def _user_message(self, question: str) -> str:
+        return self.template.replace("{question}", question)  # not str.format: both are full of braces
 
     def _check_variables(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         if not self.variables:

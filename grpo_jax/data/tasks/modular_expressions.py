@@ -8,7 +8,7 @@ right lines. Tokens are characters.
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import TypeAlias
 
@@ -19,14 +19,9 @@ from grpo_jax.data.problem import Problem, Split, split_of
 from grpo_jax.data.tokenizer import EOS, character_tokenizer, encode
 from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.rewards import Attempt, PerAttempt, Reward, Verdict, chains
+from grpo_jax.rewards.chains import OPERATIONS
 
 Expression: TypeAlias = "int | tuple[str, Expression, Expression]"  # a digit, or (operator, left, right)
-
-OPERATORS: Mapping[str, Callable[[int, int], int]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-}
 
 # A split is declared too small after this many draws: per requested problem (only one draw in 16 falls into the test
 # split), or per possible expression if that is less in total.
@@ -37,14 +32,14 @@ class ModularExpressions:
     """The embedded task, a `Task` with demonstrations. The number of operations is the difficulty."""
 
     def __init__(self, config: ModularExpressionsConfig):
-        unknown = sorted(set(config.operators) - set(OPERATORS))
+        unknown = sorted(set(config.operators) - set(OPERATIONS))
         if unknown or not config.operators:
-            raise ConfigError(f"task.operators={config.operators!r}: must be some of {' '.join(OPERATORS)}.")
+            raise ConfigError(f"task.operators={config.operators!r}: must be some of {' '.join(OPERATIONS)}.")
         self.config = config
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        return character_tokenizer("0123456789()=" + "".join(OPERATORS))
+        return character_tokenizer("0123456789()=" + "".join(OPERATIONS))
 
     @property
     def stop_tokens(self) -> Sequence[int]:
@@ -101,7 +96,7 @@ def draw_problems(config: ModularExpressionsConfig, split: Split, number: int) -
         text = draw(rng, config.operations, config.operators, config.modulus)
         prompt = f"{text}="
         if split_of(prompt) is split and prompt not in found:  # most draws belong to another split
-            found[prompt] = Problem(prompt, str(value_of(parse(text), config.modulus)))
+            found[prompt] = Problem(prompt, str(chains.value_of(text, config.modulus)))
     return tuple(found.values())
 
 
@@ -150,20 +145,12 @@ def parse(text: str) -> Expression:
     for character in text + ")":
         if character.isdigit():
             operands.append(int(character))
-        elif character in OPERATORS:
+        elif character in OPERATIONS:
             operators.append(character)
         elif character == ")" and operators:
             right, left = operands.pop(), operands.pop()
             operands.append((operators.pop(), left, right))
     return operands[0]
-
-
-def value_of(expression: Expression, modulus: int) -> int:
-    """Return the expression's value. The modulus is applied after every operation."""
-    if isinstance(expression, int):
-        return expression
-    operator, left, right = expression
-    return OPERATORS[operator](value_of(left, modulus), value_of(right, modulus)) % modulus
 
 
 def reductions(expression: Expression, modulus: int) -> list[str]:
@@ -182,4 +169,4 @@ def _reduce_once(expression: Expression, modulus: int) -> Expression:
         return operator, _reduce_once(left, modulus), right
     if not isinstance(right, int):
         return operator, left, _reduce_once(right, modulus)
-    return value_of(expression, modulus)
+    return OPERATIONS[operator](left, right) % modulus
