@@ -24,7 +24,7 @@ from fresh_policy import built
 from grpo_jax.config import command_line
 from grpo_jax.data import Split, encode_prompts
 from grpo_jax.processes import fetch, put
-from grpo_jax.sampling import NOISES, Continuous, Counter, Earlier, Sampler, Stream
+from grpo_jax.sampling import NOISES, Continuous, Counter, EarlierCompletions, Sampler, Stream
 from grpo_jax.training import restore
 from grpo_jax.training.base_policy import read_checkpoint
 from grpo_jax.types import Rollouts
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
 
     samplers = {drafts: prepared(drafts) for drafts in arguments.drafts}
 
-    earlier, first = Earlier(rollout.max_new_tokens), arguments.drafts[0]
+    earlier, first = EarlierCompletions(rollout.max_new_tokens), arguments.drafts[0]
 
     def visit(drafts: int, step: int) -> Visit:
         texts = earlier.of(prompts.ids, rollout.group_size) if drafts else None

@@ -49,7 +49,7 @@ from grpo_jax.training.metrics import results
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine
 from grpo_jax.training.visits import Visits
-from grpo_jax.types import Rollouts
+from grpo_jax.types import Params, Rollouts, TrainState
 
 ENCODED = 2048  # prompts; a million would take minutes
 ROLLOUTS = 256  # at least, in whole steps
@@ -170,43 +170,22 @@ def _texts(experiment: Experiment, by_split: Mapping[Split, Sequence[Problem]]) 
 def _sampled(
     experiment: Experiment, train: Sequence[Problem], ratio: bool, recorded: Sequence[Tokens], display: Display
 ) -> samples.Sampled:
-    """Sample the first steps of the run with the base policy, and update it twice."""
+    """Sample the first steps of the run with the base policy, update it twice, and return what was seen."""
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
-    clock, rollout = Clock(), config.rollout
-    with TemporaryDirectory() as place:
-        params = make_base_policy(experiment, RunDirectory(Path(place)), clock, StopRequest(), display)
+    clock = Clock()
+    with TemporaryDirectory() as folder:
+        params = make_base_policy(experiment, RunDirectory(Path(folder)), clock, StopRequest(), display)
     params = programs.adapt(params)
     reference = trained_of(params) if programs.objective.needs_reference else None
     state = programs.init_state(params)
     del params
     display.doing("sampling")
     before = unscored_of(experiment.task.reward)
-    source, visits = PromptSource(train, config.seed), Visits.begin(rollout.success_half_life, rollout.max_new_tokens)
-    steps: list[Collected] = []
-    seconds = [0.0]  # of sampling and rewards, after each step
-    cursor, sampled = 0, 0
     engine.load(programs.sampling_weights(state.params), version=0)
-    while len(steps) < STEPS or sampled < ROLLOUTS:
-        cursor = source.begin(cursor, rollout.prompts_per_step)
-        with clock.phase("rewards"):
-            steps.append(
-                begin_collecting(experiment, source, visits, clock, cursor=cursor, step=len(steps) + 1, version=0)()
-            )
-        cursor += steps[-1].passed
-        sampled += steps[-1].rewards.size
-        seconds.append(sum(clock.read()[phase] for phase in ("sampling", "rewards")))
+    steps, seconds_sampling = _first_steps(experiment, train, clock)
     engine.unload()
-
     display.doing("updating")
-    learned_from = [collected for collected in steps if collected.signal.any()]
-    measured: Mapping[str, float] = {}
-    updates = [0.0]
-    for collected in (learned_from * STEPS)[:STEPS]:
-        with clock.phase("update"):
-            learned = learn(experiment, state, reference, collected, step=1)
-            state = jax.block_until_ready(learned.state)  # so that the seconds are those of the devices
-        measured = measured or results(fetch(learned.metrics))  # the later update is of a policy that has moved
-        updates.append(clock.read()["update"])
+    measured, seconds_update = _updates(experiment, state, reference, steps, clock)
     lengths = sum(collected.rollouts.completion_lengths.sum() for collected in steps)
     return samples.Sampled(
         config=config,
@@ -217,11 +196,50 @@ def _sampled(
         unscored=unscored_of(experiment.task.reward) - before,
         has_ratio=ratio,
         measured=measured,
-        seconds_sampling=seconds[-1] - seconds[-2],
-        seconds_update=updates[-1] - updates[-2] if learned_from else math.nan,
+        seconds_sampling=seconds_sampling,
+        seconds_update=seconds_update,
         tokens=_first_tokens(steps[0].rollouts),
         recorded=recorded,
     )
+
+
+def _first_steps(experiment: Experiment, train: Sequence[Problem], clock: Clock) -> tuple[list[Collected], float]:
+    """Return the groups of the first steps, as the policy in the engine samples them, and the seconds of the last."""
+    rollout = experiment.config.rollout
+    source = PromptSource(train, experiment.config.seed)
+    visits = Visits.begin(rollout.success_half_life, rollout.max_new_tokens)
+    steps: list[Collected] = []
+    seconds = [0.0]  # of sampling and rewards, after each step
+    cursor, sampled = 0, 0
+    while len(steps) < STEPS or sampled < ROLLOUTS:
+        cursor = source.begin(cursor, rollout.prompts_per_step)
+        with clock.phase("rewards"):
+            steps.append(
+                begin_collecting(experiment, source, visits, clock, cursor=cursor, step=len(steps) + 1, version=0)()
+            )
+        cursor += steps[-1].passed
+        sampled += steps[-1].rewards.size
+        seconds.append(sum(clock.read()[phase] for phase in ("sampling", "rewards")))
+    return steps, seconds[-1] - seconds[-2]
+
+
+def _updates(
+    experiment: Experiment, state: TrainState, reference: Params | None, steps: Sequence[Collected], clock: Clock
+) -> tuple[Mapping[str, float], float]:
+    """Return the metrics of the first of some updates, and the seconds of the last; none and NaN without any signal.
+
+    A later update is of a policy that has moved, and the first one compiles. The state is donated.
+    """
+    learned_from = [collected for collected in steps if collected.signal.any()]
+    measured: Mapping[str, float] = {}
+    seconds = [0.0]  # after each update
+    for collected in (learned_from * STEPS)[:STEPS]:
+        with clock.phase("update"):
+            learned = learn(experiment, state, reference, collected, step=1)
+            state = jax.block_until_ready(learned.state)  # so that the seconds are those of the devices
+        measured = measured or results(fetch(learned.metrics))
+        seconds.append(clock.read()["update"])
+    return measured, seconds[-1] - seconds[-2] if learned_from else math.nan
 
 
 def _first_tokens(rollouts: Rollouts) -> list[Tokens]:

@@ -8,7 +8,7 @@ from grpo_jax.sampling.lane_counts import automatic_lanes, cached_tokens, full_l
 from grpo_jax.sampling.noise import NOISES, Noise
 from grpo_jax.sampling.programs import Continuous, SamplingPrograms, SamplingWeights, make_sampling_programs
 from grpo_jax.sampling.sampler import Sampler
-from grpo_jax.sampling.speculation import Earlier
+from grpo_jax.sampling.speculation import EarlierCompletions
 from grpo_jax.sampling.vllm_engine import VllmEngine
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Capabilities",
     "Continuous",
     "Counter",
-    "Earlier",
+    "EarlierCompletions",
     "EngineError",
     "FinishedGroups",
     "JaxEngine",

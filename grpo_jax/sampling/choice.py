@@ -63,5 +63,5 @@ def _blocks(vocab: int) -> int:
 
 def _largest(scores: Float[Array, "*batch choices"], values: Float[Array, "*batch choices"]) -> Choices:
     """Return where the scores are largest, and the values there."""
-    place = jnp.argmax(scores, axis=-1).astype(jnp.int32)
-    return place, jnp.take_along_axis(values, place[..., None], axis=-1)[..., 0]
+    index = jnp.argmax(scores, axis=-1).astype(jnp.int32)
+    return index, jnp.take_along_axis(values, index[..., None], axis=-1)[..., 0]

@@ -15,7 +15,7 @@ from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, FinishedGroups, SamplingRequest
 from grpo_jax.sampling.lane_counts import batches_in_flight
 from grpo_jax.sampling.programs import SamplingPrograms, Whole
-from grpo_jax.sampling.speculation import Earlier
+from grpo_jax.sampling.speculation import EarlierCompletions
 from grpo_jax.sharding import batch_shards
 from grpo_jax.types import Params, PromptBatch, Rollouts
 
@@ -35,7 +35,7 @@ class JaxEngine:
         replicated: NamedSharding,
         exact_logprobs: bool = True,
         to_devices: Callable[[Params], Params] | None = None,
-        earlier: Earlier | None = None,
+        earlier: EarlierCompletions | None = None,
     ):
         """Make an engine without weights.
 

@@ -36,12 +36,12 @@ def automatic_lanes(
 ) -> int:
     """Return how many lanes a shard should have; 0: whole batches should be decoded, with a lane for each group.
 
-    A step of L lanes takes the time of a fixed part and of L rows; `WIDE` says how many rows cost as much as the fixed
-    part. On accelerators a step reads the weights once, and the cached keys and values of every lane. Lanes decode
-    completions x mean length / L steps, and then up to `room` more while they run dry. L is chosen so that the product
-    is least, for a mean length of `room` x `SHARE`, and no larger than the cache of a whole batch. There are none if
-    they would not save `LEAST_SAVED` of the time that whole batches take, or if `room` is short: a short room
-    is usually chosen to fit the completions, so lengths differ little.
+    A step of L lanes takes the time of a fixed part and of L rows; `wide` rows cost as much as the fixed part. On
+    accelerators a step reads the weights once, and the cached keys and values of every lane. Lanes decode completions x
+    mean length / L steps, and then up to `room` more while they run dry. L is chosen so that the product is least, for
+    a mean length of `room` x `SHARE`, and no larger than the cache of a whole batch. There are none if they would not
+    save `LEAST_SAVED` of the time that whole batches take, or if `room` is short: a short room is usually chosen to fit
+    the completions, so lengths differ little.
 
     Args:
       completions: of the request, on the shard.

@@ -23,7 +23,7 @@ from grpo_jax.sampling.cache import Cache, copy_row, empty_cache, lane_axis
 class Units:
     """Units of work, each a completion or more of one prompt."""
 
-    prompt: Int[Any, " U"]  # its place in the shard
+    prompt: Int[Any, " U"]  # its index in the shard
     prompt_length: Int[Any, " U"]
     key: Key[Any, " U"]  # of the prompt
     sample: Int[Any, "U E"]  # which completions of its group these are
@@ -49,7 +49,7 @@ class Lanes:
     """The units that are decoded now."""
 
     slot: Int[Any, " L"]  # of the unit's batch
-    unit: Int[Any, " L"]  # its place in the batch; any number for an idle lane
+    unit: Int[Any, " L"]  # its index in the batch; any number for an idle lane
     age: Int[Any, " L"]  # the newest token's position in its completion
     read: Int[Any, " L"]  # the position of the first token that the decoder read in the step before
     work: Units  # [L]
@@ -139,9 +139,9 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, 
       slot: of the queue's batch.
     """
     idle = lanes.idle()
-    place = queue.head + jnp.cumsum(idle) - 1
-    takes = idle & (place < queue.number)
-    unit = jnp.where(takes, jnp.take(queue.order, place, mode="clip"), lanes.unit)
+    turn = queue.head + jnp.cumsum(idle) - 1  # of the unit that the lane takes if it is idle
+    takes = idle & (turn < queue.number)
+    unit = jnp.where(takes, jnp.take(queue.order, turn, mode="clip"), lanes.unit)
     fresh = _at(queue.units, unit)
     number = takes.sum()
     first = jnp.argsort(~takes, stable=True)  # the lanes that take a unit
@@ -176,17 +176,17 @@ def record(
     kept &= at < room
     number = jnp.maximum(kept.sum(axis=-1), 1)
     age, stopped = lanes.age + number, lanes.work.stopped
-    # A token that is not kept, or of a completion that has stopped, gets a place outside the array: it is not written.
+    # A token that is not kept, or of a completion that has stopped, gets an index outside the array: it is not written.
     written = kept[:, None] & ~stopped[..., None]
     unit = jnp.where(written, lanes.unit[:, None, None], units)
-    place = (lanes.slot[:, None, None], unit, jnp.arange(token.shape[1])[:, None])
+    completion = (lanes.slot[:, None, None], unit, jnp.arange(token.shape[1])[:, None])
     newest = jnp.take_along_axis(token, (number - 1)[:, None, None], axis=-1)[..., 0]
     ended = (ends & kept[:, None]).any(axis=-1) | (age + 1 == room)[:, None]
     lanes = replace(lanes, age=age, read=lanes.age, work=replace(lanes.work, newest=newest, stopped=stopped | ended))
     return lanes, Completions(
-        tokens=completions.tokens.at[*place, at[:, None]].set(token, mode="drop"),
-        logprobs=completions.logprobs.at[*place, at[:, None]].set(logprob, mode="drop"),
-        lengths=completions.lengths.at[place].add(1, mode="drop"),
+        tokens=completions.tokens.at[*completion, at[:, None]].set(token, mode="drop"),
+        logprobs=completions.logprobs.at[*completion, at[:, None]].set(logprob, mode="drop"),
+        lengths=completions.lengths.at[completion].add(1, mode="drop"),
     )
 
 

@@ -41,7 +41,8 @@ class Sampler:
 
     `sample` is for a single batch. For batches of the same shape, one after the other, `empty` makes a state, `feed`
     takes a batch, and `finish` returns those that are in flight at the end. A prompt without tokens gets no completions
-    worth reading. With drafts each batch comes with earlier completions of its prompts, as `Earlier` has them.
+    worth reading. With drafts each batch comes with earlier completions of its prompts, as `EarlierCompletions` has
+    them.
     """
 
     policy: Policy

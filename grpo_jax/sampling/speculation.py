@@ -83,8 +83,8 @@ def kept(
     return jnp.cumprod(jnp.pad(right, ((0, 0), (1, 0)), constant_values=True), axis=1).astype(bool)
 
 
-class Earlier:
-    """The last completions of each prompt, on the host. Each completion drafts from the one in its place."""
+class EarlierCompletions:
+    """The last completions of each prompt, on the host. A completion drafts from the one that had its index."""
 
     def __init__(self, room: int):
         """Start without any completions.

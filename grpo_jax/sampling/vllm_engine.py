@@ -315,10 +315,10 @@ class VllmEngine:
     ) -> Answer:
         """Return a completion from the server. Its seed is made of the same numbers as a completion's key."""
         counter = request.counter
-        place = (int(number) for number in (counter.seed, counter.stream, counter.step, prompts.ids[row]))
+        numbers = (int(number) for number in (counter.seed, counter.stream, counter.step, prompts.ids[row]))
         return client.generate(
             prompts.tokens[row, : prompts.lengths[row]].tolist(),
-            seed=spread_seed(TextStream.SERVED, *place, sample),
+            seed=spread_seed(TextStream.SERVED, *numbers, sample),
             sampling=sampling,
             room=room,
             stop_tokens=self._stop_tokens,
@@ -346,9 +346,9 @@ class VllmEngine:
         tokens = np.full((*shape, room), self._stop_tokens[0], np.int32)
         logprobs, lengths = np.zeros((*shape, room), np.float32), np.zeros(shape, np.int32)
         reasons = np.full(shape, StopReason.LENGTH, np.int32)
-        for place, (ids, of_ids, stopped, _) in zip(np.ndindex(shape), answers, strict=True):
-            tokens[place][: len(ids)], logprobs[place][: len(ids)] = ids, of_ids
-            lengths[place], reasons[place] = len(ids), StopReason.STOP if stopped else StopReason.LENGTH
+        for index, (ids, of_ids, stopped, _) in zip(np.ndindex(shape), answers, strict=True):
+            tokens[index][: len(ids)], logprobs[index][: len(ids)] = ids, of_ids
+            lengths[index], reasons[index] = len(ids), StopReason.STOP if stopped else StopReason.LENGTH
         return Rollouts(
             prompt_tokens=prompts.tokens[rows],
             prompt_lengths=prompts.lengths[rows],

@@ -10,7 +10,7 @@ from grpo_jax.config import Config, VllmConfig
 from grpo_jax.data import Task
 from grpo_jax.policy import has_adapters
 from grpo_jax.policy.huggingface import ConfigFile, describe, read_config_file
-from grpo_jax.sampling import Earlier, JaxEngine, RolloutEngine, VllmEngine
+from grpo_jax.sampling import EarlierCompletions, JaxEngine, RolloutEngine, VllmEngine
 from grpo_jax.training.programs import Programs
 from grpo_jax.types import Params
 
@@ -33,7 +33,7 @@ def _jax(config: Config, programs: Programs, samplers: Programs, task: Task) -> 
         replicated=samplers.shardings.replicated,
         exact_logprobs=config.rollout.quantization == "none",
         to_devices=None if samplers is programs else samplers.to_devices,
-        earlier=Earlier(config.rollout.max_new_tokens) if config.rollout.speculation else None,
+        earlier=EarlierCompletions(config.rollout.max_new_tokens) if config.rollout.speculation else None,
     )
 
 

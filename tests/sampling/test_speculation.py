@@ -11,7 +11,7 @@ import pytest
 import grpo_jax.sampling.sampler
 from grpo_jax.config import MeshConfig
 from grpo_jax.processes import put
-from grpo_jax.sampling import Earlier, JaxEngine, Sampler, SamplingPrograms, SamplingRequest, jax_engine
+from grpo_jax.sampling import EarlierCompletions, JaxEngine, Sampler, SamplingPrograms, SamplingRequest, jax_engine
 from grpo_jax.sampling.lanes import Completions, Lanes, Units
 from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.sampling.speculation import NOTHING, kept, look_up, texts
@@ -41,7 +41,7 @@ def test_completions_are_the_same_for_any_drafts(monkeypatch, group_size, lanes,
     policy = dataclasses.replace(one, mesh=mesh)
     made = Sampler(policy, sampling, lanes_per_shard=lanes // (4 if on_mesh else 1), drafts=drafts, **settings)
     empty, feed, finish = jax.jit(made.empty), jax.jit(made.feed), jax.jit(made.finish)
-    itself = Earlier(SETTINGS["max_new_tokens"])
+    itself = EarlierCompletions(SETTINGS["max_new_tokens"])
     itself.remember(EIGHT.ids, plain.completion_tokens, plain.completion_lengths)
     right = itself.of(EIGHT.ids, group_size)
     steps = []
@@ -83,7 +83,7 @@ def test_the_engine_drafts_from_the_visit_before(monkeypatch):
         vocab_size=VOCABULARY,
         batch=named(mesh, "batch"),
         replicated=named(mesh),
-        earlier=Earlier(SETTINGS["max_new_tokens"]),
+        earlier=EarlierCompletions(SETTINGS["max_new_tokens"]),
     )
     engine.load(params, 0)
     request = SamplingRequest(sampling=PLAIN, group_size=1, counter=COUNTER, prompts_per_batch=at_once)
@@ -131,7 +131,7 @@ def test_choices_are_kept_up_to_the_first_wrong_draft_or_the_end():
 
 def test_a_text_is_the_prompt_and_the_earlier_completion_of_the_same_place():
     prompts = PromptBatch(ids=np.array([7, 9], np.uint32), tokens=np.array([[1, 2], [3, 0]]), lengths=np.array([2, 1]))
-    earlier = Earlier(2)
+    earlier = EarlierCompletions(2)
     earlier.remember(prompts.ids[1:], np.array([[[4, 5], [6, 3]]]), np.array([[2, 1]]))
     known = earlier.of(prompts.ids, 3)
     none = [NOTHING, NOTHING]
