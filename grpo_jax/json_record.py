@@ -63,6 +63,14 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested JSON objects by their dotted names."""
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return leaves
+
+
 def number(value: float | None) -> float:
     """Return the number that a JSON value stands for: null is NaN."""
     return math.nan if value is None else float(value)

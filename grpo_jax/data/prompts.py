@@ -16,8 +16,8 @@ from grpo_jax.types import PromptBatch
 class PromptSource:
     """Problems in an endless order that is shuffled anew every epoch.
 
-    No iterator has to be saved: the cursor, a place in that order, is the whole state. A step stays within an epoch, so
-    its problems are distinct. The last few problems of an epoch are skipped if they are too few for a step.
+    No iterator has to be saved: the cursor, a position in that order, is the whole state. A step stays within an epoch,
+    so its problems are distinct. The last few problems of an epoch are skipped if they are too few for a step.
     """
 
     def __init__(self, problems: Sequence[Problem], seed: int):
@@ -36,7 +36,7 @@ class PromptSource:
 
     def take(self, cursor: int, number: int) -> list[Problem]:
         """Return this many problems, from the cursor on."""
-        return [self._problems[self._order[place]] for place in range(cursor, cursor + number)]
+        return [self._problems[self._order[position]] for position in range(cursor, cursor + number)]
 
 
 def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[int]], embeddings: int) -> None:

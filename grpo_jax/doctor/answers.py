@@ -73,7 +73,7 @@ class Trials:
 
 def try_reward(config: Config, task: Task, problems: Sequence[Problem]) -> Trials:
     """Let the task's reward judge completions that were made up for some problems, and return its verdicts."""
-    tried = [problems[place] for place in range(0, len(problems), -(-len(problems) // TRIED))]
+    tried = [problems[index] for index in range(0, len(problems), -(-len(problems) // TRIED))]
 
     def attempts(problem: Problem, texts: Sequence[str]) -> list[Attempt]:
         lengths = [len(row) + 1 for row in encode(task.tokenizer, texts)]
@@ -90,7 +90,7 @@ def try_reward(config: Config, task: Task, problems: Sequence[Problem]) -> Trial
             written.append(task.demonstration(problem, 0.0, rng))
         asked = attempts(problem, written)
         verdicts = task.reward.judge(asked)
-        best = max(range(len(asked)), key=lambda place: _rank(verdicts[place]))
+        best = max(range(len(asked)), key=lambda form: _rank(verdicts[form]))
         form = FORMS[best] if best < len(FORMS) else "{}"
         other = next((one.answer for one in tried if one.answer.strip() != problem.answer.strip()), None)
         texts = ["", form.format(problem.prompt), *([form.format(other)] if other is not None else [])]

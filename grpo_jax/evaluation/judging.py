@@ -37,8 +37,8 @@ def judge_rollouts(task: Task, problems: Sequence[Problem], rollouts: Rollouts) 
     verdicts = _verdicts(task.reward, attempts[first * g : end * g])
     completions = [Completion(*one) for one in zip(texts, lengths, stopped.tolist(), verdicts, strict=True)]
     return [
-        JudgedGroup(problem.id, problem.prompt, problem.answer, completions[place * g : (place + 1) * g])
-        for place, problem in enumerate(problems)
+        JudgedGroup(problem.id, problem.prompt, problem.answer, completions[index * g : (index + 1) * g])
+        for index, problem in enumerate(problems)
     ]
 
 

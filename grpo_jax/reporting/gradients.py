@@ -201,7 +201,7 @@ def _table(title: str, quantities: Mapping[str, Mapping[int, str]]) -> Table:
     for column in ("", "G", "value [95 % interval]"):
         table.add_column(column, justify="left" if not column else "right")
     for name, of_sizes in quantities.items():
-        for place, (size, shown) in enumerate(of_sizes.items()):
-            table.add_row("" if place else name, str(size), shown)
+        for row, (size, shown) in enumerate(of_sizes.items()):
+            table.add_row("" if row else name, str(size), shown)
         table.add_section()
     return table

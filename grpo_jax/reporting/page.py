@@ -30,7 +30,7 @@ LIVE = '<div id="live" hidden></div>'  # where the script puts the curves and th
 class ShownRun(JsonRecord):
     """A run in the data of the script."""
 
-    index: int  # its place among the runs of the page
+    index: int  # among the runs of the page, from 0
     name: str
     curves: Curves | None
     groups: Sequence[ShownGroup]

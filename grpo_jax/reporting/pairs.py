@@ -26,8 +26,7 @@ def _with_signal(groups: Iterable[TrainingGroup], number: int) -> list[TrainingG
 
 def _pair(group: TrainingGroup) -> str:
     """Return HTML of the completions with the highest and the lowest advantage of a group."""
-    ordered = sorted(group.completions, key=lambda one: -one.advantage)
-    both = [ordered[0], ordered[-1]]
+    both = group.extremes
     shared = alike(*(one.text for one in both))
     prompt = f"step {group.step}: {html.escape(group.prompt)} (answer {html.escape(group.gold)})"
     return f'<div class="pair"><p class="prompt">{prompt}</p>{"".join(_cell(one, shared) for one in both)}</div>'

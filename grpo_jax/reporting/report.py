@@ -79,11 +79,7 @@ def _results(summary: Summary) -> str:
     )
 
 
-def _progress(
-    run: RunDirectory,
-    config: Mapping[str, Any],
-    metrics: RunMetrics,
-) -> str:
+def _progress(run: RunDirectory, config: Mapping[str, Any], metrics: RunMetrics) -> str:
     """Return HTML that says how far an unfinished run has come."""
     step = metrics.training[-1].step if metrics.training else 0
     said = f"Unfinished: {state_of(run).said}, at step {step:,} of {config['train']['steps']:,}."

@@ -117,6 +117,12 @@ class TrainingGroup(JudgedGroup):
         """Whether the group carries signal."""
         return bool(carries_signal(np.array([one.advantage for one in self.completions])))
 
+    @property
+    def extremes(self) -> tuple[Rollout, Rollout]:
+        """The completions with the highest and the lowest advantage."""
+        ordered = sorted(self.completions, key=lambda one: -one.advantage)
+        return ordered[0], ordered[-1]
+
     def to_json(self) -> dict[str, Any]:
         """Return the group as JSON values. The reward of a completion without a verdict is null."""
         completions = self.completions

@@ -77,9 +77,7 @@ class Study:
     matched: Budget  # the budget of which all arms have spent the same at their ends
     comparisons: tuple[ComparisonPoints, ...]
     targets: tuple[float, ...]  # of validation pass@1; the cost to reach them is reported
-    varies: tuple[
-        str, ...
-    ] = ()  # fields out of `VARIABLE` in which arms may differ, because the question is about them
+    varies: tuple[str, ...] = ()  # fields of `VARIABLE` in which arms may differ, because the question is about them
 
     def runs(self) -> Iterator[StudyRun]:
         """Return all runs, seed by seed, so that the finished runs of an unfinished study are paired."""

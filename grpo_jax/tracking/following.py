@@ -20,7 +20,7 @@ from typing import Any
 
 from grpo_jax.config import imported
 from grpo_jax.files import read_json, write_whole
-from grpo_jax.json_record import JsonRecord
+from grpo_jax.json_record import JsonRecord, flat
 from grpo_jax.runs.directory import METRICS_FILE, RunDirectory
 from grpo_jax.runs.lines import EvaluationLine, curve, numbers
 from grpo_jax.tracking.tracker import SERVICES, Begun, Entry, Pair, Tracker
@@ -73,14 +73,6 @@ def follow(name: str, workdir: Path, run: int) -> None:
         tracker.end(_numbers(flat(summary.to_json())) if summary else None)
 
 
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return the leaves of nested JSON objects by their dotted names."""
-    leaves: dict[str, Any] = {}
-    for name, value in values.items():
-        leaves |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
-    return leaves
-
-
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in values.items() if isinstance(value, int | float)}
 
@@ -113,5 +105,5 @@ def _pairs(directory: RunDirectory) -> Iterator[Pair]:
     """Yield pairs of the newest groups that carry signal."""
     for group in islice(directory.newest_rollouts(), SEARCHED):
         if group.signal:
-            best, *_, worst = sorted(group.completions, key=lambda one: -one.advantage)
-            yield Pair(group.step, group.prompt, group.gold, best.text, best.reward, worst.text, worst.reward)
+            better, worse = group.extremes
+            yield Pair(group.step, group.prompt, group.gold, better.text, better.reward, worse.text, worse.reward)

@@ -23,7 +23,7 @@ def row(table: "pyarrow.Table", index: int) -> Mapping[str, Any]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"has two columns {twice!r}")
-    return {name: _value(table.column(place)[index]) for place, name in enumerate(names)}
+    return {name: _value(table.column(column)[index]) for column, name in enumerate(names)}
 
 
 def _value(scalar: Any) -> Any:

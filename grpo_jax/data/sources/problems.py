@@ -73,7 +73,7 @@ def distinct_problems(records: Records, config: SourceConfig) -> Sequence[Proble
                 agreeing(len(pairs), "is", "are"),
                 *map(records.where, pairs[0]),
             )
-    return RandomAccess(len(kept), lambda place: _problem(records, kept[place], config))
+    return RandomAccess(len(kept), lambda index: _problem(records, kept[index], config))
 
 
 def _problem(records: Records, index: int, config: SourceConfig) -> Problem:

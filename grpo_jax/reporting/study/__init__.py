@@ -2,10 +2,14 @@
 
 import html
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from grpo_jax.config import counted, to_dict
+from grpo_jax.json_record import flat
 from grpo_jax.reporting import figures
 from grpo_jax.reporting.page import document, figure_html
 from grpo_jax.reporting.pairs import pairs_of
@@ -14,7 +18,7 @@ from grpo_jax.reporting.study.drawing import UNITS, curves, phases
 from grpo_jax.reporting.study.files import as_html, write_csv, write_latex
 from grpo_jax.reporting.study.gathering import arms, gather
 from grpo_jax.reporting.study.runs import Results, read_results
-from grpo_jax.reporting.study.tables import method, power_sentence, tables
+from grpo_jax.reporting.study.tables import Table, method, power_sentence, tables
 from grpo_jax.runs.directory import RunDirectory
 from grpo_jax.runs.provenance import origin
 from grpo_jax.studies import read_study
@@ -39,8 +43,23 @@ def write_study_report(workdir: Path) -> Path:
 def write_comparison(results: Results, directory: Path) -> Path:
     """Write the report of these results, and return the path of its page."""
     directory.mkdir(parents=True, exist_ok=True)
-    made = tables(results)
-    drawn = {
+    made, drawn, power = tables(results), _figures(results), power_sentence(results)
+    for table in made:
+        write_csv(table, directory)
+        write_latex(table, directory)
+    for name, (figure, _) in drawn.items():
+        (directory / f"{name}.svg").write_text(figures.to_svg(figure), encoding="utf-8")
+    findings = json.dumps(_findings(results, made, power), indent=2)
+    (directory / "findings.json").write_text(findings + "\n", encoding="utf-8")
+    page = directory / REPORT_FILE
+    body = _body(results, made, drawn.values(), power)
+    page.write_text(document(results.study.question, body), encoding="utf-8")
+    return page
+
+
+def _figures(results: Results) -> dict[str, tuple[Figure, str]]:
+    """Return the figures of a study and their captions, by the names of their files."""
+    return {
         **{
             f"curves_{comparison.budget}": (
                 curves(results, comparison),
@@ -51,13 +70,11 @@ def write_comparison(results: Results, directory: Path) -> Path:
         },
         "phases": (phases(results), "Seconds of a run by phase, mean over seeds."),
     }
-    for table in made:
-        write_csv(table, directory)
-        write_latex(table, directory)
-    for name, (figure, _) in drawn.items():
-        (directory / f"{name}.svg").write_text(figures.to_svg(figure), encoding="utf-8")
-    power = power_sentence(results)
-    findings = {
+
+
+def _findings(results: Results, made: Sequence[Table], power: str) -> dict[str, Any]:
+    """Return the values of findings.json."""
+    return {
         "study": results.study.name,
         "seeds": results.seeds,
         "missing": results.missing,
@@ -68,15 +85,18 @@ def write_comparison(results: Results, directory: Path) -> Path:
         },
         "tables": {table.name: [dict(zip(table.header, row, strict=True)) for row in table.rows] for table in made},
     }
-    (directory / "findings.json").write_text(json.dumps(findings, indent=2) + "\n", encoding="utf-8")
-    body = "".join(
+
+
+def _body(results: Results, made: Sequence[Table], drawn: Iterable[tuple[Figure, str]], power: str) -> str:
+    """Return the body of the page: two tables, then figures, the other tables, completions, and where all came from."""
+    return "".join(
         [
             f"<h1>{html.escape(results.study.question)}</h1>",
             _missing(results),
             "".join(as_html(table) for table in made[:2]),
             f"<p>{html.escape(method(results))}</p>",
             f"<p>{html.escape(power)}</p>",
-            f'<div class="figures">{"".join(figure_html(*one) for one in drawn.values())}</div>',
+            f'<div class="figures">{"".join(figure_html(*one) for one in drawn)}</div>',
             "".join(as_html(table) for table in made[2:]),
             "<h2>Groups with signal, completions side by side</h2><p>Their common beginning is grey.</p>",
             *(
@@ -89,9 +109,6 @@ def write_comparison(results: Results, directory: Path) -> Path:
             f"<pre>{html.escape(json.dumps(_versions(results), indent=2))}</pre>",
         ]
     )
-    page = directory / REPORT_FILE
-    page.write_text(document(results.study.question, body), encoding="utf-8")
-    return page
 
 
 def _missing(results: Results) -> str:
@@ -104,20 +121,10 @@ def _missing(results: Results) -> str:
 
 def _differences(results: Results) -> dict[str, dict[str, Any]]:
     """Return the fields in which the arms' configurations differ, by arm."""
-    flat = {name: _flat(to_dict(runs[0].config)) for name, runs in results.arms.items()}
-    fields = sorted({field for values in flat.values() for field in values})
-    differing = [f for f in fields if len({json.dumps(values.get(f)) for values in flat.values()}) > 1]
-    return {name: {field: values.get(field) for field in differing} for name, values in flat.items()}
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(values, dict):
-        return {prefix: values}
-    return {
-        name: leaf
-        for key, value in values.items()
-        for name, leaf in _flat(value, f"{prefix}.{key}" if prefix else key).items()
-    }
+    by_arm = {name: flat(to_dict(runs[0].config)) for name, runs in results.arms.items()}
+    fields = sorted({field for values in by_arm.values() for field in values})
+    differing = [f for f in fields if len({json.dumps(values.get(f)) for values in by_arm.values()}) > 1]
+    return {name: {field: values.get(field) for field in differing} for name, values in by_arm.items()}
 
 
 def _origins(results: Results) -> str:

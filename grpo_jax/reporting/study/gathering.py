@@ -15,11 +15,7 @@ from grpo_jax.studies.pairing import COUNTED, planned, unlike, unlike_delays
 
 COMPARED: tuple[Budget, ...] = ("rollouts", "prompts")
 SHARES = (0.25, 0.5, 1.0)  # of the budget that every run has spent: curves are compared there
-MAY_DIFFER = (
-    "seed",
-    "checkpoint",
-    "logging",
-)  # may differ within an arm: the seed, and fields that no result depends on
+MAY_DIFFER = ("seed", "checkpoint", "logging")  # within an arm: the seed, and fields that no result depends on
 
 
 def gather(workdirs: Sequence[Path], baseline: str | None, targets: Sequence[float], where: Path) -> Results:

@@ -152,11 +152,11 @@ def target_table(results: Results) -> Table:
     costs = {
         (target, name): _costs(runs, target) for target in results.study.targets for name, runs in results.arms.items()
     }
-    told = {place: of_arm for place, of_arm in costs.items() if not isinstance(of_arm, str)}
+    known = {of: of_arm for of, of_arm in costs.items() if not isinstance(of_arm, str)}
     compared = {
-        (target, name): (of_arm, told[target, baseline])
-        for (target, name), of_arm in told.items()
-        if name != baseline and (target, baseline) in told
+        (target, name): (of_arm, known[target, baseline])
+        for (target, name), of_arm in known.items()
+        if name != baseline and (target, baseline) in known
     }
     ratios = dict(zip(compared, _ratios(list(compared.values())), strict=True))
 
@@ -238,12 +238,12 @@ def _compared(cells: Sequence[dict[str, list[float]]], baseline: str) -> list[di
     Args:
       cells: each maps an arm to its values, seed by seed. A cell may be one amount of a budget.
     """
-    places = [
+    pairs = [
         (index, name) for index, values in enumerate(cells) if baseline in values for name in values if name != baseline
     ]
-    differences = [np.subtract(cells[index][name], cells[index][baseline]).tolist() for index, name in places]
+    differences = [np.subtract(cells[index][name], cells[index][baseline]).tolist() for index, name in pairs]
     compared: list[dict[str, tuple[str, ...]]] = [{} for _ in cells]
-    for (index, name), of_arm, decision in zip(places, differences, decide(differences), strict=True):
+    for (index, name), of_arm, decision in zip(pairs, differences, decide(differences), strict=True):
         compared[index][name] = (
             written(mean_interval(of_arm, decision.alpha)),
             f"{decision.p:.3f}",
