@@ -54,7 +54,7 @@ def check_alike(where: str, values: Mapping[str, Any]) -> None:
 
 def _by_process(values: Sequence[Any]) -> str:
     """Return which processes have which value, as in "3 on process 0, 4 on process 1"."""
-    distinct = [value for place, value in enumerate(values) if value not in values[:place]]
+    distinct = [value for index, value in enumerate(values) if value not in values[:index]]
     return ", ".join(
         f"{value} on process {' and '.join(str(index) for index, theirs in enumerate(values) if theirs == value)}"
         for value in distinct

@@ -88,7 +88,7 @@ class Checkpoints:
                 )
             )
         self._directory = directory.absolute()
-        self._place = _without_pattern(self._directory, make=not read_only)
+        self._openable = _without_pattern(self._directory, make=not read_only)
         self._read_only, self._scored = read_only, keep_best > 0
         self._options = ocp.CheckpointManagerOptions(
             best_fn=(lambda metrics: metrics[SCORE]) if keep_best else None,  # else Orbax would not store the scores
@@ -179,7 +179,7 @@ class Checkpoints:
         registry, handler = ocp.handlers.DefaultCheckpointHandlerRegistry(), _Sealed()
         for arguments in (ocp.args.StandardSave, ocp.args.StandardRestore):
             registry.add("state", arguments, handler)
-        return ocp.CheckpointManager(self._place, options=self._options, handler_registry=registry)
+        return ocp.CheckpointManager(self._openable, options=self._options, handler_registry=registry)
 
     def _seal(self) -> None:
         """Seal a checkpoint. On the first process, Orbax calls this when all have written, before it renames it."""
@@ -188,8 +188,8 @@ class Checkpoints:
 
     def _damage(self, step: int) -> str:
         """Return what is wrong with a checkpoint, as a clause, or "". Each process examines a share of it."""
-        place, index, number = self._directory / str(step), jax.process_index(), jax.process_count()
-        return next(filter(None, by_all(lambda: damage(place, index, number), TrainingError)), "")
+        folder, index, number = self._directory / str(step), jax.process_index(), jax.process_count()
+        return next(filter(None, by_all(lambda: damage(folder, index, number), TrainingError)), "")
 
     def _move_aside(self, step: int) -> None:
         self._manager.close()

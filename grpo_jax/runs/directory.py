@@ -156,8 +156,8 @@ class RunDirectory:
         self._append(METRICS_FILE, [values])
         if self._tensorboard:
             if line.stage not in self._events:
-                place = self.path / "tensorboard" / line.stage
-                self._events[line.stage] = Events(place, first_step=line.step)
+                folder = self.path / "tensorboard" / line.stage
+                self._events[line.stage] = Events(folder, first_step=line.step)
             self._events[line.stage].add(line.step, numbers(values))
 
     def close(self) -> None:

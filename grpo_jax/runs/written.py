@@ -52,7 +52,7 @@ def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGro
     Raises:
       ConfigError: if there are none, or if another run has sampled them, of which this one is a fork.
     """
-    directory, place = RunDirectory(workdir), workdir / "rollouts"
+    directory, folder = RunDirectory(workdir), workdir / "rollouts"
     if (forked := forked_from(directory)) and 1 <= step <= forked.step:
         raise ConfigError(
             f"--step={step}: {forked.run} has sampled it, perhaps with another seed, because {workdir} was forked from "
@@ -62,14 +62,14 @@ def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGro
     others = [] if groups else [group.step for group in directory.rollouts()]
     every = f"logging.rollouts_every={config.logging.rollouts_every}"
     if not groups and not others:
-        raise ConfigError(f"{place}: holds no completions ({every}); name another run.")
+        raise ConfigError(f"{folder}: holds no completions ({every}); name another run.")
     if not groups:
         raise ConfigError(
-            f"--step={step}: {place} has no completions of this step; name one from {min(others)} to "
+            f"--step={step}: {folder} has no completions of this step; name one from {min(others)} to "
             f"{max(others)} ({every})."
         )
     if groups[0].completions[0].tokens is None:
-        raise ConfigError(f"{place}: was written by an earlier version, without tokens; name a newer run.")
+        raise ConfigError(f"{folder}: was written by an earlier version, without tokens; name a newer run.")
     return groups
 
 

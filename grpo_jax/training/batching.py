@@ -91,11 +91,11 @@ def make_minibatches(
         kept, dropped = part[keep[part]], part[~keep[part]]
         if len(kept) == 0:
             continue
-        places, filled = _arrange(rollouts, kept, len(part), microbatch_groups)
+        indices, filled = _arrange(rollouts, kept, len(part), microbatch_groups)
         lengths = rollouts.completion_lengths[dropped]
         dropped_weight = aggregation.denominator(lengths).sum() if denominator == "sampled" else 0.0
         yield UpdateBatch(
-            groups=_select(rollouts, advantages, factors, places),
+            groups=_select(rollouts, advantages, factors, indices),
             filled=filled.astype(np.int32),
             dropped_weight=np.float32(dropped_weight),
         )
@@ -110,27 +110,27 @@ def _arrange(
     """
     prompts, completions = rollouts.prompt_lengths, rollouts.completion_lengths.max(axis=1)
     choice = buckets(rollouts.prompt_tokens.shape[1], rollouts.completion_tokens.shape[2])
-    places = np.full((size // microbatch_groups, microbatch_groups), -1)
-    places.flat[: len(kept)] = kept[np.argsort(narrowest(choice, prompts[kept], completions[kept]), kind="stable")]
-    computed = places[: -(-len(kept) // microbatch_groups)]
+    indices = np.full((size // microbatch_groups, microbatch_groups), -1)
+    indices.flat[: len(kept)] = kept[np.argsort(narrowest(choice, prompts[kept], completions[kept]), kind="stable")]
+    computed = indices[: -(-len(kept) // microbatch_groups)]
 
     def longest(lengths: Int[np.ndarray, " N"]) -> Int[np.ndarray, " computed"]:
         return np.where(computed >= 0, lengths[computed], 0).max(axis=1)
 
     # A micro-batch that holds the last groups of one bucket and the first of the next may need a third bucket.
     needed = narrowest(choice, longest(prompts), longest(completions))
-    places[: len(computed)] = computed[np.argsort(needed, kind="stable")]
-    return places, np.bincount(needed, minlength=len(choice))
+    indices[: len(computed)] = computed[np.argsort(needed, kind="stable")]
+    return indices, np.bincount(needed, minlength=len(choice))
 
 
 def _select(
-    rollouts: Rollouts, advantages: np.ndarray, prompt_weights: np.ndarray, places: Int[np.ndarray, "K M"]
+    rollouts: Rollouts, advantages: np.ndarray, prompt_weights: np.ndarray, indices: Int[np.ndarray, "K M"]
 ) -> Groups:
-    """Return the groups at these places; -1 stands for a group whose completions have length 0."""
+    """Return the groups with these indices; -1 stands for a group whose completions have length 0."""
 
     def take(array: np.ndarray) -> np.ndarray:
-        out = array[places]
-        out[places < 0] = 0
+        out = array[indices]
+        out[indices < 0] = 0
         return out
 
     return Groups(

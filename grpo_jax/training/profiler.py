@@ -26,16 +26,16 @@ class Profiler:
     """Traces some steps, for xprof and TensorBoard. Each process of a run writes a trace of its own."""
 
     def __init__(
-        self, steps: range = range(0), place: Path = Path(PROFILE), note: Callable[[str], None] = lambda text: None
+        self, steps: range = range(0), folder: Path = Path(PROFILE), note: Callable[[str], None] = lambda text: None
     ) -> None:
         """Make a profiler of these steps; by default of none.
 
         Args:
           steps: the steps to trace. If a run continues in the middle of them, the remaining ones are traced.
-          place: where the trace is written.
+          folder: where the trace is written.
           note: shows the user a line that says where the trace is.
         """
-        self._steps, self._place, self._note = steps, place, note
+        self._steps, self._folder, self._note = steps, folder, note
         self._tracing = False
 
     def begin(self, step: int) -> None:
@@ -43,7 +43,7 @@ class Profiler:
         if step in self._steps and not self._tracing:
             options = jax.profiler.ProfileOptions()
             options.python_tracer_level = 0  # every call of a function; the clock's phases say enough
-            jax.profiler.start_trace(self._place, profiler_options=options)
+            jax.profiler.start_trace(self._folder, profiler_options=options)
             self._tracing = True
 
     def end(self, step: int) -> None:
@@ -56,4 +56,4 @@ class Profiler:
         if self._tracing:
             self._tracing = False
             jax.profiler.stop_trace()
-            self._note(f"profile: {self._place}")
+            self._note(f"profile: {self._folder}")

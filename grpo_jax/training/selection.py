@@ -1,7 +1,7 @@
 """Which prompts a step samples, and how much the group of each weighs in the gradient.
 
-Without `rollout.selection` a step takes the prompts at its place in the order, one after the other. The others decide
-by earlier completions (`grpo_jax.training.visits`) and by chance. They depend on nothing but these, the place, the step
+Without `rollout.selection` a step takes the next prompts of the order, one after the other. The others decide by
+earlier completions (`grpo_jax.training.visits`) and by chance. They depend on nothing but these, the cursor, the step
 and the run's seed, so a continued run selects the same prompts, on any mesh.
 
 **weighted** takes n candidates, the next ones of the order, and samples B of them. Candidate i is drawn by
