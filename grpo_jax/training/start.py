@@ -35,7 +35,7 @@ from grpo_jax.runs.directory import RunDirectory, kept_steps
 from grpo_jax.runs.ending import StopRequest, TrainingError, explain_full_disk, recorded
 from grpo_jax.runs.fork import Origin, fork
 from grpo_jax.runs.inputs import Files, Inputs, checkpoint_files, read_inputs
-from grpo_jax.runs.lines import Measured
+from grpo_jax.runs.lines import Measured, RunMetrics
 from grpo_jax.runs.provenance import now
 from grpo_jax.runs.record import provenance_of, recorded_date
 from grpo_jax.runs.starts import device_peaks, peak_bytes, this_start
@@ -136,6 +136,7 @@ def _watched(watch: FailureWatch | None, workdir: Path, config: Config, display:
 def _train(
     experiment: Experiment, directory: RunDirectory, clock: Clock, display: Display, profile: range = range(0)
 ) -> Summary:
+    """Check an experiment, claim its directory, train to the end, and write the summary."""
     config = experiment.config
     problems, inputs = on_all(lambda: _prepare(experiment))
     start = this_start(experiment.devices)
@@ -254,6 +255,7 @@ def _run(
     profile: range,
     trackers: Trackers,
 ) -> Summary:
+    """Train to the end, and return the summary. Raise TrainingError if no update was made."""
     config = experiment.config
     keep = config.checkpoint
     continued = bool(kept_steps(directory.path / "checkpoints"))
@@ -280,7 +282,11 @@ def _run(
         raise TrainingError(
             "no update was made: not one group carried signal; see the rewards in rollouts/, and make the task easier."
         )
-    metrics = directory.metrics()
+    return _summarize(experiment, directory.metrics(), clock, updates, lanes)
+
+
+def _summarize(experiment: Experiment, metrics: RunMetrics, clock: Clock, updates: int, lanes: int) -> Summary:
+    """Return the summary of a run that has come to its end, with the time and the memory of each process."""
     tests = {line.step: line.scores for line in metrics.of_split(Split.TEST)}
     seconds, devices = clock.read(), experiment.devices
     peaks = peak_bytes(devices)
@@ -296,7 +302,7 @@ def _run(
     )
     uses = [ProcessUse.from_json(values) for values in by_all(use.to_json, TrainingError)]
     return dataclasses.replace(
-        summarize_run(config, metrics.training, tests, seconds, updates),
+        summarize_run(experiment.config, metrics.training, tests, seconds, updates),
         seconds_to_first_step=clock.to_first_step,
         peak_bytes=peaks,
         lanes=lanes,
