@@ -154,6 +154,7 @@ def _run_config_file(path: str | Path) -> dict[str, Any]:
 
 
 def _override(values: dict[str, Any], field: str, text: str) -> None:
+    """Set a field, given by its dotted name, to the value that a text stands for. Raise ConfigError if it has none."""
     *sections, leaf = field.split(".")
     kind: Any = Config
     section: Any = values
@@ -283,6 +284,7 @@ def _build_section(kind: Any, value: Any, field: str) -> Any:
 
 
 def _check(kind: Any, value: Any, field: str) -> Any:
+    """Return a value in the type of its field. Raise ConfigError if it is of another type, or out of range."""
     base = fields.base(kind)
     if typing.get_origin(base) is dict:
         if not isinstance(value, Mapping) or not all(type(name) is str for name in value):

@@ -136,6 +136,7 @@ class PromptFormat:
         reply: str = "",
         begins_turn: bool = True,
     ) -> str:
+        """Return a conversation as the chat template writes it. Raise ConfigError if the template rejects it."""
         template = self._template(tokenizer)
         messages = [{"role": "system", "content": system}] if system else []
         messages.append({"role": "user", "content": user})

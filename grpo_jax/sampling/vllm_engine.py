@@ -136,6 +136,7 @@ class VllmEngine:
         batches: Sequence[np.ndarray],
         asked: Sequence[Sequence[Future[Answer]]],
     ) -> Iterator[FinishedGroups]:
+        """Yield each batch once all of its completions come from the weights; ask again for those that do not."""
         done = 0
         for attempt in range(ATTEMPTS):
             if attempt:

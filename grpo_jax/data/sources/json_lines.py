@@ -49,6 +49,8 @@ def _open(file: Path, path: str) -> Records:
 
 
 def _open_list(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Records:
+    """Return the records of a file that holds one JSON list, which is kept in memory."""
+
     def where(index: int) -> str:
         return f"{file}, element {index}"
 
@@ -67,6 +69,7 @@ def _open_list(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Reco
 
 
 def _open_lines(open_file: Callable[[], BinaryIO], file: Path, path: str) -> Records:
+    """Return the records of a file with one on each line. Only where the lines begin is kept in memory."""
     starts = array("q")  # bytes before each line; blank lines are skipped
     size = 0
     with open_file() as opened:

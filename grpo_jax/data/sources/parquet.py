@@ -29,6 +29,7 @@ def open_parquet(config: SourceConfig) -> Records:
 
 
 def _open(file: Path, path: str) -> Records:
+    """Return the rows of a file as records. A row group is read when one of its rows is."""
     import pyarrow
     from pyarrow import parquet
 

@@ -123,6 +123,7 @@ class Questions:
 
     @cached_property
     def _splits(self) -> "_Splits":
+        """The problems of all splits, read and divided on first access, with warnings of those that are left out."""
         settings = self.settings
         given = list(read_problems(settings.train, "task.train"))  # a list, because a source reads its files on access
         own = settings.test

@@ -110,6 +110,7 @@ def _files(directory: Path) -> list[Path]:
 
 
 def _read_header(file: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file, by name, without their values. Raise ConfigError if the file is damaged."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")

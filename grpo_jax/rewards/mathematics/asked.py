@@ -98,6 +98,7 @@ def interpreted(question: str, gold: str) -> str:
 
 
 def _marked(question: str, gold: str) -> str:
+    """Return the gold answer with the mark, the name or the unit that the question implies; as it is without any."""
     if FAMILY.search(question) and not BARE_NUMBER.fullmatch(gold):
         return f"{marks.FAMILY} {{{' '.join(letters(question))}}} {gold}"
     if GROUPED.fullmatch(gold):

@@ -264,6 +264,7 @@ def _minutes(token: Token, following: Token) -> Token:
 
 
 def _tokens(group: str, text: str, spaced: bool) -> list[Token]:
+    """Return the tokens of a lexeme, given the name of its group in the pattern."""
     if group == "word":
         word = text.strip("\x00")
         return [Token("command", "\\" + word, spaced) if word in PLAIN_COMMANDS else Token("word", word, spaced)]
