@@ -96,7 +96,7 @@ def test_a_tilde_is_the_users_directory(tmp_path, monkeypatch):
     """Shells leave that of --workdir=~/runs to the program."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").touch()
-    assert command_line.place("~/runs/a") == tmp_path / "runs" / "a"
+    assert command_line.path("~/runs/a") == tmp_path / "runs" / "a"
     assert find_file("~/mine.py", CONFIGURATION) == tmp_path / "mine.py"
 
 

@@ -159,7 +159,7 @@ def test_a_signal_is_passed_on_and_nothing_more_is_begun(number, programs, tmp_p
     outcome = runner.run_study(study, tmp_path, 2, TRAIN, told.append)
     stopper.join()
     assert outcome == runner.Outcome((), stopped=True)
-    assert capfd.readouterr().err == f"{signal.Signals(number).name}: {runner.FIRST}\n"
+    assert capfd.readouterr().err == f"{signal.Signals(number).name}: {runner.AT_FIRST_SIGNAL}\n"
     assert sorted(told[3:]) == [f"{run.arm.name}, seed 0: stopped before its end" for run in waiting]
     assert len((tmp_path / "order").read_text().splitlines()) == 2
     assert signal.getsignal(number) is before
@@ -188,7 +188,7 @@ def test_a_second_signal_is_passed_on_too(programs, tmp_path, capfd):
     runner.run_study(study, tmp_path, 1, TRAIN, told.append)
     stopper.join()
     assert told[2:] == ["2-GRPO, seed 0: stopped before its end"]
-    assert capfd.readouterr().err.splitlines()[1] == f"SIGTERM: {runner.SECOND}"
+    assert capfd.readouterr().err.splitlines()[1] == f"SIGTERM: {runner.AT_SECOND_SIGNAL}"
 
 
 def test_no_run_is_left_behind(programs, tmp_path, monkeypatch):
