@@ -1,6 +1,7 @@
 """Find out which files of a directory belong in a bucket, and group them.
 
-* Checkpoints: the directories `checkpoints/STEP`, at any depth, once they are sealed. They never change.
+* Checkpoints: the directories `checkpoints/STEP`, at any depth, once they are sealed. Their files never change, but one
+  may get a score later, and then its seal is replaced.
 * Records: the JSON files at the top, such as config.json and summary.json. They are small and speak of other files.
 * All other files. Some of them grow, and some are replaced.
 """
@@ -43,35 +44,50 @@ class Record(NamedTuple):
     stamp: Stamp | None
     content: bytes
 
+    @classmethod
+    def of(cls, path: Path) -> "Record":
+        """Return a file as a record. Raise FileNotFoundError if there is no such file."""
+        return cls(Stamp.of(path), path.read_bytes())
+
+
+class Sealed(NamedTuple):
+    """A checkpoint, with its seal and at least the files that this seal speaks of."""
+
+    seal: Record
+    files: Sequence[str]
+
 
 @dataclass(frozen=True)
 class Contents:
     """The files of a directory at a moment, by their names relative to it."""
 
     records: Mapping[str, Record]
-    checkpoints: Mapping[str, Sequence[str]]  # the files of each; its seal is the last one
+    checkpoints: Mapping[str, Sealed]  # by their directories
     others: Sequence[str]
 
     @property
     def names(self) -> set[str]:
         """The names of all files."""
-        return {*self.records, *self.others, *(name for files in self.checkpoints.values() for name in files)}
+        seals = map(seal_of, self.checkpoints)
+        return {*self.records, *self.others, *seals, *(name for one in self.checkpoints.values() for name in one.files)}
 
 
 def look(directory: Path) -> Contents:
     """Return the contents of a directory in which a run may be working.
 
-    Records are read first, and checkpoints are listed before other files. So what a record or a checkpoint builds on is
-    among the files, and has been written.
+    Records are read first, and checkpoints are listed before other files. A seal is read before the files of its
+    checkpoint are listed. So what a record, a checkpoint or a seal builds on is among the files, and has been written.
     """
     records = {}
     for path in filter(Path.is_file, sorted(directory.glob(f"*{RECORD}"))):
         with contextlib.suppress(FileNotFoundError):  # it was renamed a moment ago
-            records[path.name] = Record(Stamp.of(path), path.read_bytes())
+            records[path.name] = Record.of(path)
     checkpoints = {}
     for checkpoint in _checkpoints(directory):
-        files, seal = _names(directory / checkpoint, directory), f"{checkpoint}/{SEAL}"
-        checkpoints[checkpoint] = [*sorted(files - {seal}), seal]
+        with contextlib.suppress(FileNotFoundError):  # it was removed a moment ago
+            seal = Record.of(directory / seal_of(checkpoint))
+            files = _names(directory / checkpoint, directory) - {seal_of(checkpoint)}
+            checkpoints[checkpoint] = Sealed(seal, sorted(files))
     others = _names(directory, directory) - records.keys()
     return Contents(records, checkpoints, sorted(name for name in others if checkpoint_of(name) is None))
 
@@ -89,6 +105,11 @@ def checkpoint_of(name: str) -> str | None:
     return "/".join(parts[: parts.index(CHECKPOINTS) + 2])
 
 
+def seal_of(checkpoint: str) -> str:
+    """Return the name of a checkpoint's seal."""
+    return f"{checkpoint}/{SEAL}"
+
+
 def is_step(checkpoint: str) -> bool:
     """Return whether a directory has the name of a finished checkpoint."""
     return checkpoint.rpartition("/")[2].isdigit()
@@ -103,7 +124,7 @@ def whole(names: Iterable[str]) -> list[str]:
     """Return these names without those of checkpoints that have no seal among them."""
     there = set(names)
     of_checkpoint = {name: checkpoint_of(name) for name in there}
-    return sorted(name for name, one in of_checkpoint.items() if one is None or f"{one}/{SEAL}" in there)
+    return sorted(name for name, one in of_checkpoint.items() if one is None or seal_of(one) in there)
 
 
 def _checkpoints(directory: Path) -> list[str]:

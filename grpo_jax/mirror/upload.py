@@ -13,7 +13,18 @@ from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from grpo_jax.mirror.contents import Contents, Stamp, checkpoint_of, is_record, is_step, look, step_of
+from grpo_jax.mirror.contents import (
+    Contents,
+    Record,
+    Sealed,
+    Stamp,
+    checkpoint_of,
+    is_record,
+    is_step,
+    look,
+    seal_of,
+    step_of,
+)
 from grpo_jax.mirror.remote import Remote
 from grpo_jax.runs.seals import SEAL
 
@@ -54,13 +65,10 @@ class Upload:
         now = self._look()
         self._remove([name for name in self._known if _taken_back(name, now)])
         self._bring_files(now.others)
-        for files in now.checkpoints.values():
-            self._bring_checkpoint(files)
+        for checkpoint, sealed in now.checkpoints.items():
+            self._bring_checkpoint(seal_of(checkpoint), sealed)
         for name, record in now.records.items():
-            if record.stamp != self._known.get(name):
-                self._before_each()
-                self._remote.write(name, record.content)
-                self._brought(name, record.stamp)
+            self._bring_record(name, record)
         if gone := sorted(self._known.keys() - now.names, key=_removed_first):
             self._look()  # the files may have vanished because the directory is being removed
             self._remove(gone)
@@ -82,14 +90,20 @@ class Upload:
             for _ in pool.map(self._bring_file, names):
                 pass
 
-    def _bring_checkpoint(self, files: Sequence[str]) -> None:
+    def _bring_checkpoint(self, seal: str, sealed: Sealed) -> None:
         """Bring a checkpoint, unless it is there, or removed meanwhile. Then it gets no seal there."""
-        *parts, seal = files
-        if Stamp.of(self._directory / seal) not in (None, self._known.get(seal)):
-            self._remove([seal] if seal in self._known else [])  # of an earlier one of the same step
-            self._bring_files(parts)
-            if all(self._known.get(name) for name in parts):
-                self._bring_file(seal)
+        if sealed.seal.stamp != self._known.get(seal):
+            self._remove([seal] if seal in self._known else [])  # it speaks of other files
+            self._bring_files(sealed.files)
+            if all(self._known.get(name) for name in sealed.files):
+                self._bring_record(seal, sealed.seal)
+
+    def _bring_record(self, name: str, record: Record) -> None:
+        """Bring a record as it was read, if it has changed."""
+        if record.stamp != self._known.get(name):
+            self._before_each()
+            self._remote.write(name, record.content)
+            self._brought(name, record.stamp)
 
     def _bring_file(self, name: str) -> None:
         """Bring a file if it has changed; do nothing if it is gone."""
@@ -135,7 +149,7 @@ def _taken_back(name: str, now: Contents) -> bool:
     Such a checkpoint was damaged. Lines of its steps were cut off, so no other machine may continue from it.
     """
     checkpoint = checkpoint_of(name)
-    if checkpoint is None or name != f"{checkpoint}/{SEAL}" or not is_step(checkpoint) or checkpoint in now.checkpoints:
+    if checkpoint is None or name != seal_of(checkpoint) or not is_step(checkpoint) or checkpoint in now.checkpoints:
         return False
     siblings = [other for other in now.checkpoints if other.rpartition("/")[0] == checkpoint.rpartition("/")[0]]
     return all(step_of(other) < step_of(checkpoint) for other in siblings)

@@ -8,7 +8,7 @@ import pytest
 from grpo_jax.mirror.download import download, objects
 from grpo_jax.mirror.upload import Emptied, Upload
 from grpo_jax.runs.directory import kept_steps
-from grpo_jax.runs.seals import damage, seal
+from grpo_jax.runs.seals import damage, extend_seal, seal
 
 
 class Cut(Exception):
@@ -183,3 +183,25 @@ def test_a_large_object_makes_progress(remote, tmp_path):
     (tmp_path / "file").write_bytes(bytes(3 * remote.files.blocksize))
     remote.upload(tmp_path / "file", "file", lambda: parts.append(1))
     assert len(parts) >= 3
+
+
+def test_a_checkpoint_that_gets_a_score_meanwhile_is_whole(remote, tmp_path):
+    """Its old seal is brought, which speaks of what is there; then the score and the new seal."""
+    directory, changes = tmp_path / "run", []
+    write_run(directory, **BEGUN)
+
+    def add_score():
+        changes.append(1)
+        if len(changes) == 5:  # the first three are other files
+            (directory / "checkpoints" / "4" / "metrics").mkdir()
+            (directory / "checkpoints" / "4" / "metrics" / "metrics").write_text("0.5")
+            extend_seal(directory / "checkpoints" / "4", "metrics/metrics")
+
+    upload = Upload(directory, remote, {}, add_score)
+    upload.bring()
+    download(remote, objects(remote), tmp_path / "first", lambda text: None)
+    assert assert_continuable(tmp_path / "first") == 4
+    upload.bring()
+    assert upload.missing() == []
+    download(remote, objects(remote), tmp_path / "second", lambda text: None)
+    assert contents(tmp_path / "second") == contents(directory)
