@@ -8,7 +8,7 @@ import numpy as np
 from grpo_jax.config import ConfigError, counted
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.tasks import Questions, Task, prompt_prefix
-from grpo_jax.data.tokenizer import pad
+from grpo_jax.data.tokenizer import encode, pad
 from grpo_jax.randomness import TextStream, spread_seed
 from grpo_jax.types import PromptBatch
 
@@ -79,7 +79,7 @@ def check_rows(task: Task, problems: Sequence[Problem], rows: Sequence[Sequence[
                 f"the prompt {said} has the token {beyond}, but the policy has only {embeddings} embeddings; remove it "
                 "from the data, or name another task.tokenizer."
             )
-        if lost in row and (unknown := [one for one in problem.prompt if task.tokenizer.token_to_id(one) is None]):
+        if lost in row and (unknown := [one for one in problem.prompt if lost in encode(task.tokenizer, [one])[0]]):
             raise ConfigError(
                 f"the prompt {said} has {unknown[0]!r}, for which its tokenizer has no token and writes a stop token; "
                 "add it to the tokenizer's alphabet, or remove it from the data."

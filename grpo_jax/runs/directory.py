@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -189,7 +189,7 @@ class RunDirectory:
         continue without them.
         """
         for name in sorted(self._unsynced) if self.writes else ():
-            with open(self.path / name, "rb") as file:
+            with suppress(FileNotFoundError), open(self.path / name, "rb") as file:  # it may have been moved elsewhere
                 os.fsync(file.fileno())
         self._unsynced.clear()
 

@@ -12,8 +12,6 @@ logger = logging.getLogger(__name__)
 def problems_of(config: Config, task: Task) -> dict[Split, Sequence[Problem]]:
     """Return all training problems, and the problems of the evaluations that the configuration asks for.
 
-    Problems that both have are logged as a warning.
-
     Raises:
       ConfigError: with a sentence for each split that has too few problems.
     """
@@ -34,19 +32,21 @@ def problems_of(config: Config, task: Task) -> dict[Split, Sequence[Problem]]:
     with mistakes:
         found[Split.TEST] = take(task, Split.TEST, settings.test_problems, "evaluation.test_problems")
     mistakes.tell()
-    _tell_leaks(found)
     return found
 
 
-def _tell_leaks(found: Mapping[Split, Sequence[Problem]]) -> None:
-    """Warn of problems that are both trained on and evaluated, as in a task of the user's own that ignores splits."""
+def tell_leaks(found: Mapping[Split, Sequence[Problem]]) -> None:
+    """Warn of problems that are both trained on and evaluated, as in a task of the user's own that ignores splits.
+
+    The doctor has a wider check of its own.
+    """
     trained = {problem.key for problem in found[Split.TRAIN]}
     for split, problems in found.items():
         shared = [problem for problem in problems if split is not Split.TRAIN and problem.key in trained]
         if shared:
             logger.warning(
                 "task: %d of the %s of the %s split %s also trained on, such as %r, so scores there say little about "
-                "others; give the splits different problems",
+                "new problems; give the splits different problems",
                 len(shared),
                 counted(len(problems), "problem"),
                 split.name.lower(),

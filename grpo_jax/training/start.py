@@ -48,7 +48,7 @@ from grpo_jax.training.compile_ahead import compiling_ahead
 from grpo_jax.training.display import Display, Noticed, Silent
 from grpo_jax.training.experiment import Experiment, build, lanes_of_step
 from grpo_jax.training.loop import run_steps
-from grpo_jax.training.problems import problems_of
+from grpo_jax.training.problems import problems_of, tell_leaks
 from grpo_jax.training.profiler import PROFILE, Profiler
 from grpo_jax.training.requests import check_engine
 from grpo_jax.training.run import Run
@@ -221,6 +221,7 @@ def _read(experiment: Experiment, policy: Files) -> tuple[dict[Split, Sequence[P
     """
     config, task = experiment.config, experiment.task
     problems = problems_of(config, task)
+    tell_leaks(problems)
     embeddings = experiment.engine.capabilities.vocab_size
     inputs = read_inputs(
         config,

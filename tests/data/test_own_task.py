@@ -6,6 +6,9 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 from grpo_jax.config import ConfigError, OwnTaskConfig
 from grpo_jax.data import Problem, check_rows
@@ -98,6 +101,17 @@ def test_prompts_with_characters_that_would_end_a_completion(prompt, character):
         check_rows(own, problems, rows, embeddings=9)
     check_rows(own, problems[:1], rows[:1], embeddings=9)
     check_rows(own, problems[:1], [[0, *rows[0]]], embeddings=9)  # as a beginning it is no mistake
+
+
+def test_a_stop_token_in_a_prompt_is_no_unknown_character():
+    """A tokenizer of bytes writes a blank as another character, and knows it."""
+    tokenizer = Tokenizer(BPE({"<eos>": 0, "a": 1, "Ġ": 2}, [], unk_token="<eos>"))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<eos>"])
+    problem = Problem("a a<eos>a", "1")
+    rows = encode(tokenizer, [problem.prompt])
+    assert rows == [[1, 2, 1, 0, 1]]
+    check_rows(task(tokenizer=tokenizer, stop_tokens=(0,)), [problem], rows, embeddings=3)
 
 
 @pytest.mark.trap(45)

@@ -91,6 +91,9 @@ def test_what_is_on_the_disk(tmp_path, monkeypatch):
     run.close()
     names = ["evaluation/000001_test.jsonl", "metrics.jsonl", "rollouts/000001.jsonl"]
     assert synced == [str(tmp_path / name) for name in names]
+    run.append_metrics(train_line(3))
+    (tmp_path / "metrics.jsonl").rename(tmp_path / "elsewhere")
+    run.sync()
 
 
 def test_evaluations_of_the_newest_step(tmp_path):

@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from grpo_jax.data import Problem, Split
-from grpo_jax.training.problems import problems_of
+from grpo_jax.training.problems import problems_of, tell_leaks
 from tests.helpers import make_config
 
 CONFIG = make_config()
@@ -15,7 +15,9 @@ def of(places):
     def problems(split, number=0, *, at_most=False):
         return EVERY[places[split]]
 
-    return problems_of(CONFIG, SimpleNamespace(problems=problems))
+    found = problems_of(CONFIG, SimpleNamespace(problems=problems))
+    tell_leaks(found)
+    return found
 
 
 def test_problems_that_are_trained_on_and_evaluated_are_told(caplog):
