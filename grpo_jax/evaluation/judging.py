@@ -72,11 +72,10 @@ def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
                 "grpo_jax.rewards.Verdict for each completion."
             )
         reward_given, answer_given = cast(Any, verdict.reward), cast(Any, verdict.answer)  # of a user's code
-        right_given = cast(Any, verdict.right)
         if (
             isinstance(reward_given, str | complex | None)
             or not isinstance(answer_given, str | None)
-            or not isinstance(right_given, bool | np.bool_ | None)
+            or verdict.right not in (True, False, None)
         ):
             raise ConfigError(
                 f"the reward of the task: returns {verdict}; make its reward a number, its answer a text or None, and "

@@ -5,6 +5,8 @@ import sys
 from collections import Counter
 from types import SimpleNamespace
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -71,7 +73,9 @@ def test_a_reward_that_cannot_judge(judge, sentence):
     own = task(reward=SimpleNamespace(judge=judge, unscored=Counter()))
     with pytest.raises(ConfigError, match=f"^the reward of the task: .*{sentence}"):
         try_reward(own, Problem("1+1=", "2"), 2)
-    try_reward(task(), Problem("1+1=", "2"), 2)
+    for right in (True, 0, np.bool_(True), jnp.bool_(False)):
+        reward = PerAttempt("own", lambda attempt, right=right: Verdict(1.0, None, right=right))
+        try_reward(task(reward=reward), Problem("1+1=", "2"), 2)
 
 
 @pytest.mark.parametrize(
@@ -105,13 +109,13 @@ def test_prompts_with_characters_that_would_end_a_completion(prompt, character):
 
 def test_a_stop_token_in_a_prompt_is_no_unknown_character():
     """A tokenizer of bytes writes a blank as another character, and knows it."""
-    tokenizer = Tokenizer(BPE({"<eos>": 0, "a": 1, "Ġ": 2}, [], unk_token="<eos>"))
+    tokenizer = Tokenizer(BPE({one: id for id, one in enumerate(["<eos>", *"Ġa<eos>"])}, [], unk_token="<eos>"))
     tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens(["<eos>"])
     problem = Problem("a a<eos>a", "1")
     rows = encode(tokenizer, [problem.prompt])
-    assert rows == [[1, 2, 1, 0, 1]]
-    check_rows(task(tokenizer=tokenizer, stop_tokens=(0,)), [problem], rows, embeddings=3)
+    assert rows == [[2, 1, 2, 0, 2]]
+    check_rows(task(tokenizer=tokenizer, stop_tokens=(0,)), [problem], rows, embeddings=8)
 
 
 @pytest.mark.trap(45)
