@@ -7,14 +7,13 @@ One program serves all shares.
 """
 
 import dataclasses
-import statistics
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+from alternation import in_turn, medians, several
 from fresh_policy import built
 
 from grpo_jax.config import command_line
@@ -25,6 +24,7 @@ from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import training_request
+from grpo_jax.types import TrainState, UpdateBatch
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
@@ -33,12 +33,10 @@ SHARES = (1.0, 0.75, 0.5, 0.25, 0.125)
 def main(argv: Sequence[str]) -> None:
     """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
-    parser.add_argument("--repetitions", type=int, default=30)
+    parser.add_argument("--repetitions", type=several, default=30)
     arguments = command_line.parse(parser, argv)
     experiment = built(parser, arguments)
     config = experiment.config
-    if arguments.repetitions < 1:
-        parser.error(f"--repetitions={arguments.repetitions}: must be at least 1")
     params = experiment.programs.adapt(experiment.programs.init_params(jax.random.key(0)))
     groups = config.rollout.prompts_per_step
     problems = experiment.task.problems(Split.TRAIN, groups)
@@ -63,20 +61,22 @@ def main(argv: Sequence[str]) -> None:
         batches[share] = put(host_batch, update_batch_shardings(host_batch, experiment.programs.shardings))
 
     state, clock = experiment.programs.init_state(params), Clock()
-    state, _ = experiment.programs.update(state, batches[1.0])
-    compiled = clock.read()["compile"]
-    times: dict[float, list[float]] = {share: [] for share in SHARES}
-    for _ in range(arguments.repetitions):
-        for share, batch in batches.items():
-            started = time.perf_counter()
-            state, _ = experiment.programs.update(state, batch)
-            jax.block_until_ready(state)
-            times[share].append(time.perf_counter() - started)
 
-    medians = {share: statistics.median(times[share]) for share in SHARES}
+    def updating(batch: UpdateBatch) -> Callable[[int], TrainState]:
+        def update(turn: int) -> TrainState:
+            nonlocal state
+            state, _ = experiment.programs.update(state, batch)
+            return state
+
+        return update
+
+    updating(batches[1.0])(0)
+    compiled = clock.read()["compile"]
+    runs = in_turn({share: updating(batch) for share, batch in batches.items()}, arguments.repetitions)
+    times = {share: medians(of_share).wall for share, of_share in runs.items()}
     print(f"{groups} groups of {config.rollout.group_size}, micro-batches of {config.train.microbatch_groups} groups")
-    for share, median in medians.items():
-        print(f"share with signal {share:5.3f}: {1e3 * median:7.2f} ms, {median / medians[1.0]:.3f} of the whole")
+    for share, median in times.items():
+        print(f"share with signal {share:5.3f}: {median:7.2f} ms, {median / times[1.0]:.3f} of the whole")
     print(f"compiling: {compiled:.2f} s before the first update, {clock.read()['compile'] - compiled:.2f} s after it")
 
 

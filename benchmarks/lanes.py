@@ -10,12 +10,12 @@ lanes are taken in turn.
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+from alternation import in_turn, ratio, several
 from fresh_policy import fresh_policy
 
 from grpo_jax.config import command_line
@@ -29,11 +29,9 @@ def main(argv: Sequence[str]) -> None:
     """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--lanes", type=int, nargs="+", default=[0, 16, 32, 64])
-    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--repetitions", type=several, default=20)
     parser.add_argument("--mean-share", type=float, default=4)
     arguments = command_line.parse(parser, argv)
-    if arguments.repetitions < 2:
-        parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
     config, policy, weights, prompts = fresh_policy(parser, arguments)
     rollout = config.rollout
     stops = round(policy.vocab_size * arguments.mean_share / rollout.max_new_tokens)
@@ -54,26 +52,17 @@ def main(argv: Sequence[str]) -> None:
                 lanes_per_shard=lanes,
             ).sample
         )
-        return lambda step: jax.block_until_ready(
-            sampler(weights, prompts, Counter.of(config.seed, Stream.TRAINING, step))
-        )
+        return lambda step: sampler(weights, prompts, Counter.of(config.seed, Stream.TRAINING, step))
 
     programs = {lanes: prepared(lanes) for lanes in arguments.lanes}
-    lengths = np.array([run(0).completion_lengths for run in programs.values()])[0]  # compiles all
+    lengths = np.array(programs[arguments.lanes[0]](0).completion_lengths)
     print(
         f"{len(prompts.ids)} prompts of {prompts.tokens.shape[1]} tokens, {lengths.size} completions of "
         f"{lengths.mean():.1f} tokens, at most {rollout.max_new_tokens}"
     )
-    times: dict[int, list[float]] = {lanes: [] for lanes in programs}
-    for step in range(arguments.repetitions):
-        for lanes, run in programs.items():
-            started = time.perf_counter()
-            run(step)
-            times[lanes].append(1e3 * (time.perf_counter() - started))
+    times = {lanes: [run.wall for run in runs] for lanes, runs in in_turn(programs, arguments.repetitions).items()}
     for lanes, spent in times.items():
-        ratios = [mine / first for mine, first in zip(spent, times[arguments.lanes[0]], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"{lanes} lanes: {statistics.median(spent):.1f}, ratio {middle:.2f}, quartiles {low:.2f} and {high:.2f}")
+        print(f"{lanes} lanes: {statistics.median(spent):.1f}, ratio {ratio(spent, times[arguments.lanes[0]])}")
 
 
 if __name__ == "__main__":

@@ -17,14 +17,15 @@ uniform numbers, they agree where the token's intervals overlap.
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from alternation import in_turn, several
 from jaxtyping import Array, Float, Int
 
 from grpo_jax.randomness import Counter, Stream, prompt_keys
@@ -191,14 +192,9 @@ def print_times(vocab: int, rows: int, repetitions: int) -> None:
         label: jax.jit(lambda logits, step, way=way: way.draw(logits, noise(way.size(vocab), rows, step)))
         for label, way in WAYS.items()
     }
-    times: dict[str, list[float]] = {label: [] for label in WAYS}
-    for step in range(repetitions + 1):
-        for label, program in programs.items():
-            started = time.process_time()
-            jax.block_until_ready(program(logits, step))
-            times[label].append(1e3 * (time.process_time() - started) / rows)
-    for label, spent in times.items():
-        low, middle, high = statistics.quantiles(spent[1:], n=4)  # the first one compiles
+    runs = {label: partial(program, logits) for label, program in programs.items()}
+    for label, spent in in_turn(runs, repetitions).items():
+        low, middle, high = statistics.quantiles([run.cpu / rows for run in spent], n=4, method="inclusive")
         print(f"{label}: {middle:.3f} ms of processor time a token, quartiles {low:.3f} and {high:.3f}")
 
 
@@ -208,7 +204,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--vocab", type=int, nargs="+", default=[50257, 152064])
     parser.add_argument("--draws", type=int, default=1_000_000)
     parser.add_argument("--rows", type=int, default=32)
-    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--repetitions", type=several, default=10)
     arguments = parser.parse_args(argv)
     for vocab in arguments.vocab:
         print(f"V = {vocab}, {noise_size(vocab)} values of noise in two levels")

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+from alternation import several
 from fresh_policy import built
 
 from grpo_jax.config import command_line
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
     parser = command_line.parser(__doc__, config=str(CONFIG))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--batches", type=int, default=6)
-    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--repetitions", type=several, default=10)
     parser.add_argument("--join", nargs=2, metavar=("ADDRESS", "PROCESS"), help=argparse.SUPPRESS)
     arguments = command_line.parse(parser, argv)
     if arguments.join:

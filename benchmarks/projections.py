@@ -7,13 +7,13 @@ of one product to several with its quartiles; both are measured in turn.
 """
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from alternation import in_turn, ratio
 from jaxtyping import Array, Float
 
 from grpo_jax.policy.attention import precision
@@ -43,8 +43,8 @@ def multiply(
     return products if len(products) == len(sizes) else jnp.split(products[0], np.cumsum(sizes)[:-1], axis=1)
 
 
-def prepared(shape: Shape, together: bool) -> Callable[[], float]:
-    """Return a function that runs some steps, and returns the milliseconds of processor time of one."""
+def prepared(shape: Shape, together: bool) -> Callable[[int], Array]:
+    """Return a function that runs some steps, whatever the turn."""
     random = np.random.default_rng(0)
 
     def kernels(inputs: int, *outputs: int) -> list[Array]:
@@ -69,26 +69,16 @@ def prepared(shape: Shape, together: bool) -> Callable[[], float]:
 
     run = jax.jit(lambda layers, x: jax.lax.fori_loop(0, STEPS, lambda _, x: step(layers, x), x))
     x = jnp.ones((shape.rows, width))
-
-    def milliseconds() -> float:
-        started = time.process_time()
-        jax.block_until_ready(run(layers, x))
-        return 1e3 * (time.process_time() - started) / STEPS
-
-    milliseconds()  # compiles
-    return milliseconds
+    return lambda turn: run(layers, x)
 
 
 def main() -> None:
     """Print the times."""
     for name, shape in SHAPES.items():
-        ways = [prepared(shape, together) for together in (False, True)]
-        times = [[way() for way in ways] for _ in range(REPETITIONS)]
-        apart, together = (statistics.median(spent) for spent in zip(*times, strict=True))
-        low, middle, high = statistics.quantiles([one / several for several, one in times], n=4)
-        print(
-            f"{name}: {apart:.2f} apart, {together:.2f} in one; ratio {middle:.3f}, quartiles {low:.3f} and {high:.3f}"
-        )
+        runs = in_turn({together: prepared(shape, together) for together in (False, True)}, REPETITIONS)
+        apart, together = ([run.cpu / STEPS for run in of_way] for of_way in runs.values())
+        middles = f"{statistics.median(apart):.2f} apart, {statistics.median(together):.2f} in one"
+        print(f"{name}: {middles}; ratio {ratio(together, apart)}")
 
 
 if __name__ == "__main__":

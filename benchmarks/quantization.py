@@ -10,13 +10,12 @@ log-probabilities of the tokens that the quantised policy samples are from the u
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
+from alternation import Spent, in_turn, ratio, several
 from fresh_policy import built
 
 from grpo_jax.config import command_line
@@ -31,20 +30,11 @@ CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 NEVER = -1  # a stop token that no policy samples
 
 
-class Spent(NamedTuple):
-    """What it took to sample a batch, in seconds."""
-
-    wall: float
-    cpu: float
-
-
 def main(argv: Sequence[str]) -> None:
     """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
-    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--repetitions", type=several, default=20)
     arguments = command_line.parse(parser, argv)
-    if arguments.repetitions < 2:
-        parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
     experiment = built(parser, arguments)
     programs, rollout, task = experiment.programs, experiment.config.rollout, experiment.task
     if rollout.max_new_tokens < 2:
@@ -68,29 +58,23 @@ def main(argv: Sequence[str]) -> None:
             stop_tokens=[NEVER],
         ).sample
         compiled = jax.jit(sampler)
-        return lambda step: jax.block_until_ready(compiled(weights, prompts, Counter.of(0, Stream.TRAINING, step)))
+        return lambda step: compiled(weights, prompts, Counter.of(0, Stream.TRAINING, step))
 
-    def spent(run: Callable[[int], Rollouts], step: int) -> Spent:
-        wall, cpu = time.perf_counter(), time.process_time()
-        run(step)
-        return Spent(time.perf_counter() - wall, time.process_time() - cpu)
-
-    def each_step(runs: Sequence[Callable[[int], Rollouts]], step: int) -> Spent:
-        """Return the milliseconds of a decode step: the rest, which is the prompts and first tokens, is taken off."""
-        first, whole = (spent(run, step) for run in runs)
-        return Spent(*(1e3 * (b - a) / (rollout.max_new_tokens - 1) for a, b in zip(first, whole, strict=True)))
-
-    runs = {name: [prepared(*kind, tokens) for tokens in (1, rollout.max_new_tokens)] for name, kind in kinds.items()}
-    for pair in runs.values():  # compiles
-        each_step(pair, 0)
-    found = runs["int8"][1](0)
+    room = rollout.max_new_tokens
+    programs_of = {(name, tokens): prepared(*kind, tokens) for name, kind in kinds.items() for tokens in (1, room)}
+    found = programs_of["int8", room](0)
     groups = found.prompt_tokens, found.prompt_lengths, found.completion_tokens
     own = jax.jit(policy.completion_logprobs, static_argnames="temperature")
     trained = own(weights, *groups, temperature=rollout.sampling.temperature)
     difference = np.abs(np.array(trained) - np.array(found.logprobs))
-    times = [
-        {name: each_step(pair, step) for name, pair in runs.items()} for step in range(1, arguments.repetitions + 1)
-    ]
+    runs = in_turn(programs_of, arguments.repetitions)
+    each_step = {  # without the prompts and first tokens, which a sample of one token takes
+        name: [
+            Spent(*((b - a) / (room - 1) for a, b in zip(first, whole, strict=True)))
+            for first, whole in zip(runs[name, 1], runs[name, room], strict=True)
+        ]
+        for name in kinds
+    }
     print(
         f"{len(prompts.ids)} prompts of {prompts.tokens.shape[1]} tokens, groups of {rollout.group_size}, "
         f"{rollout.max_new_tokens} new tokens; {experiment.config.model.compute_dtype}"
@@ -98,11 +82,9 @@ def main(argv: Sequence[str]) -> None:
     for name, (_, held) in kinds.items():
         megabytes = sum(leaf.nbytes for leaf in jax.tree.leaves(held)) / 1e6
         print(f"{name}: {megabytes:.2f} MB of weights", end="")
-        for what in Spent._fields:
-            ratios = [getattr(one[name], what) / getattr(one["as they are"], what) for one in times]
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            median = statistics.median(getattr(one[name], what) for one in times)
-            print(f"; {what} {median:.3f} ms a step, ratio {middle:.2f} [{low:.2f}, {high:.2f}]", end="")
+        for which, what in enumerate(Spent._fields):
+            mine, plain = ([one[which] for one in each_step[way]] for way in (name, "as they are"))
+            print(f"; {what} {statistics.median(mine):.3f} ms a step, ratio {ratio(mine, plain)}", end="")
         print()
     print(f"log-probabilities differ by {difference.mean():.4f} in the mean, and by at most {difference.max():.3f}")
 

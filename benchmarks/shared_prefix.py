@@ -10,13 +10,12 @@ ratios with quartiles.
 
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
+from alternation import in_turn, ratio, several
 from fresh_policy import built
 
 from grpo_jax.config import command_line
@@ -32,14 +31,14 @@ from grpo_jax.types import Rollouts
 CONFIG = Path(__file__).parent.parent / "configs" / "smollm2_135m.py"
 
 
-def phases(experiment: Experiment) -> dict[str, Callable[[], Any]]:
+def phases(experiment: Experiment) -> dict[str, Callable[[int], object]]:
     """Return functions that sample a step's groups, and that compute an update of them."""
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
     prompts = encode_prompts(experiment.task, experiment.task.problems(Split.TRAIN, config.rollout.prompts_per_step))
     state = programs.init_state(programs.adapt(read_checkpoint(experiment)))
     engine.load(programs.sampling_weights(state.params), 0)
 
-    def sample() -> Rollouts:
+    def sample(turn: int = 0) -> Rollouts:
         parts = [part.rollouts for part in engine.sample(prompts, training_request(config, step=1))]
         return jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
 
@@ -57,7 +56,7 @@ def phases(experiment: Experiment) -> dict[str, Callable[[], Any]]:
     )
     batch = put(batch, update_batch_shardings(batch, programs.shardings))
 
-    def update() -> None:
+    def update(turn: int) -> None:
         nonlocal state
         state, _ = programs.update(state, batch)
         jax.block_until_ready(state)
@@ -68,10 +67,8 @@ def phases(experiment: Experiment) -> dict[str, Callable[[], Any]]:
 def main(argv: Sequence[str]) -> None:
     """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
-    parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--repetitions", type=several, default=5)
     arguments = command_line.parse(parser, argv)
-    if arguments.repetitions < 2:
-        parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
     given = arguments.overrides
     ways = {}
     for way in (True, False):
@@ -82,16 +79,10 @@ def main(argv: Sequence[str]) -> None:
             print(f"prompts have {np.mean(lengths):.1f} tokens, {len(prompt_prefix(experiment.task))} of them shared")
         ways[way] = phases(experiment)
     for phase in ways[True]:
-        seconds: dict[bool, list[float]] = {way: [] for way in ways}
-        for repetition in range(-1, arguments.repetitions):  # the first one compiles
-            for way, functions in ways.items():
-                began = time.perf_counter()
-                functions[phase]()
-                if repetition >= 0:
-                    seconds[way].append(time.perf_counter() - began)
-        low, ratio, high = statistics.quantiles([on / off for on, off in zip(*seconds.values(), strict=True)], n=4)
-        on, off = (statistics.median(spent) for spent in seconds.values())
-        print(f"{phase}: {on:.2f} s shared, {off:.2f} s not; ratio {ratio:.2f}, quartiles {low:.2f} and {high:.2f}")
+        taken = in_turn({way: functions[phase] for way, functions in ways.items()}, arguments.repetitions)
+        on, off = ([run.wall / 1e3 for run in runs] for runs in taken.values())
+        medians = f"{statistics.median(on):.2f} s shared, {statistics.median(off):.2f} s not"
+        print(f"{phase}: {medians}; ratio {ratio(on, off)}")
 
 
 if __name__ == "__main__":

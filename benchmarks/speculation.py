@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from alternation import ratio, several
 from fresh_policy import built
 
 from grpo_jax.config import command_line
@@ -48,10 +49,10 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--drafts", type=int, nargs="+", default=[0, 2, 4, 8])
     parser.add_argument("--prompts", type=int, default=32)
     parser.add_argument("--lanes", type=int, default=0, help="0: one for each completion")
-    parser.add_argument("--repetitions", type=int, default=10)
+    parser.add_argument("--repetitions", type=several, default=10)
     arguments = command_line.parse(parser, argv)
-    if arguments.repetitions < 2 or arguments.prompts < 1 or min(arguments.drafts) < 0 or arguments.lanes < 0:
-        parser.error("--repetitions must be at least 2, --prompts at least 1, --drafts and --lanes not negative")
+    if arguments.prompts < 1 or min(arguments.drafts) < 0 or arguments.lanes < 0:
+        parser.error("--prompts must be at least 1, --drafts and --lanes not negative")
     if arguments.workdir:
         experiment, restored = restore(arguments.workdir)
         params = restored.params
@@ -108,15 +109,14 @@ def main(argv: Sequence[str]) -> int:
         f"{lengths.mean():.1f} tokens, at most {rollout.max_new_tokens}"
     )
     for drafts, all_visits in visits.items():
-        ratios = [mine.cpu_seconds / one.cpu_seconds for mine, one in zip(all_visits, visits[first], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
+        cpu_ratio = ratio([each.cpu_seconds for each in all_visits], [each.cpu_seconds for each in visits[first]])
         steps, wall, cpu = (
             statistics.median(values)
             for values in zip(*((each.steps, each.seconds, each.cpu_seconds) for each in all_visits), strict=True)
         )
         print(
             f"{drafts} drafts: {steps:.0f} steps, {1e3 * wall:.1f} ms, {1e3 * cpu:.1f} of processor time, ratio "
-            f"{middle:.2f}, quartiles {low:.2f} and {high:.2f}"
+            f"{cpu_ratio}"
         )
     return 0
 

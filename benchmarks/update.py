@@ -10,14 +10,14 @@ bucket (grpo_jax/training/batching.py).
 """
 
 import dataclasses
-import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+from alternation import in_turn, medians, ratio, several
 from fresh_policy import built
 
 from grpo_jax.config import command_line
@@ -25,7 +25,7 @@ from grpo_jax.data import Split, encode_prompts
 from grpo_jax.processes import put
 from grpo_jax.training.batching import buckets_of, make_minibatches
 from grpo_jax.training.programs import update_batch_shardings
-from grpo_jax.types import Rollouts, StopReason
+from grpo_jax.types import Rollouts, StopReason, TrainState, UpdateBatch
 
 CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 
@@ -33,13 +33,11 @@ CONFIG = Path(__file__).parent.parent / "configs" / "two_grpo.py"
 def main(argv: Sequence[str]) -> None:
     """Run the command line."""
     parser = command_line.parser(__doc__, config=str(CONFIG))
-    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--repetitions", type=several, default=20)
     parser.add_argument("--mean-share", type=float, default=4)
     arguments = command_line.parse(parser, argv)
     experiment = built(parser, arguments)
     config = experiment.config
-    if arguments.repetitions < 2:
-        parser.error(f"--repetitions={arguments.repetitions}: must be at least 2")
     if not 1 <= arguments.mean_share <= config.rollout.max_new_tokens:
         parser.error(f"--mean-share={arguments.mean_share}: must be between 1 and rollout.max_new_tokens")
     programs, rollout = experiment.programs, config.rollout
@@ -72,24 +70,23 @@ def main(argv: Sequence[str]) -> None:
     batches = {name: put(way, update_batch_shardings(way, programs.shardings)) for name, way in ways.items()}
 
     state = programs.init_state(programs.adapt(programs.init_params(jax.random.key(0))))
-    started = time.process_time()
-    state, _ = programs.update(state, batches["in buckets"])
-    print(f"compiling and one update: {time.process_time() - started:.1f} s of CPU")
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(arguments.repetitions):
-        for name, batch in batches.items():
-            started, used = time.perf_counter(), time.process_time()
+
+    def updating(batch: UpdateBatch) -> Callable[[int], TrainState]:
+        def update(turn: int) -> TrainState:
+            nonlocal state
             state, _ = programs.update(state, batch)
-            jax.block_until_ready(state)
-            wall[name].append(1e3 * (time.perf_counter() - started))
-            cpu[name].append(1e3 * (time.process_time() - used))
-    for name in ways:
-        print(f"{name}: {statistics.median(wall[name]):.1f} ms, {statistics.median(cpu[name]):.1f} ms of CPU")
-    for unit, spent in (("time", wall), ("CPU time", cpu)):
-        ratios = [one / other for one, other in zip(*spent.values(), strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"ratio of {unit}: {middle:.2f}, quartiles {low:.2f} and {high:.2f}")
+            return state
+
+        return update
+
+    started = time.process_time()
+    updating(batches["in buckets"])(0)
+    print(f"compiling and one update: {time.process_time() - started:.1f} s of CPU")
+    runs = in_turn({name: updating(batch) for name, batch in batches.items()}, arguments.repetitions)
+    for name, of_way in runs.items():
+        print(f"{name}: {medians(of_way).wall:.1f} ms, {medians(of_way).cpu:.1f} ms of CPU")
+    for unit, which in (("time", 0), ("CPU time", 1)):
+        print(f"ratio of {unit}: {ratio(*([run[which] for run in of_way] for of_way in runs.values()))}")
 
 
 if __name__ == "__main__":
