@@ -101,7 +101,7 @@ def test_moments_are_those_of_groups_taken_one_by_one(name):
 def test_cuts_are_put_back_in_order():
     groups = Cuts(orders(3, 8, 5, 0), 4)
     values = np.arange(24.0).reshape(3, 8)
-    assert (groups.joined(groups.cut(values)) == values).all()
+    assert (groups.in_sampling_order(groups.cut(values)) == values).all()
     assert (groups.cut(values)[0] == values.reshape(3, 2, 4)).all()  # the first is as sampled
     assert (groups.cut(values)[1:] != values.reshape(3, 2, 4)).any()
 
