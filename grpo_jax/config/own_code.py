@@ -62,11 +62,12 @@ def located(error: BaseException) -> str:
 
 
 @contextmanager
-def blaming(what: str) -> Iterator[None]:
+def blaming(what: str, remedy: str = "correct it") -> Iterator[None]:
     """Report whatever is raised inside as a mistake in a user's own code.
 
     Args:
-      what: the beginning of the sentence: a field, its value, and which part cannot be used.
+      what: the beginning of the sentence: a field, its value, and what cannot be done.
+      remedy: its end, without the full stop.
 
     Raises:
       ConfigError: instead of any other error.
@@ -76,7 +77,7 @@ def blaming(what: str) -> Iterator[None]:
     except ConfigError:
         raise
     except (Exception, SystemExit) as error:
-        raise ConfigError(f"{what} cannot be used ({located(error)}); correct it.") from error
+        raise ConfigError(f"{what} ({located(error)}); {remedy}.") from error
 
 
 def own_code(config: Config) -> dict[str, str]:

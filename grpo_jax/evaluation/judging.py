@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from grpo_jax.config import ConfigError, counted, located
+from grpo_jax.config import ConfigError, blaming, counted
 from grpo_jax.data import Problem, Task, decode
 from grpo_jax.processes import by_all
 from grpo_jax.rewards import Attempt, Reward, Verdict, WorkerError, finite_or_unscored
@@ -91,15 +91,9 @@ def try_reward(task: Task, problem: Problem, group_size: int) -> None:
       ConfigError: if it raises anything, or returns what is no verdict.
     """
     attempt = Attempt(problem.prompt, problem.answer, problem.answer, True, 1)
-    try:
+    gold = f"the gold answer {problem.answer[:80]!r} of {problem.prompt[:80]!r}"
+    with blaming(f"the reward of the task: cannot judge {gold}"):
         judged_by(task.reward, [attempt] * group_size)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # of a user's code
-        raise ConfigError(
-            f"the reward of the task: cannot judge the gold answer {problem.answer[:80]!r} of {problem.prompt[:80]!r} "
-            f"({located(error)}); correct it."
-        ) from error
 
 
 def warm(reward: Reward) -> None:

@@ -53,7 +53,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
     estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)
     of_user = f"objective.name={config.name!r}: its" if ":" in config.name else ""
     if of_user:
-        with blaming(f"{of_user} advantages"):
+        with blaming(f"{of_user} advantages cannot be used"):
             leaves_out_unscored = _leaves_out_unscored(estimator, group_size)
         if not leaves_out_unscored:
             raise ConfigError(
@@ -84,7 +84,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         has_tolerance="tolerance" in _parameters(recipe.advantages),
     )
     if of_user:
-        with blaming(f"{of_user} surrogate"):
+        with blaming(f"{of_user} surrogate cannot be used"):
             old, moved = _logprobs(group_size)
             if not jnp.isfinite(_gradient(objective, moved, old)).all():
                 raise ValueError("its gradient is not finite")

@@ -3,7 +3,7 @@
 import dataclasses
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 
 import jax
@@ -196,8 +196,11 @@ def _prepare(experiment: Experiment) -> tuple[dict[Split, Sequence[Problem]], In
     """Check an experiment, and return its problems and the digests of all that was read for it."""
     _check_parts(experiment)
     policy, settings = checkpoint_files(experiment.config), experiment.config.task
-    own = settings.factory if isinstance(settings, OwnTaskConfig) else ""
-    with blaming(f"task.factory={own!r}: its problems, prompt_tokens or demonstrations") if own else nullcontext():
+    guard: AbstractContextManager[None] = nullcontext()
+    if isinstance(settings, OwnTaskConfig):
+        parts = "its problems, prompt_tokens or demonstrations cannot be used"
+        guard = blaming(f"task.factory={settings.factory!r}: {parts}")
+    with guard:
         problems, inputs = _read(experiment, policy)
         _try_task(experiment, problems)
     return problems, inputs

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from grpo_jax.config import ConfigError, SourceConfig, did_you_mean, imported, located
+from grpo_jax.config import ConfigError, SourceConfig, blaming, did_you_mean, imported
 from grpo_jax.data.problem import Problem
 from grpo_jax.data.sources.arithmetic import open_arithmetic
 from grpo_jax.data.sources.huggingface import open_huggingface, repository_of
@@ -109,29 +109,17 @@ def _open(config: SourceConfig) -> Records:
 def _open_own(config: SourceConfig) -> Records:
     """Return the records of `package.module:function`, a function of a `SourceConfig` that returns a sequence."""
     function = imported("kind", config.kind)
-    try:
+    kind, path = f"kind={config.kind!r}", f"path={config.path!r}"
+    or_else = "or make the function return a list of records"
+    with blaming(f"{kind}: cannot read {path}", f"correct the path, {or_else}"):
         found = function(config)
         length = len(found)
         if isinstance(found, Mapping) or not hasattr(found, "__getitem__"):
             raise TypeError(f"it returned a {type(found).__name__}")
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a user's function raises is that function's fault
-        raise ConfigError(
-            f"kind={config.kind!r}: cannot read path={config.path!r} ({located(error)}); correct the "
-            "path, or make the function return a list of records."
-        ) from error
 
     def read(index: int) -> Mapping[str, Any]:
-        try:
+        with blaming(f"{kind}: cannot read record {index} of {path}", f"correct that, {or_else}"):
             record: Mapping[str, Any] = found[index]
-        except ConfigError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise ConfigError(
-                f"kind={config.kind!r}: cannot read record {index} of path={config.path!r} ({located(error)}); correct "
-                "that, or make the function return a list of records."
-            ) from error
         return record
 
     where = found.where if isinstance(found, Records) else lambda index: f"{config.path}, {index}"

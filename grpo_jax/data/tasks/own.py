@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from tokenizers import Tokenizer
 
-from grpo_jax.config import ConfigError, OwnTaskConfig, blaming, imported, located
+from grpo_jax.config import ConfigError, OwnTaskConfig, blaming, imported
 from grpo_jax.data.tasks.task import Task
 
 NEVER = -1  # alone among the stop tokens: no token ends a completion, so that each fills its room
@@ -20,16 +20,10 @@ def own_task(settings: OwnTaskConfig) -> Task:
       ConfigError: if the factory cannot be imported or called, or does not return a task.
     """
     factory = imported("task.factory", settings.factory)
-    try:
+    called = f"cannot be called with task.parameters={settings.parameters}"
+    with blaming(f"task.factory={settings.factory!r}: {called}", "correct one of the two"):
         task = factory(**settings.parameters)
-    except ConfigError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a user's function raises is reported as that function's fault
-        raise ConfigError(
-            f"task.factory={settings.factory!r}: cannot be called with task.parameters={settings.parameters} "
-            f"({located(error)}); correct one of the two."
-        ) from error
-    with blaming(f"task.factory={settings.factory!r}: one of its members"):
+    with blaming(f"task.factory={settings.factory!r}: one of its members cannot be used"):
         if not isinstance(getattr(task, "tokenizer", None), Tokenizer | None):
             raise ConfigError(
                 f"task.factory={settings.factory!r}: its tokenizer is a {type(task.tokenizer).__name__}; return a "
