@@ -2,8 +2,8 @@
 
 Every estimator takes the `Outcomes` of a step and returns advantages [N, G]. In this module, unlike in
 `batch_advantages` and `historical_advantages`, the advantages of a group whose rewards do not differ (`rewards_differ`)
-are exactly 0. Such a group carries no signal, and training may drop it. All estimators but
-`focal` are defined for any rewards.
+are exactly 0. Such a group carries no signal, and training may drop it. All estimators but `focal` are defined for any
+rewards, and all but `rescaled` without the prompts' chance to be right (`Outcomes.success`).
 "The paper" is "It Takes Two", arXiv 2510.00977.
 """
 
@@ -120,8 +120,10 @@ def focal(
 ) -> Float[Array, "N G"]:
     """Return F-GRPO's advantages: GRPO's times (1 - p)^gamma, with p the group's mean reward, arXiv 2602.06717.
 
+    p is clipped to [0, 1].
+
     Args:
-      gamma: 0 is GRPO; a larger gamma gives easy prompts less weight. p is clipped to [0, 1].
+      gamma: 0 is GRPO; a larger gamma gives easy prompts less weight.
     """
     mean, _ = mean_and_count(outcomes.rewards, outcomes.scored)
     weight = (1 - jnp.clip(mean, 0.0, 1.0)) ** gamma

@@ -16,6 +16,7 @@ from grpo_jax.objectives.aggregation import AGGREGATIONS
 from grpo_jax.objectives.kl import KL_ESTIMATORS
 from grpo_jax.objectives.objective import Objective
 from grpo_jax.objectives.outcomes import Outcomes
+from grpo_jax.objectives.ratios import CORRECTIONS
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
 from grpo_jax.types import Groups
 
@@ -72,10 +73,10 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         advantages=estimator,
         surrogate=surrogate,
         aggregation=AGGREGATIONS[recipe.aggregation if config.aggregation == "published" else config.aggregation],
-        surrogate_needs_reference=recipe.reference,
+        surrogate_needs_reference=recipe.needs_reference,
         kl_coef=config.kl_coef,
         kl=KL_ESTIMATORS[config.kl_estimator],
-        correction=partial(CORRECTIONS[config.importance_beyond], cap=config.importance_cap)
+        correction=partial(CORRECTIONS[config.importance_beyond], limit=config.importance_cap)
         if config.importance_cap
         else None,
         after_prefix=after_prefix,
@@ -191,25 +192,13 @@ def _gradient(
     return jax.jit(jax.grad(lambda values: alone.loss(values, groups).total))(logprobs)
 
 
-def needs_reference(config: ObjectiveConfig) -> bool:
-    """Return whether the objective or a KL term needs the base policy. Raises ConfigError for an unknown objective."""
-    return _recipe(config.name).reference or config.kl_coef > 0
+def keeps_reference(config: ObjectiveConfig) -> bool:
+    """Return whether a run keeps the base policy as the reference, which its objective or a KL term may need.
 
-
-def truncated(ratio: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
-    """Return min(pi_old / pi_sampler, cap): truncated importance sampling.
-
-    It corrects for a sampler that computes in another precision, or that filters its logits.
+    Raises:
+      ConfigError: if the objective is unknown.
     """
-    return jnp.minimum(ratio, cap)
-
-
-def masked(ratio: Float[Array, "..."], cap: float) -> Float[Array, "..."]:
-    """Return pi_old / pi_sampler if it is between 1/cap and cap, else 0: masked importance sampling (IcePop)."""
-    return jnp.where((ratio <= cap) & (ratio >= 1 / cap), ratio, 0.0)
-
-
-CORRECTIONS: Mapping[str, Callable[..., Array]] = {"truncate": truncated, "mask": masked}
+    return _recipe(config.name).needs_reference or config.kl_coef > 0
 
 
 def _recipe(name: str) -> Recipe:

@@ -38,7 +38,7 @@ class Objective:
     after_prefix: bool  # whether the surrogate gives no gradient to tokens with which all completions of a group begin
     unit_rewards: bool = False  # see `Recipe`
     needs_success: bool = False  # see `Recipe`
-    has_tolerance: bool = False  # whether rewards differ only beyond `objective.no_signal_tolerance`
+    has_tolerance: bool = False  # whether the estimator takes `objective.no_signal_tolerance`
 
     @property
     def needs_reference(self) -> bool:
@@ -60,7 +60,7 @@ class Objective:
             total += self.kl_coef * (terms.plain_weights * divergence).sum()
         return LossSum(total, self.aggregation.denominator(groups.completion_lengths).sum())
 
-    def cut(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
+    def clipped_tokens(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
         """Return a mask of the clipped tokens: they have an advantage and a weight, but get no gradient.
 
         This definition holds for every surrogate, whether it clips tokens or whole completions.

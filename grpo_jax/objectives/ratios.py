@@ -1,4 +1,6 @@
-"""The importance ratio, its bounds, and PPO's clipped surrogate, token by token."""
+"""The importance ratio, its bounds, PPO's clipped surrogate, and corrections for the sampler, token by token."""
+
+from collections.abc import Callable, Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
@@ -43,3 +45,20 @@ def clipped_surrogate(
     """
     advantages = advantages[..., None]
     return advantages * jnp.where(advantages > 0, cap(ratio, clip_high), floor(ratio, clip_low))
+
+
+def truncated(ratio: Float[Array, "..."], limit: float) -> Float[Array, "..."]:
+    """Return min(pi_old / pi_sampler, limit): truncated importance sampling.
+
+    It corrects for a sampler that computes in another precision, or that filters its logits.
+    """
+    return jnp.minimum(ratio, limit)
+
+
+def masked(ratio: Float[Array, "..."], limit: float) -> Float[Array, "..."]:
+    """Return pi_old / pi_sampler if it is between 1/limit and limit, else 0: masked importance sampling (IcePop)."""
+    return jnp.where((ratio <= limit) & (ratio >= 1 / limit), ratio, 0.0)
+
+
+# By `objective.importance_beyond`.
+CORRECTIONS: Mapping[str, Callable[..., Array]] = {"truncate": truncated, "mask": masked}

@@ -27,9 +27,9 @@ class Recipe:
     advantages: Callable[..., Any]  # an Estimator
     surrogate: Callable[..., Any]  # a Surrogate
     aggregation: str = "sequence"  # the published one: a key of AGGREGATIONS
-    reference: bool = False  # whether the surrogate needs the base policy's log-probabilities
     group_size: int | None = None  # the only size of groups that it is defined for; None: any size
     unit_rewards: bool = False  # whether its formulas are for rewards from 0 to 1 alone; others are refused
+    needs_reference: bool = False  # whether its surrogate depends on the base policy's log-probabilities
     needs_success: bool = False  # whether its advantages depend on the prompts' chance to be right, `Outcomes.success`
 
 
@@ -66,8 +66,8 @@ OBJECTIVES: Mapping[str, Recipe] = {
     "nsr": Recipe(partial(_reinforcement, positive_weight=0.0), _clipped, "token", unit_rewards=True),
     "w_reinforce": Recipe(partial(_reinforcement, positive_weight=0.1), _clipped, "token", unit_rewards=True),
     # Right completions against wrong ones.
-    "online_dpo": Recipe(advantages.contrastive, preferences.logistic, "sum", reference=True),
-    "ipo": Recipe(advantages.contrastive, preferences.squared, "sum", reference=True),
+    "online_dpo": Recipe(advantages.contrastive, preferences.logistic, "sum", needs_reference=True),
+    "ipo": Recipe(advantages.contrastive, preferences.squared, "sum", needs_reference=True),
     "simpo": Recipe(advantages.contrastive, partial(preferences.logistic, beta=2.0, margin=1.0)),
     "disco": Recipe(advantages.contrastive, preferences.discriminative),
 }

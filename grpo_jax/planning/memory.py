@@ -8,7 +8,7 @@ import jax
 
 from grpo_jax.config import ArchitectureConfig, Config
 from grpo_jax.json_record import JsonRecord
-from grpo_jax.objectives import needs_reference
+from grpo_jax.objectives import keeps_reference
 from grpo_jax.planning.chips import Chip
 from grpo_jax.policy import trained_of
 from grpo_jax.sampling import cached_tokens
@@ -64,7 +64,7 @@ def sample_memory(
 
 def reference_bytes(inputs: AbstractInputs, config: Config) -> int:
     """Return the bytes of the reference policy: the trained parameters' initial values, if the objective needs them."""
-    return tree_bytes(trained_of(inputs.state.params)) if needs_reference(config.objective) else 0
+    return tree_bytes(trained_of(inputs.state.params)) if keeps_reference(config.objective) else 0
 
 
 def cache_bytes(inputs: AbstractInputs, config: Config, architecture: ArchitectureConfig, lanes: int) -> int:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grpo_jax.config import Config
-from grpo_jax.objectives import needs_reference
+from grpo_jax.objectives import keeps_reference
 from grpo_jax.sampling import Counter, SamplingWeights
 from grpo_jax.training.batching import buckets_of
 from grpo_jax.training.programs import Programs, update_batch_shardings
@@ -82,7 +82,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
 
 def scores_per_minibatch(config: Config) -> int:
     """Return how often the loop scores a minibatch before its update: by the old policy and by the reference."""
-    return (config.objective.old_logprobs == "trainer") + needs_reference(config.objective)
+    return (config.objective.old_logprobs == "trainer") + keeps_reference(config.objective)
 
 
 def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
@@ -91,7 +91,7 @@ def scored(batch: UpdateBatch, config: Config) -> UpdateBatch:
     groups = dataclasses.replace(
         batch.groups,
         old_logprobs=like if config.objective.old_logprobs == "trainer" else None,
-        reference_logprobs=like if needs_reference(config.objective) else None,
+        reference_logprobs=like if keeps_reference(config.objective) else None,
     )
     return dataclasses.replace(batch, groups=groups)
 

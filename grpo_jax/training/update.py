@@ -174,7 +174,7 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     logprobs = jax.lax.stop_gradient(logprobs)
     mask = length_mask(groups.completion_lengths, logprobs.shape[-1])
     ratio = importance_ratio(logprobs, groups.ratio_denominator, mask)
-    cut = objective.cut(logprobs, groups)
+    clipped = objective.clipped_tokens(logprobs, groups)
     advantages = groups.advantages[..., None]
     difference = jnp.where(mask, jnp.abs(logprobs - groups.sampler_logprobs), 0.0)
     tokens = mask.sum().astype(jnp.float32)
@@ -188,8 +188,8 @@ def _token_metrics(objective: Objective, logprobs: Float[Array, "M G C"], groups
     # KL(sampler || policy) by the estimator k3, from the sampler's tokens.
     divergence = k3(jnp.where(mask, groups.sampler_logprobs, 0), jnp.where(mask, logprobs, 0))
     metrics: dict[str, Metric] = {  # plain strings name metrics that no other module reads
-        Measured.CLIPPED_ABOVE: share((advantages > 0) & cut),
-        Measured.CLIPPED_BELOW: share((advantages < 0) & cut),
+        Measured.CLIPPED_ABOVE: share((advantages > 0) & clipped),
+        Measured.CLIPPED_BELOW: share((advantages < 0) & clipped),
         "effective_sample_share": EffectiveShare(mean(ratio), mean(ratio**2)),
         # In later minibatches the policy has moved, so differences there are no errors of the sampler.
         Measured.SAMPLER_DIFFERENCE: OfFirstMinibatch(Maximum(difference.max())),

@@ -138,8 +138,8 @@ def test_only_completions_with_an_advantage_count():
     divergence = 0.5 * (1 - np.exp(-0.1)) * mask  # of k3, also in the prefix
     gain = np.exp(0.1) * advantages[..., None] * np.array([0, 0, 1, 1]) * mask
     np.testing.assert_allclose(gradient, divergence - gain, atol=1e-6)
-    cut = jax.jit(made.cut)(moved + 1.0, groups)  # beyond the clip
-    np.testing.assert_array_equal(cut[0, 0], [False, False, True, True])
+    clipped = jax.jit(made.clipped_tokens)(moved + 1.0, groups)  # beyond the clip
+    np.testing.assert_array_equal(clipped[0, 0], [False, False, True, True])
 
 
 @pytest.mark.parametrize("name", ["reinforce_pp", "psr", "opo", "history_baseline"])

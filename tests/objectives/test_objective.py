@@ -20,7 +20,7 @@ from grpo_jax.objectives import (
     k3,
 )
 from grpo_jax.objectives.advantages import group_normalized
-from grpo_jax.objectives.making import masked, truncated
+from grpo_jax.objectives.ratios import masked, truncated
 from grpo_jax.objectives.surrogates import clipped
 from tests.objectives.helpers import groups_of, made_of
 
@@ -184,7 +184,7 @@ def test_truncated_importance_sampling_weights_tokens():
     old = logprobs(2)
     sampler = old + jnp.log(2.0)
     plain = gradient(objective(), old, old, sampler, None, LENGTHS, ADVANTAGES)
-    corrected = objective(correction=partial(truncated, cap=1.5))
+    corrected = objective(correction=partial(truncated, limit=1.5))
     halved = gradient(corrected, old, old, sampler, None, LENGTHS, ADVANTAGES)
     np.testing.assert_allclose(halved, 0.5 * plain, rtol=1e-5)
     rare = old - jnp.log(9.0)
@@ -200,7 +200,7 @@ def test_importance_sampling_undoes_a_cut_vocabulary():
     kept = jnp.exp(full[:2]).sum()
     cut = full[:2] - jnp.log(kept)
     assert not np.allclose(cut, full[:2])
-    made = objective(correction=partial(truncated, cap=2.0))
+    made = objective(correction=partial(truncated, limit=2.0))
     old, sampler = full[0].reshape(1, 1, 1), cut[0].reshape(1, 1, 1)
     lengths, advantages = jnp.ones((1, 1), jnp.int32), jnp.ones((1, 1))
     found = gradient(made, old, old, sampler, None, lengths, advantages)
@@ -256,7 +256,7 @@ def test_every_named_objective_prefers_the_better_completion(name, pair):
 def test_masked_importance_sampling_lets_tokens_go_that_are_far_off():
     old = logprobs(2)
     plain = gradient(objective(), old, old, old, None, LENGTHS, ADVANTAGES)
-    made = objective(correction=partial(masked, cap=2.0))
+    made = objective(correction=partial(masked, limit=2.0))
     for factor, weight in ((1.5, 1.5), (0.6, 0.6), (2.5, 0.0), (0.4, 0.0)):
         found = gradient(made, old, old, old - jnp.log(factor), None, LENGTHS, ADVANTAGES)
         np.testing.assert_allclose(found, weight * plain, rtol=1e-5)
@@ -308,11 +308,11 @@ def test_what_is_cut_is_what_the_surrogate_clips():
         "simpo": [[False, False], [False, False]],
     }
     for name, cut in expected.items():
-        found = jax.jit(made_of(name).cut)(old + jnp.log(ratios), groups)
+        found = jax.jit(made_of(name).clipped_tokens)(old + jnp.log(ratios), groups)
         np.testing.assert_array_equal(found[0], cut, err_msg=name)
     tighter = made_of("gspo", clip_low=3e-4, clip_high=4e-4)
     up = old + jnp.log(jnp.array([[[1.4, 0.9], [0.5, 1.0]]]))  # geometric means 1.12 and .5
-    np.testing.assert_array_equal(jax.jit(tighter.cut)(up, groups)[0], [[True, True], [True, False]])
+    np.testing.assert_array_equal(jax.jit(tighter.clipped_tokens)(up, groups)[0], [[True, True], [True, False]])
 
 
 @pytest.mark.parametrize(
