@@ -83,7 +83,8 @@ def measure(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> N
         )
         print(f"{arguments.batches} batches of {at_once} prompts, waits of {1e3 * wait:.0f} ms")
         print(
-            f"{without:.0f} ms without, {with_work:.0f} with; {middle:.0%} overlap, quartiles {low:.0%} and {high:.0%}"
+            f"{without:.0f} ms without, {with_work:.0f} with; {100 * middle:.0f} % overlap, quartiles "
+            f"{100 * low:.0f} % and {100 * high:.0f} %"
         )
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str]) -> None:
             lengths = now[np.argsort(-expected, kind="stable")].ravel()
             found.append((lengths - 1).sum() / (a.lanes * steps(lengths.tolist(), a.lanes)))
     for name, found in shares.items():
-        print(f"{name}: {np.mean(found):.1%} of the places in decode steps are used")
+        print(f"{name}: {100 * np.mean(found):.1f} % of the places in decode steps are used")
 
 
 def steps(lengths: Sequence[int], lanes: int) -> int:

@@ -363,7 +363,7 @@ def speed(machine: Machine) -> Iterator[Row]:
     if plan is None:
         yield Row("plan", "no plan to compare with", 0.0, note=reason)
         return
-    yield Row("update", "MFU", flops / (plan.chip.flops * plan.chips), note=f"planned: {plan.update_mfu:.0%}")
+    yield Row("update", "MFU", flops / (plan.chip.flops * plan.chips), note=f"planned: {100 * plan.update_mfu:.0f} %")
     for name, seconds, program in (("sampling", sampling, plan.sample), ("update", updating, plan.update)):
         each = program.seconds / program.runs
         yield Row(name, "seconds, measured over planned", seconds / each, note=f"planned: {each:.3g} s")

@@ -102,7 +102,7 @@ def _compare(experiment: Experiment, problems: int) -> int:
         same = float((first.completion_tokens == again.completion_tokens).all(axis=-1).mean())
         print(
             f"{version:6} {first.completion_lengths.sum():9} {loaded:5.1f} + {seconds:.1f} {own.mean():12.2e} "
-            f"{own.max():17.2e} {other.mean():17.2e} {same:22.0%}"
+            f"{own.max():17.2e} {other.mean():17.2e} {100 * same:20.0f} %"
         )
     experiment.engine.close()
     return 0

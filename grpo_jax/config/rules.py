@@ -385,7 +385,7 @@ def _weight_decay(c: Config) -> Iterator[str]:
         if decay * rate >= 1:
             yield (
                 f"{section}.weight_decay={decay:g}: with a learning rate of {rate:g} an update takes away "
-                f"{decay * rate:.0%} of each weight; lower it."
+                f"{100 * decay * rate:.0f} % of each weight; lower it."
             )
 
 

@@ -68,8 +68,8 @@ def _signal(s: Sampled) -> Iterator[Finding]:
     reward = {one.verdict.reward for group in s.groups for one in group.completions if one.verdict.scored}
     if right > NEARLY_ALL and share < 0.5:  # with partial credit right completions may differ in their rewards
         yield warning(
-            f"task: {right:.0%} of {counted(s.completions, 'sampled completion')} are right already, so there is "
-            "hardly anything to learn; take harder problems."
+            f"task: {100 * right:.0f} % of {counted(s.completions, 'sampled completion')} are right already, so there "
+            "is hardly anything to learn; take harder problems."
         )
     elif not any(s.signal) and len(reward) == 1:
         yield error(
@@ -264,7 +264,7 @@ def _lengths(s: Sampled) -> Iterator[Finding]:
     reasons = Counter(one.stop_reason for group in s.groups for one in group.completions)
     ended = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
     known = judged_of(s.groups).any()
-    right = f"{right_of(s.groups).mean():.1%} are right" if known else "nothing says which are right"
+    right = f"{100 * right_of(s.groups).mean():.1f} % are right" if known else "nothing says which are right"
     yield note(
         f"Completions have {np.mean(lengths):.1f} tokens on average, of rollout.max_new_tokens="
         f"{s.config.rollout.max_new_tokens} ({ended}); {right}."

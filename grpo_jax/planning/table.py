@@ -34,7 +34,7 @@ def show(plan: Plan, advice: Sequence[str], console: PlainConsole) -> None:
     console.print(Group(_memory(plan, size), _costs(plan), _collectives(plan)))
     step = f"{plan.step_seconds:,.0f} s, {plan.step_chip_hours:.2f} chip-hours"
     console.print(
-        f"Update: estimated MFU {plan.update_mfu:.0%}. Step: {step}. Time is {HOW_TIMED[plan.chip.platform]}."
+        f"Update: estimated MFU {100 * plan.update_mfu:.0f} %. Step: {step}. Time is {HOW_TIMED[plan.chip.platform]}."
     )
     console.print("Fits." if plan.fits else "Does not fit. Change " + "; or ".join(advice) + ".")
 
@@ -100,7 +100,7 @@ def markdown_row(name: str, group: int, mesh: str, plan: Plan) -> str:
         mesh,
         "yes" if plan.fits else "no",
         f"{peaks} of {plan.chip.hbm / GIB:.0f}",
-        f"{plan.update_mfu:.0%}",
+        f"{100 * plan.update_mfu:.0f} %",
         seconds,
         f"{plan.step_chip_hours:.1f}",
     )

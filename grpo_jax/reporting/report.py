@@ -74,7 +74,7 @@ def _results(summary: Summary) -> str:
     return (
         f"<p>{counted(summary.final.problems, 'test problem')}, {counted(summary.final.samples, 'sample')} each; "
         f"{counted(summary.rollouts, 'rollout', ',')} of {counted(summary.prompts, 'prompt', ',')}, "
-        f"{counted(summary.updates, 'update', ',')}; {summary.signal_share:.1%} of the groups carried "
+        f"{counted(summary.updates, 'update', ',')}; {100 * summary.signal_share:.1f} % of the groups carried "
         f"signal.</p>{table}"
     )
 

@@ -38,7 +38,7 @@ def show_summary(summary: Summary, workdir: Path, console: PlainConsole) -> None
         console.print(_of_processes(summary.processes))
     console.say(
         f"{counted(summary.rollouts, 'rollout', ',')} of {counted(summary.prompts, 'prompt', ',')}, "
-        f"{counted(summary.updates, 'update', ',')}, {summary.signal_share:.1%} of the groups carried signal"
+        f"{counted(summary.updates, 'update', ',')}, {100 * summary.signal_share:.1f} % of the groups carried signal"
     )
     if console.shows_curves and (curve := _learning_curve(workdir)):
         console.say(curve)

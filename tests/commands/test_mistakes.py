@@ -29,7 +29,7 @@ MISTAKES = {
     "--config.optimizer.learning_rate=2": "optimizer.learning_rate=2.0: must be at least 1e-12 and at most 1.",
     "--config.warm_start.skip_learning_rate=1e-20": "warm_start.skip_learning_rate=1e-20: must be at least 1e-12",
     "--config.optimizer.weight_decay=1e4": "optimizer.weight_decay=10000: with a learning rate of 0.0002 an update "
-    "takes away 200% of each weight; lower it.",
+    "takes away 200 % of each weight; lower it.",
     "--config.warm_start.weight_decay=1e3": "warm_start.weight_decay=1000: with a learning rate of 0.002 an",
     "--config.optimizer.epsilon=1e-30": "optimizer.epsilon=1e-30: must be at least 1e-18 and at most 1.",
     "--config.optimizer.clip_norm=1e-9": "optimizer.clip_norm=1e-09: leaves a gradient that vanishes beside",

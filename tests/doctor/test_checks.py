@@ -401,7 +401,7 @@ def test_nothing_is_wrong_with_sound_samples():
 @pytest.mark.parametrize(
     ("changes", "severity", "sentence"),
     [
-        ({"groups": [group(True, True)] * 9}, WARNING, "100% of 18 sampled completions are right already"),
+        ({"groups": [group(True, True)] * 9}, WARNING, "100 % of 18 sampled completions are right already"),
         ({"groups": [group(False, False)] * 9}, ERROR, "all 18 sampled completions have the reward 0, so no group"),
         ({"groups": [group(False, False)] * 99 + [group(True, False)]}, WARNING, "1 of 100 groups carries signal"),
         (
@@ -495,7 +495,7 @@ def test_the_cost_of_a_step_and_whether_pairs_suit_are_noted():
         "A step takes about 3 s here (2 sampling and rewards, 1 update), so train.steps=12 take about 0.6 minutes"
         in told
     )
-    assert "Completions have 4.0 tokens on average, of rollout.max_new_tokens=4 (64 stop); 50.0% are right." in told
+    assert "Completions have 4.0 tokens on average, of rollout.max_new_tokens=4 (64 stop); 50.0 % are right." in told
     assert "with probability 0.500 [" in told
     assert "a step of 8 groups of 2 learns from about 4.0 of them; pairs suit this model and data" in told
     fours = of_samples([group(True, False, False, True)] * 4, make_config(rollout__group_size=4))

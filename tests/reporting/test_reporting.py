@@ -218,7 +218,7 @@ def test_the_table_at_the_end(tmp_path):
     text = shown(lambda display: show_summary(SUMMARY, tmp_path, display.console))
     assert "1024 test problems, 8 samples each" in text
     assert re.search(r"before RL .* 0\.134 .* 0\.126 - 0\.141 .* 0\.652", text)
-    assert "19,200 rollouts of 9,600 prompts, 294 updates, 17.6% of the groups carried signal" in text
+    assert "19,200 rollouts of 9,600 prompts, 294 updates, 17.6 % of the groups carried signal" in text
     assert "total 32.3 s" in text
     assert "validation" not in text
 
