@@ -75,9 +75,9 @@ def steps(experiment: Experiment, compiled: Callable[[str], None] = lambda name:
             compiled(UPDATE)
             state = jax.block_until_ready(learn(experiment, state, None, collected, step).state)
         cursor += collected.passed
-        lengths = collected.rollouts.completion_lengths
-        outcomes = collected.rewards, collected.successes, collected.scored
-        visits.observe(collected.prompts, *outcomes, lengths, collected.signal, step)
+        rewards, scored = collected.outcomes.rewards, collected.outcomes.scored
+        known = rewards, collected.successes, scored, collected.rollouts.completion_lengths
+        visits.observe(collected.prompts, *known, collected.signal, step)
         yield Step(rollout_seconds, collected)
 
 

@@ -218,7 +218,7 @@ def _first_steps(experiment: Experiment, train: Sequence[Problem], clock: Clock)
                 begin_collecting(experiment, source, visits, clock, cursor=cursor, step=len(steps) + 1, version=0)()
             )
         cursor += steps[-1].passed
-        sampled += steps[-1].rewards.size
+        sampled += steps[-1].outcomes.rewards.size
         seconds.append(sum(clock.read()[phase] for phase in ("sampling", "rewards")))
     return steps, seconds[-1] - seconds[-2]
 

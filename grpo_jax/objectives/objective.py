@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import Aggregation
 from grpo_jax.objectives.credit import after_shared_prefix
+from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.ratios import importance_ratio, log_importance_ratio
 from grpo_jax.objectives.terms import Surrogate, Terms
 from grpo_jax.objectives.tokens import length_mask
@@ -44,6 +45,15 @@ class Objective:
     def needs_reference(self) -> bool:
         """Whether the surrogate or a KL term needs the reference's log-probabilities."""
         return self.surrogate_needs_reference or self.kl_coef > 0
+
+    def advantages_alone(self, outcomes: Outcomes) -> Float[Array, "N G"]:
+        """Return the advantages that each group would have as the only one of its step."""
+        arrays, structure = jax.tree.flatten(outcomes)
+
+        def alone(*of_group: Array) -> Float[Array, " G"]:
+            return self.advantages(jax.tree.unflatten(structure, [array[None] for array in of_group]))[0]
+
+        return jax.vmap(alone)(*arrays)
 
     def loss(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> LossSum:
         """Return the summed loss of groups of completions, and their weight in its denominator.

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +23,7 @@ from grpo_jax.runs.groups import JudgedGroup, carries_signal
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import training_request
-from grpo_jax.training.resampling import choose_groups, estimate_chosen_alone, wants_more
+from grpo_jax.training.resampling import choose_groups, estimate_together, wants_more
 from grpo_jax.training.selection import BatchStart, Selected, select_prompts
 from grpo_jax.training.unfit import check_rewards, none_scored
 from grpo_jax.training.visits import Visits
@@ -35,29 +36,12 @@ class Collected:
 
     judged: Sequence[JudgedGroup]
     rollouts: Rollouts
-    rewards: Float[np.ndarray, "N G"]
-    scored: Bool[np.ndarray, "N G"]
-    # Estimates for each prompt, from its completions before this step:
-    expected_reward: Float[np.ndarray, " N"]
-    evidence: Float[np.ndarray, " N"]  # how many rollouts the expected reward counts as
-    expected_success: Float[np.ndarray, " N"]  # the chance that a completion is right
+    outcomes: Outcomes
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
     prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
     passed: int  # how many prompts of the order were sampled or left out
     version: int  # of the weights that sampled them: the step after which the policy had them
-
-    @property
-    def outcomes(self) -> Outcomes:
-        """The input of an advantage estimator."""
-        return Outcomes(
-            rewards=self.rewards,
-            scored=self.scored,
-            lengths=self.rollouts.completion_lengths,
-            expected=self.expected_reward,
-            evidence=self.evidence,
-            success=self.expected_success,
-        )
 
     @property
     def signal(self) -> Bool[np.ndarray, " N"]:
@@ -106,7 +90,8 @@ class BatchQueue:
         """
         engine, rollout = self.experiment.engine, self.experiment.config.rollout
         while (ahead := len(self.waiting)) <= rollout.delay:
-            during_update = engine.capabilities.concurrent and 0 < rollout.delay == ahead
+            is_newest = ahead == rollout.delay
+            during_update = engine.capabilities.concurrent and rollout.delay > 0 and is_newest
             self.cursor = self.source.begin(self.cursor, rollout.prompts_per_step)
             finish = begin_collecting(
                 self.experiment,
@@ -155,9 +140,9 @@ def begin_collecting(
     computes their advantages. Their prompts are those at `cursor` and after it, without the ones that
     `rollout.selection` leaves out. `visits` must not change until then.
 
-    If groups were replaced, advantages are computed twice: over all sampled groups to decide which carry signal, then
-    over those of the step alone, because an estimator may compare a group with the others of its step. Only sampling
-    is charged to a phase of its own; everything else is charged to the clock's current phase.
+    If groups may be replaced, advantages are computed twice: of each group alone, which decides whether it is replaced,
+    and then of the step's groups together, because an estimator may compare a group with the others of its step. Only
+    sampling is charged to a phase of its own; everything else is charged to the clock's current phase.
 
     Args:
       experiment: its engine holds the policy.
@@ -169,7 +154,8 @@ def begin_collecting(
       TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, if
         no completion could be scored, or if rewards do not fit the objective (`check_rewards`).
     """
-    rollout, selected = experiment.config.rollout, list[Selected]()
+    rollout = experiment.config.rollout
+    selected: list[Selected] = []
 
     def passed() -> int:
         return sum(each.passed for each in selected)
@@ -211,13 +197,15 @@ def begin_collecting(
             more = begin(rollout.prompts_per_batch)
             parts.append(checked(more()))
             collected = _combine(experiment, visits, parts, selected, step)
-        if not collected.scored.any():
+        outcomes = collected.outcomes
+        if not outcomes.scored.any():
             raise none_scored(f"step {step}", experiment.task.reward)
         objective = experiment.programs.objective
-        check_rewards(experiment.config, objective, collected.judged, collected.rewards, collected.scored, step)
-        advantages = estimate_chosen_alone(
-            partial(_advantages, experiment), collected.outcomes, collected.advantages, collected.chosen
-        )
+        check_rewards(experiment.config, objective, collected.judged, outcomes.rewards, outcomes.scored, step)
+        if not rollout.max_rollouts:
+            return collected
+        estimate = partial(_estimate, experiment, experiment.samplers.advantages)
+        advantages = estimate_together(estimate, outcomes, collected.advantages, collected.chosen)
         return dataclasses.replace(collected, advantages=advantages)
 
     return finish
@@ -226,40 +214,37 @@ def begin_collecting(
 def _combine(
     experiment: Experiment, visits: Visits, parts: Sequence[Samples], selected: Sequence[Selected], step: int
 ) -> Collected:
-    """Return all parts as one, with advantages over all their groups."""
+    """Return all parts as one. If groups may be replaced, advantages are those that each group has alone."""
     judged = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays), *(part.rollouts for part in parts))
     rewards, scored = rewards_of(judged)
     ids = [one.id for one in judged]
-    expected_reward, evidence = visits.rewards.expected(ids, step), visits.rewards.evidence(ids, step)
-    expected_success = visits.successes.expected(ids, step)
     outcomes = Outcomes(
         rewards=rewards,
         scored=scored,
         lengths=rollouts.completion_lengths,
-        expected=expected_reward,
-        evidence=evidence,
-        success=expected_success,
+        expected=visits.rewards.expected(ids, step),
+        evidence=visits.rewards.evidence(ids, step),
+        success=visits.successes.expected(ids, step),
     )
-    advantages = _advantages(experiment, outcomes)
-    chosen = choose_groups(carries_signal(advantages), experiment.config.rollout.prompts_per_step)
+    rollout, samplers = experiment.config.rollout, experiment.samplers
+    estimator = samplers.advantages_alone if rollout.max_rollouts else samplers.advantages
+    advantages = _estimate(experiment, estimator, outcomes)
     return Collected(
-        judged,
-        rollouts,
-        rewards,
-        scored,
-        expected_reward,
-        evidence,
-        expected_success,
+        judged=judged,
+        rollouts=rollouts,
+        outcomes=outcomes,
         advantages=advantages,
-        chosen=chosen,
+        chosen=choose_groups(carries_signal(advantages), rollout.prompts_per_step),
         prompt_weights=np.concatenate([each.weights for each in selected]),
         passed=sum(each.passed for each in selected),
         version=parts[0].version,
     )
 
 
-def _advantages(experiment: Experiment, outcomes: Outcomes) -> Float[np.ndarray, "N G"]:
-    samplers = experiment.samplers  # whose devices do not wait for an update
-    found: np.ndarray = fetch(samplers.advantages(put(outcomes, samplers.shardings.replicated)))
+def _estimate(
+    experiment: Experiment, estimator: Callable[[Outcomes], Any], outcomes: Outcomes
+) -> Float[np.ndarray, "N G"]:
+    """Return advantages, computed by a program of the samplers, whose devices do not wait for an update."""
+    found: np.ndarray = fetch(estimator(put(outcomes, experiment.samplers.shardings.replicated)))
     return found

@@ -12,24 +12,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from grpo_jax.json_record import JsonRecord
+from grpo_jax.objectives import Outcomes
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.visits import PRIOR_ROLLOUTS
 from grpo_jax.types import Rollouts
 
+# The arrays of a `Collected`. (The lengths among its outcomes are those of its rollouts.)
 ROLLOUTS = tuple(field.name for field in fields(Rollouts))
-# The other arrays of a `Collected`, and the names under which a record holds them.
-OTHER_ARRAYS: Mapping[str, str] = {
-    "rewards": "rewards",
-    "scored": "scored",
-    "expected_reward": "expected",
-    "evidence": "evidence",
-    "expected_success": "success",
-    "advantages": "advantages",
-    "chosen": "chosen",
-    "prompt_weights": "prompt_weights",
-}
+OUTCOMES = ("rewards", "scored", "expected", "evidence", "success")
+OTHERS = ("advantages", "chosen", "prompt_weights")
 
 
 @dataclass(frozen=True)
@@ -91,14 +84,14 @@ class InFlight(JsonRecord):
 
     version: int  # of the weights that sampled it
     groups: Sequence[InFlightGroup]
-    arrays: Mapping[str, PackedArray]  # those of `Rollouts`, by their names, and `OTHER_ARRAYS`
+    arrays: Mapping[str, PackedArray]  # by their names: ROLLOUTS, OUTCOMES and OTHERS
     passed: int | None = None  # None: an earlier version wrote the record, which selected no prompts
 
     @classmethod
     def of(cls, batch: Collected) -> "InFlight":
         """Return the record of a batch."""
-        arrays = {name: getattr(batch.rollouts, name) for name in ROLLOUTS}
-        arrays |= {name: getattr(batch, field) for field, name in OTHER_ARRAYS.items()}
+        holders = (batch.rollouts, ROLLOUTS), (batch.outcomes, OUTCOMES), (batch, OTHERS)
+        arrays = {name: getattr(holder, name) for holder, names in holders for name in names}
         return cls(
             batch.version,
             [
@@ -122,7 +115,8 @@ class InFlight(JsonRecord):
                 for one in self.groups
             ],
             rollouts=Rollouts(**{name: arrays[name] for name in ROLLOUTS}),
-            **{field: arrays[name] for field, name in OTHER_ARRAYS.items()},
+            outcomes=Outcomes(lengths=arrays["completion_lengths"], **{name: arrays[name] for name in OUTCOMES}),
+            **{name: arrays[name] for name in OTHERS},
             passed=len(self.groups) if self.passed is None else self.passed,
             version=self.version,
         )

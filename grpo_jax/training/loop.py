@@ -221,8 +221,9 @@ class _Loop:
         config, step = self._run.config, self.step
         self._sampled_prompts += len(collected.judged)
         lengths = collected.rollouts.completion_lengths
-        outcomes = collected.rewards, collected.successes, collected.scored
-        self._visits.observe(collected.prompts, *outcomes, lengths, collected.signal, step)
+        rewards, scored = collected.outcomes.rewards, collected.outcomes.scored
+        known = rewards, collected.successes, scored, lengths
+        self._visits.observe(collected.prompts, *known, collected.signal, step)
         self._log.push(step, self._sampled_prompts, rollout_statistics(collected, step), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             self._run.directory.append_rollouts(step, training_groups(collected, step))

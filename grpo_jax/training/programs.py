@@ -65,6 +65,7 @@ class Programs:
     to_devices: Callable[[SamplingWeights], SamplingWeights]  # copies either kind to the devices of these programs
     sampling: SamplingPrograms  # of SamplingWeights
     advantages: Callable[[Outcomes], Any]  # outcomes of a whole step -> [N, G]
+    advantages_alone: Callable[[Outcomes], Any]  # the same of each group as the only one of its step
     update: Update  # (state, batch) -> (state, metrics); donates the state
     logprobs: Logprobs  # (params, batch) -> log-probabilities
     arms: ArmMetrics  # (params, batch) -> metrics of the gradient's two arms
@@ -106,6 +107,7 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
         ),
         sampling=make_sampling_programs(config, mesh, adapted, stop_tokens, shardings.batch),
         advantages=jax.jit(objective.advantages),
+        advantages_alone=jax.jit(objective.advantages_alone),
         update=jax.jit(
             make_update(adapted, objective, tx, schedule, temperature, chunk),
             donate_argnums=0,

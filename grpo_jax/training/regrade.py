@@ -18,7 +18,7 @@ from grpo_jax.evaluation import judged_by, rewards_of
 from grpo_jax.objectives import Outcomes, make_objective
 from grpo_jax.rewards import Attempt, Reward
 from grpo_jax.runs.groups import Completion, TrainingGroup, carries_signal
-from grpo_jax.training.resampling import choose_groups, estimate_chosen_alone
+from grpo_jax.training.resampling import choose_groups, estimate_together
 from grpo_jax.training.visits import PRIOR_ROLLOUTS
 
 Kind: TypeAlias = Literal["right", "wrong", "undecided", "unscored"]
@@ -64,12 +64,13 @@ def regrade(groups: Iterable[TrainingGroup], reward: Reward, config: Config, *, 
       config: the configuration of the run.
       keep: the number of differing completions to keep.
     """
-    estimate = jax.jit(make_objective(config.objective, config.rollout.group_size).advantages)
+    objective = make_objective(config.objective, config.rollout.group_size)
+    programs = jax.jit(objective.advantages), jax.jit(objective.advantages_alone)
     found = Regraded()
     for step, together in groupby(groups, key=lambda group: group.step):
         then = list(together)
         now = _judged_again(then, reward)
-        signal = _signal(now, lambda outcomes: np.asarray(estimate(outcomes)), config.rollout.prompts_per_step)
+        signal = _signal(now, *programs, config.rollout.prompts_per_step)
         found.steps[step] = _tally(then, sum(group.signal for group in then)), _tally(now, signal)
         for before, after in zip(then, now, strict=True):
             for index in range(len(before.completions)):
@@ -102,7 +103,12 @@ def _judged_again(groups: Sequence[TrainingGroup], reward: Reward) -> list[Train
     ]
 
 
-def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.ndarray], groups_per_step: int) -> int:
+def _signal(
+    groups: Sequence[TrainingGroup],
+    together: Callable[[Outcomes], jax.Array],
+    alone: Callable[[Outcomes], jax.Array],
+    groups_per_step: int,
+) -> int:
     """Return how many groups carry signal. Advantages are computed as `collect` computes them."""
     rewards, scored = rewards_of(groups)
     lengths = np.array([[one.length for one in group.completions] for group in groups], np.int32)
@@ -110,9 +116,9 @@ def _signal(groups: Sequence[TrainingGroup], estimate: Callable[[Outcomes], np.n
     evidence = np.array([group.evidence or PRIOR_ROLLOUTS for group in groups], np.float32)
     past = {"expected": expected, "evidence": evidence, "success": np.clip(expected, 0, 1)}  # enough to tell signal
     outcomes = Outcomes(rewards=rewards, scored=scored, lengths=lengths, **past)
-    advantages = estimate(outcomes)
+    advantages = np.asarray(alone(outcomes))
     chosen = choose_groups(carries_signal(advantages), groups_per_step)
-    return int(carries_signal(estimate_chosen_alone(estimate, outcomes, advantages, chosen)).sum())
+    return int(carries_signal(estimate_together(together, outcomes, advantages, chosen)).sum())
 
 
 def _tally(groups: Sequence[TrainingGroup], signal: int) -> Tally:

@@ -2,9 +2,14 @@
 
 With `rollout.max_rollouts`, a step samples more batches of prompts until every group of the step carries signal, until
 that many rollouts have been sampled, or until the epoch has too few prompts left for another batch.
+
+Here a group carries signal if it would as the only group of its step (`Objective.advantages_alone`). Under
+`reinforce_pp`, whose baseline is the step's, these are the groups whose own rewards differ: signal that a group has
+beside others may be lost when these are left out of the step.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +23,7 @@ def wants_more(rollout: RolloutConfig, signal: Bool[np.ndarray, " sampled"], lef
     """Return whether to sample one more batch of prompts, to replace groups without signal.
 
     Args:
-      signal: which of the groups that the step has sampled so far carry signal.
+      signal: which of the groups that the step has sampled so far carry signal alone.
       left: the number of prompts left in the epoch. Beyond that number prompts would repeat.
     """
     room = min(rollout.max_rollouts // rollout.group_size - len(signal), left)
@@ -37,18 +42,16 @@ def choose_groups(signal: Bool[np.ndarray, " sampled"], groups: int) -> Bool[np.
     return chosen
 
 
-def estimate_chosen_alone(
-    estimate: Callable[[Outcomes], Float[np.ndarray, "N G"]],
+def estimate_together(
+    estimate: Callable[[Outcomes], Any],
     outcomes: Outcomes,
-    advantages: Float[np.ndarray, "N G"],
+    alone: Float[np.ndarray, "N G"],
     chosen: Bool[np.ndarray, " N"],
 ) -> Float[np.ndarray, "N G"]:
-    """Return the advantages of all sampled groups, with those of the chosen groups estimated without the others.
+    """Return the advantages of all sampled groups: of the chosen ones together, and of each other one alone.
 
     An estimator whose baseline is the step's must not see groups that were replaced.
     """
-    if chosen.all():
-        return advantages
-    advantages = advantages.copy()
+    advantages = alone.copy()
     advantages[chosen] = estimate(jax.tree.map(lambda array: array[chosen], outcomes))
     return advantages

@@ -17,7 +17,9 @@ LOGPROB_DIGITS = 6
 
 def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
     """Compute the statistics of all groups that were sampled for a step."""
-    rewards, scored, rollouts, signal = collected.rewards, collected.scored, collected.rollouts, collected.signal
+    outcomes, rollouts, signal = collected.outcomes, collected.rollouts, collected.signal
+    rewards, scored, success = outcomes.rewards, outcomes.scored, outcomes.success
+    assert success is not None
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
     right, judged = right_of(collected.judged), judged_of(collected.judged) & scored
     accuracy = float(right[judged].mean()) if judged.any() else math.nan
@@ -36,7 +38,7 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
         accuracy=accuracy,
         signal_share=float(signal.mean()),
         signal_share_bound=1 - accuracy**group_size - (1 - accuracy) ** group_size,
-        signal_share_expected=known(float(signal_chance(collected.expected_success, group_size).mean())),
+        signal_share_expected=known(float(signal_chance(success, group_size).mean())),
         all_right=known(float((~signal & comparable & all_right).mean())),
         all_wrong=known(float((~signal & comparable & all_wrong).mean())),
         unjudged=float((~signal & ~comparable).mean()),
@@ -64,6 +66,9 @@ def _terms(collected: Collected) -> dict[str, float]:
 
 def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
     """Return the groups of a step as they are written: with rounded numbers, and without padding."""
+    outcomes = collected.outcomes
+    assert outcomes.expected is not None
+    assert outcomes.evidence is not None
     return [
         TrainingGroup(
             group.id,
@@ -72,9 +77,9 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
             [_rollout(collected, (index, sample), one) for sample, one in enumerate(group.completions)],
             step=step,
             chosen=bool(collected.chosen[index]),
-            expected=round(float(collected.expected_reward[index]), 6),
+            expected=round(float(outcomes.expected[index]), 6),
             weight=float(collected.prompt_weights[index]),
-            evidence=round(float(collected.evidence[index]), 6),
+            evidence=round(float(outcomes.evidence[index]), 6),
             policy_step=collected.version,
         )
         for index, group in enumerate(collected.judged)

@@ -1,6 +1,7 @@
 """The rollouts of a step: in batches, one ahead, and with groups that carry no signal replaced."""
 
 import dataclasses
+import itertools
 from functools import cache
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from grpo_jax.data import Problem, PromptSource, Split, encode
+from grpo_jax.data.tasks.modular_expressions import ModularExpressions
 from grpo_jax.data.tokenizer import EOS, character_tokenizer
 from grpo_jax.evaluation import sample_and_judge, successes_of
 from grpo_jax.rewards import PerAttempt, Verdict
@@ -48,7 +50,7 @@ def test_what_a_right_completion_is_worth_does_not_change_a_prompts_chance(right
     found = collected(visits, **changes)
     assert found.signal.any()
     np.testing.assert_allclose(np.abs(found.advantages[found.signal]), 2.0, rtol=1e-6)
-    np.testing.assert_allclose(found.expected_reward, (right + wrong) / 2)
+    np.testing.assert_allclose(found.outcomes.expected, (right + wrong) / 2)
     assert rollout_statistics(found, step=1).signal_share_expected == 0.5
 
 
@@ -71,8 +73,8 @@ def test_batches_do_not_change_what_is_sampled():
 def test_a_completion_that_was_cut_off_stays_in_its_group():
     found = collected()
     assert (found.rollouts.stop_reasons == StopReason.LENGTH).any()
-    assert found.scored.all()
-    np.testing.assert_array_equal(found.signal, found.rewards[:, 0] != found.rewards[:, 1])
+    assert found.outcomes.scored.all()
+    np.testing.assert_array_equal(found.signal, np.ptp(found.outcomes.rewards, axis=1) > 0)
 
 
 @pytest.mark.trap(8)
@@ -155,9 +157,23 @@ def test_what_was_replaced_has_no_part_in_the_advantages_of_a_step():
     changes = {"objective__name": "lite_ppo", "rollout__prompts_per_batch": 4, "rollout__max_rollouts": 128}
     found = collected(**changes)
     assert not found.chosen.all()
-    rewards, advantages = found.rewards[found.chosen], found.advantages[found.chosen]
+    rewards, advantages = found.outcomes.rewards[found.chosen], found.advantages[found.chosen]
     centered = rewards - rewards.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(advantages, centered / rewards.std(), rtol=1e-5)
+
+
+@pytest.mark.trap(15)
+def test_whether_a_group_is_replaced_does_not_depend_on_the_others(monkeypatch):
+    """Under REINFORCE++ one wrong completion of sixteen gives signal to every group, and none to seven without it."""
+    judged = itertools.count(1)
+    reward = PerAttempt("but the ninth", lambda attempt: Verdict(float(next(judged) != 9), None))
+    monkeypatch.setattr(ModularExpressions, "reward", property(lambda self: reward))
+    batches = {"rollout__prompts_per_step": 4, "rollout__prompts_per_batch": 4, "rollout__max_rollouts": 16}
+    found = collected.__wrapped__(objective__name="reinforce_pp", **batches)
+    assert found.chosen.tolist() == [True, True, True, False, True, False, False, False]
+    rewards = found.outcomes.rewards[found.chosen]
+    np.testing.assert_allclose(found.advantages[found.chosen], (rewards - rewards.mean()) / rewards.std(), rtol=1e-5)
+    assert found.signal.tolist() == found.chosen.tolist()
 
 
 def test_how_far_a_step_may_go():

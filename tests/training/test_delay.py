@@ -20,7 +20,7 @@ from grpo_jax.sharding import make_meshes
 from grpo_jax.training import Origin, build, loop, replay, train, train_config
 from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.collect import BatchQueue
-from grpo_jax.training.in_flight import OTHER_ARRAYS, InFlight
+from grpo_jax.training.in_flight import InFlight
 from grpo_jax.training.programs import update_batch_shardings
 from grpo_jax.training.requests import training_request
 from tests.helpers import make_config, metrics
@@ -163,9 +163,9 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
     read = InFlight.from_json(json.loads(json.dumps(record.to_json()))).batch()
     assert read.judged == judged
     assert read.judged[0].completions[0].verdict.terms == verdict.terms
-    for name, array in {**vars(batch.rollouts), **{name: getattr(batch, name) for name in OTHER_ARRAYS}}.items():
-        found = getattr(read.rollouts, name, None)
-        found = getattr(read, name) if found is None else found
+    of_batch = batch.rollouts, batch.outcomes, batch.advantages, batch.chosen, batch.prompt_weights
+    of_read = read.rollouts, read.outcomes, read.advantages, read.chosen, read.prompt_weights
+    for array, found in zip(jax.tree.leaves(of_batch), jax.tree.leaves(of_read), strict=True):
         assert found.dtype == array.dtype
         np.testing.assert_array_equal(found, array)
     assert (read.version, read.passed) == (batch.version, batch.passed)
@@ -175,7 +175,7 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
         del earlier["arrays"][name]
     read = InFlight.from_json(json.loads(json.dumps(earlier))).batch()
     assert (read.passed, read.prompt_weights.tolist()) == (2, [1.0, 1.0])
-    np.testing.assert_array_equal(read.expected_success, read.expected_reward)
+    np.testing.assert_array_equal(read.outcomes.success, read.outcomes.expected)
 
 
 def test_a_fork_inherits_what_decided_the_batches_in_flight(delayed, tmp_path):

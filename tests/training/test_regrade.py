@@ -120,9 +120,9 @@ def test_the_objective_says_what_carries_signal():
 
 
 def test_what_was_replaced_has_no_part_in_the_others_signal():
-    """Eight groups make up the step, and their rewards are all the same; the ninth was left out of it."""
+    """Eight groups make up the step, and their rewards are all the same; the ninth was left out of it, as it is one."""
     groups = [group(1, ["5", "5"], [1.0, 1.0])] * 8 + [group(1, ["4", "4"], [0.0, 0.0])]
-    assert judged(by_text, groups, objective="reinforce_pp").steps[1][1].signal == 1
+    assert judged(by_text, groups, objective="reinforce_pp").steps[1][1].signal == 0
 
 
 def test_what_is_asked_is_what_was_written_down():
@@ -162,7 +162,14 @@ RESAMPLED = {"rollout__prompts_per_batch": 4, "rollout__max_rollouts": 128}
 
 @pytest.mark.parametrize(
     ("objective", "changes"),
-    [("two_grpo", {}), ("two_grpo", RESAMPLED), ("psr", {}), ("psr", RESAMPLED), ("reinforce_pp", {})],
+    [
+        ("two_grpo", {}),
+        ("two_grpo", RESAMPLED),
+        ("psr", {}),
+        ("psr", RESAMPLED),
+        ("reinforce_pp", {}),
+        ("reinforce_pp", RESAMPLED),
+    ],
 )
 def test_unchanged_verdicts_have_the_signal_that_the_run_logs(objective, changes, monkeypatch):
     """Also where the objective learns from groups that are all right, and where groups were replaced."""
@@ -173,9 +180,10 @@ def test_unchanged_verdicts_have_the_signal_that_the_run_logs(objective, changes
     groups = [TrainingGroup.from_json(json.loads(json.dumps(one.to_json()))) for one in training_groups(found, 1)]
     regraded = regrade(groups, reward, make_config(**changes), keep=1)
     share = rollout_statistics(found, 1).signal_share
-    unlike = float(np.mean(found.rewards[:, 0] != found.rewards[:, 1]))
+    unlike = float(np.mean(np.ptp(found.outcomes.rewards, axis=1) > 0))
     assert 0 < unlike < 1
-    assert share == unlike if objective == "two_grpo" else share > unlike
+    from_all_alike = objective == "psr" or (objective == "reinforce_pp" and found.chosen.all())
+    assert share > unlike if from_all_alike else share == unlike
     assert ("rollout__max_rollouts" in changes) == (not found.chosen.all())
     assert regraded.changed_rewards == 0
     for tally in regraded.steps[1]:

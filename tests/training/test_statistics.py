@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from grpo_jax.objectives import Outcomes
 from grpo_jax.rewards import UNSCORED, Verdict
 from grpo_jax.runs.groups import Completion, JudgedGroup
 from grpo_jax.training.collect import Collected
@@ -37,11 +38,14 @@ def collected_of(rewards, scored=None):
             for row in rewards
         ],
         rollouts=rollouts,
-        rewards=rewards,
-        scored=scored,
-        expected_reward=np.full(n, 0.5, np.float32),
-        evidence=np.full(n, 2.0, np.float32),
-        expected_success=np.full(n, 0.5, np.float32),
+        outcomes=Outcomes(
+            rewards=rewards,
+            scored=scored,
+            lengths=rollouts.completion_lengths,
+            expected=np.full(n, 0.5, np.float32),
+            evidence=np.full(n, 2.0, np.float32),
+            success=np.full(n, 0.5, np.float32),
+        ),
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
         chosen=np.ones(n, bool),
         prompt_weights=np.ones(n, np.float32),
