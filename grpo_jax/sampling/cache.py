@@ -88,7 +88,7 @@ def lane_axis(layers: Any) -> int:
 
 
 def by_kind(of_keys: Callable[..., Array], of_values: Callable[..., Array], *layers: Any) -> Any:
-    """Return fields of a cache after a function of every layer's keys, and another of its values."""
+    """Return fields of a cache, made by one function from every layer's keys and by another from its values."""
 
     def of_layer(*layer: KV) -> KV:
         keys, values = zip(*layer, strict=True)

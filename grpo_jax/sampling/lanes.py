@@ -39,8 +39,8 @@ class Queue:
 
     units: Units
     order: Int[Any, " U"]  # units that need no second token come last
-    number: Int[Any, " shards"]  # of units that do
-    head: Int[Any, " shards"]  # how many of them lanes have taken
+    number: Int[Any, " shards"]  # of the other units
+    head: Int[Any, " shards"]  # how many of these lanes have taken
 
 
 @jax.tree_util.register_dataclass
@@ -205,7 +205,7 @@ def left(queue: Queue, lanes: Lanes, oldest: Int[Array, ""]) -> Left:
 
 
 def narrow(lanes: Lanes, cache: Cache, *, width: int) -> tuple[Lanes, Cache]:
-    """Return as many lanes as `width`, those that are not idle first."""
+    """Return `width` of the lanes: those that are not idle, and idle ones if these are fewer."""
     keep = jnp.argsort(lanes.idle(), stable=True)[:width]
     return jax.tree.map(lambda leaf: leaf[keep], lanes), cache.take(keep)
 

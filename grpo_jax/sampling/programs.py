@@ -31,9 +31,9 @@ Continuous: TypeAlias = tuple[
 
 
 class SamplingPrograms(NamedTuple):
-    """The number of lanes of a request, and functions that return programs, the same ones for the same settings.
+    """The number of lanes of a request, and functions that return programs: for the same settings, the same ones.
 
-    With `rollout.speculation` programs with lanes read drafts.
+    With `rollout.speculation`, programs with lanes read drafts.
     """
 
     # (prompts of a request, of a batch, group_size, P) -> lanes per shard; 0: whole batches are decoded, without drafts
@@ -115,8 +115,8 @@ def _lanes_per_shard(
 ) -> int:
     """Return how many lanes a shard has for a request; 0: whole batches are decoded, with a lane for each group.
 
-    With drafts each completion of a batch has a lane then: right drafts let it overtake the others of its group. If
-    rollouts are quantised, evaluations, which are not, have as many lanes.
+    With drafts this is never 0. Whole batches then have a lane for each completion, because right drafts let it
+    overtake the others of its group. Evaluations have as many lanes as rollouts, also if only these are quantised.
 
     Args:
       policy: as `make_programs` takes it.

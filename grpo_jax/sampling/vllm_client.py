@@ -36,7 +36,7 @@ class Answer(NamedTuple):
     label: str  # of the weights that sampled it; "" if they changed meanwhile
 
 
-NO_ADAPTERS = Answer((), (), stopped=False, label="")  # the server was restarted, and knows the adapters no more
+NO_ADAPTERS = Answer((), (), stopped=False, label="")  # the server was restarted, and no longer knows the adapters
 
 
 class VllmClient:
@@ -178,7 +178,7 @@ class VllmClient:
     def _repeated(self, path: str, once: Callable[[], T]) -> T:
         """Return the result of `once`, which makes a request. It is repeated as often as the settings allow.
 
-        All requests may be repeated: a completion depends on its seed, and the others set something to a value.
+        All requests may be repeated: a completion depends on its seed, and the other requests set something to a value.
 
         Raises:
           EngineError: if the server refuses it, or does not answer.

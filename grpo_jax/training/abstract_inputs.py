@@ -1,4 +1,4 @@
-"""The shapes and shardings of what the programs of a run take, with which they are compiled ahead of time."""
+"""The shapes and shardings of the inputs of a run's programs, from which these are compiled ahead of time."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -81,7 +81,7 @@ def abstract_inputs(programs: Programs, config: Config, max_prompt_tokens: int) 
 
 
 def scores_per_minibatch(config: Config) -> int:
-    """Return how often the loop scores a minibatch before its update: by the old policy and by the reference."""
+    """Return how often the loop scores a minibatch before its update: for the old policy, the reference, or both."""
     return (config.objective.old_logprobs == "trainer") + keeps_reference(config.objective)
 
 

@@ -18,8 +18,8 @@ from grpo_jax.training.experiment import Experiment
 from grpo_jax.training.requests import evaluation_request, training_request
 
 UPDATE, ARMS = "update", "arms"
-PROGRAMS = 4  # that are compiled at a time, at most
-FROM_CACHE = 1.0  # seconds: a program that takes less does not have to be compiled, or is quickly
+PROGRAMS = 4  # compiled at a time, at most
+FROM_CACHE = 1.0  # seconds: a program that takes less comes from the cache, or is compiled as quickly
 
 Due: TypeAlias = tuple[str, Any, tuple[Any, ...]]  # the name to wait by, a program, and its inputs' shapes
 
@@ -28,15 +28,15 @@ Due: TypeAlias = tuple[str, Any, tuple[Any, ...]]  # the name to wait by, a prog
 def compiling_ahead(
     experiment: Experiment, problems: Mapping[Split, Sequence[Problem]], *, continued: bool = False
 ) -> Iterator[Callable[[str], None]]:
-    """Compile the programs of a step in other threads, and yield a function that waits for some of them by a name.
+    """Compile the programs of a step in other threads, and yield a function that waits for the programs of a name.
 
-    The names are those of splits, for the samplers of whole batches, `UPDATE`, for all that follows the sampling of a
-    step, and `ARMS`, for the gradient's arms. When a program is called with arrays of the same shapes, JAX finds what
-    was compiled here. If compiling fails, the yielded function raises the error. It also returns the compilers' memory
-    to the system.
+    The name of a split stands for its sampler of whole batches, `UPDATE` for all that follows the sampling of a step,
+    and `ARMS` for the gradient's arms. When a program is called with arrays of the same shapes, JAX finds what was
+    compiled here. The yielded function raises an error if compiling failed, and returns the compilers' memory to the
+    system.
 
-    Few steps measure the arms. If the other programs come from the cache, the first step is near, and this program
-    would delay it. So it is then made after the update has been waited for.
+    Few steps measure the arms. If the other programs come from the cache, the first step is near, and compiling the
+    program of the arms would delay it. In that case it is compiled after the update's has been waited for.
 
     Args:
       problems: those of each split that is sampled.

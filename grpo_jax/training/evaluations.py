@@ -1,4 +1,4 @@
-"""The evaluations of a run: when they are due, and what is written and said of them."""
+"""The evaluations of a run: when they are due, and how their results are written and told."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ def evaluations_due(config: Config, step: int) -> list[Split]:
 def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float | None:
     """Evaluate the policy after a step on a split, write the results, and return pass@1.
 
-    It is None if it is not known, or a stop was requested. Raise TrainingError as `_write_and_report` does.
+    Return None if pass@1 is not known, or if a stop was requested. Raise TrainingError as `_write_and_report` does.
     """
     phase = _phase(split, step)
     with _as_trained(run.experiment, params, step):
@@ -44,10 +44,9 @@ def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float |
 
 
 def _write_and_report(run: Run, split: Split, evaluation: Evaluation, step: int) -> float | None:
-    """Write the results of an evaluation, say them in a line, and return pass@1; None if it is not known.
+    """Write the results of an evaluation, tell them in a line, and return pass@1; None if it is not known.
 
-    Raise TrainingError if the base policy's completions could not be judged at all, because those of the first step
-    could not be either.
+    Raise TrainingError if none of the base policy's completions could be judged: then none of the first step could be.
     """
     run.directory.write_evaluation(f"{step:06d}_{split.name.lower()}", evaluation.groups)
     scores = evaluation.scores
@@ -80,7 +79,7 @@ def _as_trained(experiment: Experiment, params: Params, step: int) -> Iterator[N
 
 
 def _told(scores: Scores) -> str:
-    """Return the scores of an evaluation as a phrase; it says so if there are none, or if some are not known."""
+    """Return the scores of an evaluation as a phrase, with what is not known about them."""
     n, first, last = scores.samples * scores.problems, scores.pass_at[0], scores.pass_at[-1]
     if not first.known:
         why = "could judge no completion" if scores.unscored == n else "does not say what is right"

@@ -92,7 +92,7 @@ def build(
 
 
 def lanes_of_step(experiment: Experiment) -> int:
-    """Return how many completions of a training step are decoded at once; 0: whole batches, or not here."""
+    """Return how many completions of a training step are decoded at once; 0: all of a batch, or none here."""
     rollout, programs = experiment.config.rollout, experiment.samplers
     if rollout.engine:
         return 0

@@ -22,7 +22,7 @@ class Metric(ABC):
     """A small pytree of arrays, on the devices or on the host, or of their shapes. By default they are added."""
 
     def empty(self) -> Self:
-        """Return the neutral element: merged with it, a metric of this kind does not change."""
+        """Return the neutral element: a metric of this kind that is merged with it does not change."""
         return jax.tree.map(jnp.zeros_like, self)
 
     def merge(self, other: Self) -> Self:

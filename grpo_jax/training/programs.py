@@ -128,8 +128,8 @@ def make_programs(config: Config, mesh: Mesh, policy: Policy, stop_tokens: Seque
 def make_shardings(mesh: Mesh, policy: Policy, tx: optax.GradientTransformation, config: Config) -> Shardings:
     """Make the shardings of a run.
 
-    If a micro-batch has too few groups for the devices, its token ids are replicated. They are small. The activations,
-    which are not, are sharded by rows (`Policy`).
+    If a micro-batch has too few groups for the devices, its token ids are replicated, because they are small. The
+    activations are large, and are sharded by rows (`Policy`).
     """
     replicated = named(mesh)
     return Shardings(
@@ -184,7 +184,7 @@ def _make_merge(policy: Policy, shardings: Shardings) -> Callable[[Params], Para
 
 
 def _make_evaluation_weights(config: Config, mesh: Mesh, policy: Policy) -> Callable[[Params], SamplingWeights]:
-    """Make a function from the policy's parameters to the engine's weights: adapters are merged, if it wants that."""
+    """Make a function from the policy's parameters to the engine's weights; adapters are merged, if it needs that."""
     if config.rollout.adapters_alone:
         return jax.jit(policy.cast, out_shardings=_of_params(mesh, policy, SAMPLING_RULES))
     base = policy.base

@@ -91,7 +91,7 @@ def replay(
       step: the training step that sampled it, from 1.
       prompt: its prompt's text; or its place in the step, from 0; or its id. See `find_written`.
       sample: its place in its group, from 0.
-      checkpoint: the step whose policy samples now. If None, it is the policy that sampled then.
+      checkpoint: the step whose policy samples now; None: that of the policy that sampled then.
       devices: where to compute; all if None. On the run's own devices, numbers agree up to the last digit.
       make_engine: makes the rollout engine of a run that did not sample with `JaxEngine`.
 

@@ -163,8 +163,8 @@ def microbatch(batch: UpdateBatch, index: Array) -> Groups:
 def samples_of_groups(batch: UpdateBatch) -> Bool[Array, ""]:
     """Return whether the micro-batches are random samples of the minibatch's groups.
 
-    They are if each is one group. Several groups of a micro-batch are of similar lengths, and short completions may
-    have other gradients than long ones. So then they are random samples only if one bucket holds all.
+    They are if each is one group. Several groups of a micro-batch have similar lengths, and short completions may have
+    other gradients than long ones. So micro-batches of several groups are random samples only if one bucket holds all.
     """
     return jnp.array(batch.groups.prompt_lengths.shape[1] == 1) | ((batch.filled > 0).sum() == 1)
 

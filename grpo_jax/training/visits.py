@@ -20,8 +20,8 @@ def signal_chance(success: Float[np.ndarray, "*any"], group_size: int) -> Float[
     """Return 1 - p^G - (1-p)^G: the chance that a group has both right and wrong completions, 2p(1-p) for pairs.
 
     Args:
-      success: p, the chance to be right of each prompt's completions, which is cut to [0, 1]: an earlier version may
-        have estimated it by rewards.
+      success: p, the chance that a prompt's completions are right. It is cut to [0, 1], because an earlier version may
+        have estimated it from rewards.
     """
     p = np.clip(success, 0, 1)
     chance: np.ndarray = 1 - p**group_size - (1 - p) ** group_size
@@ -35,7 +35,7 @@ def comparable_of(scored: Bool[np.ndarray, "N G"]) -> Bool[np.ndarray, " N"]:
 
 
 class Streaks:
-    """How many groups in a row, up to the newest, carried no signal, for each prompt. The same on every host."""
+    """For each prompt, how many of its newest groups in a row carried no signal. They are the same on every host."""
 
     def __init__(self) -> None:
         """Start without any group."""
@@ -48,7 +48,7 @@ class Streaks:
     def observe(
         self, prompts: Sequence[int], signal: Bool[np.ndarray, " N"], comparable: Bool[np.ndarray, " N"]
     ) -> None:
-        """Add the groups of a step. One without two rewards to compare, and so without signal, says nothing."""
+        """Add the groups of a step. A group without signal that has no two rewards to compare says nothing."""
         for prompt, carries, compared in zip(prompts, signal.tolist(), comparable.tolist(), strict=True):
             if carries:
                 self._prompts.pop(prompt, None)
@@ -72,7 +72,7 @@ class DecayedMeans:
 
         Args:
           half_life: in steps.
-          start: the mean as long as nothing was observed.
+          start: the mean until something is observed.
         """
         self._half_life, self._start = half_life, start
         self._overall: tuple[float, float, int] = (0.0, 0.0, 0)  # total, rollouts, step of these sums
@@ -128,7 +128,7 @@ class Visits:
     """The estimates of a run."""
 
     rewards: DecayedMeans
-    successes: DecayedMeans  # 1 of a right completion, 0 of a wrong one
+    successes: DecayedMeans  # 1 for a right completion, 0 for a wrong one
     lengths: DecayedMeans  # in tokens; the chance of a prompt and the order of sampling depend on them
     streaks: Streaks
 

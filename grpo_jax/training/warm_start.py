@@ -148,7 +148,7 @@ def warm_start(
 
 
 def _read(path: Path, display: Display) -> Params | None:
-    """Return a file's parameters on the host; None if there is no file, or a damaged one, which is removed."""
+    """Return a file's parameters on the host; None if the file is missing, or damaged and therefore removed."""
     try:
         return load_params(path) if path.exists() else None
     except (OSError, SafetensorError) as error:
@@ -168,7 +168,7 @@ def _train(
     stop: StopRequest,
     display: Display,
 ) -> tuple[Params, set[str]]:
-    """Train the base policy. Returns its parameters, and the recipes under which they were trained."""
+    """Train the base policy, and return its parameters and the recipes under which they were trained."""
     shardings = experiment.programs.shardings
     total = settings.full_steps + settings.skip_steps
     tx = make_optimizer(settings)
