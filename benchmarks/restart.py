@@ -20,7 +20,7 @@ from pathlib import Path
 
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory, rollout_file
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 from grpo_jax.runs.lines import SampleStatistics, Stage, TrainLine
 
 AFTER_CHECKPOINT = 5  # steps
@@ -50,7 +50,8 @@ def main(argv: Sequence[str]) -> None:
 def make(place: Path, size: int, groups: int, tokens: int) -> int:
     """Make a run directory with rollouts of so many bytes, and return its number of steps."""
     verdict = Verdict(1.0, "1", right=True)
-    completion = Rollout("x" * tokens, tokens, False, verdict, 0.5, -1.5, [12345] * tokens, [-0.123456] * tokens)
+    sampled = {"tokens": [12345] * tokens, "token_logprobs": [-0.123456] * tokens}
+    completion = TrainingCompletion("x" * tokens, tokens, False, verdict, advantage=0.5, logprob=-1.5, **sampled)
     run = RunDirectory(place)
     run.create()
     run.append_rollouts(1, [TrainingGroup(1, "1+2=", "3", [completion] * 2, 1, True, None, 0)] * groups)

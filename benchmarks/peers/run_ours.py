@@ -65,7 +65,7 @@ def steps(experiment: Experiment, compiled: Callable[[str], None] = lambda name:
     for step in itertools.count(1):
         began = time.perf_counter()
         engine.load(programs.sampling_weights(state.params), version=step - 1)
-        cursor = source.begin(cursor, config.rollout.prompts_per_step)
+        cursor = source.start_of_step(cursor, config.rollout.prompts_per_step)
         with jax.transfer_guard("disallow"):
             collected = begin_collecting(
                 experiment, source, visits, clock, cursor=cursor, step=step, version=step - 1
@@ -74,10 +74,10 @@ def steps(experiment: Experiment, compiled: Callable[[str], None] = lambda name:
             rollout_seconds = time.perf_counter() - began
             compiled(UPDATE)
             state = jax.block_until_ready(learn(experiment, state, None, collected, step).state)
-        cursor += collected.passed
+        cursor += collected.consumed
         rewards, scored = collected.outcomes.rewards, collected.outcomes.scored
         known = rewards, collected.successes, scored, collected.rollouts.completion_lengths
-        visits.observe(collected.prompts, *known, collected.signal, step)
+        visits.observe(collected.prompt_ids, *known, collected.signal, step)
         yield Step(rollout_seconds, collected)
 
 

@@ -29,8 +29,8 @@ class PromptSource:
         """Return the number of problems from the cursor to the end of its epoch."""
         return -cursor % len(self._problems) or len(self._problems)
 
-    def begin(self, cursor: int, number: int) -> int:
-        """Return where a step with at least this many problems begins: at the cursor, or with the next epoch."""
+    def start_of_step(self, cursor: int, number: int) -> int:
+        """Return where a step of at least this many problems begins: at the cursor, or at the next epoch."""
         left = self.left(cursor)
         return cursor if number <= left else cursor + left
 

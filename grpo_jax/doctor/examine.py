@@ -212,12 +212,12 @@ def _first_steps(experiment: Experiment, train: Sequence[Problem], clock: Clock)
     seconds = [0.0]  # of sampling and rewards, after each step
     cursor, sampled = 0, 0
     while len(steps) < STEPS or sampled < ROLLOUTS:
-        cursor = source.begin(cursor, rollout.prompts_per_step)
+        cursor = source.start_of_step(cursor, rollout.prompts_per_step)
         with clock.phase("rewards"):
             steps.append(
                 begin_collecting(experiment, source, visits, clock, cursor=cursor, step=len(steps) + 1, version=0)()
             )
-        cursor += steps[-1].passed
+        cursor += steps[-1].consumed
         sampled += steps[-1].outcomes.rewards.size
         seconds.append(sum(clock.read()[phase] for phase in ("sampling", "rewards")))
     return steps, seconds[-1] - seconds[-2]

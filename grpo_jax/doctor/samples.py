@@ -12,7 +12,7 @@ from jaxtyping import Float
 from grpo_jax.config import Config, agreeing, counted
 from grpo_jax.doctor.findings import Check, Finding, Tokens, error, note, warning
 from grpo_jax.doctor.written import finds_by_pattern
-from grpo_jax.evaluation import bootstrap_interval, judged_of, right_of
+from grpo_jax.evaluation import bootstrap_interval, right_of, says_whether_right
 from grpo_jax.runs.groups import JudgedGroup
 from grpo_jax.runs.lines import Measured
 
@@ -263,7 +263,7 @@ def _lengths(s: Sampled) -> Iterator[Finding]:
     lengths = [one.length for group in s.groups for one in group.completions]
     reasons = Counter(one.stop_reason for group in s.groups for one in group.completions)
     ended = ", ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
-    known = judged_of(s.groups).any()
+    known = says_whether_right(s.groups).any()
     right = f"{100 * right_of(s.groups).mean():.1f} % are right" if known else "nothing says which are right"
     yield note(
         f"Completions have {np.mean(lengths):.1f} tokens on average, of rollout.max_new_tokens="

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from grpo_jax.data import Problem, Task
 from grpo_jax.evaluation.estimators import Same, bootstrap_interval, majority_correct, pass_at_k
-from grpo_jax.evaluation.judging import judged_of, right_of
+from grpo_jax.evaluation.judging import right_of, says_whether_right
 from grpo_jax.evaluation.sampled import in_order, judge_as_sampled
 from grpo_jax.processes import by_first
 from grpo_jax.rewards import Equating, Reward, WorkerError, same_text
@@ -67,7 +67,7 @@ def summarize(judged: Sequence[JudgedGroup], bootstrap: int, reward: Reward) -> 
     completion right without finding its answer, the votes are not known.
     """
     n = len(judged[0].completions)
-    right, has_verdict = right_of(judged), judged_of(judged)
+    right, has_verdict = right_of(judged), says_whether_right(judged)
     known = bool(has_verdict.any())
     correct = right.sum(axis=1)
     majority = np.array(

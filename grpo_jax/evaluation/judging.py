@@ -137,10 +137,10 @@ def rewards_of(groups: Sequence[JudgedGroup]) -> tuple[Float[np.ndarray, "N G"],
 def successes_of(groups: Sequence[JudgedGroup]) -> Float[np.ndarray, "N G"]:
     """Return 1 for right completions and 0 for wrong ones; if the reward does not say, the reward, cut to [0, 1]."""
     rewards, _ = rewards_of(groups)
-    return np.where(judged_of(groups), right_of(groups), np.clip(rewards, 0, 1)).astype(np.float32)
+    return np.where(says_whether_right(groups), right_of(groups), np.clip(rewards, 0, 1)).astype(np.float32)
 
 
-def judged_of(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
+def says_whether_right(groups: Sequence[JudgedGroup]) -> Bool[np.ndarray, "N G"]:
     """Return a mask of the completions whose verdict says whether they are right."""
     return np.array([[one.verdict.right is not None for one in group.completions] for group in groups])
 

@@ -6,7 +6,7 @@ from itertools import islice, takewhile
 
 from grpo_jax.config import counted
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 from grpo_jax.runs.written import alike
 
 PAIRS_SHOWN = 4  # of the first groups with signal, and of the last
@@ -32,7 +32,7 @@ def _pair(group: TrainingGroup) -> str:
     return f'<div class="pair"><p class="prompt">{prompt}</p>{"".join(_cell(one, shared) for one in both)}</div>'
 
 
-def _cell(one: Rollout, shared: int) -> str:
+def _cell(one: TrainingCompletion, shared: int) -> str:
     judged = JUDGED[one.verdict.right]
     worth = "unscored" if one.reward is None else f"reward {one.reward:g}"
     return (

@@ -10,12 +10,12 @@ from tokenizers import Tokenizer
 
 from grpo_jax.json_record import JsonRecord
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 
 FIRST, NEWEST = 16, 112  # groups
 MOST_CHARACTERS = 200_000  # of all texts; of long completions there are fewer groups
 
-Pieces = Callable[[Rollout], list[str] | None]  # the texts of a completion's tokens
+Pieces = Callable[[TrainingCompletion], list[str] | None]  # the texts of a completion's tokens
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _shown(group: TrainingGroup, pieces: Pieces) -> ShownGroup:
     )
 
 
-def _completion(one: Rollout, texts: Sequence[str] | None) -> ShownCompletion:
+def _completion(one: TrainingCompletion, texts: Sequence[str] | None) -> ShownCompletion:
     ends, at = [], 0
     for text in texts or ():
         at += len(text)
@@ -100,7 +100,7 @@ def _pieces(config: dict[str, Any]) -> Pieces:
     file = Path(directory or "", "tokenizer.json")
     tokenizer = Tokenizer.from_file(str(file)) if directory and file.is_file() else None
 
-    def pieces(one: Rollout) -> list[str] | None:
+    def pieces(one: TrainingCompletion) -> list[str] | None:
         if one.tokens is None:
             return None
         ids = [[token] for token in one.tokens]

@@ -50,7 +50,7 @@ class Completion:
 
 
 @dataclass(frozen=True)
-class Rollout(Completion):
+class TrainingCompletion(Completion):
     """A completion that a training step sampled. Fields that earlier versions did not write are None."""
 
     advantage: float
@@ -104,7 +104,7 @@ class JudgedGroup:
 class TrainingGroup(JudgedGroup):
     """A group that a training step sampled, with its advantages."""
 
-    completions: Sequence[Rollout]
+    completions: Sequence[TrainingCompletion]
     step: int
     chosen: bool  # False: a new group replaced it, or the step had no room for it
     expected: float | None  # the prompt's reward as estimated before the step; None: not written by an earlier version
@@ -118,7 +118,7 @@ class TrainingGroup(JudgedGroup):
         return bool(carries_signal(np.array([one.advantage for one in self.completions])))
 
     @property
-    def extremes(self) -> tuple[Rollout, Rollout]:
+    def extremes(self) -> tuple[TrainingCompletion, TrainingCompletion]:
         """The completions with the highest and the lowest advantage."""
         ordered = sorted(self.completions, key=lambda one: -one.advantage)
         return ordered[0], ordered[-1]
@@ -144,16 +144,16 @@ class TrainingGroup(JudgedGroup):
     @classmethod
     def _read(cls, line: Mapping[str, Any]) -> Self:
         columns = (line[name] for name in ("advantages", "logprobs", "tokens", "token_logprobs"))
-        rollouts = [
-            Rollout(**one, advantage=advantage, logprob=logprob, tokens=tokens, token_logprobs=token_logprobs)
-            for one, advantage, logprob, tokens, token_logprobs in zip(_completions(line), *columns, strict=True)
+        completions = [
+            TrainingCompletion(**one, advantage=advantage, logprob=logprob, tokens=tokens, token_logprobs=each)
+            for one, advantage, logprob, tokens, each in zip(_completions(line), *columns, strict=True)
         ]
         step = line["step"]
         return cls(
             line["id"],
             line["prompt"],
             line["gold"],
-            rollouts,
+            completions,
             step,
             line["chosen"],
             line["expected"],

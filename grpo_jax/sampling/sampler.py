@@ -78,7 +78,7 @@ class Sampler:
         self, params: Params, prompts: PromptBatch, counter: Counter, earlier: Int[Array, "N G C"] | None = None
     ) -> DecodeState:
         """Return the state before the first batch, for batches like this one. No value is read."""
-        like = jax.eval_shape(self._begin_once, params, prompts, counter, earlier)
+        like = jax.eval_shape(self._prefill_once, params, prompts, counter, earlier)
         units, completions, prompt_kv = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
         units = replace(units, stopped=jnp.ones_like(units.stopped))
         axis = lane_axis(prompt_kv)
@@ -119,10 +119,10 @@ class Sampler:
           state: to be donated.
           last: whether this is the last batch. Then all batches are decoded, but for what `finish` does faster.
         """
-        units, completions, prompt_kv = self._begin_once(params, prompts, counter, earlier)
+        units, completions, prompt_kv = self._prefill_once(params, prompts, counter, earlier)
         slot = state.oldest()  # its batch has been given back
-        queue, busy, cache = self._lanes_for(units, prompt_kv, state)
-        state = replace(state.with_batch(slot, prompts, completions), queue=queue, lanes=busy, cache=cache)
+        queue, all_lanes, cache = self._lanes_for(units, prompt_kv, state)
+        state = replace(state.with_batch(slot, prompts, completions), queue=queue, lanes=all_lanes, cache=cache)
         state = self._decode(params, prompt_kv, state.counted(self.policy.mesh), last)
         return state.laid_out(self.policy.mesh), self._rollouts(state, state.oldest())
 
@@ -131,16 +131,16 @@ class Sampler:
         while fewer := narrower(state.lanes_of_shard()):
             axis = lane_axis(state.cache.prompts)
             narrow = self._on_shards(partial(lanes.narrow, width=fewer), (0, axis), (0, axis))
-            busy, cache = narrow(state.lanes, state.cache)
-            state = self._decode(params, None, replace(state, lanes=busy, cache=cache), jnp.array(True))
+            fewer_lanes, cache = narrow(state.lanes, state.cache)
+            state = self._decode(params, None, replace(state, lanes=fewer_lanes, cache=cache), jnp.array(True))
         return [self._rollouts(state, (state.oldest() + later) % self.in_flight) for later in range(self.in_flight)]
 
     @cached_property
-    def _begin_once(self) -> Callable[..., tuple[Units, Completions, Any]]:
-        """`begin`, jitted so that `empty` and `feed` trace it once."""
-        return jax.jit(self.begin)
+    def _prefill_once(self) -> Callable[..., tuple[Units, Completions, Any]]:
+        """`prefill`, jitted, so that `empty` and `feed` trace it only once."""
+        return jax.jit(self.prefill)
 
-    def begin(
+    def prefill(
         self, params: Params, prompts: PromptBatch, counter: Counter, earlier: Int[Array, "N G C"] | None
     ) -> tuple[Units, Completions, Any]:
         """Return a batch's units after their first tokens, its completions, and the keys and values of its prompts."""
@@ -190,8 +190,8 @@ class Sampler:
             return self._on_shards(lanes.make_queue, (0,), 0)(units), state.lanes, state.cache
         axis = lane_axis(prompt_kv)
         lane_per_unit = partial(lanes.lane_per_unit, room=self.max_new_tokens)
-        queue, busy, cache = self._on_shards(lane_per_unit, (0, axis), (0, 0, axis))(units, prompt_kv)
-        return queue, busy, cache
+        queue, all_lanes, cache = self._on_shards(lane_per_unit, (0, axis), (0, 0, axis))(units, prompt_kv)
+        return queue, all_lanes, cache
 
     def _decode(self, params: Params, prompt_kv: Any, state: DecodeState, last: Bool[Array, ""]) -> DecodeState:
         """Decode as long as `DecodeState.goes_on` says; see `_step` for the arguments."""
@@ -204,14 +204,14 @@ class Sampler:
         Args:
           prompt_kv: keys and values of the prompts that wait; None: none waits.
         """
-        queue, busy, own = self._refilled(state, prompt_kv)
-        work = busy.work
-        tokens, column, back = self._read(state, busy)
-        cache = replace(state.cache, prompts=own).write_newest(column)
-        prompt_width = jax.tree.leaves(own)[0].shape[-2]
-        attend = lane_attention(length_mask(work.prompt_length, prompt_width), busy.age, back, self.drafts)
+        queue, refilled, lane_prompts = self._refilled(state, prompt_kv)
+        work = refilled.work
+        tokens, column, back = self._read(state, refilled)
+        cache = replace(state.cache, prompts=lane_prompts).write_newest(column)
+        prompt_width = jax.tree.leaves(lane_prompts)[0].shape[-2]
+        attend = lane_attention(length_mask(work.prompt_length, prompt_width), refilled.age, back, self.drafts)
         # The decoder's rows are lanes, and its time axis is a lane's completions, or a window of its completion.
-        age = jnp.broadcast_to(busy.age[:, None] + jnp.arange(1 + self.drafts)[None], tokens.shape)
+        age = jnp.broadcast_to(refilled.age[:, None] + jnp.arange(1 + self.drafts)[None], tokens.shape)
         positions = work.prompt_length[:, None] + age
         hidden, kv = self.policy.hidden_states(params, tokens, positions, attend, cache.contexts())
         token, logprob = self._choose(self.policy.logits(params, hidden), work.key, work.sample, age + 1)
@@ -219,27 +219,27 @@ class Sampler:
         kept = speculation.kept(tokens[:, 1:], token, ends) if self.drafts else jnp.ones_like(work.stopped[:, :1])
         record = self._on_shards(lanes.record, (0, 1, 0, 0, 0, 0), (0, 1))
         by_completion = (leaf.reshape(*work.newest.shape, -1) for leaf in (token, logprob, ends))
-        busy, completions = record(busy, state.completions, *by_completion, kept)
+        recorded, completions = record(refilled, state.completions, *by_completion, kept)
         return replace(
             state,
             step=state.step + 1,
             queue=queue,
-            lanes=busy,
+            lanes=recorded,
             cache=replace(cache, newest=kv),
             completions=completions,
         ).counted(self.policy.mesh)
 
     def _refilled(self, state: DecodeState, prompt_kv: Any) -> tuple[Queue, Lanes, Any]:
         """Return the queue, the lanes and their prompts' keys and values after idle lanes have taken units."""
-        queue, busy, own = state.queue, state.lanes, state.cache.prompts
-        if prompt_kv is not None and self.lanes_per_shard:
-            axis = lane_axis(prompt_kv)
-            refill = self._on_shards(lanes.refill, (0, 0, axis, axis, None), (0, 0, axis))
-            queue, busy, own = refill(queue, busy, prompt_kv, own, state.slot)
-        return queue, busy, own
+        if prompt_kv is None or not self.lanes_per_shard:
+            return state.queue, state.lanes, state.cache.prompts
+        axis = lane_axis(prompt_kv)
+        refill = self._on_shards(lanes.refill, (0, 0, axis, axis, None), (0, 0, axis))
+        queue, refilled, lane_prompts = refill(state.queue, state.lanes, prompt_kv, state.cache.prompts, state.slot)
+        return queue, refilled, lane_prompts
 
     def _read(
-        self, state: DecodeState, busy: Lanes
+        self, state: DecodeState, refilled: Lanes
     ) -> tuple[Int[Array, "L T"], Int[Array, "*L"], Int[Array, "L room"]]:
         """Return which tokens the decoder reads, and which columns of the cache it sees.
 
@@ -248,11 +248,11 @@ class Sampler:
           The column for what was read in the step before: of all lanes, or with drafts the first one of each lane.
           How many tokens each column lies before the newest token.
         """
-        newest, columns = busy.work.newest, jnp.arange(self.max_new_tokens + self.drafts)[None]
+        newest, columns = refilled.work.newest, jnp.arange(self.max_new_tokens + self.drafts)[None]
         if self.drafts:
             look_up = partial(speculation.look_up, number=self.drafts)
-            drafted = self._on_shards(look_up, (0, 1), 0)(busy, state.completions)
-            return jnp.concatenate([newest, drafted], axis=1), busy.read, busy.age[:, None] - columns
+            drafted = self._on_shards(look_up, (0, 1), 0)(refilled, state.completions)
+            return jnp.concatenate([newest, drafted], axis=1), refilled.read, refilled.age[:, None] - columns
         before, room = state.step - 1, self.max_new_tokens
         column = before % room
         return newest, column, jnp.broadcast_to(1 + (before - columns) % room, (len(newest), room))

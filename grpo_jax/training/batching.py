@@ -1,8 +1,7 @@
 """Make minibatches from a batch of rollouts.
 
-Groups that the step does not learn from are left out here: those without signal, unless there is a KL term, which needs
-every group. The others are sorted into micro-batches of similar lengths, and each micro-batch is computed in the
-smallest bucket that holds it.
+The groups outside the mask `keep`, which `training/loop.py` makes, are dropped. The others are sorted into
+micro-batches of similar lengths, and each micro-batch is computed in the smallest bucket that holds it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -72,7 +71,7 @@ def make_minibatches(
     denominator: str,
     prompt_weights: Float[np.ndarray, " N"] | None = None,
 ) -> Iterator[UpdateBatch]:
-    """Yield, as host arrays, each minibatch of a rollout batch that keeps a group.
+    """Yield a minibatch, as host arrays, for each part of the rollout batch that keeps at least one group.
 
     All have the same shape, so one compiled update serves them all. The groups that are kept are moved to the front,
     sorted by bucket, and the update loops over the filled micro-batches only. So a dropped group never reaches the
@@ -86,7 +85,8 @@ def make_minibatches(
       denominator: "sampled" counts dropped groups in the loss's average, "valid" does not.
       prompt_weights: factors of the groups' losses, which do not change the denominator; None: all are 1.
     """
-    factors = np.ones(len(keep), np.float32) if prompt_weights is None else prompt_weights
+    if prompt_weights is None:
+        prompt_weights = np.ones(len(keep), np.float32)
     for part in np.split(np.arange(len(keep)), minibatches):
         kept, dropped = part[keep[part]], part[~keep[part]]
         if len(kept) == 0:
@@ -95,7 +95,7 @@ def make_minibatches(
         lengths = rollouts.completion_lengths[dropped]
         dropped_weight = aggregation.denominator(lengths).sum() if denominator == "sampled" else 0.0
         yield UpdateBatch(
-            groups=_select(rollouts, advantages, factors, indices),
+            groups=_select(rollouts, advantages, prompt_weights, indices),
             filled=filled.astype(np.int32),
             dropped_weight=np.float32(dropped_weight),
         )

@@ -1,4 +1,4 @@
-"""The batches of a run: the engine samples their groups, these are judged as they finish, and get their advantages.
+"""Collect the batches of a run: the engine samples groups, the reward judges them, and they get advantages.
 
 With `rollout.delay`, a batch is sampled some steps before it is learned from.
 """
@@ -40,7 +40,7 @@ class Collected:
     advantages: Float[np.ndarray, "N G"]
     chosen: Bool[np.ndarray, " N"]  # False for groups that were replaced, or for which the step had no room
     prompt_weights: Float[np.ndarray, " N"]  # factors of the groups' losses
-    passed: int  # how many prompts of the order were sampled or left out
+    consumed: int  # how many prompts of the order were sampled or left out
     version: int  # of the weights that sampled them: the step after which the policy had them
 
     @property
@@ -54,7 +54,7 @@ class Collected:
         return successes_of(self.judged)
 
     @property
-    def prompts(self) -> list[int]:
+    def prompt_ids(self) -> list[int]:
         """The ids of the groups' prompts."""
         return [one.id for one in self.judged]
 
@@ -92,7 +92,7 @@ class BatchQueue:
         while (ahead := len(self.waiting)) <= rollout.delay:
             is_newest = ahead == rollout.delay
             during_update = engine.capabilities.concurrent and rollout.delay > 0 and is_newest
-            self.cursor = self.source.begin(self.cursor, rollout.prompts_per_step)
+            self.cursor = self.source.start_of_step(self.cursor, rollout.prompts_per_step)
             finish = begin_collecting(
                 self.experiment,
                 self.source,
@@ -119,7 +119,7 @@ class BatchQueue:
             self.experiment.engine.unload()
 
     def _add(self, batch: Collected) -> None:
-        self.cursor += batch.passed
+        self.cursor += batch.consumed
         self.waiting.append(batch)
 
 
@@ -137,8 +137,8 @@ def begin_collecting(
     """Hand the prompts of a step to the engine, and return a function that waits for their groups.
 
     A concurrent engine begins at the call, others when the function is called. The function judges the groups and
-    computes their advantages. Their prompts are those at `cursor` and after it, without the ones that
-    `rollout.selection` leaves out. `visits` must not change until then.
+    computes their advantages. `visits` must not change until it has returned. The step's prompts begin at `cursor`;
+    those that `rollout.selection` leaves out are skipped.
 
     If groups may be replaced, advantages are computed twice: of each group alone, which decides whether it is replaced,
     and then of the step's groups together, because an estimator may compare a group with the others of its step. Only
@@ -157,11 +157,11 @@ def begin_collecting(
     rollout = experiment.config.rollout
     selected: list[Selected] = []
 
-    def passed() -> int:
-        return sum(each.passed for each in selected)
+    def consumed() -> int:
+        return sum(each.consumed for each in selected)
 
     def begin(prompts: int) -> Callable[[], Samples]:
-        start = BatchStart(source, cursor + passed(), step)
+        start = BatchStart(source, cursor + consumed(), step)
         selected.append(select_prompts(experiment.config, visits, start, prompts))
         problems = selected[-1].problems
         lengths = visits.lengths.expected([problem.id for problem in problems], step)
@@ -193,7 +193,7 @@ def begin_collecting(
     def finish() -> Collected:
         parts = [checked(first())]
         collected = _combine(experiment, visits, parts, selected, step)
-        while wants_more(rollout, collected.signal, source.left(cursor) - passed()):
+        while wants_more(rollout, collected.signal, source.left(cursor) - consumed()):
             more = begin(rollout.prompts_per_batch)
             parts.append(checked(more()))
             collected = _combine(experiment, visits, parts, selected, step)
@@ -237,7 +237,7 @@ def _combine(
         advantages=advantages,
         chosen=choose_groups(carries_signal(advantages), rollout.prompts_per_step),
         prompt_weights=np.concatenate([each.weights for each in selected]),
-        passed=sum(each.passed for each in selected),
+        consumed=sum(each.consumed for each in selected),
         version=parts[0].version,
     )
 

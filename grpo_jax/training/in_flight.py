@@ -85,7 +85,7 @@ class InFlight(JsonRecord):
     version: int  # of the weights that sampled it
     groups: Sequence[InFlightGroup]
     arrays: Mapping[str, PackedArray]  # by their names: ROLLOUTS, OUTCOMES and OTHERS
-    passed: int | None = None  # None: an earlier version wrote the record, which selected no prompts
+    passed: int | None = None  # `Collected.consumed`; None: an earlier version, which selected no prompts, wrote it
 
     @classmethod
     def of(cls, batch: Collected) -> "InFlight":
@@ -99,7 +99,7 @@ class InFlight(JsonRecord):
                 for one in batch.judged
             ],
             {name: PackedArray.of(array) for name, array in arrays.items()},
-            batch.passed,
+            batch.consumed,
         )
 
     def batch(self) -> Collected:
@@ -117,6 +117,6 @@ class InFlight(JsonRecord):
             rollouts=Rollouts(**{name: arrays[name] for name in ROLLOUTS}),
             outcomes=Outcomes(lengths=arrays["completion_lengths"], **{name: arrays[name] for name in OUTCOMES}),
             **{name: arrays[name] for name in OTHERS},
-            passed=len(self.groups) if self.passed is None else self.passed,
+            consumed=len(self.groups) if self.passed is None else self.passed,
             version=self.version,
         )

@@ -189,7 +189,7 @@ class _Loop:
     def take_step(self) -> None:
         """Sample, score, update, and hold the step's metrics for the log.
 
-        The guard refuses accidental transfers, which would wait for the devices.
+        `jax.transfer_guard` refuses accidental transfers, because they would wait for the devices.
         """
         run = self._run
         if self.step == self._first_step:
@@ -223,7 +223,7 @@ class _Loop:
         lengths = collected.rollouts.completion_lengths
         rewards, scored = collected.outcomes.rewards, collected.outcomes.scored
         known = rewards, collected.successes, scored, lengths
-        self._visits.observe(collected.prompts, *known, collected.signal, step)
+        self._visits.observe(collected.prompt_ids, *known, collected.signal, step)
         self._log.push(step, self._sampled_prompts, rollout_statistics(collected, step), learned.metrics, learned.arms)
         if config.logging.rollouts_every and step % config.logging.rollouts_every == 0:
             self._run.directory.append_rollouts(step, training_groups(collected, step))

@@ -61,7 +61,7 @@ class Selected:
 
     problems: list[Problem]
     weights: Float[np.ndarray, " N"]  # factors of their groups' losses
-    passed: int  # how many prompts of the order were sampled or left out
+    consumed: int  # how many prompts of the order were sampled or left out
 
 
 def select_prompts(config: Config, visits: Visits, start: BatchStart, number: int) -> Selected:

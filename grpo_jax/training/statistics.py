@@ -4,8 +4,8 @@ import math
 
 import numpy as np
 
-from grpo_jax.evaluation import judged_of, right_of
-from grpo_jax.runs.groups import Completion, Rollout, TrainingGroup
+from grpo_jax.evaluation import right_of, says_whether_right
+from grpo_jax.runs.groups import Completion, TrainingCompletion, TrainingGroup
 from grpo_jax.runs.lines import SampleStatistics
 from grpo_jax.training.collect import Collected
 from grpo_jax.training.visits import comparable_of, signal_chance
@@ -21,7 +21,7 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
     rewards, scored, success = outcomes.rewards, outcomes.scored, outcomes.success
     assert success is not None
     lengths, group_size = rollouts.completion_lengths, rewards.shape[1]
-    right, judged = right_of(collected.judged), judged_of(collected.judged) & scored
+    right, judged = right_of(collected.judged), says_whether_right(collected.judged) & scored
     accuracy = float(right[judged].mean()) if judged.any() else math.nan
     comparable = comparable_of(scored)
     truncated = rollouts.stop_reasons == StopReason.LENGTH
@@ -74,7 +74,7 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
             group.id,
             group.prompt,
             group.gold,
-            [_rollout(collected, (index, sample), one) for sample, one in enumerate(group.completions)],
+            [_completion(collected, (index, sample), one) for sample, one in enumerate(group.completions)],
             step=step,
             chosen=bool(collected.chosen[index]),
             expected=round(float(outcomes.expected[index]), 6),
@@ -86,9 +86,9 @@ def training_groups(collected: Collected, step: int) -> list[TrainingGroup]:
     ]
 
 
-def _rollout(collected: Collected, index: tuple[int, int], completion: Completion) -> Rollout:
+def _completion(collected: Collected, index: tuple[int, int], completion: Completion) -> TrainingCompletion:
     tokens, logprobs = collected.rollouts.completion_tokens[index], collected.rollouts.logprobs[index]
-    return Rollout(
+    return TrainingCompletion(
         completion.text,
         completion.length,
         completion.stopped,

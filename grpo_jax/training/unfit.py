@@ -1,4 +1,4 @@
-"""Rewards from which nothing can be learned as configured: refused instead of computing something else."""
+"""Refuse rewards that do not fit the objective, instead of computing something else from them."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from grpo_jax.config import (
     WeightedSelectionConfig,
     reward_range,
 )
-from grpo_jax.evaluation import judged_of, unscored_of
+from grpo_jax.evaluation import says_whether_right, unscored_of
 from grpo_jax.objectives import Objective
 from grpo_jax.rewards import Reward
 from grpo_jax.runs.ending import TrainingError
@@ -23,11 +23,11 @@ SLACK = 0.01  # beyond 0 and 1, for rounding and for the ties that --smoke break
 
 
 def check_range(config: Config, objective: Objective) -> None:
-    """Raise ConfigError if the configured reward may lie outside of what the objective's formulas are for.
+    """Raise ConfigError if the range of the configured reward does not fit the objective.
 
-    Or if it cannot differ by more than `objective.no_signal_tolerance`, which the run would tell at its end.
-
-    The range of a user's own reward is not known before it has judged; see `check_rewards`.
+    It does not if rewards may lie outside of what the objective's formulas are for, or if they cannot differ by more
+    than `objective.no_signal_tolerance`, which would show only at the end of the run. The range of a user's own reward
+    is not known before it has judged; see `check_rewards`.
     """
     ends = _range(config)
     if ends is None:
@@ -76,7 +76,7 @@ def check_rewards(
             "objective for any rewards, such as grpo."
         )
     selects = isinstance(config.rollout.selection, WeightedSelectionConfig)
-    unknown = outside & ~judged_of(groups)
+    unknown = outside & ~says_whether_right(groups)
     if (objective.needs_success or selects) and unknown.any():
         by = "rollout.selection.name='weighted'" if selects else f"objective.name={config.objective.name!r}"
         raise TrainingError(

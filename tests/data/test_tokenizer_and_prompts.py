@@ -78,7 +78,7 @@ def test_no_step_holds_a_problem_twice():
     source = PromptSource(PROBLEMS, seed=0)  # 40 of them
     cursor, begun = 0, []
     for number in (32, 8, 24, 32, 40, 1):
-        cursor = source.begin(cursor, number)
+        cursor = source.start_of_step(cursor, number)
         begun.append(cursor)
         assert len(set(source.take(cursor, number))) == number
         cursor += number

@@ -7,17 +7,18 @@ import pytest
 
 from grpo_jax.reporting.replay import show_replay
 from grpo_jax.rewards import UNSCORED, Verdict
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 from grpo_jax.terminal import PlainConsole
 from grpo_jax.training.replay import Replay, Sample, SampledToken
 
 TOKENS = [SampledToken(3, "a", -0.5), SampledToken(4, "\x1b[2J", -1.0), SampledToken(0, "[/red]<eos>", -0.25)]
-ROLLOUT = Rollout("a\x1b", 3, True, Verdict(1.0, None, right=True), -1.0, -1.75, [3, 4, 0], [-0.5, -1.0, -0.25])
-THEN = Sample(ROLLOUT, TOKENS)
+RIGHT = Verdict(1.0, None, right=True)
+COMPLETION = TrainingCompletion("a\x1b", 3, True, RIGHT, -1.0, -1.75, [3, 4, 0], [-0.5, -1.0, -0.25])
+THEN = Sample(COMPLETION, TOKENS)
 
 
 def replayed(now, **changes):
-    group = TrainingGroup(9, "2+3=", "5", [ROLLOUT, ROLLOUT], step=7, chosen=True, expected=0.5, policy_step=6)
+    group = TrainingGroup(9, "2+3=", "5", [COMPLETION, COMPLETION], step=7, chosen=True, expected=0.5, policy_step=6)
     return Replay(dataclasses.replace(group, **changes), policy_step=6, place=2, index=1, then=THEN, now=now)
 
 
@@ -73,7 +74,7 @@ def test_a_longer_one_is_not_equal():
 
 
 def with_verdict(verdict):
-    return dataclasses.replace(THEN, completion=dataclasses.replace(ROLLOUT, verdict=verdict))
+    return dataclasses.replace(THEN, completion=dataclasses.replace(COMPLETION, verdict=verdict))
 
 
 def test_what_could_not_be_judged():
@@ -85,5 +86,5 @@ def test_what_could_not_be_judged():
 
 def test_a_group_without_signal_is_said_to_have_none():
     assert "no signal" not in shown(replayed(THEN))
-    even = dataclasses.replace(ROLLOUT, advantage=0.0)
+    even = dataclasses.replace(COMPLETION, advantage=0.0)
     assert "advantage +0.0000 (no signal in the group)\n" in shown(replayed(THEN, completions=[even, even]))

@@ -17,7 +17,7 @@ from grpo_jax.reporting.report import processes_html, write_report
 from grpo_jax.reporting.summary import show_summary
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 from grpo_jax.runs.lines import RunMetrics, Share
 from grpo_jax.runs.phases import PHASES
 from grpo_jax.runs.summary import ProcessUse
@@ -93,7 +93,7 @@ def test_pairs_are_from_both_ends(tmp_path, steps, expected):
     run.create()
     for step in range(100, 100 * steps + 1, 100):
         for advantage in (0.0, 1.0):  # a group without signal is not shown
-            one = Rollout("1", 1, True, Verdict(1.0, "1", right=True), advantage, -1.0, [1], [-1.0])
+            one = TrainingCompletion("1", 1, True, Verdict(1.0, "1", right=True), advantage, -1.0, [1], [-1.0])
             run.append_rollouts(step, [TrainingGroup(1, "1+1", "2", [one, one], step, True, None, step - 1)])
     run.close()
     if steps > 8:

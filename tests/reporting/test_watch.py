@@ -24,7 +24,7 @@ from grpo_jax.reporting.sample_groups import sample_groups
 from grpo_jax.reporting.watch import make_server, news
 from grpo_jax.rewards import Verdict
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 from grpo_jax.runs.lines import RunMetrics
 from tests.helpers import assert_one_sentence, evaluation_line, train_line
 
@@ -39,7 +39,7 @@ def rollout(text, advantage, **changes):
         "tokens": [1] * (len(text) + 1),
         "token_logprobs": [-0.5] * (len(text) + 1),
     }
-    return Rollout(
+    return TrainingCompletion(
         text,
         verdict=Verdict(float(advantage > 0), text, right=advantage > 0),
         advantage=advantage,

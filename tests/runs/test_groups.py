@@ -11,7 +11,7 @@ import pytest
 from grpo_jax.config import ConfigError
 from grpo_jax.rewards import UNSCORED, Verdict
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.groups import VERSION, Completion, JudgedGroup, Rollout, TrainingGroup, carries_signal
+from grpo_jax.runs.groups import VERSION, Completion, JudgedGroup, TrainingCompletion, TrainingGroup, carries_signal
 
 JUDGED = JudgedGroup(
     3254, "1+2=", "3", [Completion("3", 2, True, Verdict(1.0, "3", right=True)), Completion("1+", 3, False, UNSCORED)]
@@ -21,9 +21,9 @@ TRAINED = TrainingGroup(
     "1+2=",
     "3",
     [
-        Rollout("3", 2, True, Verdict(1.0, "3", right=True), 0.5, -0.75, [5, 0], [-0.5, -0.25]),
-        Rollout("1+", 2, False, UNSCORED, 0.0, -1.0, [3, 9], [-0.5, -0.5]),
-        Rollout("4", 2, True, Verdict(0.25, "4"), -0.5, -1.5, [6, 0], [-1.0, -0.5]),
+        TrainingCompletion("3", 2, True, Verdict(1.0, "3", right=True), 0.5, -0.75, [5, 0], [-0.5, -0.25]),
+        TrainingCompletion("1+", 2, False, UNSCORED, 0.0, -1.0, [3, 9], [-0.5, -0.5]),
+        TrainingCompletion("4", 2, True, Verdict(0.25, "4"), -0.5, -1.5, [6, 0], [-1.0, -0.5]),
     ],
     step=7,
     chosen=False,

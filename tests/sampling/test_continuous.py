@@ -108,10 +108,10 @@ def test_a_prompt_without_tokens_takes_no_step():
     assert state.step == lengths[0].max() - 1
 
 
-def test_the_beginning_of_a_batch_is_traced_once(monkeypatch):
+def test_the_prefill_of_a_batch_is_traced_once(monkeypatch):
     """A prefill takes long to trace, and both `empty` and `feed` need it."""
-    traced, begin = [], Sampler.begin
-    monkeypatch.setattr(Sampler, "begin", lambda *arguments: traced.append(arguments) or begin(*arguments))
+    traced, prefill = [], Sampler.prefill
+    monkeypatch.setattr(Sampler, "prefill", lambda *arguments: traced.append(arguments) or prefill(*arguments))
     policy = make()
     jax.eval_shape(Sampler(policy, PLAIN, lanes_per_shard=2, **SETTINGS).sample, policy.shapes(), PROMPTS, COUNTER)
     assert len(traced) == 1

@@ -85,10 +85,10 @@ def trained(tmp_path, monkeypatch, time, **changes):
     start = SimpleNamespace(params=Busy(0.0, 0.0, time), updates=np.int32(0))
     rollouts = SimpleNamespace(completion_lengths=None)
     collected = SimpleNamespace(
-        passed=8,
+        consumed=8,
         signal=None,
         judged=[None] * 8,
-        prompts=[],
+        prompt_ids=[],
         rewards=None,
         successes=None,
         scored=None,
@@ -110,7 +110,7 @@ def trained(tmp_path, monkeypatch, time, **changes):
         "training_groups": lambda collected, step: [],
         "_record": lambda *of: {},
         "Visits": SimpleNamespace(begin=lambda half_life, room: SimpleNamespace(observe=slowly(0.0, None))),
-        "PromptSource": lambda problems, seed: SimpleNamespace(begin=lambda cursor, prompts: cursor),
+        "PromptSource": lambda problems, seed: SimpleNamespace(start_of_step=lambda cursor, prompts: cursor),
     }.items():
         monkeypatch.setattr(loop, name, stub)
     monkeypatch.setattr(collect, "begin_collecting", lambda *of, **named: lambda: collected)

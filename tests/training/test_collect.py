@@ -44,7 +44,8 @@ def collected(visits=None, **changes):
 def test_what_a_right_completion_is_worth_does_not_change_a_prompts_chance(right, wrong):
     """Every second completion was right, so a pair's advantage is divided by 1/2, and half of the pairs differ."""
     changes = {"objective__name": "two_grpo_rescaled", "rollout__prompts_per_step": 64}
-    visits, prompts, successes = Visits.begin(100, room=16), collected(**changes).prompts, np.tile([1.0, 0.0], (64, 1))
+    visits, prompts = Visits.begin(100, room=16), collected(**changes).prompt_ids
+    successes = np.tile([1.0, 0.0], (64, 1))
     rewards, always = np.where(successes, right, wrong), np.ones((64, 2), bool)
     visits.observe(prompts, rewards, successes, always, np.ones((64, 2), int), always[:, 0], step=1)
     found = collected(visits, **changes)
@@ -64,7 +65,7 @@ def test_completions_are_right_as_the_reward_says_or_else_by_its_size():
 def test_batches_do_not_change_what_is_sampled():
     """A completion depends on its prompt and its place in the run, not on what was sampled with it."""
     whole, parts = collected(), collected(rollout__prompts_per_batch=2)
-    assert whole.prompts == parts.prompts
+    assert whole.prompt_ids == parts.prompt_ids
     np.testing.assert_array_equal(whole.rollouts.completion_tokens, parts.rollouts.completion_tokens)
     np.testing.assert_array_equal(whole.advantages, parts.advantages)
 
@@ -112,8 +113,8 @@ def test_groups_without_signal_are_replaced_by_fresh_prompts():
     plain = collected()
     assert len(plain.judged) == 8
     resampled = collected(rollout__prompts_per_batch=4, rollout__max_rollouts=128)
-    assert resampled.prompts[:8] == plain.prompts
-    assert len(set(resampled.prompts)) == len(resampled.judged)  # no prompt twice
+    assert resampled.prompt_ids[:8] == plain.prompt_ids
+    assert len(set(resampled.prompt_ids)) == len(resampled.judged)  # no prompt twice
     assert len(resampled.judged) > 8
     before_the_last = resampled.signal[: len(resampled.judged) - 4]
     assert before_the_last.sum() < 8  # it does not go on when the step is full
@@ -189,8 +190,8 @@ def test_how_far_a_step_may_go():
 def test_resampling_passes_over_few_prompts_of_an_epoch():
     """However many a step may take, it begins wherever there is room for what it must take."""
     source = PromptSource(range(7500), seed=0)
-    assert source.begin(7500 - 512, 512) == 7500 - 512
-    assert source.begin(7500 - 511, 512) == 7500
+    assert source.start_of_step(7500 - 512, 512) == 7500 - 512
+    assert source.start_of_step(7500 - 511, 512) == 7500
     assert (source.left(0), source.left(7499), source.left(7500)) == (7500, 1, 7500)
 
 

@@ -50,7 +50,7 @@ def by_hand(config, base, steps):
     state, tokens, cursor = programs.init_state(base), [], 0
     policies = [programs.sampling_weights(state.params)]
     for step in range(1, steps + 1):
-        cursor = source.begin(cursor, config.rollout.prompts_per_step)
+        cursor = source.start_of_step(cursor, config.rollout.prompts_per_step)
         made.engine.load(policies[max(step - 2, 0)], version=0)
         problems = source.take(cursor, config.rollout.prompts_per_step)
         found = sample_and_judge(made.engine, made.task, problems, training_request(config, step))
@@ -168,13 +168,13 @@ def test_a_batch_in_flight_is_read_as_it_was_written():
     for array, found in zip(jax.tree.leaves(of_batch), jax.tree.leaves(of_read), strict=True):
         assert found.dtype == array.dtype
         np.testing.assert_array_equal(found, array)
-    assert (read.version, read.passed) == (batch.version, batch.passed)
+    assert (read.version, read.consumed) == (batch.version, batch.consumed)
     earlier = record.to_json()
     del earlier["passed"]  # as earlier versions
     for name in ("prompt_weights", "evidence", "success"):
         del earlier["arrays"][name]
     read = InFlight.from_json(json.loads(json.dumps(earlier))).batch()
-    assert (read.passed, read.prompt_weights.tolist()) == (2, [1.0, 1.0])
+    assert (read.consumed, read.prompt_weights.tolist()) == (2, [1.0, 1.0])
     np.testing.assert_array_equal(read.outcomes.success, read.outcomes.expected)
 
 

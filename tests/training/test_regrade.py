@@ -9,7 +9,7 @@ import pytest
 from grpo_jax.data.tasks import ModularExpressions
 from grpo_jax.rewards import UNSCORED, PerAttempt, Verdict
 from grpo_jax.rewards.verdict import Unscorable
-from grpo_jax.runs.groups import Rollout, TrainingGroup
+from grpo_jax.runs.groups import TrainingCompletion, TrainingGroup
 from grpo_jax.training.regrade import Tally, kind, regrade
 from grpo_jax.training.statistics import rollout_statistics, training_groups
 from tests.helpers import make_config
@@ -22,7 +22,7 @@ def group(step, completions, rewards, *, right=None, prompt="2+3=", gold="5"):
     scored = [reward for reward in rewards if reward is not None]
     spread = len(scored) == 2 and scored[0] != scored[1]
     rollouts = [
-        Rollout(
+        TrainingCompletion(
             text,
             len(text) + 1,
             text != "cut",

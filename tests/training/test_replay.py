@@ -8,7 +8,7 @@ import pytest
 from grpo_jax.config import ConfigError, from_dict, to_dict
 from grpo_jax.rewards import UNSCORED
 from grpo_jax.runs.directory import RunDirectory
-from grpo_jax.runs.groups import JudgedGroup, Rollout, TrainingGroup
+from grpo_jax.runs.groups import JudgedGroup, TrainingCompletion, TrainingGroup
 from grpo_jax.runs.written import find_group, groups_of_step
 from grpo_jax.training import replay, train_config
 from tests.checkpoints import make_checkpoint, questions
@@ -106,7 +106,7 @@ def test_nothing_is_written(run):
 def test_the_groups_of_a_step_are_found_in_their_file(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create()
-    rollout = Rollout("4", 2, True, UNSCORED, 0.0, -1.0, [4, 0], [-0.5, -0.5])
+    rollout = TrainingCompletion("4", 2, True, UNSCORED, 0.0, -1.0, [4, 0], [-0.5, -0.5])
     for step in (99, 100, 101):
         group = TrainingGroup(step, "2+2=", "4", [rollout], step=step, chosen=True, expected=0.5, policy_step=step - 1)
         directory.append_rollouts(step, [group] * 2)

@@ -133,13 +133,13 @@ def selected(cursor=0, step=2, **changes):
 def test_without_a_selection_prompts_come_in_their_order():
     found = selected(cursor=3)
     assert found.problems == ORDER.take(3, 4)
-    assert (found.passed, found.weights.tolist()) == (4, [1.0] * 4)
+    assert (found.consumed, found.weights.tolist()) == (4, [1.0] * 4)
 
 
 def test_likelier_prompts_weigh_less():
     """Of 12 candidates four are sampled; a prompt weighs 4 / 12 divided by its chance."""
     found = [selected(step=step, **WEIGHTED) for step in range(20)]
-    assert all(one.passed == 12 and len(set(one.problems)) == 4 for one in found)
+    assert all(one.consumed == 12 and len(set(one.problems)) == 4 for one in found)
     assert len({tuple(problem.prompt for problem in one.problems) for one in found}) > 5
     solved = {PROBLEMS[index].prompt for index in range(0, 300, 2)}
     for one in found:
@@ -158,7 +158,7 @@ def test_likelier_prompts_weigh_less():
 def test_an_epoch_ends_with_the_candidates_that_it_has():
     whole = selected(cursor=300 - 4, **WEIGHTED)
     assert whole.problems == ORDER.take(296, 4)
-    assert (whole.passed, whole.weights.tolist()) == (4, [1.0] * 4)
+    assert (whole.consumed, whole.weights.tolist()) == (4, [1.0] * 4)
 
 
 def test_prompts_without_signal_are_skipped_by_chance():
@@ -168,14 +168,14 @@ def test_prompts_without_signal_are_skipped_by_chance():
     for step in range(200):
         found = selected(step=step, **SKIPPING)
         assert found.problems == sorted(found.problems, key=order.index)
-        assert found.problems[-1] == order[found.passed - 1]
+        assert found.problems[-1] == order[found.consumed - 1]
         taken += [problem in found.problems for problem in order[:4]]
     chances = 0.5 ** np.array([streaks[problem.prompt] for problem in order[:4]])
     assert len(set(chances)) > 1
     np.testing.assert_allclose(taken / 200, chances, atol=0.1)
     seldom = {**SKIPPING, "rollout__selection__explore": 1e-9}
     last = selected(cursor=296, **seldom)  # nothing else is left of the epoch
-    assert (last.problems, last.passed) == (order[296:], 4)
+    assert (last.problems, last.consumed) == (order[296:], 4)
 
 
 @pytest.mark.parametrize(

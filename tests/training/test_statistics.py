@@ -49,7 +49,7 @@ def collected_of(rewards, scored=None):
         advantages=np.where(spread[:, None] > 0, rewards - 0.5, 0.0),
         chosen=np.ones(n, bool),
         prompt_weights=np.ones(n, np.float32),
-        passed=n,
+        consumed=n,
         version=2,
     )
 

@@ -340,7 +340,7 @@ def test_the_trainers_old_logprobs_are_not_the_samplers():
     outcomes = Outcomes(rewards=np.ones(advantages.shape, np.float32), scored=np.ones(advantages.shape, bool))
     off = dataclasses.replace(found, logprobs=found.logprobs - np.float32(0.3))
     chosen, weights = np.ones(8, bool), np.arange(1, 9, dtype=np.float32)
-    collected = Collected([], off, outcomes, advantages, chosen, weights, passed=8, version=0)
+    collected = Collected([], off, outcomes, advantages, chosen, weights, consumed=8, version=0)
     (batch,) = _minibatches(made, params, None, collected, step=1)
     carrying = set(weights[collected.signal].tolist())
     assert set(np.array(batch.groups.prompt_weights).ravel().tolist()) - {0} == carrying
