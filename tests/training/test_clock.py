@@ -89,9 +89,8 @@ def trained(tmp_path, monkeypatch, time, **changes):
         signal=None,
         judged=[None] * 8,
         prompt_ids=[],
-        rewards=None,
+        outcomes=SimpleNamespace(rewards=None, scored=None),
         successes=None,
-        scored=None,
         rollouts=rollouts,
     )
 
