@@ -40,8 +40,9 @@ def test_a_surrogate_of_ones_own(written):
     mask, ones = jnp.ones((1, 2, 1), bool), jnp.ones((1, 2, 1), jnp.float32)
     terms = Terms(
         mask=mask,
-        weights=ones,
         plain_weights=ones,
+        correction=ones,
+        prompt_weights=ones[:, 0, 0],
         logprobs=-ones,
         log_ratio=jnp.log(4) * ones,
         reference_logprobs=None,

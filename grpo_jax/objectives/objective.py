@@ -66,14 +66,16 @@ class Objective:
         if self.kl_coef:
             assert groups.reference_logprobs is not None
             pair = (jnp.where(terms.mask, each, 0.0) for each in (logprobs, groups.reference_logprobs))
-            divergence = self.kl(*pair) * groups.prompt_weights[..., None, None]
+            divergence = self.kl(*pair) * terms.prompt_weights[..., None, None]
             total += self.kl_coef * (terms.plain_weights * divergence).sum()
         return LossSum(total, self.aggregation.denominator(groups.completion_lengths).sum())
 
     def clipped_tokens(self, logprobs: Float[Array, "*batch G C"], groups: Groups) -> Bool[Array, "*batch G C"]:
         """Return a mask of the clipped tokens: they have an advantage and a weight, but get no gradient.
 
-        This definition holds for every surrogate, whether it clips tokens or whole completions.
+        This definition holds for every surrogate, whether it clips tokens or whole completions. It includes gradients
+        that are 0 for another reason: because they are too small for float32, as under a preference loss that a pair
+        has saturated, or because a pair has just the margin that IPO aims at.
         """
 
         def surrogate(logprobs: Float[Array, "*batch G C"]) -> tuple[Float[Array, ""], Float[Array, "*batch G C"]]:
@@ -90,18 +92,19 @@ class Objective:
         lengths, width = groups.completion_lengths, logprobs.shape[-1]
         mask = length_mask(lengths, width)
         weights = jnp.where(mask, self.aggregation.weight(lengths, width)[..., None], 0.0)
-        corrected = weights * groups.prompt_weights[..., None, None]
+        correction = jnp.ones(logprobs.shape)
         if self.correction is not None:
             ratio = importance_ratio(groups.ratio_denominator, groups.sampler_logprobs, mask)
-            corrected *= self.correction(jax.lax.stop_gradient(ratio))
+            correction = self.correction(jax.lax.stop_gradient(ratio))
         if self.after_prefix:
             logprobs = jnp.where(after_shared_prefix(groups), logprobs, jax.lax.stop_gradient(logprobs))
         # The reference of a KL term is not passed on to a surrogate that needs none.
         reference = groups.reference_logprobs if self.surrogate_needs_reference else None
         return Terms(
             mask=mask,
-            weights=corrected,
             plain_weights=weights,
+            correction=correction,
+            prompt_weights=jnp.asarray(groups.prompt_weights),
             logprobs=jnp.where(mask, logprobs, 0.0),
             log_ratio=log_importance_ratio(logprobs, groups.ratio_denominator, mask),
             reference_logprobs=None if reference is None else jnp.where(mask, reference, 0.0),

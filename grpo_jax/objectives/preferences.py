@@ -1,9 +1,10 @@
 """Losses of online preference learning: the right completions of a prompt against the wrong ones.
 
-A completion's score is S = sum_t weight_t log pi(o_t). Under the aggregation "sum" that is its log-probability, under
-"sequence" the mean of its tokens' log-probabilities. A correction for the sampler weights the gradients of tokens and
-leaves the value of S unchanged: the losses are nonlinear in S, and a pair's place on their curves does not depend on
-the sampler.
+A completion's score is S = sum_t weight_t log pi(o_t), with the weights of the aggregation alone. Under "sum" that is
+its log-probability, under "sequence" the mean of its tokens' log-probabilities. The losses are nonlinear in S, so other
+weights stay out of it. A prompt's weight multiplies its group's loss. A correction for the sampler multiplies the
+gradients of tokens and leaves the loss unchanged: a pair's place on the curve does not depend on the sampler. So the
+logged loss has the prompts' weights and not the correction.
 
 Only the signs of advantages matter, as in `paper_surrogates.n_vs_m`. Each function returns a sum over groups of the
 group's loss times its number of completions, so dividing by the number of completions gives the mean over groups.
@@ -23,9 +24,13 @@ def _scores(terms: Terms) -> Float[Array, "*batch G"]:
     relative = terms.logprobs
     if terms.reference_logprobs is not None:
         relative = relative - terms.reference_logprobs
-    value = jnp.where(terms.mask, terms.plain_weights * relative, 0.0).sum(-1)
-    sloped = jnp.where(terms.mask, terms.weights * relative, 0.0).sum(-1)
-    return jax.lax.stop_gradient(value - sloped) + sloped
+    return jnp.where(terms.mask, terms.plain_weights * _corrected(relative, terms), 0.0).sum(-1)
+
+
+def _corrected(values: Float[Array, "*batch G C"], terms: Terms) -> Float[Array, "*batch G C"]:
+    """Return values of tokens, with the correction for the sampler in their gradients alone."""
+    sloped = terms.correction * values
+    return jax.lax.stop_gradient(values - sloped) + sloped
 
 
 def _mean_over_pairs(losses: Float[Array, "*batch G G"], terms: Terms) -> Float[Array, ""]:
@@ -33,7 +38,7 @@ def _mean_over_pairs(losses: Float[Array, "*batch G G"], terms: Terms) -> Float[
     positive, negative = terms.advantages > 0, terms.advantages < 0
     pairs = positive[..., :, None] & negative[..., None, :]
     mean = jnp.where(pairs, losses, 0.0).sum((-2, -1)) / jnp.maximum(pairs.sum((-2, -1)), 1)
-    return ((positive | negative).sum(-1) * mean).sum()
+    return (terms.prompt_weights * (positive | negative).sum(-1) * mean).sum()
 
 
 def _margins(terms: Terms) -> Float[Array, "*batch G G"]:
@@ -82,7 +87,8 @@ def discriminative(
     exponentials = jnp.where(negative, jnp.exp(jnp.where(negative, of_wrong, shift) - shift), 0.0).sum(-1)
     wrong = temperature * (jnp.log(jnp.where(m > 0, exponentials / jnp.maximum(m, 1), 1.0)) + shift[..., 0])
 
-    drift = -mean_over_tokens(terms.log_ratio, terms.mask)[..., 0]
+    drift = -mean_over_tokens(_corrected(terms.log_ratio, terms), terms.mask)[..., 0]
     divergence = jnp.where(positive | negative, drift, 0.0).sum(-1) / jnp.maximum(n + m, 1)
     penalty = kl_penalty * jnp.maximum(divergence - kl_limit, 0.0) ** 2
-    return jnp.where((n > 0) & (m > 0), (n + m) * (wrong - right + penalty), 0.0).sum()
+    losses = jnp.where((n > 0) & (m > 0), (n + m) * (wrong - right + penalty), 0.0)
+    return (terms.prompt_weights * losses).sum()

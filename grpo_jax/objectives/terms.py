@@ -13,12 +13,18 @@ class Terms:
     """Groups of completions. Off the mask log-probabilities and weights are 0, so padding does not count."""
 
     mask: Bool[Array, "*batch G C"]
-    weights: Float[Array, "*batch G C"]  # by the aggregation, times the prompt's weight and the sampler's correction
-    plain_weights: Float[Array, "*batch G C"]  # by the aggregation alone
+    plain_weights: Float[Array, "*batch G C"]  # of tokens, by the aggregation alone
+    correction: Float[Array, "*batch G C"]  # for the sampler, a factor of each token's gradient; 1 without a correction
+    prompt_weights: Float[Array, "*batch"]  # factors of the groups' losses; 1 without a selection of prompts
     logprobs: Float[Array, "*batch G C"]  # of the policy to be differentiated
     log_ratio: Float[Array, "*batch G C"]  # to the old policy, clamped
     reference_logprobs: Float[Array, "*batch G C"] | None  # of the base policy, if the surrogate needs them
     advantages: Float[Array, "*batch G"]  # a completion with 0 does not count
+
+    @property
+    def weights(self) -> Float[Array, "*batch G C"]:
+        """The weight of each token in a sum over single tokens: all three factors."""
+        return self.plain_weights * self.correction * self.prompt_weights[..., None, None]
 
     @property
     def ratio(self) -> Float[Array, "*batch G C"]:

@@ -36,8 +36,9 @@ def terms_of(
     """Make the input of a surrogate from the completions' new and old log-probabilities."""
     return Terms(
         mask=mask,
-        weights=weights,
         plain_weights=weights,
+        correction=jnp.ones(weights.shape),
+        prompt_weights=jnp.ones(weights.shape[:-2]),
         logprobs=logprobs,
         log_ratio=log_importance_ratio(logprobs, old, mask),
         reference_logprobs=reference,

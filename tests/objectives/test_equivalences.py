@@ -110,8 +110,9 @@ def exact_gradient(loss, estimator, size):
         log_ratio = log_importance_ratio(logprobs, jax.lax.stop_gradient(logprobs), mask)
         terms = Terms(
             mask=mask,
-            weights=jnp.ones(logprobs.shape),
             plain_weights=jnp.ones(logprobs.shape),
+            correction=jnp.ones(logprobs.shape),
+            prompt_weights=jnp.ones(()),
             logprobs=logprobs,
             log_ratio=log_ratio,
             reference_logprobs=None,

@@ -150,22 +150,24 @@ def test_on_policy_the_loss_is_zero_and_its_gradient_is_not():
     assert np.abs(on_policy_gradient(made)).max() > 0.01
 
 
-@pytest.mark.parametrize("name", ["two_grpo", "rloo", "n_vs_m", "online_dpo"])
-def test_a_groups_weight_multiplies_its_gradient(name):
-    """That of its KL term, too, but not its part of the denominator."""
-    made, old = made_of(name, kl_coef=0.1), logprobs()
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_groups_weight_multiplies_its_loss(name):
+    """And so its gradient, those of its KL term included, but not its part of the denominator."""
+    made, new, old = made_of(name, kl_coef=0.1), logprobs(1), logprobs(2)
     groups = groups_of(old=old, sampler=old, reference=logprobs(3), lengths=LENGTHS, advantages=ADVANTAGES)
-    weighed = dataclasses.replace(groups, prompt_weights=jnp.array([3.0, 0.5]))
 
     @jax.jit
     @partial(jax.value_and_grad, has_aux=True)
-    def of(logprobs, groups):
-        return made.loss(logprobs, groups)
+    def of(logprobs, weights):
+        return made.loss(logprobs, dataclasses.replace(groups, prompt_weights=weights))
 
-    (_, plain_weight), plain = of(old, groups)
-    (_, weight), found = of(old, weighed)
-    np.testing.assert_allclose(found, plain * jnp.array([3.0, 0.5])[:, None, None], rtol=1e-5, atol=1e-8)
-    assert weight == plain_weight
+    (first, weight), of_first = of(new, jnp.array([1.0, 0.0]))
+    (second, _), of_second = of(new, jnp.array([0.0, 1.0]))
+    (both, weight_of_both), found = of(new, jnp.array([3.0, 0.5]))
+    np.testing.assert_allclose(both, 3 * first + 0.5 * second, rtol=1e-5)
+    np.testing.assert_allclose(found, 3 * of_first + 0.5 * of_second, rtol=1e-5, atol=1e-8)
+    np.testing.assert_array_equal(of_first[1], 0.0)
+    assert weight_of_both == weight
 
 
 @pytest.mark.trap(14)

@@ -69,8 +69,9 @@ def test_disco_by_hand():
     zeros = jnp.zeros(logprobs.shape)
     made = Terms(
         mask=mask,
-        weights=mask.astype(jnp.float32),
         plain_weights=mask.astype(jnp.float32),
+        correction=jnp.ones(mask.shape),
+        prompt_weights=jnp.ones(1),
         logprobs=logprobs,
         log_ratio=zeros,
         reference_logprobs=None,
@@ -170,13 +171,14 @@ def test_a_kl_term_does_not_lend_its_reference(name):
 
 
 @pytest.mark.parametrize("name", ["online_dpo", "ipo", "simpo", "disco"])
-def test_a_correction_for_the_sampler_weighs_gradients_and_not_margins(name):
+@pytest.mark.parametrize("moved", [0.0, 0.3])
+def test_a_correction_for_the_sampler_weighs_gradients_and_not_margins(name, moved):
     """All tokens half as likely as drawn: half the gradient, though the losses are not linear in the scores."""
     new, reference = arrays(), arrays(seed=1)
     plain, corrected = made_of(name), made_of(name, importance_cap=2.0)
     groups = groups_of(
-        old=new,
-        sampler=new + math.log(2.0),
+        old=new + moved,
+        sampler=new + moved + math.log(2.0),
         reference=reference if plain.needs_reference else None,
         lengths=LENGTHS,
         advantages=ADVANTAGES,
