@@ -50,8 +50,8 @@ def main(argv: Sequence[str]) -> None:
 def make(place: Path, size: int, groups: int, tokens: int) -> int:
     """Make a run directory with rollouts of so many bytes, and return its number of steps."""
     verdict = Verdict(1.0, "1", right=True)
-    sampled = {"tokens": [12345] * tokens, "token_logprobs": [-0.123456] * tokens}
-    completion = TrainingCompletion("x" * tokens, tokens, False, verdict, advantage=0.5, logprob=-1.5, **sampled)
+    logprobs = [-0.123456] * tokens
+    completion = TrainingCompletion("x" * tokens, tokens, False, verdict, 0.5, -1.5, [12345] * tokens, logprobs)
     run = RunDirectory(place)
     run.create()
     run.append_rollouts(1, [TrainingGroup(1, "1+2=", "3", [completion] * 2, 1, True, None, 0)] * groups)
