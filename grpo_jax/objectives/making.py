@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,14 +43,9 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         "tolerance": config.no_signal_tolerance,
     }
     functions = (recipe.advantages, recipe.surrogate)
-    own = {name: kind for function in functions for name, kind in _parameters(function).items() if name not in given}
-    for name, value in config.parameters.items():
-        if name not in own:
-            has = did_you_mean(name, list(own)) if own else "it has none; take the entry out."
-            raise ConfigError(f"objective.parameters.{name}={value}: is not a parameter of {config.name}; {has}")
-        for allowed in getattr(own[name], "__metadata__", ()):
-            if isinstance(allowed, Range) and not allowed.admits(value):
-                raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
+    with blaming(f"objective.name={config.name!r}: the annotations of its functions cannot be read"):
+        parameters = [parameter for function in functions for parameter in _parameters(function)]
+    _check_parameters(config, given, parameters)
     estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)
     of_user = f"objective.name={config.name!r}: its" if ":" in config.name else ""
     if of_user:
@@ -82,7 +77,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         after_prefix=after_prefix,
         unit_rewards=recipe.unit_rewards,
         needs_success=recipe.needs_success,
-        has_tolerance="tolerance" in _parameters(recipe.advantages),
+        has_tolerance="tolerance" in _settable(_parameters(recipe.advantages)),
     )
     if of_user:
         with blaming(f"{of_user} surrogate cannot be used"):
@@ -223,12 +218,43 @@ def _recipe(name: str) -> Recipe:
     return recipe
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return a function's keyword-only parameters with their annotations, which may hold a `Range`."""
-    found = inspect.signature(function).parameters.values()
-    return {parameter.name: parameter.annotation for parameter in found if parameter.kind is parameter.KEYWORD_ONLY}
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return a function's parameters after the first one, with evaluated annotations, which may hold a `Range`."""
+    return list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+
+
+def _settable(parameters: Sequence[inspect.Parameter]) -> list[str]:
+    """Return the names of the parameters that a configuration can set."""
+    return [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+
+
+def _check_parameters(
+    config: ObjectiveConfig, given: Mapping[str, float], parameters: Sequence[inspect.Parameter]
+) -> None:
+    """Raise ConfigError if a value cannot reach its parameter, or is out of its range.
+
+    Args:
+      given: the values of fields, by the parameters' names.
+      parameters: those of both functions.
+    """
+    settable = _settable(parameters)
+    own = [name for name in settable if name not in given]
+    for parameter in parameters:
+        if parameter.name not in settable and parameter.name in {*given, *config.parameters}:
+            raise ConfigError(
+                f"objective.name={config.name!r}: its parameter {parameter.name} is not keyword-only, so nothing in a "
+                "configuration sets it; write * before it."
+            )
+    for name, value in config.parameters.items():
+        if name not in own:
+            has = did_you_mean(name, own) if own else "it has none; take the entry out."
+            raise ConfigError(f"objective.parameters.{name}={value}: is not a parameter of {config.name}; {has}")
+        annotations = [parameter.annotation for parameter in parameters if parameter.name == name]
+        for allowed in (mark for kind in annotations for mark in getattr(kind, "__metadata__", ())):
+            if isinstance(allowed, Range) and not allowed.admits(value):
+                raise ConfigError(f"objective.parameters.{name}={value}: must be {allowed}.")
 
 
 def _bind(function: Callable[..., Any], values: Mapping[str, float]) -> Callable[..., Any]:
     """Return the function with its parameters set to these values; values of other parameters are ignored."""
-    return partial(function, **{name: values[name] for name in _parameters(function) if name in values})
+    return partial(function, **{name: values[name] for name in _settable(_parameters(function)) if name in values})

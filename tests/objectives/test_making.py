@@ -1,12 +1,14 @@
 """The reasons for which an objective is refused, whoever wrote its recipe."""
 
 from functools import partial
+from typing import Annotated
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from grpo_jax.config import ConfigError
-from grpo_jax.objectives import OBJECTIVES, Recipe, check_updates, make_objective
+from grpo_jax.config import ConfigError, Range
+from grpo_jax.objectives import OBJECTIVES, Outcomes, Recipe, check_updates, make_objective
 from grpo_jax.objectives.advantages import mean_centered
 from grpo_jax.objectives.surrogates import clipped, policy_gradient
 from grpo_jax.training.experiment import build
@@ -34,6 +36,28 @@ def of_baseline(outcomes):
     return jnp.where(outcomes.scored, of_all(outcomes), 0.0)
 
 
+def by_position(outcomes, penalty=2.0):
+    return penalty * mean_centered(outcomes)
+
+
+def ignoring_the_clip(terms, clip_low=0.2, *, clip_high):
+    return clipped(terms, clip_low=clip_low, clip_high=clip_high)
+
+
+def with_a_range(outcomes, *, penalty: "Annotated[float, Range(0, 1)]" = 1.0):  # as `from __future__` makes it
+    return penalty * mean_centered(outcomes)
+
+
+def with_another_range(terms, *, penalty: "Annotated[float, Range(0.5)]" = 1.0):
+    return penalty * plain_sum(terms)
+
+
+def with_an_unknown_kind(outcomes, *, penalty: "Nowhere" = 1.0):  # noqa: F821
+    return penalty * mean_centered(outcomes)
+
+
+BY_POSITION, IGNORING = Recipe(by_position, clipped), Recipe(mean_centered, ignoring_the_clip)
+RANGED, UNKNOWN = Recipe(with_a_range, with_another_range), Recipe(with_an_unknown_kind, clipped)
 NOT_TWO = Recipe(mean_centered, clipped)
 object.__setattr__(NOT_TWO, "surrogate", 3)  # the tests' type checks would refuse it
 OF_GROUPS = Recipe(lambda outcomes: outcomes.rewards.mean(-1), clipped)
@@ -101,6 +125,32 @@ def test_an_estimator_of_ones_own_leaves_out_what_has_no_verdict(name, size):
 def test_parts_of_ones_own_are_tried_before_anything_is_computed(name, sentence):
     with pytest.raises(ConfigError, match=rf"^objective\.name='{__name__}:{name}': {sentence}"):
         make_objective(make_config(objective__name=f"{__name__}:{name}").objective, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        (
+            "BY_POSITION",
+            1.0,
+            r"objective\.name='.*': its parameter penalty is not keyword-only, .*; write \* before it\.$",
+        ),
+        ("IGNORING", None, r"objective\.name='.*': its parameter clip_low is not keyword-only"),
+        ("RANGED", 1.5, r"objective\.parameters\.penalty=1\.5: must be at least 0 and at most 1\.$"),
+        ("RANGED", 0.1, r"objective\.parameters\.penalty=0\.1: must be at least 0\.5\.$"),
+        ("UNKNOWN", 1.0, r"objective\.name='.*': the annotations of .* \(NameError: name 'Nowhere' is not defined\)"),
+    ],
+)
+def test_parameters_of_ones_own_are_reached_and_checked(name, value, sentence):
+    changes = {} if value is None else {"objective__parameters__penalty": value}
+    with pytest.raises(ConfigError, match=f"^{sentence}"):
+        make_objective(make_config(objective__name=f"{__name__}:{name}", **changes).objective, 2)
+
+
+def test_a_value_within_its_range_reaches_both_functions():
+    config = make_config(objective__name=f"{__name__}:RANGED", objective__parameters__penalty=0.75).objective
+    outcomes = Outcomes(rewards=jnp.array([[1.0, 0.0]]), scored=jnp.ones((1, 2), bool))
+    np.testing.assert_allclose(make_objective(config, 2).advantages(outcomes), [[0.375, -0.375]])
 
 
 @pytest.mark.parametrize("name", ["OURS", "PARTIAL", "OWN"])
