@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Int
 
 from grpo_jax.sampling import lanes
 from grpo_jax.sampling.cache import Cache, lane_axis
-from grpo_jax.sampling.lanes import Completions, Lanes, Left, Queue
+from grpo_jax.sampling.lanes import CompletionArrays, Lanes, Left, Queue
 from grpo_jax.sharding import named, on_each_shard
 from grpo_jax.types import PromptBatch
 
@@ -26,22 +26,22 @@ class DecodeState:
     queue: Queue
     lanes: Lanes
     cache: Cache  # of the tokens that the decoder has read: all but the newest ones
-    completions: Completions
+    completions: CompletionArrays
     left: Left
 
     def oldest(self) -> Int[Array, ""]:
         """Return the slot of the oldest batch in flight, which is also the next one to be filled."""
         return (self.slot + 1) % len(self.prompts.ids)
 
-    def batch(self, slot: Int[Array, ""]) -> tuple[PromptBatch, Completions]:
+    def batch(self, slot: Int[Array, ""]) -> tuple[PromptBatch, CompletionArrays]:
         """Return the prompts of a slot's batch, and the completions of its units."""
         held = self.prompts, self.completions
-        found: tuple[PromptBatch, Completions] = jax.tree.map(
+        found: tuple[PromptBatch, CompletionArrays] = jax.tree.map(
             lambda leaf: jax.lax.dynamic_index_in_dim(leaf, slot, keepdims=False), held
         )
         return found
 
-    def with_batch(self, slot: Int[Array, ""], prompts: PromptBatch, completions: Completions) -> "DecodeState":
+    def with_batch(self, slot: Int[Array, ""], prompts: PromptBatch, completions: CompletionArrays) -> "DecodeState":
         """Return the state with a new batch in a slot.
 
         Args:

@@ -61,7 +61,7 @@ class Lanes:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
-class Completions:
+class CompletionArrays:
     """The completions of all units of the batches in flight, as far as they have been sampled."""
 
     tokens: Int[Any, "*W U E C"]
@@ -157,12 +157,12 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, 
 
 def record(
     lanes: Lanes,
-    completions: Completions,
+    completions: CompletionArrays,
     token: Int[Array, "L E new"],
     logprob: Float[Array, "L E new"],
     ends: Bool[Array, "L E new"],
     kept: Bool[Array, "L new"],
-) -> tuple[Lanes, Completions]:
+) -> tuple[Lanes, CompletionArrays]:
     """Return the lanes and the completions with their next tokens.
 
     Args:
@@ -183,7 +183,7 @@ def record(
     newest = jnp.take_along_axis(token, (number - 1)[:, None, None], axis=-1)[..., 0]
     ended = (ends & kept[:, None]).any(axis=-1) | (age + 1 == room)[:, None]
     lanes = replace(lanes, age=age, read=lanes.age, work=replace(lanes.work, newest=newest, stopped=stopped | ended))
-    return lanes, Completions(
+    return lanes, CompletionArrays(
         tokens=completions.tokens.at[*completion, at[:, None]].set(token, mode="drop"),
         logprobs=completions.logprobs.at[*completion, at[:, None]].set(logprob, mode="drop"),
         lengths=completions.lengths.at[completion].add(1, mode="drop"),

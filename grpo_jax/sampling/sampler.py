@@ -26,7 +26,7 @@ from grpo_jax.sampling.choice import draw, likeliest, noise_size
 from grpo_jax.sampling.decode_state import DecodeState
 from grpo_jax.sampling.filters import filtered
 from grpo_jax.sampling.lane_counts import each_group_has_a_lane
-from grpo_jax.sampling.lanes import Completions, Lanes, Queue, Units
+from grpo_jax.sampling.lanes import CompletionArrays, Lanes, Queue, Units
 from grpo_jax.sampling.noise import Noise, independent
 from grpo_jax.sharding import batch_shards, on_each_shard
 from grpo_jax.types import Params, PromptBatch, Rollouts, StopReason
@@ -136,13 +136,13 @@ class Sampler:
         return [self._rollouts(state, (state.oldest() + later) % self.in_flight) for later in range(self.in_flight)]
 
     @cached_property
-    def _prefill_once(self) -> Callable[..., tuple[Units, Completions, Any]]:
+    def _prefill_once(self) -> Callable[..., tuple[Units, CompletionArrays, Any]]:
         """`prefill`, jitted, so that `empty` and `feed` trace it only once."""
         return jax.jit(self.prefill)
 
     def prefill(
         self, params: Params, prompts: PromptBatch, counter: Counter, earlier: Int[Array, "N G C"] | None
-    ) -> tuple[Units, Completions, Any]:
+    ) -> tuple[Units, CompletionArrays, Any]:
         """Return a batch's units after their first tokens, its completions, and the keys and values of its prompts."""
         n = len(prompts.ids)
         keys = prompt_keys(counter.key(), prompts.ids)  # `noise` folds the keys of completions and tokens from them
@@ -161,7 +161,7 @@ class Sampler:
         keys: Key[Array, " N"],
         prompts: PromptBatch,
         earlier: Int[Array, "N G C"] | None,
-    ) -> tuple[Units, Completions]:
+    ) -> tuple[Units, CompletionArrays]:
         """Cut the groups of a shard, with their first tokens, into units."""
         n, lengths = len(token), prompts.lengths
         completions = 1 if self.lanes_per_shard else self.group_size
@@ -178,7 +178,7 @@ class Sampler:
             text=None if earlier is None else speculation.texts(prompts, earlier),
         )
         room = (1, *shape, self.max_new_tokens)
-        return units, Completions(
+        return units, CompletionArrays(
             tokens=jnp.full(room, self.pad_token, jnp.int32).at[..., 0].set(units.newest),
             logprobs=jnp.zeros(room, jnp.float32).at[..., 0].set(logprob.reshape(shape)),
             lengths=jnp.ones(room[:-1], jnp.int32),

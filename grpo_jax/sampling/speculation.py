@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, UInt32
 
-from grpo_jax.sampling.lanes import Completions, Lanes
+from grpo_jax.sampling.lanes import CompletionArrays, Lanes
 from grpo_jax.types import PromptBatch
 
 NOTHING = -1  # no token has this id
@@ -33,7 +33,7 @@ def texts(prompts: PromptBatch, earlier: Int[Array, "N G C"]) -> Int[Array, "U t
     return jnp.where(behind < 0, prompt, jnp.where(behind < room, completion, NOTHING))
 
 
-def look_up(lanes: Lanes, completions: Completions, number: int) -> Int[Array, "L number"]:
+def look_up(lanes: Lanes, completions: CompletionArrays, number: int) -> Int[Array, "L number"]:
     """Return drafts: the tokens after the earlier place that best matches the completion's end.
 
     Places are in the text and in the completion itself. The best one ends with the most of the completion's last

@@ -12,7 +12,7 @@ import grpo_jax.sampling.sampler
 from grpo_jax.config import MeshConfig
 from grpo_jax.processes import put
 from grpo_jax.sampling import EarlierCompletions, JaxEngine, Sampler, SamplingPrograms, SamplingRequest, jax_engine
-from grpo_jax.sampling.lanes import Completions, Lanes, Units
+from grpo_jax.sampling.lanes import CompletionArrays, Lanes, Units
 from grpo_jax.sampling.noise import antithetic, common
 from grpo_jax.sampling.speculation import NOTHING, kept, look_up, texts
 from grpo_jax.sharding import make_mesh, named
@@ -118,7 +118,7 @@ def test_drafts_follow_the_place_that_is_most_like_the_end():
         text=jnp.array(text),
     )
     lanes = Lanes(slot=0 * at, unit=at, age=jnp.array(newest), read=at, work=work)
-    completions = Completions(tokens=tokens[None], logprobs=tokens[None] * 0.0, lengths=tokens[None, ..., 0])
+    completions = CompletionArrays(tokens=tokens[None], logprobs=tokens[None] * 0.0, lengths=tokens[None, ..., 0])
     np.testing.assert_array_equal(jax.jit(look_up, static_argnums=2)(lanes, completions, 3), expected)
 
 
