@@ -1,4 +1,4 @@
-"""The pages name existing files and list the files of a run, and README stays short. `make docs` checks their links."""
+"""The pages name existing files, list those of a run, and keep to their width and length; `make docs` checks links."""
 
 import re
 
@@ -24,6 +24,13 @@ def each(pages):
 def test_the_files_that_a_page_names_exist(page):
     named = sorted(set(NAMED.findall(page.read_text())))
     assert [name for name in named if not any((base / name).exists() for base in BASES)] == []
+
+
+@each([page for page in PAGES if page.name != "CHANGELOG.md"])
+def test_lines_of_prose_have_at_most_120_characters(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    whole = re.compile(r"\||    |!\[|\[\w+\]: ")  # rows, code, pictures and addresses cannot be split
+    assert [line for line in text.splitlines() if len(line) > 120 and not whole.match(line)] == []
 
 
 def test_the_page_on_runs_lists_the_files_of_a_run():
