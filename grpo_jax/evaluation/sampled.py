@@ -41,7 +41,10 @@ def judge_as_sampled(
 
     Raises:
       ConfigError: if the policy cannot read a prompt (`grpo_jax.data.check_rows`).
+      ValueError: if there are no problems.
     """
+    if not problems:
+        raise ValueError("there are no problems to sample completions of; name at least one")
     with while_waiting():
         prompts = encode_prompts(task, problems, engine.capabilities.vocab_size)
         parts = engine.sample(prompts, request)

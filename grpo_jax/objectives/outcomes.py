@@ -45,5 +45,6 @@ def rewards_differ(outcomes: Outcomes, tolerance: float) -> Bool[Array, "N G"]:
     """
     rewards, scored = outcomes.rewards, outcomes.scored
     highest = jnp.where(scored, rewards, -jnp.inf).max(-1, keepdims=True)
-    lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)  # if none is scored, -inf > inf is False
+    lowest = jnp.where(scored, rewards, jnp.inf).min(-1, keepdims=True)
+    # If none is scored, -inf - inf is -inf, which is not above any tolerance.
     return scored & (highest - lowest > tolerance)

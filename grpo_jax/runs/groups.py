@@ -69,7 +69,10 @@ class JudgedGroup:
     completions: Sequence[Completion]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the group as JSON values, with a column for each field of its completions."""
+        """Return the group as JSON values, with a column for each field of its completions.
+
+        The reward of a completion without a verdict is null.
+        """
         completions = self.completions
         return {
             "version": VERSION,
@@ -78,7 +81,7 @@ class JudgedGroup:
             "gold": self.gold,
             "completions": [one.text for one in completions],
             "answers": [one.verdict.answer for one in completions],
-            "rewards": [one.verdict.reward for one in completions],
+            "rewards": [one.reward for one in completions],
             "right": [one.verdict.right for one in completions],
             "scored": [one.verdict.scored for one in completions],
             "stop_reasons": [one.stop_reason for one in completions],
@@ -120,17 +123,17 @@ class TrainingGroup(JudgedGroup):
     @property
     def extremes(self) -> tuple[TrainingCompletion, TrainingCompletion]:
         """The completions with the highest and the lowest advantage."""
+        # Not max and min: if all advantages are equal, these are one completion, and here the first and the last.
         ordered = sorted(self.completions, key=lambda one: -one.advantage)
         return ordered[0], ordered[-1]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the group as JSON values. The reward of a completion without a verdict is null."""
+        """Return the group as JSON values, as `JudgedGroup.to_json` does."""
         completions = self.completions
         return {
             "step": self.step,
             "policy_step": self.policy_step,
             **super().to_json(),
-            "rewards": [one.reward for one in completions],
             "logprobs": [one.logprob for one in completions],
             "tokens": [one.tokens for one in completions],
             "token_logprobs": [one.token_logprobs for one in completions],

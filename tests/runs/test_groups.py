@@ -73,7 +73,8 @@ def test_the_files_of_a_run(tmp_path):
 def test_an_evaluation_of_an_earlier_version():
     group = JudgedGroup.from_json(json.loads(EVALUATION))
     assert group == dataclasses.replace(JUDGED, id=9)
-    assert {**json.loads(EVALUATION), "version": VERSION} == group.to_json()  # nothing else is written today
+    # Nothing else is written today, except that the reward of a completion without a verdict is null, as in rollouts.
+    assert {**json.loads(EVALUATION), "version": VERSION, "rewards": [1.0, None]} == group.to_json()
 
 
 def test_a_group_of_training_of_an_earlier_version():

@@ -108,6 +108,11 @@ def test_what_is_learned_from_is_what_was_sampled():
     np.testing.assert_array_equal(found.rollouts.completion_tokens, group.completion_tokens)
 
 
+def test_a_request_without_problems_is_refused():
+    with pytest.raises(ValueError, match="there are no problems to sample"):
+        sample_and_judge(engine=None, task=None, problems=[], request=None)
+
+
 @pytest.mark.trap(15)
 def test_groups_without_signal_are_replaced_by_fresh_prompts():
     plain = collected()
