@@ -88,7 +88,7 @@ def try_reward(task: Task, problem: Problem, group_size: int) -> None:
     """Let the reward of a user's own task judge the gold answer of a problem, to see whether it can judge at all.
 
     Raises:
-      ConfigError: if it raises anything, or returns what is no verdict.
+      ConfigError: if it raises anything, or returns anything but verdicts.
     """
     attempt = Attempt(problem.prompt, problem.answer, problem.answer, True, 1)
     gold = f"the gold answer {problem.answer[:80]!r} of {problem.prompt[:80]!r}"

@@ -30,7 +30,7 @@ from grpo_jax.types import Groups
 
 
 def after_shared_prefix(groups: Groups) -> Bool[Array, "*batch 1 C"]:
-    """Return a mask of the positions from the first one on at which a group's completions differ.
+    """Return a mask of the first position at which a group's completions differ, and of all positions after it.
 
     Completions whose advantage is 0 do not count. Where one ends, the others differ from it.
     """

@@ -24,7 +24,7 @@ def carries_signal(advantages: Float[np.ndarray, "*groups G"]) -> Bool[np.ndarra
 
     This is the only definition of signal. Under most objectives it needs rewards that differ within the group;
     `psr`, `nsr`, `w_reinforce` and `reinforce_pp` also learn from groups that are all right or all wrong, and
-    `history_baseline` learns from nearly all of them, because a prompt's history seldom expects just what they bring.
+    `history_baseline` learns from nearly all of them, because a prompt's history seldom expects exactly their rewards.
     """
     return (advantages != 0).any(axis=-1)
 

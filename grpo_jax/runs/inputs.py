@@ -146,7 +146,7 @@ def digest_files(directory: Path, patterns: Iterable[str]) -> dict[str, str]:
 def changes(before: Inputs, now: Inputs) -> list[str]:
     """Return a clause for each difference between two inputs. Splits that only one has are not compared.
 
-    The date is not compared, because a run keeps its first one, nor is a base policy that the run makes itself
+    The date is not compared, because a run keeps its first one. Neither is a base policy that the run makes itself
     (`keep_base`).
     """
     found: list[str] = []
@@ -164,7 +164,7 @@ def problems_of(split: str) -> str:
 
 
 def changed_problems(before: Inputs, task: "Task", split: "Split") -> list[str]:
-    """Return a clause if all problems of a split are not those that were read."""
+    """Return a clause if the problems of a split are not exactly those that were read."""
     return _unlike_problems(_key(split), before.problems[_key(split)], _digest_problems(task, task.problems(split)))
 
 

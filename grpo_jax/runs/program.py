@@ -50,7 +50,7 @@ def program(source: bytes) -> str:
 
 @functools.cache
 def _imports(source: bytes) -> tuple[tuple[str, str], ...]:
-    """Return what a source imports from grpo_jax, wherever in it: modules, and the names taken from them, if any."""
+    """Return all imports from grpo_jax in a source: modules, and the names taken from them, if any."""
     found: list[tuple[str, str]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):

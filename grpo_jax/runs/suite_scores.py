@@ -41,7 +41,7 @@ class SuiteShares(NamedTuple):
     majority: float  # maj@n
 
     def to_json(self, n: int) -> dict[str, float | None]:
-        """Return the shares by their names with n samples of each problem; null of one that is not known."""
+        """Return the shares by their names with n samples of each problem; null if a share is not known."""
         return dict(zip((f"mean@{n}", f"pass@{n}", _best(n), f"maj@{n}"), map(plain, self), strict=True))
 
 

@@ -50,7 +50,7 @@ def groups_of_step(workdir: Path, config: Config, step: int) -> list[TrainingGro
     """Return the groups that a step has written to rollouts/.
 
     Raises:
-      ConfigError: if there are none, or if another run has sampled them, of which this one is a fork.
+      ConfigError: if there are none, or if they were sampled by the run that this one is a fork of.
     """
     directory, folder = RunDirectory(workdir), workdir / "rollouts"
     if (forked := forked_from(directory)) and 1 <= step <= forked.step:

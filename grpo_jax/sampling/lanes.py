@@ -21,7 +21,7 @@ from grpo_jax.sampling.cache import Cache, copy_row, empty_cache, lane_axis
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Units of work, each a completion or more of one prompt."""
+    """Units of work: each is one completion or more of one prompt."""
 
     prompt: Int[Any, " U"]  # its index in the shard
     prompt_length: Int[Any, " U"]

@@ -137,7 +137,7 @@ class Sampler:
 
     @cached_property
     def _prefill_once(self) -> Callable[..., tuple[Units, CompletionArrays, Any]]:
-        """`prefill`, jitted, so that `empty` and `feed` trace it only once."""
+        """Return `prefill`, jitted, so that `empty` and `feed` trace it only once."""
         return jax.jit(self.prefill)
 
     def prefill(

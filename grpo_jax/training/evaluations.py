@@ -1,4 +1,4 @@
-"""The evaluations of a run: when they are due, and how their results are written and told."""
+"""The evaluations of a run: when they are due, and how their results are written and reported."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from grpo_jax.types import Params
 
 
 def evaluations_due(config: Config, step: int) -> list[Split]:
-    """Return the splits to evaluate at a step: test at both ends; validation at both ends and on schedule."""
+    """Return the splits to evaluate at a step: both at the start and the end of a run, validation also on schedule."""
     every, at_an_end, due = config.evaluation.every, step in (0, config.train.steps), []
     if at_an_end:
         due.append(Split.TEST)

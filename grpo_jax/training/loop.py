@@ -73,7 +73,7 @@ def run_steps(run: Run) -> TrainState:
 
     Raises:
       Interrupted: after a requested stop, once everything is saved.
-      TrainingError: for one of the reasons in `collect`, or if too many updates in a row were not finite.
+      TrainingError: for one of the reasons in `begin_collecting`, or if too many updates in a row were not finite.
       WorkerError: if the workers of a reward fail.
       EngineError: if the rollout engine cannot sample.
     """

@@ -1,21 +1,23 @@
 """Which prompts a step samples, and how much the group of each weighs in the gradient.
 
-Without `rollout.selection` a step takes the next prompts of the order, one after the other. The others decide by
-earlier completions (`grpo_jax.training.visits`) and by chance. They depend on nothing but these, the cursor, the step
-and the run's seed, so a continued run selects the same prompts, on any mesh.
+Without `rollout.selection` a step takes the next prompts of the order, one after the other. The two selections below
+go by earlier completions (`grpo_jax.training.visits`) and by chance. Besides these, they depend on the cursor, the step
+and the run's seed alone, so a continued run selects the same prompts, on any mesh.
 
 **weighted** takes n candidates, the next ones of the order, and samples B of them. Candidate i is drawn by
 
     q_i = floor / n + (1 - floor) s_i / sum_j s_j,      s_i = sqrt(v_i / c_i),      v_i = 1 - p_i^G - (1 - p_i)^G,
 
 with p_i the estimate of its chance to be right, so that v_i is 2p(1-p) for pairs, and c_i the estimated length of its
-completions. If the squared length of a group's gradient is proportional to its chance of a signal v_i, these s_i give
-the mean of all candidates' gradients the least variance for the tokens (for independent draws: minimise
-sum_i v_i / q_i where sum_i q_i c_i is given). The estimates may be wrong: then only the variance is larger.
+completions. If the squared length of a group's gradient is proportional to v_i, its chance of a signal, these s_i
+estimate the mean of all candidates' gradients with the least variance for a given number of tokens (for independent
+draws: they minimise sum_i v_i / q_i where sum_i q_i c_i is given). If the estimates p_i and c_i are wrong, only the
+variance is larger.
 
-A prompt occurs once in a step. So the draws are systematic: candidates lie on a line, each as long as its chance
-pi_i = B q_i to be sampled, and B points at distance 1 from one another, shifted together by one uniform number, pick
-those on which they lie. Each candidate is sampled with probability pi_i exactly. Its group weighs
+A prompt occurs at most once in a step. So the draws are systematic: the candidates lie on a line, one after the other,
+and the length of each is pi_i = B q_i, its chance to be sampled. B points at distance 1 from one another are shifted
+together by one uniform number, and each picks the candidate on which it lies. So each candidate is sampled with
+probability pi_i exactly. Its group weighs
 
     w_i = B / (n pi_i) = 1 / (n q_i),
 
@@ -65,7 +67,7 @@ class Selected:
 
 
 def select_prompts(config: Config, visits: Visits, start: BatchStart, number: int) -> Selected:
-    """Return a number of distinct prompts, out of those from the start to the end of its epoch; it must have enough."""
+    """Return `number` distinct prompts out of those from the start to the end of its epoch, which must be enough."""
     uniform = text_generator(TextStream.SELECTION, config.seed, start.step, start.cursor).random
     return SELECTIONS[type(config.rollout.selection)](config, visits, start, number, uniform)
 
@@ -94,7 +96,7 @@ def inclusion_chances(
     """Return the chance of each candidate to be among the `number` sampled ones; the chances add up to that number.
 
     Args:
-      scores: s, to which the chances are proportional, but for the floor; if all are 0, so is their part.
+      scores: s, to which the chances are proportional, but for the floor; if all are 0, all chances are alike.
       floor: the share of the chances that all candidates have alike.
     """
     n, total = len(scores), scores.sum(dtype=np.float64)

@@ -29,7 +29,7 @@ def rollout_statistics(collected: Collected, step: int) -> SampleStatistics:
     all_wrong = judged.any(axis=1) & ~all_right
 
     def known(share: float) -> float:
-        """Return a share that depends on what is right, or NaN if the reward says of no completion whether it is."""
+        """Return a share that depends on which completions are right; NaN if the reward does not say it of any."""
         return share if judged.any() else math.nan
 
     return SampleStatistics(

@@ -64,9 +64,10 @@ def check_rewards(
     scored: Bool[np.ndarray, "N G"],
     step: int,
 ) -> None:
-    """Raise TrainingError if rewards do not fit the objective, or do not tell the chance to be right that it needs.
+    """Raise TrainingError if rewards do not fit the objective, or do not say what is right where that is needed.
 
-    Without a verdict the chance to be right is taken from the reward, which then must be from 0 to 1.
+    An objective or a selection may need each prompt's chance to be right. If a verdict does not say whether its
+    completion is right, the reward stands for it, and must then be from 0 to 1.
     """
     outside = scored & ((rewards < -SLACK) | (rewards > 1 + SLACK))
     if objective.unit_rewards and outside.any():
@@ -87,7 +88,7 @@ def check_rewards(
 
 
 def none_scored(what: str, reward: Reward) -> TrainingError:
-    """Return the error for a step or an evaluation of which no completion has a reward."""
+    """Return the error of a step or an evaluation in which no completion has a reward."""
     reasons = ", ".join(f"{name}: {n}" for name, n in unscored_of(reward).items()) or "not finite, or too large"
     return TrainingError(
         f"{what}: none of its completions could be scored (so far {reasons}); correct the reward or the gold answers, "
