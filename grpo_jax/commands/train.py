@@ -13,7 +13,7 @@ The run of a single process can be in a bucket, as --workdir=gs://BUCKET/runs/a.
 which is uploaded in the background (docs/buckets.md).
 
 --smoke scales any configuration down to a minimal run of all its parts and prints what it changes. It needs a DIR of
-its own. grpo_jax/config/smoke.py has the rules.
+its own. With --print-config it prints what would be run on these devices. grpo_jax/config/smoke.py has the rules.
 
 SIGTERM, Ctrl-C and a closed terminal (SIGHUP) stop the run at the next batch of samples, and save it. --stopped-code
 chooses the exit code for that, for clusters that start a run again only if its exit code says so. (xpk restarts on 42.)
@@ -76,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
 @reports_mistakes
 def main(argv: Sequence[str]) -> int:
     """Run the command line, and return the exit code."""
-    arguments = command_line.parse(make_parser(), argv)
+    arguments = command_line.parse(make_parser(), argv, _as_run)
     display = LiveDisplay()
     if not is_address(arguments.workdir):
         workdir = Path(arguments.workdir)
@@ -113,6 +113,17 @@ def _configuration(arguments: argparse.Namespace, there: Mapping[str, Mapping[st
     return config
 
 
+def _as_run(config: Config, arguments: argparse.Namespace) -> Config:
+    """Return the configuration that is run: with --smoke, the given one scaled down for these devices."""
+    if not arguments.smoke:
+        return config
+    from grpo_jax.sharding import batch_shards, make_meshes  # imports JAX
+
+    small = smoke(config, math.lcm(*map(batch_shards, make_meshes(config.mesh))))
+    check(small)
+    return small
+
+
 def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display: LiveDisplay) -> int:
     """Train in a directory, show the result, and return the exit code."""
     with loading_jax(display, silently=several_hosts(arguments)):
@@ -120,7 +131,6 @@ def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display
 
         from grpo_jax.runs.directory import RunDirectory
         from grpo_jax.runs.together import FailureWatch
-        from grpo_jax.sharding import batch_shards, make_meshes
         from grpo_jax.training import FORESEEN, Interrupted, Origin, Silent, train_config
         from grpo_jax.training.profiler import check_profiler
     if arguments.profile_steps:
@@ -130,12 +140,10 @@ def _train(arguments: argparse.Namespace, config: Config, workdir: Path, display
         with FailureWatch(workdir, config.train.stuck_after, FORESEEN) as watch, display:
             origin = Origin.parse(str(arguments.origin)) if arguments.origin else None
             first = jax.process_index() == 0
-            if arguments.smoke:
-                config, whole = smoke(config, math.lcm(*map(batch_shards, make_meshes(config.mesh)))), config
-                check(config)
-                if first:
-                    for field, here, there in differences(to_dict(config), to_dict(whole)):
-                        display.note(f"smoke: {field}={here}, not {'none' if there is None else there}")
+            config, whole = _as_run(config, arguments), config
+            if first:
+                for field, here, there in differences(to_dict(config), to_dict(whole)):
+                    display.note(f"smoke: {field}={here}, not {'none' if there is None else there}")
             before = RunDirectory(workdir).summary()
             summary = train_config(
                 config,

@@ -14,7 +14,7 @@ from typing import Any
 
 from grpo_jax.config.elsewhere import suggestion
 from grpo_jax.config.loading import load, to_dict
-from grpo_jax.config.schema import ConfigError
+from grpo_jax.config.schema import Config, ConfigError
 from grpo_jax.config.sentences import did_you_mean
 
 OVERRIDE = re.compile(r"--config\.(?P<field>[^=]*)(=(?P<text>.*))?", re.DOTALL)
@@ -50,10 +50,17 @@ def parser(description: str, config: str | None = None) -> argparse.ArgumentPars
     return made
 
 
-def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
+def parse(
+    made: argparse.ArgumentParser,
+    argv: Sequence[str],
+    printed: Callable[[Config, Any], Config] = lambda config, arguments: config,
+) -> Any:
     """Return the arguments, with `overrides` as (field, text) pairs.
 
     End the process with code 2 if they cannot be read, and after printing the configuration if --print-config is given.
+
+    Args:
+      printed: returns the configuration that --print-config prints, given the loaded one and the arguments.
     """
     overrides: list[tuple[str, str]] = []
     others: list[str] = []
@@ -81,7 +88,7 @@ def parse(made: argparse.ArgumentParser, argv: Sequence[str]) -> Any:
         meant = suggestion(name, flag, known, value=equals + text) if equals else "quote a value that has spaces"
         made.error(f"{left[0]}: is no flag; {meant}")
     if arguments.print_config:
-        sys.exit(_print_config(arguments.config, overrides))
+        sys.exit(_print_config(lambda: printed(load(arguments.config, overrides), arguments)))
     arguments.overrides = overrides
     return arguments
 
@@ -136,10 +143,10 @@ def path(text: str) -> Path:
     return named
 
 
-def _print_config(file: str, overrides: Sequence[tuple[str, str]]) -> int:
+def _print_config(read: Callable[[], Config]) -> int:
     """Print a configuration as its run's config.json would hold it, and return the exit code."""
     try:
-        config = load(file, overrides)
+        config = read()
     except ConfigError as error:
         return fail(error, 2)
     tell(json.dumps(to_dict(config), indent=2))

@@ -25,7 +25,7 @@ from grpo_jax.config import fields
 from grpo_jax.config.continuing import differences
 from grpo_jax.config.earlier import current, current_flag
 from grpo_jax.config.elsewhere import suggestion
-from grpo_jax.config.marks import MayBeEmpty, Range
+from grpo_jax.config.marks import WHOLE, MayBeEmpty, Range
 from grpo_jax.config.mistakes import Mistakes
 from grpo_jax.config.rules import RULES
 from grpo_jax.config.running import CONFIGURATION, run_file
@@ -304,11 +304,14 @@ def _check(kind: Any, value: Any, field: str) -> Any:
     members = typing.get_args(base) if isinstance(base, types.UnionType) else (base,)
     if type(value) not in members:
         nouns = " or ".join(_NOUNS[member] for member in members)
-        whole = int in members and isinstance(value, float) and value.is_integer()
+        whole = int in members and isinstance(value, float) and value.is_integer() and WHOLE.admits(value)
         remedy = f"; write {value:.0f}" if whole else ""
         raise ConfigError(f"{field}={value!r}: must be {nouns}, not {_noun(value)}{remedy}.")
-    for allowed in fields.marks(kind):
-        if isinstance(allowed, Range) and not allowed.admits(value):
+    ranges = [mark for mark in fields.marks(kind) if isinstance(mark, Range)]
+    if base is int and all(allowed.high == math.inf for allowed in ranges):
+        ranges.append(WHOLE)
+    for allowed in ranges:
+        if not allowed.admits(value):
             raise ConfigError(f"{field}={value!r}: must be {allowed}.")
     return value
 

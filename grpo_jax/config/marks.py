@@ -51,6 +51,7 @@ class MayBeEmpty:
     """A tuple that may have no values."""
 
 
+WHOLE = Range(high=2**31 - 1)  # of whole numbers that have no upper bound of their own: devices count in int32
 Count = Annotated[int, Range(1)]
 CountOrZero = Annotated[int, Range(0)]
 # Beyond 1e-12 and 1e12 numbers are lost in the rounding of float32, beside others of ordinary size, or overflow in it.

@@ -7,10 +7,11 @@ import subprocess
 import sys
 import textwrap
 
+import jax
 import pytest
 
 from grpo_jax.commands import evaluate, export, plan, regrade, runs, train
-from grpo_jax.config import CONFIGURATION, command_line, find_file, load, to_dict
+from grpo_jax.config import CONFIGURATION, command_line, find_file, load, smoke, to_dict
 from tests.helpers import CONFIGS, ROOT
 
 # A callback of the garbage collector, as JAX has one, in which Ctrl-C finds the process.
@@ -74,6 +75,13 @@ def test_the_configuration_is_printed_whole(command, tmp_path, monkeypatch, caps
     assert ended.value.code == 2
     assert "did you mean rank?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_smoke_run_would_run_is_printed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        train.main(["--config=two_grpo", "--smoke", "--print-config"])
+    assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out) == to_dict(smoke(load("two_grpo"), jax.device_count()))
 
 
 @pytest.mark.parametrize(
