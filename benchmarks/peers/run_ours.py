@@ -59,7 +59,7 @@ def steps(experiment: Experiment, compiled: Callable[[str], None] = lambda name:
     """
     config, programs, engine = experiment.config, experiment.programs, experiment.engine
     source = PromptSource(experiment.task.problems(Split.TRAIN), config.seed)
-    visits, clock = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens), Clock()
+    visits, clock = Visits.empty(config.rollout.success_half_life, config.rollout.max_new_tokens), Clock()
     state = programs.init_state(programs.adapt(programs.init_params(jax.random.key(config.seed))))
     cursor = 0
     for step in itertools.count(1):

@@ -207,7 +207,7 @@ def _first_steps(experiment: Experiment, train: Sequence[Problem], clock: Clock)
     """Return the groups of the first steps, as the policy in the engine samples them, and the seconds of the last."""
     rollout = experiment.config.rollout
     source = PromptSource(train, experiment.config.seed)
-    visits = Visits.begin(rollout.success_half_life, rollout.max_new_tokens)
+    visits = Visits.empty(rollout.success_half_life, rollout.max_new_tokens)
     steps: list[Collected] = []
     seconds = [0.0]  # of sampling and rewards, after each step
     cursor, sampled = 0, 0

@@ -103,11 +103,11 @@ def lane_per_unit(units: Units, prompts: Any, *, room: int) -> tuple[Queue, Lane
     # If every prompt has just one unit, the prompts' keys are already where the lanes read them.
     axis = lane_axis(prompts)
     in_place = total == jax.tree.leaves(prompts)[0].shape[axis]
-    own = prompts if in_place else jax.tree.map(lambda leaf: jnp.take(leaf, units.prompt, axis=axis), prompts)
+    lane_prompts = prompts if in_place else jax.tree.map(lambda leaf: jnp.take(leaf, units.prompt, axis=axis), prompts)
     return (
         Queue(units=units, order=jnp.arange(total), number=jnp.zeros(1, jnp.int32), head=jnp.zeros(1, jnp.int32)),
         Lanes(slot=zeros, unit=jnp.arange(total), age=zeros, read=zeros, work=units),
-        empty_cache(own, completions, room),
+        empty_cache(lane_prompts, completions, room),
     )
 
 
@@ -122,20 +122,22 @@ def idle_lanes(units: Units, prompts: Any, *, lanes: int, room: int, drafts: int
       drafts: as `empty_cache` takes it.
     """
     zeros = jnp.zeros(lanes, jnp.int32)
-    own = jax.tree.map(lambda leaf: jnp.take(leaf, zeros, axis=lane_axis(prompts)), prompts)
+    lane_prompts = jax.tree.map(lambda leaf: jnp.take(leaf, zeros, axis=lane_axis(prompts)), prompts)
     return (
         Lanes(slot=zeros, unit=zeros, age=zeros, read=zeros, work=_at(units, zeros)),
-        empty_cache(own, units.sample.shape[1], room, drafts),
+        empty_cache(lane_prompts, units.sample.shape[1], room, drafts),
     )
 
 
-def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, ""]) -> tuple[Queue, Lanes, Any]:
+def refill(
+    queue: Queue, lanes: Lanes, prompts: Any, lane_prompts: Any, slot: Int[Array, ""]
+) -> tuple[Queue, Lanes, Any]:
     """Return the queue, the lanes and their prompts' keys and values after idle lanes have taken the next units.
 
     Args:
       prompts: keys and values of the shard's prompts.
-      own: those of each lane's prompt. They are written in place, one lane after the other, because at most about one
-        lane in ten takes a unit at a step, and `where` over old and new ones would rewrite all.
+      lane_prompts: those of each lane's prompt. They are written in place, one lane after the other, because at most
+        about one lane in ten takes a unit at a step, and `where` over old and new ones would rewrite all.
       slot: of the queue's batch.
     """
     idle = lanes.idle()
@@ -146,13 +148,14 @@ def refill(queue: Queue, lanes: Lanes, prompts: Any, own: Any, slot: Int[Array, 
     number = takes.sum()
     first = jnp.argsort(~takes, stable=True)  # the lanes that take a unit
 
-    def write(index: Int[Array, ""], own: Any) -> Any:
-        return copy_row(prompts, fresh.prompt[first[index]], own, first[index])
+    def write(index: Int[Array, ""], lane_prompts: Any) -> Any:
+        return copy_row(prompts, fresh.prompt[first[index]], lane_prompts, first[index])
 
-    own = jax.lax.fori_loop(0, number, write, own)
+    lane_prompts = jax.lax.fori_loop(0, number, write, lane_prompts)
     work = jax.tree.map(lambda new, old: jnp.where(_like(takes, new), new, old), fresh, lanes.work)
     age, slot = jnp.where(takes, 0, lanes.age), jnp.where(takes, slot, lanes.slot)
-    return replace(queue, head=queue.head + number), replace(lanes, slot=slot, unit=unit, age=age, work=work), own
+    lanes = replace(lanes, slot=slot, unit=unit, age=age, work=work)
+    return replace(queue, head=queue.head + number), lanes, lane_prompts
 
 
 def record(

@@ -102,7 +102,7 @@ class _Loop:
         self._run = run
         self.state, self._reference = jax.block_until_ready(_begin(run))
         self.step, self._sampled_prompts = 0, 0
-        self._visits = Visits.begin(config.rollout.success_half_life, config.rollout.max_new_tokens)
+        self._visits = Visits.empty(config.rollout.success_half_life, config.rollout.max_new_tokens)
         source = PromptSource(run.problems[Split.TRAIN], config.seed)
         self._queue = BatchQueue(run.experiment, source, self._visits, run.clock)
         saved = run.checkpoints.restore_latest(self.state)

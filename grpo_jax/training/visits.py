@@ -133,7 +133,7 @@ class Visits:
     streaks: Streaks
 
     @staticmethod
-    def begin(half_life: float, room: int) -> "Visits":
+    def empty(half_life: float, room: int) -> "Visits":
         """Return estimates without any observation. `room` is max_new_tokens."""
         rewards, successes = DecayedMeans(half_life, start=0.5), DecayedMeans(half_life, start=0.5)
         return Visits(rewards, successes, DecayedMeans(half_life, start=room), Streaks())

@@ -36,7 +36,7 @@ def collected(visits=None, **changes):
     made = build(make_config(model__architecture__num_layers=2, **easy, **changes), ONE_DEVICE)
     made.engine.load(made.programs.sampling_weights(made.programs.init_params(jax.random.key(3))), version=0)
     source = PromptSource(made.task.problems(Split.TRAIN), made.config.seed)
-    visits = visits or Visits.begin(100, room=16)
+    visits = visits or Visits.empty(100, room=16)
     return begin_collecting(made, source, visits, Clock(), cursor=0, step=1, version=0)()
 
 
@@ -44,7 +44,7 @@ def collected(visits=None, **changes):
 def test_what_a_right_completion_is_worth_does_not_change_a_prompts_chance(right, wrong):
     """Every second completion was right, so a pair's advantage is divided by 1/2, and half of the pairs differ."""
     changes = {"objective__name": "two_grpo_rescaled", "rollout__prompts_per_step": 64}
-    visits, prompts = Visits.begin(100, room=16), collected(**changes).prompt_ids
+    visits, prompts = Visits.empty(100, room=16), collected(**changes).prompt_ids
     successes = np.tile([1.0, 0.0], (64, 1))
     rewards, always = np.where(successes, right, wrong), np.ones((64, 2), bool)
     visits.observe(prompts, rewards, successes, always, np.ones((64, 2), int), always[:, 0], step=1)

@@ -110,7 +110,7 @@ def visited():
 
     A right completion is worth 2, which makes the mean reward of the others that of a prompt that is always right.
     """
-    visits = Visits.begin(half_life=1e9, room=8)
+    visits = Visits.empty(half_life=1e9, room=8)
     ids = [problem.id for problem in PROBLEMS]
     rewards = np.zeros((300, 8), np.float32)
     rewards[::2], rewards[1::2, :4] = 1, 1

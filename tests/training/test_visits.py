@@ -54,7 +54,7 @@ def test_a_checkpoint_brings_all_of_it_back():
 
 
 def test_lengths_are_known_of_completions_without_a_verdict():
-    made = Visits.begin(half_life=10, room=32)
+    made = Visits.empty(half_life=10, room=32)
     assert made.lengths.expected([7], step=1).tolist() == [32.0]
     rewards, scored, lengths = np.zeros((2, 2), np.float32), np.zeros((2, 2), bool), np.array([[4, 6], [20, 22]])
     made.observe([7, 8], rewards, rewards, scored, lengths, signal=np.array([True, False]), step=1)
