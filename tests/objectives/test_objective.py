@@ -143,6 +143,19 @@ def test_padding_counts_nowhere(name, changes):
     assert np.isfinite(gradient(made, *arrays, lengths, advantages)).all()
 
 
+@pytest.mark.trap(7)
+def test_a_surrogate_finds_zeros_after_the_end_of_a_completion():
+    """One of the user's own may sum over all positions."""
+    made = objective(
+        surrogate=lambda terms: (terms.logprobs + terms.log_ratio + terms.reference_logprobs).sum(),
+        surrogate_needs_reference=True,
+    )
+    within = np.arange(5) < np.array(LENGTHS)[..., None]
+    new, old, reference = (jnp.where(within, logprobs(seed), jnp.nan) for seed in (1, 2, 3))
+    found = loss(made, new, old, old, reference, LENGTHS, ADVANTAGES)
+    np.testing.assert_allclose(found.total, (2 * new - old + reference)[within].sum(), rtol=1e-5)
+
+
 @pytest.mark.trap(25)
 def test_on_policy_the_loss_is_zero_and_its_gradient_is_not():
     made, old = objective(), logprobs()
