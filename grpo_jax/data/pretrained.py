@@ -134,14 +134,14 @@ def stop_tokens(
 ) -> tuple[int, ...]:
     """Return the tokens that end a completion, from generation_config.json, config.json and the tokenizer.
 
+    A chat model often ends a turn with another token than its base model ends a text with (Qwen3: 151645 and 151643,
+    Gemma: 106 and 1).
+
     Args:
       directory: of the model.
       tokenizer: of the model.
       more: `task.stop_tokens`, further tokens by their texts or ids.
       of_model: whether the tokens that the model's files name are among them.
-
-    A chat model often ends a turn with another token than its base model ends a text with (Qwen3: 151645 and 151643,
-    Gemma: 1 and 106).
 
     Raises:
       ConfigError: if there is none, a file cannot be read, or the tokenizer has no such token.

@@ -54,7 +54,7 @@ class PromptFormat:
     def check(self, tokenizer: "PreTrainedTokenizerFast") -> None:
         """Raise ConfigError if the chat template cannot be used, or omits what it is given.
 
-        That is the question, the system message, or a variable. Texts must be Unicode, also without a template.
+        It is given the question, the system message and variables. Texts must be Unicode, also without a template.
         """
         for name, text in (("system", self.system), ("template", self.template)):
             try:

@@ -32,7 +32,7 @@ def last_value(attempt: Attempt) -> Verdict:
 
 
 def derivation(attempt: Attempt, *, modulus: int) -> Verdict:
-    """Return right if the answer is right and each line carries out one operation of the line before it.
+    """Return reward 1 if the answer is right and each line carries out one operation of the line before it, else 0.
 
     The first line starts from the prompt: for "8+(8+(4+6))=" only "8+(8+0)=8+8=6" is right modulo 10. If two operations
     could be next, either is right. A repeated line ("6=6=6") carries out none. A guessed answer is right in one of

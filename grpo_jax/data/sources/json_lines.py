@@ -14,10 +14,10 @@ from grpo_jax.files import find_files
 
 
 def open_json_lines(config: SourceConfig) -> Records:
-    """Return the records of all files that match. In memory are lists, and of other files the places of their lines.
+    """Return the records of all files that match. Lists are kept in memory; of other files, the places of their lines.
 
     Raises:
-      ConfigError: here for a missing file and a broken list; for a line that is not a record, when it is read.
+      ConfigError: here for a missing file or a broken list; on access for a line that is not a record.
     """
     return concatenate([_open(file, config.path) for file in find_files(config.path)])
 
@@ -26,8 +26,8 @@ def parse(text: str | bytes) -> Any:
     """Return the value of a JSON text, with all digits of its numbers (`Number`).
 
     Raises:
-      ValueError: if it is not JSON or not Unicode, and for an object with the same name twice, of which Python would
-        keep only the last.
+      ValueError: if it is not JSON or not Unicode, or if an object has a name twice: Python would keep only the last
+        value.
       RecursionError: for brackets nested too deeply.
     """
     return json.loads(text, parse_int=Number, parse_float=Number, object_pairs_hook=_once)

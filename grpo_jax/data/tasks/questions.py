@@ -87,7 +87,7 @@ class Questions:
         return self._format.conversation(self.pretrained)
 
     def all_short_enough(self, problems: Sequence[Problem], of: str) -> Sequence[Problem]:
-        """Return the problems of a test set, of which none may be left out, or results could not be compared.
+        """Return the problems of a test set. None may be left out, or results could not be compared.
 
         Args:
           of: the name of the set, for messages.
