@@ -8,6 +8,7 @@ from grpo_jax.config import Config, QuestionsConfig, agreeing, counted
 from grpo_jax.data import Demonstrable, Problem, Task, encode
 from grpo_jax.doctor.findings import Check, Finding, error, examples, warning
 from grpo_jax.doctor.written import finds_by_pattern
+from grpo_jax.evaluation import judged_by
 from grpo_jax.randomness import TextStream, text_generator
 from grpo_jax.rewards import Attempt, Verdict
 
@@ -89,15 +90,15 @@ def try_reward(config: Config, task: Task, problems: Sequence[Problem]) -> Trial
         if isinstance(task, Demonstrable):
             written.append(task.demonstration(problem, 0.0, rng))
         asked = attempts(problem, written)
-        verdicts = task.reward.judge(asked)
+        verdicts = judged_by(task.reward, asked)
         best = max(range(len(asked)), key=lambda form: _rank(verdicts[form]))
         form = FORMS[best] if best < len(FORMS) else "{}"
         other = next((one.answer for one in tried if one.answer.strip() != problem.answer.strip()), None)
         texts = ["", form.format(problem.prompt), *([form.format(other)] if other is not None else [])]
-        nothing, copy, *others = task.reward.judge(attempts(problem, texts))
+        nothing, copy, *others = judged_by(task.reward, attempts(problem, texts))
         trials.append(Trial(problem, verdicts[best], others[0] if others else None, copy, nothing))
         golds.append(asked[best])
-    again = task.reward.judge(golds[:REPEATED])
+    again = judged_by(task.reward, golds[:REPEATED])
     return Trials(
         config,
         finds_by_pattern(config) or isinstance(task, Demonstrable),
@@ -207,7 +208,7 @@ def _unstable(t: Trials) -> Iterator[Finding]:
 
 
 def _finite(t: Trials) -> Iterator[Finding]:
-    large = [trial.gold.reward for trial in t.trials if abs(trial.gold.reward) > 100 or math.isnan(trial.gold.reward)]
+    large = [trial.gold.reward for trial in t.trials if abs(trial.gold.reward) > 100]
     if large:
         yield warning(
             f"{t.field}: gold answers are worth up to {max(large, key=abs):g}; objectives expect rewards of "

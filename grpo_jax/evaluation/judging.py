@@ -54,6 +54,8 @@ def share_of(groups: int, process: int, processes: int) -> tuple[int, int]:
 def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
     """Return a reward's verdicts of some attempts, with those whose rewards are not finite marked as unscored.
 
+    Their values are Python's own, and not NumPy's or JAX's.
+
     Raises:
       ConfigError: if the reward returns anything but one `Verdict` for each attempt.
     """
@@ -81,7 +83,13 @@ def judged_by(reward: Reward, attempts: Sequence[Attempt]) -> list[Verdict]:
                 f"the reward of the task: returns {verdict}; make its reward a number, its answer a text or None, and "
                 "right True, False or None."
             )
-    return [finite_or_unscored(verdict) for verdict in verdicts]
+    return [_of_python(finite_or_unscored(verdict)) for verdict in verdicts]
+
+
+def _of_python(verdict: Verdict) -> Verdict:
+    right = None if verdict.right is None else bool(verdict.right)
+    terms = {name: float(value) for name, value in verdict.terms.items()}
+    return Verdict(float(verdict.reward), verdict.answer, bool(verdict.scored), right, terms)
 
 
 def try_reward(task: Task, problem: Problem, group_size: int) -> None:
@@ -114,13 +122,7 @@ def _verdicts(reward: Reward, share: Sequence[Attempt]) -> list[Verdict]:
 
     def plain() -> list[list[Any]]:
         return [
-            [
-                float(verdict.reward),
-                verdict.answer,
-                bool(verdict.scored),
-                None if verdict.right is None else bool(verdict.right),
-                {name: float(value) for name, value in verdict.terms.items()},
-            ]
+            [verdict.reward, verdict.answer, verdict.scored, verdict.right, verdict.terms]
             for verdict in judged_by(reward, share)
         ]
 

@@ -43,7 +43,8 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
         "tolerance": config.no_signal_tolerance,
     }
     functions = (recipe.advantages, recipe.surrogate)
-    with blaming(f"objective.name={config.name!r}: the annotations of its functions cannot be read"):
+    annotations = f"objective.name={config.name!r}: the annotations of its functions cannot be read"
+    with blaming(annotations, "import what they name at run time, too"):
         parameters = [parameter for function in functions for parameter in _parameters(function)]
     _check_parameters(config, given, parameters)
     estimator, surrogate = (_bind(function, {**given, **config.parameters}) for function in functions)

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from grpo_jax.config import RewardConfig, load
@@ -290,6 +291,11 @@ TOSSES = itertools.count()
     ("reward", "severity", "sentence"),
     [
         (lambda a: verdict("5" in a.completion[:-9]), ERROR, "gold answers are wrong against themselves, such as"),
+        (
+            lambda a: Verdict(0.1 * len(a.completion), None, right=np.bool_(False)),
+            ERROR,
+            "gold answers are wrong against themselves, such as",
+        ),
         (raising, ERROR, "25 of 25 gold answers cannot be judged against themselves (KeyError: "),
         (lambda a: verdict(1), ERROR, "the reward is 1 for the gold answers, for other answers, for the question"),
         (lambda a: verdict(0), ERROR, "the reward is 0 for the gold answers"),
@@ -310,7 +316,19 @@ TOSSES = itertools.count()
         ),
         (lambda a: verdict(1000 * (a.completion == a.gold)), WARNING, "gold answers are worth up to 1000"),
     ],
-    ids=["wrong", "raising", "always 1", "always 0", "undecided", "any answer", "nothing", "copies", "random", "large"],
+    ids=[
+        "wrong",
+        "wrong by NumPy",
+        "raising",
+        "always 1",
+        "always 0",
+        "undecided",
+        "any answer",
+        "nothing",
+        "copies",
+        "random",
+        "large",
+    ],
 )
 def test_rewards_that_teach_something_else(tried, reward, severity, sentence):
     assert_one(answers.CHECKS, tried(reward), severity, sentence)
