@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from grpo_jax.config import Config, QuestionsConfig, counted
 from grpo_jax.doctor.findings import Check, Finding, note, warning
+from grpo_jax.objectives import unread_fields
 
 # The learning rates of the shipped configurations lie within a factor of nine of .0775 / sqrt(parameters): 2e-4 for
 # .15M parameters, 1e-5 for 135M, 1e-6 and 8e-6 for 1.5B and 7B. Adapters need about ten times as much.
@@ -89,6 +90,14 @@ def _kl_coef(w: Written) -> Iterator[Finding]:
         )
 
 
+def _unread(w: Written) -> Iterator[Finding]:
+    objective = w.config.objective
+    for field in unread_fields(objective):
+        yield note(
+            f"objective.{field}={getattr(objective, field):g}: {objective.name} does not read it, so it has no effect."
+        )
+
+
 def _epochs(w: Written) -> Iterator[Finding]:
     c = w.config
     epochs = c.train.steps * c.rollout.prompts_per_step / max(w.training_problems, 1)
@@ -150,6 +159,7 @@ CHECKS: Sequence[Check[Written]] = (
     Check("whose log-probabilities the ratio is taken to", _old_logprobs),
     Check("whether the answer is asked for where it is looked for", _answer_asked_for),
     Check("weight of the KL term", _kl_coef),
+    Check("fields that the objective does not read", _unread),
     Check("how often each problem is seen", _epochs),
     Check("length of the warm-up", _warm_up),
     Check("whether anything is saved before the end", _checkpoints),

@@ -3,7 +3,7 @@
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS, Aggregation
 from grpo_jax.objectives.kl import KL_ESTIMATORS, k1, k2, k3
-from grpo_jax.objectives.making import check_updates, has_ratio, keeps_reference, make_objective
+from grpo_jax.objectives.making import check_updates, has_ratio, keeps_reference, make_objective, unread_fields
 from grpo_jax.objectives.objective import LossSum, Objective
 from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.ratios import importance_ratio
@@ -33,4 +33,5 @@ __all__ = [
     "length_mask",
     "make_objective",
     "token_logprobs",
+    "unread_fields",
 ]

@@ -20,6 +20,15 @@ from grpo_jax.objectives.ratios import CORRECTIONS
 from grpo_jax.objectives.recipes import OBJECTIVES, Recipe
 from grpo_jax.types import Groups
 
+# The parameters of an objective's functions that have a field of their own in the section `objective`.
+FIELDS: Mapping[str, str] = {
+    "clip_low": "clip_low",
+    "clip_high": "clip_high",
+    "ddof": "std_ddof",
+    "epsilon": "std_epsilon",
+    "tolerance": "no_signal_tolerance",
+}
+
 
 def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
     """Make the objective that a configuration names, for groups of this size.
@@ -35,13 +44,7 @@ def make_objective(config: ObjectiveConfig, group_size: int) -> Objective:
             f"rollout.group_size={group_size}: the objective {config.name} is defined on groups of "
             f"{recipe.group_size}; set it to that, or objective.name to n_vs_m or grpo."
         )
-    given: dict[str, float] = {
-        "clip_low": config.clip_low,
-        "clip_high": config.clip_high,
-        "ddof": config.std_ddof,
-        "epsilon": config.std_epsilon,
-        "tolerance": config.no_signal_tolerance,
-    }
+    given: dict[str, float] = {name: getattr(config, field) for name, field in FIELDS.items()}
     functions = (recipe.advantages, recipe.surrogate)
     annotations = f"objective.name={config.name!r}: the annotations of its functions cannot be read"
     with blaming(annotations, "import what they name at run time, too"):
@@ -186,6 +189,14 @@ def _gradient(
     )
     alone = dataclasses.replace(objective, kl_coef=0.0)  # the gradient of a KL term does not involve the advantages
     return jax.jit(jax.grad(lambda values: alone.loss(values, groups).total))(logprobs)
+
+
+def unread_fields(config: ObjectiveConfig) -> list[str]:
+    """Return the fields that a configuration has changed, although no function of its objective reads them."""
+    recipe, default = _recipe(config.name), ObjectiveConfig()
+    read = _settable([*_parameters(recipe.advantages), *_parameters(recipe.surrogate)])
+    unread = [field for name, field in FIELDS.items() if name not in read]
+    return [field for field in unread if getattr(config, field) != getattr(default, field)]
 
 
 def keeps_reference(config: ObjectiveConfig) -> bool:

@@ -121,6 +121,22 @@ def test_few_problems_are_noted():
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "sentence"),
+    [
+        ("two_grpo", {"std_ddof": 1}, "objective.std_ddof=1: two_grpo does not read it, so it has no effect."),
+        ("opo", {"clip_low": 0.1}, "objective.clip_low=0.1: opo does not read it"),
+        ("psr", {"no_signal_tolerance": 0.1}, "objective.no_signal_tolerance=0.1: psr does not read it"),
+        ("grpo", {"std_ddof": 1, "clip_low": 0.1, "no_signal_tolerance": 0.1}, ""),
+    ],
+)
+def test_what_the_objective_does_not_read_is_noted(name, changes, sentence):
+    fields = {f"objective__{field}": value for field, value in changes.items()}
+    found = notes(written.CHECKS, evidence_of(make_config(objective__name=name, **fields)))
+    assert sentence in found
+    assert bool(sentence) == ("does not read it" in found)
+
+
 def test_a_tied_head_behind_a_server_is_noted():
     server = {"rollout__engine__weights": "w", "objective__old_logprobs": "trainer", "objective__importance_cap": 2.0}
     assert "one build of vLLM does not reload" in notes(written.CHECKS, evidence_of(make_config(**server)))
