@@ -108,7 +108,7 @@ def trained(tmp_path, monkeypatch, time, **changes):
         "rollout_statistics": slowly(HOST, STATISTICS),
         "training_groups": lambda collected, step: [],
         "_record": lambda *of: {},
-        "Visits": SimpleNamespace(begin=lambda half_life, room: SimpleNamespace(observe=slowly(0.0, None))),
+        "Visits": SimpleNamespace(empty=lambda half_life, room: SimpleNamespace(observe=slowly(0.0, None))),
         "PromptSource": lambda problems, seed: SimpleNamespace(start_of_step=lambda cursor, prompts: cursor),
     }.items():
         monkeypatch.setattr(loop, name, stub)
