@@ -3,7 +3,14 @@
 from grpo_jax.objectives.advantages import Estimator
 from grpo_jax.objectives.aggregation import AGGREGATIONS, Aggregation
 from grpo_jax.objectives.kl import KL_ESTIMATORS, k1, k2, k3
-from grpo_jax.objectives.making import check_updates, has_ratio, keeps_reference, make_objective, unread_fields
+from grpo_jax.objectives.making import (
+    check_resampling,
+    check_updates,
+    has_ratio,
+    keeps_reference,
+    make_objective,
+    unread_fields,
+)
 from grpo_jax.objectives.objective import LossSum, Objective
 from grpo_jax.objectives.outcomes import Outcomes
 from grpo_jax.objectives.ratios import importance_ratio
@@ -23,6 +30,7 @@ __all__ = [
     "Recipe",
     "Surrogate",
     "Terms",
+    "check_resampling",
     "check_updates",
     "has_ratio",
     "importance_ratio",

@@ -161,6 +161,20 @@ def check_updates(config: ObjectiveConfig, objective: Objective, rollout: Rollou
     )
 
 
+def check_resampling(config: ObjectiveConfig, objective: Objective, rollout: RolloutConfig) -> None:
+    """Raise ConfigError if groups are to be replaced, and advantages cannot be estimated for each group alone.
+
+    Advantages that are not finite would count as signal.
+    """
+    if not rollout.max_rollouts:
+        return
+    cannot = f"rollout.max_rollouts={rollout.max_rollouts}: the advantages of {config.name} cannot be used for a group"
+    with blaming(f"{cannot} alone, by which it is or is not replaced", "correct them, or set it to 0"):
+        rewards = _rewards(rollout.group_size)
+        if not jnp.isfinite(jax.jit(objective.advantages_alone)(_outcomes(rewards, rewards >= 0))).all():
+            raise ValueError("they are not finite")
+
+
 def has_ratio(objective: Objective, group_size: int) -> bool:
     """Return whether the gradient of an objective depends on the log-probabilities of the policy that sampled.
 

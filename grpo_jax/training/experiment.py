@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from grpo_jax.config import ArchitectureConfig, Config, ConfigError, Mistakes, QuestionsConfig, check, counted
 from grpo_jax.data import Demonstrable, Task, make_task, prompt_prefix
-from grpo_jax.objectives import check_updates, make_objective
+from grpo_jax.objectives import check_resampling, check_updates, make_objective
 from grpo_jax.policy import Policy
 from grpo_jax.policy.huggingface import different_fields, read_architecture, read_positions
 from grpo_jax.rewards import make_reward
@@ -66,6 +66,7 @@ def build(
     with mistakes:
         objective = make_objective(config.objective, config.rollout.group_size)
         check_updates(config.objective, objective, config.rollout, config.train.minibatches)
+        check_resampling(config.objective, objective, config.rollout)
         check_range(config, objective)
     with mistakes:
         if judges and isinstance(config.task, QuestionsConfig):

@@ -3,17 +3,19 @@
 from functools import partial
 from typing import Annotated
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from grpo_jax.config import ConfigError, Range
-from grpo_jax.objectives import OBJECTIVES, Outcomes, Recipe, check_updates, make_objective
+from grpo_jax.objectives import OBJECTIVES, Outcomes, Recipe, check_resampling, check_updates, make_objective
 from grpo_jax.objectives.advantages import mean_centered
 from grpo_jax.objectives.surrogates import clipped, policy_gradient
 from grpo_jax.training.experiment import build
 from tests.helpers import make_config
 
+ONE_DEVICE = jax.devices()[:1]
 WITHOUT_A_RATIO = {"gpg", "opo"}
 
 
@@ -56,6 +58,14 @@ def with_an_unknown_kind(outcomes, *, penalty: "Nowhere" = 1.0):  # noqa: F821
     return penalty * mean_centered(outcomes)
 
 
+def of_the_step(outcomes):
+    """Divide by the deviation of all rewards, which those of a single group may lack."""
+    rewards = outcomes.rewards
+    mean = rewards.mean(where=outcomes.scored)
+    return jnp.where(outcomes.scored, (rewards - mean) / rewards.std(where=outcomes.scored), 0.0)
+
+
+OF_THE_STEP = Recipe(of_the_step, clipped)
 BY_POSITION, IGNORING = Recipe(by_position, clipped), Recipe(mean_centered, ignoring_the_clip)
 RANGED, UNKNOWN = Recipe(with_a_range, with_another_range), Recipe(with_an_unknown_kind, clipped)
 NOT_TWO = Recipe(mean_centered, clipped)
@@ -160,6 +170,20 @@ def test_so_is_a_recipe_of_ones_own(name):
     with pytest.raises(ConfigError, match="is for one update a batch"):  # a KL term makes no ratio
         check(f"{__name__}:{name}", objective__kl_coef=0.1)
     check(f"{__name__}:CLIPPED")
+
+
+@pytest.mark.trap(15)
+def test_groups_are_replaced_if_the_advantages_of_one_alone_are_known():
+    batches = {"rollout__prompts_per_step": 4, "rollout__prompts_per_batch": 4}
+    build(make_config(objective__name=f"{__name__}:OF_THE_STEP", **batches), ONE_DEVICE)
+    for name in OBJECTIVES:
+        config = make_config(objective__name=name, rollout__max_rollouts=16, **batches)
+        check_resampling(config.objective, make_objective(config.objective, 2), config.rollout)
+    sentence = (
+        r"^rollout\.max_rollouts=16: the advantages of .*:OF_THE_STEP cannot be used for a group alone, .* finite"
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        build(make_config(objective__name=f"{__name__}:OF_THE_STEP", rollout__max_rollouts=16, **batches), ONE_DEVICE)
 
 
 def test_it_is_refused_before_anything_is_built():
