@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from grpo_jax.data import Problem, Task, encode_prompts
 from grpo_jax.evaluation.judging import judge_rollouts
 from grpo_jax.runs.groups import JudgedGroup
-from grpo_jax.sampling import FinishedGroups, RolloutEngine, SamplingRequest
+from grpo_jax.sampling import EngineError, FinishedGroups, RolloutEngine, SamplingRequest, check_finished
 from grpo_jax.types import Rollouts
 
 
@@ -41,20 +42,26 @@ def judge_as_sampled(
 
     Raises:
       ConfigError: if the policy cannot read a prompt (`grpo_jax.data.check_rows`).
+      EngineError: if the engine returns groups that cannot be used (`grpo_jax.sampling.check_finished`).
       ValueError: if there are no problems.
     """
     if not problems:
         raise ValueError("there are no problems to sample completions of; name at least one")
+    vocab_size = engine.capabilities.vocab_size
     with while_waiting():
-        prompts = encode_prompts(task, problems, engine.capabilities.vocab_size)
+        prompts = encode_prompts(task, problems, vocab_size)
         parts = engine.sample(prompts, request)
-    return _judged(task, problems, parts, while_waiting)
+    check = partial(
+        check_finished, prompts=prompts, request=request, vocab_size=vocab_size, stop_tokens=task.stop_tokens
+    )
+    return _judged(task, problems, parts, check, while_waiting)
 
 
 def _judged(
     task: Task,
     problems: Sequence[Problem],
     parts: Iterator[FinishedGroups],
+    check: Callable[[FinishedGroups], None],
     while_waiting: Callable[[], AbstractContextManager[object]],
 ) -> Iterator[Samples]:
     while True:
@@ -62,6 +69,7 @@ def _judged(
             part = next(parts, None)
         if part is None:
             return
+        check(part)
         groups = judge_rollouts(task, [problems[index] for index in part.indices], part.rollouts)
         yield Samples(part.indices, groups, part.rollouts, part.version)
 
@@ -108,11 +116,13 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
       number: the number of problems in the request.
 
     Raises:
-      RuntimeError: if the engine left out a group or returned one twice.
+      EngineError: if the engine left out a group or returned one twice.
     """
     indices = [index for part in parts for index in part.indices]
     if sorted(indices) != list(range(number)):
-        raise RuntimeError("the rollout engine must return the group of every prompt exactly once")
+        raise EngineError(
+            "the rollout engine did not return the group of every prompt exactly once; correct its `sample`."
+        )
     order = np.argsort(indices)
     groups = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))

@@ -3,6 +3,7 @@
 from grpo_jax.randomness import PRNG, Counter, Stream
 from grpo_jax.sampling.ahead import one_ahead
 from grpo_jax.sampling.engine import Capabilities, EngineError, FinishedGroups, RolloutEngine, SamplingRequest
+from grpo_jax.sampling.finished import check_finished
 from grpo_jax.sampling.jax_engine import JaxEngine
 from grpo_jax.sampling.lane_counts import automatic_lanes, cached_tokens, full_length_steps
 from grpo_jax.sampling.noise import NOISES, Noise
@@ -31,6 +32,7 @@ __all__ = [
     "VllmEngine",
     "automatic_lanes",
     "cached_tokens",
+    "check_finished",
     "full_length_steps",
     "make_sampling_programs",
     "one_ahead",

@@ -79,7 +79,7 @@ class RolloutEngine(Protocol):
 
         A concurrent engine begins at the call, others at the first `next`. The engine continues to sample while the
         caller works on the groups that it was given. If the caller stops iterating, the remaining groups need not be
-        sampled.
+        sampled. The caller refuses groups that cannot be used (`check_finished`).
 
         Args:
           prompts: host arrays.

@@ -20,7 +20,7 @@ from grpo_jax.runs.lines import Scores
 from grpo_jax.runs.suite_scores import SuiteShares
 from grpo_jax.runs.summary import EvaluationResult
 from grpo_jax.sampling import Counter as Place
-from grpo_jax.sampling import SamplingRequest, Stream
+from grpo_jax.sampling import EngineError, SamplingRequest, Stream
 from grpo_jax.types import Rollouts, StopReason
 from tests.rewards.helpers import make_config
 from tests.scripted_engine import ScriptedEngine
@@ -194,11 +194,10 @@ def test_evaluate_can_be_stopped():
 def test_an_engine_that_loses_a_group_is_caught():
     class Lossy(ScriptedEngine):
         def sample(self, prompts, request):
-            for group in super().sample(prompts, request):
-                yield group._replace(indices=[3]) if group.indices == [2] else group
+            return (group for group in super().sample(prompts, request) if group.indices != [2])
 
     engine = Lossy(TASK, 6, lambda prompt, index: ANSWERS[prompt])
-    with pytest.raises(RuntimeError, match="must return the group of every prompt exactly once"):
+    with pytest.raises(EngineError, match="did not return every prompt's group exactly once"):
         evaluate(engine, TASK, PROBLEMS, REQUEST, bootstrap=10)
 
 

@@ -20,6 +20,7 @@ from grpo_jax.training.batching import make_minibatches
 from grpo_jax.training.clock import Clock
 from grpo_jax.training.collect import begin_collecting
 from grpo_jax.training.experiment import build
+from grpo_jax.training.requests import training_request
 from grpo_jax.training.resampling import choose_groups, wants_more
 from grpo_jax.training.statistics import rollout_statistics
 from grpo_jax.training.visits import Visits
@@ -103,7 +104,8 @@ def test_what_is_learned_from_is_what_was_sampled():
     engine = SimpleNamespace(
         capabilities=SimpleNamespace(vocab_size=10), sample=lambda *_: iter([FinishedGroups([0], group, version=0)])
     )
-    found = sample_and_judge(engine, task, [Problem("a", "")], request=None)
+    request = dataclasses.replace(training_request(make_config(), step=1), group_size=1)
+    found = sample_and_judge(engine, task, [Problem("a", "")], request)
     assert [completion.text for completion in found.groups[0].completions] == ["aa"]
     np.testing.assert_array_equal(found.rollouts.completion_tokens, group.completion_tokens)
 

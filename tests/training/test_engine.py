@@ -11,7 +11,7 @@ from grpo_jax.config import ConfigError
 from grpo_jax.config.loading import check
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
-from grpo_jax.sampling import Capabilities
+from grpo_jax.sampling import Capabilities, EngineError
 from grpo_jax.training import TrainingError, build, engines, replay, train
 from grpo_jax.training.experiment import lanes_of_step
 from grpo_jax.training.problems import problems_of
@@ -138,6 +138,67 @@ def test_lanes_that_pass_from_batch_to_batch_return_every_group(mesh, caplog):
         np.testing.assert_allclose(found.logprobs, expected.logprobs, atol=2e-5)
     assert made.programs.sampling.lanes(18, 4, 2, made.task.max_prompt_tokens) == 4 // (data * fsdp)
     assert sum("Compiling jit(feed)" in message for message in caplog.messages) == 1
+
+
+def _first_token(token):
+    def change(rollouts):
+        tokens = rollouts.completion_tokens.copy()
+        tokens[:, -1, 0] = token
+        return {"completion_tokens": tokens}
+
+    return change
+
+
+def _one_fewer(rollouts):
+    return {name: getattr(rollouts, name)[:, 1:] for name in ("completion_tokens", "completion_lengths")}
+
+
+UNUSABLE = {
+    "another prompt": (
+        lambda r: {"prompt_tokens": r.prompt_tokens[:, ::-1]},
+        r"prompt_tokens are not those of .*\[4\]",
+    ),
+    "a completion is missing": (
+        _one_fewer,
+        r"completion_tokens must have the shape \(1, 2, 4\), and has \(1, 1, 4\)",
+    ),
+    "no length": (lambda r: {"completion_lengths": r.completion_lengths * 0}, "from 1 to 4, .* and one is 0"),
+    "too long": (lambda r: {"completion_lengths": r.completion_lengths + 16}, "from 1 to 4, .* and one is"),
+    "an unknown token": (_first_token(99), "completion_tokens must be from 0 to 98, and one is 99"),
+    "padding of -1": (_first_token(-1), "completion_tokens must be from 0 to 98, and one is -1"),
+    "probabilities": (lambda r: {"logprobs": np.exp(r.logprobs)}, r"logprobs must be logarithms, .* one is 0\.36"),
+    "another reason": (lambda r: {"stop_reasons": r.stop_reasons + 1}, "stop_reasons must be .*, and one is 2"),
+    "no stop token": (lambda r: {"completion_lengths": r.completion_lengths - 1}, "must end with one of .* ends with"),
+}
+
+
+@pytest.mark.parametrize(("change", "sentence"), UNUSABLE.values(), ids=UNUSABLE)
+def test_groups_that_were_not_asked_for_are_refused(change, sentence):
+    config = make_config(objective__old_logprobs="trainer")
+    experiment, engine = scripted(config)
+    engine.capabilities = dataclasses.replace(engine.capabilities, vocab_size=99)
+    sample = engine.sample
+
+    def changed(prompts, request):
+        for part in sample(prompts, request):
+            yield part._replace(rollouts=dataclasses.replace(part.rollouts, **change(part.rollouts)))
+
+    problems = experiment.task.problems(Split.TRAIN, 5)
+    request = training_request(config, step=1)
+    sample_and_judge(engine, experiment.task, problems, request)
+    engine.sample = changed
+    with pytest.raises(EngineError, match=rf"^the rollout engine returned .* cannot be used: .*{sentence}.*; correct"):
+        sample_and_judge(engine, experiment.task, problems, request)
+
+
+@pytest.mark.parametrize("indices", [[5], [-1], [0.0]])
+def test_so_is_a_group_of_no_prompt(indices):
+    config = make_config(objective__old_logprobs="trainer")
+    experiment, engine = scripted(config)
+    sample = engine.sample
+    engine.sample = lambda prompts, request: (part._replace(indices=indices) for part in sample(prompts, request))
+    with pytest.raises(EngineError, match=r"indices=.* must be integers from 0 to 4"):
+        sample_and_judge(engine, experiment.task, experiment.task.problems(Split.TRAIN, 5), training_request(config, 1))
 
 
 def test_older_weights_are_not_learned_from(tmp_path):
