@@ -9,16 +9,23 @@ their learning rates. Cost on two cores: about half an hour. docs/findings.md ha
 
 import smollm2_rates
 
+ARMS = {"2-GRPO": smollm2_rates.arm("2-GRPO", 1e-5), "16-GRPO": smollm2_rates.arm("16-GRPO", 2e-5)}
 
-def get_study():
-    """Return the study."""
+
+def study_on(changes, *, seeds, target=0.1, arms=ARMS):
+    """Return the study with changes, which are fields of the configuration for all arms."""
     return {
         "question": "Do pairs learn as fast as groups of sixteen from the same rollouts of a real language model?",
-        "seeds": (1, 2),
+        "seeds": seeds,
         "baseline": "16-GRPO",
         "matched": "rollouts",
         "comparisons": {"rollouts": (1536, 3072)},
-        "targets": (0.1,),
-        "shared": {**smollm2_rates.SCHEDULE, "train.steps": 24},
-        "arms": {"2-GRPO": smollm2_rates.arm("2-GRPO", 1e-5), "16-GRPO": smollm2_rates.arm("16-GRPO", 2e-5)},
+        "targets": (target,),
+        "shared": {**smollm2_rates.SCHEDULE, "train.steps": 24, **changes},
+        "arms": arms,
     }
+
+
+def get_study():
+    """Return the study."""
+    return study_on({}, seeds=(1, 2, 3, 4))

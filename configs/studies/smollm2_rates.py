@@ -26,9 +26,9 @@ SCHEDULE = {
 }
 
 
-def arm(size, rate):
+def arm(size, rate, config="configs/smollm2_135m.py"):
     """Return the arm of a group size with a learning rate."""
-    return {"config": "configs/smollm2_135m.py", "overrides": {**SIZES[size], "optimizer.learning_rate": rate}}
+    return {"config": config, "overrides": {**SIZES[size], "optimizer.learning_rate": rate}}
 
 
 def get_study():

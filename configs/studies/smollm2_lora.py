@@ -1,0 +1,16 @@
+"""smollm2.py with low-rank adapters instead of all parameters.
+
+    make smollm2
+    python launch/study.py --study=configs/studies/smollm2_lora.py --workdir=studies/smollm2_lora
+
+smollm2_lora_rates.py chose the learning rates. Cost on two cores: a quarter of an hour. docs/findings.md has the
+result.
+"""
+
+import smollm2
+from smollm2_lora_rates import arm
+
+
+def get_study():
+    """Return the study."""
+    return smollm2.study_on({}, seeds=(1, 2), arms={"2-GRPO": arm("2-GRPO", 2e-4), "16-GRPO": arm("16-GRPO", 4e-4)})
