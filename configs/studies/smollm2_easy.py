@@ -10,7 +10,7 @@ import smollm2
 
 # 1,600 of the 8,010 questions such as "Which is larger, 41 or 78?".
 CHANGES = {
-    "evaluation.test_problems": 64,
+    "evaluation.test_problems": 48,
     "task.train.kind": "jsonl",
     "task.train.path": "configs/studies/larger.jsonl",
 }

@@ -13,4 +13,8 @@ from smollm2_lora_rates import arm
 
 def get_study():
     """Return the study."""
-    return smollm2.study_on({}, seeds=(1, 2), arms={"2-GRPO": arm("2-GRPO", 2e-4), "16-GRPO": arm("16-GRPO", 4e-4)})
+    return smollm2.study_on(
+        {"evaluation.test_problems": 48},
+        seeds=(1, 2),
+        arms={"2-GRPO": arm("2-GRPO", 2e-4), "16-GRPO": arm("16-GRPO", 4e-4)},
+    )
