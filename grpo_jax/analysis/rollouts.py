@@ -49,6 +49,7 @@ def sample(experiment: Experiment, params: Params, version: int, *, prompts: int
         group_size=samples,
         counter=Counter.of(config.seed, Stream.GRADIENTS, step=0),
         prompts_per_batch=_prompts_at_once(experiment, samples),
+        version=version,
     )
     experiment.engine.load(experiment.programs.policy_weights(params), version)
     with closing(experiment.task.reward) as reward, closing(experiment.engine):

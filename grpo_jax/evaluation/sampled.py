@@ -120,9 +120,7 @@ def in_order(parts: Sequence[Samples], number: int) -> Samples:
     """
     indices = [index for part in parts for index in part.indices]
     if sorted(indices) != list(range(number)):
-        raise EngineError(
-            "the rollout engine did not return the group of every prompt exactly once; correct its `sample`."
-        )
+        raise EngineError("the rollout engine did not return every prompt's group exactly once; correct its `sample`.")
     order = np.argsort(indices)
     groups = [group for part in parts for group in part.groups]
     rollouts = jax.tree.map(lambda *arrays: np.concatenate(arrays)[order], *(part.rollouts for part in parts))

@@ -41,6 +41,7 @@ class SamplingRequest:
     counter: Counter  # seed, stream and step; with a prompt's id they decide its random numbers
     prompts_per_batch: int  # how many prompts an engine prefills and gives back at once, if it works in batches
     noise: str = "independent"  # a key of `NOISES`
+    version: int | None = None  # the weights that must sample, by `RolloutEngine.load`; None: any
     # The expected length of each prompt's completions, estimated from earlier ones. Completions do not depend on it,
     # and an engine may ignore it.
     expected_lengths: Float[np.ndarray, " N"] | None = None

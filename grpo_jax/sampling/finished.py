@@ -39,6 +39,8 @@ def _faults(
     stop_tokens: Sequence[int],
 ) -> Iterator[str]:
     """Yield what is wrong. The later checks rely on the earlier ones."""
+    if request.version not in (None, finished.version):
+        yield f"they are of the weights after step {finished.version}, not of those after step {request.version}"
     indices, found = np.asarray(finished.indices), finished.rollouts
     number = len(prompts.ids)
     if not (np.issubdtype(indices.dtype, np.integer) and ((indices >= 0) & (indices < number)).all()):
@@ -55,21 +57,34 @@ def _faults(
     for name, shape in shapes.items():
         if np.shape(getattr(found, name)) != shape:
             yield f"{name} must have the shape {shape}, and has {np.shape(getattr(found, name))}"
-    same_prompts = np.array_equal(found.prompt_lengths, prompts.lengths[indices])
-    if not (same_prompts and np.array_equal(found.prompt_tokens, prompts.tokens[indices])):
+    given = prompts.lengths[indices]
+    differs = (found.prompt_tokens != prompts.tokens[indices]) & _until(given, prompts.tokens.shape[1])
+    if not np.array_equal(found.prompt_lengths, given) or differs.any():
         yield f"prompt_tokens are not those of the prompts {indices.tolist()} of the request"
-    lengths, tokens = found.completion_lengths, found.completion_tokens
+    lengths, tokens, stopped = found.completion_lengths, found.completion_tokens, found.stop_reasons == StopReason.STOP
     if outside := _first(lengths, (lengths < 1) | (lengths > c)):
         yield f"completion_lengths must be from 1 to {c}, with the stop token counted, and one is {outside[0]}"
     if outside := _first(tokens, (tokens < 0) | (tokens >= vocab_size)):
         yield f"completion_tokens must be from 0 to {vocab_size - 1}, and one is {outside[0]}"
+    within = _until(lengths, c)
     if outside := _first(found.logprobs, found.logprobs > ROUNDING):
         yield f"logprobs must be logarithms, which are at most 0, and one is {outside[0]:g}"
+    if outside := _first(found.logprobs, ~within & (found.logprobs != 0)):
+        yield f"logprobs must be 0 after the end of a completion, and one is {outside[0]:g}"
     if outside := _first(found.stop_reasons, ~np.isin(found.stop_reasons, list(StopReason))):
         yield f"stop_reasons must be values of StopReason, and one is {outside[0]}"
-    last = np.take_along_axis(tokens, lengths[..., None] - 1, axis=-1)[..., 0]
-    if outside := _first(last, (found.stop_reasons == StopReason.STOP) & ~np.isin(last, stop_tokens)):
-        yield f"completions that stopped must end with one of {list(stop_tokens)}, and one ends with {outside[0]}"
+    last = np.arange(c) == lengths[..., None] - 1
+    if outside := _first(tokens, within & (np.isin(tokens, stop_tokens) != (last & stopped[..., None]))):
+        yield (
+            f"a completion must end with one of the stop tokens {list(stop_tokens)} if its reason is STOP, and have "
+            f"none elsewhere, but one has the token {outside[0]}"
+        )
+
+
+def _until(lengths: np.ndarray, width: int) -> np.ndarray:
+    """Return a mask of the first places, as many as the lengths say."""
+    mask: np.ndarray = np.arange(width) < lengths[..., None]
+    return mask
 
 
 def _first(values: np.ndarray, where: np.ndarray) -> list[Any]:

@@ -86,7 +86,7 @@ class BatchQueue:
           after_part: called after each part that the engine finishes before the update.
 
         Raises:
-          TrainingError: as `begin_collecting` does.
+          TrainingError, EngineError: as `begin_collecting` does.
         """
         engine, rollout = self.experiment.engine, self.experiment.config.rollout
         while (ahead := len(self.waiting)) <= rollout.delay:
@@ -151,8 +151,9 @@ def begin_collecting(
       after_part: called after each part that the engine finishes. If it raises, the step ends.
 
     Raises:
-      TrainingError: if the engine sampled with older weights, if the policy's log-probabilities are not finite, if
-        no completion could be scored, or if rewards do not fit the objective (`check_rewards`).
+      TrainingError: if the policy's log-probabilities are not finite, if no completion could be scored, or if rewards
+        do not fit the objective (`check_rewards`).
+      EngineError: if the engine sampled with other weights, or returned groups that cannot be used.
     """
     rollout = experiment.config.rollout
     selected: list[Selected] = []
@@ -165,7 +166,7 @@ def begin_collecting(
         selected.append(select_prompts(experiment.config, visits, start, prompts))
         problems = selected[-1].problems
         lengths = visits.lengths.expected([problem.id for problem in problems], step)
-        request = training_request(experiment.config, step, lengths)
+        request = training_request(experiment.config, step, lengths, version=version)
         return begin_sampling(
             experiment.engine,
             experiment.task,
@@ -176,11 +177,6 @@ def begin_collecting(
         )
 
     def checked(samples: Samples) -> Samples:
-        if samples.version != version:
-            raise TrainingError(
-                f"step {step}: the rollout engine sampled with the weights after step {samples.version}, but "
-                f"it was given those after step {version}; use an engine that waits for new weights."
-            )
         if not np.isfinite(samples.rollouts.logprobs).all():
             raise TrainingError(
                 f"step {step}: the policy's log-probabilities are not finite; lower optimizer.learning_rate or "

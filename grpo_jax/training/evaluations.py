@@ -35,7 +35,7 @@ def evaluate_split(run: Run, split: Split, params: Params, step: int) -> float |
             run.experiment.engine,
             run.experiment.task,
             run.problems[split],
-            evaluation_request(run.config, split),
+            evaluation_request(run.config, split, version=step),
             bootstrap=run.config.evaluation.bootstrap,
             stop=run.stop.requested,
             progress=lambda done: run.display.progress(phase, done, len(run.problems[split]), {}),

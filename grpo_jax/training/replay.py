@@ -143,7 +143,7 @@ def _sample_again(
 ) -> Sample:
     problem = Problem(group.prompt, group.gold).identified(group.id)
     request = dataclasses.replace(
-        training_request(experiment.config, group.step),
+        training_request(experiment.config, group.step, version=policy_step),
         prompts_per_batch=batch_shards(experiment.samplers.mesh),  # the smallest batch that these devices can share
     )
     experiment.engine.load(weights, policy_step)

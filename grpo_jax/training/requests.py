@@ -9,11 +9,16 @@ from grpo_jax.sampling import Capabilities, Counter, SamplingRequest, Stream
 
 
 def training_request(
-    config: Config, step: int, expected_lengths: Float[np.ndarray, " N"] | None = None
+    config: Config,
+    step: int,
+    expected_lengths: Float[np.ndarray, " N"] | None = None,
+    *,
+    version: int | None = None,
 ) -> SamplingRequest:
     """Return the request for the groups of a training step.
 
     Args:
+      version: the weights that must sample; None: any.
       expected_lengths: of the completions of its prompts, if they are known.
     """
     rollout = config.rollout
@@ -23,14 +28,18 @@ def training_request(
         counter=Counter.of(config.seed, Stream.TRAINING, step),
         prompts_per_batch=rollout.prompts_per_batch,
         noise=rollout.noise,
+        version=version,
         expected_lengths=expected_lengths,
     )
 
 
-def evaluation_request(config: Config, split: Split) -> SamplingRequest:
+def evaluation_request(config: Config, split: Split, *, version: int | None = None) -> SamplingRequest:
     """Return the request for the evaluation of a policy on a split.
 
     The counter does not depend on the step, so two evaluations of a split differ only in their policies.
+
+    Args:
+      version: the weights that must sample; None: any.
     """
     settings = config.evaluation
     samples, stream = {
@@ -42,6 +51,7 @@ def evaluation_request(config: Config, split: Split) -> SamplingRequest:
         group_size=samples,
         counter=Counter.of(config.seed, stream, step=0),
         prompts_per_batch=settings.prompts_per_batch,
+        version=version,
     )
 
 

@@ -125,7 +125,7 @@ def evaluate_suites(
                 continue
             clock = Clock()  # compilation, in the first suite, does not count as its time
             with clock.phase("evaluation"):
-                evaluation = _evaluate(experiment, name, of_suite, stop, display)
+                evaluation = _evaluate(experiment, version, name, of_suite, stop, display)
             if evaluation is None:
                 finished = sum(each in report.suites for each in problems)
                 raise Interrupted(
@@ -225,14 +225,19 @@ def _policy(
 
 
 def _evaluate(
-    experiment: Experiment, name: str, problems: Sequence[Problem], stop: StopRequest, display: Display
+    experiment: Experiment,
+    version: int,
+    name: str,
+    problems: Sequence[Problem],
+    stop: StopRequest,
+    display: Display,
 ) -> Evaluation | None:
     """Evaluate on a suite as a run evaluates its test split; return None if a stop was requested meanwhile."""
     return evaluate(
         experiment.engine,
         experiment.task,
         problems,
-        evaluation_request(experiment.config, Split.TEST),
+        evaluation_request(experiment.config, Split.TEST, version=version),
         bootstrap=experiment.config.evaluation.bootstrap,
         stop=stop.requested,
         progress=lambda done: display.progress(name, done, len(problems), {}),

@@ -12,7 +12,7 @@ from grpo_jax.config.loading import check
 from grpo_jax.data import Split
 from grpo_jax.evaluation import sample_and_judge
 from grpo_jax.sampling import Capabilities, EngineError
-from grpo_jax.training import TrainingError, build, engines, replay, train
+from grpo_jax.training import build, engines, replay, train
 from grpo_jax.training.experiment import lanes_of_step
 from grpo_jax.training.problems import problems_of
 from grpo_jax.training.requests import check_engine, evaluation_request, training_request
@@ -153,6 +153,13 @@ def _one_fewer(rollouts):
     return {name: getattr(rollouts, name)[:, 1:] for name in ("completion_tokens", "completion_lengths")}
 
 
+def _shorter(rollouts):
+    """Leave out the last token of each completion."""
+    lengths = rollouts.completion_lengths - 1
+    logprobs = np.where(np.arange(rollouts.logprobs.shape[-1]) < lengths[..., None], rollouts.logprobs, 0)
+    return {"completion_lengths": lengths, "logprobs": logprobs}
+
+
 UNUSABLE = {
     "another prompt": (
         lambda r: {"prompt_tokens": r.prompt_tokens[:, ::-1]},
@@ -168,7 +175,10 @@ UNUSABLE = {
     "padding of -1": (_first_token(-1), "completion_tokens must be from 0 to 98, and one is -1"),
     "probabilities": (lambda r: {"logprobs": np.exp(r.logprobs)}, r"logprobs must be logarithms, .* one is 0\.36"),
     "another reason": (lambda r: {"stop_reasons": r.stop_reasons + 1}, "stop_reasons must be .*, and one is 2"),
-    "no stop token": (lambda r: {"completion_lengths": r.completion_lengths - 1}, "must end with one of .* ends with"),
+    "no stop token": (_shorter, "must end with one of .* the token"),
+    "a stop token inside": (_first_token(0), "elsewhere, but one has the token 0"),
+    "cut off at a stop token": (lambda r: {"stop_reasons": r.stop_reasons * 0}, "elsewhere, but one has the token 0"),
+    "padding is not a number": (lambda r: {"logprobs": np.where(r.logprobs, r.logprobs, np.nan)}, "one is nan"),
 }
 
 
@@ -204,7 +214,16 @@ def test_so_is_a_group_of_no_prompt(indices):
 def test_older_weights_are_not_learned_from(tmp_path):
     experiment, engine = scripted(make_config(objective__old_logprobs="trainer", **FEW))
     engine.load = lambda weights, version: None  # and samples as at first
-    with pytest.raises(TrainingError, match="step 2: the rollout engine sampled with the weights after step 0"):
+    with pytest.raises(EngineError, match="they are of the weights after step 0, not of those after step 1"):
+        train(experiment, tmp_path)
+
+
+def test_nor_are_they_evaluated(tmp_path):
+    """After the last step no batch would show it."""
+    experiment, engine = scripted(make_config(objective__old_logprobs="trainer", **FEW))
+    load = engine.load
+    engine.load = lambda weights, version: load(weights, min(version, FEW["train__steps"] - 1))
+    with pytest.raises(EngineError, match="they are of the weights after step 1, not of those after step 2"):
         train(experiment, tmp_path)
 
 
