@@ -4,7 +4,7 @@
     python launch/study.py --study=configs/studies/smollm2.py --workdir=studies/smollm2
 
 The base policy's pass@1 is about .05. Both arms sample 128 completions per step, 3,072 in all; smollm2_rates.py chose
-their learning rates. Cost on two cores: about half an hour. docs/findings.md has the result.
+their learning rates. Cost on two cores: about an hour. docs/findings.md has the result.
 """
 
 import smollm2_rates

@@ -3,7 +3,7 @@
     make smollm2
     python launch/study.py --study=configs/studies/smollm2_gcd.py --workdir=studies/smollm2_gcd    # needs reasoning-gym
 
-The base policy's pass@1 is about .11. Cost on two cores: a quarter of an hour. docs/findings.md has the result.
+The base policy's pass@1 is about .11. Cost on two cores: half an hour. It has not been run yet.
 """
 
 import smollm2

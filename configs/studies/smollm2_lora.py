@@ -3,8 +3,7 @@
     make smollm2
     python launch/study.py --study=configs/studies/smollm2_lora.py --workdir=studies/smollm2_lora
 
-smollm2_lora_rates.py chose the learning rates. Cost on two cores: a quarter of an hour. docs/findings.md has the
-result.
+smollm2_lora_rates.py chose the learning rates. Cost on two cores: half an hour. It has not been run yet.
 """
 
 import smollm2

@@ -3,7 +3,7 @@
     make smollm2
     python launch/study.py --study=configs/studies/smollm2_lora_rates.py --workdir=studies/smollm2_lora_rates
 
-Cost on two cores: a quarter of an hour. docs/findings.md has the result.
+Cost on two cores: half an hour. It has not been run yet.
 """
 
 import smollm2
