@@ -3,7 +3,7 @@
     make smollm2
     python launch/study.py --study=configs/studies/smollm2_hard.py --workdir=studies/smollm2_hard
 
-The base policy's pass@1 is about .02. Cost on two cores: half an hour. docs/findings.md has the result.
+The base policy's pass@1 is about .03. Cost on two cores: half an hour. docs/findings.md has the result.
 """
 
 import smollm2
